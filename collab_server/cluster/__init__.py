@@ -1,0 +1,1 @@
+"""Redis, the hints between nodes. Only importer of redis."""

@@ -1,0 +1,41 @@
+"""People: who somebody is, and the Library session behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """A person as Library knows them. `id` is 32 hex digits in upper case."""
+
+    id: str
+    name: str
+    initials: str
+
+    def as_wire(self) -> dict[str, str]:
+        return {"id": self.id, "name": self.name, "initials": self.initials}
+
+
+@dataclass(frozen=True, slots=True)
+class LibrarySession:
+    """A session at Library. The secrets are kept out of `repr`, and so out of every log.
+
+    `cookie` is the value of `JSESSIONID`. `is_delegated` says that we opened the session ourselves
+    (`POST /auth/delegate`); only such a session is ours to log out.
+    """
+
+    auth_token: str = field(repr=False)
+    cookie: str | None = field(repr=False)
+    is_delegated: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The verified user behind a client or a request, called `who` where it is passed on."""
+
+    user: User
+    session: LibrarySession
+    is_administrator: bool
+    expires_at: datetime

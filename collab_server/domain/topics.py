@@ -1,0 +1,61 @@
+"""Topics: what one can subscribe to. A topic has an audience and a log of events."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from collab_server.domain.ids import library_id, own_id
+from collab_server.errors import Invalid
+
+Kind = Literal["content", "discussion", "inbox"]
+
+EXPECTED = "expected content:{projectId}:{objectId}, discussion:{id} or inbox:{userId}"
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A parsed topic name.
+
+    `first` is the project id, the discussion id or the user id; `second` is the object id of a content topic,
+    otherwise empty.
+    """
+
+    kind: Kind
+    first: str
+    second: str = ""
+
+    @property
+    def name(self) -> str:
+        """The one spelling of the topic, as it is stored and sent."""
+        return f"{self.kind}:{self.first}:{self.second}" if self.kind == "content" else f"{self.kind}:{self.first}"
+
+    def __str__(self) -> str:
+        return self.name
+
+
+def parse_topic(name: str, field: str = "topic") -> Topic:
+    """The topic that `name` spells, ids in either case.
+
+    Raises `Invalid` (naming `field`) when it spells none.
+    """
+    parts = name.split(":")
+    match parts:
+        case ["content", project, content]:
+            return Topic("content", library_id(project, field), library_id(content, field))
+        case ["discussion", discussion]:
+            return Topic("discussion", str(own_id(discussion, field)))
+        case ["inbox", user]:
+            return Topic("inbox", library_id(user, field))
+        case _:
+            raise Invalid(EXPECTED, field=field)
+
+
+def content_topic(project_id: str, object_id: str) -> Topic:
+    """The topic of an object of Library (ids of 32 hex digits, upper case)."""
+    return Topic("content", project_id, object_id)
+
+
+def inbox_topic(user_id: str) -> Topic:
+    """The inbox of a user."""
+    return Topic("inbox", user_id)

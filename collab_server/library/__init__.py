@@ -1,0 +1,1 @@
+"""Library, who is who. Only importer of the HTTP client."""

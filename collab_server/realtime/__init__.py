@@ -1,0 +1,1 @@
+"""The Socket.IO door. Only importer of socketio and engineio."""

@@ -1,0 +1,1 @@
+"""What users can do: a function per command."""

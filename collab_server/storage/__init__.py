@@ -1,0 +1,1 @@
+"""PostgreSQL, the truth. Only importer of asyncpg; all SQL lives here."""
