@@ -1,0 +1,55 @@
+# Everything one does here often; `make help` lists it. Needs only python3 with venv.
+
+VENV ?= .venv
+BIN := $(VENV)/bin
+N ?= 30
+SEED ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help run demo test check format docs lock bench faults clean
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+$(BIN)/.installed: pyproject.toml
+	python3 -m venv $(VENV)
+	$(BIN)/pip install -q -e '.[embedded,test]'
+	@touch $@
+
+run: $(BIN)/.installed ## Serve with the config.json here (or COLLAB_CONFIG)
+	$(BIN)/collab-server serve
+
+demo: $(BIN)/.installed ## Start three nodes, their databases, a load balancer and a page to try them
+	$(BIN)/collab-server demo
+
+test: $(BIN)/.installed ## Run all tests
+	$(BIN)/pytest
+
+check: $(BIN)/.installed ## Run every check CI runs besides the tests
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python docs/generate.py --check
+
+format: $(BIN)/.installed ## Format the code and sort its imports
+	$(BIN)/ruff check --fix-only --quiet .
+	$(BIN)/ruff format .
+
+docs: $(BIN)/.installed ## Write the generated documents anew
+	$(BIN)/python docs/generate.py
+
+lock: $(BIN)/.installed ## Pin what the image installs (requirements.lock), moving to the newest versions
+	$(BIN)/pip install -q uv
+	printf 'hatchling\n' | $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
+	    --python-version 3.11 --extra embedded --no-header --no-emit-index-url --no-emit-find-links \
+	    --output-file requirements.lock pyproject.toml -
+
+bench: $(BIN)/.installed ## Measure against the peers (tests/bench)
+	$(BIN)/python -m tests.bench
+
+faults: $(BIN)/.installed ## Inject N faults from SEED (tests/faults): make faults N=300 SEED=7
+	$(BIN)/python -m tests.faults --faults $(N) $(if $(SEED),--seed $(SEED))
+
+clean: ## Remove what the tools leave behind
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
