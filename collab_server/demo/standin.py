@@ -1,0 +1,485 @@
+"""A stand-in for MicroStrategy Library's REST API. NOT FOR PRODUCTION: every password is the login.
+
+It is for people who try the server without Library, and for tests. It answers the calls that the server makes
+of Library, under `/api` and under `/MicroStrategyLibrary/api`, for the people, groups and projects of a data
+file. What Library does not have is kept apart, under `/standin` (and `/MicroStrategyLibrary/standin`):
+
+    GET  /standin/people       who can sign in
+    GET  /standin/dashboards   what the asking session may open
+    GET  /standin/sessions     {"open": n, "byPerson": {login: n}}
+    GET  /standin/calls        {"GET /sessions/userInfo": n, ...}
+    POST /standin/access       {"objectId", "openTo": [login] | null}: who may open an object from now on
+    POST /standin/end-sessions {"person": login}: end all their sessions, as an administrator of Library would
+
+Promises: a session ends after `session_timeout_seconds` without a call, an identity token after
+`identity_token_seconds`; a token sent with another session's JSESSIONID is refused. Everything is in memory and
+is touched by one event loop only; nothing runs in the background, and stopping needs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from importlib.resources import files
+from pathlib import Path
+from typing import Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.routing import BaseRoute, Mount, Route
+
+__all__ = ["LibraryData", "create_standin", "load_data", "serve_standin"]
+
+BASES = ("/MicroStrategyLibrary", "")
+MOST_SESSIONS = 20_000
+USER, GROUP = 8704, 8705  # Library's subtypes of its object type 34
+
+LibraryId = Field(pattern=r"^[0-9A-F]{32}$")
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True)
+
+
+class Person(_Model):
+    """Somebody who can sign in. The password is the login."""
+
+    login: str
+    id: str = LibraryId
+    fullName: str
+    initials: str
+
+
+class Group(_Model):
+    """A user group; `members` are logins."""
+
+    id: str = LibraryId
+    name: str
+    members: tuple[str, ...]
+
+
+class Content(_Model):
+    """An object: type 55 a dashboard or document, 3 a report. `openTo` lists logins; absent means everybody."""
+
+    id: str = LibraryId
+    name: str
+    type: int
+    openTo: tuple[str, ...] | None = None
+
+
+class Project(_Model):
+    """A project and what is in it."""
+
+    id: str = LibraryId
+    name: str
+    objects: tuple[Content, ...]
+
+
+class LibraryData(_Model):
+    """The data file."""
+
+    people: tuple[Person, ...]
+    groups: tuple[Group, ...]
+    projects: tuple[Project, ...]
+
+    @model_validator(mode="after")
+    def _logins_exist(self) -> Self:
+        named = {login for group in self.groups for login in group.members}
+        named |= {
+            login for project in self.projects for item in project.objects for login in item.openTo or ()
+        }
+        unknown = named - {person.login for person in self.people}
+        if unknown:
+            raise ValueError(f"nobody among the people has the login {', '.join(sorted(unknown))}")
+        return self
+
+
+def load_data(path: Path | None = None) -> LibraryData:
+    """The data of the file at `path`, by default the one in the package.
+
+    Raises `OSError`, or `pydantic.ValidationError` (a `ValueError`) that says what is wrong in it.
+    """
+    text = files(__package__).joinpath("library.json").read_text() if path is None else path.read_text()
+    return LibraryData.model_validate_json(text)
+
+
+@dataclass(slots=True)
+class _Session:
+    person: Person
+    token: str = field(default_factory=lambda: secrets.token_hex(16))
+    cookie: str = field(default_factory=lambda: secrets.token_hex(16).upper())
+    last_used: float = field(default_factory=time.monotonic)
+
+
+class _Refusal(Exception):
+    def __init__(self, status: int, code: str, message: str) -> None:
+        super().__init__(message)
+        self.status, self.code, self.message = status, code, message
+
+
+def _session_gone() -> _Refusal:
+    return _Refusal(401, "ERR009", "The user's session has expired, please reauthenticate.")
+
+
+def _not_found() -> _Refusal:
+    return _Refusal(404, "ERR004", "The object was not found, or you do not have access to it.")
+
+
+class _StandIn:
+    """The state, and one method per call."""
+
+    def __init__(
+        self, data: LibraryData, session_timeout_seconds: float, identity_token_seconds: float
+    ) -> None:
+        self.data = data
+        self.session_timeout_seconds = session_timeout_seconds
+        self.identity_token_seconds = identity_token_seconds
+        self.people = {person.login: person for person in data.people}
+        self.people_by_id = {person.id: person for person in data.people}
+        self.groups = {group.id: group for group in data.groups}
+        self.open_to = {item.id: item.openTo for project in data.projects for item in project.objects}
+        self.sessions: dict[str, _Session] = {}
+        self.identity_tokens: dict[str, tuple[_Session, float]] = {}
+        self.calls: Counter[str] = Counter()
+
+    # --- sessions
+
+    def session(self, request: Request) -> _Session:
+        """The session of the request, used now. A cookie need not be sent; if one is, it must be the session's."""
+        session = self.sessions.get(request.headers.get("x-mstr-authtoken", ""))
+        if session is None or not self._is_alive(session):
+            raise _session_gone()
+        cookie = request.cookies.get("JSESSIONID")
+        if cookie is not None and cookie != session.cookie:
+            raise _session_gone()
+        session.last_used = time.monotonic()
+        return session
+
+    def _is_alive(self, session: _Session) -> bool:
+        if time.monotonic() - session.last_used <= self.session_timeout_seconds:
+            return True
+        self.sessions.pop(session.token, None)
+        return False
+
+    def _open_session(self, person: Person) -> Response:
+        while len(self.sessions) >= MOST_SESSIONS:
+            self.sessions.pop(next(iter(self.sessions)))
+        session = _Session(person)
+        self.sessions[session.token] = session
+        response = Response(status_code=204, headers={"X-MSTR-AuthToken": session.token})
+        # Library's own cookie is for its context path; with `/` the server beside it gets the cookie as well.
+        response.set_cookie("JSESSIONID", session.cookie, path="/", httponly=True, samesite="lax")
+        return response
+
+    def _identity(self, token: str) -> _Session:
+        now = time.monotonic()
+        for old in [key for key, (_, until) in self.identity_tokens.items() if until <= now]:
+            del self.identity_tokens[old]
+        session, _ = self.identity_tokens.get(token, (None, 0.0))
+        if session is None:
+            raise _Refusal(401, "ERR003", "The identity token is not valid, or has expired.")
+        return session
+
+    async def login(self, request: Request) -> Response:
+        body = await _body(request)
+        person = self.people.get(str(body.get("username")))
+        if person is None or body.get("password") != person.login:
+            raise _Refusal(401, "ERR003", "Login failure: wrong user name or password.")
+        return self._open_session(person)
+
+    async def logout(self, request: Request) -> Response:
+        self.sessions.pop(self.session(request).token)
+        return Response(status_code=204)
+
+    async def make_identity_token(self, request: Request) -> Response:
+        session = self.session(request)
+        token = secrets.token_urlsafe(48)
+        self.identity_tokens[token] = (session, time.monotonic() + self.identity_token_seconds)
+        return Response(status_code=201, headers={"X-MSTR-IdentityToken": token})
+
+    async def check_identity_token(self, request: Request) -> Response:
+        self._identity(request.headers.get("x-mstr-identitytoken", ""))
+        return Response(status_code=200)
+
+    async def delegate(self, request: Request) -> Response:
+        body = await _body(request)
+        if body.get("loginMode") != -1:
+            raise _Refusal(400, "ERR005", "loginMode must be -1.")
+        return self._open_session(self._identity(str(body.get("identityToken"))).person)
+
+    async def get_session(self, request: Request) -> Response:
+        person = self.session(request).person
+        return JSONResponse(
+            _shown(person)
+            | {"locale": 1033, "displayLocale": 1033, "timeout": int(self.session_timeout_seconds)}
+        )
+
+    async def keep_session(self, request: Request) -> Response:
+        self.session(request)
+        return Response(status_code=204)
+
+    async def user_info(self, request: Request) -> Response:
+        return JSONResponse(_shown(self.session(request).person) | {"metadataUser": True})
+
+    # --- contents
+
+    def _may_open(self, person: Person, content: Content) -> bool:
+        open_to = self.open_to[content.id]
+        return open_to is None or person.login in open_to
+
+    async def get_object(self, request: Request) -> Response:
+        session = self.session(request)
+        project_id = request.headers.get("x-mstr-projectid")
+        if project_id is None:
+            raise _Refusal(400, "ERR001", "The header X-MSTR-ProjectID is missing.")
+        wanted = request.path_params["id"].upper(), request.query_params.get("type")
+        for project in self.data.projects:
+            for item in project.objects if project.id == project_id.upper() else ():
+                if (item.id, str(item.type)) == wanted and self._may_open(session.person, item):
+                    return JSONResponse(
+                        {"id": item.id, "name": item.name, "type": item.type, "acg": 255, "extType": 0}
+                    )
+        raise _not_found()
+
+    async def get_projects(self, request: Request) -> Response:
+        self.session(request)
+        return JSONResponse(
+            [
+                {"id": project.id, "name": project.name, "alias": "", "status": 0}
+                for project in self.data.projects
+            ]
+        )
+
+    # --- people
+
+    async def recipients(self, request: Request) -> Response:
+        self.session(request)
+        pattern = request.query_params.get("searchPattern", "CONTAINS_ANY_WORD")
+        term = request.query_params.get("searchTerm", "").casefold()
+        fits = _PATTERNS.get(pattern)
+        if fits is None:
+            raise _Refusal(400, "ERR005", "There is no such searchPattern.")
+        found: list[dict[str, Any]] = [
+            {"id": person.id, "name": person.fullName, "type": 34, "subtype": USER, "isGroup": False}
+            for person in self.data.people
+            if fits(person.fullName.casefold(), term) or fits(person.login.casefold(), term)
+        ]
+        found += [
+            {"id": group.id, "name": group.name, "type": 34, "subtype": GROUP, "isGroup": True}
+            for group in self.data.groups
+            if fits(group.name.casefold(), term)
+        ]
+        return JSONResponse({"recipients": _page(request, found), "totalItems": len(found)})
+
+    async def users(self, request: Request) -> Response:
+        self.session(request)
+        begins = request.query_params.get("nameBegins", "").casefold()
+        found = [
+            _listed(person) for person in self.data.people if person.fullName.casefold().startswith(begins)
+        ]
+        return JSONResponse(_page(request, found))
+
+    async def user(self, request: Request) -> Response:
+        self.session(request)
+        person = self.people_by_id.get(request.path_params["id"].upper())
+        if person is None:
+            raise _not_found()
+        return JSONResponse(_listed(person))
+
+    async def members(self, request: Request) -> Response:
+        self.session(request)
+        group = self.groups.get(request.path_params["id"].upper())
+        if group is None:
+            raise _not_found()
+        return JSONResponse(_page(request, [_listed(self.people[login]) for login in group.members]))
+
+    # --- what Library does not have
+
+    async def standin_people(self, request: Request) -> Response:
+        return JSONResponse([{"login": person.login} | _shown(person) for person in self.data.people])
+
+    async def standin_dashboards(self, request: Request) -> Response:
+        person = self.session(request).person
+        return JSONResponse(
+            [
+                {
+                    "projectId": project.id,
+                    "projectName": project.name,
+                    "id": item.id,
+                    "name": item.name,
+                    "type": item.type,
+                }
+                for project in self.data.projects
+                for item in project.objects
+                if self._may_open(person, item)
+            ]
+        )
+
+    async def standin_sessions(self, request: Request) -> Response:
+        alive = Counter(s.person.login for s in list(self.sessions.values()) if self._is_alive(s))
+        return JSONResponse({"open": alive.total(), "byPerson": alive})
+
+    async def standin_calls(self, request: Request) -> Response:
+        return JSONResponse(self.calls)
+
+    async def standin_access(self, request: Request) -> Response:
+        body = await _body(request)
+        object_id, open_to = str(body.get("objectId")).upper(), body.get("openTo")
+        if object_id not in self.open_to:
+            raise _not_found()
+        if open_to is not None and not (isinstance(open_to, list) and set(open_to) <= set(self.people)):
+            raise _Refusal(400, "ERR005", "openTo must be null or a list of logins.")
+        self.open_to[object_id] = None if open_to is None else tuple(open_to)
+        return Response(status_code=204)
+
+    async def standin_end_sessions(self, request: Request) -> Response:
+        login = (await _body(request)).get("person")
+        for session in [s for s in self.sessions.values() if s.person.login == login]:
+            del self.sessions[session.token]
+        return Response(status_code=204)
+
+    async def front_page(self, request: Request) -> Response:
+        people = ", ".join(person.login for person in self.data.people)
+        return HTMLResponse(
+            "<!doctype html><title>Stand-in Library</title><h1>Stand-in Library</h1>"
+            "<p>A stand-in for MicroStrategy Library, <strong>not for production</strong>."
+            f"<p>Its REST API is under <code>/api</code>. Who can sign in (password = name): {people}."
+        )
+
+    # --- routes
+
+    def routes(self) -> list[BaseRoute]:
+        table: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
+            ("POST", "/auth/login", self.login),
+            ("POST", "/auth/logout", self.logout),
+            ("POST", "/auth/identityToken", self.make_identity_token),
+            ("GET", "/auth/identityToken", self.check_identity_token),
+            ("POST", "/auth/delegate", self.delegate),
+            ("GET", "/sessions", self.get_session),
+            ("PUT", "/sessions", self.keep_session),
+            ("GET", "/sessions/userInfo", self.user_info),
+            ("GET", "/objects/{id}", self.get_object),
+            ("GET", "/projects", self.get_projects),
+            ("GET", "/collaboration/recipients", self.recipients),
+            ("GET", "/users", self.users),
+            ("GET", "/users/{id}", self.user),
+            ("GET", "/usergroups/{id}/members", self.members),
+        ]
+        extras: list[BaseRoute] = [
+            Route("/standin/people", self.standin_people),
+            Route("/standin/dashboards", self.standin_dashboards),
+            Route("/standin/sessions", self.standin_sessions),
+            Route("/standin/calls", self.standin_calls),
+            Route("/standin/access", self.standin_access, methods=["POST"]),
+            Route("/standin/end-sessions", self.standin_end_sessions, methods=["POST"]),
+            Route("/", self.front_page),
+        ]
+        api = [
+            Route(path, self._counted(method, path, answer), methods=[method])
+            for method, path, answer in table
+        ]
+        return [Mount(base, routes=[Mount("/api", routes=api), *extras]) for base in BASES]
+
+    def _counted(
+        self, method: str, path: str, answer: Callable[[Request], Awaitable[Response]]
+    ) -> Callable[[Request], Awaitable[Response]]:
+        async def counted(request: Request) -> Response:
+            self.calls[f"{method} {path}"] += 1
+            return await answer(request)
+
+        return counted
+
+
+def _shown(person: Person) -> dict[str, Any]:
+    return {"id": person.id, "fullName": person.fullName, "initials": person.initials}
+
+
+def _listed(person: Person) -> dict[str, Any]:
+    return _shown(person) | {
+        "name": person.fullName,
+        "username": person.login,
+        "abbreviation": person.login,
+        "enabled": True,
+        "type": 34,
+        "subtype": USER,
+    }
+
+
+_PATTERNS: dict[str, Callable[[str, str], bool]] = {
+    "CONTAINS_ANY_WORD": lambda name, term: any(word in name for word in term.split() or [""]),
+    "CONTAINS": lambda name, term: term in name,
+    "BEGINS_WITH": lambda name, term: name.startswith(term),
+    "ENDS_WITH": lambda name, term: name.endswith(term),
+    "EXACTLY": lambda name, term: name == term,
+}
+
+
+def _page(request: Request, found: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    try:
+        offset = int(request.query_params.get("offset", "0"))
+        limit = int(request.query_params.get("limit", "-1"))
+    except ValueError:
+        raise _Refusal(400, "ERR005", "offset and limit must be numbers.") from None
+    offset = max(offset, 0)
+    return found[offset:] if limit < 0 else found[offset : offset + limit]
+
+
+async def _body(request: Request) -> dict[str, Any]:
+    try:
+        body = json.loads(await request.body())
+    except ValueError:
+        body = None
+    if not isinstance(body, dict):
+        raise _Refusal(400, "ERR005", "The body must be a JSON object.")
+    return body
+
+
+async def _refuse(request: Request, refusal: Exception) -> Response:
+    assert isinstance(refusal, _Refusal)
+    ticket_id = secrets.token_hex(16)
+    return JSONResponse(
+        {"code": refusal.code, "message": refusal.message, "ticketId": ticket_id}, status_code=refusal.status
+    )
+
+
+def create_standin(
+    data: LibraryData | None = None,
+    *,
+    session_timeout_seconds: float = 1800,
+    identity_token_seconds: float = 60,
+) -> Starlette:
+    """The stand-in as an ASGI app. Without `data` it has that of the package. Not for production."""
+    standin = _StandIn(data or load_data(), session_timeout_seconds, identity_token_seconds)
+    return Starlette(routes=standin.routes(), exception_handlers={_Refusal: _refuse})
+
+
+def serve_standin(
+    host: str = "127.0.0.1",
+    port: int = 3080,
+    *,
+    data: LibraryData | None = None,
+    session_timeout_seconds: float = 1800,
+    identity_token_seconds: float = 60,
+) -> None:
+    """Serve the stand-in in the foreground until SIGINT or SIGTERM. Exits with 1 if the port is taken."""
+    import uvicorn
+
+    app = create_standin(
+        data, session_timeout_seconds=session_timeout_seconds, identity_token_seconds=identity_token_seconds
+    )
+    uvicorn.run(
+        app,
+        host=host,
+        port=port,
+        log_level="warning",
+        access_log=False,
+        lifespan="off",
+        ws="none",
+        timeout_graceful_shutdown=1,
+    )
