@@ -1,1 +1,63 @@
-"""The Socket.IO door. Only importer of socketio and engineio."""
+"""The Socket.IO door. Only importer of socketio and engineio.
+
+`build_server`, `build_engineio_server` and `build_asgi` give the bare protocol, apart from the product, on
+the production transport.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import engineio
+import socketio
+
+from collab_server.realtime.engine import EngineServer
+from collab_server.realtime.sockets import SocketServer
+
+__all__ = ["EngineServer", "SocketServer", "build_asgi", "build_engineio_server", "build_server"]
+
+
+def build_server(
+    *,
+    ping_interval: float = 25.0,
+    ping_timeout: float = 20.0,
+    max_packet_bytes: int = 1_000_000,
+    namespaces: Sequence[str] = ("/",),
+) -> socketio.AsyncServer:
+    """A Socket.IO server on the production transport.
+
+    Args:
+        ping_interval: seconds between two pings, fractions allowed.
+        ping_timeout: seconds a client has to answer one.
+        max_packet_bytes: the largest packet (or long-polling payload) accepted, in bytes.
+        namespaces: the ones clients may connect to; all others are refused with `Invalid namespace`.
+    """
+    return SocketServer(
+        async_mode="asgi",
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        max_http_buffer_size=max_packet_bytes,
+        namespaces=list(namespaces),
+        cors_allowed_origins="*",
+    )
+
+
+def build_engineio_server(
+    *, ping_interval: float = 25.0, ping_timeout: float = 20.0, max_packet_bytes: int = 1_000_000
+) -> engineio.AsyncServer:
+    """An Engine.IO server on the production transport; the arguments are those of `build_server`."""
+    return EngineServer(
+        async_mode="asgi",
+        ping_interval=ping_interval,
+        ping_timeout=ping_timeout,
+        max_http_buffer_size=max_packet_bytes,
+        cors_allowed_origins="*",
+    )
+
+
+def build_asgi(server: socketio.AsyncServer | engineio.AsyncServer) -> Any:
+    """The ASGI application around either server, at `/socket.io/` or `/engine.io/`."""
+    if isinstance(server, socketio.AsyncServer):
+        return socketio.ASGIApp(server)
+    return engineio.ASGIApp(server)
