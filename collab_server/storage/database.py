@@ -1,0 +1,676 @@
+"""The way to PostgreSQL: transactions for commands, single reads, and the knowledge of whether it is there.
+
+Promises:
+
+* A command waits for nothing but Postgres and at most `COMMAND_SECONDS` in all: for a connection, for locks,
+  for the commit. A read waits at most `READ_SECONDS`. Whatever ends a wait early is `errors.Paused`: its
+  `outcome` is `none` when nothing was stored, and `unknown` only where the COMMIT itself was cut.
+* Once the database is known to be away, commands and reads are refused at once, without touching a socket.
+* No connection that was open before an absence is used after it.
+* What Postgres says about a statement (a violated constraint, a missing table) is raised as it is: it is a
+  bug, or something the caller asked to know.
+
+How waits end: a timer *terminates the connection*. Nothing is cancelled, nothing waits for a frozen server to
+acknowledge, and what is left on the server's side ends by the session's own limits (`SESSION`), so that
+neither a frozen node nor a lost packet can hold a topic for longer than two seconds.
+
+What runs concurrently: any number of callers over two shares of connections (writes; reads, so that commands
+that wait for locks do not starve them), and one task, the prober, on a connection of its own. The prober
+alone judges whether the database is there; whoever has trouble wakes it. `stop` ends the prober and cuts all.
+
+Why not `asyncpg.Pool`: it resets a session at every release (a round trip; sessions here have no state),
+waits for frozen connections when it closes or expires them, and cannot forget all its connections at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import socket
+import ssl
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
+
+import asyncpg
+
+from collab_server.errors import ClientError, Paused
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+    Record: TypeAlias = asyncpg.Record
+
+__all__ = ["COMMAND_SECONDS", "READ_SECONDS", "Database", "Transaction"]
+
+T = TypeVar("T")
+
+log = logging.getLogger(__name__)
+
+COMMAND_SECONDS = 1.8  # leaves a client that was promised an answer within 2 s a margin for the way back
+READ_SECONDS = 1.8
+CONNECT_SECONDS = 1.0
+PROBE_SECONDS = 1.0
+PROBE_EVERY_SECONDS = 0.5
+PROBE_GAP_SECONDS = 0.1  # however often the prober is woken
+TRIES = 3
+WAITING_LIMIT = 4096  # callers that wait for a connection; more than can be served within their deadline
+
+SESSION = {
+    "statement_timeout": "2000",
+    "lock_timeout": "1000",
+    "idle_in_transaction_session_timeout": "2000",
+    "TimeZone": "UTC",
+    "jit": "off",  # every statement of ours is small
+}
+
+_AWAY = ("08", "57P", "58", "25P03", "25006", "53300")  # the server, or its connection, is gone or of no use
+_CONTENDED = ("40", "55P03")  # repeat it: deadlock, serialization failure, lock timeout
+_BUSY = ("53", "57014")
+_FULL = "53100"
+_ROLLED_BACK = ("23", "25P03", "40")  # answers to COMMIT after which surely nothing is stored
+
+
+class _Contended(Paused):
+    """Nothing was stored, and the same transaction may well succeed if it is begun again at once."""
+
+
+class Transaction:
+    """One transaction, READ COMMITTED; the body of `async with` runs in it. Statements one at a time.
+
+    `recorded` collects what the services recorded; it may be told to others only after the block has been
+    left without an error. Left with one, nothing is stored.
+    """
+
+    __slots__ = (
+        "_connection",
+        "_database",
+        "_deadline",
+        "_timer",
+        "execute",
+        "fetch",
+        "fetchrow",
+        "fetchval",
+        "recorded",
+    )
+
+    def __init__(self, database: Database, deadline: float) -> None:
+        self._database = database
+        self._deadline = deadline
+        self.recorded: list[Any] = []
+
+    async def __aenter__(self) -> Self:
+        connection, self._timer = await self._database._begin(self._deadline)
+        self._connection = connection
+        # The connection's own methods, so that a statement costs no call of ours.
+        self.execute = connection.execute
+        self.fetch = connection.fetch
+        self.fetchrow = connection.fetchrow
+        self.fetchval = connection.fetchval
+        return self
+
+    async def executemany(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
+        """One statement for many rows, in one round trip."""
+        await self._connection.executemany(sql, rows)
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            if error is None:
+                await self._database._commit(self._connection)
+            else:
+                await self._database._roll_back(self._connection, error)
+        finally:
+            self._timer.cancel()
+            # The connection is another's now: whoever kept this transaction must not reach it.
+            del self.execute, self.fetch, self.fetchrow, self.fetchval, self._connection
+
+
+class Database:
+    """One Postgres database, which may come and go.
+
+    Plain values; `ssl` is None for a connection in clear; `node` names this process in `pg_stat_activity`.
+    `pool_size` connections serve transactions, `read_pool_size` single reads, one the prober.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        user: str,
+        password: str | None,
+        database: str,
+        ssl: ssl.SSLContext | None = None,
+        pool_size: int = 10,
+        read_pool_size: int = 5,
+        node: str = "",
+    ) -> None:
+        self.user = user
+        self.name = database
+        self.address = f"{host}:{port}"
+        self._connect_arguments: dict[str, Any] = {
+            "host": host,
+            "port": port,
+            "user": user,
+            "password": password,
+            "database": database,
+            "ssl": ssl if ssl is not None else False,
+            "statement_cache_size": 500,
+            "max_cached_statement_lifetime": 0,
+        }
+        self._application_name = f"collab {node}".strip()
+        self._writes = _Share(self._connect, pool_size)
+        self._reads = _Share(self._connect, read_pool_size)
+        self._prober: Connection | None = None
+        self._prober_task: asyncio.Task[None] | None = None
+        self._trouble = asyncio.Event()
+        self._is_reachable = False
+        self._is_full = False
+        self._was_up = False  # what the callbacks were last told
+        self._callbacks: list[Callable[[bool], None]] = []
+        self.problem: str | None = "no connection yet"
+        self.latency_seconds: float | None = None
+
+    # What is known
+
+    @property
+    def is_up(self) -> bool:
+        """The last known: commands can be stored."""
+        return self._is_reachable and not self._is_full
+
+    @property
+    def is_readable(self) -> bool:
+        """The last known: reads are answered. Differs from `is_up` while only the disk is full.
+
+        `problem` says in words what is wrong, `latency_seconds` how long the last good probe took.
+        """
+        return self._is_reachable
+
+    def on_change(self, callback: Callable[[bool], None]) -> None:
+        """Call `callback(is_up)` on the event loop after each change of `is_up`. It must not wait."""
+        self._callbacks.append(callback)
+
+    async def until_up(self) -> None:
+        """Return once `is_up`; at once if it is."""
+        if self.is_up:
+            return
+        came = asyncio.Event()
+
+        def note(is_up: bool) -> None:
+            if is_up:
+                came.set()
+
+        self._callbacks.append(note)
+        try:
+            await came.wait()
+        finally:
+            self._callbacks.remove(note)
+
+    # Life
+
+    async def start(self) -> None:
+        """Begin to connect in the background, and go on for ever. Returns at once; see `until_up`."""
+        self._prober_task = asyncio.create_task(self._watch(), name="database-prober")
+
+    async def stop(self) -> None:
+        """End the prober and terminate every connection. Waits for nobody; commands still running are cut."""
+        if self._prober_task is not None:
+            self._prober_task.cancel()
+            await asyncio.wait([self._prober_task], timeout=1)
+            self._prober_task = None
+        self._set(False, "stopped")
+        self._drop_prober()
+        self._writes.terminate()
+        self._reads.terminate()
+
+    # What callers do
+
+    def transaction(self) -> Transaction:
+        """One transaction, tried once, for `async with`.
+
+        Raises `Paused` as the module says. An error of the body leaves nothing stored and is raised on.
+        """
+        return Transaction(self, asyncio.get_running_loop().time() + COMMAND_SECONDS)
+
+    async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """Carry out `work` in a transaction, and begin it again where repeating helps.
+
+        That is after a deadlock, a serialization failure, a lock timeout, a connection lost before COMMIT: up
+        to three tries within one deadline, each with a new `Transaction`. Raises as `transaction` does.
+        """
+        deadline = asyncio.get_running_loop().time() + COMMAND_SECONDS
+        for _ in range(TRIES - 1):
+            with contextlib.suppress(_Contended):
+                async with Transaction(self, deadline) as tx:
+                    result = await work(tx)
+                return result
+        async with Transaction(self, deadline) as tx:
+            result = await work(tx)
+        return result
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[Record]:
+        """Rows, outside of any transaction. Raises `Paused` when there is no answer within `READ_SECONDS`."""
+        return await self._read(_fetch, sql, arguments)
+
+    async def fetchrow(self, sql: str, *arguments: Any) -> Record | None:
+        """The first row or None; otherwise as `fetch`."""
+        return await self._read(_fetchrow, sql, arguments)
+
+    async def fetchval(self, sql: str, *arguments: Any) -> Any:
+        """The first column of the first row, or None; otherwise as `fetch`."""
+        return await self._read(_fetchval, sql, arguments)
+
+    async def session(self, *, timeout: float = CONNECT_SECONDS, **settings: str) -> Connection:
+        """A connection of the caller's own, for what is no command (migrations). The caller terminates it.
+
+        `settings` override those of `SESSION`. Raises what asyncpg raises; `describe` puts that into words.
+        """
+        return await self._connect(timeout, **settings)
+
+    def describe(self, error: BaseException) -> str:
+        """What went wrong, in words for the administrator. Contains no secret."""
+        match error:
+            case asyncpg.InvalidPasswordError() | asyncpg.InvalidAuthorizationSpecificationError():
+                return f'the database refuses the user "{self.user}": {error.args[0]}'
+            case asyncpg.InvalidCatalogNameError():
+                return f'there is no database "{self.name}" at {self.address}'
+            case asyncpg.TooManyConnectionsError():
+                return f"the database is out of connections: {error.args[0]}"
+            case ConnectionRefusedError():
+                return f"nothing listens at {self.address}"
+            case TimeoutError():
+                return f"{self.address} does not answer"
+            case socket.gaierror():
+                return f"the host of {self.address} cannot be found"
+            case ssl.SSLError():
+                return f"no TLS with {self.address}: {error.reason or 'handshake failed'}"
+            case asyncpg.PostgresError() | OSError():
+                return str(error.args[-1]) if error.args else type(error).__name__
+            case _:
+                return str(error) or type(error).__name__
+
+    # Transactions
+
+    async def _begin(self, deadline: float) -> tuple[Connection, asyncio.TimerHandle]:
+        loop = asyncio.get_running_loop()
+        while self.is_up and loop.time() < deadline:
+            connection = self._writes.take_idle() or await self._take(self._writes, deadline)
+            timer = loop.call_at(deadline, connection.terminate)
+            try:
+                await connection.execute("BEGIN")
+            except BaseException as error:
+                timer.cancel()
+                is_lost = connection.is_closed()
+                self._writes.drop(connection)
+                if not (is_lost and isinstance(error, Exception)):
+                    self._raise(error, is_lost)
+                self._trouble.set()  # it died while idle (a restart, pg_terminate_backend): take another
+            else:
+                return connection, timer
+        raise self._refusal()
+
+    async def _commit(self, connection: Connection) -> None:
+        if connection.is_closed():
+            self._writes.drop(connection)
+            self._trouble.set()
+            raise _Contended("the connection to the database was lost")  # COMMIT was never sent
+        try:
+            tag = await connection.execute("COMMIT")
+        except BaseException as error:
+            self._writes.drop(connection)
+            self._trouble.set()
+            if not isinstance(error, Exception) or _sqlstate(error).startswith(_ROLLED_BACK):
+                self._raise(error, is_lost=False)
+            raise Paused(
+                "the commit was cut; repeat it with the same requestId", outcome="unknown"
+            ) from error
+        self._writes.give_back(connection)
+        if tag != "COMMIT":
+            raise RuntimeError("a statement failed and the service went on; the transaction was rolled back")
+
+    async def _roll_back(self, connection: Connection, error: BaseException) -> None:
+        is_lost = connection.is_closed()
+        if is_lost or not isinstance(error, Exception):
+            self._writes.drop(connection)  # when cancelled, a statement may be under way
+        else:
+            try:
+                await connection.execute("ROLLBACK")
+            except Exception:
+                self._writes.drop(connection)  # nothing is stored either way, and `error` says more
+                self._trouble.set()
+            except BaseException:
+                self._writes.drop(connection)
+                raise
+            else:
+                self._writes.give_back(connection)
+        paused = self._as_paused(error, is_lost)
+        if paused is not None:
+            raise paused from error
+
+    # Reads
+
+    async def _read(
+        self,
+        method: Callable[[Connection, str, tuple[Any, ...]], Awaitable[T]],
+        sql: str,
+        arguments: tuple[Any, ...],
+    ) -> T:
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + READ_SECONDS
+        while self._is_reachable and loop.time() < deadline:
+            connection = self._reads.take_idle() or await self._take(self._reads, deadline)
+            timer = loop.call_at(deadline, connection.terminate)
+            try:
+                result = await method(connection, sql, arguments)
+            except BaseException as error:
+                is_lost = connection.is_closed()
+                if is_lost and isinstance(error, Exception):
+                    self._reads.drop(connection)
+                    self._trouble.set()
+                    continue  # a read may be repeated
+                if isinstance(error, Exception):
+                    self._reads.give_back(connection)
+                else:
+                    self._reads.drop(connection)
+                self._raise(error, is_lost)
+            else:
+                self._reads.give_back(connection)
+                return result
+            finally:
+                timer.cancel()
+        raise self._refusal()
+
+    # Connections and their errors
+
+    async def _connect(self, timeout: float, **settings: str) -> Connection:
+        return await asyncpg.connect(
+            **self._connect_arguments,
+            timeout=timeout,
+            server_settings={**SESSION, "application_name": self._application_name, **settings},
+        )
+
+    async def _take(self, share: _Share, deadline: float) -> Connection:
+        try:
+            return await share.take(deadline)
+        except ClientError:
+            raise
+        except Exception as error:
+            self._trouble.set()
+            raise Paused() from error
+
+    def _refusal(self) -> Paused:
+        return Paused("the database has no space left" if self._is_full else "the database is away")
+
+    def _raise(self, error: BaseException, is_lost: bool) -> NoReturn:
+        """Raise what the caller may hear of `error`, or `error` itself where it is theirs."""
+        paused = self._as_paused(error, is_lost)
+        if paused is None:
+            raise error
+        raise paused from error
+
+    def _as_paused(self, error: BaseException, is_lost: bool) -> Paused | None:
+        if isinstance(error, ClientError) or not isinstance(error, Exception):
+            return None
+        state = _sqlstate(error)
+        if state == _FULL:
+            self._is_full = True
+            self._set(self._is_reachable, "no space left on the database's disk")
+            self._trouble.set()
+            return self._refusal()
+        if state.startswith(_CONTENDED) or isinstance(error, asyncpg.InvalidCachedStatementError):
+            return _Contended("the database is busy")
+        if state.startswith(_AWAY) or (is_lost and isinstance(error, _LOSSES)):
+            self._trouble.set()
+            return _Contended("the connection to the database was lost")
+        if state.startswith(_BUSY):
+            return Paused("the database is busy")
+        return None
+
+    # The prober
+
+    async def _watch(self) -> None:
+        while True:
+            self._trouble.clear()
+            await self._probe()
+            await asyncio.sleep(PROBE_GAP_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_EVERY_SECONDS - PROBE_GAP_SECONDS):
+                    await self._trouble.wait()
+
+    async def _probe(self) -> None:
+        """Ask the database how it is, and make the answer known. Never raises."""
+        try:
+            await self._examine()
+        except Exception as error:
+            self._drop_prober()
+            self._set(False, self.describe(error))
+        else:
+            self._set(True, None if not self._is_full else self.problem)
+
+    async def _examine(self) -> None:
+        if self._prober is not None:
+            try:
+                await self._ask(self._prober)
+            except Exception:
+                # The connection may be all that was lost. A second one decides; so a stall of our own loop,
+                # which makes every timer late, has to last for two probes to be mistaken for the database's.
+                self._drop_prober()
+        if self._prober is None:
+            self._prober = await self._connect(PROBE_SECONDS)
+            await self._ask(self._prober)
+        if self._is_full:
+            self._is_full = not await self._can_write(self._prober)
+        for share in (self._writes, self._reads):
+            if share.is_empty:
+                share.adopt(await self._connect(PROBE_SECONDS))  # there is one for the first who comes
+
+    async def _ask(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        timer = loop.call_later(PROBE_SECONDS, connection.terminate)
+        try:
+            is_read_only = await connection.fetchval("SELECT current_setting('transaction_read_only') = 'on'")
+        except Exception as error:
+            if loop.time() >= began + PROBE_SECONDS:
+                raise TimeoutError from error
+            raise
+        finally:
+            timer.cancel()
+        if is_read_only:
+            raise ConnectionError(f"{self.address} is read-only: a standby, or no longer the primary")
+        self.latency_seconds = loop.time() - began
+
+    async def _can_write(self, connection: Connection) -> bool:
+        """Whether the disk takes a page again. Leaves nothing behind."""
+        timer = asyncio.get_running_loop().call_later(PROBE_SECONDS, connection.terminate)
+        try:
+            await connection.execute(
+                "BEGIN; "
+                "CREATE TEMPORARY TABLE collab_room (filler text) ON COMMIT DROP; "
+                "INSERT INTO collab_room SELECT repeat('x', 1000) FROM generate_series(1, 1000); "
+                "ROLLBACK"
+            )
+        except asyncpg.DiskFullError:
+            await connection.execute("ROLLBACK")
+            return False
+        except asyncpg.InsufficientPrivilegeError:
+            await connection.execute(
+                "ROLLBACK"
+            )  # may not make temporary tables: let the next command find out
+        finally:
+            timer.cancel()
+        return True
+
+    def _drop_prober(self) -> None:
+        if self._prober is not None:
+            self._prober.terminate()
+            self._prober = None
+
+    def _set(self, is_reachable: bool, problem: str | None) -> None:
+        was_up, was_reachable = self._was_up, self._is_reachable
+        self._is_reachable = is_reachable
+        if problem != self.problem:
+            self.problem = problem
+            if problem is None:
+                log.info("The database is up", extra={"database": self.name, "address": self.address})
+            else:
+                log.warning("The database is away: %s", problem, extra={"database": self.name})
+        if was_reachable and not is_reachable:
+            self._writes.forget_all()
+            self._reads.forget_all()
+        self._was_up = self.is_up
+        if self._was_up != was_up:
+            for callback in list(self._callbacks):
+                try:
+                    callback(self._was_up)
+                except Exception:
+                    log.exception("A listener for the state of the database failed")
+
+
+class _Share:
+    """Some connections, lent to one caller each: the last used first, callers in order of arrival."""
+
+    __slots__ = ("_connect", "_idle", "_limit", "_members", "_opening", "_waiting")
+
+    def __init__(self, connect: Callable[[float], Awaitable[Connection]], limit: int) -> None:
+        self._connect = connect
+        self._limit = limit
+        self._opening = 0
+        self._idle: list[Connection] = []
+        self._members: set[Connection] = set()  # idle or lent out; the others that come back are terminated
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no connection at all, lent out ones included."""
+        for connection in [member for member in self._idle if member.is_closed()]:
+            self._idle.remove(connection)
+            self._members.discard(connection)
+        return not self._members
+
+    def take_idle(self) -> Connection | None:
+        """An idle connection if there is one, at no cost."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+            self._members.discard(connection)
+        return None
+
+    async def take(self, deadline: float) -> Connection:
+        """A connection: an idle, a new or the next free one.
+
+        Raises `Paused` when none is free until `deadline` (time of the loop), and whatever a failed attempt
+        to connect raised.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            if connection := self.take_idle():
+                return connection
+            if len(self._members) + self._opening < self._limit:
+                try:
+                    return await self._open(min(CONNECT_SECONDS, deadline - loop.time()))
+                except asyncpg.TooManyConnectionsError:
+                    if not self._members:
+                        raise
+            if len(self._waiting) >= WAITING_LIMIT:
+                raise Paused("the database is busy")
+            waiter: asyncio.Future[Connection | None] = loop.create_future()
+            self._waiting.append(waiter)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    connection = await waiter
+            except BaseException as error:
+                if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                    self._pass_on(waiter.result())  # it came in the moment we gave up
+                if isinstance(error, TimeoutError):
+                    raise Paused("the database is busy") from None
+                raise
+            if connection is not None:
+                if not connection.is_closed():
+                    return connection
+                self._members.discard(connection)
+
+    def give_back(self, connection: Connection) -> None:
+        """Return a connection in which nothing is under way."""
+        if connection not in self._members or connection.is_closed():
+            self.drop(connection)
+        else:
+            self._pass_on(connection)
+
+    def drop(self, connection: Connection) -> None:
+        """Return a connection that must not be used again. Its place is free at once."""
+        connection.terminate()
+        self._members.discard(connection)
+        self._pass_on(None)
+
+    def adopt(self, connection: Connection) -> None:
+        """Take a new connection in."""
+        self._members.add(connection)
+        self._pass_on(connection)
+
+    def forget_all(self) -> None:
+        """Terminate the idle connections at once, the others when they come back; refuse those who wait."""
+        for connection in self._idle:
+            connection.terminate()
+        self._idle.clear()
+        self._members.clear()
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(Paused())
+
+    def terminate(self) -> None:
+        """Cut every connection, lent out or not."""
+        for connection in self._members:
+            connection.terminate()
+        self.forget_all()
+
+    async def _open(self, timeout: float) -> Connection:
+        self._opening += 1
+        try:
+            connection = await self._connect(timeout)
+        except BaseException:
+            self._opening -= 1
+            self._pass_on(None)
+            raise
+        self._opening -= 1
+        self._members.add(connection)
+        return connection
+
+    def _pass_on(self, connection: Connection | None) -> None:
+        """To the first who waits; None tells them that a place is free."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return
+        if connection is not None:
+            self._idle.append(connection)
+
+
+_LOSSES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+
+
+def _sqlstate(error: BaseException) -> str:
+    """The SQLSTATE, that of the server's last words where it hung up, or an empty string."""
+    if isinstance(error, asyncpg.ConnectionDoesNotExistError) and isinstance(
+        error.__cause__, asyncpg.PostgresError
+    ):
+        error = error.__cause__
+    return getattr(error, "sqlstate", None) or ""
+
+
+def _fetch(connection: Connection, sql: str, arguments: tuple[Any, ...]) -> Awaitable[list[Record]]:
+    return connection.fetch(sql, *arguments)
+
+
+def _fetchrow(connection: Connection, sql: str, arguments: tuple[Any, ...]) -> Awaitable[Record | None]:
+    return connection.fetchrow(sql, *arguments)
+
+
+def _fetchval(connection: Connection, sql: str, arguments: tuple[Any, ...]) -> Awaitable[Any]:
+    return connection.fetchval(sql, *arguments)
