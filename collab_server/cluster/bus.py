@@ -1,0 +1,627 @@
+"""The bus: ordered bytes between the nodes, over pub/sub of Redis or Valkey.
+
+What it is: a hint, never the truth. Nothing is stored in Redis; what the bus loses, the feed reads from
+Postgres.
+
+What it promises:
+- `publish` never waits and never raises. What cannot be sent is dropped, oldest first, and counted: after 2 s
+  (the feed has repaired it by then), or over the limit in bytes or number.
+- A handler gets the messages of a node in that node's order, each at most once, and none of its own.
+- Whoever may have missed something is told: `on_gap`. Messages are numbered by their sender, so the other
+  nodes
+  see every loss: a subscription that was away, a message dropped at either end, a Redis that lost it, a
+  layout
+  of another version.
+- Deafness is noticed. Each second a heartbeat goes to Redis and comes back through the same two connections
+  as
+  everything else; after 2.5 s without, the node is deaf, and both connections are made anew (a half-open one
+  looks healthy for hours).
+- Two installations on one Redis hear nothing of each other: the channel's name holds the database's epoch.
+
+What runs concurrently: one task keeps the publishing connection, one the subscribed one, one watches the
+clock
+(and, with Sentinel, one follows the master). Messages themselves run in callbacks of the event loop:
+`publish`
+gathers what a loop turn produces into one PUBLISH; one PUBLISH is under way at a time, its answer sends the
+next.
+
+How it stops: `stop()` says goodbye, gives the queue half a second, then cuts the connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+import secrets
+import ssl
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from itertools import islice
+from typing import Any
+
+import hiredis
+
+from collab_server.cluster.envelope import Envelope, Kind, UnreadableEnvelope, open_envelope, pack_envelope
+from collab_server.cluster.link import Link, LinkError, find_server, in_words, open_link, parse_address
+
+__all__ = ["Bus", "Counters", "Node"]
+
+log = logging.getLogger(__name__)
+
+HEARTBEAT_SECONDS = 1.0
+DEAF_AFTER_SECONDS = 2.5
+FORGOTTEN_AFTER_SECONDS = 5.0
+STALE_AFTER_SECONDS = 2.0
+ANSWER_SECONDS = 1.0
+CONNECT_SECONDS = 1.0
+LONGEST_PAUSE_SECONDS = 0.5
+FOLLOW_SECONDS = 2.0
+GAP_SECONDS = 0.02
+WATCH_SECONDS = 0.25
+STOP_SECONDS = 0.5
+ENVELOPE_BYTES = 262_144
+MAX_QUEUED_BYTES = 8_388_608
+MAX_QUEUED_MESSAGES = 50_000
+DEAF = "nothing comes back from Redis"
+
+Handler = Callable[[str, bytes], None]
+Info = dict[str, Any]
+
+
+@dataclass(slots=True)
+class Counters:
+    """Since the start of this node; heartbeats do not count as messages."""
+
+    published: int = 0
+    received: int = 0
+    dropped: int = 0
+    missed: int = 0
+    unknown_version: int = 0
+    handler_errors: int = 0
+    connections_lost: int = 0
+
+    def as_dict(self) -> dict[str, int]:
+        """Name to number."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """Another node that is alive: what it says of itself, and when it was last heard (seconds since 1970)."""
+
+    info: Info
+    seen_at: float
+
+
+@dataclass(slots=True)
+class _Peer:
+    """What is known of one start of another node. `expected` is the number of its next message."""
+
+    node: str
+    expected: int
+    heard_at: float
+    seen_at: float
+    info: Info
+
+
+class Bus:
+    """Ordered bytes between the nodes. Made and used on one event loop; see the module for its promises.
+
+    `node` is this node's name, unlike any other's. Raises `ValueError` for a URL that spells no address
+    (without repeating it).
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        node: str,
+        ssl_context: ssl.SSLContext | None = None,
+        max_queued_bytes: int = MAX_QUEUED_BYTES,
+        max_queued_messages: int = MAX_QUEUED_MESSAGES,
+    ) -> None:
+        if not 0 < len(node.encode()) < 256:
+            raise ValueError("the name of a node has 1 to 255 bytes")
+        self.node = node
+        self.problem: str | None = "not connected yet"
+        self.latency_seconds: float | None = None
+        self.counters = Counters()
+        self.describe: Callable[[], Info] = dict
+
+        self._address = parse_address(url)
+        self._ssl = ssl_context
+        if self._address.is_tls and ssl_context is None:
+            self._ssl = ssl.create_default_context()
+        self._max_queued_bytes = max_queued_bytes
+        self._max_queued_messages = max_queued_messages
+        self._sender = secrets.token_bytes(8)
+
+        self._epoch: str | None = None
+        self._epoch_known = asyncio.Event()
+        self._channel = ""
+        self._publish_prefix = b""
+        self._tasks: list[asyncio.Task[None]] = []
+        self._is_stopping = False
+        self._drained: asyncio.Event | None = None
+
+        # The queue: (queued at, kind, payload); its left end has the number `_first`, so only the left end is
+        # ever removed.
+        self._queue: deque[tuple[float, int, bytes]] = deque()
+        self._queued_bytes = 0
+        self._first = 0
+        self._is_flush_due = False
+        self._sent_up_to: int | None = None  # number after the last message of the PUBLISH under way
+        self._sent_at = 0.0
+        self._canaries: deque[tuple[int, float]] = deque(maxlen=8)  # number, sent at; not yet come back
+
+        self._publisher: Link | None = None
+        self._subscriber: Link | None = None
+        self._server: tuple[str, int] | None = None
+        self._is_available = False
+        self._has_heard = False
+        self._heartbeat_at = 0.0
+        self._proof_at = 0.0  # when Redis last proved that it works, on the loop's clock
+        self._peers: dict[bytes, _Peer] = {}
+        self._gap_due: asyncio.TimerHandle | None = None
+
+        self._handlers: dict[int, list[Handler]] = {}
+        self._change_callbacks: list[Callable[[bool], None]] = []
+        self._gap_callbacks: list[Callable[[], None]] = []
+        self._found_callbacks: list[Callable[[str], None]] = []
+        self._lost_callbacks: list[Callable[[str], None]] = []
+
+    # What others see and hear
+
+    @property
+    def is_hearing(self) -> bool:
+        """Whether messages come through, proved within the last 2.5 s; false as soon as a connection is
+        refused.
+        """
+        return self._is_available and self._has_heard
+
+    @property
+    def is_available(self) -> bool:
+        """What `/status` shows as `Redis Server`: `is_hearing`, or, before the epoch is known, whether Redis
+        answers a PING.
+        """
+        return self._is_available
+
+    @property
+    def nodes(self) -> dict[str, Node]:
+        """The other nodes that are alive, by name. While deaf: those of before."""
+        return {peer.node: Node(peer.info, peer.seen_at) for peer in self._peers.values()}
+
+    @property
+    def queued_bytes(self) -> int:
+        """Payload bytes waiting to be sent or for Redis to confirm them."""
+        return self._queued_bytes
+
+    def listen(self, kind: int, handler: Handler) -> None:
+        """`handler(node, payload)` for the other nodes' messages of `kind`, called on the loop, in each
+        sender's order.
+
+        It must not block. If it raises, that is logged and the next message comes as usual.
+        """
+        self._handlers.setdefault(int(kind), []).append(handler)
+
+    def on_change(self, callback: Callable[[bool], None]) -> None:
+        """`callback(is_available)` whenever that changed."""
+        self._change_callbacks.append(callback)
+
+    def on_gap(self, callback: Callable[[], None]) -> None:
+        """`callback()` when something may have been missed; many reasons within 20 ms make one call."""
+        self._gap_callbacks.append(callback)
+
+    def on_node_found(self, callback: Callable[[str], None]) -> None:
+        """`callback(node)` when a node is first heard, also after a restart or an absence."""
+        self._found_callbacks.append(callback)
+
+    def on_node_lost(self, callback: Callable[[str], None]) -> None:
+        """`callback(node)` when a node said goodbye, started anew, or was silent for 5 s while we heard."""
+        self._lost_callbacks.append(callback)
+
+    # Starting and stopping
+
+    async def start(self, epoch: str | None = None) -> None:
+        """Starts connecting, for ever, in the background. Without an epoch only whether Redis answers is
+        checked.
+        """
+        if self._tasks:
+            raise RuntimeError("the bus runs already")
+        self._is_stopping = False
+        if epoch is not None:
+            self.set_epoch(epoch)
+        self._proof_at = self._now()
+        jobs = [self._keep(self._hold_publisher), self._keep(self._hold_subscriber), self._watch()]
+        if self._address.master:
+            jobs.append(self._follow_master())
+        self._tasks = [asyncio.create_task(job) for job in jobs]
+
+    def set_epoch(self, epoch: str) -> None:
+        """From now on talk to the nodes on the database of this `epoch`. Another than before drops what is
+        queued.
+        """
+        if epoch == self._epoch:
+            return
+        if self._epoch is not None:
+            self._drop(len(self._queue))
+            self._has_heard = False
+            for sender in list(self._peers):
+                self._forget(sender)
+            self._cut(self._subscriber, "the epoch changed")
+        self._epoch = epoch
+        self._channel = f"collab:{epoch}:bus"
+        name = self._channel.encode()
+        self._publish_prefix = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$" % (len(name), name)
+        self._epoch_known.set()
+        self._schedule_flush()
+
+    async def stop(self) -> None:
+        """Says goodbye to the other nodes and ends; takes a second at the most."""
+        self._is_stopping = True
+        if self.is_hearing:
+            self.publish(Kind.CANARY, b"")
+            await self._drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        if self._gap_due is not None:
+            self._gap_due.cancel()
+
+    async def _drain(self) -> None:
+        """Until Redis has everything, or half a second has passed."""
+        self._drained = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(STOP_SECONDS):
+                await self._drained.wait()
+
+    # Sending
+
+    def publish(self, kind: int, payload: bytes) -> None:
+        """Queues a message for all other nodes. Never waits, never raises."""
+        if len(payload) > self._max_queued_bytes:
+            self.counters.dropped += 1
+            kind, payload = Kind.GAP, b""
+        self._queue.append((self._now(), kind, payload))
+        self._queued_bytes += len(payload)
+        while self._queued_bytes > self._max_queued_bytes or len(self._queue) > self._max_queued_messages:
+            self._drop(1)
+        self._schedule_flush()
+
+    def _schedule_flush(self) -> None:
+        if not self._is_flush_due and self._sent_up_to is None and self._publisher is not None:
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """Sends the left end of the queue as one PUBLISH, unless one is under way. The messages stay queued
+        until it is answered.
+        """
+        self._is_flush_due = False
+        link = self._publisher
+        if link is None or self._sent_up_to is not None or self._epoch is None:
+            return
+        self._drop_stale()
+        messages: list[tuple[int, bytes]] = []
+        size = 0
+        for _, kind, payload in self._queue:
+            size += len(payload)
+            if messages and size > ENVELOPE_BYTES:
+                break
+            messages.append((kind, payload))
+        if not messages:
+            return
+        data = pack_envelope(self._sender, self.node, self._first, messages)
+        self._sent_up_to = up_to = self._first + len(messages)
+        self._sent_at = self._now()
+        link.send(
+            b"%b%d\r\n%b\r\n" % (self._publish_prefix, len(data), data),
+            lambda reply: self._sent(link, up_to, reply),
+        )
+
+    def _sent(self, link: Link, up_to: int, reply: Any) -> None:
+        """Redis answered the PUBLISH of everything before number `up_to`."""
+        if link is not self._publisher:
+            return
+        if isinstance(reply, hiredis.ReplyError):
+            link.close(in_words(reply))  # sent again on the next link, until it is stale
+            return
+        self._sent_up_to = None
+        while self._queue and self._first < up_to:
+            if self._take()[1] > Kind.CANARY:
+                self.counters.published += 1
+        if self._queue:
+            self._flush()
+        elif self._drained is not None:
+            self._drained.set()
+
+    def _take(self) -> tuple[float, int, bytes]:
+        message = self._queue.popleft()
+        self._first += 1
+        self._queued_bytes -= len(message[2])
+        return message
+
+    def _drop(self, count: int) -> None:
+        """Gives up the `count` oldest messages; the others see it by the numbers."""
+        for _ in range(count):
+            if self._take()[1] > Kind.CANARY:
+                self.counters.dropped += 1
+
+    def _drop_stale(self) -> None:
+        limit = self._now() - STALE_AFTER_SECONDS
+        while self._queue and self._queue[0][0] < limit:
+            self._drop(1)
+
+    # Receiving
+
+    def _received(self, data: bytes) -> None:
+        """One envelope off the subscription, our own echo included. Never raises: it runs in the connection's
+        read callback.
+        """
+        try:
+            envelope = open_envelope(data)
+            if envelope.sender == self._sender:
+                self._heard_myself(envelope)
+                return
+            messages = envelope.messages()
+        except UnreadableEnvelope:
+            self.counters.unknown_version += 1
+            self._gap()
+            return
+        peer = self._peers.get(envelope.sender) or self._meet(envelope)
+        end = envelope.first + envelope.count
+        if envelope.first > peer.expected:
+            self.counters.missed += envelope.first - peer.expected
+            self._gap()
+        elif envelope.first < peer.expected:
+            # Sent again, because its answer got lost, or late, through a connection that its sender had given
+            # up.
+            messages = list(islice(messages, peer.expected - envelope.first, None))
+        peer.expected = max(peer.expected, end)
+        peer.heard_at = self._now()
+        for kind, payload in messages:
+            if kind == Kind.CANARY:
+                self._heard_heartbeat(envelope.sender, peer, payload)
+                continue
+            if kind == Kind.GAP:
+                self._gap()
+                continue
+            self.counters.received += 1
+            for handler in self._handlers.get(kind, ()):
+                try:
+                    handler(peer.node, payload)
+                except Exception:
+                    self.counters.handler_errors += 1
+                    log.exception("a listener failed", extra={"kind": kind, "from_node": peer.node})
+
+    def _meet(self, envelope: Envelope) -> _Peer:
+        """The first envelope of a node since it, or since our hearing of it, began."""
+        for sender, peer in list(self._peers.items()):
+            if peer.node == envelope.node:
+                self._forget(sender)  # it started anew
+        if envelope.first:
+            self._gap()
+        peer = _Peer(envelope.node, envelope.first, self._now(), time.time(), {})
+        self._peers[envelope.sender] = peer
+        log.info("found a node", extra={"found_node": peer.node})
+        self._call(self._found_callbacks, peer.node)
+        return peer
+
+    def _forget(self, sender: bytes) -> None:
+        peer = self._peers.pop(sender)
+        log.info("lost a node", extra={"lost_node": peer.node})
+        self._call(self._lost_callbacks, peer.node)
+
+    def _heard_heartbeat(self, sender: bytes, peer: _Peer, payload: bytes) -> None:
+        if not payload:
+            if sender in self._peers:
+                self._forget(sender)  # goodbye
+            return
+        try:
+            info = json.loads(payload)
+        except ValueError:
+            info = None
+        peer.info = info if isinstance(info, dict) else {}
+        peer.seen_at = time.time()
+
+    def _heard_myself(self, envelope: Envelope) -> None:
+        """Our own echo. With a heartbeat in it, both connections work: it left through one and came in
+        through
+        the other. An old one proves nothing.
+        """
+        now = self._now()
+        while self._canaries and self._canaries[0][0] < envelope.first + envelope.count:
+            _, sent_at = self._canaries.popleft()
+            if now - sent_at <= DEAF_AFTER_SECONDS:
+                self.latency_seconds = now - sent_at
+                if not self._has_heard:
+                    self._has_heard = True
+                    for peer in self._peers.values():
+                        peer.heard_at = now  # it was we who were deaf; they need not have been silent
+                self._proved()
+
+    def _gap(self) -> None:
+        if self._gap_due is None and not self._is_stopping:
+            self._gap_due = asyncio.get_running_loop().call_later(GAP_SECONDS, self._tell_gap)
+
+    def _tell_gap(self) -> None:
+        self._gap_due = None
+        self._call(self._gap_callbacks)
+
+    # Whether Redis works
+
+    def _proved(self) -> None:
+        self._proof_at = self._now()
+        self.problem = None
+        if not self._is_available:
+            self._is_available = True
+            log.info("Redis is available")
+            self._call(self._change_callbacks, True)
+
+    def _failed(self, problem: str) -> None:
+        if problem != self.problem:
+            log.warning("Redis is unavailable: %s", problem)
+        self.problem = problem
+        self._has_heard = False
+        self.latency_seconds = None
+        if self._is_available:
+            self._is_available = False
+            self._call(self._change_callbacks, False)
+
+    async def _watch(self) -> None:
+        """Runs `_tick` four times a second, whatever happens in it."""
+        while True:
+            planned = self._now() + WATCH_SECONDS
+            await asyncio.sleep(WATCH_SECONDS)
+            try:
+                self._tick(late=self._now() - planned)
+            except Exception:
+                log.exception("the bus failed")
+
+    def _tick(self, late: float) -> None:
+        """Sends the heartbeats, and ends what has been silent for too long."""
+        now = self._now()
+        if late > WATCH_SECONDS:
+            # The loop or the whole process stood still: a time in which we could not listen is nobody's
+            # silence.
+            self._proof_at += late
+            self._sent_at += late
+            for peer in self._peers.values():
+                peer.heard_at += late
+        if now >= self._heartbeat_at:
+            self._beat()
+        self._drop_stale()
+        if self._sent_up_to is not None and now - self._sent_at > ANSWER_SECONDS:
+            self._cut(self._publisher, "Redis does not answer")
+        if now - self._proof_at > DEAF_AFTER_SECONDS:
+            self._proof_at = now  # the next connections get as long
+            self._failed(self.problem or DEAF)
+            self._cut(self._publisher, DEAF)
+            self._cut(self._subscriber, DEAF)
+        if self.is_hearing:
+            for sender, peer in list(self._peers.items()):
+                if now - peer.heard_at > FORGOTTEN_AFTER_SECONDS:
+                    self._forget(sender)
+
+    def _beat(self) -> None:
+        """A heartbeat through the queue, the publisher, Redis and the subscription; before the epoch is
+        known, a PING.
+        """
+        self._heartbeat_at = self._now() + HEARTBEAT_SECONDS
+        if self._epoch is None:
+            if self._publisher is not None:
+                self._publisher.send(b"*1\r\n$4\r\nPING\r\n", self._answered_ping)
+            return
+        if self._subscriber is None:
+            return  # nothing could come back
+        try:
+            payload = json.dumps(self.describe()).encode()
+        except Exception:
+            log.exception("this node cannot describe itself")
+            payload = b"{}"
+        self._canaries.append((self._first + len(self._queue), self._now()))
+        self.publish(Kind.CANARY, payload)
+
+    def _answered_ping(self, reply: Any) -> None:
+        if self._epoch is None and not isinstance(reply, hiredis.ReplyError):
+            self._proved()
+
+    # Connections
+
+    async def _keep(self, hold: Callable[[], Any]) -> None:
+        """Holds one connection after the other, for ever; the first attempt after a good one is at once."""
+        pause = 0.0
+        while True:
+            since = self._now()
+            try:
+                problem = await hold()
+                self.counters.connections_lost += 1
+                log.warning("a connection to Redis ended: %s", problem)
+                if self._now() - since > CONNECT_SECONDS:
+                    pause = 0.0
+                self.problem = problem
+            except (LinkError, TimeoutError) as error:
+                self._failed(str(error) or "Redis does not answer")
+            except Exception as error:
+                log.exception("the bus failed")
+                self._failed(f"a bug of ours: {type(error).__name__}")
+            await asyncio.sleep(pause)
+            pause = min(LONGEST_PAUSE_SECONDS, pause * 2 or 0.05)
+
+    async def _hold_publisher(self) -> str:
+        """The publishing connection from start to end; returns why it ended."""
+        link = await self._open(None)
+        self._publisher = link
+        self._sent_up_to = None
+        try:
+            if self._epoch is None:
+                self._proved()
+            self._flush()
+            return await asyncio.shield(link.lost)
+        finally:
+            self._publisher = None
+            link.close("stopped")
+
+    async def _hold_subscriber(self) -> str:
+        """The subscribed connection from start to end; returns why it ended."""
+        await self._epoch_known.wait()
+        link = await self._open(self._received)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                await link.subscribe(self._channel)
+            self._subscriber = link
+            self._gap()  # whatever was said before the confirmation
+            self._beat()
+            return await asyncio.shield(link.lost)
+        finally:
+            self._subscriber = None
+            link.close("stopped")
+
+    async def _open(self, on_message: Callable[[bytes], None] | None) -> Link:
+        async with asyncio.timeout(CONNECT_SECONDS * max(1, len(self._address.hosts))):
+            self._server = await find_server(self._address, ssl_context=self._ssl)
+        async with asyncio.timeout(CONNECT_SECONDS):
+            return await open_link(
+                self._address,
+                self._server,
+                ssl_context=self._ssl,
+                name=f"collab-{self.node}",
+                on_message=on_message,
+            )
+
+    async def _follow_master(self) -> None:
+        """With Sentinel: a master that was replaced may go on answering, to half of the nodes. Leave it."""
+        while True:
+            await asyncio.sleep(FOLLOW_SECONDS)
+            try:
+                async with asyncio.timeout(CONNECT_SECONDS * len(self._address.hosts)):
+                    server = await find_server(self._address, ssl_context=self._ssl)
+            except (LinkError, TimeoutError):
+                continue  # the Sentinels being away is no reason to leave a Redis that works
+            if self._server is not None and server != self._server:
+                self._cut(self._publisher, "another server is the master now")
+                self._cut(self._subscriber, "another server is the master now")
+
+    @staticmethod
+    def _cut(link: Link | None, reason: str) -> None:
+        if link is not None:
+            link.close(reason)
+
+    # Small things
+
+    @staticmethod
+    def _now() -> float:
+        return time.monotonic()
+
+    @staticmethod
+    def _call(callbacks: list[Callable[..., None]], *arguments: object) -> None:
+        for callback in callbacks:
+            try:
+                callback(*arguments)
+            except Exception:
+                log.exception("a callback of the bus failed")

@@ -1,0 +1,294 @@
+"""One connection to Redis: where it is, how to sign in, commands out, replies in.
+
+redis-py is not used on the way of every message: it costs a task, two time-outs and a stream per command,
+retries
+behind one's back (a frozen server held `ping()` for 15 s), and takes another pooled connection for each
+publish,
+which loses the order. This is the part of it that the bus needs; hiredis parses the replies.
+
+A `Link` runs no task: replies are handled in the event loop's read callback, in the order of the commands. It
+ends when either side closes; `lost` then tells why. Nothing here limits its own waiting, except towards
+Sentinels:
+callers put it under a timeout.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import ssl
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import parse_qs, unquote, urlsplit
+
+import hiredis
+
+__all__ = ["Address", "Link", "LinkError", "find_server", "open_link", "parse_address"]
+
+_NOTHING = object()
+_SCHEMES = {
+    "redis": False,
+    "valkey": False,
+    "rediss": True,
+    "valkeys": True,
+}
+
+
+class LinkError(Exception):
+    """Redis cannot be used; the text says why, in words for an operator, never with a password."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where Redis is and how to sign in.
+
+    With `master`, `hosts` are Sentinels, which know where the master of that name is. `database` only matters
+    for keys: Redis
+    does not separate channels by it.
+    """
+
+    hosts: tuple[tuple[str, int], ...]
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    database: int = 0
+    is_tls: bool = False
+    master: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: str | None = field(default=None, repr=False)
+
+
+def parse_address(url: str) -> Address:
+    """The address that `url` spells.
+
+    redis://[user:password@]host[:6379][/0], the same with rediss, valkey, valkeys;
+    redis+sentinel://[user:password@]host[:26379],host…/master[/0][?sentinelUsername=…&sentinelPassword=…].
+    Raises `ValueError` in words without the URL, which may hold a password.
+    """
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError("expected redis://host:port") from None  # its own message may quote the password
+    scheme, plus, variant = parts.scheme.partition("+")
+    if scheme not in _SCHEMES or (plus and variant != "sentinel"):
+        raise ValueError("expected redis://, rediss://, valkey:// or redis+sentinel://")
+    credentials, _, places = parts.netloc.rpartition("@")
+    username, colon, password = credentials.partition(":")
+    default_port = 26379 if variant else 6379
+    hosts = tuple(_host_and_port(place, default_port) for place in places.split(","))
+    path = [unquote(step) for step in parts.path.split("/") if step]
+    master = path.pop(0) if variant and path else None
+    if variant and not master:
+        raise ValueError("expected the name of the master: redis+sentinel://host:26379/mymaster")
+    if not variant and len(hosts) > 1:
+        raise ValueError("expected one host; several are for redis+sentinel://")
+    query = parse_qs(parts.query)
+    database = path[0] if path else query.get("db", ["0"])[0]
+    if not database.isascii() or not database.isdigit() or len(path) > 1:
+        raise ValueError("expected the number of a database after the host")
+    return Address(
+        hosts,
+        unquote(username) or None,
+        unquote(password) if colon else None,
+        int(database),
+        _SCHEMES[scheme],
+        master,
+        query.get("sentinelUsername", [None])[0],
+        query.get("sentinelPassword", [None])[0],
+    )
+
+
+def _host_and_port(place: str, default_port: int) -> tuple[str, int]:
+    """`host`, `host:port` or `[v6]:port`."""
+    host, colon, port = place.rpartition(":")
+    if not colon or port.endswith("]"):
+        host, port = place, str(default_port)
+    host = host.removeprefix("[").removesuffix("]")
+    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
+        raise ValueError("expected host:port; a password with special characters must be percent-encoded")
+    return host, int(port)
+
+
+class Link(asyncio.Protocol):
+    """An open connection. `on_message(payload)` gets what arrives on a subscribed channel."""
+
+    def __init__(self, on_message: Callable[[bytes], None] | None = None) -> None:
+        self.lost: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._on_message = on_message
+        self._is_subscribed = False
+        self._reader = hiredis.Reader(notEnoughData=_NOTHING)
+        self._waiting: deque[Callable[[Any], None]] = deque()
+        self._transport: asyncio.Transport | None = None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether commands can still be sent."""
+        return not self.lost.done()
+
+    def send(self, packed: bytes, on_reply: Callable[[Any], None]) -> None:
+        """Sends one command, RESP already. `on_reply` gets the answer, or the error as a value; nobody if the
+        link ends first.
+        """
+        if self._transport is not None and self.is_open:
+            self._waiting.append(on_reply)
+            self._transport.write(packed)
+
+    async def ask(self, *command: str | int | bytes) -> Any:
+        """The answer to `command`. Raises `LinkError` for an error of Redis and for a link that ends; has no
+        timeout of its own.
+        """
+        if not self.is_open:
+            raise LinkError(self.lost.result())
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def answered(reply: Any) -> None:
+            if not answer.done():
+                answer.set_result(reply)
+
+        self.send(hiredis.pack_command(command), answered)  # type: ignore[arg-type]  # its stub says 1-tuple
+        await asyncio.wait((answer, self.lost), return_when=asyncio.FIRST_COMPLETED)
+        if not answer.done():
+            answer.cancel()
+            raise LinkError(self.lost.result())
+        if isinstance(reply := answer.result(), hiredis.ReplyError):
+            raise LinkError(in_words(reply))
+        return reply
+
+    async def subscribe(self, channel: str) -> None:
+        """Subscribes, and returns when Redis has confirmed it: from then on nothing is missed while the link
+        lasts.
+        """
+        await self.ask("SUBSCRIBE", channel)
+
+    def close(self, reason: str) -> None:
+        """Ends the link at once, without waiting for a peer that may be frozen."""
+        if not self.lost.done():
+            self.lost.set_result(reason)
+        if self._transport is not None:
+            self._transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = transport  # type: ignore[assignment]  # TCP gives a Transport
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+            while (reply := self._reader.gets()) is not _NOTHING:
+                if self._is_subscribed and self._on_message is not None:
+                    if type(reply) is list and reply[0] == b"message":
+                        self._on_message(reply[2])
+                        continue
+                elif type(reply) is list and reply and reply[0] == b"subscribe":
+                    # From here on, in this very read, messages may follow.
+                    self._is_subscribed = True
+                if self._waiting:
+                    self._waiting.popleft()(reply)
+        except hiredis.ProtocolError:
+            self.close("what answers there is not Redis")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._transport = None
+        self.close(f"the connection ended: {_words_of(exc)}" if exc else "Redis closed the connection")
+
+
+async def open_link(
+    address: Address,
+    server: tuple[str, int],
+    *,
+    ssl_context: ssl.SSLContext | None = None,
+    name: str = "",
+    on_message: Callable[[bytes], None] | None = None,
+) -> Link:
+    """A link to `server` (host, port) that is signed in and has answered a PING. Raises `LinkError`; has no
+    timeout of its own.
+    """
+    link = await _connect(address, server, ssl_context, on_message)
+    try:
+        await _sign_in(link, address.username, address.password)
+        if address.database:
+            await link.ask("SELECT", address.database)
+        if name:
+            link.send(hiredis.pack_command(("CLIENT", "SETNAME", name)), _ignore)  # type: ignore[arg-type]
+        await link.ask("PING")
+        if address.master:
+            role = await link.ask("ROLE")
+            if role[0] != b"master":
+                raise LinkError(f"{server[0]}:{server[1]} is not the master of {address.master}")
+    except BaseException as error:
+        link.close(str(error))
+        raise
+    return link
+
+
+async def find_server(address: Address, *, ssl_context: ssl.SSLContext | None = None) -> tuple[str, int]:
+    """Host and port to talk to now; asks the Sentinels where there are some. Raises `LinkError`; limits each
+    Sentinel to 0.5 s.
+    """
+    if address.master is None:
+        return address.hosts[0]
+    reason = ""
+    for sentinel in address.hosts:
+        link = None
+        try:
+            async with asyncio.timeout(0.5):
+                link = await _connect(address, sentinel, ssl_context, None)
+                await _sign_in(link, address.sentinel_username, address.sentinel_password)
+                found = await link.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.master)
+            if found:
+                return found[0].decode(), int(found[1])
+            reason = f"the Sentinel {sentinel[0]}:{sentinel[1]} does not know {address.master}"
+        except LinkError as error:
+            reason = str(error)
+        except TimeoutError:
+            reason = f"the Sentinel {sentinel[0]}:{sentinel[1]} does not answer"
+        finally:
+            if link is not None:
+                link.close("asked")
+    raise LinkError(reason)
+
+
+async def _connect(
+    address: Address,
+    server: tuple[str, int],
+    ssl_context: ssl.SSLContext | None,
+    on_message: Callable[[bytes], None] | None,
+) -> Link:
+    if address.is_tls and ssl_context is None:
+        raise LinkError("rediss:// needs an SSL context")
+    try:
+        _, link = await asyncio.get_running_loop().create_connection(
+            lambda: Link(on_message), server[0], server[1], ssl=ssl_context if address.is_tls else None
+        )
+    except OSError as error:  # ssl.SSLError and socket.gaierror are OSErrors
+        raise LinkError(f"cannot reach {server[0]}:{server[1]}: {_words_of(error)}") from error
+    return link
+
+
+async def _sign_in(link: Link, username: str | None, password: str | None) -> None:
+    if password is not None:
+        await link.ask("AUTH", *([username] if username else []), password)
+
+
+def _ignore(reply: Any) -> None:
+    """A courtesy to operators; an account that may not do it is as good."""
+
+
+def in_words(reply: hiredis.ReplyError) -> str:
+    """What Redis complains about, for an operator. Redis never repeats a password."""
+    text = str(reply)
+    if text.startswith(("WRONGPASS", "ERR invalid password")):
+        return "Redis refuses the user name or password"
+    if text.startswith("NOAUTH"):
+        return "Redis asks for a password"
+    if text.startswith("NOPERM"):
+        return f"the Redis user may not do this: {text}"
+    return f"Redis answers: {text}"
+
+
+def _words_of(error: BaseException | None) -> str:
+    if isinstance(error, ssl.SSLError):
+        return f"TLS failed: {getattr(error, 'verify_message', '') or error.reason or error}"
+    if isinstance(error, OSError) and error.errno and error.errno > 0:
+        return os.strerror(error.errno).lower()
+    return str(error)
