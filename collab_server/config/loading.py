@@ -1,0 +1,256 @@
+"""File and environment → `LoadedConfig`, or all problems at once."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, NamedTuple, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+from pydantic_core import ErrorDetails
+
+from collab_server.config.model import Config
+from collab_server.config.problems import ConfigError, Problem
+from collab_server.config.rules import cross_check
+from collab_server.config.values import json_type
+
+ENVIRONMENT_PREFIX = "COLLAB_"
+FILE_VARIABLE = "COLLAB_CONFIG"
+DEFAULT_FILE = Path("config.json")
+COMMENT_PREFIX = "//"
+
+_CONFIG_FILE_BYTES = 1_000_000
+
+
+class LoadedConfig(NamedTuple):
+    """`path` is the file that was read; None when there was none."""
+
+    config: Config
+    warnings: list[Problem]
+    path: Path | None
+
+
+def load_config(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> LoadedConfig:
+    """Reads the file (`path`, else what `COLLAB_CONFIG` names, else `./config.json` if there) and overrides.
+
+    Raises `ConfigError` with every problem found when at least one of them is an error.
+    """
+    problems: list[Problem] = []
+    file, values = _read_file(path, environ, problems)
+    overrides = _apply_environment(values, environ, problems)
+    problems += _unknown_names(Config, values)
+
+    context = {"directory": (file or DEFAULT_FILE).absolute().parent}
+    try:
+        config = Config.model_validate(values, context=context)
+    except ValidationError as error:
+        for detail in error.errors(include_url=False):
+            if detail["type"] == "default_factory_not_called":
+                continue
+            problems.append(Problem(_name(detail["loc"]), _in_words(detail)))
+            _remove(values, detail["loc"])
+        # Without what was wrong the rest is valid, so the rules between properties can be checked too.
+        config = Config.model_validate(values, context=context)
+
+    already_named = {problem.property.split("[")[0] for problem in problems if problem.severity == "error"}
+    problems += (problem for problem in cross_check(config) if problem.property not in already_named)
+    problems = [_with_origin(problem, overrides) for problem in problems]
+    if any(problem.severity == "error" for problem in problems):
+        raise ConfigError(problems)
+    return LoadedConfig(config, problems, file)
+
+
+def _read_file(
+    path: Path | None, environ: Mapping[str, str], problems: list[Problem]
+) -> tuple[Path | None, dict[str, Any]]:
+    """The file that counts and what is in it. What cannot be read at all raises `ConfigError` at once."""
+    named = path or (Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
+    file = named or DEFAULT_FILE
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_CONFIG_FILE_BYTES + 1)
+    except FileNotFoundError:
+        if named is None:
+            problems.append(
+                Problem(str(DEFAULT_FILE), "there is no such file here: the defaults are used", "warning")
+            )
+            return None, {}
+        said_by = "" if path else f" ({FILE_VARIABLE} names it)"
+        raise ConfigError([Problem(str(file), f"there is no such file{said_by}")]) from None
+    except OSError as error:
+        raise ConfigError([Problem(str(file), f"cannot be read: {error.strerror}")]) from None
+
+    if len(content) > _CONFIG_FILE_BYTES:
+        raise ConfigError([Problem(str(file), f"is larger than {_CONFIG_FILE_BYTES} bytes")])
+
+    def keep_last(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found: dict[str, Any] = {}
+        for name, value in pairs:
+            if name.startswith(COMMENT_PREFIX):
+                continue
+            if name in found:
+                problems.append(Problem(name, "is given twice; the last one counts", "warning"))
+            found[name] = value
+        return found
+
+    try:
+        values = json.loads(content.decode("utf-8-sig"), object_pairs_hook=keep_last)
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise ConfigError([Problem(str(file), f"is not valid JSON: {error.msg} ({where})")]) from None
+    except (UnicodeDecodeError, RecursionError, ValueError):
+        raise ConfigError([Problem(str(file), "is not valid JSON in UTF-8")]) from None
+    if not isinstance(values, dict):
+        raise ConfigError([Problem(str(file), f"expected an object {{…}}, not {json_type(values)}")])
+    return file, values
+
+
+def _apply_environment(
+    values: dict[str, Any], environ: Mapping[str, str], problems: list[Problem]
+) -> dict[str, str]:
+    """Overlays `COLLAB_*` on `values`; returns property → variable. An empty variable counts as not set."""
+    known = {
+        ENVIRONMENT_PREFIX + name.replace(".", "__").upper(): (name, annotation)
+        for name, annotation in leaves(Config)
+    }
+    overrides: dict[str, str] = {}
+    for variable in sorted(environ):
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == FILE_VARIABLE:
+            continue
+        if variable.upper() not in known:
+            suggestion = _did_you_mean(variable, [*known, FILE_VARIABLE])
+            problems.append(
+                Problem(variable, f"this environment variable is not known{suggestion}", "warning")
+            )
+            continue
+        if environ[variable] == "":
+            continue
+        name, annotation = known[variable.upper()]
+        *sections, leaf = name.split(".")
+        place = values
+        for section in sections:
+            place = place.setdefault(section, {})
+        if isinstance(place, dict):  # else the file has the wrong type there, and validation will say so
+            place[leaf] = _from_text(environ[variable], annotation)
+            overrides[name] = variable
+    return overrides
+
+
+def _from_text(text: str, annotation: Any) -> Any:
+    """`text` as the JSON value that `annotation` wants; what does not fit stays text and is refused later."""
+    kinds = {get_origin(kind) or kind for kind in _alternatives(annotation)}
+    stripped = text.strip()
+    if bool in kinds:
+        return {"true": True, "false": False}.get(stripped.lower(), text)
+    if int in kinds:
+        return int(stripped) if re.fullmatch(r"[+-]?[0-9]{1,18}", stripped) else text
+    if tuple in kinds:
+        if not stripped.startswith("["):
+            return [item.strip() for item in text.split(",")]
+        try:
+            return json.loads(stripped)
+        except ValueError:
+            return text
+    return text
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """The types a value may have: unions and `Annotated` opened."""
+    if get_origin(annotation) is Annotated:
+        yield from _alternatives(get_args(annotation)[0])
+    elif isinstance(annotation, UnionType) or str(get_origin(annotation)) == "typing.Union":
+        for alternative in get_args(annotation):
+            yield from _alternatives(alternative)
+    else:
+        yield annotation
+
+
+def leaves(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Full name and type of every property that is not a section."""
+    for name, info in model.model_fields.items():
+        if isinstance(info.annotation, type) and issubclass(info.annotation, BaseModel):
+            yield from leaves(info.annotation, f"{prefix}{name}.")
+        else:
+            yield prefix + name, info.annotation
+
+
+def _unknown_names(model: type[BaseModel], values: dict[str, Any], prefix: str = "") -> Iterator[Problem]:
+    for name, value in values.items():
+        info = model.model_fields.get(name)
+        if info is None:
+            everywhere = {full.rpartition(".")[2]: full for full, _ in leaves(Config)}
+            here = {known: prefix + known for known in model.model_fields}
+            suggestion = _did_you_mean(name, list(here), here) or _did_you_mean(
+                name, list(everywhere), everywhere
+            )
+            yield Problem(prefix + name, f"this name is not known and is ignored{suggestion}", "warning")
+        elif (
+            isinstance(info.annotation, type)
+            and issubclass(info.annotation, BaseModel)
+            and isinstance(value, dict)
+        ):
+            yield from _unknown_names(info.annotation, value, f"{prefix}{name}.")
+
+
+def _did_you_mean(name: str, known: list[str], full_names: Mapping[str, str] | None = None) -> str:
+    by_folded = {candidate.casefold(): candidate for candidate in known}
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.75)
+    if not close:
+        return ""
+    found = by_folded[close[0]]
+    hint = " (names are case sensitive)" if close[0] == name.casefold() else ""
+    return f"; did you mean {(full_names or {}).get(found, found)}?{hint}"
+
+
+def _name(location: tuple[int | str, ...]) -> str:
+    """`("administrators", 1)` → `administrators[1]`."""
+    steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
+    return "".join(steps).removeprefix(".")
+
+
+def _remove(values: dict[str, Any], location: tuple[int | str, ...]) -> None:
+    """Takes the named property out; for an item of an array, the whole array."""
+    names = [step for step in location if isinstance(step, str)]
+    place = values
+    for name in names[:-1]:
+        place = place.get(name, {})
+    place.pop(names[-1], None)
+
+
+_EXPECTED = {
+    "int_type": "a whole number",
+    "bool_type": "true or false",
+    "string_type": "a string",
+    "tuple_type": "an array",
+    "model_type": "an object",
+}
+
+
+def _in_words(detail: ErrorDetails) -> str:
+    """pydantic's finding in the words of an administrator. Only numbers and misspelt choices are repeated."""
+    kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
+    if kind in _EXPECTED:
+        found = "one with a fraction or exponent" if isinstance(given, float) else json_type(given)
+        return f"expected {_EXPECTED[kind]}, not {found}"
+    if kind == "greater_than_equal":
+        return f"must be at least {context['ge']} (is {given})"
+    if kind == "less_than_equal":
+        return f"must be at most {context['le']} (is {given})"
+    if kind == "literal_error":
+        found = f'"{given[:40]}"' if isinstance(given, str) else json_type(given)
+        return f"expected {context['expected']}, not {found}"
+    if kind == "string_too_short":
+        return "must not be empty"
+    return detail["msg"]
+
+
+def _with_origin(problem: Problem, overrides: Mapping[str, str]) -> Problem:
+    variable = overrides.get(problem.property.split("[")[0])
+    if variable is None:
+        return problem
+    return Problem(problem.property, f"{problem.message} (from {variable})", problem.severity)

@@ -1,0 +1,295 @@
+"""The properties of `config.json`: names, types, defaults, ranges, the words of `docs/configuration.md`."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import cached_property
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+
+from collab_server.config.problems import ConfigError, Problem
+from collab_server.config.values import (
+    ConfigPath,
+    DatabaseSection,
+    DatabaseUrl,
+    Name,
+    Origin,
+    PortNumber,
+    Proxy,
+    RedisSection,
+    RedisUrl,
+    ServerTlsSection,
+    UserId,
+    WebUrl,
+    origin_of,
+    parse_dburl,
+    parse_redis_url,
+)
+from collab_server.encryption import EncryptionError, decrypt, is_encrypted
+
+DEFAULT_PORT = 3000
+
+
+def _array(default: tuple[Any, ...] | None, description: str) -> Any:
+    # Strict mode wants a tuple where JSON can only give a list.
+    return Field(default=default, strict=False, description=description)
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
+
+
+class DataSource(_Section):
+    """The Postgres database, as the file has it. The program reads `Config.database` instead."""
+
+    username: Name = Field(default="mstr_collab", description="The Postgres user.")
+    password: SecretStr | None = Field(
+        default=None,
+        description="Its password: plain text, or with `encryptionKeyFile` an `ENC(…)` value made by"
+        " `collab-server encrypt-password`. A password that the original server encrypted must be encrypted"
+        " again: the cipher is another one.",
+    )
+    host: Name = Field(default="localhost", description="The host that Postgres runs on.")
+    port: PortNumber = Field(default=5432, description="The port that Postgres listens on.")
+    database: Name = Field(
+        default="mstr_collab",
+        description="The database. Our tables live in its schema `collab`, so the original may use it too.",
+    )
+    encryptionKeyFile: ConfigPath | None = Field(
+        default=None,
+        description="The file with the key that decrypts `password` (and `passphrase`); mode 0600.",
+    )
+    sslRootCertFile: ConfigPath | None = Field(
+        default=None,
+        description="The CA (PEM) that signs the Postgres server's certificate. Any of the three ssl keys"
+        " turns SSL on; certificate and host name are then always verified (`verify-full`), without this key"
+        " against the machine's own CAs.",
+    )
+    sslRootCertificate: ConfigPath | None = Field(
+        default=None, description="Older name of `sslRootCertFile`."
+    )
+    sslClientCertFile: ConfigPath | None = Field(
+        default=None,
+        description="The certificate (PEM) this server shows to Postgres; with `sslClientKeyFile`.",
+    )
+    sslClientKeyFile: ConfigPath | None = Field(
+        default=None, description="The key (PEM) of `sslClientCertFile`."
+    )
+    poolSize: int = Field(
+        default=10, ge=1, le=1000, description="Connections to Postgres for commands, per node, at most."
+    )
+    readPoolSize: int = Field(
+        default=5,
+        ge=1,
+        le=1000,
+        description="Further connections for reading, so that reads never wait for writes.",
+    )
+
+
+class Limits(_Section):
+    """What one client, user or text may take. The defaults are those of the wire contract."""
+
+    textCharacters: int = Field(default=10_000, ge=1, le=1_000_000, description="Code points in one text.")
+    viewStateBytes: int = Field(default=65_536, ge=2, le=10_000_000, description="Bytes of one `viewState`.")
+    packetBytes: int = Field(
+        default=1_000_000,
+        ge=10_000,
+        le=100_000_000,
+        description="Bytes of one packet or request; a larger packet closes the socket.",
+    )
+    discussionMembers: int = Field(default=200, ge=2, le=10_000, description="Members of one discussion.")
+    mentionsPerComment: int = Field(default=50, ge=0, le=1_000, description="Mentions in one comment.")
+    topicsPerConnection: int = Field(
+        default=128, ge=1, le=100_000, description="Topics that one connection may be subscribed to."
+    )
+    commandsPerSecond: int = Field(
+        default=50, ge=1, le=1_000_000, description="Commands per second and user, in the long run."
+    )
+    commandsBurst: int = Field(
+        default=200,
+        ge=1,
+        le=1_000_000,
+        description="Commands that a user may send at once after a quiet time.",
+    )
+    commandsWaiting: int = Field(
+        default=512, ge=1, le=100_000, description="Commands of one connection that may wait for their turn."
+    )
+    connectionsPerUser: int = Field(
+        default=20, ge=1, le=1_000_000, description="Connections of one user to one node."
+    )
+    outgoingBytes: int = Field(
+        default=1_000_000,
+        ge=10_000,
+        le=1_000_000_000,
+        description="Bytes that may wait for a client that reads too slowly; beyond, it is disconnected.",
+    )
+
+
+class Config(_Section):
+    """The whole configuration. Only `app.py` and `__main__` hold it; each part gets its own section."""
+
+    port: Annotated[int, AfterValidator(lambda port: port or DEFAULT_PORT)] = Field(
+        default=DEFAULT_PORT, ge=0, le=65535, description="The port to listen on; `0` means 3000."
+    )
+    dataSource: DataSource = Field(default=DataSource(), description="The Postgres database.")
+    dburl: DatabaseUrl | None = Field(
+        default=None,
+        description="Legacy: the database as `postgres://user:password@host:port/database`, optionally with"
+        " `?sslmode=`; used where `dataSource` is absent.",
+    )
+    authorizationServerUrl: WebUrl | None = Field(
+        default=None,
+        description="The REST base of Library, which says who is who; ends in `/api`. Without it nobody can"
+        " sign in.",
+    )
+    notificationBaseUrl: WebUrl | None = Field(
+        default=None,
+        description="The base of the links in e-mails. Default: `authorizationServerUrl` without `/api`.",
+    )
+    enableTls: bool = Field(
+        default=False,
+        description="Whether to serve HTTPS. Needs `keystoreFile` and `passphrase`, or `privateKeyFile` and"
+        " `publicCertFile`; the keystore pair wins.",
+    )
+    privateKeyFile: ConfigPath | None = Field(default=None, description="The server's private key, PEM.")
+    publicCertFile: ConfigPath | None = Field(
+        default=None, description="The server's certificate, PEM, followed by the intermediate ones."
+    )
+    keystoreFile: ConfigPath | None = Field(
+        default=None, description="The server's key and certificates as PKCS12 (`.p12`, `.pfx`)."
+    )
+    passphrase: SecretStr | None = Field(
+        default=None,
+        description="The passphrase of `keystoreFile`: plain text, or with `dataSource.encryptionKeyFile` an"
+        " `ENC(…)` value.",
+    )
+    trustedCerts: tuple[ConfigPath, ...] = _array(
+        (),
+        "Root CAs, one PEM file each, that are trusted beside the machine's own when calling Library,"
+        " and Redis by `rediss://`.",
+    )
+    cpus: int = Field(default=1, ge=1, le=1024, description="Worker processes when `scaling` is `vertical`.")
+    scaling: Literal["none", "vertical", "horizontal"] = Field(
+        default_factory=lambda data: "vertical" if data["cpus"] > 1 else "none",
+        description="`none`: one process. `vertical`: several on one machine (not yet: runs as one)."
+        " `horizontal`: several nodes, with `redisServerUrl`. Default: `vertical` if `cpus` > 1,"
+        " else `none`.",
+    )
+    redisServerUrl: RedisUrl | None = Field(
+        default=None,
+        description="Redis or Valkey between the nodes, when `horizontal`: `redis://host:6379`,"
+        " `rediss://user:password@host:6379/0` (TLS), or Sentinels:"
+        " `redis+sentinel://user:password@host:26379,host2:26379/mymaster/0` (user and password are"
+        " those of Redis).",
+    )
+    logging: bool = Field(
+        default=False, description="true = detailed (debug) log. Never puts tokens or users' texts into it."
+    )
+    logFile: ConfigPath | None = Field(
+        default=None,
+        description="Log to this file instead of standard error; a new one begins at 20 MB, five old ones are"
+        " kept.",
+    )
+    logFormat: Literal["text", "json"] = Field(
+        default="text", description="`text` for people, `json` for machines: one object per line."
+    )
+    allowedOrigins: tuple[Origin, ...] | None = _array(
+        None,
+        "Origins of pages whose browsers may connect, like `https://dashboards.example.com`, or `*`. A page's"
+        " own origin is always allowed. Default: the origin of `authorizationServerUrl`.",
+    )
+    administrators: tuple[UserId, ...] = _array((), "The Library ids of the users who may administer.")
+    trustedProxies: tuple[Proxy, ...] = _array(
+        ("127.0.0.1", "::1"),
+        "Addresses or networks of the load balancers whose `X-Forwarded-*` headers are believed; `*`"
+        " believes anybody.",
+    )
+    limits: Limits = Field(default=Limits(), description="What one client, user or text may take.")
+
+    @property
+    def is_port_given(self) -> bool:
+        """Whether file or environment set `port`; only then it outranks uvicorn's own default."""
+        return "port" in self.model_fields_set
+
+    @property
+    def notification_base_url(self) -> str | None:
+        """The base of links, without a trailing slash; None where Library is not configured."""
+        if self.notificationBaseUrl is not None:
+            return self.notificationBaseUrl
+        return self.authorizationServerUrl and self.authorizationServerUrl.removesuffix("/api")
+
+    @property
+    def allowed_origins(self) -> frozenset[str]:
+        """Origins that may connect beside the request's own, as browsers write them; may hold `*`."""
+        if self.allowedOrigins is not None:
+            return frozenset(self.allowedOrigins)
+        if self.authorizationServerUrl is None:
+            return frozenset()
+        return frozenset({origin_of(urlsplit(self.authorizationServerUrl))})
+
+    @cached_property
+    def database(self) -> DatabaseSection:
+        """The one description of the database, whether `dataSource` or `dburl` was used; password in clear.
+
+        Raises `ConfigError` when the password cannot be decrypted (`load_config` has tried it before).
+        """
+        source = self.dataSource
+        if self.dburl is not None and not self.has_data_source:
+            database = parse_dburl(self.dburl.get_secret_value())
+            return replace(database, pool_size=source.poolSize, read_pool_size=source.readPoolSize)
+        root_cert_file = source.sslRootCertFile or source.sslRootCertificate
+        return DatabaseSection(
+            username=source.username,
+            password=self._in_clear("dataSource.password", source.password),
+            host=source.host,
+            port=source.port,
+            database=source.database,
+            is_tls=any((root_cert_file, source.sslClientCertFile, source.sslClientKeyFile)),
+            root_cert_file=root_cert_file,
+            client_cert_file=source.sslClientCertFile,
+            client_key_file=source.sslClientKeyFile,
+            pool_size=source.poolSize,
+            read_pool_size=source.readPoolSize,
+        )
+
+    @property
+    def redis(self) -> RedisSection | None:
+        """Where Redis is; None unless `scaling` is `horizontal`, for nothing else needs it."""
+        if self.scaling != "horizontal" or self.redisServerUrl is None:
+            return None
+        return replace(
+            parse_redis_url(self.redisServerUrl.get_secret_value()), trusted_certs=self.trustedCerts
+        )
+
+    @cached_property
+    def server_tls(self) -> ServerTlsSection | None:
+        """The server's certificate, passphrase in clear; None without `enableTls`. Raises `ConfigError`."""
+        if not self.enableTls:
+            return None
+        if self.keystoreFile is not None and self.passphrase is not None:
+            passphrase = self._in_clear("passphrase", self.passphrase)
+            return ServerTlsSection(keystore_file=self.keystoreFile, passphrase=passphrase)
+        if self.publicCertFile is not None and self.privateKeyFile is not None:
+            return ServerTlsSection(pem=(self.publicCertFile, self.privateKeyFile))
+        raise ConfigError([Problem("enableTls", "is true, but neither pair of files is complete")])
+
+    @property
+    def has_data_source(self) -> bool:
+        """Whether `dataSource` says where the database is; pool sizes and key file alone do not."""
+        return bool(self.dataSource.model_fields_set - {"poolSize", "readPoolSize", "encryptionKeyFile"})
+
+    def _in_clear(self, name: str, secret: SecretStr | None) -> SecretStr | None:
+        key_file = self.dataSource.encryptionKeyFile
+        if secret is None:
+            return None
+        if not is_encrypted(secret.get_secret_value()) and (key_file is None or name == "passphrase"):
+            return secret
+        if key_file is None:
+            message = "is an ENC(…) value, but dataSource.encryptionKeyFile does not say where its key is"
+            raise ConfigError([Problem(name, message)])
+        try:
+            return SecretStr(decrypt(secret.get_secret_value(), key_file))
+        except EncryptionError as error:
+            raise ConfigError([Problem(name, f"cannot be decrypted: {error}")]) from None

@@ -1,0 +1,142 @@
+"""The rules between properties, and whether the files they name are there."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+from collab_server.config.model import Config
+from collab_server.config.problems import ConfigError, Problem
+
+
+def cross_check(config: Config) -> Iterator[Problem]:
+    yield from _library_problems(config)
+    yield from _database_problems(config)
+    yield from _tls_problems(config)
+    yield from _scaling_problems(config)
+    yield from _limit_problems(config)
+    for index, certificate in enumerate(config.trustedCerts):
+        yield from _file_problems(f"trustedCerts[{index}]", certificate)
+    if config.logFile is not None and not config.logFile.parent.is_dir():
+        yield Problem("logFile", f"there is no directory {config.logFile.parent}")
+
+
+def _library_problems(config: Config) -> Iterator[Problem]:
+    url = config.authorizationServerUrl
+    if url is None:
+        yield Problem("authorizationServerUrl", "is not set: nobody can sign in", "warning")
+    elif not url.endswith("/api"):
+        yield Problem(
+            "authorizationServerUrl", "does not end in /api, as Library's REST base does", "warning"
+        )
+
+
+def _database_problems(config: Config) -> Iterator[Problem]:
+    source = config.dataSource
+    if config.dburl is not None and config.has_data_source:
+        yield Problem("dburl", "is not used, because dataSource is there too", "warning")
+    if source.sslRootCertFile is not None and source.sslRootCertificate is not None:
+        yield Problem(
+            "dataSource.sslRootCertificate", "is not used, because sslRootCertFile is there", "warning"
+        )
+    if (source.sslClientCertFile is None) != (source.sslClientKeyFile is None):
+        missing = "sslClientKeyFile" if source.sslClientKeyFile is None else "sslClientCertFile"
+        yield Problem(
+            f"dataSource.{missing}", "is missing: sslClientCertFile and sslClientKeyFile go together"
+        )
+    for name in ("sslRootCertFile", "sslRootCertificate", "sslClientCertFile", "sslClientKeyFile"):
+        yield from _file_problems(f"dataSource.{name}", getattr(source, name))
+
+    key_file = source.encryptionKeyFile
+    unusable = list(_file_problems("dataSource.encryptionKeyFile", key_file))
+    yield from unusable
+    if unusable:
+        return
+    if key_file is not None and stat.S_IMODE(key_file.stat().st_mode) & 0o077:
+        yield Problem("dataSource.encryptionKeyFile", f"others may read {key_file}: chmod 600", "warning")
+    try:
+        _ = config.database
+    except ConfigError as error:
+        yield from error.problems
+
+
+def _tls_problems(config: Config) -> Iterator[Problem]:
+    if not config.enableTls:
+        return
+    has_keystore = config.keystoreFile is not None and config.passphrase is not None
+    has_pem = config.privateKeyFile is not None and config.publicCertFile is not None
+    if has_keystore:
+        yield from _file_problems("keystoreFile", config.keystoreFile)
+        key_file = config.dataSource.encryptionKeyFile
+        if key_file is None or not any(_file_problems("dataSource.encryptionKeyFile", key_file)):
+            try:
+                _ = config.server_tls
+            except ConfigError as error:
+                yield from error.problems
+        return
+    incomplete = [
+        (name, partner)
+        for name, partner in (
+            ("passphrase", "keystoreFile"),
+            ("keystoreFile", "passphrase"),
+            ("publicCertFile", "privateKeyFile"),
+            ("privateKeyFile", "publicCertFile"),
+        )
+        if getattr(config, name) is None and getattr(config, partner) is not None
+    ]
+    for name, partner in incomplete:
+        yield Problem(name, f"is missing beside {partner}", "warning" if has_pem else "error")
+    if has_pem:
+        yield from _file_problems("privateKeyFile", config.privateKeyFile)
+        yield from _file_problems("publicCertFile", config.publicCertFile)
+    elif not incomplete:
+        yield Problem(
+            "enableTls",
+            "is true, but neither privateKeyFile and publicCertFile nor keystoreFile and passphrase are set",
+        )
+
+
+def _scaling_problems(config: Config) -> Iterator[Problem]:
+    if config.scaling == "horizontal" and config.redisServerUrl is None:
+        yield Problem("redisServerUrl", "is missing: scaling horizontal needs it")
+    if config.scaling != "horizontal" and config.redisServerUrl is not None:
+        yield Problem("redisServerUrl", f"is not used: scaling is {config.scaling}", "warning")
+    if config.scaling == "vertical":
+        yield Problem(
+            "scaling",
+            "VERTICAL SCALING IS NOT THERE YET: the server runs as one process, whatever cpus says",
+            "warning",
+        )
+    elif config.cpus > 1:
+        yield Problem("cpus", f"is not used: scaling is {config.scaling}", "warning")
+
+
+def _limit_problems(config: Config) -> Iterator[Problem]:
+    limits = config.limits
+    needed = limits.viewStateBytes + 4 * limits.textCharacters  # a code point takes up to four bytes
+    if limits.packetBytes < needed:
+        yield Problem(
+            "limits.packetBytes",
+            f"must be at least {needed}, to hold a comment of textCharacters and viewStateBytes"
+            f" (is {limits.packetBytes})",
+        )
+    if limits.outgoingBytes < limits.packetBytes:
+        yield Problem(
+            "limits.outgoingBytes",
+            f"must be at least packetBytes, {limits.packetBytes} (is {limits.outgoingBytes}): an event of"
+            " that size would close every connection",
+        )
+
+
+def _file_problems(name: str, path: Path | None) -> Iterator[Problem]:
+    if path is None:
+        return
+    try:
+        if not path.is_file():
+            yield Problem(name, f"there is no file {path}")
+        elif not os.access(path, os.R_OK):
+            yield Problem(name, f"{path} may not be read by this user")
+    except OSError as error:
+        yield Problem(name, f"{path} cannot be looked at: {error.strerror}")

@@ -1,0 +1,266 @@
+"""The kinds of values in `config.json`, and the sections that the rest of the program is given.
+
+Every message says what was expected; none repeats what was given, for it may hold a password.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
+from pydantic_core import PydanticCustomError
+
+_JSON_TYPES: tuple[tuple[type, str], ...] = (
+    (bool, "true or false"),
+    (int, "a number"),
+    (float, "a number"),
+    (str, "a string"),
+    (list, "an array"),
+    (dict, "an object"),
+)
+
+
+def json_type(value: object) -> str:
+    """The JSON type of `value` in words: "an array"."""
+    return next((words for kind, words in _JSON_TYPES if isinstance(value, kind)), "null")
+
+
+def refuse(message: str) -> PydanticCustomError:
+    """The error by which a validator says what it expected; pydantic collects it."""
+    return PydanticCustomError("collab", "{message}", {"message": message})
+
+
+def _path(value: object, info: ValidationInfo) -> Path:
+    if not isinstance(value, str | Path):
+        raise refuse(f"expected a path (a string), not {json_type(value)}")
+    if not str(value) or "\0" in str(value):
+        raise refuse("must not be empty" if not str(value) else "is not a path")
+    directory = (info.context or {}).get("directory") or Path.cwd()
+    return Path(os.path.normpath(directory / value))
+
+
+def _split_url(url: str, schemes: tuple[str, ...], example: str) -> SplitResult:
+    """`urlsplit` with every failure said in our words: urllib's own would repeat parts of a password."""
+    if any(character.isspace() or character in "<>" for character in url):
+        raise refuse(f"is not a URL: it holds blanks or a placeholder's <…>; expected one like {example}")
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise refuse(f"is not a URL; expected one like {example}") from None
+    if parts.scheme not in schemes or not url.lower().startswith(f"{parts.scheme}://"):
+        raise refuse(f"must begin with {schemes[0]}:// or {schemes[1]}://, like {example}")
+    return parts
+
+
+def _host_and_port(parts: SplitResult, example: str) -> tuple[str | None, int | None]:
+    try:
+        return parts.hostname, parts.port
+    except ValueError:
+        raise refuse(
+            f"has a wrong host or port; expected a URL like {example} (in a password, write"
+            " / ? # @ : %-encoded)"
+        ) from None
+
+
+def _web_url(url: str) -> str:
+    example = "https://library.example.com/MicroStrategyLibrary/api"
+    parts = _split_url(url, ("https", "http"), example)
+    host, _ = _host_and_port(parts, example)
+    if not host:
+        raise refuse(f"names no host; expected a URL like {example}")
+    if "@" in parts.netloc:
+        raise refuse("must not hold a user name or password")
+    if parts.query or parts.fragment:
+        raise refuse("must not hold ? or #")
+    return url.rstrip("/")
+
+
+def origin_of(parts: SplitResult) -> str:
+    """Scheme, host and port as a browser writes them in `Origin`: lower case, no default port."""
+    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+    is_default = parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme))
+    return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{parts.port}"
+
+
+def _origin(value: str) -> str:
+    if value == "*":
+        return value
+    example = "https://dashboards.example.com"
+    parts = _split_url(value, ("https", "http"), example)
+    host, _ = _host_and_port(parts, example)
+    if not host or "@" in parts.netloc or parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise refuse(f"expected an origin (scheme, host and port only) like {example}, or *")
+    return origin_of(parts)
+
+
+def _user_id(value: str) -> str:
+    if re.fullmatch(r"[0-9A-Fa-f]{32}", value) is None:
+        raise refuse("expected the id of a user, 32 hex digits")
+    return value.upper()
+
+
+def _proxy(value: str) -> str:
+    if value == "*":
+        return value
+    try:
+        ipaddress.ip_network(value)
+    except ValueError:
+        raise refuse("expected an IP address, a network like 10.0.0.0/8, or *") from None
+    return value
+
+
+HostAndPort = tuple[str, int]
+"""A host name or address (IPv6 without brackets) and a port."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatabaseSection:
+    """Where Postgres is. `is_tls` always means verified: certificate chain and host name.
+
+    Without `root_cert_file` the machine's own CAs are trusted.
+    """
+
+    username: str
+    password: SecretStr | None
+    host: str
+    port: int
+    database: str
+    is_tls: bool = False
+    root_cert_file: Path | None = None
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
+    pool_size: int = 10
+    read_pool_size: int = 5
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSection:
+    """Where Redis is: one server, or with `sentinel_master` the Sentinels that know where that master is.
+
+    User name and password are those of Redis itself; Sentinels are asked without.
+    """
+
+    hosts: tuple[HostAndPort, ...]
+    username: str | None = None
+    password: SecretStr | None = None
+    database: int = 0
+    is_tls: bool = False
+    sentinel_master: str | None = None
+    trusted_certs: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ServerTlsSection:
+    """The server's certificate: a PEM pair, or a PKCS12 store with its passphrase; one of the two."""
+
+    pem: tuple[Path, Path] | None = None  # certificate, private key
+    keystore_file: Path | None = None
+    passphrase: SecretStr | None = None
+
+
+def parse_dburl(url: str) -> DatabaseSection:
+    """What a `dburl` says. Raises what `refuse` makes."""
+    example = "postgres://user:password@localhost:5432/mstr_collab"
+    parts = _split_url(url, ("postgres", "postgresql"), example)
+    host, port = _host_and_port(parts, example)
+    is_tls = False
+    for name, value in parse_qsl(parts.query, keep_blank_values=True):
+        if name == "sslmode" and value in (
+            "disable",
+            "allow",
+            "prefer",
+            "require",
+            "verify-ca",
+            "verify-full",
+        ):
+            is_tls = value in ("require", "verify-ca", "verify-full")
+        elif name == "ssl" and value in ("true", "false", "1", "0"):
+            is_tls = value in ("true", "1")
+        else:
+            raise refuse(
+                "holds a parameter or value that is not known (sslmode, ssl are); use dataSource for the rest"
+            )
+    if port == 0:
+        raise refuse("has a wrong port")
+    return DatabaseSection(
+        username=unquote(parts.username or "mstr_collab"),
+        password=SecretStr(unquote(parts.password)) if parts.password else None,
+        host=unquote(host or "localhost"),
+        port=port or 5432,
+        database=unquote(parts.path.removeprefix("/")) or "mstr_collab",
+        is_tls=is_tls,
+    )
+
+
+_REDIS_SCHEMES = ("redis", "rediss", "valkey", "valkeys")
+
+
+def parse_redis_url(url: str) -> RedisSection:
+    """What a `redisServerUrl` says; raises what `refuse` makes. `rediss` means TLS; `valkey` is `redis`.
+
+    redis://[user:password@]host[:port][/database]
+    redis+sentinel://[user:password@]host[:port],host[:port]/master[/database]
+    """
+    example = "redis://host:6379"
+    wrong = refuse(
+        f"has a wrong host, port or path; expected {example}, rediss://user:password@host:6379/0 or"
+        " redis+sentinel://host:26379,host2:26379/mymaster (in a password, write / ? # @ : %-encoded)"
+    )
+    parts = _split_url(
+        url, _REDIS_SCHEMES + tuple(f"{scheme}+sentinel" for scheme in _REDIS_SCHEMES), example
+    )
+    base_scheme, _, sentinel = parts.scheme.partition("+")
+    if parts.query or parts.fragment:
+        raise refuse("must not hold ? or # (in a password, write them %-encoded)")
+
+    credentials, _, netloc = parts.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    hosts = []
+    for one in netloc.split(","):
+        matched = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:,@]+)(?::(\d{1,5}))?", one)
+        port = int((matched and matched[2]) or (26379 if sentinel else 6379))
+        if matched is None or not 0 < port < 65536:
+            raise wrong
+        hosts.append((matched[1].strip("[]"), port))
+
+    path = [unquote(step) for step in parts.path.strip("/").split("/") if step]
+    master = path.pop(0) if sentinel and path else None
+    if (sentinel and master is None) or (not sentinel and len(hosts) > 1) or len(path) > 1:
+        raise wrong
+    if path and re.fullmatch(r"\d{1,4}", path[0]) is None:
+        raise wrong
+    return RedisSection(
+        hosts=tuple(hosts),
+        username=unquote(username) or None,
+        password=SecretStr(unquote(password)) if password else None,
+        database=int(path[0]) if path else 0,
+        is_tls=base_scheme in ("rediss", "valkeys"),
+        sentinel_master=master,
+    )
+
+
+def _check_dburl(value: SecretStr) -> SecretStr:
+    parse_dburl(value.get_secret_value())
+    return value
+
+
+def _check_redis_url(value: SecretStr) -> SecretStr:
+    parse_redis_url(value.get_secret_value())
+    return value
+
+
+Name = Annotated[str, Field(min_length=1)]
+PortNumber = Annotated[int, Field(ge=1, le=65535)]
+ConfigPath = Annotated[Path, BeforeValidator(_path)]
+WebUrl = Annotated[str, AfterValidator(_web_url)]
+Origin = Annotated[str, AfterValidator(_origin)]
+UserId = Annotated[str, AfterValidator(_user_id)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_dburl)]
+RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url)]
+Proxy = Annotated[str, AfterValidator(_proxy)]

@@ -1,0 +1,550 @@
+"""What an administrator can say in `config.json`, and what they are told when it is wrong."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collab_server.config import Config, ConfigError, DataSource, LoadedConfig, Problem, load_config
+
+EXAMPLE_OF_THE_HELP = {
+    "port": 3000,
+    "dataSource": {"username": "mstr_collab", "password": "xxx"},
+    "logging": True,
+    "authorizationServerUrl": "https://balancer.example.com/MicroStrategyLibrary/api",
+    "scaling": "horizontal",
+    "redisServerUrl": "redis://redis.example.com:6379",
+}
+LIBRARY = {"authorizationServerUrl": "https://library.example.com/MicroStrategyLibrary/api"}
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "config.json"
+
+
+def load(file: Path, content: Any, environ: dict[str, str] | None = None) -> LoadedConfig:
+    file.write_text(content if isinstance(content, str) else json.dumps(content))
+    return load_config(file, environ or {})
+
+
+def errors(file: Path, content: Any, environ: dict[str, str] | None = None) -> dict[str, str]:
+    """Property → message of every error."""
+    with pytest.raises(ConfigError) as raised:
+        load(file, content, environ)
+    return {
+        problem.property: problem.message for problem in raised.value.problems if problem.severity == "error"
+    }
+
+
+def warnings(file: Path, content: Any, environ: dict[str, str] | None = None) -> dict[str, str]:
+    return {problem.property: problem.message for problem in load(file, content, environ).warnings}
+
+
+# ------------------------------------------------------------------------------------ what is accepted
+
+
+def test_cluster_example_of_the_help_works_unchanged_and_without_a_warning(file: Path) -> None:
+    config, found, path = load(file, EXAMPLE_OF_THE_HELP)
+    assert found == []
+    assert path == file
+    assert config.port == 3000
+    assert config.database.username == "mstr_collab"
+    assert config.database.password is not None
+    assert config.database.password.get_secret_value() == "xxx"
+    assert config.redis is not None
+    assert config.redis.hosts == (("redis.example.com", 6379),)
+
+
+def test_documented_defaults(file: Path) -> None:
+    config = load(file, {}).config
+    assert (config.port, config.scaling, config.cpus, config.logging) == (3000, "none", 1, False)
+    assert (config.enableTls, config.trustedCerts, config.administrators) == (False, (), ())
+    assert (config.database.username, config.database.host, config.database.port) == (
+        "mstr_collab",
+        "localhost",
+        5432,
+    )
+    assert config.database.database == "mstr_collab"
+    assert not config.database.is_tls
+    assert config.limits.model_dump() == {
+        "textCharacters": 10000,
+        "viewStateBytes": 65536,
+        "packetBytes": 1000000,
+        "discussionMembers": 200,
+        "mentionsPerComment": 50,
+        "topicsPerConnection": 128,
+        "commandsPerSecond": 50,
+        "commandsBurst": 200,
+        "commandsWaiting": 512,
+        "connectionsPerUser": 20,
+        "outgoingBytes": 1000000,
+    }
+
+
+def test_a_config_made_by_hand_has_the_same_defaults() -> None:
+    assert Config(dataSource=DataSource(port=5433)).database.port == 5433
+
+
+def test_port_zero_means_3000_and_counts_as_given(file: Path) -> None:
+    config = load(file, {"port": 0}).config
+    assert config.port == 3000
+    assert config.is_port_given
+    assert not load(file, {}).config.is_port_given
+
+
+def test_comment_keys_are_ignored_at_every_level(file: Path) -> None:
+    content = {"// port": 1, "//": "x", "dataSource": {"//host": "y", "host": "db"}, **LIBRARY}
+    loaded = load(file, content)
+    assert loaded.warnings == []
+    assert loaded.config.database.host == "db"
+
+
+def test_byte_order_mark_is_accepted(file: Path) -> None:
+    file.write_bytes(b"\xef\xbb\xbf" + json.dumps({"port": 4000}).encode())
+    assert load_config(file, {}).config.port == 4000
+
+
+@pytest.mark.parametrize(
+    ("content", "scaling"),
+    [({"cpus": 4}, "vertical"), ({"cpus": 1}, "none"), ({"cpus": 4, "scaling": "none"}, "none")],
+)
+def test_scaling_follows_cpus_unless_it_is_given(file: Path, content: dict[str, Any], scaling: str) -> None:
+    assert load(file, content).config.scaling == scaling
+
+
+def test_vertical_scaling_is_accepted_with_a_loud_warning(file: Path) -> None:
+    assert "ONE PROCESS" in warnings(file, {"cpus": 4})["scaling"].upper()
+
+
+def test_relative_paths_are_taken_from_the_directory_of_the_file(file: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir("/")
+    (file.parent / "certs").mkdir()
+    (file.parent / "certs" / "ca.pem").touch()
+    (file.parent / "other.pem").touch()
+    config = load(
+        file,
+        {"trustedCerts": ["certs/ca.pem", "./certs/../other.pem"]},
+        {"COLLAB_LOGFILE": "certs/collab.log"},
+    ).config
+    assert config.trustedCerts == (file.parent / "certs" / "ca.pem", file.parent / "other.pem")
+    assert config.logFile == file.parent / "certs" / "collab.log"
+
+
+# ------------------------------------------------------------------------------------------ where it is
+
+
+def test_file_is_found_by_argument_then_environment_then_directory(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, port in (("config.json", 1), ("named.json", 2), ("argument.json", 3)):
+        (tmp_path / name).write_text(json.dumps({"port": port}))
+    environ = {"COLLAB_CONFIG": str(tmp_path / "named.json")}
+    assert load_config(tmp_path / "argument.json", environ).config.port == 3
+    assert load_config(None, environ).config.port == 2
+    assert load_config(None, {}).config.port == 1
+
+
+def test_without_any_file_the_defaults_are_used_with_a_warning(tmp_path: Path, monkeypatch: Any) -> None:
+    monkeypatch.chdir(tmp_path)
+    loaded = load_config(None, {"COLLAB_DATASOURCE__HOST": "db"})
+    assert loaded.path is None
+    assert loaded.config.database.host == "db"
+    assert "defaults" in {problem.property: problem.message for problem in loaded.warnings}["config.json"]
+
+
+@pytest.mark.parametrize("by_environment", [True, False])
+def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path, by_environment: bool) -> None:
+    missing = tmp_path / "absent.json"
+    with pytest.raises(ConfigError, match="there is no such file") as raised:
+        load_config(*((None, {"COLLAB_CONFIG": str(missing)}) if by_environment else (missing, {})))
+    assert raised.value.problems[0].property == str(missing)
+
+
+def test_a_directory_instead_of_a_file_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        load_config(tmp_path, {})
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ('{\n  "port": 3000,\n}', "line 3, column 1"),
+        ("", "line 1, column 1"),
+        ("[]", "expected an object {…}, not an array"),
+        ("null", "expected an object {…}, not null"),
+        ("[" * 100_000, "is not valid JSON"),
+        ('{"port": ' + "9" * 10_000 + "}", "is not valid JSON"),
+        (" " * 1_000_001, "is larger than"),
+    ],
+)
+def test_what_is_no_json_object_is_refused_in_words(file: Path, content: str, message: str) -> None:
+    assert message in errors(file, content)[str(file)]
+
+
+def test_what_is_not_utf_8_is_refused(file: Path) -> None:
+    file.write_bytes('{"logFile": "ä"}'.encode("latin-1"))
+    with pytest.raises(ConfigError, match="UTF-8"):
+        load_config(file, {})
+
+
+# ------------------------------------------------------------------------------------------- what is wrong
+
+
+def test_all_problems_are_found_at_once_by_name(file: Path) -> None:
+    found = errors(
+        file,
+        {
+            "port": 70000,
+            "dataSource": {"port": "5432", "username": "", "poolSize": 0, "sslClientCertFile": 3},
+            "authorizationServerUrl": "<web_load_balancer_url>/api",
+            "enableTls": True,
+            "trustedCerts": "ca.pem",
+            "scaling": "horizental",
+            "redisServerUrl": "redis.example.com:6379",
+            "logging": "yes",
+            "logFile": "absent/collab.log",
+            "administrators": ["54F3D26011D2896560009A8E67019608", "ann"],
+            "allowedOrigins": ["https://a.example.com/path"],
+            "trustedProxies": ["nginx"],
+            "limits": {"textCharacters": 1.5, "packetBytes": None},
+        },
+    )
+    assert set(found) == {
+        "port",
+        "dataSource.port",
+        "dataSource.username",
+        "dataSource.poolSize",
+        "dataSource.sslClientCertFile",
+        "authorizationServerUrl",
+        "enableTls",
+        "trustedCerts",
+        "scaling",
+        "redisServerUrl",
+        "logging",
+        "logFile",
+        "administrators[1]",
+        "allowedOrigins[0]",
+        "trustedProxies[0]",
+        "limits.textCharacters",
+        "limits.packetBytes",
+    }
+    assert found["port"] == "must be at most 65535 (is 70000)"
+    assert found["dataSource.port"] == "expected a whole number, not a string"
+    assert found["logging"] == "expected true or false, not a string"
+    assert found["scaling"] == "expected 'none', 'vertical' or 'horizontal', not \"horizental\""
+    assert found["limits.packetBytes"] == "expected a whole number, not null"
+    assert "placeholder" in found["authorizationServerUrl"]
+    assert "redis://" in found["redisServerUrl"]
+
+
+@pytest.mark.parametrize("value", ["true", "yes", 1, 0, None, []])
+def test_booleans_are_strict(file: Path, value: Any) -> None:
+    assert "expected true or false" in errors(file, {"logging": value})["logging"]
+
+
+@pytest.mark.parametrize("value", ["3000", True, 3000.5, -1, 65536, None, [3000]])
+def test_port_must_be_a_number_in_range(file: Path, value: Any) -> None:
+    assert list(errors(file, {"port": value})) == ["port"]
+
+
+def test_a_section_that_is_no_object_is_an_error(file: Path) -> None:
+    found = errors(file, {"dataSource": "postgres://x", "limits": []}, {"COLLAB_DATASOURCE__HOST": "db"})
+    assert found == {
+        "dataSource": "expected an object, not a string",
+        "limits": "expected an object, not an array",
+    }
+
+
+def test_horizontal_needs_redis(file: Path) -> None:
+    assert list(errors(file, {"scaling": "horizontal"})) == ["redisServerUrl"]
+
+
+def test_limits_that_contradict_each_other_are_errors(file: Path) -> None:
+    found = errors(file, {"limits": {"packetBytes": 100_000, "outgoingBytes": 50_000}})
+    assert set(found) == {"limits.packetBytes", "limits.outgoingBytes"}
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        ({"enableTls": True}, {"enableTls"}),
+        ({"enableTls": True, "privateKeyFile": "there"}, {"publicCertFile"}),
+        ({"enableTls": True, "publicCertFile": "there"}, {"privateKeyFile"}),
+        ({"enableTls": True, "keystoreFile": "there"}, {"passphrase"}),
+        ({"enableTls": True, "passphrase": "p"}, {"keystoreFile"}),
+        ({"enableTls": True, "keystoreFile": "absent", "passphrase": "p"}, {"keystoreFile"}),
+        (
+            {"enableTls": True, "publicCertFile": "absent", "privateKeyFile": "gone"},
+            {"publicCertFile", "privateKeyFile"},
+        ),
+        ({"dataSource": {"sslClientCertFile": "there"}}, {"dataSource.sslClientKeyFile"}),
+        ({"dataSource": {"sslRootCertFile": "absent"}}, {"dataSource.sslRootCertFile"}),
+        ({"trustedCerts": ["there", "absent"]}, {"trustedCerts[1]"}),
+        ({"dataSource": {"encryptionKeyFile": "absent", "password": "x"}}, {"dataSource.encryptionKeyFile"}),
+    ],
+)
+def test_missing_partners_and_files_are_errors(file: Path, content: dict[str, Any], wrong: set[str]) -> None:
+    (file.parent / "there").touch(mode=0o600)
+    assert set(errors(file, content)) == wrong
+
+
+def test_keystore_pair_wins_over_the_pem_pair(file: Path) -> None:
+    for name in ("key.pem", "cert.pem", "store.p12"):
+        (file.parent / name).touch()
+    content = {"enableTls": True, "privateKeyFile": "key.pem", "publicCertFile": "cert.pem"}
+    pem = load(file, content).config.server_tls
+    assert pem is not None
+    assert pem.pem == (file.parent / "cert.pem", file.parent / "key.pem")
+    both = load(file, {**content, "keystoreFile": "store.p12", "passphrase": "p"}).config.server_tls
+    assert both is not None
+    assert (both.pem, both.keystore_file) == (None, file.parent / "store.p12")
+    half = load(file, {**content, "keystoreFile": "store.p12"})
+    assert half.config.server_tls == pem
+    assert "passphrase" in {problem.property for problem in half.warnings}
+
+
+# ----------------------------------------------------------------------------------------- what is unusual
+
+
+@pytest.mark.parametrize(
+    ("content", "name", "suggestion"),
+    [
+        ({"prot": 1}, "prot", "; did you mean port?"),
+        ({"Port": 1}, "Port", "; did you mean port? (names are case sensitive)"),
+        ({"dataSource": {"userName": "x"}}, "dataSource.userName", "did you mean dataSource.username?"),
+        ({"datasource": {}}, "datasource", "did you mean dataSource?"),
+        ({"password": "x"}, "password", "did you mean dataSource.password?"),
+        ({"redisURL": "x"}, "redisURL", ""),
+        ({"somethingElse": 1}, "somethingElse", "is ignored"),
+        ({"limits": {"textCharacter": 1}}, "limits.textCharacter", "did you mean limits.textCharacters?"),
+    ],
+)
+def test_unknown_names_are_warnings_with_a_suggestion(
+    file: Path, content: dict[str, Any], name: str, suggestion: str
+) -> None:
+    assert suggestion in warnings(file, content)[name]
+
+
+def test_a_name_given_twice_is_a_warning(file: Path) -> None:
+    loaded = load(file, '{"port": 1, "port": 2}')
+    assert loaded.config.port == 2
+    assert "port" in {problem.property for problem in loaded.warnings}
+
+
+def test_no_library_is_a_warning(file: Path) -> None:
+    assert warnings(file, {}) == {"authorizationServerUrl": "is not set: nobody can sign in"}
+
+
+def test_what_is_set_but_not_used_is_a_warning(file: Path) -> None:
+    content = {
+        **LIBRARY,
+        "redisServerUrl": "redis://h",
+        "dburl": "postgres://h",
+        "dataSource": {"host": "db"},
+    }
+    assert set(warnings(file, content)) == {"redisServerUrl", "dburl"}
+
+
+# ------------------------------------------------------------------------------------- the environment
+
+
+def test_every_property_can_be_overridden(file: Path) -> None:
+    (file.parent / "ca.pem").touch()
+    config, found, _ = load(
+        file,
+        {"port": 3000, "dataSource": {"host": "file", "port": 1}, **LIBRARY},
+        {
+            "COLLAB_PORT": "3001",
+            "COLLAB_DATASOURCE__PASSWORD": "from the environment",
+            "COLLAB_DATASOURCE__PORT": "5433",
+            "COLLAB_LOGGING": "TRUE",
+            "COLLAB_TRUSTEDCERTS": '["ca.pem"]',
+            "COLLAB_ADMINISTRATORS": "54f3d26011d2896560009a8e67019608, " + "0" * 32,
+            "COLLAB_LIMITS__TEXTCHARACTERS": "500",
+            "COLLAB_SCALING": "none",
+            "COLLAB_DATASOURCE__SSLROOTCERTFILE": "",
+            "COLLAB_CONFIG": "not used here",
+            "HOME": "/",
+        },
+    )
+    assert found == []
+    assert (config.port, config.logging, config.limits.textCharacters) == (3001, True, 500)
+    assert (config.database.host, config.database.port) == ("file", 5433)
+    assert config.database.password is not None
+    assert config.database.password.get_secret_value() == "from the environment"
+    assert config.trustedCerts == (file.parent / "ca.pem",)
+    assert config.administrators == ("54F3D26011D2896560009A8E67019608", "0" * 32)
+
+
+def test_wrong_values_from_the_environment_name_property_and_variable(file: Path) -> None:
+    found = errors(
+        file,
+        {},
+        {
+            "COLLAB_PORT": "many",
+            "COLLAB_LOGGING": "1",
+            "COLLAB_ADMINISTRATORS": "[",
+            "COLLAB_TRUSTEDPROXIES": "::1,x",
+        },
+    )
+    assert found == {
+        "port": "expected a whole number, not a string (from COLLAB_PORT)",
+        "logging": "expected true or false, not a string (from COLLAB_LOGGING)",
+        "administrators": "expected an array, not a string (from COLLAB_ADMINISTRATORS)",
+        "trustedProxies[1]": "expected an IP address, a network like 10.0.0.0/8, or *"
+        " (from COLLAB_TRUSTEDPROXIES)",
+    }
+
+
+def test_unknown_variables_are_warnings_with_a_suggestion(file: Path) -> None:
+    found = warnings(
+        file, {}, {"COLLAB_DATASOURCE_PASSWORD": "x", "COLLAB_DATASOURCE": "{}", "COLLAB_XYZZY": "1"}
+    )
+    assert "did you mean COLLAB_DATASOURCE__PASSWORD?" in found["COLLAB_DATASOURCE_PASSWORD"]
+    assert {"COLLAB_DATASOURCE", "COLLAB_XYZZY"} < set(found)
+
+
+# ------------------------------------------------------------------------------------------ what follows
+
+
+def test_addresses_that_follow_from_library(file: Path) -> None:
+    config = load(file, {"authorizationServerUrl": "https://Lib.example.com:443/MSTR/api/"}).config
+    assert config.authorizationServerUrl == "https://Lib.example.com:443/MSTR/api"
+    assert config.notification_base_url == "https://Lib.example.com:443/MSTR"
+    assert config.allowed_origins == {"https://lib.example.com"}
+
+
+def test_addresses_that_are_given(file: Path) -> None:
+    config = load(
+        file,
+        {
+            **LIBRARY,
+            "notificationBaseUrl": "https://mail.example.com/",
+            "allowedOrigins": ["https://A.example.com:8443/"],
+        },
+    ).config
+    assert config.notification_base_url == "https://mail.example.com"
+    assert config.allowed_origins == {"https://a.example.com:8443"}
+    assert load(file, {**LIBRARY, "allowedOrigins": []}).config.allowed_origins == frozenset()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "library.example.com/api",
+        "ftp://library/api",
+        "https:///api",
+        "https://h:0x/api",
+        "https://u:p@h/api",
+        "https://h/api?x=1",
+        "https:h/api",
+        "",
+    ],
+)
+def test_a_wrong_library_address_is_an_error(file: Path, url: str) -> None:
+    assert list(errors(file, {"authorizationServerUrl": url})) == ["authorizationServerUrl"]
+
+
+def test_a_library_address_without_api_is_a_warning(file: Path) -> None:
+    assert "/api" in warnings(file, {"authorizationServerUrl": "https://h/Library"})["authorizationServerUrl"]
+
+
+def test_dburl_describes_the_database_where_data_source_is_absent(file: Path) -> None:
+    url = "postgres://me:p%40ss@db.example.com:5433/collab?sslmode=require"
+    database = load(file, {"dburl": url, "dataSource": {"poolSize": 3}}).config.database
+    assert (database.username, database.host, database.port) == ("me", "db.example.com", 5433)
+    assert (database.database, database.is_tls, database.pool_size) == ("collab", True, 3)
+    assert database.password is not None
+    assert database.password.get_secret_value() == "p@ss"
+    plain = load(file, {"dburl": "postgresql://db"}).config.database
+    assert (plain.username, plain.port, plain.database, plain.is_tls) == (
+        "mstr_collab",
+        5432,
+        "mstr_collab",
+        False,
+    )
+
+
+@pytest.mark.parametrize("name", ["sslRootCertFile", "sslRootCertificate"])
+def test_any_ssl_key_turns_ssl_on(file: Path, name: str) -> None:
+    (file.parent / "ca.pem").touch()
+    database = load(file, {"dataSource": {name: "ca.pem"}}).config.database
+    assert database.is_tls
+    assert database.root_cert_file == file.parent / "ca.pem"
+
+
+@pytest.mark.parametrize(
+    ("url", "hosts", "database", "is_tls", "master"),
+    [
+        ("redis://h", (("h", 6379),), 0, False, None),
+        ("rediss://u:p@h:6380/2", (("h", 6380),), 2, True, None),
+        ("valkey://[::1]:7", (("::1", 7),), 0, False, None),
+        ("redis+sentinel://a,b:1/main", (("a", 26379), ("b", 1)), 0, False, "main"),
+        ("rediss+sentinel://u:p@a/main/3", (("a", 26379),), 3, True, "main"),
+    ],
+)
+def test_redis_addresses(
+    file: Path, url: str, hosts: Any, database: int, is_tls: bool, master: str | None
+) -> None:
+    redis = load(file, {"scaling": "horizontal", "redisServerUrl": url}).config.redis
+    assert redis is not None
+    assert (redis.hosts, redis.database) == (hosts, database)
+    assert (redis.is_tls, redis.sentinel_master) == (is_tls, master)
+    assert (redis.username == "u") == ("u:p@" in url)
+
+
+# ------------------------------------------------------------------------------------------------- secrets
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"scaling": "horizontal", "redisServerUrl": "redis://me:hun/ter2@h:1"},
+        {"scaling": "horizontal", "redisServerUrl": "redis://me:hunter2@h:port"},
+        {"scaling": "horizontal", "redisServerUrl": "hunter2@h"},
+        {"scaling": "horizontal", "redisServerUrl": "redis://a:hunter2@h,b"},
+        {"scaling": "horizontal", "redisServerUrl": "redis://a:hunter2@h/x"},
+        {"scaling": "horizontal", "redisServerUrl": ["hunter2"]},
+        {"dburl": "postgres://me:hun/ter2@h"},
+        {"dburl": "postgres://me:hunter2@h:hunter2"},
+        {"dburl": "postgres://me:x@h?password=hunter2"},
+        {"dburl": "mysql://me:hunter2@h"},
+        {"dataSource": {"password": {"is": "hunter2"}}},
+        {"dataSource": {"password": "ENC(hunter2)"}},
+        {"authorizationServerUrl": "https://me:hunter2@h/api"},
+        {"authorizationServerUrl": "https://me:hunter2 @h/api"},
+        {"trustedProxies": ["hunter2"], "allowedOrigins": ["hunter2"], "administrators": ["hunter2"]},
+    ],
+)
+def test_no_message_repeats_a_secret(file: Path, content: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(file, content)
+    for words in (str(raised.value), repr(raised.value), repr(raised.value.problems)):
+        assert "hunter2" not in words
+        assert "ter2" not in words
+
+
+def test_no_repr_shows_a_secret(file: Path) -> None:
+    (file.parent / "store.p12").touch()
+    config = load(
+        file,
+        {
+            "dataSource": {"password": "hunter2"},
+            "enableTls": True,
+            "keystoreFile": "store.p12",
+            "passphrase": "hunter2",
+            "scaling": "horizontal",
+            "redisServerUrl": "redis://u:hunter2@h",
+            "dburl": "postgres://u:hunter2@h",
+        },
+    ).config
+    for section in (config, config.database, config.redis, config.server_tls):
+        assert "hunter2" not in repr(section)
+        assert "hunter2" not in str(section)
+
+
+def test_a_problem_reads_as_one_line() -> None:
+    assert str(Problem("port", "is odd", "warning")) == "warning: port: is odd"
