@@ -30,7 +30,7 @@ import logging
 import socket
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
 
@@ -164,6 +164,7 @@ class Database:
         self._application_name = f"collab {node}".strip()
         self._writes = _Share(self._connect, pool_size)
         self._reads = _Share(self._connect, read_pool_size)
+        self._sessions: set[Any] = set()
         self._prober: Connection | None = None
         self._prober_task: asyncio.Task[None] | None = None
         self._trouble = asyncio.Event()
@@ -221,7 +222,8 @@ class Database:
             self._prober_task.cancel()
             await asyncio.wait([self._prober_task], timeout=1)
             self._prober_task = None
-        self._set(False, "stopped")
+        self.problem = "stopped"
+        self._set(False, self.problem)
         self._drop_prober()
         self._writes.terminate()
         self._reads.terminate()
@@ -263,12 +265,16 @@ class Database:
         """The first column of the first row, or None; otherwise as `fetch`."""
         return await self._read(_fetchval, sql, arguments)
 
-    async def session(self, *, timeout: float = CONNECT_SECONDS, **settings: str) -> Connection:
+    async def session(self, settings: Mapping[str, str]) -> Connection:
         """A connection of the caller's own, for what is no command (migrations). The caller terminates it.
 
-        `settings` override those of `SESSION`. Raises what asyncpg raises; `describe` puts that into words.
+        It has no deadline, but it is cut too when the database is found to be away. `settings` override those
+        of `SESSION`. Raises what asyncpg raises; `describe` puts that into words.
         """
-        return await self._connect(timeout, **settings)
+        connection = await self._connect(CONNECT_SECONDS, settings)
+        self._sessions.add(connection)
+        connection.add_termination_listener(lambda _: self._sessions.discard(connection))
+        return connection
 
     def describe(self, error: BaseException) -> str:
         """What went wrong, in words for the administrator. Contains no secret."""
@@ -385,11 +391,11 @@ class Database:
 
     # Connections and their errors
 
-    async def _connect(self, timeout: float, **settings: str) -> Connection:
+    async def _connect(self, timeout: float, settings: Mapping[str, str] = SESSION) -> Connection:
         return await asyncpg.connect(
             **self._connect_arguments,
             timeout=timeout,
-            server_settings={**SESSION, "application_name": self._application_name, **settings},
+            server_settings={**SESSION, **settings, "application_name": self._application_name},
         )
 
     async def _take(self, share: _Share, deadline: float) -> Connection:
@@ -521,6 +527,8 @@ class Database:
         if was_reachable and not is_reachable:
             self._writes.forget_all()
             self._reads.forget_all()
+            for session in list(self._sessions):
+                session.terminate()
         self._was_up = self.is_up
         if self._was_up != was_up:
             for callback in list(self._callbacks):
