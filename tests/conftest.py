@@ -1,0 +1,144 @@
+"""Fixtures for every test: real servers once per run, a fresh database per test, nodes on demand.
+
+world            the shared servers (`tests.harness.world.World`)
+postgres, valkey the shared PostgreSQL and Valkey: never freeze or stop these
+own_postgres, own_valkey, own_library     servers of the test's own, to be frozen, killed, restarted
+database         a fresh database with the migrations applied; `empty_database` without
+library          the stand-in Library, shared
+topic            a `content:` topic that no other test uses
+make_cluster     starts nodes for this test: `cluster = await make_cluster(nodes=3)`
+cluster          three nodes shared by all tests that only use them as clients do
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres, EmbeddedValkey
+from tests.harness.cluster import Cluster
+from tests.harness.world import StandInLibrary, TestDatabase, World, fresh_topic
+
+MakeCluster = Callable[..., Awaitable[Cluster]]
+
+_HAS_FAILED = pytest.StashKey[bool]()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    report = yield
+    if report.failed:
+        item.stash[_HAS_FAILED] = True
+    return report
+
+
+@pytest.fixture(scope="session")
+def world() -> Iterator[World]:
+    with World() as world:
+        yield world
+
+
+@pytest.fixture(scope="session")
+def postgres(world: World) -> EmbeddedPostgres:
+    return world.postgres
+
+
+@pytest.fixture(scope="session")
+def valkey(world: World) -> EmbeddedValkey:
+    return world.valkey
+
+
+@pytest.fixture(scope="session")
+def library(world: World) -> StandInLibrary:
+    return world.library
+
+
+@pytest.fixture
+def database(world: World) -> Iterator[TestDatabase]:
+    database = world.new_database()
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def empty_database(world: World) -> Iterator[TestDatabase]:
+    database = world.new_database(is_empty=True)
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    server = EmbeddedPostgres(tmp_path / "postgres", settings=NOT_DURABLE).start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_valkey() -> Iterator[EmbeddedValkey]:
+    server = EmbeddedValkey().start()
+    yield server
+    server.kill()
+
+
+@pytest.fixture
+def own_library() -> Iterator[StandInLibrary]:
+    server = StandInLibrary().start()
+    yield server
+    server.stop()
+
+
+@pytest.fixture
+def topic() -> str:
+    return fresh_topic()
+
+
+@pytest_asyncio.fixture
+async def make_cluster(
+    request: pytest.FixtureRequest,
+    database: TestDatabase,
+    library: StandInLibrary,
+    valkey: EmbeddedValkey,
+    tmp_path: Path,
+) -> AsyncIterator[MakeCluster]:
+    """`await make_cluster(nodes=3, …)`: the arguments of `Cluster` by name, with this test's servers as
+    defaults.
+
+    `start=False` leaves starting to the test.
+    """
+    made: list[Cluster] = []
+
+    async def make(*, start: bool = True, **arguments: Any) -> Cluster:
+        folder = tmp_path / f"cluster{len(made) + 1}"
+        defaults = {"database": database, "library": library, "redis_url": valkey.url, "folder": folder}
+        cluster = Cluster(**{**defaults, **arguments})
+        made.append(cluster)
+        return await cluster.start() if start else cluster
+
+    yield make
+    try:
+        for cluster in made:
+            await cluster.close()
+    finally:
+        if request.node.stash.get(_HAS_FAILED, False):
+            for cluster in made:
+                cluster.show_logs()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def shared_cluster(world: World) -> AsyncIterator[Cluster]:
+    cluster = Cluster(world.new_database(), world.library, world.valkey.url, folder=world.folder / "cluster")
+    async with cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture
+async def cluster(request: pytest.FixtureRequest, shared_cluster: Cluster) -> AsyncIterator[Cluster]:
+    yield shared_cluster
+    await shared_cluster.close_clients()
+    if request.node.stash.get(_HAS_FAILED, False):
+        shared_cluster.show_logs()
