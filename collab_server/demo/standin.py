@@ -12,8 +12,8 @@ file. What Library does not have is kept apart, under `/standin` (and `/MicroStr
     POST /standin/end-sessions {"person": login}: end all their sessions, as an administrator of Library would
 
 Promises: a session ends after `session_timeout_seconds` without a call, an identity token after
-`identity_token_seconds`; a token sent with another session's JSESSIONID is refused. Everything is in memory, is
-touched by one event loop only, and nothing runs in the background: stopping needs nothing.
+`identity_token_seconds`; a token sent with another session's JSESSIONID is refused. Everything is in memory
+and touched by one event loop only; nothing runs in the background, and stopping needs nothing.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ class _StandIn:
     # --- sessions
 
     def session(self, request: Request) -> _Session:
-        """The session of the request, used now. A cookie may be left out; one that is sent must be its own."""
+        """The session of the request, used now. A cookie may be missing, but must not be another's."""
         session = self.sessions.get(request.headers.get("x-mstr-authtoken", ""))
         if session is None or not self._is_alive(session):
             raise _session_gone()
