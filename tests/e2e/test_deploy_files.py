@@ -1,0 +1,133 @@
+"""The files of a deployment are what their tools expect, and agree with each other."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from collab_server.config import load_config
+from tests.e2e.deployed import ROOT
+
+SCRIPTS = Path(sys.executable).parent
+HEALTHCHECK = ROOT / "deploy" / "healthcheck.py"
+
+
+def run(*command: str | Path, **more: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False, **more)
+
+
+def compose() -> dict[str, Any]:
+    loaded: dict[str, Any] = YAML(typ="safe").load(ROOT / "docker-compose.yml")
+    return loaded
+
+
+def test_compose_file_follows_the_compose_schema() -> None:
+    done = run(SCRIPTS / "check-jsonschema", "--builtin-schema", "vendor.compose-spec", "docker-compose.yml")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_dockerfile_has_nothing_a_linter_minds() -> None:
+    done = run(SCRIPTS / "hadolint", "--no-color", "--failure-threshold", "style", "Dockerfile")
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_image_runs_as_an_ordinary_user_and_gets_sigterm_itself() -> None:
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    assert "USER 10001" in lines
+    assert "STOPSIGNAL SIGTERM" in lines
+    assert lines[-1] == 'CMD ["collab-server", "serve"]'
+
+
+def test_what_the_image_is_made_of_exists_and_reaches_the_builder() -> None:
+    allowed = [line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")]
+    for line in (ROOT / "Dockerfile").read_text().splitlines():
+        if line.startswith("COPY ") and "--from" not in line:
+            for source in line.split()[1:-1]:
+                name = source.removeprefix("./")
+                assert (ROOT / name).exists(), name
+                assert name in allowed
+
+
+def test_every_service_is_waited_for_until_it_is_healthy() -> None:
+    services = compose()["services"]
+    for name, service in services.items():
+        for needed, how in service.get("depends_on", {}).items():
+            assert how == {"condition": "service_healthy"}, f"{name} → {needed}"
+            has_check = (
+                "healthcheck" in services[needed] or services[needed]["image"] == "collaboration-server"
+            )
+            assert has_check, f"{needed} has no health check"
+
+
+def test_the_three_nodes_differ_in_nothing_and_have_time_to_drain() -> None:
+    services = compose()["services"]
+    assert services["node1"] == services["node2"] == services["node3"]
+    assert int(services["node1"]["stop_grace_period"].removesuffix("s")) > 10
+
+
+def test_every_file_that_compose_mounts_exists() -> None:
+    for service in compose()["services"].values():
+        for volume in service.get("volumes", []):
+            source = volume.split(":")[0]
+            assert not source.startswith("./") or (ROOT / source).exists(), source
+
+
+def test_the_variables_in_the_compose_file_make_a_valid_configuration(tmp_path: Path) -> None:
+    environment = compose()["services"]["node1"]["environment"]
+    default_password = "${POSTGRES_PASSWORD:-only-for-trying}"
+    assert environment["COLLAB_DATASOURCE__PASSWORD"] == default_password
+    assert compose()["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"] == default_password
+    (tmp_path / "config.json").write_text("{}")
+    loaded = load_config(tmp_path / "config.json", environment)
+    assert not loaded.warnings
+    assert loaded.config.redis is not None
+    assert loaded.config.database.host == "postgres"
+
+
+@pytest.fixture
+def ready_server() -> Any:
+    """`start(status)` serves that status at /health/ready and returns the port."""
+    started: list[ThreadingHTTPServer] = []
+
+    def start(status: int) -> int:
+        class Answer(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                self.send_response(status if self.path == "/health/ready" else 404)
+                self.end_headers()
+
+            def log_message(self, *_: Any) -> None:
+                """Quiet."""
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        started.append(server)
+        Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        return server.server_port
+
+    yield start
+    for server in started:
+        server.shutdown()
+        server.server_close()
+
+
+@pytest.mark.parametrize(("status", "exit_code"), [(200, 0), (503, 1)])
+def test_container_is_healthy_exactly_while_its_node_is_ready(
+    ready_server: Callable[[int], int], status: int, exit_code: int
+) -> None:
+    port = ready_server(status)
+    done = run(sys.executable, HEALTHCHECK, env={"COLLAB_PORT": str(port)})
+    assert done.returncode == exit_code, done.stderr
+
+
+def test_container_health_takes_the_port_from_the_configuration_file(
+    ready_server: Callable[[int], int], tmp_path: Path
+) -> None:
+    config = tmp_path / "config.json"
+    config.write_text(json.dumps({"port": ready_server(200)}))
+    assert run(sys.executable, HEALTHCHECK, env={"COLLAB_CONFIG": str(config)}).returncode == 0
