@@ -1,0 +1,1 @@
+"""Faults on purpose: the proxy, and what the system does under it."""
