@@ -15,6 +15,7 @@ from cryptography.fernet import Fernet, InvalidToken
 __all__ = ["EncryptionError", "create_key_file", "decrypt", "encrypt", "is_encrypted"]
 
 _PREFIX, _SUFFIX = "ENC(", ")"
+_KEY_CHARACTERS = 44
 _KEY_FILE_BYTES = 4096  # far more than a key; keeps a wrong path (a device, a log) from being read whole
 
 
@@ -67,6 +68,8 @@ def _read_key(path: Path) -> Fernet:
     except OSError as error:
         raise EncryptionError(f"the key file {path} cannot be read: {error.strerror}") from None
     try:
+        if len(content.strip()) != _KEY_CHARACTERS:  # Fernet would take the first of several keys
+            raise ValueError
         return Fernet(content.strip())
     except ValueError:
         raise EncryptionError(

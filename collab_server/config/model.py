@@ -182,7 +182,7 @@ class Config(_Section):
         description="Redis or Valkey between the nodes, when `horizontal`: `redis://host:6379`,"
         " `rediss://user:password@host:6379/0` (TLS), or Sentinels:"
         " `redis+sentinel://user:password@host:26379,host2:26379/mymaster/0` (user and password are"
-        " those of Redis).",
+        " those of Redis; where Sentinels want some too, `?sentinelUsername=…&sentinelPassword=…`).",
     )
     logging: bool = Field(
         default=False, description="true = detailed (debug) log. Never puts tokens or users' texts into it."

@@ -143,7 +143,7 @@ class DatabaseSection:
 class RedisSection:
     """Where Redis is: one server, or with `sentinel_master` the Sentinels that know where that master is.
 
-    User name and password are those of Redis itself; Sentinels are asked without.
+    `username` and `password` are those of Redis itself; Sentinels have their own, if any.
     """
 
     hosts: tuple[HostAndPort, ...]
@@ -152,6 +152,8 @@ class RedisSection:
     database: int = 0
     is_tls: bool = False
     sentinel_master: str | None = None
+    sentinel_username: str | None = None
+    sentinel_password: SecretStr | None = None
     trusted_certs: tuple[Path, ...] = ()
 
 
@@ -206,6 +208,7 @@ def parse_redis_url(url: str) -> RedisSection:
 
     redis://[user:password@]host[:port][/database]
     redis+sentinel://[user:password@]host[:port],host[:port]/master[/database]
+        [?sentinelUsername=…&sentinelPassword=…]
     """
     example = "redis://host:6379"
     wrong = refuse(
@@ -216,8 +219,14 @@ def parse_redis_url(url: str) -> RedisSection:
         url, _REDIS_SCHEMES + tuple(f"{scheme}+sentinel" for scheme in _REDIS_SCHEMES), example
     )
     base_scheme, _, sentinel = parts.scheme.partition("+")
-    if parts.query or parts.fragment:
-        raise refuse("must not hold ? or # (in a password, write them %-encoded)")
+    query = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if parts.fragment or not query.keys() <= (
+        {"sentinelUsername", "sentinelPassword"} if sentinel else set()
+    ):
+        raise refuse(
+            "must not hold # or ? (in a password, write them %-encoded); only Sentinels take"
+            " ?sentinelUsername=…&sentinelPassword=…"
+        )
 
     credentials, _, netloc = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
@@ -242,6 +251,8 @@ def parse_redis_url(url: str) -> RedisSection:
         database=int(path[0]) if path else 0,
         is_tls=base_scheme in ("rediss", "valkeys"),
         sentinel_master=master,
+        sentinel_username=query.get("sentinelUsername"),
+        sentinel_password=SecretStr(query["sentinelPassword"]) if "sentinelPassword" in query else None,
     )
 
 

@@ -496,6 +496,15 @@ def test_redis_addresses(
     assert (redis.username == "u") == ("u:p@" in url)
 
 
+def test_sentinels_may_have_credentials_of_their_own(file: Path) -> None:
+    url = "redis+sentinel://u:p@a/main?sentinelUsername=s&sentinelPassword=t%3F"
+    redis = load(file, {"scaling": "horizontal", "redisServerUrl": url}).config.redis
+    assert redis is not None
+    assert redis.sentinel_password is not None
+    assert (redis.sentinel_username, redis.sentinel_password.get_secret_value()) == ("s", "t?")
+    assert list(errors(file, {"redisServerUrl": "redis://a?sentinelUsername=s"})) == ["redisServerUrl"]
+
+
 # ------------------------------------------------------------------------------------------------- secrets
 
 
