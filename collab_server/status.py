@@ -1,0 +1,348 @@
+"""What a node says of itself: `/status`, readiness, and the figures for Prometheus. All from memory.
+
+What it promises: nothing in here waits, probes or raises. What is reported about Postgres and Redis is what their
+owners last found out by themselves (`Probe`); processor and memory are sampled on a timer. So an answer takes
+microseconds whatever the dependencies do, and is as fresh as the owners' probes.
+
+What runs concurrently: `Sampler.run`, one task, owned by the composition root; cancel it to stop. Everything else
+is called on the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import psutil
+from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from collab_server import __version__
+
+__all__ = ["DATABASE", "REDIS", "Counters", "Dependency", "Probe", "Sampler", "Serving", "Status"]
+
+DATABASE = "DB Service"
+REDIS = "Redis Server"
+
+_LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """What was last found out about a dependency. `problem` is None if and only if all is well, otherwise words
+    for the administrator; `latency_seconds` is that of the last good probe.
+    """
+
+    problem: str | None
+    latency_seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """What still works: reads, writes, and live delivery between nodes."""
+
+    reads: bool
+    writes: bool
+    live: bool
+
+
+class Counters:
+    """What a node has done since it started. Plain numbers; add to them where it happens."""
+
+    __slots__ = (
+        "_histograms",
+        "_named",
+        "_sources",
+        "connections_current",
+        "connections_max",
+        "connections_total",
+        "messages_processed",
+        "registry",
+        "rest_calls_received",
+    )
+
+    def __init__(self) -> None:
+        self.connections_total = 0
+        self.connections_current = 0
+        self.connections_max = 0
+        self.messages_processed = 0
+        self.rest_calls_received = 0
+        self.registry = CollectorRegistry()
+        self._named: dict[str, int] = {}
+        self._sources: list[tuple[str, Callable[[], Mapping[str, int]]]] = []
+        self._histograms: dict[str, Histogram] = {}
+        ProcessCollector(registry=self.registry)
+
+    def connected(self) -> None:
+        """A client has connected."""
+        self.connections_total += 1
+        self.connections_current += 1
+        self.connections_max = max(self.connections_max, self.connections_current)
+
+    def disconnected(self) -> None:
+        """A client that was counted by `connected` is gone."""
+        self.connections_current -= 1
+
+    def add(self, name: str, amount: int = 1) -> None:
+        """Add to a counter of its own, `collab_{name}_total` in `/metrics`. Names: `snake_case`."""
+        self._named[name] = self._named.get(name, 0) + amount
+
+    def include(self, prefix: str, source: Callable[[], Mapping[str, int]]) -> None:
+        """Report the counters of another part too, as `{prefix}_{name}`, read when somebody asks."""
+        self._sources.append((prefix, source))
+
+    def latency(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Histogram:
+        """The histogram `collab_{name}_seconds`, made at the first call; `observe` seconds on it.
+
+        With `labels`, keep what `.labels(…)` returns: looking it up costs more than observing.
+        """
+        if name not in self._histograms:
+            self._histograms[name] = Histogram(
+                f"collab_{name}_seconds", meaning, labels, buckets=_LATENCY_BUCKETS, registry=self.registry
+            )
+        return self._histograms[name]
+
+    def named(self) -> dict[str, int]:
+        """The counters that `add` and `include` brought, by name."""
+        included = {f"{prefix}_{name}": n for prefix, source in self._sources for name, n in source().items()}
+        return {**self._named, **included}
+
+
+class Sampler:
+    """Processor (percent of one core, whole numbers), resident memory (bytes) and the loop's lag, once a second.
+
+    `lag_seconds` says how late the last sample was: how long a client may wait before its turn comes.
+    """
+
+    def __init__(self, *, every_seconds: float = 1.0) -> None:
+        self._every_seconds = every_seconds
+        self._process = psutil.Process()
+        self._process.cpu_percent()  # the first call only begins the measurement
+        self.cpu_current = self.cpu_max = 0
+        self.memory_current = self.memory_max = 0
+        self.lag_seconds = self.lag_max_seconds = 0.0
+        self._sample_memory()
+
+    async def run(self) -> None:
+        """Sample for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + self._every_seconds
+            await asyncio.sleep(self._every_seconds)
+            self.lag_seconds = max(0.0, loop.time() - due)
+            self.lag_max_seconds = max(self.lag_max_seconds, self.lag_seconds)
+            self.sample()
+
+    def sample(self) -> None:
+        """Sample now."""
+        self.cpu_current = round(self._process.cpu_percent())
+        self.cpu_max = max(self.cpu_max, self.cpu_current)
+        self._sample_memory()
+
+    def _sample_memory(self) -> None:
+        self.memory_current = self._process.memory_info().rss
+        self.memory_max = max(self.memory_max, self.memory_current)
+
+
+class Dependency:
+    """A service this node depends on. `probe` says what its owner last found out."""
+
+    def __init__(self, name: str, probe: Callable[[], Probe], clock: Callable[[], datetime]) -> None:
+        self.name = name
+        self._probe = probe
+        self._clock = clock
+        self._is_ok: bool | None = None
+        self._since = clock()
+
+    def look(self) -> Probe:
+        """The latest; also notes when it changed between well and unwell."""
+        probe = self._probe()
+        if (is_ok := probe.problem is None) is not self._is_ok:
+            self._is_ok = is_ok
+            self._since = self._clock()
+        return probe
+
+    def verbose(self) -> dict[str, Any]:
+        """`{ok, since, error, latencyMs}`; `since` is the time of the last change, as far as it was looked at."""
+        probe = self.look()
+        latency = probe.latency_seconds
+        return {
+            "ok": probe.problem is None,
+            "since": self._since.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "error": probe.problem,
+            "latencyMs": None if latency is None else round(latency * 1000, 2),
+        }
+
+
+class Status:
+    """The state of this node. Begins as `paused`; the composition root says what it depends on and when it has
+    started (`has_started`) and when it is going (`is_draining`).
+
+    `serving` and `cluster` answer what `?verbose=1` shows under these names; `cluster` gives one object a node.
+    """
+
+    def __init__(
+        self,
+        *,
+        enable_tls: bool,
+        scaling: str,
+        logging: bool,
+        node: str,
+        counters: Counters,
+        sampler: Sampler,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        self.counters = counters
+        self.sampler = sampler
+        self.has_started = False
+        self.is_draining = False
+        self.serving: Callable[[], Serving] = lambda: Serving(False, False, False)
+        self.cluster: Callable[[], Sequence[Mapping[str, Any]]] = list
+        self._settings = {"enableTls": enable_tls, "scaling": scaling, "logging": logging}
+        self._node = node
+        self._now = now
+        self._up_since = now()
+        self._dependencies: list[Dependency] = []
+        self._serving_needs: list[Dependency] = []
+        counters.registry.register(_Figures(self))
+
+    def depends_on(self, name: str, probe: Callable[[], Probe], *, is_needed_to_serve: bool) -> None:
+        """Count `name` among the dependencies, in the order of the calls.
+
+        Without one that `is_needed_to_serve` the node is not ready; without another it is only `paused`.
+        """
+        dependency = Dependency(name, probe, self._now)
+        dependency.look()
+        self._dependencies.append(dependency)
+        if is_needed_to_serve:
+            self._serving_needs.append(dependency)
+
+    def look(self) -> None:
+        """Note what has changed, so that `since` is exact; call it on a timer or when something changed."""
+        for dependency in self._dependencies:
+            dependency.look()
+
+    @property
+    def unavailable(self) -> list[str]:
+        """The names of the dependencies that are not there, in order."""
+        return [dependency.name for dependency in self._dependencies if dependency.look().problem is not None]
+
+    @property
+    def reason(self) -> str | None:
+        """Why the node is paused, in the documented words; None while it is running."""
+        if names := self.unavailable:
+            return f"The following dependent services are unavailable: {', '.join(names)}"
+        return None if self.has_started else "The server has not finished starting"
+
+    @property
+    def is_running(self) -> bool:
+        """Whether `state` is `running`."""
+        return self.reason is None
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether a load balancer should send clients here."""
+        return (
+            self.has_started
+            and not self.is_draining
+            and all(dependency.look().problem is None for dependency in self._serving_needs)
+        )
+
+    def report(self) -> dict[str, Any]:
+        """The documented answer, with exactly the documented keys in their order."""
+        reason = self.reason
+        counters, sampler = self.counters, self.sampler
+        return {
+            "version": __version__,
+            **self._settings,
+            **({"state": "running"} if reason is None else {"state": "paused", "reason": reason}),
+            "main": {
+                "cpu": {"current": sampler.cpu_current, "max": sampler.cpu_max},
+                "memory": {"current": sampler.memory_current, "max": sampler.memory_max},
+                "connections": {
+                    "total": counters.connections_total,
+                    "current": counters.connections_current,
+                    "max": counters.connections_max,
+                },
+                "messages": {"processed": counters.messages_processed},
+                "restCalls": {"received": counters.rest_calls_received},
+                "up_since": _up_since(self._up_since.astimezone()),
+                "pid": os.getpid(),
+            },
+        }
+
+    def verbose_report(self) -> dict[str, Any]:
+        """`report` and what only administrators may see."""
+        serving = self.serving()
+        return {
+            **self.report(),
+            "dependencies": {dependency.name: dependency.verbose() for dependency in self._dependencies},
+            "serving": {"reads": serving.reads, "writes": serving.writes, "live": serving.live},
+            "node": self._node,
+            "cluster": [dict(node) for node in self.cluster()],
+            "counters": {
+                **dict(sorted(self.counters.named().items())),
+                "loopLagMs": {
+                    "current": round(self.sampler.lag_seconds * 1000, 1),
+                    "max": round(self.sampler.lag_max_seconds * 1000, 1),
+                },
+            },
+        }
+
+    def dependencies(self) -> Sequence[Dependency]:
+        """All of them, in order."""
+        return tuple(self._dependencies)
+
+
+class _Figures(Collector):
+    """The same figures for Prometheus, read when it asks."""
+
+    def __init__(self, status: Status) -> None:
+        self._status = status
+
+    def collect(self) -> Iterator[Metric]:
+        status = self._status
+        counters, sampler = status.counters, status.sampler
+        serving = status.serving()
+
+        def gauge(name: str, meaning: str, value: float) -> Metric:
+            return GaugeMetricFamily(f"collab_{name}", meaning, value)
+
+        def counter(name: str, meaning: str, value: float) -> Metric:
+            return CounterMetricFamily(f"collab_{name}", meaning, value)
+
+        yield gauge("running", "1 while the state is running, 0 while paused", status.is_running)
+        yield gauge("ready", "1 while clients should be sent here", status.is_ready)
+        yield gauge("serving_reads", "1 while reads are answered", serving.reads)
+        yield gauge("serving_writes", "1 while writes are stored", serving.writes)
+        yield gauge("serving_live", "1 while other nodes' events arrive by push", serving.live)
+        dependency_up = GaugeMetricFamily("collab_dependency_up", "1 while it is there", labels=["service"])
+        latency = GaugeMetricFamily(
+            "collab_dependency_latency_seconds", "The last good probe's", labels=["service"]
+        )
+        for dependency in status.dependencies():
+            probe = dependency.look()
+            dependency_up.add_metric([dependency.name], probe.problem is None)
+            if probe.latency_seconds is not None:
+                latency.add_metric([dependency.name], probe.latency_seconds)
+        yield dependency_up
+        yield latency
+        yield gauge("cpu_percent", "Percent of one core in the last second", sampler.cpu_current)
+        yield gauge("memory_bytes", "Resident memory", sampler.memory_current)
+        yield gauge("loop_lag_seconds", "How late the event loop's last timer was", sampler.lag_seconds)
+        yield gauge("connections_current", "Clients connected now", counters.connections_current)
+        yield counter("connections", "Clients connected since start", counters.connections_total)
+        yield counter("messages_processed", "Socket.IO commands handled", counters.messages_processed)
+        yield counter("rest_calls_received", "REST calls under /api", counters.rest_calls_received)
+        for name, value in sorted(counters.named().items()):
+            yield counter(name, name.replace("_", " "), value)
+
+
+def _up_since(moment: datetime) -> str:
+    """Local time as documented: neither month nor day padded."""
+    return f"{moment.year}-{moment.month}-{moment.day} {moment:%H:%M:%S}"
