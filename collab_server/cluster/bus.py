@@ -38,7 +38,7 @@ import secrets
 import ssl
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass
 from itertools import islice
 from typing import Any
@@ -46,7 +46,9 @@ from typing import Any
 import hiredis
 
 from collab_server.cluster.envelope import Envelope, Kind, UnreadableEnvelope, open_envelope, pack_envelope
-from collab_server.cluster.link import Link, LinkError, find_server, in_words, open_link, parse_address
+from collab_server.cluster.link import Link, LinkError, find_server, in_words, open_link
+from collab_server.config import RedisSection
+from collab_server.config.values import parse_redis_url
 
 __all__ = ["Bus", "Counters", "Node"]
 
@@ -111,13 +113,14 @@ class _Peer:
 class Bus:
     """Ordered bytes between the nodes. Made and used on one event loop; see the module for its promises.
 
-    `node` is this node's name, unlike any other's. Raises `ValueError` for a URL that spells no address
-    (without repeating it).
+    `redis` is where Redis is, as a section of the config or a `redisServerUrl`; `node` is this node's name,
+    unlike any other's. `ssl_context` replaces the one made of the section's `trusted_certs`. Raises
+    `ValueError` for a URL that spells no address, without repeating it.
     """
 
     def __init__(
         self,
-        url: str,
+        redis: RedisSection | str,
         *,
         node: str,
         ssl_context: ssl.SSLContext | None = None,
@@ -132,10 +135,8 @@ class Bus:
         self.counters = Counters()
         self.describe: Callable[[], Info] = dict
 
-        self._address = parse_address(url)
-        self._ssl = ssl_context
-        if self._address.is_tls and ssl_context is None:
-            self._ssl = ssl.create_default_context()
+        self._redis = parse_redis_url(redis) if isinstance(redis, str) else redis
+        self._ssl = ssl_context or _ssl_context(self._redis)
         self._max_queued_bytes = max_queued_bytes
         self._max_queued_messages = max_queued_messages
         self._sender = secrets.token_bytes(8)
@@ -164,7 +165,7 @@ class Bus:
         self._is_available = False
         self._has_heard = False
         self._heartbeat_at = 0.0
-        self._proof_at = 0.0  # when Redis last proved that it works, on the loop's clock
+        self._proof_at = 0.0  # when Redis last proved that it works, monotonic
         self._peers: dict[bytes, _Peer] = {}
         self._gap_due: asyncio.TimerHandle | None = None
 
@@ -237,7 +238,7 @@ class Bus:
             self.set_epoch(epoch)
         self._proof_at = self._now()
         jobs = [self._keep(self._hold_publisher), self._keep(self._hold_subscriber), self._watch()]
-        if self._address.master:
+        if self._redis.sentinel_master:
             jobs.append(self._follow_master())
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
@@ -379,8 +380,7 @@ class Bus:
             self.counters.missed += envelope.first - peer.expected
             self._gap()
         elif envelope.first < peer.expected:
-            # Sent again, because its answer got lost, or late, through a connection that its sender had given
-            # up.
+            # Sent again because its answer got lost, or late through a connection its sender had given up.
             messages = list(islice(messages, peer.expected - envelope.first, None))
         peer.expected = max(peer.expected, end)
         peer.heard_at = self._now()
@@ -430,8 +430,7 @@ class Bus:
         peer.seen_at = time.time()
 
     def _heard_myself(self, envelope: Envelope) -> None:
-        """Our own echo. With a heartbeat in it, both connections work: it left through one and came in
-        through
+        """Our own echo. With a heartbeat in it, both connections work: it left through one and came in through
         the other. An old one proves nothing.
         """
         now = self._now()
@@ -533,7 +532,7 @@ class Bus:
 
     # Connections
 
-    async def _keep(self, hold: Callable[[], Any]) -> None:
+    async def _keep(self, hold: Callable[[], Awaitable[str]]) -> None:
         """Holds one connection after the other, for ever; the first attempt after a good one is at once."""
         pause = 0.0
         while True:
@@ -583,11 +582,11 @@ class Bus:
             link.close("stopped")
 
     async def _open(self, on_message: Callable[[bytes], None] | None) -> Link:
-        async with asyncio.timeout(CONNECT_SECONDS * max(1, len(self._address.hosts))):
-            self._server = await find_server(self._address, ssl_context=self._ssl)
+        async with asyncio.timeout(CONNECT_SECONDS * max(1, len(self._redis.hosts))):
+            self._server = await find_server(self._redis, ssl_context=self._ssl)
         async with asyncio.timeout(CONNECT_SECONDS):
             return await open_link(
-                self._address,
+                self._redis,
                 self._server,
                 ssl_context=self._ssl,
                 name=f"collab-{self.node}",
@@ -599,8 +598,8 @@ class Bus:
         while True:
             await asyncio.sleep(FOLLOW_SECONDS)
             try:
-                async with asyncio.timeout(CONNECT_SECONDS * len(self._address.hosts)):
-                    server = await find_server(self._address, ssl_context=self._ssl)
+                async with asyncio.timeout(CONNECT_SECONDS * len(self._redis.hosts)):
+                    server = await find_server(self._redis, ssl_context=self._ssl)
             except (LinkError, TimeoutError):
                 continue  # the Sentinels being away is no reason to leave a Redis that works
             if self._server is not None and server != self._server:
@@ -625,3 +624,13 @@ class Bus:
                 callback(*arguments)
             except Exception:
                 log.exception("a callback of the bus failed")
+
+
+def _ssl_context(redis: RedisSection) -> ssl.SSLContext | None:
+    """Made once: loading the CAs takes milliseconds, and connecting is tried twice a second."""
+    if not redis.is_tls:
+        return None
+    context = ssl.create_default_context()
+    for file in redis.trusted_certs:
+        context.load_verify_locations(file)
+    return context

@@ -1,15 +1,12 @@
-"""One connection to Redis: where it is, how to sign in, commands out, replies in.
+"""One connection to Redis: signing in, commands out, replies in; and where the master is, with Sentinels.
 
-redis-py is not used on the way of every message: it costs a task, two time-outs and a stream per command,
-retries
-behind one's back (a frozen server held `ping()` for 15 s), and takes another pooled connection for each
-publish,
-which loses the order. This is the part of it that the bus needs; hiredis parses the replies.
+Not redis-py: it costs a task, two time-outs and a stream per command, retries behind one's back (a frozen
+server held `ping()` for 15 s), and takes another pooled connection for each publish, which loses the order. This is the
+part of it that the bus needs; hiredis parses the replies.
 
 A `Link` runs no task: replies are handled in the event loop's read callback, in the order of the commands. It
 ends when either side closes; `lost` then tells why. Nothing here limits its own waiting, except towards
-Sentinels:
-callers put it under a timeout.
+Sentinels: callers put it under a timeout.
 """
 
 from __future__ import annotations
@@ -19,95 +16,19 @@ import os
 import ssl
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any
-from urllib.parse import parse_qs, unquote, urlsplit
 
 import hiredis
 
-__all__ = ["Address", "Link", "LinkError", "find_server", "open_link", "parse_address"]
+from collab_server.config import RedisSection
+
+__all__ = ["Link", "LinkError", "find_server", "in_words", "open_link"]
 
 _NOTHING = object()
-_SCHEMES = {
-    "redis": False,
-    "valkey": False,
-    "rediss": True,
-    "valkeys": True,
-}
 
 
 class LinkError(Exception):
     """Redis cannot be used; the text says why, in words for an operator, never with a password."""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where Redis is and how to sign in.
-
-    With `master`, `hosts` are Sentinels, which know where the master of that name is. `database` only matters
-    for keys: Redis
-    does not separate channels by it.
-    """
-
-    hosts: tuple[tuple[str, int], ...]
-    username: str | None = None
-    password: str | None = field(default=None, repr=False)
-    database: int = 0
-    is_tls: bool = False
-    master: str | None = None
-    sentinel_username: str | None = None
-    sentinel_password: str | None = field(default=None, repr=False)
-
-
-def parse_address(url: str) -> Address:
-    """The address that `url` spells.
-
-    redis://[user:password@]host[:6379][/0], the same with rediss, valkey, valkeys;
-    redis+sentinel://[user:password@]host[:26379],host…/master[/0][?sentinelUsername=…&sentinelPassword=…].
-    Raises `ValueError` in words without the URL, which may hold a password.
-    """
-    try:
-        parts = urlsplit(url)
-    except ValueError:
-        raise ValueError("expected redis://host:port") from None  # its own message may quote the password
-    scheme, plus, variant = parts.scheme.partition("+")
-    if scheme not in _SCHEMES or (plus and variant != "sentinel"):
-        raise ValueError("expected redis://, rediss://, valkey:// or redis+sentinel://")
-    credentials, _, places = parts.netloc.rpartition("@")
-    username, colon, password = credentials.partition(":")
-    default_port = 26379 if variant else 6379
-    hosts = tuple(_host_and_port(place, default_port) for place in places.split(","))
-    path = [unquote(step) for step in parts.path.split("/") if step]
-    master = path.pop(0) if variant and path else None
-    if variant and not master:
-        raise ValueError("expected the name of the master: redis+sentinel://host:26379/mymaster")
-    if not variant and len(hosts) > 1:
-        raise ValueError("expected one host; several are for redis+sentinel://")
-    query = parse_qs(parts.query)
-    database = path[0] if path else query.get("db", ["0"])[0]
-    if not database.isascii() or not database.isdigit() or len(path) > 1:
-        raise ValueError("expected the number of a database after the host")
-    return Address(
-        hosts,
-        unquote(username) or None,
-        unquote(password) if colon else None,
-        int(database),
-        _SCHEMES[scheme],
-        master,
-        query.get("sentinelUsername", [None])[0],
-        query.get("sentinelPassword", [None])[0],
-    )
-
-
-def _host_and_port(place: str, default_port: int) -> tuple[str, int]:
-    """`host`, `host:port` or `[v6]:port`."""
-    host, colon, port = place.rpartition(":")
-    if not colon or port.endswith("]"):
-        host, port = place, str(default_port)
-    host = host.removeprefix("[").removesuffix("]")
-    if not host or not port.isascii() or not port.isdigit() or not 0 < int(port) < 65536:
-        raise ValueError("expected host:port; a password with special characters must be percent-encoded")
-    return host, int(port)
 
 
 class Link(asyncio.Protocol):
@@ -193,7 +114,7 @@ class Link(asyncio.Protocol):
 
 
 async def open_link(
-    address: Address,
+    redis: RedisSection,
     server: tuple[str, int],
     *,
     ssl_context: ssl.SSLContext | None = None,
@@ -203,41 +124,42 @@ async def open_link(
     """A link to `server` (host, port) that is signed in and has answered a PING. Raises `LinkError`; has no
     timeout of its own.
     """
-    link = await _connect(address, server, ssl_context, on_message)
+    link = await _connect(redis, server, ssl_context, on_message)
     try:
-        await _sign_in(link, address.username, address.password)
-        if address.database:
-            await link.ask("SELECT", address.database)
+        if redis.password is not None:
+            who = [redis.username] if redis.username else []
+            await link.ask("AUTH", *who, redis.password.get_secret_value())
+        if redis.database:
+            await link.ask("SELECT", redis.database)
         if name:
             link.send(hiredis.pack_command(("CLIENT", "SETNAME", name)), _ignore)  # type: ignore[arg-type]
         await link.ask("PING")
-        if address.master:
+        if redis.sentinel_master:
             role = await link.ask("ROLE")
             if role[0] != b"master":
-                raise LinkError(f"{server[0]}:{server[1]} is not the master of {address.master}")
+                raise LinkError(f"{server[0]}:{server[1]} is not the master of {redis.sentinel_master}")
     except BaseException as error:
         link.close(str(error))
         raise
     return link
 
 
-async def find_server(address: Address, *, ssl_context: ssl.SSLContext | None = None) -> tuple[str, int]:
+async def find_server(redis: RedisSection, *, ssl_context: ssl.SSLContext | None = None) -> tuple[str, int]:
     """Host and port to talk to now; asks the Sentinels where there are some. Raises `LinkError`; limits each
     Sentinel to 0.5 s.
     """
-    if address.master is None:
-        return address.hosts[0]
+    if redis.sentinel_master is None:
+        return redis.hosts[0]
     reason = ""
-    for sentinel in address.hosts:
+    for sentinel in redis.hosts:
         link = None
         try:
             async with asyncio.timeout(0.5):
-                link = await _connect(address, sentinel, ssl_context, None)
-                await _sign_in(link, address.sentinel_username, address.sentinel_password)
-                found = await link.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", address.master)
+                link = await _connect(redis, sentinel, ssl_context, None)
+                found = await link.ask("SENTINEL", "GET-MASTER-ADDR-BY-NAME", redis.sentinel_master)
             if found:
                 return found[0].decode(), int(found[1])
-            reason = f"the Sentinel {sentinel[0]}:{sentinel[1]} does not know {address.master}"
+            reason = f"the Sentinel {sentinel[0]}:{sentinel[1]} does not know {redis.sentinel_master}"
         except LinkError as error:
             reason = str(error)
         except TimeoutError:
@@ -249,25 +171,20 @@ async def find_server(address: Address, *, ssl_context: ssl.SSLContext | None = 
 
 
 async def _connect(
-    address: Address,
+    redis: RedisSection,
     server: tuple[str, int],
     ssl_context: ssl.SSLContext | None,
     on_message: Callable[[bytes], None] | None,
 ) -> Link:
-    if address.is_tls and ssl_context is None:
+    if redis.is_tls and ssl_context is None:
         raise LinkError("rediss:// needs an SSL context")
     try:
         _, link = await asyncio.get_running_loop().create_connection(
-            lambda: Link(on_message), server[0], server[1], ssl=ssl_context if address.is_tls else None
+            lambda: Link(on_message), server[0], server[1], ssl=ssl_context if redis.is_tls else None
         )
     except OSError as error:  # ssl.SSLError and socket.gaierror are OSErrors
         raise LinkError(f"cannot reach {server[0]}:{server[1]}: {_words_of(error)}") from error
     return link
-
-
-async def _sign_in(link: Link, username: str | None, password: str | None) -> None:
-    if password is not None:
-        await link.ask("AUTH", *([username] if username else []), password)
 
 
 def _ignore(reply: Any) -> None:

