@@ -1,0 +1,124 @@
+"""The house keeps its own rules: documents, lists and checks that have to agree do."""
+
+import hashlib
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from collab_server.web import CONTENT_SECURITY_POLICY, HEADERS, STATIC
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *STATIC.rglob("*.md")])
+SCRIPTS = sorted((STATIC / "js").glob("*.js"))
+
+TWO_COMMANDS = {
+    "demo": "python3 -m venv .venv && .venv/bin/pip install -q -e '.[embedded]' && .venv/bin/collab-server demo",
+    "test": "python3 -m venv .venv && .venv/bin/pip install -q -e '.[embedded,test]' && .venv/bin/pytest",
+}
+
+
+def text(name: str) -> str:
+    return (ROOT / name).read_text()
+
+
+def code_blocks(markdown: str, language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```", markdown, re.DOTALL | re.MULTILINE)
+
+
+def test_readme_has_the_two_commands_alone_in_a_block() -> None:
+    blocks = [block.strip() for block in code_blocks(text("README.md"), "sh")]
+    for command in TWO_COMMANDS.values():
+        assert command in blocks
+
+
+def test_ci_runs_the_readme_test_command_word_for_word() -> None:
+    assert TWO_COMMANDS["test"] in text(".ci/run")
+
+
+def test_ci_is_executable_and_valid_bash() -> None:
+    assert (ROOT / ".ci" / "run").stat().st_mode & 0o111
+    subprocess.run(["bash", "-n", ROOT / ".ci" / "run"], check=True, timeout=10)
+
+
+def test_make_help_names_every_target() -> None:
+    makefile = text("Makefile")
+    phony = re.search(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)
+    assert phony is not None
+    documented = set(re.findall(r"^([a-z]+):.* ## \S", makefile, re.MULTILINE))
+    assert documented == set(phony[1].split())
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_relative_link_leads_somewhere(document: Path) -> None:
+    prose = re.sub(r"^```.*?^```", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    for target in re.findall(r"\]\(([^)\s]+)\)", prose):
+        path, _, heading = target.partition("#")
+        if re.match(r"[a-z]+:", path) or not re.search(r"[/.]", path):
+            continue
+        found = document.parent / path
+        assert found.exists(), f"{target} does not exist"
+        if heading and found.suffix == ".md":
+            headings = re.findall(r"^#+ (.+)$", found.read_text(), re.MULTILINE)
+            anchors = {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+            assert heading in anchors, f"{target}: there is no such heading"
+
+
+def test_lock_pins_every_package_with_hashes_and_names_no_host() -> None:
+    lock = text("requirements.lock")
+    assert "://" not in lock
+    assert not re.search(r"^\s*--(?!hash=sha256:)", lock, re.MULTILINE)
+    packages = re.split(r"\n(?=[a-z0-9])", lock)
+    assert all("==" in package and "--hash=sha256:" in package for package in packages)
+
+
+def test_lock_holds_what_the_project_needs_at_least_as_new() -> None:
+    lock = dict(re.findall(r"^([a-z0-9.-]+)==(\S+)", text("requirements.lock"), re.MULTILINE))
+    project = text("pyproject.toml")
+    needed = re.search(r"^dependencies = \[(.*?)^\]", project, re.DOTALL | re.MULTILINE)
+    embedded = re.search(r"^embedded = \[(.*?)^\]", project, re.DOTALL | re.MULTILINE)
+    assert needed is not None
+    assert embedded is not None
+    for name, floor in re.findall(r'"([a-z0-9.-]+)(?:\[\w+\])?>=([^"]+)"', needed[1] + embedded[1]):
+        assert _parts(lock[name]) >= _parts(floor), f"{name}: make lock"
+    assert "hatchling" in lock
+
+
+def _parts(version: str) -> list[int]:
+    return [int(part) for part in re.findall(r"\d+", version)]
+
+
+def test_vendored_files_are_the_published_ones() -> None:
+    vendor = STATIC / "vendor"
+    rows = re.findall(
+        r"^\| `([^`]+)` \|.*\| `([0-9a-f]{64})` \|$", (vendor / "README.md").read_text(), re.MULTILINE
+    )
+    assert {name for name, _ in rows} == {path.name for path in vendor.glob("*.js")}
+    for name, checksum in rows:
+        assert hashlib.sha256((vendor / name).read_bytes()).hexdigest() == checksum, name
+    licences = (vendor / "LICENSES.txt").read_text()
+    assert all(name in licences for name, _ in rows)
+
+
+def test_page_takes_nothing_from_outside_and_writes_no_markup() -> None:
+    for path in [STATIC / "index.html", STATIC / "page.css", *SCRIPTS]:
+        content = path.read_text()
+        assert not re.search(r"""(src|href|import|url)\s*[=(]?\s*["']?(https?:)?//""", content), path.name
+        assert not re.search(
+            r"innerHTML|outerHTML|insertAdjacentHTML|dangerouslySet|document\.write|eval\(", content
+        )
+    assert not re.search(r"<script(?![^>]* src=)|<style| style=| on\w+=", (STATIC / "index.html").read_text())
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
+def test_every_import_of_the_page_exists(script: Path) -> None:
+    for target in re.findall(r'from "([^"]+)"', script.read_text()):
+        assert (script.parent / target).is_file(), target
+
+
+def test_nginx_serves_the_page_under_the_same_policy_as_a_node() -> None:
+    conf = text("deploy/nginx/compose.conf")
+    assert f'"{CONTENT_SECURITY_POLICY}"' in conf
+    for name, value in HEADERS.items():
+        assert re.search(rf'add_header {name} "?{re.escape(value)}"?;', conf), name
