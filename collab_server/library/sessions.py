@@ -1,0 +1,565 @@
+"""Library as the services see it: who somebody is, what they may open, and sessions that are watched.
+
+What it adds to the bare calls of `client`:
+
+- *one call in flight per question*, at most `MOST_CALLS_PER_USER` at a time per user; answers are kept for
+  60 s, refusals for 5 s;
+- *one delegated session per user and node*. A second identity token of the same user is exchanged too, for
+  that is what proves it; the surplus session is then logged out in the background and the first one is
+  used;
+- *sessions in use are kept alive* and so checked, each on a schedule of its own with chance in it, often
+  enough that an ended one is noticed within 60 s; all clients of a session share that one check;
+- *Library may fall silent*: no session ends before its time for that, and what somebody was allowed to open
+  stays allowed for 15 minutes more; what was not asked before is `Unavailable`.
+
+Which sessions are logged out: only delegated ones, and of those only the surplus and, at the end, those
+that no resume token was made of. A resume token seals its session, so any other node may be using it: such
+a session is left to lapse by Library's own time-out. An auth token is somebody's browser session, and is
+never logged out.
+
+It all runs on one event loop. In the background there are calls in flight, one timer per session in use,
+and log-outs; `stop()` ends them within 3 s and lets nothing be asked any more.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+import ssl
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, Literal, TypeVar, cast
+from weakref import WeakValueDictionary
+
+from cachetools import LRUCache, TTLCache
+
+from collab_server.domain.people import Identity, LibrarySession, User
+from collab_server.errors import Unauthenticated, Unavailable
+from collab_server.library.answers import Answers, Flights
+from collab_server.library.client import (
+    DEADLINE_SECONDS,
+    DEFAULT_SESSION_SECONDS,
+    Client,
+    ContentInfo,
+    Recipient,
+    Refused,
+    SessionGone,
+    Silent,
+    is_sendable_cookie,
+    is_sendable_token,
+)
+
+__all__ = ["Attachment", "Ended", "Library", "SignedIn", "Timing"]
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+Ended = Literal["session_ended", "session_expired"]
+"""Why a session is over: Library ended it, or it ran out while Library was silent."""
+
+MOST_CALLS_PER_USER = 16
+MOST_LOGOUTS_AT_ONCE = 16
+MOST_LOGOUTS_WAITING = 1000
+MOST_CHECKS_AT_ONCE = 16
+MOST_GROUP_MEMBERS = 1000
+STOP_SECONDS = 3.0
+PAGE = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long things last, in seconds. Tests shorten them; nothing else should."""
+
+    check: float = 45.0  # with 3 s for the call and a second try, below the promised 60 s
+    fresh: float = 60.0
+    refusal: float = 5.0
+    memory: float = 15 * 60.0
+    patience: float = 0.25  # what a question that can be answered from memory waits for a silent Library
+
+
+@dataclass(frozen=True, slots=True)
+class SignedIn:
+    """Somebody whom Library has just confirmed; unused for `timeout_seconds`, the session ends."""
+
+    user: User
+    session: LibrarySession
+    timeout_seconds: float
+
+
+@dataclass(slots=True)
+class _Known:
+    """A session that this node has met. `confirmed_at` is monotonic: its last use that Library accepted."""
+
+    session: LibrarySession
+    timeout_seconds: float
+    confirmed_at: float
+    is_sealed: bool = False
+    attachments: set[Attachment] = field(default_factory=set)
+    timer: asyncio.TimerHandle | None = None
+
+    @property
+    def runs_out_at(self) -> float:
+        return self.confirmed_at + self.timeout_seconds
+
+
+class Attachment:
+    """Somebody's use of a session. While one is attached, the session is kept alive and watched."""
+
+    __slots__ = ("_detach", "on_ended")
+
+    def __init__(self, on_ended: Callable[[Ended], None], detach: Callable[[Attachment], None]) -> None:
+        self.on_ended = on_ended
+        self._detach = detach
+
+    def detach(self) -> None:
+        """End the use. May be called more than once; `on_ended` is not called after it."""
+        self._detach(self)
+
+
+class Library:
+    """See the module. Every method that asks may raise `Unavailable`, within 3 s."""
+
+    def __init__(
+        self,
+        base_url: str | None,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        timing: Timing | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        """`base_url` is `authorizationServerUrl`; None: every question is `Unavailable`."""
+        self._client = Client(base_url, ssl_context=ssl_context) if base_url is not None else None
+        self._timing = timing or Timing()
+        self._clock = clock
+        self._chance = chance
+        self._flights = Flights()
+        self._answers = Answers(
+            fresh_seconds=self._timing.fresh,
+            refusal_seconds=self._timing.refusal,
+            memory_seconds=self._timing.memory,
+            most=100_000,
+            clock=clock,
+        )
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._is_silent = False
+        # Token and cookie together are the session: a token that came with another's cookie says nothing about it.
+        self._in_use: dict[LibrarySession, _Known] = {}
+        self._known: LRUCache[LibrarySession, _Known] = LRUCache(50_000)  # those not in use may be forgotten
+        self._ended: TTLCache[LibrarySession, Ended] = TTLCache(50_000, 24 * 3600, clock)
+        self._delegated: LRUCache[str, LibrarySession] = LRUCache(20_000)  # by user id
+        self._background: set[asyncio.Task[None]] = set()
+        self._logouts: set[asyncio.Task[None]] = set()
+        self._logout_turn = asyncio.Semaphore(MOST_LOGOUTS_AT_ONCE)
+        self._check_turn = asyncio.Semaphore(MOST_CHECKS_AT_ONCE)
+        self._is_stopping = False
+
+    async def start(self) -> None:
+        """Make ready. Does not ask anything: Library may be away."""
+        if self._client is not None:
+            await self._client.start()
+
+    async def stop(self) -> None:
+        """Stop watching, finish the log-outs (3 s in all), close the connections."""
+        self._is_stopping = True
+        for known in self._in_use.values():
+            if known.timer is not None:
+                known.timer.cancel()
+        for task in self._background:
+            task.cancel()
+        await asyncio.gather(*self._background, return_exceptions=True)
+        await self._flights.stop()
+        for session in self._delegated.values():
+            delegated = self._known.get(session)
+            if delegated is not None and not delegated.is_sealed:
+                self._log_out_later(session)
+        if self._logouts:
+            _, late = await asyncio.wait(self._logouts, timeout=STOP_SECONDS)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        if self._client is not None:
+            await self._client.stop()
+
+    @property
+    def is_silent(self) -> bool:
+        """Whether the last question got no answer at all."""
+        return self._is_silent
+
+    # --- signing in
+
+    async def sign_in_with_identity_token(self, token: str) -> SignedIn:
+        """Exchange an identity token. Raises `Unauthenticated` when Library does not accept it."""
+        if not is_sendable_token(token):
+            raise _not_accepted()
+        async with self._answer_in_time() as client:
+            try:
+                mine = await client.delegate(token)
+            except Refused:
+                raise _not_accepted() from None
+            try:
+                return await self._one_per_user(client, await self._who_is(client, mine))
+            except SessionGone:
+                raise _not_accepted() from None
+            except BaseException:
+                self._log_out_later(mine)
+                raise
+
+    async def sign_in_with_auth_token(self, token: str, cookie: str | None) -> SignedIn:
+        """Use somebody's own session. Raises `Unauthenticated` when Library does not accept it."""
+        if not is_sendable_token(token) or not (cookie is None or is_sendable_cookie(cookie)):
+            raise _not_accepted()
+        return await self._confirmed(LibrarySession(token, cookie, is_delegated=False))
+
+    async def confirm(self, session: LibrarySession) -> SignedIn:
+        """Ask whose session it is, and so use it. Raises `Unauthenticated` when it is over."""
+        self._refuse_ended(session)
+        return await self._confirmed(session)
+
+    async def _confirmed(self, session: LibrarySession) -> SignedIn:
+        async with self._answer_in_time() as client:
+            try:
+                signed_in = await self._who_is(client, session)
+            except SessionGone:
+                self._end(session, "session_ended")
+                raise _not_accepted() from None
+        self._confirm(session, signed_in.timeout_seconds)
+        return signed_in
+
+    async def _who_is(self, client: Client, session: LibrarySession) -> SignedIn:
+        try:
+            user = await client.user_info(session)
+            info = await client.session_info(session)
+        except Refused:
+            raise SessionGone(session) from None
+        if info.user.id != user.id:
+            raise Unavailable("Library's answer makes no sense")
+        return SignedIn(user, session, info.timeout_seconds)
+
+    async def _one_per_user(self, client: Client, new: SignedIn) -> SignedIn:
+        """The user's one delegated session on this node: an earlier one that still lives, else the new one."""
+        user_id = new.user.id
+        while (earlier := self._delegated.get(user_id)) is not None and earlier != new.session:
+            try:
+                signed_in = await self._who_is(client, earlier)
+            except SessionGone:
+                self._end(earlier, "session_ended")
+                if self._delegated.get(user_id) == earlier:
+                    del self._delegated[user_id]
+                continue
+            self._confirm(earlier, signed_in.timeout_seconds)
+            self._log_out_later(new.session)
+            return signed_in
+        # Nothing is awaited since the look, so two sign-ins at once agree on one session.
+        self._delegated[user_id] = new.session
+        self._confirm(new.session, new.timeout_seconds)
+        return new
+
+    def adopt(self, session: LibrarySession, timeout_seconds: float, age_seconds: float) -> None:
+        """Take on a session that a node, any one, had confirmed `age_seconds` ago."""
+        if self._find(session) is None:
+            confirmed_at = self._clock() - max(age_seconds, 0.0)
+            self._known[session] = _Known(session, timeout_seconds, confirmed_at, is_sealed=True)
+
+    def mark_sealed(self, session: LibrarySession) -> None:
+        """Say that a resume token was made of the session: from now on it is not ours alone to log out."""
+        known = self._find(session)
+        if known is not None:
+            known.is_sealed = True
+
+    def age_seconds(self, session: LibrarySession) -> float | None:
+        """How long ago Library confirmed the session, as far as this node knows; None if it does not."""
+        known = self._find(session)
+        return None if known is None else self._clock() - known.confirmed_at
+
+    def timeout_seconds(self, session: LibrarySession) -> float | None:
+        """After how long without a use Library ends the session; None if this node does not know it."""
+        known = self._find(session)
+        return None if known is None else known.timeout_seconds
+
+    def is_ended(self, session: LibrarySession) -> bool:
+        """Whether the session is known to be over."""
+        return session in self._ended
+
+    # --- sessions in use
+
+    def attach(
+        self, session: LibrarySession, remaining_seconds: float, on_ended: Callable[[Ended], None]
+    ) -> Attachment:
+        """Keep the session alive, and watch it, until `detach()`.
+
+        `remaining_seconds`: how long it lives by itself, used where this node does not know the session. `on_ended` is
+        called at most once, from the event loop, never from within this call.
+        """
+        attachment = Attachment(on_ended, partial(self._detach, session))
+        ended = self._ended.get(session)
+        if ended is not None:
+            asyncio.get_running_loop().call_soon(_tell, attachment, ended)
+            return attachment
+        known = self._find(session)
+        if known is None:
+            lives = max(remaining_seconds, 0.0)
+            age = max(DEFAULT_SESSION_SECONDS - lives, 0.0)
+            known = _Known(session, max(DEFAULT_SESSION_SECONDS, lives), self._clock() - age)
+        self._in_use[session] = self._known[session] = known
+        known.attachments.add(attachment)
+        if known.timer is None:
+            self._check_later(known)
+        return attachment
+
+    def _detach(self, session: LibrarySession, attachment: Attachment) -> None:
+        known = self._in_use.get(session)
+        if known is None:
+            return
+        known.attachments.discard(attachment)
+        if not known.attachments:
+            del self._in_use[session]
+            if known.timer is not None:
+                known.timer.cancel()
+                known.timer = None
+
+    def _check_later(self, known: _Known, *, soon: bool = False) -> None:
+        """Set the session's timer: never later than is promised, nor than the session would run out."""
+        every = min(self._timing.check, known.timeout_seconds / 3)
+        delay = self._chance(0.6, 1.0) * every * (0.2 if soon else 1.0)
+        left = known.runs_out_at - self._clock()
+        delay = min(delay, max(left / 2, 0.1)) if left > 0 else min(delay, 0.1)
+        known.timer = asyncio.get_running_loop().call_later(delay, self._start_check, known)
+
+    def _start_check(self, known: _Known) -> None:
+        if not self._is_stopping:
+            self._in_background(self._check(known), self._background)
+
+    async def _check(self, known: _Known) -> None:
+        was_silent = False
+        try:
+            async with self._check_turn, self._answer_in_time() as client:
+                await client.keep_alive(known.session)
+        except SessionGone:
+            self._end(known.session, "session_ended")
+            return
+        except Refused:
+            pass  # no answer to the question: it says neither that the session lives nor that it is over
+        except Unavailable:
+            was_silent = True
+        else:
+            known.confirmed_at = self._clock()
+        if known.runs_out_at <= self._clock():
+            self._end(known.session, "session_expired")
+        elif known.attachments and not self._is_stopping:
+            self._check_later(known, soon=was_silent)
+
+    def _end(self, session: LibrarySession, why: Ended) -> None:
+        known = self._find(session)
+        if known is None:
+            return  # only what was a session is remembered as ended: guesses would fill the memory
+        self._in_use.pop(session, None)
+        self._known.pop(session, None)
+        self._ended[session] = why
+        if known.timer is not None:
+            known.timer.cancel()
+        attachments, known.attachments = known.attachments, set()
+        for attachment in attachments:
+            _tell(attachment, why)
+
+    def _confirm(self, session: LibrarySession, timeout_seconds: float) -> None:
+        known = self._find(session)
+        if known is None:
+            self._ended.pop(session, None)
+            self._known[session] = _Known(session, timeout_seconds, self._clock())
+        else:
+            known.timeout_seconds, known.confirmed_at = timeout_seconds, self._clock()
+
+    def _find(self, session: LibrarySession) -> _Known | None:
+        return self._in_use.get(session) or self._known.get(session)
+
+    def _refuse_ended(self, session: LibrarySession) -> None:
+        if self.is_ended(session):
+            raise _session_over()
+
+    def _log_out_later(self, session: LibrarySession) -> None:
+        """Log a delegated session out in the background; where too many wait already, it lapses by itself."""
+        if session.is_delegated and len(self._logouts) < MOST_LOGOUTS_WAITING:
+            self._in_background(self._log_out(session), self._logouts)
+
+    async def _log_out(self, session: LibrarySession) -> None:
+        if self._client is None:
+            return
+        async with self._logout_turn:
+            try:
+                await self._client.logout(session)
+            except (Unavailable, Refused, SessionGone):
+                log.debug("a surplus session was not logged out; Library will end it")
+
+    def _in_background(self, work: Coroutine[Any, Any, None], where: set[asyncio.Task[None]]) -> None:
+        task = asyncio.create_task(work)
+        where.add(task)
+        task.add_done_callback(partial(_finished, where))
+
+    # --- what the services ask
+
+    async def may_open(self, who: Identity, project_id: str, object_id: str) -> ContentInfo | None:
+        """The object, if the user may open it; None when they may not, or it does not exist.
+
+        Ids are 32 hex digits in upper case. Raises `Unauthenticated` when the user's session is over.
+        """
+
+        async def ask(client: Client, session: LibrarySession) -> ContentInfo | None:
+            dashboard = await client.content(session, project_id, object_id, 55)
+            return dashboard or await client.content(session, project_id, object_id, 3)
+
+        return await self._ask(who, ("content", project_id, object_id), ask)
+
+    def last_answer(self, who: Identity, project_id: str, object_id: str) -> ContentInfo | None:
+        """The object, if `may_open` said yes at most 60 s ago. Asks nothing; None says nothing."""
+        kept = self._answers.get((who.user.id, "content", project_id, object_id))
+        return cast("ContentInfo | None", kept.value) if kept is not None and kept.is_fresh else None
+
+    async def user(self, who: Identity, user_id: str) -> User | None:
+        """The user with that id, as the asker sees them; None when there is none."""
+        return await self._ask(who, ("user", user_id), lambda client, session: client.user(session, user_id))
+
+    async def users(
+        self, who: Identity, name_begins: str, *, offset: int = 0, limit: int = PAGE
+    ) -> tuple[User, ...]:
+        """The users whose name begins so, as the asker sees them."""
+        question = ("users", name_begins, offset, limit)
+        found = await self._ask(
+            who, question, lambda c, session: c.users(session, name_begins, offset, limit)
+        )
+        return found or ()
+
+    async def group_members(self, who: Identity, group_id: str) -> tuple[User, ...] | None:
+        """The users in a group, at most `MOST_GROUP_MEMBERS`, without those of groups in it.
+
+        None when there is no such group; `Unavailable` also where the asker lacks the privilege to know.
+        """
+
+        async def ask(client: Client, session: LibrarySession) -> tuple[User, ...] | None:
+            members: list[User] = []
+            for offset in range(0, MOST_GROUP_MEMBERS, PAGE):
+                page = await client.group_members(session, group_id, offset, PAGE)
+                if page is None:
+                    return None
+                members += page
+                if len(page) < PAGE:
+                    break
+            return tuple(members)
+
+        return await self._ask(who, ("members", group_id), ask)
+
+    async def recipients(
+        self,
+        who: Identity,
+        search: str,
+        *,
+        kind: Literal["user", "group"] | None = None,
+        offset: int = 0,
+        limit: int = 50,
+    ) -> tuple[Recipient, ...]:
+        """Users and groups (or one `kind` of them, out of each page) whose name contains `search`."""
+        question = ("recipients", search, offset, limit)
+        found = await self._ask(
+            who, question, lambda c, session: c.recipients(session, search, offset, limit)
+        )
+        return tuple(one for one in found or () if kind is None or one.kind == kind)
+
+    async def _ask(
+        self,
+        who: Identity,
+        question: tuple[str | int, ...],
+        ask: Callable[[Client, LibrarySession], Coroutine[Any, Any, T | None]],
+    ) -> T | None:
+        """An answer to `question`, asked as the user: a kept one, that of a call in flight, or a new one."""
+        key = (who.user.id, *question)
+        while True:
+            self._refuse_ended(who.session)
+            kept = self._answers.get(key)
+            if kept is not None and kept.is_fresh:
+                return cast("T | None", kept.value)
+            try:
+                # A silent Library is asked again at each question, but who can be answered from memory waits no longer
+                # than that; the call goes on without them.
+                async with asyncio.timeout(
+                    self._timing.patience if kept is not None and self._is_silent else None
+                ):
+                    return await self._flights.join(key, partial(self._call, who, key, ask))
+            except SessionGone as gone:
+                # The call in flight may have been made with another session of the same user, and that one is over:
+                # then ask with our own.
+                if gone.session == who.session:
+                    raise _session_over() from None
+            except (Silent, TimeoutError):
+                remembered = self._answers.get(key)
+                if remembered is None or remembered.value is None:
+                    raise Unavailable from None
+                return cast("T | None", remembered.value)
+
+    async def _call(
+        self,
+        who: Identity,
+        key: tuple[str | int, ...],
+        ask: Callable[[Client, LibrarySession], Coroutine[Any, Any, T | None]],
+    ) -> T | None:
+        turn = self._turns.get(who.user.id)
+        if turn is None:
+            turn = self._turns[who.user.id] = asyncio.Semaphore(MOST_CALLS_PER_USER)
+        try:
+            async with self._answer_in_time() as client, turn:
+                answer = await ask(client, who.session)
+        except SessionGone:
+            self._end(who.session, "session_ended")
+            raise
+        except Refused:
+            raise Unavailable("Library does not tell you: a privilege is missing") from None
+        known = self._find(who.session)
+        if known is not None:
+            known.confirmed_at = self._clock()
+        self._answers.keep(key, answer)
+        return answer
+
+    @asynccontextmanager
+    async def _answer_in_time(self) -> AsyncIterator[Client]:
+        """Bound the work inside to 3 s, and note whether Library is silent. Raises `Silent` when time is up."""
+        if self._client is None:
+            raise Unavailable("no Library is configured (authorizationServerUrl)")
+        try:
+            async with asyncio.timeout(DEADLINE_SECONDS):
+                yield self._client
+        except TimeoutError:
+            self._is_silent = True
+            raise Silent from None
+        except Silent:
+            self._is_silent = True
+            raise
+        except (Refused, SessionGone):
+            self._is_silent = False
+            raise
+        else:
+            self._is_silent = False
+
+
+def _tell(attachment: Attachment, why: Ended) -> None:
+    try:
+        attachment.on_ended(why)
+    except Exception:
+        log.exception("what had to follow the end of a session failed")
+
+
+def _finished(where: set[asyncio.Task[None]], task: asyncio.Task[None]) -> None:
+    where.discard(task)
+    if not task.cancelled() and (failure := task.exception()) is not None:
+        log.error("a background call to Library failed", exc_info=failure)
+
+
+def _not_accepted() -> Unauthenticated:
+    return Unauthenticated("Library does not accept this token")
+
+
+def _session_over() -> Unauthenticated:
+    return Unauthenticated("your Library session is over: sign in again")

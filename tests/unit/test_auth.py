@@ -1,0 +1,155 @@
+"""Tokens that can be judged without asking Library."""
+
+from __future__ import annotations
+
+import logging
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from collab_server.auth import Authenticator, Credentials
+from collab_server.domain.people import Identity, LibrarySession, User
+from collab_server.errors import Paused, Unauthenticated, Unavailable
+from collab_server.library.sessions import Library
+
+KEY = b"k" * 32
+ANN = User("A" * 32, "Ann Archer", "AA")
+SESSION = LibrarySession("secret-token", "secret-cookie", is_delegated=True)
+
+
+class Clock:
+    """The time of day, and the monotonic time, moved by hand."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def now(self) -> datetime:
+        return datetime(2026, 11, 1, tzinfo=UTC) + timedelta(seconds=self.seconds)
+
+
+def an_authenticator(
+    clock: Clock, *, key: bytes | None = KEY, administrators: tuple[str, ...] = ()
+) -> Authenticator:
+    authenticator = Authenticator(Library(None, clock=clock), administrators=administrators, now=clock.now)
+    if key is not None:
+        authenticator.use_key(key)
+    return authenticator
+
+
+def a_resume_token(clock: Clock, *, timeout_seconds: float = 1800, key: bytes = KEY) -> str:
+    library = Library(None, clock=clock)
+    library.adopt(SESSION, timeout_seconds, 0)
+    authenticator = Authenticator(library, now=clock.now)
+    authenticator.use_key(key)
+    signed_in = authenticator.renew(Identity(ANN, SESSION, False, clock.now()))
+    assert signed_in is not None
+    return signed_in.resume_token
+
+
+@pytest.mark.parametrize(
+    "token",
+    ["", " ", "a\r\nX-Evil: 1", "a\x00b", "tökën", "日本", "\ud800", "x" * 8193, "a b", "gAAAAA", "gAAAAA\n"],
+)
+@pytest.mark.parametrize("kind", ["identity_token", "auth_token", "resume_token", "bearer"])
+async def test_what_cannot_be_a_token_is_unauthenticated(kind: str, token: str) -> None:
+    authenticator = an_authenticator(Clock())
+    if kind in ("identity_token", "auth_token") and token == "gAAAAA":
+        pytest.skip("this one could be Library's")
+    with pytest.raises(Unauthenticated):
+        await authenticator.sign_in(Credentials(**{kind: token}))
+    with pytest.raises(Unauthenticated):
+        await authenticator.identify(Credentials(**{kind: token}))
+
+
+async def test_nothing_shown_is_unauthenticated() -> None:
+    with pytest.raises(Unauthenticated):
+        await an_authenticator(Clock()).identify(Credentials(cookie="only-a-cookie"))
+
+
+@pytest.mark.parametrize("cookie", ["a; JSESSIONID=b", "a\r\nX: y", "", "é", "x" * 9000])
+async def test_a_cookie_that_could_smuggle_something_in_is_unauthenticated(cookie: str) -> None:
+    with pytest.raises(Unauthenticated):
+        await an_authenticator(Clock()).identify(Credentials(auth_token="token", cookie=cookie))
+
+
+async def test_without_a_library_every_token_of_its_is_unavailable() -> None:
+    authenticator = an_authenticator(Clock())
+    with pytest.raises(Unavailable):
+        await authenticator.sign_in(Credentials(identity_token="token"))
+    with pytest.raises(Unavailable):
+        await authenticator.identify(Credentials(bearer="token"))
+
+
+async def test_a_resume_token_is_accepted_without_asking_as_long_as_the_session_can_live() -> None:
+    clock = Clock()
+    token = a_resume_token(clock, timeout_seconds=1800)
+    clock.seconds += 1799
+    signed_in = await an_authenticator(clock).sign_in(Credentials(resume_token=token))
+    assert signed_in.identity.user == ANN
+    assert signed_in.identity.session == SESSION
+    assert signed_in.expires_at == clock.now() + timedelta(seconds=1)
+    assert (await an_authenticator(clock).identify(Credentials(bearer=token))).user == ANN
+
+
+async def test_coming_back_does_not_make_a_session_younger() -> None:
+    clock = Clock()
+    token = a_resume_token(clock, timeout_seconds=100)
+    for _ in range(3):
+        clock.seconds += 30
+        token = (await an_authenticator(clock).sign_in(Credentials(resume_token=token))).resume_token
+    clock.seconds += 11
+    with pytest.raises(Unavailable):  # there is no Library to confirm it
+        await an_authenticator(clock).sign_in(Credentials(resume_token=token))
+
+
+async def test_a_token_sealed_with_another_key_is_unauthenticated() -> None:
+    clock = Clock()
+    token = a_resume_token(clock, key=b"x" * 32)
+    with pytest.raises(Unauthenticated):
+        await an_authenticator(clock).sign_in(Credentials(resume_token=token))
+
+
+async def test_a_changed_resume_token_is_unauthenticated() -> None:
+    clock = Clock()
+    token = a_resume_token(clock)
+    changed = token[:60] + ("A" if token[60] != "A" else "B") + token[61:]
+    with pytest.raises(Unauthenticated):
+        await an_authenticator(clock).sign_in(Credentials(resume_token=changed))
+
+
+async def test_before_there_is_a_key_sockets_and_resume_tokens_are_paused() -> None:
+    clock = Clock()
+    token = a_resume_token(clock)
+    authenticator = an_authenticator(clock, key=None)
+    with pytest.raises(Paused):
+        await authenticator.sign_in(Credentials(identity_token="token"))
+    with pytest.raises(Paused):
+        await authenticator.identify(Credentials(resume_token=token))
+
+
+async def test_who_is_an_administrator_is_decided_by_the_node_and_not_sealed() -> None:
+    clock = Clock()
+    token = a_resume_token(clock)
+    node = an_authenticator(clock, administrators=(ANN.id.lower(),))
+    assert (await node.identify(Credentials(resume_token=token))).is_administrator
+    assert not (await an_authenticator(clock).identify(Credentials(resume_token=token))).is_administrator
+
+
+async def test_no_secret_is_in_a_repr_or_a_log(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.DEBUG)
+    clock = Clock()
+    token = a_resume_token(clock)
+    shown = Credentials("secret-1", "secret-2", token, "secret-3", "secret-4")
+    signed_in = await an_authenticator(clock).sign_in(shown)
+    said = repr(shown) + repr(signed_in) + caplog.text
+    assert "secret" not in said
+    assert token[10:40] not in said
+
+
+@pytest.mark.parametrize("size", [0, 31, 33])
+def test_a_key_of_another_size_is_refused(size: int) -> None:
+    with pytest.raises(ValueError, match="32 bytes"):
+        an_authenticator(Clock(), key=b"k" * size)
