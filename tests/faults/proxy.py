@@ -204,7 +204,14 @@ class Proxy:
 
     async def _shut(self) -> None:
         await self._close_port()
+        self._resets_new = True
+        await asyncio.sleep(0.005)  # what was accepted by now has its task, and ends in it
         await self._cut()
+        if rest := asyncio.all_tasks() - {asyncio.current_task()}:
+            for task in rest:
+                task.cancel()
+            await asyncio.wait(rest)
+        await asyncio.sleep(0)  # aborted transports close their sockets
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._accepted += 1
@@ -255,8 +262,8 @@ class Proxy:
                 if not chunk:
                     writer.write_eof()
                     return
+                lane.bytes_moved += len(chunk)  # before anybody can have received them
                 writer.write(chunk)
-                lane.bytes_moved += len(chunk)
                 await writer.drain()
         except OSError:
             writer.transport.abort()
