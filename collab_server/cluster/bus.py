@@ -4,26 +4,21 @@ What it is: a hint, never the truth. Nothing is stored in Redis; what the bus lo
 Postgres.
 
 What it promises:
-- `publish` never waits and never raises. What cannot be sent is dropped, oldest first, and counted: after 2 s
-  (the feed has repaired it by then), or over the limit in bytes or number.
+- `publish` never waits and never raises. What cannot be sent is dropped, oldest first, and counted: over the
+  limit in bytes or number, and when it is 2 s old (by then the feed has repaired it).
 - A handler gets the messages of a node in that node's order, each at most once, and none of its own.
 - Whoever may have missed something is told: `on_gap`. Messages are numbered by their sender, so the other
-  nodes
-  see every loss: a subscription that was away, a message dropped at either end, a Redis that lost it, a
-  layout
-  of another version.
+  nodes see every loss: a subscription that was away, a message dropped at either end, a Redis that lost it,
+  a layout of another version.
 - Deafness is noticed. Each second a heartbeat goes to Redis and comes back through the same two connections
-  as
-  everything else; after 2.5 s without, the node is deaf, and both connections are made anew (a half-open one
-  looks healthy for hours).
+  as everything else; after 2.5 s without, the node is deaf, and both connections are made anew (a half-open
+  one looks healthy for hours).
 - Two installations on one Redis hear nothing of each other: the channel's name holds the database's epoch.
 
 What runs concurrently: one task keeps the publishing connection, one the subscribed one, one watches the
-clock
-(and, with Sentinel, one follows the master). Messages themselves run in callbacks of the event loop:
-`publish`
-gathers what a loop turn produces into one PUBLISH; one PUBLISH is under way at a time, its answer sends the
-next.
+clock (and, with Sentinel, one follows the master). Messages themselves run in callbacks of the event loop:
+`publish` gathers what a loop turn produces into one PUBLISH; one PUBLISH is under way at a time, its answer
+sends the next.
 
 How it stops: `stop()` says goodbye, gives the queue half a second, then cuts the connections.
 """
@@ -149,8 +144,7 @@ class Bus:
         self._is_stopping = False
         self._drained: asyncio.Event | None = None
 
-        # The queue: (queued at, kind, payload); its left end has the number `_first`, so only the left end is
-        # ever removed.
+        # The queue: (queued at, kind, payload). Its left end has the number `_first`, and is all that is removed.
         self._queue: deque[tuple[float, int, bytes]] = deque()
         self._queued_bytes = 0
         self._first = 0
@@ -486,8 +480,7 @@ class Bus:
         """Sends the heartbeats, and ends what has been silent for too long."""
         now = self._now()
         if late > WATCH_SECONDS:
-            # The loop or the whole process stood still: a time in which we could not listen is nobody's
-            # silence.
+            # The loop or the whole process stood still: when we could not listen, nobody was silent.
             self._proof_at += late
             self._sent_at += late
             for peer in self._peers.values():
@@ -516,8 +509,6 @@ class Bus:
             if self._publisher is not None:
                 self._publisher.send(b"*1\r\n$4\r\nPING\r\n", self._answered_ping)
             return
-        if self._subscriber is None:
-            return  # nothing could come back
         try:
             payload = json.dumps(self.describe()).encode()
         except Exception:
@@ -602,6 +593,9 @@ class Bus:
                     server = await find_server(self._redis, ssl_context=self._ssl)
             except (LinkError, TimeoutError):
                 continue  # the Sentinels being away is no reason to leave a Redis that works
+            except Exception:
+                log.exception("the bus failed")
+                continue
             if self._server is not None and server != self._server:
                 self._cut(self._publisher, "another server is the master now")
                 self._cut(self._subscriber, "another server is the master now")

@@ -10,11 +10,8 @@ An *envelope* is what one PUBLISH carries: a header and one or more messages of 
     messages   each: kind 1 byte, length 4 bytes, payload
 
 The numbers let a receiver see, whatever Redis did, that it missed something, and drop what reaches it twice
-or
-late. The payload of an EVENT is laid out here too; no JSON is parsed on the way, a body is sent on as the
-bytes
-it came in.
-All numbers are big-endian.
+or late. The payload of an EVENT is laid out here too; no JSON is parsed on the way, a body is sent on as
+the bytes it came in. All numbers are big-endian.
 """
 
 from __future__ import annotations

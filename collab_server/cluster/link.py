@@ -1,11 +1,11 @@
 """One connection to Redis: signing in, commands out, replies in; and where the master is, with Sentinels.
 
 Not redis-py: it costs a task, two time-outs and a stream per command, retries behind one's back (a frozen
-server held `ping()` for 15 s), and takes another pooled connection for each publish, which loses the order. This is the
-part of it that the bus needs; hiredis parses the replies.
+server held `ping()` for 15 s), and takes another pooled connection for each publish, which loses the order.
+This is the part of it that the bus needs; hiredis parses the replies.
 
-A `Link` runs no task: replies are handled in the event loop's read callback, in the order of the commands. It
-ends when either side closes; `lost` then tells why. Nothing here limits its own waiting, except towards
+A `Link` runs no task: replies are handled in the event loop's read callback, in the order of the commands.
+It ends when either side closes; `lost` then tells why. Nothing here limits its own waiting, except towards
 Sentinels: callers put it under a timeout.
 """
 

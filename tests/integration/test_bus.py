@@ -230,9 +230,9 @@ async def test_what_does_not_fit_is_dropped_oldest_first_and_noticed(shared_valk
 async def test_stale_messages_are_dropped_while_redis_is_away() -> None:
     bus = Bus("redis://127.0.0.1:1", node="a")
     await bus.start("e1")
-    bus.publish(Kind.EVENT, b"x")
+    bus.publish(Kind.EVENT, b"x" * 1000)
     await until(lambda: bus.counters.dropped == 1, 4)
-    assert bus.queued_bytes == 0
+    assert bus.queued_bytes < 1000, "heartbeats at the most"
     assert not bus.is_hearing
     assert bus.problem == "cannot reach 127.0.0.1:1: connection refused"
     await bus.stop()
