@@ -28,7 +28,11 @@ class Topic:
     @property
     def name(self) -> str:
         """The one spelling of the topic, as it is stored and sent."""
-        return f"{self.kind}:{self.first}:{self.second}" if self.kind == "content" else f"{self.kind}:{self.first}"
+        return (
+            f"{self.kind}:{self.first}:{self.second}"
+            if self.kind == "content"
+            else f"{self.kind}:{self.first}"
+        )
 
     def __str__(self) -> str:
         return self.name

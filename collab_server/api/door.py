@@ -1,0 +1,305 @@
+"""The HTTP door: REST calls under `/api`, each a command of the one table.
+
+A call is answered by the same services as over Socket.IO, and every refusal is `{code, message, ticketId, …}`. What
+is no JSON, too large or not known is refused before anything is asked of anybody. Runs nothing of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import Any
+
+from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi_offline import FastAPIOffline
+from pydantic import TypeAdapter
+from starlette.exceptions import HTTPException
+from starlette.middleware.cors import CORSMiddleware
+
+from collab_server import __version__
+from collab_server.api.pages import Pages
+from collab_server.api.routes import ROUTES, Route
+from collab_server.api.schemas import ErrorShape
+from collab_server.auth import Authenticator, Credentials
+from collab_server.domain.jsontext import dumps
+from collab_server.domain.people import Identity
+from collab_server.errors import CODES, ClientError, Internal, Invalid, TooLarge, Unauthenticated
+from collab_server.services.executor import Write
+from collab_server.services.limiter import RateLimiter
+from collab_server.services.table import TABLE, Commands, Entry, OfConnection, parse
+from collab_server.status import Counters
+
+log = logging.getLogger(__name__)
+
+_DESCRIPTION = (
+    "Comments and discussions on dashboards. The same commands, and live events, go over Socket.IO at"
+    " `/socket.io/`."
+)
+
+
+class RestDoor:
+    """Answers REST calls."""
+
+    def __init__(
+        self,
+        *,
+        commands: Commands,
+        authenticator: Authenticator,
+        limiter: RateLimiter,
+        counters: Counters,
+        max_body_bytes: int,
+    ) -> None:
+        self._commands = commands
+        self._authenticator = authenticator
+        self._limiter = limiter
+        self._counters = counters
+        self._max_body_bytes = max_body_bytes
+
+    def build(self, *, allowed_origins: frozenset[str], operations: APIRouter) -> FastAPI:
+        """The application with `/api`, its OpenAPI document, `/docs`, and the operators' pages."""
+        app = FastAPIOffline(
+            title="Collaboration server",
+            version=__version__,
+            description=_DESCRIPTION,
+            redoc_url=None,
+            static_url="/docs-static",
+        )
+        app.include_router(operations)
+        for route in ROUTES:
+            self._add(app, route)
+        app.mount("/", Pages(), name="pages")
+        app.add_exception_handler(Exception, self._on_bug)
+        app.add_exception_handler(HTTPException, self._on_http_error)
+        app.add_middleware(
+            CORSMiddleware,
+            allow_origins=sorted(allowed_origins),
+            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
+            allow_headers=[
+                "Authorization",
+                "Content-Type",
+                "Idempotency-Key",
+                "X-MSTR-AuthToken",
+                "X-MSTR-IdentityToken",
+            ],
+            expose_headers=["Retry-After"],
+        )
+        return app
+
+    def _add(self, app: FastAPI, route: Route) -> None:
+        entry = TABLE[route.command]
+        types = _field_types(entry)
+
+        async def endpoint(request: Request) -> Response:
+            return await self._answer(request, route, entry, types)
+
+        app.add_api_route(
+            f"/api{route.path}",
+            endpoint,
+            methods=[route.method],
+            name=route.command,
+            operation_id=route.command,
+            summary=route.summary,
+            tags=[route.command.partition(".")[0]],
+            status_code=route.status,
+            response_class=Response,
+            responses={
+                route.status: {"model": route.answer, "description": "Done"},
+                **_error_responses(),
+            },
+            openapi_extra=_parameters(route, entry),
+        )
+
+    async def _answer(self, request: Request, route: Route, entry: Entry, types: dict[str, str]) -> Response:
+        self._counters.rest_calls_received += 1
+        try:
+            who = await self.identify(request)
+            assert not isinstance(entry, OfConnection)
+            command = parse(entry, await self._payload(request, route, entry, types))
+            self._limiter.spend(who.user.id)
+            answer = await self._commands.answer(who, entry, command)
+        except Exception as error:
+            return _refusal(error, route.command)
+        return Response(answer, route.status, media_type="application/json")
+
+    async def identify(self, request: Request) -> Identity:
+        """Who is asking.
+
+        Raises `Unauthenticated`, or `Unavailable` when Library does not answer.
+        """
+        headers = request.headers
+        scheme, _, bearer = headers.get("authorization", "").partition(" ")
+        credentials = Credentials(
+            identity_token=headers.get("x-mstr-identitytoken"),
+            auth_token=headers.get("x-mstr-authtoken"),
+            bearer=bearer.strip() if scheme.lower() == "bearer" else None,
+            cookie=request.cookies.get("JSESSIONID"),
+        )
+        given = (credentials.identity_token, credentials.auth_token, credentials.bearer)
+        if sum(token is not None for token in given) != 1:
+            raise Unauthenticated(
+                "expected one of the headers X-MSTR-IdentityToken, X-MSTR-AuthToken and Authorization: Bearer"
+            )
+        return await self._authenticator.identify(credentials)
+
+    async def _payload(
+        self, request: Request, route: Route, entry: Entry, types: dict[str, str]
+    ) -> dict[str, Any]:
+        payload: dict[str, Any] = {}
+        if route.has_body:
+            payload = await self._body(request)
+        for name, text in request.query_params.multi_items():
+            if route.has_body:
+                raise Invalid("is not known here: fields go into the body", field=name)
+            if name in payload:
+                raise Invalid("is given twice", field=name)
+            payload[name] = _from_query(name, text, types)
+        for name, text in request.path_params.items():
+            if name in payload:
+                raise Invalid("is in the path already", field=name)
+            payload[name] = text
+        key = request.headers.get("idempotency-key")
+        if key is not None and isinstance(entry, Write):
+            if payload.get("requestId", key) != key:
+                raise Invalid("differs from the header Idempotency-Key", field="requestId")
+            payload["requestId"] = key
+        return payload
+
+    async def _body(self, request: Request) -> dict[str, Any]:
+        body = bytearray()
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > self._max_body_bytes:
+                raise TooLarge(f"expected a body of at most {self._max_body_bytes} bytes")
+        try:
+            payload = json.loads(body, parse_constant=_refuse_constant)
+        except (ValueError, RecursionError):
+            raise Invalid("expected a JSON object as body") from None
+        if not isinstance(payload, dict):
+            raise Invalid("expected a JSON object as body")
+        return payload
+
+    async def _on_bug(self, request: Request, error: Exception) -> Response:
+        return _refusal(error, request.url.path)
+
+    async def _on_http_error(self, request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if request.url.path.startswith("/api"):
+            self._counters.rest_calls_received += 1
+        code = {404: "not_found", 405: "unknown_command"}.get(error.status_code, "invalid")
+        wire = {**Internal().as_wire(), "code": code, "message": f"{request.method} is not known here"}
+        return Response(dumps(wire), error.status_code, headers=error.headers, media_type="application/json")
+
+
+def _refusal(error: Exception, what: str) -> Response:
+    if not isinstance(error, ClientError):
+        internal = Internal()
+        log.error("a REST call failed", exc_info=error, extra={"ticket": internal.ticket_id, "command": what})
+        error = internal
+    headers = {}
+    if error.retry_after is not None:
+        headers["Retry-After"] = str(max(1, round(error.retry_after)))
+    return Response(dumps(error.as_wire()), error.http_status, headers=headers, media_type="application/json")
+
+
+def _refuse_constant(name: str) -> Any:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _from_query(name: str, text: str, types: dict[str, str]) -> Any:
+    """A query parameter as the type its field has; what does not fit is left to be refused by the parser."""
+    match types.get(name):
+        case "integer":
+            return int(text) if text.lstrip("-").isdecimal() and text.isascii() and len(text) < 18 else text
+        case "boolean":
+            return {"true": True, "false": False}.get(text, text)
+        case _:
+            return text
+
+
+def _schema(entry: Entry) -> dict[str, Any]:
+    return TypeAdapter(entry.command).json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
+
+
+def _field_types(entry: Entry) -> dict[str, str]:
+    """Wire name → JSON type, for fields that a query may give."""
+    return {name: _plain(schema).get("type", "") for name, schema in _schema(entry)["properties"].items()}
+
+
+def _plain(schema: dict[str, Any]) -> dict[str, Any]:
+    """A field's schema without the `null` that only says that it may be left out."""
+    options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
+    return options[0] if len(options) == 1 else schema
+
+
+def _parameters(route: Route, entry: Entry) -> dict[str, Any]:
+    """The OpenAPI description of what a call takes, from the command's own fields."""
+    schema = _schema(entry)
+    fields: dict[str, Any] = dict(schema["properties"])
+    required = set(schema.get("required", ()))
+    request_id = fields.pop("requestId", None)
+    in_path = [name for name in fields if f"{{{name}}}" in route.path]
+    parameters: list[dict[str, Any]] = [
+        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in in_path
+    ]
+    if request_id is not None:
+        parameters.append(
+            {
+                "name": "Idempotency-Key",
+                "in": "header",
+                "required": False,
+                "description": "The requestId: the same command under the same one takes effect once.",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 128},
+            }
+        )
+    rest = {name: _plain(field) for name, field in fields.items() if name not in in_path}
+    extra: dict[str, Any] = {
+        "parameters": parameters,
+        "security": [{"IdentityToken": []}, {"AuthToken": []}, {"Bearer": []}],
+    }
+    if route.has_body:
+        extra["requestBody"] = {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "additionalProperties": False,
+                        "properties": _inlined(rest, schema.get("$defs", {})),
+                        "required": sorted(required & rest.keys()),
+                    }
+                }
+            },
+        }
+    else:
+        parameters.extend(
+            {"name": name, "in": "query", "required": name in required, "schema": field}
+            for name, field in rest.items()
+        )
+    return extra
+
+
+def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
+    """A schema with its references replaced by what they refer to."""
+    if isinstance(value, dict):
+        if "$ref" in value:
+            return _inlined(definitions[value["$ref"].rpartition("/")[2]], definitions)
+        return {key: _inlined(item, definitions) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_inlined(item, definitions) for item in value]
+    return value
+
+
+def _error_responses() -> dict[int | str, dict[str, Any]]:
+    meanings: dict[int, list[str]] = {}
+    for code, error in CODES.items():
+        meanings.setdefault(error.http_status, []).append(f"`{code}`: {error.meaning}")
+    return {
+        status: {"model": ErrorShape, "description": " ".join(texts)} for status, texts in meanings.items()
+    }
+
+
+SECURITY_SCHEMES = {
+    "IdentityToken": {"type": "apiKey", "in": "header", "name": "X-MSTR-IdentityToken"},
+    "AuthToken": {"type": "apiKey", "in": "header", "name": "X-MSTR-AuthToken"},
+    "Bearer": {"type": "http", "scheme": "bearer"},
+}

@@ -1,0 +1,137 @@
+"""The shapes of answers, for the OpenAPI document. Services write what is sent; tests hold both together."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, Field
+
+
+class UserShape(BaseModel):
+    """A person as Library knows them."""
+
+    id: str = Field(examples=["0000000000000000000000000000A001"], description="32 hex digits, upper case.")
+    name: str = Field(examples=["Ann Archer"])
+    initials: str = Field(examples=["AA"])
+
+
+class MentionShape(BaseModel):
+    """Somebody named in a text."""
+
+    kind: str = Field(examples=["user"], description="`user` or `group`.")
+    id: str
+    name: str
+
+
+class ResolvedShape(BaseModel):
+    """Who resolved a thread, and when."""
+
+    by: UserShape
+    at: str
+
+
+class CommentShape(BaseModel):
+    """A comment as it stands."""
+
+    id: str = Field(description="A UUIDv7.")
+    topic: str = Field(examples=["content:00000000000000000000000000000B01:00000000000000000000000000000D01"])
+    threadId: str = Field(description="The root comment's id; a root's own id.")
+    author: UserShape
+    text: str = Field(description="Plain text; empty when deleted.")
+    mentions: list[MentionShape]
+    anchor: dict[str, Any] | None = Field(description="`pageKey`, `visualizationKey`, `dataPoint`.")
+    viewState: dict[str, Any] | None = Field(description="Kept and returned as it came.")
+    createdAt: str = Field(examples=["2026-11-23T18:07:00.123Z"])
+    editedAt: str | None
+    deletedAt: str | None
+    revision: int
+    reactions: dict[str, list[str]]
+    replyCount: int
+    resolved: ResolvedShape | None
+
+
+class CommentAndSeqShape(BaseModel):
+    """A comment that was just stored and the `seq` of its event."""
+
+    comment: CommentShape
+    seq: int
+
+
+class SeqShape(BaseModel):
+    """The `seq` of the event that was stored."""
+
+    seq: int
+
+
+class CommentsShape(BaseModel):
+    """A page of comments."""
+
+    items: list[CommentShape]
+    next: str | None = Field(description="The `cursor` of the next page.")
+
+
+class RevisionShape(BaseModel):
+    """What a comment said from `at` on."""
+
+    revision: int
+    text: str
+    mentions: list[MentionShape]
+    at: str
+
+
+class RevisionsShape(BaseModel):
+    """All revisions, oldest first."""
+
+    items: list[RevisionShape]
+    next: None
+
+
+class EventShape(BaseModel):
+    """A stored fact."""
+
+    topic: str
+    seq: int
+    type: str = Field(examples=["comment.added"])
+    at: str
+    actor: UserShape
+    data: dict[str, Any]
+
+
+class EventsShape(BaseModel):
+    """A stretch of a topic's log."""
+
+    epoch: str
+    seq: int = Field(description="The topic's last `seq`.")
+    events: list[EventShape]
+    more: bool
+
+
+class TopicShape(BaseModel):
+    """A topic as the asker finds it."""
+
+    topic: str
+    epoch: str
+    seq: int
+    comments: int = Field(description="How many there are, deleted ones left out.")
+    unread: int
+    muted: bool
+    rights: list[str]
+    present: list[UserShape]
+
+
+class MeShape(BaseModel):
+    """Who the asker is."""
+
+    user: UserShape
+    administrator: bool
+
+
+class ErrorShape(BaseModel):
+    """What went wrong."""
+
+    code: str = Field(examples=["invalid"])
+    message: str
+    ticketId: str
+    field: str | None = None
+    retryAfter: float | None = None
+    outcome: str | None = None

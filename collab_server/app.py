@@ -1,0 +1,382 @@
+"""The composition root: builds, starts and stops everything. `app` is what `uvicorn collab_server.app:app` serves.
+
+A node is up as soon as its process is: `/status` answers at once and says `paused` until the database has come, the
+migrations are applied and clients may sign in. `start` begins all of that in the background; nothing in it waits for
+a dependency. On SIGTERM the node drains before the web server closes sockets: `/health/ready` and new handshakes are
+answered 503, clients are told, commands under way finish, and transports are closed so that official clients come
+back by themselves, to another node. Then `stop` ends everything in the order opposite to the one it was begun in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import socket
+import sys
+from collections.abc import Coroutine
+from typing import Any
+from urllib.parse import urlsplit
+
+from fastapi import Request
+from starlette.types import Receive, Scope, Send
+
+from collab_server import __version__, tls
+from collab_server.api.door import RestDoor
+from collab_server.api.operations import is_from_loopback, operations_router
+from collab_server.auth import Authenticator
+from collab_server.cluster.bus import Bus
+from collab_server.config import Config, ConfigError, load_config
+from collab_server.errors import ClientError
+from collab_server.library.sessions import Library
+from collab_server.realtime import build_asgi
+from collab_server.realtime.manager import BusManager
+from collab_server.realtime.server import Door
+from collab_server.services.backends import Backends
+from collab_server.services.executor import Executor
+from collab_server.services.limiter import RateLimiter
+from collab_server.services.table import Commands
+from collab_server.status import DATABASE, REDIS, Counters, Probe, Sampler, Serving, Status
+from collab_server.storage import installation, requests
+from collab_server.storage.database import Database
+from collab_server.storage.installation import Installation, Preparation
+
+log = logging.getLogger(__name__)
+
+STATE_SECONDS = 0.5
+EPOCH_SECONDS = 2.0
+FORGET_SECONDS = 600.0
+HANDSHAKE_RETRY_SECONDS = 2
+
+
+class Node:
+    """One server process: an ASGI application that owns everything it consists of."""
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+        self.name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
+        self._installation: Installation | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._told: dict[str, Any] = {}
+
+        section = config.database
+        self.database = Database(
+            host=section.host,
+            port=section.port,
+            user=section.username,
+            password=section.password.get_secret_value() if section.password else None,
+            database=section.database,
+            ssl=tls.postgres_context(section),
+            pool_size=section.pool_size,
+            read_pool_size=section.read_pool_size,
+            node=self.name,
+        )
+        self._preparation = Preparation(self.database)
+        outgoing_tls = tls.client_context(config.trustedCerts)
+        self.library = Library(config.authorizationServerUrl, ssl_context=outgoing_tls)
+        self.authenticator = Authenticator(self.library, administrators=config.administrators)
+        self.bus: Bus | None = None
+        if config.redis is not None and config.redisServerUrl is not None:
+            url = config.redisServerUrl.get_secret_value()
+            self.bus = Bus(url, node=self.name, ssl_context=outgoing_tls if config.redis.is_tls else None)
+            self.bus.describe = lambda: {"version": __version__, "state": self._state()["state"]}
+
+        self.counters = Counters()
+        self._sampler = Sampler()
+        self.status = self._build_status()
+        limits = config.limits
+        limiter = RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
+        backends = Backends(self.database, self.library, limits, lambda: self._epoch)
+        executor = Executor(backends, lambda events: self._manager.announce(events))
+        commands = Commands(backends, executor)
+        self._door = Door(
+            node=self.name,
+            backends=backends,
+            commands=commands,
+            authenticator=self.authenticator,
+            limits=limits,
+            limiter=limiter,
+            counters=self.counters,
+            is_origin_allowed=self._is_origin_allowed,
+        )
+        self._manager = BusManager(self.bus, self._door.feed)
+        self._realtime = build_asgi(self._door.build(self._manager))
+        self._rest_door = RestDoor(
+            commands=commands,
+            authenticator=self.authenticator,
+            limiter=limiter,
+            counters=self.counters,
+            max_body_bytes=limits.packetBytes,
+        )
+        self._rest = self._rest_door.build(
+            allowed_origins=config.allowed_origins,
+            operations=operations_router(self.status, self._may_see_verbose),
+        )
+
+    # -- ASGI ------------------------------------------------------------------------------------------------
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "lifespan":
+            await self._live(receive, send)
+        elif scope["path"].startswith("/socket.io"):
+            if self._refuses_handshake(scope):
+                await _refuse_handshake(scope, receive, send, str(self._state()["state"]))
+            else:
+                await self._realtime(scope, receive, send)
+        else:
+            await self._rest(scope, receive, send)
+
+    def _refuses_handshake(self, scope: Scope) -> bool:
+        """Whether a new connection should be sent elsewhere: starting, draining, or nothing to serve it with."""
+        if self.status.is_ready:
+            return False
+        return b"sid=" not in scope.get("query_string", b"")
+
+    async def _live(self, receive: Receive, send: Send) -> None:
+        await receive()
+        try:
+            await self.start()
+        except Exception as error:
+            log.exception("the node cannot start")
+            await send({"type": "lifespan.startup.failed", "message": str(error)})
+            return
+        self._drain_on_signals()
+        await send({"type": "lifespan.startup.complete"})
+        await receive()
+        await self.stop()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    # -- life ------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Begin everything. Waits for no dependency."""
+        if self.config.scaling == "vertical":
+            log.warning("scaling is vertical, which is not there yet: this node runs as one process")
+        await self.library.start()
+        if self.bus is not None:
+            await self.bus.start()
+        await self.database.start()
+        await self._door.start()
+        for work in (
+            self._prepare(),
+            self._sampler.run(),
+            self._watch_state(),
+            self._watch_epoch(),
+            self._forget(),
+        ):
+            self._tasks.append(asyncio.create_task(self._owned(work)))
+        log.info("the node has started", extra={"node": self.name, "version": __version__})
+
+    async def drain(self) -> None:
+        """Send everybody elsewhere. Takes a few seconds at most."""
+        if self.status.is_draining:
+            return
+        self.status.is_draining = True
+        log.info("draining", extra={"connections": self.counters.connections_current})
+        self._door.tell_all("server.state", self._state())
+        await self._door.drain()
+
+    async def stop(self) -> None:
+        """End everything, in bounded time."""
+        await self.drain()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._door.stop()
+        if self.bus is not None:
+            await self.bus.stop()
+        await self.library.stop()
+        await self.database.stop()
+        log.info("the node has stopped", extra={"node": self.name})
+
+    async def _owned(self, work: Coroutine[Any, Any, Any]) -> None:
+        """A background task that dies of a bug takes the node with it: better restarted than half alive."""
+        try:
+            await work
+        except Exception:
+            log.critical("a background task died; the node stops", exc_info=True)
+            signal.raise_signal(signal.SIGTERM)
+
+    def _drain_on_signals(self) -> None:
+        """Put draining before what the web server does on a signal; a second signal does that at once."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            previous = signal.getsignal(number)
+            if not callable(previous) or previous is signal.default_int_handler:
+                continue
+
+            async def leave(number: int = number, previous: Any = previous) -> None:
+                await self.drain()
+                previous(number, None)
+
+            def handle(number: int, frame: Any, previous: Any = previous, leave: Any = leave) -> None:
+                if self.status.is_draining:
+                    previous(number, frame)
+                else:
+                    loop.call_soon_threadsafe(lambda: self._tasks.append(loop.create_task(leave())))
+
+            try:
+                signal.signal(number, handle)
+            except ValueError:
+                return  # not the main thread: whoever runs us there stops us otherwise
+
+    # -- background ------------------------------------------------------------------------------------------
+
+    async def _prepare(self) -> None:
+        """Migrate and learn the installation, whenever the database comes; from then on the node serves."""
+        self._install(await self._preparation.run())
+        self.status.has_started = True
+
+    def _install(self, found: Installation) -> None:
+        self._installation = found
+        self.authenticator.use_key(found.seal_key)
+        if self.bus is not None:
+            self.bus.set_epoch(found.epoch)
+
+    async def _watch_epoch(self) -> None:
+        """Follow `collab-server new-epoch`: clients come back and learn that their `seq` are of another time."""
+        while True:
+            await asyncio.sleep(EPOCH_SECONDS)
+            if self._installation is None or not self.database.is_readable:
+                continue
+            try:
+                found = await installation.load(self.database)
+            except ClientError:
+                continue
+            if found != self._installation:
+                log.warning("the epoch is new; clients are sent to fetch it")
+                self._install(found)
+                self._door.close_all("new epoch")
+
+    async def _watch_state(self) -> None:
+        """Tell clients when the state changes."""
+        while True:
+            self.status.look()
+            state = self._state()
+            if self._told and state != self._told:
+                self._door.tell_all("server.state", state)
+            self._told = state
+            await asyncio.sleep(STATE_SECONDS)
+
+    async def _forget(self) -> None:
+        """Drop the answers that nobody may ask for any more."""
+        while True:
+            await asyncio.sleep(FORGET_SECONDS)
+            try:
+                await requests.forget_old(self.database)
+            except ClientError:
+                log.debug("old answers stay until the database is back")
+
+    # -- state -----------------------------------------------------------------------------------------------
+
+    @property
+    def _epoch(self) -> str:
+        return self._installation.epoch if self._installation is not None else ""
+
+    def _build_status(self) -> Status:
+        config = self.config
+        status = Status(
+            enable_tls=config.enableTls,
+            scaling=config.scaling,
+            logging=config.logging,
+            node=self.name,
+            counters=self.counters,
+            sampler=self._sampler,
+        )
+        database = self.database
+        status.depends_on(
+            DATABASE,
+            lambda: Probe(database.problem or self._preparation.problem, database.latency_seconds),
+            is_needed_to_serve=True,
+        )
+        bus = self.bus
+        if bus is not None:
+            status.depends_on(
+                REDIS,
+                lambda: Probe(None if bus.is_available else bus.problem or "not heard", bus.latency_seconds),
+                is_needed_to_serve=False,
+            )
+            status.cluster = lambda: [
+                {"node": name, "seenAt": round(node.seen_at, 3), **node.info}
+                for name, node in bus.nodes.items()
+            ]
+            self.counters.include("bus", bus.counters.as_dict)
+        status.serving = lambda: Serving(
+            reads=status.has_started and database.is_readable,
+            writes=status.has_started and database.is_up,
+            live=bus is None or bus.is_hearing,
+        )
+        return status
+
+    def _state(self) -> dict[str, Any]:
+        """The data of the signal `server.state`."""
+        status = self.status
+        serving = status.serving()
+        state = "draining" if status.is_draining else "running" if status.is_running else "paused"
+        return {
+            "state": state,
+            "reason": status.reason,
+            "serving": {"reads": serving.reads, "writes": serving.writes, "live": serving.live},
+        }
+
+    async def _may_see_verbose(self, request: Request) -> bool:
+        if is_from_loopback(request):
+            return True
+        try:
+            return (await self._rest_door.identify(request)).is_administrator
+        except ClientError:
+            return False
+
+    def _is_origin_allowed(self, origin: str | None, environ: dict[str, Any]) -> bool:
+        """Whether a page of this origin may connect: its own, or one that the configuration names."""
+        allowed = self.config.allowed_origins
+        if origin is None or "*" in allowed or origin in allowed:
+            return True
+        host = environ.get("HTTP_X_FORWARDED_HOST") or environ.get("HTTP_HOST")
+        return bool(host) and urlsplit(origin).netloc == host
+
+
+async def _refuse_handshake(scope: Scope, receive: Receive, send: Send, state: str) -> None:
+    """503 to a new Engine.IO connection; official clients try again by themselves."""
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 1013, "reason": state})
+        return
+    body = b'{"code":"unavailable","message":"this node takes no new connections now: %s"}' % state.encode()
+    headers = [
+        (b"content-type", b"application/json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"retry-after", str(HANDSHAKE_RETRY_SECONDS).encode()),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+def create_app(config: Config) -> Node:
+    """The ASGI application of one node.
+
+    Raises `ConfigError` for certificates that cannot be read.
+    """
+    return Node(config)
+
+
+_app: Node | None = None
+
+
+def __getattr__(name: str) -> Any:
+    """`app`, built at the first asking from the `config.json` found as `docs/configuration.md` says."""
+    global _app
+    if name != "app":
+        raise AttributeError(name)
+    if _app is None:
+        try:
+            loaded = load_config()
+            _app = create_app(loaded.config)
+        except ConfigError as error:
+            for problem in error.problems:
+                print(problem, file=sys.stderr)  # noqa: T201 - there is no log yet
+            raise SystemExit(2) from None
+        for problem in loaded.warnings:
+            log.warning("%s", problem)
+    return _app

@@ -1,0 +1,200 @@
+"""Comments: what people say about a dashboard, where in it, and whom they mention."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+from collab_server.domain.ids import library_id
+from collab_server.domain.jsontext import dumps, json_object_text, rfc3339
+from collab_server.domain.people import User
+from collab_server.domain.wire import WIRE, Flag, Text, Whole
+from collab_server.errors import Invalid, TooLarge
+
+VIEW_STATE_LEVELS = 64
+ANCHOR_KEY_CHARACTERS = 256
+ANCHOR_BYTES = 4096
+
+_MENTION = re.compile(r"@\[((?:(?!\]\().){1,256}?)\]\((user|group):([^()\s]{1,64})\)")
+
+
+@dataclass(frozen=True, slots=True)
+class Anchor:
+    """Where in the object a comment belongs: page, visualization, data point. Any of them may be missing."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+
+    page_key: Text | None = None
+    visualization_key: Text | None = None
+    data_point: Any = None
+
+    def as_wire(self) -> dict[str, Any]:
+        wire = {
+            "pageKey": self.page_key,
+            "visualizationKey": self.visualization_key,
+            "dataPoint": self.data_point,
+        }
+        return {key: value for key, value in wire.items() if value is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Mention:
+    """Somebody named in a text. `id` is Library's."""
+
+    kind: Literal["user", "group"]
+    id: str
+    name: str
+
+    def as_wire(self) -> dict[str, str]:
+        return {"kind": self.kind, "id": self.id, "name": self.name}
+
+
+@dataclass(frozen=True, slots=True)
+class Comment:
+    """A comment as it stands. `mentions`, `anchor` and `view_state` are JSON text (or None), as they are stored."""
+
+    id: UUID
+    topic: str
+    seq: int
+    thread_id: UUID
+    author: User
+    text: str
+    mentions: str
+    anchor: str | None
+    view_state: str | None
+    created_at: datetime
+    edited_at: datetime | None = None
+    deleted_at: datetime | None = None
+    revision: int = 1
+    reactions: str = "{}"
+    reply_count: int = 0
+    resolved: str | None = None
+
+    @property
+    def is_root(self) -> bool:
+        return self.thread_id == self.id
+
+    @property
+    def is_deleted(self) -> bool:
+        return self.deleted_at is not None
+
+    def as_json(self) -> str:
+        """The wire's Comment as JSON text."""
+        return (
+            f'{{"id":"{self.id}","topic":"{self.topic}","threadId":"{self.thread_id}"'
+            f',"author":{dumps(self.author.as_wire())},"text":{dumps(self.text)},"mentions":{self.mentions}'
+            f',"anchor":{self.anchor or "null"},"viewState":{self.view_state or "null"}'
+            f',"createdAt":"{rfc3339(self.created_at)}","editedAt":{_time(self.edited_at)}'
+            f',"deletedAt":{_time(self.deleted_at)},"revision":{self.revision},"reactions":{self.reactions}'
+            f',"replyCount":{self.reply_count},"resolved":{self.resolved or "null"}}}'
+        )
+
+
+def _time(moment: datetime | None) -> str:
+    return "null" if moment is None else f'"{rfc3339(moment)}"'
+
+
+def check_text(text: str, max_characters: int, field: str = "text") -> str:
+    """A text that people will read: 1 to `max_characters` code points and not blank.
+
+    Raises `Invalid` or `TooLarge`, naming `field`.
+    """
+    if len(text) > max_characters:
+        raise TooLarge(f"expected at most {max_characters} characters, got {len(text)}", field=field)
+    if not text or text.isspace():
+        raise Invalid("expected a text that is not blank", field=field)
+    return text
+
+
+def mentions_in(text: str, max_mentions: int) -> list[Mention]:
+    """The people and groups that a text names as `@[Shown Name](user:ID)`, each once, in order.
+
+    The names are those shown in the text; Library has the last word on who exists.
+    Raises `Invalid` for an id that cannot be one and `TooLarge` for more than `max_mentions`.
+    """
+    found: dict[tuple[str, str], Mention] = {}
+    for shown, kind, written_id in _MENTION.findall(text):
+        id = library_id(written_id, "text")
+        found.setdefault((kind, id), Mention(kind, id, shown))
+    if len(found) > max_mentions:
+        raise TooLarge(f"expected at most {max_mentions} mentions, got {len(found)}", field="text")
+    return list(found.values())
+
+
+def anchor_text(anchor: Anchor | None) -> str | None:
+    """The anchor as JSON text.
+
+    Raises `Invalid` for a key that is empty or too long and `TooLarge` for a data point that is too large.
+    """
+    if anchor is None:
+        return None
+    for name, key in (("pageKey", anchor.page_key), ("visualizationKey", anchor.visualization_key)):
+        if key is not None and not 0 < len(key) <= ANCHOR_KEY_CHARACTERS:
+            raise Invalid(f"expected 1 to {ANCHOR_KEY_CHARACTERS} characters", field=f"anchor.{name}")
+    return json_object_text(
+        anchor.as_wire(), field="anchor", max_bytes=ANCHOR_BYTES, max_levels=VIEW_STATE_LEVELS
+    )
+
+
+def view_state_text(view_state: dict[str, Any] | None, max_bytes: int) -> str | None:
+    """The view state as the JSON text in which it is kept.
+
+    Raises `Invalid` when it is nested too deep or `TooLarge` when it has more than `max_bytes` bytes.
+    """
+    if view_state is None:
+        return None
+    return json_object_text(view_state, field="viewState", max_bytes=max_bytes, max_levels=VIEW_STATE_LEVELS)
+
+
+@dataclass(frozen=True, slots=True)
+class AddComment:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    topic: Text
+    text: Text
+    reply_to: Text | None = None
+    anchor: Anchor | None = None
+    view_state: dict[str, Any] | None = None
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class EditComment:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    comment_id: Text
+    text: Text
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteComment:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    comment_id: Text
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetComment:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    comment_id: Text
+
+
+@dataclass(frozen=True, slots=True)
+class ListRevisions:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    comment_id: Text
+
+
+@dataclass(frozen=True, slots=True)
+class ListComments:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    topic: Text
+    thread: Text | None = None
+    page_key: Text | None = None
+    visualization_key: Text | None = None
+    resolved: Flag | None = None
+    order: Literal["newest", "oldest"] = "oldest"
+    cursor: Text | None = None
+    limit: Whole = 50

@@ -1,0 +1,96 @@
+"""JSON as text: one way to write it, one way to write times."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from collab_server.errors import Invalid, TooLarge
+
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+def dumps(value: Any) -> str:
+    """Compact JSON text, characters beyond ASCII as they are.
+
+    Raises `ValueError` for NaN and infinities and `RecursionError` for very deep values.
+    """
+    return _encode(value)
+
+
+def now_ms(now: datetime | None = None) -> datetime:
+    """The time now in UTC, cut to the milliseconds that the wire shows, so that what is stored is what is sent."""
+    moment = now or datetime.now(UTC)
+    return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
+
+
+def rfc3339(moment: datetime) -> str:
+    """RFC 3339 in UTC with milliseconds: `2026-11-23T18:07:00.123Z`."""
+    utc = moment.astimezone(UTC)
+    return f"{utc:%Y-%m-%dT%H:%M:%S}.{utc.microsecond // 1000:03d}Z"
+
+
+def check_characters(value: Any, field: str = "") -> None:
+    """Refuse U+0000 and lone surrogates, which no JSON text in Postgres can hold, anywhere in a parsed payload.
+
+    Raises `Invalid`, naming the field that holds the character.
+    """
+    stack: list[tuple[str, Any]] = [(field, value)]
+    while stack:
+        path, item = stack.pop()
+        if isinstance(item, str):
+            if "\0" in item or not _is_encodable(item):
+                raise Invalid("U+0000 and lone surrogates are not allowed", field=path or None)
+        elif isinstance(item, dict):
+            for key, inner in item.items():
+                stack.append((path or "payload", key))
+                stack.append((f"{path}.{key}" if path else key, inner))
+        elif isinstance(item, list):
+            stack.extend((f"{path}[{index}]", inner) for index, inner in enumerate(item))
+
+
+def _is_encodable(text: str) -> bool:
+    if text.isascii():
+        return True
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def json_object_text(value: dict[str, Any], *, field: str, max_bytes: int, max_levels: int) -> str:
+    """A JSON object as compact text, for keeping it just as it came.
+
+    Raises `Invalid` when it is nested deeper than `max_levels` or holds a number that JSON cannot write, and
+    `TooLarge` when the text has more than `max_bytes` bytes in UTF-8.
+    """
+    if _levels(value, max_levels) > max_levels:
+        raise Invalid(f"expected an object of at most {max_levels} levels", field=field)
+    try:
+        text = dumps(value)
+    except (ValueError, TypeError):
+        raise Invalid(
+            "expected JSON: no binary, no number outside the range of a double", field=field
+        ) from None
+    if len(text.encode()) > max_bytes:
+        raise TooLarge(f"expected at most {max_bytes} bytes of JSON", field=field)
+    return text
+
+
+def _levels(value: Any, stop_after: int) -> int:
+    """How deep `value` is nested; counting ends one level after `stop_after`."""
+    depth = 0
+    layer = [value]
+    while layer and depth <= stop_after:
+        inner: list[Any] = []
+        for item in layer:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        containers = any(isinstance(item, dict | list) for item in layer)
+        depth += 1 if containers else 0
+        layer = [item for item in inner if isinstance(item, dict | list)]
+    return depth

@@ -1,0 +1,160 @@
+"""One client: a Socket.IO connection of somebody signed in, and its commands in the order they came.
+
+Writing commands take effect one by one, in the order sent. A read starts when the writes sent before it are done
+and then runs beside whatever follows, delaying nothing. Subscribing and unsubscribing run like reads, but those of
+one topic keep their order. At most `commandsWaiting` commands wait; one more is refused at once.
+
+There is no task while nothing is to be done. `close` ends the subscriptions; a write under way is carried through.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from typing import TYPE_CHECKING, Any
+
+from collab_server.auth import Attachment
+from collab_server.domain.jsontext import dumps
+from collab_server.domain.people import Identity
+from collab_server.errors import ClientError, Internal, Invalid, RateLimited
+from collab_server.services.executor import Write
+from collab_server.services.table import OfConnection, Read, entry_named, parse
+
+if TYPE_CHECKING:
+    from collab_server.realtime.server import Door
+
+log = logging.getLogger(__name__)
+
+READS_AT_ONCE = 8
+
+
+class Client:
+    """A signed-in connection. `eio_sid` names it towards the transport and the feed."""
+
+    __slots__ = (
+        "_chains",
+        "_door",
+        "_reads",
+        "_waiting",
+        "_worker",
+        "attachment",
+        "eio_sid",
+        "is_closed",
+        "sid",
+        "topics",
+        "who",
+    )
+
+    def __init__(self, door: Door, eio_sid: str, sid: str, who: Identity) -> None:
+        self._door = door
+        self.eio_sid = eio_sid
+        self.sid = sid
+        self.who = who
+        self.attachment: Attachment | None = None
+        self.topics: set[str] = set()
+        self.is_closed = False
+        self._waiting: deque[tuple[int | None, list[Any]]] = deque()
+        self._worker: asyncio.Task[None] | None = None
+        self._reads: set[asyncio.Task[None]] = set()
+        self._chains: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a command is under way or waits."""
+        return self._worker is not None or bool(self._reads)
+
+    # -- commands in -----------------------------------------------------------------------------------------
+
+    def receive(self, ack_id: int | None, data: list[Any]) -> None:
+        """Take a command: its name and its arguments. Never waits; the answer is an acknowledgement."""
+        if len(self._waiting) >= self._door.limits.commandsWaiting:
+            self._refuse(ack_id, RateLimited("too many commands of this connection wait", retry_after=1))
+            return
+        self._waiting.append((ack_id, data))
+        if self._worker is None:
+            self._worker = self._door.spawn(self._work())
+
+    async def _work(self) -> None:
+        try:
+            while self._waiting:
+                ack_id, data = self._waiting.popleft()
+                await self._begin(ack_id, data)
+        finally:
+            self._worker = None
+
+    async def _begin(self, ack_id: int | None, data: list[Any]) -> None:
+        name = data[0] if data else None
+        try:
+            entry = entry_named(name)
+            if len(data) > 2:
+                raise Invalid("expected one object as payload")
+            command = parse(entry, data[1] if len(data) == 2 else {})
+            self._door.limiter.spend(self.who.user.id)
+        except Exception as error:
+            self._fail(ack_id, name, error)
+            return
+        if isinstance(entry, Write):
+            await self._answer(ack_id, entry, command)
+            return
+        while len(self._reads) >= READS_AT_ONCE:
+            await asyncio.wait(self._reads, return_when=asyncio.FIRST_COMPLETED)
+        if isinstance(entry, OfConnection):
+            topic = getattr(command, "topic", "")
+            task = self._door.spawn(self._answer_in_turn(ack_id, entry, command, self._chains.get(topic)))
+            self._chains[topic] = task
+            task.add_done_callback(lambda done: self._unchain(topic, done))
+        else:
+            task = self._door.spawn(self._answer(ack_id, entry, command))
+        self._reads.add(task)
+        task.add_done_callback(self._reads.discard)
+
+    def _unchain(self, topic: str, done: asyncio.Task[None]) -> None:
+        if self._chains.get(topic) is done:
+            del self._chains[topic]
+
+    async def _answer(self, ack_id: int | None, entry: Write[Any, Any] | Read[Any], command: Any) -> None:
+        try:
+            answer = await self._door.commands.answer(self.who, entry, command)
+        except Exception as error:
+            self._fail(ack_id, entry.name, error)
+        else:
+            self.acknowledge(ack_id, answer)
+
+    async def _answer_in_turn(
+        self, ack_id: int | None, entry: OfConnection[Any], command: Any, before: asyncio.Task[None] | None
+    ) -> None:
+        if before is not None:
+            await asyncio.wait((before,))
+        try:
+            await self._door.of_connection[entry.name](self, ack_id, command)
+        except Exception as error:
+            self._fail(ack_id, entry.name, error)
+
+    # -- answers out -----------------------------------------------------------------------------------------
+
+    def acknowledge(self, ack_id: int | None, answer: str) -> None:
+        """Acknowledge a command with its data, given as JSON text."""
+        if ack_id is not None and not self.is_closed:
+            self._door.send_text(self.eio_sid, f'3{ack_id}[{{"ok":true,"data":{answer}}}]')
+
+    def _fail(self, ack_id: int | None, name: Any, error: Exception) -> None:
+        if isinstance(error, ClientError):
+            self._refuse(ack_id, error)
+            return
+        internal = Internal()
+        log.error(
+            "a command failed",
+            exc_info=error,
+            extra={"ticket": internal.ticket_id, "command": name if isinstance(name, str) else None},
+        )
+        self._refuse(ack_id, internal)
+
+    def _refuse(self, ack_id: int | None, error: ClientError) -> None:
+        if ack_id is not None and not self.is_closed:
+            self._door.send_text(self.eio_sid, f'3{ack_id}[{{"ok":false,"error":{dumps(error.as_wire())}}}]')
+
+    def signal(self, name: str, data: Any) -> None:
+        """Send a signal to this client alone."""
+        if not self.is_closed:
+            self._door.send_text(self.eio_sid, f'2["{name}",{dumps(data)}]')

@@ -1,0 +1,70 @@
+"""The Redis pub/sub manager: what tells the other nodes, for python-socketio and for the feed.
+
+As a `socketio.AsyncPubSubManager` it carries python-socketio's own cross-node calls (emit, disconnect, rooms) over
+the bus. The product's events take the same bus as ready bytes (`announce`), in the order of their commits, and reach
+the other nodes' feeds, which put them in order again and read from Postgres what got lost. Without a bus
+(`scaling` other than `horizontal`) there are no other nodes, and both end here.
+
+Nothing in here waits for Redis.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Iterable
+from typing import Any
+
+from socketio.async_pubsub_manager import AsyncPubSubManager
+
+from collab_server.cluster.bus import Bus
+from collab_server.cluster.envelope import Kind, pack_event, unpack_event
+from collab_server.domain.events import Event
+from collab_server.services.feed import Feed
+
+WAITING_MESSAGES = 10_000
+
+
+class BusManager(AsyncPubSubManager):  # type: ignore[misc]
+    """python-socketio's client manager over `cluster.bus`. `bus` is None on a node that is alone."""
+
+    name = "bus"
+
+    def __init__(self, bus: Bus | None, feed: Feed) -> None:
+        super().__init__()
+        self._bus = bus
+        self._feed = feed
+        self._messages: asyncio.Queue[bytes] = asyncio.Queue(WAITING_MESSAGES)
+        if bus is not None:
+            bus.listen(Kind.EVENT, self._hear_event)
+            bus.listen(Kind.SOCKETIO, self._hear_message)
+            bus.on_gap(feed.suspect)
+
+    def announce(self, events: Iterable[Event]) -> None:
+        """Tell every node, this one first, what was committed. Queues, never waits, never raises."""
+        events = tuple(events)
+        self._feed.offer(events)
+        if self._bus is not None:
+            for event in events:
+                self._bus.publish(
+                    Kind.EVENT, pack_event(event.topic, event.seq, event.type, event.body.encode())
+                )
+
+    def _hear_event(self, _node: str, payload: bytes) -> None:
+        hint = unpack_event(payload)
+        if hint.body is None:
+            self._feed.hint(hint.topic, hint.seq)
+        elif self._feed.is_followed(hint.topic):
+            self._feed.offer((Event(hint.topic, hint.seq, hint.type, hint.body.decode()),))
+
+    def _hear_message(self, _node: str, payload: bytes) -> None:
+        if not self._messages.full():
+            self._messages.put_nowait(payload)
+
+    async def _publish(self, data: dict[str, Any]) -> None:
+        if self._bus is not None:
+            self._bus.publish(Kind.SOCKETIO, json.dumps(data).encode())
+
+    async def _listen(self) -> AsyncIterator[bytes]:
+        while True:
+            yield await self._messages.get()

@@ -1,0 +1,459 @@
+"""The Socket.IO door: sign-in, commands, subscriptions, and how connections end.
+
+What it promises: whatever a client sends as a command gets exactly one acknowledgement; nobody who is not signed in
+gets anything; a client that is signed out or has lost its rights gets nothing more; nothing in here waits for a
+client.
+
+What runs concurrently: per client at most one task for its writes and `READS_AT_ONCE` for its reads, and one task of
+the door that looks after rights. `drain` tells the clients, lets commands finish and closes the transports, so that
+official clients come back by themselves, to another node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Callable, Coroutine, Iterable
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+
+import socketio
+
+from collab_server.auth import Authenticator, Credentials
+from collab_server.config import Limits
+from collab_server.domain.events import Event
+from collab_server.domain.jsontext import dumps, rfc3339
+from collab_server.domain.people import Identity
+from collab_server.domain.permissions import RIGHTS
+from collab_server.domain.subscriptions import RefreshSession, Subscribe, Unsubscribe
+from collab_server.domain.topics import inbox_topic, parse_topic
+from collab_server.errors import (
+    ClientError,
+    Forbidden,
+    Internal,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+)
+from collab_server.realtime.client import Client
+from collab_server.realtime.manager import BusManager
+from collab_server.realtime.sockets import SocketServer
+from collab_server.services.access import access_topic, role_on
+from collab_server.services.backends import Backends
+from collab_server.services.feed import Feed
+from collab_server.services.limiter import RateLimiter
+from collab_server.services.snapshots import Snapshots
+from collab_server.services.table import Commands
+from collab_server.services.topics import check_after, check_event_limit
+from collab_server.status import Counters
+from collab_server.storage import event_log
+
+log = logging.getLogger(__name__)
+
+SIGN_IN_SECONDS = 10.0
+RIGHTS_ROUND_SECONDS = 15.0
+RIGHTS_AT_ONCE = 16
+DRAIN_COMMANDS_SECONDS = 4.0
+DRAIN_SPREAD_SECONDS = 1.5
+
+
+class CollabServer(SocketServer):
+    """python-socketio's server with this product's commands behind it."""
+
+    def __init__(self, door: Door, **options: Any) -> None:
+        super().__init__(**options)
+        self._door = door
+        self.on("connect", door.sign_in)
+        self.on("disconnect", door.forget)
+
+    async def _handle_eio_connect(self, eio_sid: str, environ: dict[str, Any]) -> Any:
+        result = await super()._handle_eio_connect(eio_sid, environ)
+        self._door.expect_sign_in(eio_sid)
+        return result
+
+    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
+        await super()._handle_eio_disconnect(eio_sid, reason)
+        self._door.end_wait(eio_sid)
+
+    async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
+        await super()._handle_connect(eio_sid, namespace, data)
+        await self._door.greet(eio_sid)  # so that it follows the CONNECT answer
+
+    async def _handle_event(
+        self, eio_sid: str, namespace: str | None, id: int | None, data: list[Any]
+    ) -> None:
+        self._door.receive(eio_sid, id, data)
+
+
+class Door:
+    """What the Socket.IO side of a node consists of; `server` is the python-socketio server to mount."""
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        backends: Backends,
+        commands: Commands,
+        authenticator: Authenticator,
+        limits: Limits,
+        limiter: RateLimiter,
+        counters: Counters,
+        is_origin_allowed: Callable[[str | None, dict[str, Any]], bool],
+        ping_interval_seconds: float = 25,
+        ping_timeout_seconds: float = 20,
+    ) -> None:
+        self.node = node
+        self.limits = limits
+        self.limiter = limiter
+        self.commands = commands
+        self.feed = Feed(backends.database, self)
+        self.of_connection: dict[str, Callable[[Client, int | None, Any], Coroutine[Any, Any, None]]] = {
+            "topic.subscribe": self._subscribe,
+            "topic.unsubscribe": self._unsubscribe,
+            "session.refresh": self._refresh_session,
+        }
+        self._backends = backends
+        self._authenticator = authenticator
+        self._counters = counters
+        self._snapshots = Snapshots(backends.database)
+        self._clients: dict[str, Client] = {}
+        self._of_user: dict[str, set[Client]] = {}
+        self._greetings: dict[str, tuple[str, str]] = {}  # resume token and expiry, until hello is said
+        self._waits: dict[str, asyncio.TimerHandle] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._rights_task: asyncio.Task[None] | None = None
+        self._options: dict[str, Any] = {
+            "async_mode": "asgi",
+            "cors_allowed_origins": is_origin_allowed,
+            "cors_credentials": True,
+            "ping_interval": ping_interval_seconds,
+            "ping_timeout": ping_timeout_seconds,
+            "max_http_buffer_size": limits.packetBytes,
+            "outgoing_bytes": limits.outgoingBytes,
+            "namespaces": ["/"],
+            "logger": False,
+            "engineio_logger": False,
+        }
+        self.server: CollabServer
+
+    def build(self, manager: BusManager) -> CollabServer:
+        """The server to mount, on this client manager."""
+        self.server = CollabServer(self, client_manager=manager, **self._options)
+        return self.server
+
+    async def start(self) -> None:
+        """Begin to deliver and to look after rights."""
+        await self.feed.start()
+        self._rights_task = self.spawn(self._look_after_rights())
+
+    async def stop(self) -> None:
+        """End what still runs. Call `drain` before."""
+        await self.feed.stop()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for wait in self._waits.values():
+            wait.cancel()
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` as a task of the door's, which ends it when it stops."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+        return task
+
+    # -- out -------------------------------------------------------------------------------------------------
+
+    def send_text(self, eio_sid: str, text: str) -> None:
+        """Queue a ready Socket.IO packet for one client."""
+        self.server.eio.send_text(eio_sid, text)
+
+    def deliver(self, clients: Iterable[str], event: Event) -> None:
+        """Queue an event for these clients: the feed's outlet."""
+        self.server.eio.broadcast(clients, f'2["{event.type}",{event.body}]')
+
+    def tell_all(self, name: str, data: Any) -> None:
+        """Send a signal to every signed-in client."""
+        self.server.eio.broadcast(list(self._clients), f'2["{name}",{dumps(data)}]')
+
+    # -- coming and going ------------------------------------------------------------------------------------
+
+    def expect_sign_in(self, eio_sid: str) -> None:
+        """Close a connection that does not sign in soon."""
+        loop = asyncio.get_running_loop()
+        self._waits[eio_sid] = loop.call_later(SIGN_IN_SECONDS, self._give_up, eio_sid)
+
+    def _give_up(self, eio_sid: str) -> None:
+        self._waits.pop(eio_sid, None)
+        self.server.eio.close_transport(eio_sid, "not signed in")
+
+    def end_wait(self, eio_sid: str) -> None:
+        """The connection has signed in or gone."""
+        wait = self._waits.pop(eio_sid, None)
+        if wait is not None:
+            wait.cancel()
+
+    async def sign_in(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+        """Socket.IO's connect handler: says who this is, or refuses with an error object."""
+        try:
+            signed_in = await self._authenticator.sign_in(_credentials(environ, auth))
+            user = signed_in.identity.user
+            if len(self._of_user.get(user.id, ())) >= self.limits.connectionsPerUser:
+                raise RateLimited(
+                    f"expected at most {self.limits.connectionsPerUser} connections of one user",
+                    retry_after=5,
+                )
+        except ClientError as error:
+            raise socketio.exceptions.ConnectionRefusedError(error.code, error.as_wire()) from None
+        except Exception:
+            internal = Internal()
+            log.exception("a sign-in failed", extra={"ticket": internal.ticket_id})
+            raise socketio.exceptions.ConnectionRefusedError(internal.code, internal.as_wire()) from None
+        eio_sid = self.server.manager.eio_sid_from_sid(sid, "/")
+        if eio_sid is None:
+            return  # gone meanwhile
+        self.end_wait(eio_sid)
+        client = Client(self, eio_sid, sid, signed_in.identity)
+        self._greetings[eio_sid] = (signed_in.resume_token, rfc3339(signed_in.expires_at))
+        self._clients[eio_sid] = client
+        self._of_user.setdefault(user.id, set()).add(client)
+        self._attach(client)
+        self._counters.connected()
+
+    async def greet(self, eio_sid: str) -> None:
+        """Say hello to a client that has just signed in, subscribed to its inbox from here on."""
+        greeting = self._greetings.pop(eio_sid, None)
+        client = self._clients.get(eio_sid)
+        if greeting is None or client is None:
+            return
+        resume_token, expires_at = greeting
+        inbox = inbox_topic(client.who.user.id).name
+        self.feed.hold(eio_sid, inbox)
+        try:
+            snapshot = await self._snapshots.read(inbox, client.who.user.id)
+        except ClientError:
+            # The database has just gone. The client comes back by itself, as it would not after a refusal.
+            self.feed.leave(eio_sid, inbox)
+            self.server.eio.close_transport(eio_sid, "paused")
+            return
+        if client.is_closed:
+            self.feed.leave(eio_sid, inbox)
+            return
+        self.feed.learn(inbox, snapshot.seq)
+        client.signal(
+            "server.hello",
+            {
+                "user": client.who.user.as_wire(),
+                "node": self.node,
+                "epoch": self._backends.epoch(),
+                "inboxSeq": snapshot.seq,
+                "resumeToken": resume_token,
+                "expiresAt": expires_at,
+            },
+        )
+        self.feed.release(eio_sid, inbox, snapshot.seq)
+
+    def receive(self, eio_sid: str, ack_id: int | None, data: list[Any]) -> None:
+        """Take a command of a client; those of nobody are dropped."""
+        client = self._clients.get(eio_sid)
+        if client is not None:
+            self._counters.messages_processed += 1
+            client.receive(ack_id, data)
+
+    async def forget(self, sid: str, *_reason: Any) -> None:
+        """Socket.IO's disconnect handler."""
+        eio_sid = self.server.manager.eio_sid_from_sid(sid, "/")
+        client = self._clients.pop(eio_sid, None) if eio_sid is not None else None
+        if client is None:
+            return
+        client.is_closed = True
+        self._greetings.pop(client.eio_sid, None)
+        user_id = client.who.user.id
+        others = self._of_user[user_id]
+        others.discard(client)
+        if not others:
+            del self._of_user[user_id]
+        for topic in client.topics:
+            self.feed.leave(client.eio_sid, topic)
+        self.feed.leave(client.eio_sid, inbox_topic(user_id).name)
+        if client.attachment is not None:
+            client.attachment.detach()
+        self._counters.disconnected()
+
+    def _attach(self, client: Client) -> None:
+        if client.attachment is not None:
+            client.attachment.detach()
+        client.attachment = self._authenticator.attach(
+            client.who, lambda reason: self.spawn(self._sign_out(client, reason)) and None
+        )
+
+    async def _sign_out(self, client: Client, reason: str) -> None:
+        """Its Library session has ended: tell it and disconnect it for good."""
+        for topic in [*client.topics, inbox_topic(client.who.user.id).name]:
+            self.feed.leave(client.eio_sid, topic)
+        client.signal("server.signed_out", {"reason": reason})
+        await self.server.disconnect(client.sid, ignore_queue=True)
+
+    # -- commands of connections -----------------------------------------------------------------------------
+
+    async def _subscribe(self, client: Client, ack_id: int | None, command: Subscribe) -> None:
+        topic, role = await access_topic(self._backends, client.who, command.topic, "topic.subscribe")
+        after = None if command.after is None else check_after(command.after)
+        limit = check_event_limit(command.limit)
+        name, eio_sid = topic.name, client.eio_sid
+        if name not in client.topics and len(client.topics) >= self.limits.topicsPerConnection:
+            raise TooLarge(
+                f"expected at most {self.limits.topicsPerConnection} topics a connection", field="topic"
+            )
+        received = self.feed.hold(eio_sid, name)
+        try:
+            snapshot = await self._snapshots.read(name, client.who.user.id)
+            self.feed.learn(name, snapshot.seq)
+            epoch = self._backends.epoch()
+            is_recovered = after is not None and command.epoch in (None, epoch) and after <= snapshot.seq
+            events: list[Event] = []
+            if after is not None and is_recovered and after < snapshot.seq and snapshot.id is not None:
+                events = await event_log.read(
+                    self._backends.database, snapshot.id, name, after=after, upto=snapshot.seq, limit=limit
+                )
+        except BaseException:
+            if received is None or client.is_closed:
+                self.feed.leave(eio_sid, name)
+            else:
+                self.feed.release(eio_sid, name, received)  # the subscription of before goes on
+            raise
+        if client.is_closed:
+            self.feed.leave(eio_sid, name)
+            return
+        client.topics.add(name)
+        more = bool(events) and events[-1].seq < snapshot.seq
+        state = dumps(
+            {
+                "recovered": is_recovered,
+                "more": more,
+                "unread": snapshot.unread,
+                "rights": RIGHTS[role],
+                "present": [],
+            }
+        )
+        bodies = ",".join(event.body for event in events)
+        client.acknowledge(
+            ack_id,
+            f'{{"topic":"{name}","epoch":"{epoch}","seq":{snapshot.seq},"events":[{bodies}],{state[1:]}',
+        )
+        self.feed.release(eio_sid, name, snapshot.seq)
+
+    async def _unsubscribe(self, client: Client, ack_id: int | None, command: Unsubscribe) -> None:
+        name = parse_topic(command.topic).name
+        if name not in client.topics:
+            raise NotFound("subscription")
+        client.topics.discard(name)
+        self.feed.leave(client.eio_sid, name)
+        client.acknowledge(ack_id, "{}")
+
+    async def _refresh_session(self, client: Client, ack_id: int | None, command: RefreshSession) -> None:
+        if (command.identity_token is None) == (command.auth_token is None):
+            raise Unauthenticated("expected one of identityToken and authToken")
+        credentials = Credentials(identity_token=command.identity_token, auth_token=command.auth_token)
+        signed_in = await self._authenticator.sign_in(credentials)
+        if signed_in.identity.user.id != client.who.user.id:
+            raise Forbidden("this token is another user's")
+        client.who = signed_in.identity
+        self._attach(client)
+        client.acknowledge(
+            ack_id,
+            dumps(
+                {
+                    "user": client.who.user.as_wire(),
+                    "resumeToken": signed_in.resume_token,
+                    "expiresAt": rfc3339(signed_in.expires_at),
+                }
+            ),
+        )
+
+    # -- rights ----------------------------------------------------------------------------------------------
+
+    async def _look_after_rights(self) -> None:
+        """Put out, within a minute, whoever may no longer open what they are subscribed to."""
+        while True:
+            await asyncio.sleep(RIGHTS_ROUND_SECONDS * random.uniform(0.8, 1.2))
+            held = {
+                (user_id, topic): client.who
+                for user_id, clients in self._of_user.items()
+                for client in clients
+                for topic in client.topics
+            }
+            gate = asyncio.Semaphore(RIGHTS_AT_ONCE)
+            await asyncio.gather(
+                *(self._check_rights(gate, who, topic) for (_, topic), who in held.items()),
+                return_exceptions=True,
+            )
+
+    async def _check_rights(self, gate: asyncio.Semaphore, who: Identity, topic: str) -> None:
+        async with gate:
+            try:
+                await role_on(self._backends, who, parse_topic(topic))
+            except (NotFound, Forbidden):
+                self.close_topic(who.user.id, topic, "rights lost")
+            except ClientError:
+                pass  # nobody can tell now; Library's answers of before hold for a while
+
+    def close_topic(self, user_id: str, topic: str, reason: str) -> None:
+        """End a user's subscriptions to a topic on this node; nothing of it comes after `topic.closed`."""
+        for client in self._of_user.get(user_id, ()):
+            if topic in client.topics:
+                client.topics.discard(topic)
+                self.feed.leave(client.eio_sid, topic)
+                client.signal("topic.closed", {"topic": topic, "reason": reason})
+
+    def close_all(self, reason: str) -> None:
+        """Close every transport; official clients come back by themselves."""
+        for eio_sid in list(self.server.eio.sockets):
+            self.server.eio.close_transport(eio_sid, reason)
+
+    # -- leaving ---------------------------------------------------------------------------------------------
+
+    async def drain(self) -> None:
+        """Let commands finish, then close all transports, spread over `DRAIN_SPREAD_SECONDS`."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_COMMANDS_SECONDS):
+                while any(client.is_busy for client in self._clients.values()):
+                    await asyncio.sleep(0.02)
+        leaving = list(self.server.eio.sockets)
+        pause = DRAIN_SPREAD_SECONDS / max(len(leaving), 1)
+        for eio_sid in leaving:
+            self.server.eio.close_transport(eio_sid, "draining")
+            await asyncio.sleep(pause)
+
+
+def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:
+    """What a client hands over in its CONNECT packet, with the handshake's JSESSIONID cookie.
+
+    Raises `Unauthenticated` when there is no token.
+    """
+    tokens = auth if isinstance(auth, dict) else {}
+    given = {
+        name: value
+        for name in ("identityToken", "authToken", "resumeToken")
+        if (value := tokens.get(name)) is not None
+    }
+    if len(given) != 1 or not all(isinstance(value, str) for value in given.values()):
+        raise Unauthenticated("expected auth: {identityToken}, {authToken} or {resumeToken}")
+    return Credentials(
+        identity_token=given.get("identityToken"),
+        auth_token=given.get("authToken"),
+        resume_token=given.get("resumeToken"),
+        cookie=session_cookie(environ.get("HTTP_COOKIE", "")),
+    )
+
+
+def session_cookie(header: str) -> str | None:
+    """The value of `JSESSIONID` in a Cookie header, if there is one."""
+    try:
+        morsel = SimpleCookie(header).get("JSESSIONID")
+    except CookieError:
+        return None
+    return morsel.value if morsel is not None else None

@@ -1,0 +1,77 @@
+"""The only ways to a topic or a comment for a user: find it, permit it, or say that it is not there."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from collab_server.domain.comments import Comment
+from collab_server.domain.ids import own_id
+from collab_server.domain.people import Identity
+from collab_server.domain.permissions import OF_ONES_OWN, Role, require
+from collab_server.domain.topics import Topic, parse_topic
+from collab_server.errors import Forbidden, NotFound
+from collab_server.services.backends import Backends
+from collab_server.storage import comments
+from collab_server.storage.database import Transaction
+
+
+async def role_on(backends: Backends, who: Identity, topic: Topic) -> Role:
+    """The part that `who` plays on the topic.
+
+    Raises `NotFound` when they play none, `Unavailable` when only Library could tell and it is silent.
+    """
+    match topic.kind:
+        case "content":
+            if await backends.library.may_open(who, topic.first, topic.second) is None:
+                raise NotFound("topic")
+            return "viewer"
+        case "inbox":
+            if topic.first != who.user.id:
+                raise NotFound("topic")
+            return "self"
+        case _:
+            raise NotFound("topic")
+
+
+async def access_topic(backends: Backends, who: Identity, name: str, command: str) -> tuple[Topic, Role]:
+    """The topic that `name` spells, if `who` may use `command` there.
+
+    Raises `Invalid`, `NotFound`, `Forbidden` or `Unavailable`.
+    """
+    topic = parse_topic(name)
+    role = await role_on(backends, who, topic)
+    require(role, command)
+    return topic, role
+
+
+async def access_comments_topic(
+    backends: Backends, who: Identity, comment_id: str, command: str
+) -> tuple[UUID, Topic]:
+    """The id of a comment and the topic it is on, if `who` may use `command` there.
+
+    Raises `Invalid`, `NotFound`, `Forbidden` or `Unavailable`.
+    """
+    id = own_id(comment_id, "commentId")
+    name = await comments.topic_of(backends.database, id)
+    if name is None:
+        raise NotFound("comment")
+    topic = parse_topic(name)
+    try:
+        role = await role_on(backends, who, topic)
+    except NotFound:
+        raise NotFound("comment") from None
+    require(role, command)
+    return id, topic
+
+
+async def access_comment(tx: Transaction, who: Identity, topic: Topic, id: UUID, command: str) -> Comment:
+    """A comment of a topic that this transaction has locked and `who` was permitted on.
+
+    Raises `NotFound`, or `Forbidden` for what only its author may do.
+    """
+    comment = await comments.get(tx, id)
+    if comment is None or comment.topic != topic.name:
+        raise NotFound("comment")
+    if command in OF_ONES_OWN and comment.author.id != who.user.id:
+        raise Forbidden(f"{command} is for the author of the comment")
+    return comment

@@ -1,0 +1,283 @@
+"""The feed: every topic's events, in order, each once, to the clients of this node.
+
+What it is. For each topic that a client of this node follows, a `_Log` remembers up to which `seq` the node has
+delivered (`applied`). Events come in from the executor of this node, from the bus, and from Postgres, in any order
+and any number of times; they leave in order of `seq`, without gaps or repetitions.
+
+What it promises.
+- The next event is delivered at once. One that comes too early waits 30 ms for those before it, then Postgres is
+  read. One that was delivered before is dropped.
+- Every 2 s at most the heads of all followed topics are compared with Postgres and all gaps are read: two queries,
+  whatever the number of topics. So hints may be lost: by Redis, by a node that dies between COMMIT and publish.
+- Between subscribing and its acknowledgement nothing of the topic reaches the client; after it comes every event
+  beyond the acknowledged `seq`.
+
+What runs concurrently. Everything here is synchronous on one event loop but `subscribe` and the repair task, which
+wait only for Postgres. `stop` ends the repair task.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+from collab_server.domain.events import Event
+from collab_server.errors import ClientError
+from collab_server.storage import event_log
+from collab_server.storage.database import Database
+from collab_server.storage.event_log import Gap
+
+REPAIR_SECONDS = 2.0
+GAP_WAIT_SECONDS = 0.03
+EVENTS_A_GAP = 1000
+WAITING_EVENTS = 2000
+"""How many events that came too early a topic keeps; Postgres has the others."""
+
+log = logging.getLogger(__name__)
+
+
+class Outlet(Protocol):
+    """Where delivered events go: the door that holds the clients."""
+
+    def deliver(self, clients: Iterable[str], event: Event) -> None:
+        """Send the event to these clients. Never waits, never raises."""
+
+
+class _Held:
+    """A client whose events must not reach it yet. `known` is what its acknowledgement told it, once that is out."""
+
+    __slots__ = ("events", "known")
+
+    def __init__(self) -> None:
+        self.events: list[Event] = []
+        self.known: int | None = None
+
+
+class _Log:
+    """What this node knows of a topic. A client is in `live` or in `held`, never in both."""
+
+    __slots__ = ("applied", "gap_timer", "held", "live", "name", "waiting")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.applied: int | None = None  # None until the first subscriber has read the head
+        self.waiting: dict[int, Event] = {}
+        self.live: dict[str, None] = {}
+        self.held: dict[str, _Held] = {}
+        self.gap_timer: asyncio.TimerHandle | None = None
+
+
+class Feed:
+    """Delivers to `outlet`. `start` runs the repair task, `stop` ends it."""
+
+    def __init__(self, database: Database, outlet: Outlet) -> None:
+        self._database = database
+        self._outlet = outlet
+        self._logs: dict[str, _Log] = {}
+        self._gapped: set[str] = set()
+        self._wake = asyncio.Event()
+        self._is_full_round_due = False
+        self._repairer: asyncio.Task[None] | None = None
+        self.repaired = 0
+        self.delivered = 0
+
+    # -- events in -----------------------------------------------------------------------------------------
+
+    def offer(self, events: Iterable[Event]) -> None:
+        """Take events from wherever they come. Never waits, never raises."""
+        for event in events:
+            followed = self._logs.get(event.topic)
+            if followed is not None:
+                self._take(followed, event)
+
+    def hint(self, topic: str, seq: int) -> None:
+        """Take notice that an event exists, without the event: it is read from Postgres."""
+        followed = self._logs.get(topic)
+        if followed is not None and followed.applied is not None and seq > followed.applied:
+            self._ask_repair(followed)
+
+    def suspect(self) -> None:
+        """Something may have been missed: compare every topic with Postgres now."""
+        self._is_full_round_due = True
+        self._wake.set()
+
+    def _take(self, followed: _Log, event: Event) -> None:
+        applied = followed.applied
+        if applied is not None and event.seq <= applied:
+            return
+        if applied is not None and event.seq == applied + 1:
+            self._apply(followed, event)
+            seq = event.seq + 1
+            while (early := followed.waiting.pop(seq, None)) is not None:
+                self._apply(followed, early)
+                seq += 1
+        else:
+            if len(followed.waiting) < WAITING_EVENTS:
+                followed.waiting[event.seq] = event
+            if applied is not None and followed.gap_timer is None:
+                loop = asyncio.get_running_loop()
+                followed.gap_timer = loop.call_later(GAP_WAIT_SECONDS, self._check_gap, followed)
+
+    def _check_gap(self, followed: _Log) -> None:
+        followed.gap_timer = None
+        if followed.waiting:
+            self._ask_repair(followed)
+
+    def _ask_repair(self, followed: _Log) -> None:
+        self._gapped.add(followed.name)
+        self._wake.set()
+
+    def _apply(self, followed: _Log, event: Event) -> None:
+        followed.applied = event.seq
+        if followed.live:
+            self.delivered += len(followed.live)
+            self._outlet.deliver(followed.live, event)
+        if followed.held:
+            for held in followed.held.values():
+                held.events.append(event)
+            self._release_ready(followed)
+
+    # -- clients -------------------------------------------------------------------------------------------
+
+    def hold(self, client: str, topic: str) -> int | None:
+        """Follow a topic for a client, holding its events back until `release`.
+
+        A client that follows it already gets nothing more of it until then, either; what it has got so far is
+        returned, for the case that its new subscription fails.
+        """
+        followed = self._logs.get(topic)
+        if followed is None:
+            followed = self._logs[topic] = _Log(topic)
+        was_live = client in followed.live
+        followed.live.pop(client, None)
+        followed.held[client] = _Held()
+        return followed.applied if was_live else None
+
+    def learn(self, topic: str, seq: int) -> None:
+        """The head of a followed topic, as somebody has just read it in Postgres."""
+        followed = self._logs.get(topic)
+        if followed is None:
+            return
+        if followed.applied is None:
+            followed.applied = seq
+            early = sorted(followed.waiting.values(), key=lambda event: event.seq)
+            followed.waiting.clear()
+            for event in early:
+                self._take(followed, event)
+        elif seq > followed.applied:
+            self._ask_repair(followed)
+
+    def release(self, client: str, topic: str, known: int) -> None:
+        """Let the held events go: the client has been told everything up to `known`.
+
+        Call it right after the acknowledgement was queued.
+        """
+        followed = self._logs.get(topic)
+        held = followed.held.get(client) if followed else None
+        if followed is not None and held is not None:
+            held.known = known
+            self._release_ready(followed)
+
+    def _release_ready(self, followed: _Log) -> None:
+        applied = followed.applied
+        if applied is None:
+            return
+        # A client may know more than this node yet: then what is on its way here must not reach it twice.
+        ready = [
+            client
+            for client, held in followed.held.items()
+            if held.known is not None and held.known <= applied
+        ]
+        for client in ready:
+            held = followed.held.pop(client)
+            for event in held.events:
+                if held.known is not None and event.seq > held.known:
+                    self.delivered += 1
+                    self._outlet.deliver((client,), event)
+            followed.live[client] = None
+
+    def leave(self, client: str, topic: str) -> bool:
+        """End a client's following; nothing of the topic reaches it any more. False when there was none."""
+        followed = self._logs.get(topic)
+        if followed is None or not self.follows(client, topic):
+            return False
+        followed.live.pop(client, None)
+        followed.held.pop(client, None)
+        if not followed.live and not followed.held:
+            if followed.gap_timer is not None:
+                followed.gap_timer.cancel()
+            del self._logs[topic]
+        return True
+
+    def follows(self, client: str, topic: str) -> bool:
+        """Whether the client follows the topic, held or live."""
+        followed = self._logs.get(topic)
+        return followed is not None and (client in followed.live or client in followed.held)
+
+    def is_followed(self, topic: str) -> bool:
+        """Whether any client of this node follows the topic."""
+        return topic in self._logs
+
+    def clients_of(self, topic: str) -> Iterable[str]:
+        """The clients that receive the topic's events now."""
+        followed = self._logs.get(topic)
+        return followed.live if followed is not None else ()
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """The names of the topics that clients of this node follow."""
+        return list(self._logs)
+
+    # -- repair --------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        self._repairer = asyncio.create_task(self._repair_for_ever(), name="feed repair")
+
+    async def stop(self) -> None:
+        if self._repairer is not None:
+            self._repairer.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._repairer
+
+    async def _repair_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_full = loop.time() + REPAIR_SECONDS
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(next_full):
+                    await self._wake.wait()
+            self._wake.clear()
+            is_full = self._is_full_round_due or loop.time() >= next_full
+            if is_full:
+                self._is_full_round_due = False
+                next_full = loop.time() + REPAIR_SECONDS
+            try:
+                await self._repair(is_full)
+            except ClientError as error:
+                log.debug("feed repair waits for the database", extra={"reason": error.message})
+                self._is_full_round_due = True
+            except Exception:
+                log.exception("feed repair failed; the next round tries again")
+
+    async def _repair(self, is_full: bool) -> None:
+        gapped, self._gapped = self._gapped, set()
+        behind = {topic for topic in gapped if topic in self._logs}
+        if is_full and self._logs:
+            known = {name: entry.applied for name, entry in self._logs.items() if entry.applied is not None}
+            heads = await event_log.heads(self._database, list(known))
+            behind.update(topic for topic, head in heads.items() if head > known[topic])
+        while gaps := [
+            Gap(topic, applied)
+            for topic in behind
+            if (followed := self._logs.get(topic)) and (applied := followed.applied) is not None
+        ]:
+            missing = await event_log.read_gaps(self._database, gaps, limit=EVENTS_A_GAP)
+            self.repaired += len(missing)
+            self.offer(missing)
+            counts: dict[str, int] = {}
+            for event in missing:
+                counts[event.topic] = counts.get(event.topic, 0) + 1
+            behind = {topic for topic, count in counts.items() if count >= EVENTS_A_GAP}

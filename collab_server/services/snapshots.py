@@ -1,0 +1,63 @@
+"""Topics as one person finds them, read together: when many subscribe at once, few queries are made.
+
+The first question is asked at once; those that come within `WINDOW_SECONDS` of it wait for the window's end and go
+in one query. So a storm of clients that come back costs at most 100 queries a second, however large it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+
+from collab_server.storage import topics
+from collab_server.storage.database import Database
+from collab_server.storage.topics import Snapshot
+
+WINDOW_SECONDS = 0.01
+AT_ONCE = 500
+
+_Question = tuple[str, str, "asyncio.Future[Snapshot]"]
+
+
+class Snapshots:
+    """Reads snapshots of topics in batches."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._asked: list[_Question] = []
+        self._is_due = False
+        self._not_before = 0.0
+        self._running: set[asyncio.Task[None]] = set()
+
+    async def read(self, topic: str, user_id: str) -> Snapshot:
+        """The topic as the user finds it, as of a moment after the call.
+
+        Raises `Paused` when the database does not answer.
+        """
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Snapshot] = loop.create_future()
+        self._asked.append((topic, user_id, answer))
+        if not self._is_due:
+            self._is_due = True
+            loop.call_at(max(loop.time(), self._not_before), self._ask)
+        return await answer
+
+    def _ask(self) -> None:
+        self._is_due = False
+        self._not_before = asyncio.get_running_loop().time() + WINDOW_SECONDS
+        asked, self._asked = self._asked, []
+        for start in range(0, len(asked), AT_ONCE):
+            task = asyncio.create_task(self._answer(asked[start : start + AT_ONCE]))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+
+    async def _answer(self, asked: list[_Question]) -> None:
+        try:
+            found = await topics.snapshots(self._database, [(topic, user) for topic, user, _ in asked])
+        except Exception as error:
+            for _, _, answer in asked:
+                if not answer.done():
+                    answer.set_exception(error)
+        else:
+            for (_, _, answer), snapshot in zip(asked, found, strict=True):
+                if not answer.done():
+                    answer.set_result(snapshot)

@@ -1,0 +1,129 @@
+"""The one table of commands, which both doors dispatch on."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+from pydantic import TypeAdapter, ValidationError
+
+from collab_server.domain import comments as said
+from collab_server.domain import subscriptions as about
+from collab_server.domain.jsontext import check_characters
+from collab_server.domain.people import Identity
+from collab_server.errors import Invalid, UnknownCommand
+from collab_server.services import comments, topics
+from collab_server.services.backends import Backends
+from collab_server.services.executor import Executor, Write
+
+C = TypeVar("C")
+
+
+@dataclass(frozen=True, slots=True)
+class Read(Generic[C]):
+    """A command that changes nothing; `answer` returns the JSON text of its data."""
+
+    name: str
+    command: type[C]
+    answer: Callable[[Backends, Identity, C], Awaitable[str]]
+
+
+@dataclass(frozen=True, slots=True)
+class OfConnection(Generic[C]):
+    """A command about the client's own connection, which only the Socket.IO door can carry out."""
+
+    name: str
+    command: type[C]
+
+
+Entry = Write[Any, Any] | Read[Any] | OfConnection[Any]
+
+_ENTRIES: tuple[Entry, ...] = (
+    OfConnection("topic.subscribe", about.Subscribe),
+    OfConnection("topic.unsubscribe", about.Unsubscribe),
+    OfConnection("session.refresh", about.RefreshSession),
+    Write("comment.add", said.AddComment, comments.ask_add, comments.add),
+    Write("comment.edit", said.EditComment, comments.ask_edit, comments.edit),
+    Write("comment.delete", said.DeleteComment, comments.ask_delete, comments.delete),
+    Read("topic.get", about.GetTopic, topics.get),
+    Read("topic.events", about.ListEvents, topics.list_events),
+    Read("topic.comments", said.ListComments, comments.list_comments),
+    Read("comment.get", said.GetComment, comments.get),
+    Read("comment.revisions", said.ListRevisions, comments.list_revisions),
+    Read("me", about.AboutMe, topics.about_me),
+)
+
+TABLE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+
+_PARSERS: dict[str, TypeAdapter[Any]] = {entry.name: TypeAdapter(entry.command) for entry in _ENTRIES}
+
+_EXPECTED = {
+    "string_type": "expected a string",
+    "int_type": "expected a whole number",
+    "bool_type": "expected true or false",
+    "dict_type": "expected an object",
+    "dataclass_type": "expected an object",
+    "list_type": "expected a list",
+    "missing": "is required",
+    "unexpected_keyword_argument": "is not known here",
+}
+
+
+class Commands:
+    """The table with what stands behind it: parse a payload, answer a command."""
+
+    def __init__(self, backends: Backends, executor: Executor) -> None:
+        self._backends = backends
+        self._executor = executor
+
+    async def answer(self, who: Identity, entry: Write[Any, Any] | Read[Any], command: Any) -> str:
+        """Carry out a parsed command of `entry`; returns the JSON text of its data.
+
+        Raises the `ClientError`s of its service.
+        """
+        if isinstance(entry, Write):
+            return await self._executor.run(entry, who, command)
+        return await entry.answer(self._backends, who, command)
+
+
+def entry_named(name: Any) -> Entry:
+    """The table's entry.
+
+    Raises `UnknownCommand`.
+    """
+    entry = TABLE.get(name) if isinstance(name, str) else None
+    if entry is None:
+        raise UnknownCommand("there is no such command")
+    return entry
+
+
+def parse(entry: Entry, payload: Any) -> Any:
+    """The command, a frozen dataclass of the domain, that a payload spells.
+
+    Raises `Invalid` that names the field and says what was expected.
+    """
+    if not isinstance(payload, dict):
+        raise Invalid("expected one object as payload")
+    check_characters(payload)
+    try:
+        return _PARSERS[entry.name].validate_python(payload)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False)[0]
+        field = _path(first["loc"])
+        if first["type"] == "literal_error":
+            expected = f"expected {first['ctx']['expected']}"
+        else:
+            expected = _EXPECTED.get(first["type"], first["msg"])
+        raise Invalid(expected, field=field) from None
+
+
+def _path(location: tuple[int | str, ...]) -> str | None:
+    """`("members", 0, "id")` → `members[0].id`."""
+    path = ""
+    for part in location:
+        if isinstance(part, int):
+            path += f"[{part}]"
+        else:
+            path += f".{part}" if path else part
+    return path[:100] or None

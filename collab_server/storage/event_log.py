@@ -1,0 +1,113 @@
+"""The event log: every topic's facts, numbered 1, 2, 3 … without gaps.
+
+`append` takes a topic's next `seq` with an UPDATE, so the topic's row lock is held from there to COMMIT and the
+commits of a topic happen in the order of their `seq`: whoever can read `seq` n can read all before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from collab_server.domain.events import Event, actor_text, event_of
+from collab_server.domain.people import User
+from collab_server.storage.database import Database, Transaction
+from collab_server.storage.topics import LockedTopic
+
+_APPEND = """
+    WITH topic AS (
+        UPDATE collab.topics
+           SET last_seq = last_seq + 1,
+               comments = comments + $7,
+               last_at = $3
+         WHERE id = $1
+     RETURNING last_seq
+    )
+    INSERT INTO collab.events (topic_id, seq, type, at, actor, data, comment_id)
+    SELECT $1, last_seq, $2, $3, $4, $5, $6
+      FROM topic
+ RETURNING seq
+"""
+
+_READ = """
+    SELECT seq, type, at, actor, data
+      FROM collab.events
+     WHERE topic_id = $1
+       AND seq > $2
+       AND seq <= $3
+     ORDER BY seq
+     LIMIT $4
+"""
+
+_HEADS = """
+    SELECT name, last_seq
+      FROM collab.topics
+     WHERE name = ANY($1::text[])
+"""
+
+_GAPS = """
+    SELECT topic.name, event.seq, event.type, event.at, event.actor, event.data
+      FROM unnest($1::text[], $2::bigint[]) AS gap (name, after)
+      JOIN collab.topics AS topic
+        ON topic.name = gap.name
+     CROSS JOIN LATERAL (
+           SELECT seq, type, at, actor, data
+             FROM collab.events
+            WHERE topic_id = topic.id
+              AND seq > gap.after
+            ORDER BY seq
+            LIMIT $3
+           ) AS event
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """What a node lacks of a topic: everything after `after`."""
+
+    topic: str
+    after: int
+
+
+async def append(
+    tx: Transaction,
+    topic: LockedTopic,
+    type: str,
+    who: User,
+    at: datetime,
+    data: str,
+    *,
+    comment_id: UUID | None = None,
+    added_comments: int = 0,
+) -> Event:
+    """Store a fact under the topic's next `seq` and record it for publishing after COMMIT.
+
+    `data` is the JSON text of the event's data; `added_comments` changes the topic's count of comments that are
+    not deleted. Returns the event.
+    """
+    actor = actor_text(who.id, who.name, who.initials)
+    seq = await tx.fetchval(_APPEND, topic.id, type, at, actor, data, comment_id, added_comments)
+    event = event_of(topic.name, seq, type, at, actor, data)
+    tx.recorded.append(event)
+    return event
+
+
+async def read(db: Database, topic_id: int, topic: str, *, after: int, upto: int, limit: int) -> list[Event]:
+    """The topic's events with `after` < `seq` ≤ `upto`, oldest first, at most `limit`."""
+    rows = await db.fetch(_READ, topic_id, after, upto, limit)
+    return [event_of(topic, row["seq"], row["type"], row["at"], row["actor"], row["data"]) for row in rows]
+
+
+async def heads(db: Database, topics: Sequence[str]) -> dict[str, int]:
+    """The last `seq` of each of these topics; one without events is left out."""
+    return {row["name"]: row["last_seq"] for row in await db.fetch(_HEADS, topics)}
+
+
+async def read_gaps(db: Database, gaps: Sequence[Gap], *, limit: int) -> list[Event]:
+    """What fills the gaps, each topic's oldest first, at most `limit` events a topic, in one query."""
+    rows = await db.fetch(_GAPS, [gap.topic for gap in gaps], [gap.after for gap in gaps], limit)
+    return [
+        event_of(row["name"], row["seq"], row["type"], row["at"], row["actor"], row["data"]) for row in rows
+    ]
