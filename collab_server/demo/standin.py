@@ -179,8 +179,9 @@ class _StandIn:
 
     def _identity(self, token: str) -> _Session:
         now = time.monotonic()
-        for old in [key for key, (_, until) in self.identity_tokens.items() if until <= now]:
-            del self.identity_tokens[old]
+        # All live equally long, so that the oldest come first.
+        while self.identity_tokens and next(iter(self.identity_tokens.values()))[1] <= now:
+            del self.identity_tokens[next(iter(self.identity_tokens))]
         session, _ = self.identity_tokens.get(token, (None, 0.0))
         if session is None:
             raise _Refusal(401, "ERR003", "The identity token is not valid, or has expired.")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import re
 import ssl
 from collections.abc import Iterable
@@ -138,6 +139,9 @@ class Client:
 
     async def start(self) -> None:
         """Make ready. Opens no connection yet."""
+        # Below WARNING these two log whole headers and addresses: tokens, and what people search for.
+        for name in ("httpx2", "httpcore2"):
+            logging.getLogger(name).setLevel(logging.WARNING)
         self._http = httpx2.AsyncClient(
             verify=self._ssl_context or ssl.create_default_context(),
             # A jar that takes nothing and gives nothing.
