@@ -1,0 +1,148 @@
+"""Where log lines go, and what may be in them.
+
+Everything is logged through the standard library (`logging.getLogger(__name__)`, facts as `extra`) and comes out once,
+as text for people or as one JSON object per line. What it promises:
+
+- neither tokens nor query strings: facts whose name speaks of a secret are masked, uvicorn's lines are cut at the
+  `?`, and the libraries that log whole packets (socketio, engineio) never speak below WARNING, whatever `logging` is;
+- a line is a line: control characters are escaped, so that nobody can write lines of their own;
+- tracebacks do not show the values of variables.
+
+A line is written by whoever logs it, under the standard library's lock; nothing runs in the background.
+"""
+
+from __future__ import annotations
+
+import logging
+import logging.handlers
+import re
+import sys
+from pathlib import Path
+from typing import Any, Literal
+
+import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
+
+from collab_server.config import ConfigError, Problem
+
+__all__ = ["configure"]
+
+FILE_BYTES = 20_000_000
+OLD_FILES = 5
+
+_SECRET = re.compile(
+    r"token|password|passphrase|secret|cookie|authorization|credential|api_?key", re.IGNORECASE
+)
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+class _OurHandler:
+    """Marks the handler that `configure` installed, so that the next call replaces that one and no other."""
+
+
+class _StreamHandler(_OurHandler, logging.StreamHandler[Any]):
+    pass
+
+
+class _FileHandler(_OurHandler, logging.handlers.RotatingFileHandler):
+    pass
+
+
+def configure(
+    *,
+    is_detailed: bool = False,
+    log_format: Literal["text", "json"] = "text",
+    log_file: Path | None = None,
+) -> None:
+    """Sends all logging to standard error or to `log_file`; may be called again. Raises `ConfigError`.
+
+    `is_detailed` lets our own loggers speak at DEBUG and uvicorn name every request; nothing else gets louder.
+    """
+    root = logging.getLogger()
+    handler = _handler(log_file)
+    handler.setFormatter(_formatter(log_format, colors=log_file is None and sys.stderr.isatty()))
+    for old in [handler for handler in root.handlers if isinstance(handler, _OurHandler)]:
+        root.removeHandler(old)
+        old.close()
+    root.addHandler(handler)
+
+    levels = {
+        "": logging.WARNING,
+        "collab_server": logging.DEBUG if is_detailed else logging.INFO,
+        "uvicorn": logging.INFO,
+        "uvicorn.error": logging.INFO,
+        "uvicorn.access": logging.INFO if is_detailed else logging.WARNING,
+        "socketio": logging.WARNING,
+        "engineio": logging.WARNING,
+    }
+    for name, level in levels.items():
+        logger = logging.getLogger(name)
+        logger.setLevel(level)
+        if name.startswith("uvicorn"):  # which brings handlers of its own when it is started bare
+            logger.handlers.clear()
+            logger.propagate = True
+            logger.filters = [_UvicornFilter(is_detailed)]
+
+
+def _handler(log_file: Path | None) -> logging.Handler:
+    if log_file is None:
+        return _StreamHandler(sys.stderr)
+    try:
+        return _FileHandler(log_file, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError([Problem("logFile", f"{log_file} cannot be written: {error.strerror}")]) from None
+
+
+def _formatter(log_format: str, *, colors: bool) -> logging.Formatter:
+    facts: list[Processor] = [
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.ExtraAdder(),
+        _mask_secrets,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    rendering: list[Processor] = (
+        [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        if log_format == "json"
+        else [
+            _escape_controls,
+            structlog.dev.ConsoleRenderer(
+                colors=colors, pad_event_to=0, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
+    )
+    return structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=facts,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
+    )
+
+
+def _mask_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    for name in event:
+        if _SECRET.search(name):
+            event[name] = "***"
+    return event
+
+
+def _escape_controls(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    for name, value in event.items():
+        if isinstance(value, str) and _CONTROL.search(value):
+            event[name] = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
+    return event
+
+
+class _UvicornFilter(logging.Filter):
+    """Cuts query strings off, and drops uvicorn's lines about each websocket unless the log is detailed."""
+
+    def __init__(self, is_detailed: bool) -> None:
+        super().__init__()
+        self._is_detailed = is_detailed
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        message = str(record.msg)
+        is_about_a_socket = '"WebSocket ' in message or message in ("connection open", "connection closed")
+        if is_about_a_socket and record.levelno <= logging.INFO and not self._is_detailed:
+            return False
+        if isinstance(record.args, tuple):
+            record.args = tuple(arg.split("?")[0] if isinstance(arg, str) else arg for arg in record.args)
+        return True

@@ -1,0 +1,126 @@
+"""What is in the log, and what never is."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from collab_server import logs
+from collab_server.config import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    names = ["", "collab_server", "uvicorn", "uvicorn.error", "uvicorn.access", "socketio", "engineio"]
+    loggers = [logging.getLogger(name) for name in names]
+    before = [
+        (logger.level, list(logger.handlers), list(logger.filters), logger.propagate) for logger in loggers
+    ]
+    yield
+    for logger, (level, handlers, filters, propagate) in zip(loggers, before, strict=True):
+        for handler in logger.handlers:
+            if handler not in handlers:
+                handler.close()
+        logger.level, logger.handlers, logger.filters, logger.propagate = level, handlers, filters, propagate
+        logger.manager._clear_cache()  # type: ignore[attr-defined]
+
+
+ours = logging.getLogger("collab_server.services.feed")
+
+
+def lines(path: Path) -> list[str]:
+    return path.read_text().splitlines()
+
+
+def test_a_line_of_text_has_time_level_name_and_facts(tmp_path: Path) -> None:
+    logs.configure(log_file=tmp_path / "log")
+    ours.info("Gap repaired", extra={"topic": "content:A:B", "missing": 3})
+    (line,) = lines(tmp_path / "log")
+    for part in (
+        "Z [info",
+        "Gap repaired",
+        "[collab_server.services.feed]",
+        "missing=3",
+        "topic=content:A:B",
+    ):
+        assert part in line
+
+
+def test_a_line_of_json_is_one_object(tmp_path: Path) -> None:
+    logs.configure(log_file=tmp_path / "log", log_format="json")
+    ours.warning("Gap %s", "repaired ä\n", extra={"missing": 3})
+    try:
+        raise ValueError("why")
+    except ValueError:
+        ours.exception("Broken")
+    gap, broken = (json.loads(line) for line in lines(tmp_path / "log"))
+    assert (gap["event"], gap["level"], gap["missing"]) == ("Gap repaired ä\n", "warning", 3)
+    assert gap["logger"] == "collab_server.services.feed"
+    assert broken["exception"].endswith("ValueError: why")
+
+
+def test_detailed_makes_only_our_own_loggers_louder(tmp_path: Path) -> None:
+    for is_detailed in (False, True):
+        logs.configure(log_file=tmp_path / str(is_detailed), is_detailed=is_detailed)
+        ours.debug("ours")
+        for name in ("socketio.server", "engineio.server", "httpx2", "asyncio"):
+            logging.getLogger(name).info("packet with a token")
+    assert lines(tmp_path / "False") == []
+    assert len(lines(tmp_path / "True")) == 1
+
+
+@pytest.mark.parametrize("log_format", ["text", "json"])
+def test_secrets_and_query_strings_are_never_written(tmp_path: Path, log_format: str) -> None:
+    logs.configure(log_file=tmp_path / "log", log_format=log_format, is_detailed=True)  # type: ignore[arg-type]
+    ours.info("Signed in", extra={"identityToken": "hunter2", "Cookie": "hunter2", "password": "hunter2"})
+    logging.getLogger("uvicorn.access").info(
+        '%s - "%s %s HTTP/%s" %d', "127.0.0.1:1", "GET", "/api/me?token=hunter2", "1.1", 200
+    )
+    logging.getLogger("uvicorn.error").info(
+        '%s - "WebSocket %s" [accepted]', "127.0.0.1:1", "/socket.io/?sid=hunter2"
+    )
+    text = (tmp_path / "log").read_text()
+    assert "hunter2" not in text
+    assert "/api/me" in text
+    assert len(lines(tmp_path / "log")) == 3
+
+
+def test_nobody_can_write_a_line_of_their_own(tmp_path: Path) -> None:
+    logs.configure(log_file=tmp_path / "log")
+    ours.info("Refused %s", "x\n2026-01-01 [error] forged\x1b[31m", extra={"what": "a\r\nb"})
+    (line,) = lines(tmp_path / "log")
+    assert "\x1b" not in line
+
+
+def test_every_request_and_socket_is_named_only_when_detailed(tmp_path: Path) -> None:
+    logs.configure(log_file=tmp_path / "log")
+    logging.getLogger("uvicorn.access").info('%s - "%s %s HTTP/%s" %d', "a", "GET", "/", "1.1", 200)
+    logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "a", "/socket.io/")
+    logging.getLogger("uvicorn.error").info("connection open")
+    logging.getLogger("uvicorn.error").info("Uvicorn running on %s", "here")
+    (line,) = lines(tmp_path / "log")
+    assert "Uvicorn running" in line
+
+
+def test_configuring_again_replaces_what_was_configured(tmp_path: Path) -> None:
+    logs.configure(log_file=tmp_path / "first")
+    logs.configure(log_file=tmp_path / "second")
+    ours.info("once")
+    assert (len(lines(tmp_path / "first")), len(lines(tmp_path / "second"))) == (0, 1)
+
+
+def test_a_full_file_is_kept_and_a_new_one_begun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "FILE_BYTES", 2000)
+    logs.configure(log_file=tmp_path / "log")
+    for number in range(200):
+        ours.info("A line of some length, number %d", number)
+    assert len(list(tmp_path.glob("log*"))) == 1 + logs.OLD_FILES
+
+
+def test_a_file_that_cannot_be_written_is_a_config_error(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="logFile"):
+        logs.configure(log_file=tmp_path)
