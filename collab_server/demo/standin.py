@@ -468,7 +468,10 @@ def serve_standin(
     session_timeout_seconds: float = 1800,
     identity_token_seconds: float = 60,
 ) -> None:
-    """Serve the stand-in in the foreground until SIGINT or SIGTERM. Exits with 1 if the port is taken."""
+    """Serve the stand-in in the foreground until SIGINT or SIGTERM.
+
+    Raises `SystemExit(3)`, with a line on stderr, if the port is taken.
+    """
     import uvicorn
 
     app = create_standin(

@@ -246,6 +246,8 @@ class Library:
         user_id = new.user.id
         while (earlier := self._delegated.get(user_id)) is not None and earlier != new.session:
             try:
+                if self.is_ended(earlier):
+                    raise SessionGone(earlier)
                 signed_in = await self._who_is(client, earlier)
             except SessionGone:
                 self._end(earlier, "session_ended")
