@@ -146,7 +146,7 @@ class TiedProcess:
     def stop(self, ask: signal.Signals = signal.SIGTERM, timeout: float = 10) -> int:
         """Ask the program to end, after `timeout` seconds kill the tree; the exit code."""
         if self.returncode is None:
-            tree = self._tree()
+            tree = self.tree()
             self.thaw()
             self.send(ask)
             try:
@@ -158,7 +158,7 @@ class TiedProcess:
                 self.kill()
         return self._child.wait()
 
-    def _tree(self) -> list[int]:
+    def tree(self) -> list[int]:
         """The program, if it still runs, and all its descendants, parents first."""
         return [] if self.returncode is not None else [self.pid, *_descendants(self.pid)]
 
@@ -166,7 +166,7 @@ class TiedProcess:
         if self.returncode is not None:
             return []
         _send(self.pid, number)  # first the parent, then whom it has started by now
-        tree = self._tree()
+        tree = self.tree()
         for pid in tree[1:]:
             _send(pid, number)
         return tree
