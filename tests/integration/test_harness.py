@@ -1,12 +1,15 @@
 """The harness itself: what every other test relies on."""
 
 import asyncio
+import signal
 
 import asyncpg
 import pytest
 
 from collab_server.demo.embedded import EmbeddedValkey
-from tests.harness.clients import LibraryUser
+from tests.conftest import MakeCluster
+from tests.harness.clients import Client, Failed, LibraryUser, Refused
+from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary, TestDatabase, fresh_topic
 
@@ -46,3 +49,57 @@ async def test_until_returns_what_it_waited_for() -> None:
 async def test_until_says_what_did_not_happen() -> None:
     with pytest.raises(AssertionError, match=r"not within 0.05 s: rain"):
         await until(lambda: asyncio.sleep(0, False), 0.05, "rain")
+
+
+async def test_a_comment_reaches_clients_of_three_nodes(cluster: Cluster, topic: str) -> None:
+    people = ("ann", "bob", "carol")
+    ann, bob, carol = clients = [await cluster.client(n, login) for n, login in enumerate(people)]
+    assert len({client.hello["node"] for client in clients}) == 3
+    for client in clients:
+        assert (await client.call("topic.subscribe", {"topic": topic}))["seq"] == 0
+    answer = await ann.call("comment.add", {"topic": topic, "text": "Good morning"})
+    for client in (ann, bob, carol):
+        event = await client.wait_for_seq(topic, answer["seq"])
+        assert event.data["data"]["comment"]["text"] == "Good morning"
+
+
+async def test_a_refused_command_raises_with_its_code(cluster: Cluster, topic: str) -> None:
+    ann = await cluster.client(0, "ann")
+    with pytest.raises(Failed, match="unknown_command") as refusal:
+        await ann.call("comment.sing", {"topic": topic})
+    assert refusal.value.code == "unknown_command"
+
+
+async def test_a_refused_connection_raises_with_its_code(cluster: Cluster) -> None:
+    with pytest.raises(Refused) as refusal:
+        await Client.connect(cluster[0].url, identity_token="nonsense")
+    assert refusal.value.code == "unauthenticated"
+
+
+async def test_a_cut_client_knows_that_it_is_cut(cluster: Cluster) -> None:
+    ann = await cluster.client(0, "ann")
+    await ann.cut()
+    assert not ann.is_connected
+
+
+async def test_polling_clients_and_rest_work_too(cluster: Cluster, topic: str) -> None:
+    bob = await cluster.client(1, "bob", transport="polling")
+    await bob.call("topic.subscribe", {"topic": topic})
+    ann = await cluster.rest(2, "ann")
+    answer = await ann.post(f"/topics/{topic}/comments", {"text": "By REST"})
+    await bob.wait_for_seq(topic, answer["seq"])
+
+
+async def test_nodes_are_stopped_killed_frozen_and_started_again(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster(nodes=1)
+    node = cluster[0]
+    assert (await node.status())["state"] == "running"
+    node.freeze()
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.2):
+            await node.status()
+    node.thaw()
+    assert await node.stop() in (0, -signal.SIGTERM)  # uvicorn ends by the signal that stopped it
+    await node.start()
+    await node.kill()
+    assert not node.is_running
