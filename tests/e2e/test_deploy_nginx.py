@@ -1,0 +1,137 @@
+"""Both NGINX files, run for real in front of three nodes, with websocket and with long-polling clients."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collab_server.demo.embedded import free_port
+from collab_server.demo.nginx import EmbeddedNginx
+from tests.conftest import MakeCluster
+from tests.e2e.deployed import deployed_nginx
+from tests.harness.clients import Rest, Transport, new_session
+from tests.harness.cluster import Cluster
+
+FILES = ["ip_hash", "sticky"]
+TRANSPORTS: list[Transport] = ["websocket", "polling"]
+
+
+def url(nginx: EmbeddedNginx) -> str:
+    return f"http://127.0.0.1:{nginx.port}"
+
+
+@pytest.fixture(params=FILES)
+def nginx(request: pytest.FixtureRequest, shared_cluster: Cluster, tmp_path: Path) -> Iterator[EmbeddedNginx]:
+    ports = [node.port for node in shared_cluster.nodes]
+    with deployed_nginx(request.param, ports, port=free_port(), folder=tmp_path / "nginx") as nginx:
+        yield nginx
+
+
+@pytest.fixture
+def sticky(shared_cluster: Cluster, tmp_path: Path) -> Iterator[EmbeddedNginx]:
+    ports = [node.port for node in shared_cluster.nodes]
+    with deployed_nginx("sticky", ports, port=free_port(), folder=tmp_path / "nginx") as nginx:
+        yield nginx
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_two_clients_behind_nginx_talk(
+    nginx: EmbeddedNginx, cluster: Cluster, topic: str, transport: Transport
+) -> None:
+    ann = await cluster.client(url(nginx), "ann", transport=transport)
+    bob = await cluster.client(url(nginx), "bob", transport=transport)
+    await bob.call("topic.subscribe", {"topic": topic})
+    added = await ann.call("comment.add", {"topic": topic, "text": "Seen behind NGINX?"})
+    event = await bob.wait_for_seq(topic, added["seq"])
+    assert event.data["data"]["comment"]["text"] == "Seen behind NGINX?"
+
+
+async def test_status_is_forwarded(nginx: EmbeddedNginx, cluster: Cluster) -> None:
+    async with new_session() as http, http.get(f"{url(nginx)}/status") as answer:
+        assert answer.status == 200
+        assert (await answer.json())["state"] == "running"
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/api/me", "/status/../metrics"])
+async def test_nothing_else_is_forwarded(nginx: EmbeddedNginx, cluster: Cluster, path: str) -> None:
+    async with new_session() as http, http.get(f"{url(nginx)}{path}") as answer:
+        assert answer.status == 404
+        assert "nginx" in await answer.text()
+
+
+async def test_verbose_status_stays_closed_to_those_who_come_through_nginx(
+    nginx: EmbeddedNginx, cluster: Cluster
+) -> None:
+    async with new_session() as http, http.get(f"{url(nginx)}/status?verbose=1") as answer:
+        assert "dependencies" not in await answer.text()
+
+
+async def test_sticky_spreads_long_polling_clients_over_all_nodes(
+    sticky: EmbeddedNginx, cluster: Cluster
+) -> None:
+    clients = [await cluster.client(url(sticky), "ann", transport="polling") for _ in range(6)]
+    nodes = [client.hello["node"] for client in clients]
+    assert sorted(nodes.count(node) for node in set(nodes)) == [2, 2, 2]
+
+
+async def test_ip_hash_keeps_one_address_on_one_node(cluster: Cluster, tmp_path: Path) -> None:
+    ports = [node.port for node in cluster.nodes]
+    with deployed_nginx("ip_hash", ports, port=free_port(), folder=tmp_path / "nginx") as nginx:
+        clients = [await cluster.client(url(nginx), "ann", transport="polling") for _ in range(4)]
+    assert len({client.hello["node"] for client in clients}) == 1
+
+
+async def rest_behind(nginx: EmbeddedNginx, cluster: Cluster, login: str) -> Rest:
+    token = await (await cluster.person(login)).identity_token()
+    return Rest.open(f"{url(nginx)}/collaboration", identity_token=token)
+
+
+async def test_rest_is_under_the_prefix(sticky: EmbeddedNginx, cluster: Cluster, topic: str) -> None:
+    async with await rest_behind(sticky, cluster, "ann") as rest:
+        status, _, headers = await rest.request("POST", f"/topics/{topic}/comments", {"text": "By REST."})
+        assert status == 201
+        if "Location" in headers:
+            assert headers["Location"].startswith("/collaboration/api/")
+        listed: Any = await rest.get(f"/topics/{topic}/comments")
+    assert [comment["text"] for comment in listed["items"]] == ["By REST."]
+
+
+async def test_a_text_that_is_too_large_is_refused_by_the_node_in_its_own_words(
+    sticky: EmbeddedNginx, cluster: Cluster, topic: str
+) -> None:
+    body = BytesIO(b'{"text": "' + b"x" * 1_500_000 + b'"}')
+    token = await (await cluster.person("ann")).identity_token()
+    headers = {"X-MSTR-IdentityToken": token, "Content-Type": "application/json"}
+    path = f"/collaboration/api/topics/{topic}/comments"
+    async with new_session() as http, http.post(f"{url(sticky)}{path}", data=body, headers=headers) as answer:
+        assert answer.status == 413
+        assert (await answer.json())["code"] == "too_large"
+
+
+@pytest.fixture
+async def own(make_cluster: MakeCluster, tmp_path: Path) -> AsyncIterator[tuple[Cluster, EmbeddedNginx]]:
+    cluster = await make_cluster(nodes=3)
+    ports = [node.port for node in cluster.nodes]
+    with deployed_nginx("sticky", ports, port=free_port(), folder=tmp_path / "nginx") as nginx:
+        yield cluster, nginx
+
+
+@pytest.mark.parametrize("transport", TRANSPORTS)
+async def test_clients_of_a_node_that_is_gone_come_back_on_another(
+    own: tuple[Cluster, EmbeddedNginx], transport: Transport
+) -> None:
+    cluster, nginx = own
+    before = await cluster.client(url(nginx), "ann", transport=transport)
+    gone = before.hello["node"]
+    names = {}
+    for node in cluster.nodes:
+        client = await cluster.client(node, "ann")
+        names[client.hello["node"]] = node
+    await names[gone].stop()
+    await before.wait_until_closed()
+    # Signed in again at once, several times over: nobody is sent to the node that is away.
+    again = await asyncio.gather(*(cluster.client(url(nginx), "ann", transport=transport) for _ in range(6)))
+    assert gone not in {client.hello["node"] for client in again}
