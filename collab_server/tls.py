@@ -13,7 +13,9 @@ from __future__ import annotations
 
 import os
 import ssl
+from collections.abc import Callable
 from pathlib import Path
+from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import (
@@ -28,6 +30,8 @@ from pydantic import SecretStr
 from collab_server.config import Config, ConfigError, DatabaseSection, Problem, ServerTlsSection
 
 __all__ = ["check", "client_context", "postgres_context", "server_context"]
+
+S = TypeVar("S")
 
 
 def server_context(section: ServerTlsSection) -> ssl.SSLContext:
@@ -84,23 +88,26 @@ def postgres_context(section: DatabaseSection) -> ssl.SSLContext | None:
 
 
 def check(config: Config) -> list[Problem]:
-    """Every problem with the certificates that `config` names, found by loading them all."""
+    """Every problem with the certificates that `config` names, found by loading them all. `load_config` calls it.
 
-    def serving() -> object:
-        return config.server_tls and server_context(config.server_tls)
-
-    def calling() -> object:
-        return client_context(config.trustedCerts)
-
-    def storing() -> object:
-        return postgres_context(config.database)
-
+    Sections that cannot be had (a pair without its partner, a password that cannot be decrypted) are left out.
+    """
     problems: list[Problem] = []
-    for load in (serving, calling, storing):
+
+    def attempt(load: Callable[[S], object], section: Callable[[], S | None]) -> None:
         try:
-            load()
+            given = section()
+        except ConfigError:
+            return
+        try:
+            if given:
+                load(given)
         except ConfigError as error:
-            problems += error.problems
+            problems.extend(error.problems)
+
+    attempt(server_context, lambda: config.server_tls)
+    attempt(client_context, lambda: config.trustedCerts)
+    attempt(postgres_context, lambda: config.database)
     return problems
 
 

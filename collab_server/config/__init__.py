@@ -2,8 +2,9 @@
 
 What it promises:
 
-- `load_config` finds *all* problems, by the name of the property, before it gives up (`ConfigError`). A name
-  that is not known is only a warning: files of the original may carry names that its help does not list.
+- `load_config` finds *all* problems, by the name of the property, before it gives up (`ConfigError`), also those
+  inside certificates. A name that is not known is only a warning: files of the original may carry names that its
+  help does not list.
 - Field names are exactly the names of the file. Relative paths are taken from the file's directory.
 - No message and no `repr` holds a secret: not a password, a passphrase, nor a URL that may contain one.
 - What can be said in several ways in the file is said in one way here: `Config.database`, `.redis`,

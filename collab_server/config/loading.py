@@ -40,6 +40,8 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] = os.enviro
 
     Raises `ConfigError` with every problem found when at least one of them is an error.
     """
+    from collab_server import tls  # which is built on this package
+
     problems: list[Problem] = []
     file, values = _read_file(path, environ, problems)
     overrides = _apply_environment(values, environ, problems)
@@ -57,8 +59,9 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] = os.enviro
         # Without what was wrong the rest is valid, so the rules between properties can be checked too.
         config = Config.model_validate(values, context=context)
 
-    already_named = {problem.property.split("[")[0] for problem in problems if problem.severity == "error"}
-    problems += (problem for problem in cross_check(config) if problem.property not in already_named)
+    for check in (cross_check, tls.check):
+        already_named = {problem.property for problem in problems if problem.severity == "error"}
+        problems += [problem for problem in check(config) if problem.property not in already_named]
     problems = [_with_origin(problem, overrides) for problem in problems]
     if any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
@@ -143,7 +146,7 @@ def _apply_environment(
 
 def _from_text(text: str, annotation: Any) -> Any:
     """`text` as the JSON value that `annotation` wants; what does not fit stays text and is refused later."""
-    kinds = {get_origin(kind) or kind for kind in _alternatives(annotation)}
+    kinds = {get_origin(kind) or kind for kind in alternatives(annotation)}
     stripped = text.strip()
     if bool in kinds:
         return {"true": True, "false": False}.get(stripped.lower(), text)
@@ -159,13 +162,13 @@ def _from_text(text: str, annotation: Any) -> Any:
     return text
 
 
-def _alternatives(annotation: Any) -> Iterator[Any]:
+def alternatives(annotation: Any) -> Iterator[Any]:
     """The types a value may have: unions and `Annotated` opened."""
     if get_origin(annotation) is Annotated:
-        yield from _alternatives(get_args(annotation)[0])
+        yield from alternatives(get_args(annotation)[0])
     elif isinstance(annotation, UnionType) or str(get_origin(annotation)) == "typing.Union":
         for alternative in get_args(annotation):
-            yield from _alternatives(alternative)
+            yield from alternatives(alternative)
     else:
         yield annotation
 

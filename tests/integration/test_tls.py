@@ -10,48 +10,16 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import trustme
 import uvicorn
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import (
-    BestAvailableEncryption,
-    Encoding,
-    PrivateFormat,
-    load_pem_private_key,
-    pkcs12,
-)
 
 from collab_server import tls
 from collab_server.config import Config, ConfigError, load_config
-
-
-@pytest.fixture(scope="module")
-def authority() -> trustme.CA:
-    return trustme.CA()
+from tests.harness.certificates import PASSPHRASE, authority, write_certificates
 
 
 @pytest.fixture
-def folder(tmp_path: Path, authority: trustme.CA) -> Path:
-    """ca.pem, cert.pem + key.pem, store.p12 (passphrase: `sesame`), other.pem (another CA), text.pem (no PEM)."""
-    leaf = authority.issue_cert("localhost", "127.0.0.1")
-    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
-    trustme.CA().cert_pem.write_to_path(str(tmp_path / "other.pem"))
-    (tmp_path / "text.pem").write_text("no certificate\n")
-    (tmp_path / "cert.pem").write_bytes(b"".join(blob.bytes() for blob in leaf.cert_chain_pems))
-    leaf.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
-    key = load_pem_private_key(leaf.private_key_pem.bytes(), None)
-    certificates = [x509.load_pem_x509_certificate(blob.bytes()) for blob in leaf.cert_chain_pems]
-    store = pkcs12.serialize_key_and_certificates(
-        b"collab",
-        key,  # type: ignore[arg-type]
-        certificates[0],
-        [*certificates[1:], x509.load_pem_x509_certificate(authority.cert_pem.bytes())],
-        BestAvailableEncryption(b"sesame"),
-    )
-    (tmp_path / "store.p12").write_bytes(store)
-    locked = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"x"))
-    (tmp_path / "locked.pem").write_bytes(locked)
-    return tmp_path
+def folder(tmp_path: Path) -> Path:
+    return write_certificates(tmp_path)
 
 
 def config_of(folder: Path, **content: object) -> Config:
@@ -59,8 +27,8 @@ def config_of(folder: Path, **content: object) -> Config:
     return load_config(folder / "config.json", {}).config
 
 
-PEM = {"enableTls": True, "privateKeyFile": "key.pem", "publicCertFile": "cert.pem"}
-PKCS12 = {"enableTls": True, "keystoreFile": "store.p12", "passphrase": "sesame"}
+PEM: dict[str, object] = {"enableTls": True, "privateKeyFile": "key.pem", "publicCertFile": "cert.pem"}
+PKCS12: dict[str, object] = {"enableTls": True, "keystoreFile": "store.p12", "passphrase": PASSPHRASE}
 
 
 HELLO = b"\r\n5\r\nhello\r\n0\r\n\r\n"
@@ -137,13 +105,13 @@ def test_no_ssl_key_means_no_tls_to_postgres(folder: Path) -> None:
 
 
 async def test_postgres_is_verified_by_its_root_certificate_alone_and_shown_ours(
-    folder: Path, authority: trustme.CA
+    folder: Path,
 ) -> None:
     """The handshake alone, with a TLS server that wants a certificate: the embedded Postgres has no TLS."""
     wanting = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     wanting.load_cert_chain(folder / "cert.pem", folder / "key.pem")
     wanting.verify_mode = ssl.CERT_REQUIRED
-    authority.configure_trust(wanting)
+    authority().configure_trust(wanting)
     files = {"sslClientCertFile": "cert.pem", "sslClientKeyFile": "key.pem"}
     good = tls.postgres_context(config_of(folder, dataSource={**files, "sslRootCertFile": "ca.pem"}).database)
     other = tls.postgres_context(config_of(folder, dataSource={"sslRootCertificate": "other.pem"}).database)
@@ -186,24 +154,20 @@ def test_a_dburl_that_wants_tls_is_verified_by_the_machines_own_authorities(fold
 def test_files_that_do_not_hold_what_they_should_are_named_by_property(
     folder: Path, content: dict[str, object], wrong: dict[str, str]
 ) -> None:
-    found = {problem.property: problem.message for problem in tls.check(config_of(folder, **content))}
-    assert found.keys() == wrong.keys()
+    with pytest.raises(ConfigError) as raised:
+        config_of(folder, port=-1, **content)
+    found = {
+        problem.property: problem.message for problem in raised.value.problems if problem.severity == "error"
+    }
+    assert found.keys() == {"port", *wrong}
     for name, words in wrong.items():
         assert words in found[name]
         assert "hunter2" not in found[name]
 
 
 def test_right_files_have_no_problem(folder: Path) -> None:
-    content = {
-        **PEM,
-        **PKCS12,
-        "trustedCerts": ["ca.pem", "other.pem"],
-        "dataSource": {
-            "sslRootCertFile": "ca.pem",
-            "sslClientCertFile": "cert.pem",
-            "sslClientKeyFile": "key.pem",
-        },
-    }
+    files = {"sslRootCertFile": "ca.pem", "sslClientCertFile": "cert.pem", "sslClientKeyFile": "key.pem"}
+    content = {**PEM, **PKCS12, "trustedCerts": ["ca.pem", "other.pem"], "dataSource": files}
     assert tls.check(config_of(folder, **content)) == []
 
 
@@ -215,8 +179,9 @@ def test_a_private_key_is_never_left_in_a_file(folder: Path) -> None:
     assert {path.name for path in folder.iterdir()} - {path.name for path in before} <= {"config.json"}
 
 
-def test_a_context_that_cannot_be_made_raises_config_error(folder: Path) -> None:
-    section = config_of(folder, **{**PKCS12, "passphrase": "wrong"}).server_tls
+def test_a_file_that_is_damaged_later_raises_config_error(folder: Path) -> None:
+    section = config_of(folder, **PKCS12).server_tls
     assert section is not None
+    (folder / "store.p12").write_bytes(b"")
     with pytest.raises(ConfigError, match="keystoreFile"):
         tls.server_context(section)

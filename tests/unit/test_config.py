@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from collab_server.config import Config, ConfigError, DataSource, LoadedConfig, Problem, load_config
+from tests.harness.certificates import PASSPHRASE, write_certificates
 
 EXAMPLE_OF_THE_HELP = {
     "port": 3000,
@@ -123,8 +124,8 @@ def test_vertical_scaling_is_accepted_with_a_loud_warning(file: Path) -> None:
 def test_relative_paths_are_taken_from_the_directory_of_the_file(file: Path, monkeypatch: Any) -> None:
     monkeypatch.chdir("/")
     (file.parent / "certs").mkdir()
-    (file.parent / "certs" / "ca.pem").touch()
-    (file.parent / "other.pem").touch()
+    write_certificates(file.parent / "certs")
+    write_certificates(file.parent)
     config = load(
         file,
         {"trustedCerts": ["certs/ca.pem", "./certs/../other.pem"]},
@@ -282,7 +283,7 @@ def test_limits_that_contradict_each_other_are_errors(file: Path) -> None:
         ),
         ({"dataSource": {"sslClientCertFile": "there"}}, {"dataSource.sslClientKeyFile"}),
         ({"dataSource": {"sslRootCertFile": "absent"}}, {"dataSource.sslRootCertFile"}),
-        ({"trustedCerts": ["there", "absent"]}, {"trustedCerts[1]"}),
+        ({"trustedCerts": ["there", "absent"]}, {"trustedCerts[0]", "trustedCerts[1]"}),
         ({"dataSource": {"encryptionKeyFile": "absent", "password": "x"}}, {"dataSource.encryptionKeyFile"}),
     ],
 )
@@ -292,13 +293,12 @@ def test_missing_partners_and_files_are_errors(file: Path, content: dict[str, An
 
 
 def test_keystore_pair_wins_over_the_pem_pair(file: Path) -> None:
-    for name in ("key.pem", "cert.pem", "store.p12"):
-        (file.parent / name).touch()
+    write_certificates(file.parent)
     content = {"enableTls": True, "privateKeyFile": "key.pem", "publicCertFile": "cert.pem"}
     pem = load(file, content).config.server_tls
     assert pem is not None
     assert pem.pem == (file.parent / "cert.pem", file.parent / "key.pem")
-    both = load(file, {**content, "keystoreFile": "store.p12", "passphrase": "p"}).config.server_tls
+    both = load(file, {**content, "keystoreFile": "store.p12", "passphrase": PASSPHRASE}).config.server_tls
     assert both is not None
     assert (both.pem, both.keystore_file) == (None, file.parent / "store.p12")
     half = load(file, {**content, "keystoreFile": "store.p12"})
@@ -352,7 +352,7 @@ def test_what_is_set_but_not_used_is_a_warning(file: Path) -> None:
 
 
 def test_every_property_can_be_overridden(file: Path) -> None:
-    (file.parent / "ca.pem").touch()
+    write_certificates(file.parent)
     config, found, _ = load(
         file,
         {"port": 3000, "dataSource": {"host": "file", "port": 1}, **LIBRARY},
@@ -470,7 +470,7 @@ def test_dburl_describes_the_database_where_data_source_is_absent(file: Path) ->
 
 @pytest.mark.parametrize("name", ["sslRootCertFile", "sslRootCertificate"])
 def test_any_ssl_key_turns_ssl_on(file: Path, name: str) -> None:
-    (file.parent / "ca.pem").touch()
+    write_certificates(file.parent)
     database = load(file, {"dataSource": {name: "ca.pem"}}).config.database
     assert database.is_tls
     assert database.root_cert_file == file.parent / "ca.pem"
@@ -537,14 +537,14 @@ def test_no_message_repeats_a_secret(file: Path, content: dict[str, Any]) -> Non
 
 
 def test_no_repr_shows_a_secret(file: Path) -> None:
-    (file.parent / "store.p12").touch()
+    write_certificates(file.parent)
     config = load(
         file,
         {
             "dataSource": {"password": "hunter2"},
             "enableTls": True,
             "keystoreFile": "store.p12",
-            "passphrase": "hunter2",
+            "passphrase": PASSPHRASE,
             "scaling": "horizontal",
             "redisServerUrl": "redis://u:hunter2@h",
             "dburl": "postgres://u:hunter2@h",
@@ -553,6 +553,7 @@ def test_no_repr_shows_a_secret(file: Path) -> None:
     for section in (config, config.database, config.redis, config.server_tls):
         assert "hunter2" not in repr(section)
         assert "hunter2" not in str(section)
+        assert PASSPHRASE not in repr(section)
 
 
 def test_a_problem_reads_as_one_line() -> None:

@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 
 from collab_server.config import ConfigError, load_config
 from collab_server.encryption import EncryptionError, create_key_file, decrypt, encrypt, is_encrypted
+from tests.harness.certificates import PASSPHRASE, write_certificates
 
 
 @pytest.fixture
@@ -84,20 +85,20 @@ def test_an_encrypted_password_reaches_the_database_in_clear(key_file: Path) -> 
 
 
 def test_an_encrypted_passphrase_opens_the_keystore(key_file: Path) -> None:
-    (key_file.parent / "store.p12").touch()
+    write_certificates(key_file.parent)
     section = load_config(
         write(
             key_file,
             enableTls=True,
             keystoreFile="store.p12",
-            passphrase=encrypt("hunter2", key_file),
+            passphrase=encrypt(PASSPHRASE, key_file),
             dataSource={"encryptionKeyFile": "collab.key"},
         ),
         {},
     ).config.server_tls
     assert section is not None
     assert section.passphrase is not None
-    assert section.passphrase.get_secret_value() == "hunter2"
+    assert section.passphrase.get_secret_value() == PASSPHRASE
 
 
 @pytest.mark.parametrize(
