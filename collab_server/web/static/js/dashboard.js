@@ -2,7 +2,6 @@
 // Its filters are the view state that comments carry: {filters: [{name, values: [value]}]}.
 
 import { html } from "../vendor/htm-preact-standalone.js";
-import { hueOf } from "./words.js";
 
 const CHOICES = {
   Region: ["North", "South", "East", "West"],
@@ -80,8 +79,16 @@ function revenue(id, quarter, { Region, Year }) {
   const regions = Region ? [Region] : CHOICES.Region;
   const years = Year ? [Year] : CHOICES.Year;
   return regions
-    .flatMap((region) => years.map((year) => 40 + (hueOf(`${id}${region}${year}${quarter}`) % 180)))
+    .flatMap((region) => years.map((year) => 40 + (scattered(`${id}${region}${year}${quarter}`) % 180)))
     .reduce((sum, value) => sum + value, 0);
+}
+
+/** A whole number that looks like chance, and is the same for everybody (FNV-1a, stirred). */
+function scattered(text) {
+  let hash = 0x811c9dc5;
+  for (const character of text) hash = Math.imul(hash ^ character.codePointAt(0), 0x01000193);
+  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
+  return (hash ^ (hash >>> 13)) >>> 0;
 }
 
 function inWords(bars) {
