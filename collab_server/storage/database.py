@@ -27,6 +27,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import socket
 import ssl
 from collections import deque
@@ -55,6 +56,8 @@ PROBE_SECONDS = 1.0
 PROBE_EVERY_SECONDS = 0.5
 PROBE_GAP_SECONDS = 0.1  # however often the prober is woken
 TRIES = 3
+RETRY_SECONDS = 0.1  # at most: two that were in each other's way come back one after the other
+REFUSED_SECONDS = 1.0  # between attempts to get more connections from a server that has no more
 WAITING_LIMIT = 4096  # callers that wait for a connection; more than can be served within their deadline
 
 SESSION = {
@@ -147,6 +150,7 @@ class Database:
         pool_size: int = 10,
         read_pool_size: int = 5,
         node: str = "",
+        chance: Callable[[], float] = random.random,
     ) -> None:
         self.user = user
         self.name = database
@@ -162,6 +166,7 @@ class Database:
             "max_cached_statement_lifetime": 0,
         }
         self._application_name = f"collab {node}".strip()
+        self._chance = chance
         self._writes = _Share(self._connect, pool_size)
         self._reads = _Share(self._connect, read_pool_size)
         self._sessions: set[Any] = set()
@@ -249,6 +254,7 @@ class Database:
                 async with Transaction(self, deadline) as tx:
                     result = await work(tx)
                 return result
+            await asyncio.sleep(self._chance() * RETRY_SECONDS)
         async with Transaction(self, deadline) as tx:
             result = await work(tx)
         return result
@@ -309,7 +315,7 @@ class Database:
                 await connection.execute("BEGIN")
             except BaseException as error:
                 timer.cancel()
-                is_lost = connection.is_closed()
+                is_lost = _is_lost(connection, error)
                 self._writes.drop(connection)
                 if not (is_lost and isinstance(error, Exception)):
                     self._raise(error, is_lost)
@@ -338,7 +344,7 @@ class Database:
             raise RuntimeError("a statement failed and the service went on; the transaction was rolled back")
 
     async def _roll_back(self, connection: Connection, error: BaseException) -> None:
-        is_lost = connection.is_closed()
+        is_lost = _is_lost(connection, error)
         if is_lost or not isinstance(error, Exception):
             self._writes.drop(connection)  # when cancelled, a statement may be under way
         else:
@@ -372,7 +378,7 @@ class Database:
             try:
                 result = await method(connection, sql, arguments)
             except BaseException as error:
-                is_lost = connection.is_closed()
+                is_lost = _is_lost(connection, error)
                 if is_lost and isinstance(error, Exception):
                     self._reads.drop(connection)
                     self._trouble.set()
@@ -457,21 +463,24 @@ class Database:
             self._set(True, None if not self._is_full else self.problem)
 
     async def _examine(self) -> None:
-        if self._prober is not None:
+        # A lost connection may be all that was lost, so new ones decide. A stall of our own loop, which makes
+        # every timer late, has to last for two probes to be mistaken for the database's.
+        loop = asyncio.get_running_loop()
+        last_try_at = loop.time() + 1.5 * PROBE_SECONDS
+        for tries_left in reversed(range(TRIES)):
             try:
-                await self._ask(self._prober)
+                prober = self._prober = self._prober or await self._connect(PROBE_SECONDS)
+                await self._ask(prober)
+                if self._is_full:
+                    self._is_full = not await self._can_write(prober)
+                for share in (self._writes, self._reads):
+                    if share.is_empty:
+                        share.adopt(await self._connect(PROBE_SECONDS))  # one for the first who comes
+                return
             except Exception:
-                # The connection may be all that was lost. A second one decides; so a stall of our own loop,
-                # which makes every timer late, has to last for two probes to be mistaken for the database's.
                 self._drop_prober()
-        if self._prober is None:
-            self._prober = await self._connect(PROBE_SECONDS)
-            await self._ask(self._prober)
-        if self._is_full:
-            self._is_full = not await self._can_write(self._prober)
-        for share in (self._writes, self._reads):
-            if share.is_empty:
-                share.adopt(await self._connect(PROBE_SECONDS))  # there is one for the first who comes
+                if not tries_left or loop.time() > last_try_at:
+                    raise
 
     async def _ask(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
@@ -541,12 +550,13 @@ class Database:
 class _Share:
     """Some connections, lent to one caller each: the last used first, callers in order of arrival."""
 
-    __slots__ = ("_connect", "_idle", "_limit", "_members", "_opening", "_waiting")
+    __slots__ = ("_connect", "_idle", "_limit", "_members", "_opening", "_refused_until", "_waiting")
 
     def __init__(self, connect: Callable[[float], Awaitable[Connection]], limit: int) -> None:
         self._connect = connect
         self._limit = limit
         self._opening = 0
+        self._refused_until = 0.0
         self._idle: list[Connection] = []
         self._members: set[Connection] = set()  # idle or lent out; the others that come back are terminated
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
@@ -578,12 +588,14 @@ class _Share:
         while True:
             if connection := self.take_idle():
                 return connection
-            if len(self._members) + self._opening < self._limit:
+            may_open = loop.time() >= self._refused_until or not self._members
+            if may_open and len(self._members) + self._opening < self._limit:
                 try:
                     return await self._open(min(CONNECT_SECONDS, deadline - loop.time()))
                 except asyncpg.TooManyConnectionsError:
                     if not self._members:
                         raise
+                    self._refused_until = loop.time() + REFUSED_SECONDS  # go on with those there are
             if len(self._waiting) >= WAITING_LIMIT:
                 raise Paused("the database is busy")
             waiter: asyncio.Future[Connection | None] = loop.create_future()
@@ -660,7 +672,14 @@ class _Share:
             self._idle.append(connection)
 
 
-_LOSSES = (asyncpg.PostgresError, asyncpg.InterfaceError, OSError)
+_LOSSES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+
+def _is_lost(connection: Connection, error: BaseException) -> bool:
+    """Whether the connection can be used no more. Between a server's last words and the end of the connection,
+    asyncpg answers any statement with an InternalClientError about its state.
+    """
+    return connection.is_closed() or isinstance(error, asyncpg.InternalClientError)
 
 
 def _sqlstate(error: BaseException) -> str:

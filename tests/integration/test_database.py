@@ -1,0 +1,567 @@
+"""The database as commands see it: what waits, for how long, and what they are told, whatever happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Iterator
+from typing import Any
+
+import asyncpg
+import pytest
+import pytest_asyncio
+
+from collab_server.demo.embedded import EmbeddedPostgres
+from collab_server.errors import NotFound, Paused
+from collab_server.storage.database import SESSION, Database, Transaction
+from tests.faults.proxy import Proxy
+from tests.harness.waiting import until
+from tests.harness.world import TestDatabase
+
+ANSWER_SECONDS = 2.0
+NOTICED_SECONDS = 5.0
+
+
+class Timed:
+    """`await Timed(work)`: the result or the error, and the seconds it took."""
+
+    def __init__(self, work: Awaitable[Any]) -> None:
+        self._work = work
+        self.result: Any = None
+        self.error: BaseException | None = None
+        self.seconds = 0.0
+
+    def __await__(self) -> Any:
+        began = time.monotonic()
+        try:
+            self.result = yield from self._work.__await__()
+        except Exception as error:
+            self.error = error
+        self.seconds = time.monotonic() - began
+        return self
+
+
+async def add(tx: Transaction, id: int = 1) -> int:
+    """One command: counts up row `id`, creating it."""
+    value = await tx.fetchval(
+        """
+        INSERT INTO counter (id, value)
+        VALUES ($1, 1)
+        ON CONFLICT (id) DO UPDATE SET value = counter.value + 1
+        RETURNING value
+        """,
+        id,
+    )
+    assert isinstance(value, int)
+    return value
+
+
+TABLE = "CREATE TABLE counter (id int PRIMARY KEY, value int NOT NULL)"
+
+
+async def reach(target: TestDatabase, address: tuple[str, int] | None = None, **settings: Any) -> Database:
+    arguments = target.connect_arguments()
+    if address is not None:
+        arguments["host"], arguments["port"] = address
+    database = Database(**{**arguments, **settings}, node="test")
+    await database.start()
+    async with asyncio.timeout(5):
+        await database.until_up()
+    return database
+
+
+@pytest_asyncio.fixture
+async def db(empty_database: TestDatabase) -> AsyncIterator[Database]:
+    empty_database.sql(TABLE)
+    database = await reach(empty_database)
+    yield database
+    await database.stop()
+
+
+@pytest.fixture
+def proxy(empty_database: TestDatabase) -> Iterator[Proxy]:
+    with Proxy((empty_database.server.host, empty_database.server.port)) as proxy:
+        yield proxy
+
+
+@pytest_asyncio.fixture
+async def far_db(empty_database: TestDatabase, proxy: Proxy) -> AsyncIterator[Database]:
+    """A database behind the proxy."""
+    empty_database.sql(TABLE)
+    database = await reach(empty_database, proxy.address)
+    yield database
+    await database.stop()
+
+
+@pytest_asyncio.fixture
+async def own_db(own_postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
+    """A database on a server of the test's own."""
+    target = TestDatabase(own_postgres, own_postgres.database)
+    # The test servers' setting loses commits when PostgreSQL is killed.
+    target.sql(f"ALTER DATABASE {target.name} SET synchronous_commit = on")
+    target.sql(TABLE)
+    database = await reach(target)
+    yield database
+    await database.stop()
+
+
+def assert_paused(timed: Timed, outcome: str = "none") -> None:
+    assert isinstance(timed.error, Paused), timed.error or timed.result
+    assert timed.error.outcome == outcome
+    assert timed.seconds < ANSWER_SECONDS
+
+
+# In good times
+
+
+async def test_what_a_transaction_did_is_there_after_it(db: Database) -> None:
+    async with db.transaction() as tx:
+        await add(tx)
+        tx.recorded.append("fact")
+    assert tx.recorded == ["fact"]
+    assert await db.fetchval("SELECT value FROM counter") == 1
+    row = await db.fetchrow("SELECT id, value FROM counter")
+    assert row is not None
+    assert tuple(row) == (1, 1)
+    assert [row["id"] for row in await db.fetch("SELECT id FROM counter")] == [1]
+
+
+async def test_an_error_of_the_service_leaves_nothing_stored(db: Database) -> None:
+    async def work(tx: Transaction) -> None:
+        await add(tx)
+        raise NotFound("comment")
+
+    with pytest.raises(NotFound):
+        await db.run(work)
+    assert await db.fetchval("SELECT count(*) FROM counter") == 0
+
+
+async def test_a_violated_constraint_is_told_as_it_is_and_the_connection_lives_on(db: Database) -> None:
+    for _ in range(3):
+        with pytest.raises(asyncpg.NotNullViolationError):
+            async with db.transaction() as tx:
+                await tx.execute("INSERT INTO counter VALUES (1, NULL)")
+    with pytest.raises(asyncpg.UndefinedTableError):
+        await db.fetch("SELECT 1 FROM nowhere")
+    assert await db.run(add) == 1
+    assert db.is_up
+
+
+async def test_a_service_that_swallows_a_database_error_does_not_seem_to_succeed(db: Database) -> None:
+    async def work(tx: Transaction) -> None:
+        await add(tx)
+        with contextlib.suppress(asyncpg.NotNullViolationError):
+            await tx.execute("INSERT INTO counter VALUES (2, NULL)")
+
+    with pytest.raises(RuntimeError, match="rolled back"):
+        await db.run(work)
+    assert await db.fetchval("SELECT count(*) FROM counter") == 0
+
+
+async def test_a_finished_transaction_cannot_be_used(db: Database) -> None:
+    async with db.transaction() as tx:
+        await add(tx)
+    with pytest.raises(AttributeError):
+        await tx.execute("SELECT 1")
+
+
+async def test_more_commands_than_connections_all_get_through(db: Database) -> None:
+    values = await asyncio.gather(*(db.run(add) for _ in range(200)))
+    assert sorted(values) == list(range(1, 201))
+
+
+async def test_sessions_carry_the_limits(db: Database) -> None:
+    for name, wanted in {
+        "statement_timeout": "2s",
+        "lock_timeout": "1s",
+        "idle_in_transaction_session_timeout": "2s",
+        "TimeZone": "UTC",
+        "jit": "off",
+        "application_name": "collab test",
+    }.items():
+        assert await db.fetchval(f"SHOW {name}") == wanted
+
+
+# Contention
+
+
+async def test_deadlocked_commands_both_succeed(empty_database: TestDatabase) -> None:
+    empty_database.sql(TABLE)
+    db = await reach(empty_database, chance=itertools.cycle((0.0, 1.0)).__next__)
+    both_hold = asyncio.Barrier(2)
+    is_first_try = {1: True, 2: True}
+
+    def work(first: int, second: int) -> Any:
+        async def cross(tx: Transaction) -> None:
+            await add(tx, first)
+            if is_first_try[first]:
+                is_first_try[first] = False
+                await both_hold.wait()
+            await add(tx, second)
+
+        return cross
+
+    await db.run(lambda tx: tx.executemany("INSERT INTO counter VALUES ($1, 0)", [(1,), (2,)]))
+    await asyncio.gather(db.run(work(1, 2)), db.run(work(2, 1)))
+    assert [row["value"] for row in await db.fetch("SELECT value FROM counter")] == [2, 2]
+    await db.stop()
+
+
+async def test_a_held_lock_pauses_the_command_and_nothing_else(
+    db: Database, empty_database: TestDatabase
+) -> None:
+    await db.run(add)
+    holder = await asyncpg.connect(**empty_database.connect_arguments())
+    try:
+        await holder.execute("BEGIN; UPDATE counter SET value = value")
+        blocked = [asyncio.create_task(_timed(db.run(add))) for _ in range(30)]
+        reads = await Timed(db.fetchval("SELECT value FROM counter"))
+        assert reads.result == 1
+        assert reads.seconds < 0.5
+        for timed in await asyncio.gather(*blocked):
+            assert_paused(timed)
+        assert db.is_up
+    finally:
+        await holder.close()
+    assert await db.run(add) == 2
+
+
+async def test_a_frozen_node_holds_a_row_for_two_seconds_at_most(db: Database) -> None:
+    await db.run(add)
+    frozen = await db.session(SESSION)  # its process sends nothing any more
+    try:
+        await frozen.execute("BEGIN; UPDATE counter SET value = value")
+        began = time.monotonic()
+
+        async def stored() -> bool:
+            return (await Timed(db.run(add))).error is None
+
+        await until(stored, 4)
+        assert time.monotonic() - began < 3
+    finally:
+        frozen.terminate()
+
+
+async def test_a_cancelled_command_stores_nothing_and_frees_its_connection(db: Database) -> None:
+    for _ in range(12):  # more than there are connections
+        is_in = asyncio.Event()
+
+        async def work(tx: Transaction, is_in: asyncio.Event = is_in) -> None:
+            await add(tx)
+            is_in.set()
+            await tx.fetchval("SELECT pg_sleep(1.5)")
+
+        task = asyncio.create_task(db.run(work))
+        await is_in.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert (await Timed(db.fetchval("SELECT count(*) FROM counter"))).result == 0
+    assert db.is_up
+
+
+async def test_a_slow_statement_ends_in_time(db: Database) -> None:
+    async def work(tx: Transaction) -> None:
+        await tx.execute("SELECT pg_sleep(10)")
+
+    assert_paused(await Timed(db.run(work)))
+    assert_paused(await Timed(db.fetch("SELECT pg_sleep(10)")))
+    assert await db.run(add) == 1
+
+
+# Connections lost
+
+
+async def test_terminated_backends_in_mid_transaction_go_unseen(
+    db: Database, empty_database: TestDatabase
+) -> None:
+    tries = 0
+
+    async def work(tx: Transaction) -> int:
+        nonlocal tries
+        tries += 1
+        value = await add(tx)
+        if tries == 1:
+            terminate_backends(empty_database)
+        await tx.fetchval("SELECT 1")
+        return value
+
+    timed = await Timed(db.run(work))
+    assert (timed.result, tries) == (1, 2)
+    assert await db.fetchval("SELECT value FROM counter") == 1
+    assert timed.seconds < ANSWER_SECONDS
+
+
+async def test_terminated_idle_backends_go_unseen(db: Database, empty_database: TestDatabase) -> None:
+    for _ in range(3):
+        await asyncio.gather(*(db.run(add) for _ in range(20)), *(db.fetchval("SELECT 1") for _ in range(20)))
+        terminate_backends(empty_database)
+    assert await db.run(add) == 61
+
+
+async def test_a_commit_cut_by_the_server_is_unknown(db: Database, empty_database: TestDatabase) -> None:
+    empty_database.sql(
+        """
+        CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$;
+        CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON counter DEFERRABLE INITIALLY DEFERRED
+            FOR EACH ROW EXECUTE FUNCTION linger();
+        """
+    )
+    task = asyncio.create_task(_timed(db.run(add)))
+    await until(
+        lambda: empty_database.sql(
+            "SELECT 1 FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'"
+        )
+    )
+    terminate_backends(empty_database)
+    assert_paused(await task, outcome="unknown")
+
+
+async def test_a_commit_whose_answer_is_lost_is_unknown_and_stored(
+    far_db: Database, proxy: Proxy, empty_database: TestDatabase
+) -> None:
+    async def work(tx: Transaction) -> None:
+        await add(tx)
+        proxy.stall("down")
+
+    assert_paused(await Timed(far_db.run(work)), outcome="unknown")
+    assert empty_database.sql("SELECT value FROM counter") == "1"
+    proxy.heal()
+    await until(lambda: far_db.is_up)
+
+
+async def test_a_commit_that_never_arrives_is_unknown_and_not_stored(
+    far_db: Database, proxy: Proxy, empty_database: TestDatabase
+) -> None:
+    async def work(tx: Transaction) -> None:
+        await add(tx)
+        proxy.stall("up")
+
+    assert_paused(await Timed(far_db.run(work)), outcome="unknown")
+    proxy.cut()
+    proxy.heal()
+    assert empty_database.sql("SELECT count(*) FROM counter") == "0"
+
+
+async def test_dropped_packets_pause_in_time_and_pass_when_they_flow_again(
+    far_db: Database, proxy: Proxy
+) -> None:
+    await asyncio.gather(*(far_db.run(add) for _ in range(20)))
+    proxy.stall()
+    for timed in await asyncio.gather(*(_timed(far_db.run(add)) for _ in range(30))):
+        assert_paused(timed)
+    assert_paused(await Timed(far_db.fetchval("SELECT 1")))
+    await until(lambda: not far_db.is_up, NOTICED_SECONDS)
+    timed = await Timed(far_db.run(add))
+    assert_paused(timed)
+    assert timed.seconds < 0.05, "once paused, refused at once"
+    proxy.cut()  # the old connections never come back
+    proxy.heal()
+    await until(lambda: far_db.is_up, 2)
+    assert await far_db.run(add) >= 21
+
+
+async def test_half_open_connections_are_not_handed_out_twice(far_db: Database, proxy: Proxy) -> None:
+    await asyncio.gather(*(far_db.run(add) for _ in range(20)))
+    proxy.lose_target()  # as when a firewall forgot the connections: silence on them, new ones work
+    await asyncio.gather(*(_timed(far_db.run(add)) for _ in range(10)))
+    assert (await Timed(far_db.run(add))).error is None
+
+
+# The server away
+
+
+async def test_frozen_server_pauses_in_time_and_recovers(
+    own_db: Database, own_postgres: EmbeddedPostgres
+) -> None:
+    changes: list[bool] = []
+    own_db.on_change(changes.append)
+    await asyncio.gather(*(own_db.run(add) for _ in range(20)))
+    own_postgres.freeze()
+    work = [own_db.run(add), own_db.fetchval("SELECT 1"), *(own_db.run(add) for _ in range(20))]
+    for timed in await asyncio.gather(*map(_timed, work)):
+        assert_paused(timed)
+    await until(lambda: not own_db.is_up, NOTICED_SECONDS)
+    assert "does not answer" in (own_db.problem or "")
+    own_postgres.thaw()
+    await until(lambda: own_db.is_up, 2)
+    assert await own_db.run(add) >= 21
+    assert changes == [False, True]
+    assert own_db.problem is None
+
+
+async def test_killed_and_restarted_server_is_used_again(
+    own_db: Database, own_postgres: EmbeddedPostgres
+) -> None:
+    await asyncio.gather(*(own_db.run(add) for _ in range(20)))
+    own_postgres.kill()
+    assert_paused(await Timed(own_db.run(add)))
+    await until(lambda: not own_db.is_up, NOTICED_SECONDS)
+    assert "nothing listens" in (own_db.problem or "")
+    for work in (own_db.run(add), own_db.fetchval("SELECT 1")):
+        timed = await Timed(work)
+        assert_paused(timed)
+        assert timed.seconds < 0.05
+    own_postgres.start()
+    await until(lambda: own_db.is_up, 2)
+    assert (await Timed(own_db.run(add))).result == 21
+
+
+async def test_writers_through_a_restart_lose_nothing_acknowledged(
+    own_db: Database, own_postgres: EmbeddedPostgres
+) -> None:
+    acknowledged: list[int] = []
+    unknown = 0
+    is_over = False
+
+    async def write(id: int) -> None:
+        nonlocal unknown
+        while not is_over:
+            timed = await Timed(own_db.run(lambda tx: add(tx, id)))
+            if timed.error is None:
+                acknowledged.append(id)
+            else:
+                assert isinstance(timed.error, Paused)
+                assert timed.seconds < ANSWER_SECONDS
+                unknown += timed.error.outcome == "unknown"
+                await asyncio.sleep(0.02)
+
+    writers = [asyncio.create_task(write(id)) for id in range(8)]
+    for _ in range(2):
+        seen = len(acknowledged)
+        await until(lambda seen=seen: len(acknowledged) > seen + 50, 5)
+        await asyncio.to_thread(own_postgres.stop)
+        own_postgres.start()
+    seen = len(acknowledged)
+    await until(lambda: len(acknowledged) > seen + 50, 5)
+    is_over = True
+    await asyncio.gather(*writers)
+    stored = await own_db.fetchval("SELECT sum(value) FROM counter")
+    assert len(acknowledged) <= stored <= len(acknowledged) + unknown
+
+
+async def test_a_node_starts_without_its_database_and_finds_it_later(
+    own_postgres: EmbeddedPostgres,
+) -> None:
+    target = TestDatabase(own_postgres, own_postgres.database)
+    own_postgres.stop()
+    database = Database(**target.connect_arguments(), node="early")
+    await database.start()
+    try:
+        assert_paused(await Timed(database.run(add)))
+        await until(lambda: "nothing listens" in (database.problem or ""))
+        own_postgres.start()
+        await until(lambda: database.is_up, 2)
+        assert await database.fetchval("SELECT 1") == 1
+    finally:
+        await database.stop()
+
+
+async def test_out_of_connections_goes_on_with_those_it_has(own_postgres: EmbeddedPostgres) -> None:
+    target = TestDatabase(own_postgres, own_postgres.database)
+    target.sql(TABLE)
+    own_postgres.sql(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT 4", as_superuser=True)
+    database = await reach(target)
+    try:
+        values = await asyncio.gather(*(database.run(add) for _ in range(50)))
+        assert sorted(values) == list(range(1, 51))
+        assert await database.fetchval("SELECT 1") == 1
+        assert database.is_up
+    finally:
+        await database.stop()
+
+
+async def test_out_of_connections_from_the_start_is_named(own_postgres: EmbeddedPostgres) -> None:
+    target = TestDatabase(own_postgres, own_postgres.database)
+    own_postgres.sql(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT 0", as_superuser=True)
+    database = Database(**target.connect_arguments())
+    await database.start()
+    try:
+        await until(lambda: "out of connections" in (database.problem or ""))
+        assert not database.is_up
+        own_postgres.sql(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT -1", as_superuser=True)
+        await until(lambda: database.is_up, 2)
+    finally:
+        await database.stop()
+
+
+async def test_a_full_disk_refuses_writes_and_goes_on_reading(db: Database) -> None:
+    changes: list[bool] = []
+    db.on_change(changes.append)
+
+    async def fill(tx: Transaction) -> None:
+        await tx.execute("DO $$ BEGIN RAISE 'could not extend file' USING ERRCODE = '53100'; END $$")
+
+    timed = await Timed(db.run(fill))
+    assert_paused(timed)
+    assert "no space" in str(timed.error)
+    assert changes == [False]
+    assert await db.fetchval("SELECT 1") == 1
+    await until(lambda: db.is_up, 2)  # the probe finds that there is room
+    assert await db.run(add) == 1
+
+
+async def test_a_primary_that_became_a_standby_is_left(db: Database, empty_database: TestDatabase) -> None:
+    def set_read_only(value: str) -> None:
+        empty_database.server.sql(
+            f'ALTER DATABASE "{empty_database.name}" SET default_transaction_read_only = {value}',
+            as_superuser=True,
+        )
+
+    set_read_only("on")
+    terminate_backends(empty_database)
+    assert_paused(await Timed(db.run(add)))
+    await until(lambda: not db.is_up, NOTICED_SECONDS)
+    assert "read-only" in (db.problem or "")
+    set_read_only("off")
+    await until(lambda: db.is_up, 2)
+    assert await db.run(add) == 1
+
+
+async def test_stop_ends_at_once_even_if_the_server_is_frozen(
+    own_db: Database, own_postgres: EmbeddedPostgres
+) -> None:
+    await asyncio.gather(*(own_db.run(add) for _ in range(20)))
+    own_postgres.freeze()
+    running = asyncio.create_task(_timed(own_db.run(add)))
+    await asyncio.sleep(0)
+    assert (await Timed(own_db.stop())).seconds < 0.5
+    assert isinstance((await running).error, Paused)
+    own_postgres.thaw()
+
+
+# Words
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"password": "s3cret-but-wrong"}, 'refuses the user "mstr_collab"'),
+        ({"database": "nowhere"}, 'there is no database "nowhere"'),
+        ({"host": "nowhere.invalid"}, "cannot be found"),
+    ],
+)
+async def test_what_is_wrong_is_said_in_words_without_secrets(
+    empty_database: TestDatabase, change: dict[str, Any], words: str
+) -> None:
+    database = Database(**{**empty_database.connect_arguments(), **change})
+    await database.start()
+    try:
+        await until(lambda: words in (database.problem or ""), what=lambda: str(database.problem))
+        assert "s3cret" not in (database.problem or "")
+    finally:
+        await database.stop()
+
+
+async def _timed(work: Awaitable[Any]) -> Timed:
+    return await Timed(work)
+
+
+def terminate_backends(target: TestDatabase) -> None:
+    target.server.sql(
+        f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{target.name}'",
+        as_superuser=True,
+    )

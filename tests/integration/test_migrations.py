@@ -1,0 +1,217 @@
+"""Migrations: once, in order, by whichever node comes first, and said in words when it may not."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from collab_server.demo.embedded import EmbeddedPostgres
+from collab_server.storage import installation, migrations
+from collab_server.storage.database import Database
+from collab_server.storage.migrations import MigrationError
+from tests.harness.waiting import until
+from tests.harness.world import TestDatabase
+
+FILES = {
+    "0001_first.sql": """
+-- migrate:up
+CREATE TABLE collab.first (text text DEFAULT 'a;b');
+INSERT INTO collab.first DEFAULT VALUES;
+SELECT pg_sleep(0.2);
+-- migrate:down
+DROP TABLE collab.first;
+""",
+    "0002_second.sql": """
+-- migrate:up transaction:false
+CREATE INDEX CONCURRENTLY first_text ON collab.first (text);
+-- migrate:down transaction:false
+DROP INDEX CONCURRENTLY collab.first_text;
+""",
+}
+NAMES = ["0001_first", "0002_second"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name, text in FILES.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+@pytest_asyncio.fixture
+async def db(empty_database: TestDatabase) -> AsyncIterator[Database]:
+    database = Database(**empty_database.connect_arguments())
+    await database.start()
+    await database.until_up()
+    yield database
+    await database.stop()
+
+
+async def test_three_nodes_at_once_apply_each_file_once(
+    db: Database, folder: Path, empty_database: TestDatabase
+) -> None:
+    assert await migrations.pending(db, folder) == NAMES
+    applied = await asyncio.gather(*(migrations.apply(db, folder) for _ in range(3)))
+    assert sorted(applied) == [[], [], NAMES]
+    assert await migrations.pending(db, folder) == []
+    assert empty_database.sql("SELECT version FROM collab.schema_migrations ORDER BY 1").split() == [
+        "0001",
+        "0002",
+    ]
+    assert empty_database.sql("SELECT count(*) FROM collab.first") == "1"
+
+
+async def test_only_new_files_are_applied(db: Database, folder: Path) -> None:
+    await migrations.apply(db, folder)
+    (folder / "0003_third.sql").write_text("-- migrate:up\nALTER TABLE collab.first ADD COLUMN n int;\n")
+    assert await migrations.apply(db, folder) == ["0003_third"]
+
+
+async def test_versions_of_a_newer_node_are_fine(db: Database, folder: Path) -> None:
+    await migrations.apply(db, folder)
+    (folder / "0002_second.sql").unlink()
+    assert await migrations.apply(db, folder) == []
+
+
+async def test_a_failing_file_changes_nothing_and_is_named(
+    db: Database, folder: Path, empty_database: TestDatabase
+) -> None:
+    (folder / "0003_bad.sql").write_text("-- migrate:up\nCREATE TABLE collab.third (); SELECT nonsense;\n")
+    with pytest.raises(MigrationError, match='0003_bad failed: column "nonsense"'):
+        await migrations.apply(db, folder)
+    assert empty_database.sql("SELECT to_regclass('collab.third') IS NULL") == "t"
+    assert await migrations.pending(db, folder) == ["0003_bad"]
+
+
+async def test_a_file_in_another_format_is_named(tmp_path: Path) -> None:
+    (tmp_path / "0001_plain.sql").write_text("CREATE TABLE x ();")
+    with pytest.raises(MigrationError, match="0001_plain"):
+        migrations.read(tmp_path)
+
+
+def test_the_down_part_is_not_applied(folder: Path) -> None:
+    first, second = migrations.read(folder)
+    assert "DROP" not in first.up + second.up
+    assert (first.in_transaction, second.in_transaction) == (True, False)
+
+
+async def test_a_missing_privilege_is_named_with_its_remedy(
+    postgres: EmbeddedPostgres, empty_database: TestDatabase, folder: Path
+) -> None:
+    role = f"poor_{empty_database.name}"
+    postgres.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'poor'", as_superuser=True)
+    database = Database(**{**empty_database.connect_arguments(), "user": role, "password": "poor"})
+    preparation = installation.Preparation(database, folder)
+    await database.start()
+    task = asyncio.create_task(preparation.run())
+    try:
+        for said, remedy in (
+            ('may not create the schema "collab" in the database', "CREATE SCHEMA collab"),
+            ('may not use the schema "collab"', f"GRANT USAGE ON SCHEMA collab TO {role}"),
+            ("may not create tables", f"GRANT CREATE ON SCHEMA collab TO {role}"),
+        ):
+            await until(
+                lambda said=said: said in (preparation.problem or ""), what=lambda: str(preparation.problem)
+            )
+            assert f'the user "{role}"' in (preparation.problem or "")
+            assert "GRANT" in (preparation.problem or "")
+            assert not preparation.is_done
+            empty_database.server.sql(remedy, database=empty_database.name, as_superuser=True)
+        # What is not among these two files is missing then: the table of the installation.
+        await until(lambda: "collab.installation" in (preparation.problem or ""))
+    finally:
+        task.cancel()
+        await asyncio.wait([task])
+        await database.stop()
+        empty_database.server.sql(f"DROP OWNED BY {role}", database=empty_database.name, as_superuser=True)
+        postgres.sql(f"DROP ROLE {role}", as_superuser=True)
+
+
+async def test_with_nothing_to_do_no_privilege_is_needed(
+    postgres: EmbeddedPostgres, db: Database, empty_database: TestDatabase, folder: Path
+) -> None:
+    await migrations.apply(db, folder)
+    role = f"reader_{empty_database.name}"
+    postgres.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'poor'", as_superuser=True)
+    empty_database.sql(f"GRANT USAGE ON SCHEMA collab TO {role}")
+    empty_database.sql(f"GRANT SELECT ON collab.schema_migrations TO {role}")
+    reader = Database(**{**empty_database.connect_arguments(), "user": role, "password": "poor"})
+    try:
+        assert await migrations.apply(reader, folder) == []
+    finally:
+        await reader.stop()
+        empty_database.server.sql(f"DROP OWNED BY {role}", database=empty_database.name, as_superuser=True)
+        postgres.sql(f"DROP ROLE {role}", as_superuser=True)
+
+
+async def test_nodes_prepare_together_and_share_one_installation(empty_database: TestDatabase) -> None:
+    databases = [Database(**empty_database.connect_arguments()) for _ in range(3)]
+    preparations = [installation.Preparation(database) for database in databases]
+    for database in databases:
+        await database.start()
+    async with asyncio.timeout(10):
+        found = await asyncio.gather(*(preparation.run() for preparation in preparations))
+    try:
+        assert found[0] == found[1] == found[2]
+        assert len(found[0].seal_key) == 32
+        assert "seal_key" not in repr(found[0])
+        assert all(preparation.is_done and preparation.problem is None for preparation in preparations)
+
+        renewed = await installation.new_epoch(databases[0])
+        assert renewed != found[0].epoch
+        assert await installation.load(databases[1]) == installation.Installation(renewed, found[0].seal_key)
+    finally:
+        for database in databases:
+            await database.stop()
+
+
+async def test_a_node_that_starts_without_postgres_migrates_when_it_comes(
+    own_postgres: EmbeddedPostgres,
+) -> None:
+    target = TestDatabase(own_postgres, own_postgres.database)
+    own_postgres.stop()
+    database = Database(**target.connect_arguments())
+    preparation = installation.Preparation(database)
+    await database.start()
+    task: asyncio.Task[Any] = asyncio.create_task(preparation.run())
+    try:
+        await until(lambda: database.problem)
+        assert not preparation.is_done
+        own_postgres.start()
+        async with asyncio.timeout(5):
+            await task
+        assert await migrations.pending(database) == []
+    finally:
+        task.cancel()
+        await database.stop()
+
+
+async def test_a_freeze_in_mid_migration_ends_and_is_tried_again(
+    own_postgres: EmbeddedPostgres, folder: Path
+) -> None:
+    target = TestDatabase(own_postgres, own_postgres.database)
+    (folder / "0001_first.sql").write_text(FILES["0001_first.sql"].replace("0.2", "1.0"))
+    database = Database(**target.connect_arguments())
+    await database.start()
+    await database.until_up()
+    applying = asyncio.create_task(migrations.apply(database, folder))
+    try:
+        await until(
+            lambda: target.sql("SELECT 1 FROM pg_stat_activity WHERE query LIKE '%pg_sleep(1.0)%' LIMIT 1")
+        )
+        own_postgres.freeze()
+        await asyncio.wait([applying], timeout=5)
+        assert applying.done()
+        assert applying.exception() is not None
+        own_postgres.thaw()
+        await until(lambda: database.is_up, 2)
+        async with asyncio.timeout(5):
+            assert await migrations.apply(database, folder) == NAMES
+    finally:
+        own_postgres.thaw()
+        await database.stop()
