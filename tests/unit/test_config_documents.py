@@ -25,7 +25,7 @@ def test_every_property_is_explained() -> None:
     for name, _ in leaves(Config):
         variable = "COLLAB_" + name.replace(".", "__").upper()
         assert re.search(
-            rf"^\| `{re.escape(name)}`<br>`{variable}` \| .* \| .* \| .{{20,}} \|$", text, re.MULTILINE
+            rf"^\| `{re.escape(name)}`<br>`{variable}` \| .* \| .* \| .{{10,}} \|$", text, re.MULTILINE
         )
 
 

