@@ -131,7 +131,15 @@ async def make_cluster(
 
 @pytest_asyncio.fixture(scope="session")
 async def shared_cluster(world: World) -> AsyncIterator[Cluster]:
-    cluster = Cluster(world.new_database(), world.library, world.valkey.url, folder=world.folder / "cluster")
+    # Many tests in the name of the same few people: the limits per user have tests with nodes of their own.
+    limits = {"commandsPerSecond": 100_000, "commandsBurst": 100_000, "connectionsPerUser": 500}
+    cluster = Cluster(
+        world.new_database(),
+        world.library,
+        world.valkey.url,
+        folder=world.folder / "cluster",
+        overrides={"limits": limits},
+    )
     async with cluster:
         yield cluster
 
