@@ -124,9 +124,13 @@ class EmbeddedServer:
         return self._process is not None and self._process.returncode is None
 
     def start(self, timeout: float = 30) -> Self:
-        """Start it and wait until it takes connections, up to `timeout` seconds. Raises `EmbeddedError`."""
+        """Start it, if it is not launched yet, and wait until it takes connections. Raises `EmbeddedError`.
+
+        Where the port was not given and somebody else took it, another one is tried. `timeout` is in seconds.
+        """
         for attempt in range(1, _PORT_ATTEMPTS + 1):
-            self.launch()
+            if not self.is_running:
+                self.launch()
             try:
                 self.wait_until_ready(timeout)
             except EmbeddedError as error:

@@ -123,36 +123,41 @@ http {{
     upstream nodes {{
         zone nodes 256k;
 {servers}
-        sticky cookie collab_node path=/;
+        sticky cookie collab_node path=/ samesite=lax;
         keepalive 32;
+    }}
+
+    proxy_http_version 1.1;
+    proxy_buffering off;
+    proxy_connect_timeout 2s;
+    proxy_read_timeout {LONGEST_SILENCE_SECONDS}s;
+    proxy_send_timeout {LONGEST_SILENCE_SECONDS}s;
+    proxy_set_header Host $http_host;
+    proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+    proxy_set_header X-Forwarded-Proto $scheme;
+    proxy_set_header X-Forwarded-Prefix $prefix;
+    proxy_set_header Upgrade $http_upgrade;
+    proxy_set_header Connection $connection_upgrade;
+
+    map $uri $prefix {{
+        ~^/collaboration/api/ /collaboration;
+        default               '';
     }}
 
     server {{
         listen {listen_host}:{port};
 
-        proxy_http_version 1.1;
-        proxy_buffering off;
-        proxy_connect_timeout 2s;
-        proxy_read_timeout {LONGEST_SILENCE_SECONDS}s;
-        proxy_send_timeout {LONGEST_SILENCE_SECONDS}s;
-        proxy_next_upstream error timeout http_503;
-        proxy_next_upstream_timeout 10s;
-        proxy_set_header Host $http_host;
-        proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-        proxy_set_header X-Forwarded-Proto $scheme;
-        proxy_set_header Upgrade $http_upgrade;
-        proxy_set_header Connection $connection_upgrade;
-
         location / {{
             proxy_pass http://nodes;
         }}
 
+        location /socket.io/ {{
+            proxy_pass http://nodes;
+            # A node that starts or drains refuses a handshake so: the next one takes the client.
+            proxy_next_upstream error timeout http_503;
+        }}
+
         location /collaboration/api/ {{
-            proxy_set_header Host $http_host;
-            proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
-            proxy_set_header X-Forwarded-Proto $scheme;
-            proxy_set_header X-Forwarded-Prefix /collaboration;
-            proxy_set_header Connection "";
             proxy_pass http://nodes/api/;
         }}
 {library_location}    }}

@@ -10,18 +10,14 @@ import asyncio
 import itertools
 import secrets
 import shutil
-import socket
 import tempfile
-import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import uvicorn
-
 from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres, EmbeddedValkey
+from collab_server.demo.serving import LoopbackServer
 from collab_server.demo.standin import Content, LibraryData, create_standin, load_data
 from collab_server.storage import migrations
 from collab_server.storage.database import Database
@@ -105,65 +101,26 @@ def fresh_topic() -> str:
     return f"content:{PROJECT_ID}:{_dashboard_id(number)}"
 
 
-class StandInLibrary:
-    """The stand-in Library on a port of loopback; can be stopped and started again there, with its
-    sessions."""
+class StandInLibrary(LoopbackServer):
+    """The stand-in Library on a port of loopback; can be stopped and started again there, with its sessions."""
 
     def __init__(self, *, session_timeout_seconds: float = 1800, identity_token_seconds: float = 600) -> None:
-        self._app = create_standin(
+        app = create_standin(
             test_data(),
             session_timeout_seconds=session_timeout_seconds,
             identity_token_seconds=identity_token_seconds,
         )
-        self._server: uvicorn.Server | None = None
-        self._thread: threading.Thread | None = None
-        self.host = "127.0.0.1"
-        self.port = 0
+        super().__init__(app, name="stand-in Library")
 
     @property
     def url(self) -> str:
         """`authorizationServerUrl`: the REST base, which ends in `/api`."""
-        return f"http://{self.host}:{self.port}/api"
+        return f"http://{self.address}/api"
 
     @property
     def root(self) -> str:
         """Where `/standin/…` is."""
-        return f"http://{self.host}:{self.port}"
-
-    def start(self) -> Self:
-        """Listen, and answer from the moment this returns."""
-        listener = socket.socket()
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((self.host, self.port))
-        listener.listen(256)
-        self.port = listener.getsockname()[1]
-        config = uvicorn.Config(
-            self._app, lifespan="off", ws="none", log_level="warning", access_log=False, timeout_keep_alive=60
-        )
-        config.timeout_graceful_shutdown = 1
-        server = uvicorn.Server(config)
-
-        def serve() -> None:
-            with listener:
-                server.run(sockets=[listener])
-
-        self._server = server
-        self._thread = threading.Thread(target=serve, name="stand-in Library", daemon=True)
-        self._thread.start()
-        deadline = time.monotonic() + 10
-        while not server.started:
-            assert time.monotonic() < deadline, "the stand-in Library does not start"
-            assert self._thread.is_alive(), "the stand-in Library ended at once"
-            time.sleep(0.005)
-        return self
-
-    def stop(self) -> None:
-        """Close the port and every connection."""
-        if self._server is not None and self._thread is not None:
-            self._server.should_exit = True
-            self._thread.join(10)
-            assert not self._thread.is_alive(), "the stand-in Library does not stop"
-            self._server = self._thread = None
+        return f"http://{self.address}"
 
 
 class World:

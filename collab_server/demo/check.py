@@ -1,0 +1,266 @@
+"""The scripted conversation of `demo --check`: three clients on three nodes, and a Redis restart in between.
+
+What it promises: every line of the table is something a client saw, or did not see in time; the first failure
+ends the conversation; all of it is over within `CHECK_SECONDS`. What runs concurrently: the clients, in one
+event loop. How it stops: the clients leave, whatever happened.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from .tied import EmbeddedError
+
+if TYPE_CHECKING:
+    from .run import Demo
+
+__all__ = ["play"]
+
+CHECK_SECONDS = 60
+STEP_SECONDS = 5
+WITHOUT_REDIS_SECONDS = 3  # promised: 2
+FILTER = {"filters": [{"key": "W81", "attribute": "Region", "elements": ["North", "South"]}], "page": "P1"}
+
+
+class _Failed(Exception):
+    """A step did not go as promised; the text says how."""
+
+
+class _Person:
+    """One client of the official Python library, and what it received on the topic, in order of arrival."""
+
+    def __init__(self, login: str, node: str, topic: str) -> None:
+        self.login = login
+        self.node = node
+        self.topic = topic
+        self.events: list[dict[str, Any]] = []
+        self.hello: dict[str, Any] = {}
+        self._sio: Any = None
+        self._http: Any = None
+        self._news = asyncio.Event()
+
+    async def arrive(self, node_url: str, auth: dict[str, str]) -> None:
+        """Connect, and wait for `server.hello`."""
+        import aiohttp
+        import socketio
+
+        self._http = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+        self._sio = socketio.AsyncClient(reconnection=False, handle_sigint=False, http_session=self._http)
+        self._sio.on("*", self._note)
+        self.hello = {}
+        try:
+            await self._sio.connect(node_url, auth=auth, transports=["websocket"], wait_timeout=STEP_SECONDS)
+        except socketio.exceptions.ConnectionError as error:
+            raise _Failed(f"{self.login} cannot connect to {self.node}: {error}") from error
+        await self._until(lambda: bool(self.hello), "server.hello", STEP_SECONDS)
+
+    async def call(self, command: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """The data of the acknowledgement. Raises `_Failed`."""
+        answer = await self._sio.call(command, payload, timeout=STEP_SECONDS)
+        if not answer.get("ok"):
+            raise _Failed(f"{command} was refused: {answer.get('error')}")
+        data: dict[str, Any] = answer["data"]
+        return data
+
+    async def sees(self, seq: int, seconds: float = STEP_SECONDS) -> dict[str, Any]:
+        """The event with this `seq`, once it is there."""
+        await self._until(lambda: seq in self.seqs, f"number {seq}", seconds)
+        return next(event for event in self.events if event["seq"] == seq)
+
+    @property
+    def seqs(self) -> list[int]:
+        """The numbers of the events received."""
+        return [event["seq"] for event in self.events]
+
+    async def leave(self) -> None:
+        """Disconnect; may be called twice."""
+        if self._sio is not None:
+            await self._sio.disconnect()
+            await self._http.close()
+            self._sio = None
+
+    def _note(self, name: str, data: Any = None) -> None:
+        if name == "server.hello":
+            self.hello = data
+        elif isinstance(data, dict) and data.get("topic") == self.topic and "seq" in data:
+            self.events.append(data)
+        self._news.set()
+
+    async def _until(self, is_there: Callable[[], bool], what: str, seconds: float) -> None:
+        try:
+            async with asyncio.timeout(seconds):
+                while not is_there():
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise _Failed(f"{self.login} on {self.node} did not get {what} within {seconds:g} s") from None
+
+
+class _Conversation:
+    def __init__(self, demo: Demo, say: Callable[[str], None]) -> None:
+        self._demo = demo
+        self._say = say
+        self._topic, self._dashboard = demo.dashboards[0]
+        names = ("ann", "bob", "carol")
+        self._people = [_Person(n, node.name, self._topic) for n, node in zip(names, demo.nodes, strict=True)]
+        self._start = 0
+        self._expected: list[int] = []
+
+    async def play(self) -> bool:
+        steps: Sequence[tuple[str, str, Callable[[], Awaitable[str]]]] = [
+            ("ann, bob, carol", f'sign in, open "{self._dashboard}"', self._sign_in),
+            ("ann", "comments, with her filter", self._comment_with_filter),
+            ("bob", "replies", self._reply),
+            ("carol", "goes away", self._go_away),
+            ("ann", "edits her comment", self._edit),
+            ("Redis", "is killed; bob comments", self._comment_without_redis),
+            ("Redis", "is started again", self._redis_returns),
+            ("carol", "comes back, on another node", self._catch_up),
+            ("carol", "comments", self._comment_again),
+            ("all", "compare what they have seen", self._compare),
+        ]
+        self._say(f"  {'who':<16} {'what':<36} {'seconds':>7}   result")
+        self._say(f"  {'-' * 16} {'-' * 36} {'-' * 7}   {'-' * 40}")
+        try:
+            for who, what, step in steps:
+                began = time.monotonic()
+                try:
+                    result, is_good = await step(), True
+                except (_Failed, EmbeddedError, TimeoutError) as error:
+                    result, is_good = f"FAILED: {error or type(error).__name__}", False
+                self._say(f"  {who:<16} {what:<36} {time.monotonic() - began:>7.2f}   {result}")
+                if not is_good:
+                    return False
+            return True
+        finally:
+            await asyncio.gather(*(person.leave() for person in self._people), return_exceptions=True)
+
+    async def _sign_in(self) -> str:
+        for person, node in zip(self._people, self._demo.nodes, strict=True):
+            token = await _identity_token(self._demo.library_url, person.login)
+            await person.arrive(node.url, {"identityToken": token})
+            self._start = (await person.call("topic.subscribe", {"topic": self._topic}))["seq"]
+        nodes = {person.hello["node"] for person in self._people}
+        if len(nodes) != len(self._people):
+            raise _Failed("they are not on three nodes")
+        return f"on three nodes, {self._start} events so far"
+
+    async def _comment_with_filter(self) -> str:
+        event, result = await self._post(self._people[0], {"text": "Look at North!", "viewState": FILTER})
+        self._thread = event["data"]["comment"]
+        if self._thread["viewState"] != FILTER:
+            raise _Failed("the filter did not arrive as it was sent")
+        return f"{result}, with the filter"
+
+    async def _reply(self) -> str:
+        event, result = await self._post(self._people[1], {"text": "I see", "replyTo": self._thread["id"]})
+        if event["data"]["comment"]["threadId"] != self._thread["id"]:
+            raise _Failed("the reply is not in the thread")
+        return f"{result}, in the thread"
+
+    async def _go_away(self) -> str:
+        carol = self._people[2]
+        await carol.leave()
+        return f"having seen everything up to {carol.seqs[-1]}"
+
+    async def _edit(self) -> str:
+        ann, bob, _ = self._people
+        answer = await ann.call(
+            "comment.edit", {"commentId": self._thread["id"], "text": "Look at North and South!"}
+        )
+        self._expected.append(answer["seq"])
+        event = await bob.sees(answer["seq"])
+        if event["type"] != "comment.edited" or event["data"]["comment"]["revision"] < 2:
+            raise _Failed(f"bob got {event['type']} instead of the edit")
+        return "seen by bob"
+
+    async def _comment_without_redis(self) -> str:
+        self._demo.valkey.kill()
+        present = self._people[:2]
+        _, result = await self._post(
+            self._people[1], {"text": "Still here?"}, to=present, seconds=WITHOUT_REDIS_SECONDS
+        )
+        return f"{result}, through PostgreSQL"
+
+    async def _redis_returns(self) -> str:
+        self._demo.valkey.start()  # in this thread, for its life hangs on it; 0.1 s
+        async with asyncio.timeout(3 * STEP_SECONDS):
+            while not all(await asyncio.gather(*(_is_running(node) for node in self._demo.nodes))):
+                await asyncio.sleep(0.05)
+        return "all nodes say running"
+
+    async def _catch_up(self) -> str:
+        carol, node = self._people[2], self._demo.nodes[0]
+        last, epoch = carol.seqs[-1], carol.hello["epoch"]
+        carol.node = node.name
+        await carol.arrive(node.url, {"resumeToken": carol.hello["resumeToken"]})
+        answer = await carol.call("topic.subscribe", {"topic": self._topic, "after": last, "epoch": epoch})
+        missed = [seq for seq in self._expected if seq > last]
+        if not answer["recovered"] or [event["seq"] for event in answer["events"]] != missed:
+            raise _Failed(f"carol did not get {missed}, but {answer}")
+        carol.events.extend(answer["events"])
+        return f"given the {len(missed)} events she missed"
+
+    async def _comment_again(self) -> str:
+        _, result = await self._post(self._people[2], {"text": "Back again"})
+        return result
+
+    async def _compare(self) -> str:
+        wanted = list(range(self._start + 1, self._start + 1 + len(self._expected)))
+        for person in self._people:
+            if person.seqs != wanted:
+                raise _Failed(f"{person.login} has seen {person.seqs} instead of {wanted}")
+        return f"each {wanted[0]} to {wanted[-1]}, in order, once"
+
+    async def _post(
+        self,
+        author: _Person,
+        comment: dict[str, Any],
+        to: Sequence[_Person] | None = None,
+        seconds: float = STEP_SECONDS,
+    ) -> tuple[dict[str, Any], str]:
+        """Add a comment; the event as the others got it, and the words for the table."""
+        readers = self._people if to is None else to
+        answer = await author.call("comment.add", {"topic": self._topic, **comment})
+        self._expected.append(answer["seq"])
+        events = await asyncio.gather(*(reader.sees(answer["seq"], seconds) for reader in readers))
+        if any(event["data"]["comment"]["text"] != comment["text"] for event in events):
+            raise _Failed("the text did not arrive as it was sent")
+        return events[0], "seen by " + ", ".join(reader.login for reader in readers)
+
+
+async def play(demo: Demo, say: Callable[[str], None]) -> bool:
+    """Play the conversation on a demo that is up, saying a line per step; whether everything went as
+    promised."""
+    began = time.monotonic()
+    try:
+        async with asyncio.timeout(CHECK_SECONDS):
+            is_good = await _Conversation(demo, say).play()
+    except TimeoutError:
+        say(f"  not done within {CHECK_SECONDS} s")
+        is_good = False
+    say(f"\n{'Passed' if is_good else 'FAILED'} after {time.monotonic() - began:.1f} s.")
+    return is_good
+
+
+async def _identity_token(library_url: str, login: str) -> str:
+    """Sign in at Library, as a page does, for an identity token."""
+    import aiohttp
+
+    timeout = aiohttp.ClientTimeout(total=STEP_SECONDS)
+    body = {"username": login, "password": login, "loginMode": 1}
+    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), timeout=timeout) as http:
+        async with http.post(f"{library_url}/auth/login", json=body) as answer:
+            headers = {"X-MSTR-AuthToken": answer.headers.get("X-MSTR-AuthToken", "")}
+        async with http.post(f"{library_url}/auth/identityToken", headers=headers) as answer:
+            if answer.status != 201:
+                raise _Failed(f"Library gives {login} no identity token: {answer.status}")
+            return answer.headers["X-MSTR-IdentityToken"]
+
+
+async def _is_running(node: Any) -> bool:
+    status = await asyncio.to_thread(node.status)
+    return status is not None and status.get("state") == "running"
