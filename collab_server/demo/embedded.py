@@ -43,6 +43,7 @@ __all__ = [
     "EmbeddedValkey",
     "free_port",
     "machine_tag",
+    "plain_environment",
     "wheel_file",
 ]
 
@@ -86,6 +87,12 @@ def wheel_file(package: str, *parts: str) -> Path:
     if path.is_file() and not os.access(path, os.X_OK):
         path.chmod(path.stat().st_mode | stat.S_IXUSR | stat.S_IXGRP | stat.S_IXOTH)
     return path
+
+
+def plain_environment() -> dict[str, str]:
+    """The environment of a server: neither PG* variables nor the machine's locale have a say."""
+    kept = {name: os.environ[name] for name in ("LD_LIBRARY_PATH",) if name in os.environ}
+    return {"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC", **kept}
 
 
 class EmbeddedServer:
@@ -285,7 +292,7 @@ class EmbeddedPostgres(EmbeddedServer):
             done = subprocess.run(
                 command,
                 input=statement,
-                env={"PGPASSWORD": self.password, "PGCONNECT_TIMEOUT": "5", "PATH": os.defpath},
+                env={**plain_environment(), "PGPASSWORD": self.password, "PGCONNECT_TIMEOUT": "5"},
                 capture_output=True,
                 text=True,
                 timeout=30,
@@ -438,8 +445,7 @@ class EmbeddedPostgres(EmbeddedServer):
             stdin=stdin,
             death_signal=signal.SIGINT,  # when we die it still writes its checkpoint
             privileges=self._privileges,
-            # Neither PG* variables nor the machine's locale have a say.
-            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+            env=plain_environment(),
             cwd=self.folder,
         )
 
@@ -512,7 +518,7 @@ class EmbeddedValkey(EmbeddedServer):
             output=self._log,
             stdin=config,  # not argv, where everybody could read the password
             privileges="namespace" if unprivileged() == "namespace" else "ours",
-            env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+            env=plain_environment(),
         )
 
     def _is_ready(self) -> bool:

@@ -13,13 +13,12 @@ How it stops: as every `EmbeddedServer`; `stop` is NGINX's fast shutdown.
 
 from __future__ import annotations
 
-import os
 import signal
 import socket
 from collections.abc import Sequence
 from pathlib import Path
 
-from .embedded import HOST, EmbeddedServer, machine_tag, wheel_file
+from .embedded import HOST, EmbeddedServer, machine_tag, plain_environment, wheel_file
 from .tied import TiedProcess, unprivileged
 
 __all__ = ["EmbeddedNginx", "balancer_config"]
@@ -59,7 +58,7 @@ class EmbeddedNginx(EmbeddedServer):
                 output=log,
                 death_signal=signal.SIGTERM,  # kill -9 of the master would leave its workers
                 privileges="namespace" if unprivileged() == "namespace" else "ours",
-                env={"PATH": os.defpath, "LC_ALL": "C", "TZ": "UTC"},
+                env=plain_environment(),
                 cwd=self._prefix,
             )
 
