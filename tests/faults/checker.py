@@ -1,0 +1,298 @@
+"""Judges a history: what of the promises was not kept. Pure; tried with planted bugs in `test_checker`.
+
+`check` returns a finding for every single violation, with the time it is to be blamed on:
+
+lost            acknowledged, and not stored as it was acknowledged
+doubled         one `requestId`, more than one row, event or answer
+gap             the `seq` of a topic are not 1, 2, 3 … up to its head, or rows and events contradict each other
+undelivered     a reader never got an event that it should have
+delivered twice a reader got an event again
+out of order    a reader got an event after a later one, or outside of its subscription
+phantom         stored without an intent, or delivered and not stored
+not allowed     delivered to somebody without the right
+miscounted      an unread, reply or comment count differs from the rows
+refused         a write was refused that should not have been, or was stored though refused
+stuck           a write was never answered
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from tests.faults.history import Delivery, History, Revocation, Session, StoredEvent, StoredTopic, Write
+
+__all__ = ["KINDS", "Finding", "check"]
+
+LOST = "lost"
+DOUBLED = "doubled"
+GAP = "gap"
+UNDELIVERED = "undelivered"
+REPEATED = "delivered twice"
+DISORDER = "out of order"
+PHANTOM = "phantom"
+NOT_ALLOWED = "not allowed"
+MISCOUNTED = "miscounted"
+REFUSED = "refused"
+STUCK = "stuck"
+
+KINDS = (
+    LOST,
+    DOUBLED,
+    GAP,
+    UNDELIVERED,
+    REPEATED,
+    DISORDER,
+    PHANTOM,
+    NOT_ALLOWED,
+    MISCOUNTED,
+    REFUSED,
+    STUCK,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One violation. `at` is None where no moment can be blamed."""
+
+    kind: str
+    at: float | None
+    what: str
+
+
+def check(history: History) -> list[Finding]:
+    """Every violation in the history; empty when all promises were kept."""
+    stored = {topic.name: topic for topic in history.stored}
+    return [
+        *_check_writes(history.writes, stored),
+        *(finding for topic in history.stored for finding in _check_topic(topic)),
+        *_check_strangers(history),
+        *_check_readers(history, stored),
+        *_check_unread(history, stored),
+    ]
+
+
+# What was asked against what is stored
+
+
+def _check_writes(writes: Sequence[Write], stored: dict[str, StoredTopic]) -> Iterator[Finding]:
+    events = {(name, event.seq): event for name, topic in stored.items() for event in topic.events}
+    rows: Counter[str] = Counter()
+    logged: Counter[str] = Counter()
+    for topic in stored.values():
+        rows.update(request_id for comment in topic.comments for request_id in comment.request_ids)
+        for event in topic.events:
+            if event.request_id is not None:
+                logged[event.request_id] += 1
+            elif event.type == "comment.deleted":
+                logged[f"delete {event.comment_id}"] += 1
+    for write in writes:
+        name = f"{write.kind} {write.request_id}"
+        at = write.acknowledged_at
+        if write.refused is not None:
+            yield Finding(REFUSED, write.began_at, f"{name} was refused: {write.refused}")
+            if rows[write.request_id]:
+                yield Finding(REFUSED, write.began_at, f"{name} is stored though it was refused")
+        elif not write.answers:
+            yield Finding(STUCK, write.began_at, f"{name} was never answered in {write.attempts} attempts")
+        if len(set(write.answers)) > 1:
+            yield Finding(DOUBLED, at, f"{name} was answered in different ways: {set(write.answers)}")
+        for answer in set(write.answers):
+            event = events.get((write.topic, answer.seq))
+            if event is None or not _fits(event, write, answer.comment_id):
+                yield Finding(LOST, at, f"{name} was acknowledged as seq {answer.seq} of {write.topic}")
+        logged_as = f"delete {write.comment_id}" if write.kind == "delete" else write.request_id
+        most = max(rows[write.request_id], logged[logged_as])
+        if most > 1:
+            yield Finding(DOUBLED, at or write.began_at, f"{name} is there {most} times")
+        if write.kind != "delete" and rows[write.request_id] != logged[write.request_id]:
+            yield Finding(GAP, at or write.began_at, f"{name} has a row without an event, or the reverse")
+    known = {write.request_id for write in writes}
+    for request_id in (rows.keys() | {id for id in logged if not id.startswith("delete ")}) - known:
+        yield Finding(PHANTOM, None, f"{request_id} is stored, and nobody meant to write it")
+    deleted = {f"delete {write.comment_id}" for write in writes if write.kind == "delete"}
+    for name in {id for id in logged if id.startswith("delete ")} - deleted:
+        yield Finding(PHANTOM, None, f"{name} is stored, and nobody meant to")
+
+
+def _fits(event: StoredEvent, write: Write, comment_id: str) -> bool:
+    types = {"add": "comment.added", "reply": "comment.added", "edit": "comment.edited"}
+    if event.type != types.get(write.kind, "comment.deleted") or event.comment_id != comment_id:
+        return False
+    return write.kind == "delete" or event.request_id == write.request_id
+
+
+def _check_topic(topic: StoredTopic) -> Iterator[Finding]:
+    seqs = [event.seq for event in topic.events]
+    if sorted(seqs) != list(range(1, topic.last_seq + 1)):
+        missing = sorted(set(range(1, topic.last_seq + 1)) - set(seqs))
+        yield Finding(
+            GAP, None, f"{topic.name} has {len(seqs)} events, head {topic.last_seq}, lacks {missing[:5]}"
+        )
+    added = {event.comment_id: event.seq for event in topic.events if event.type == "comment.added"}
+    for comment in topic.comments:
+        if added.get(comment.id) != comment.seq:
+            yield Finding(
+                GAP, None, f"comment {comment.id} has seq {comment.seq}, its event {added.get(comment.id)}"
+            )
+    if len(added) != len(topic.comments):
+        yield Finding(GAP, None, f"{topic.name} has {len(added)} added, {len(topic.comments)} comments")
+    replies = Counter(comment.thread_id for comment in topic.comments if comment.thread_id != comment.id)
+    for comment in topic.comments:
+        if comment.thread_id == comment.id and comment.reply_count != replies[comment.id]:
+            yield Finding(
+                MISCOUNTED,
+                None,
+                f"comment {comment.id}: {comment.reply_count} replies, {replies[comment.id]} rows",
+            )
+    alive = sum(not comment.is_deleted for comment in topic.comments)
+    if topic.comment_count != alive:
+        yield Finding(MISCOUNTED, None, f"{topic.name} counts {topic.comment_count} comments and has {alive}")
+
+
+def _check_unread(history: History, stored: dict[str, StoredTopic]) -> Iterator[Finding]:
+    for told in history.unread:
+        topic = stored.get(told.topic)
+        expected = 0
+        if topic is not None:
+            read = topic.read.get(told.user_id, 0)
+            expected = sum(
+                comment.seq > read and not comment.is_deleted and comment.author_id != told.user_id
+                for comment in topic.comments
+            )
+        if told.unread != expected:
+            yield Finding(
+                MISCOUNTED,
+                None,
+                f"{told.node} tells {told.user_id} {told.unread} unread of {told.topic}, not {expected}",
+            )
+
+
+# What was delivered against what is stored
+
+
+def _check_readers(history: History, stored: dict[str, StoredTopic]) -> Iterator[Finding]:
+    sessions: dict[tuple[str, str], list[Session]] = defaultdict(list)
+    for session in history.sessions:
+        sessions[session.reader, session.topic].append(session)
+    for reader, topic, delivery in history.early:
+        yield Finding(DISORDER, delivery.at, f"{reader} got {topic} {delivery.seq} outside of a subscription")
+    for (reader, name), own in sessions.items():
+        topic = stored.get(name) or StoredTopic(name, 0, 0, (), ())
+        keys = {event.seq: event.keys for event in topic.events}
+        membership = _Membership(topic)
+        position = 0
+        for session in sorted(own, key=lambda session: session.began_at):
+            if not session.is_recovered or session.after != position:
+                yield Finding(
+                    UNDELIVERED,
+                    session.began_at,
+                    f"{reader} came back to {name} at {position}, was taken for one at {session.after},"
+                    f" recovered: {session.is_recovered}",
+                )
+            yield from _check_session(session)
+            yield from _check_phantoms(session, keys)
+            yield from _check_rights(session, history.revocations, membership)
+            position = session.position
+        if (reader, name) in history.must_have:
+            for seq in range(position + 1, topic.last_seq + 1):
+                yield Finding(UNDELIVERED, None, f"{reader} lacks {name} {seq}, the end")
+    for reader, name in history.must_have - sessions.keys():
+        for seq in range(1, stored[name].last_seq + 1 if name in stored else 1):
+            yield Finding(UNDELIVERED, None, f"{reader} lacks {name} {seq}, for it never subscribed")
+
+
+def _check_session(session: Session) -> Iterator[Finding]:
+    where = f"{session.reader} at {session.node}, {session.topic}"
+    yield from _check_run(session.caught_up, session.after, where)
+    reached = max((delivery.seq for delivery in session.caught_up), default=session.after)
+    if reached > session.seq:
+        yield Finding(DISORDER, session.began_at, f"{where}: caught up to {reached}, head {session.seq}")
+    if session.has_caught_up:
+        for seq in range(reached + 1, session.seq + 1):
+            yield Finding(UNDELIVERED, session.began_at, f"{where}: {seq} was not among what it caught up on")
+    yield from _check_run(session.live, session.seq, where)
+
+
+def _check_run(deliveries: Sequence[Delivery], base: int, where: str) -> Iterator[Finding]:
+    """Each `seq` after `base`, in order, once, without a hole."""
+    highest = base
+    seen: set[int] = set()
+    missing: dict[int, float] = {}
+    for seq, _, at in deliveries:
+        if seq in seen or seq <= base:
+            yield Finding(REPEATED, at, f"{where}: {seq} came again")
+        elif seq < highest:
+            missing.pop(seq, None)
+            yield Finding(DISORDER, at, f"{where}: {seq} came after {highest}")
+        else:
+            missing.update(dict.fromkeys(range(highest + 1, seq), at))
+            highest = seq
+        seen.add(seq)
+    for seq, at in missing.items():
+        yield Finding(UNDELIVERED, at, f"{where}: {seq} never came")
+
+
+def _check_phantoms(session: Session, keys: dict[int, frozenset[str]]) -> Iterator[Finding]:
+    for seq, key, at in (*session.caught_up, *session.live):
+        if key not in keys.get(seq, ()):
+            yield Finding(
+                PHANTOM, at, f"{session.reader} got {session.topic} {seq} as {key}: not what is stored"
+            )
+
+
+# Rights
+
+
+class _Membership:
+    """Who was a member of a topic at which `seq`, told by the log itself. A topic without members has none to check."""
+
+    def __init__(self, topic: StoredTopic) -> None:
+        self._changes: dict[str, list[tuple[int, bool]]] = defaultdict(list)
+        for event in sorted(topic.events, key=lambda event: event.seq):
+            for user in event.added:
+                self._changes[user].append((event.seq, True))
+            for user in event.removed:
+                self._changes[user].append((event.seq, False))
+
+    def may_have(self, user_id: str, seq: int) -> bool:
+        """Whether the event is for the user; whoever is put out may hear just that."""
+        if not self._changes:
+            return True
+        was_member = False
+        for changed_at, is_member in self._changes.get(user_id, ()):
+            if changed_at > seq or (changed_at == seq and not is_member):
+                break
+            was_member = is_member
+        return was_member
+
+
+def _check_rights(
+    session: Session, revocations: Sequence[Revocation], membership: _Membership
+) -> Iterator[Finding]:
+    def finding(delivery: Delivery, why: str) -> Finding:
+        return Finding(
+            NOT_ALLOWED,
+            delivery.at,
+            f"{session.reader} got {session.topic} {delivery.seq} at {session.node}: {why}",
+        )
+
+    for revocation in revocations:
+        if (revocation.user_id, revocation.topic) == (session.user_id, session.topic):
+            for delivery in (*session.caught_up, *session.live):
+                if delivery.at > revocation.at + revocation.grace_seconds:
+                    yield finding(delivery, f"{delivery.at - revocation.at:.1f} s after the right was taken")
+    for delivery in session.live:
+        if not membership.may_have(session.user_id, delivery.seq):
+            yield finding(delivery, "no member then")
+    if session.caught_up and not membership.may_have(session.user_id, session.seq):
+        yield finding(session.caught_up[-1], "no member when it subscribed")
+
+
+def _check_strangers(history: History) -> Iterator[Finding]:
+    for session in history.sessions:
+        if (session.user_id, session.topic) in history.never:
+            yield Finding(
+                NOT_ALLOWED, session.began_at, f"{session.reader} could subscribe to {session.topic}"
+            )
