@@ -19,10 +19,10 @@ from collections.abc import Coroutine
 from typing import Any
 from urllib.parse import urlsplit
 
-from fastapi import Request
+from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from collab_server import __version__, tls
+from collab_server import __version__, logs, tls, uvicorn_hooks
 from collab_server.api.door import RestDoor
 from collab_server.api.operations import is_from_loopback, operations_router
 from collab_server.auth import Authenticator
@@ -34,6 +34,7 @@ from collab_server.realtime import build_asgi
 from collab_server.realtime.manager import BusManager
 from collab_server.realtime.server import Door
 from collab_server.services.backends import Backends
+from collab_server.services.deliveries import Deliveries
 from collab_server.services.executor import Executor
 from collab_server.services.limiter import RateLimiter
 from collab_server.services.table import Commands
@@ -73,13 +74,13 @@ class Node:
             node=self.name,
         )
         self._preparation = Preparation(self.database)
-        outgoing_tls = tls.client_context(config.trustedCerts)
-        self.library = Library(config.authorizationServerUrl, ssl_context=outgoing_tls)
+        self.library = Library(
+            config.authorizationServerUrl, ssl_context=tls.client_context(config.trustedCerts)
+        )
         self.authenticator = Authenticator(self.library, administrators=config.administrators)
         self.bus: Bus | None = None
-        if config.redis is not None and config.redisServerUrl is not None:
-            url = config.redisServerUrl.get_secret_value()
-            self.bus = Bus(url, node=self.name, ssl_context=outgoing_tls if config.redis.is_tls else None)
+        if config.redis is not None:
+            self.bus = Bus(config.redis, node=self.name)
             self.bus.describe = lambda: {"version": __version__, "state": self._state()["state"]}
 
         self.counters = Counters()
@@ -87,8 +88,18 @@ class Node:
         self.status = self._build_status()
         limits = config.limits
         limiter = RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
-        backends = Backends(self.database, self.library, limits, lambda: self._epoch)
-        executor = Executor(backends, lambda events: self._manager.announce(events))
+        backends = Backends(
+            self.database,
+            self.library,
+            limits,
+            epoch=lambda: self._epoch,
+            deliver=lambda who: self._deliveries.deliver(who),
+        )
+        executor = Executor(
+            backends,
+            publish=lambda events: self._manager.announce(events),
+            notified=lambda notified: self._deliveries.notified(notified),
+        )
         commands = Commands(backends, executor)
         self._door = Door(
             node=self.name,
@@ -101,6 +112,15 @@ class Node:
             is_origin_allowed=self._is_origin_allowed,
         )
         self._manager = BusManager(self.bus, self._door.feed)
+        self._deliveries = Deliveries(
+            backends,
+            self._manager.announce,
+            connected=self._door.identity_of,
+            all_connected=self._door.users,
+            tell_nodes=self._manager.tell_notified,
+        )
+        self._manager.on_notified = self._deliveries.hear
+        self._door.on_arrival = self._deliveries.arrived
         self._realtime = build_asgi(self._door.build(self._manager))
         self._rest_door = RestDoor(
             commands=commands,
@@ -135,6 +155,7 @@ class Node:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         await receive()
+        uvicorn_hooks.adopt(receive, self.config)
         try:
             await self.start()
         except Exception as error:
@@ -158,6 +179,7 @@ class Node:
             await self.bus.start()
         await self.database.start()
         await self._door.start()
+        await self._deliveries.start()
         for work in (
             self._prepare(),
             self._sampler.run(),
@@ -183,6 +205,7 @@ class Node:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._deliveries.stop()
         await self._door.stop()
         if self.bus is not None:
             await self.bus.stop()
@@ -372,6 +395,8 @@ def __getattr__(name: str) -> Any:
     if _app is None:
         try:
             loaded = load_config()
+            found = loaded.config
+            logs.configure(is_detailed=found.logging, log_format=found.logFormat, log_file=found.logFile)
             _app = create_app(loaded.config)
         except ConfigError as error:
             for problem in error.problems:

@@ -119,6 +119,126 @@ class TopicShape(BaseModel):
     present: list[UserShape]
 
 
+class UnreadShape(BaseModel):
+    """How much is not read."""
+
+    unread: int
+
+
+class EmptyShape(BaseModel):
+    """Done, and nothing more to say."""
+
+
+class SummaryShape(BaseModel):
+    """A topic at a glance."""
+
+    topic: str
+    seq: int
+    comments: int
+    unread: int
+    lastAt: str | None
+
+
+class SummariesShape(BaseModel):
+    """Topics at a glance, without those that the asker may not open."""
+
+    items: list[SummaryShape]
+
+
+class AnchorShape(BaseModel):
+    """What there is at one place: unresolved threads, the asker's unread comments, all comments."""
+
+    pageKey: str | None
+    visualizationKey: str | None
+    open: int
+    unread: int
+    total: int
+
+
+class UnreadThreadShape(BaseModel):
+    """A thread in which the asker has not read everything."""
+
+    threadId: str
+    unread: int
+
+
+class AnchorsShape(BaseModel):
+    """Every place that has comments, and every thread with unread ones."""
+
+    items: list[AnchorShape]
+    threads: list[UnreadThreadShape]
+
+
+class MemberShape(UserShape):
+    """A member of a discussion."""
+
+    joinedAt: str
+
+
+class ContentShape(BaseModel):
+    """An object of Library."""
+
+    projectId: str
+    objectId: str
+
+
+class DiscussionShape(BaseModel):
+    """A discussion as it stands; `unread` and `muted` are the asker's."""
+
+    id: str
+    topic: str
+    name: str
+    owner: UserShape
+    members: list[MemberShape]
+    about: ContentShape | None
+    createdAt: str
+    lastSeq: int
+    unread: int
+    muted: bool
+
+
+class DiscussionAndSeqShape(BaseModel):
+    """A discussion and the `seq` of the event that made it so."""
+
+    discussion: DiscussionShape
+    seq: int
+
+
+class DiscussionsShape(BaseModel):
+    """A page of discussions."""
+
+    items: list[DiscussionShape]
+    next: str | None
+
+
+class NotificationShape(BaseModel):
+    """What one person is told."""
+
+    id: str
+    kind: str = Field(examples=["mention"], description="`mention`, `reply`, `invited` or `shared`.")
+    topic: str
+    commentId: str | None
+    by: UserShape
+    text: str
+    why: str = Field(examples=["mentioned you"])
+    viewState: dict[str, Any] | None = Field(description="What was shared with it.")
+    createdAt: str
+    readAt: str | None
+
+
+class NotificationsShape(BaseModel):
+    """A page of notifications."""
+
+    items: list[NotificationShape]
+    next: str | None
+
+
+class SharedShape(BaseModel):
+    """With how many people."""
+
+    shared: int
+
+
 class MeShape(BaseModel):
     """Who the asker is."""
 

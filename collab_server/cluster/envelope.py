@@ -54,6 +54,8 @@ class Kind(IntEnum):
     SOCKETIO = 3
     PRESENCE = 4
     LIMITS = 5
+    NOTIFIED = 6
+    """Ids of users, separated by commas, for whom notifications wait."""
 
 
 class UnreadableEnvelope(ValueError):

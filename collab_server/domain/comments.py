@@ -176,6 +176,36 @@ class DeleteComment:
 
 
 @dataclass(frozen=True, slots=True)
+class React:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    comment_id: Text
+    emoji: Text
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unreact:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    comment_id: Text
+    emoji: Text
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveThread:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    comment_id: Text
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReopenThread:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    comment_id: Text
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class GetComment:
     __pydantic_config__: ClassVar[Any] = WIRE
     comment_id: Text

@@ -6,7 +6,7 @@ from typing import Literal
 
 from collab_server.errors import Forbidden
 
-Role = Literal["viewer", "self"]
+Role = Literal["viewer", "member", "owner", "self"]
 
 READING = (
     "topic.subscribe",
@@ -22,6 +22,27 @@ COMMENTING = (
     "comment.add",
     "comment.edit",
     "comment.delete",
+    "comment.react",
+    "comment.unreact",
+    "thread.resolve",
+    "thread.reopen",
+    "topic.read",
+    "topic.mute",
+    "topic.summaries",
+    "topic.anchors",
+)
+
+BEING_MEMBER = (
+    "discussion.get",
+    "discussion.leave",
+)
+
+OWNING = (
+    "discussion.rename",
+    "discussion.invite",
+    "discussion.remove",
+    "discussion.transfer",
+    "discussion.delete",
 )
 
 OF_ONES_OWN = frozenset({"comment.edit", "comment.delete"})
@@ -29,9 +50,12 @@ OF_ONES_OWN = frozenset({"comment.edit", "comment.delete"})
 
 RIGHTS: dict[Role, tuple[str, ...]] = {
     # Whoever may open the object in Library.
-    "viewer": READING + COMMENTING,
+    "viewer": (*READING, *COMMENTING, "share"),
+    # Whoever is in a discussion, and who of them owns it.
+    "member": READING + COMMENTING + BEING_MEMBER,
+    "owner": READING + COMMENTING + BEING_MEMBER + OWNING,
     # A person at their own inbox.
-    "self": READING,
+    "self": (*READING, "notification.list", "notification.count", "notification.read"),
 }
 
 

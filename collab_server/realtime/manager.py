@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
 from socketio.async_pubsub_manager import AsyncPubSubManager
@@ -23,6 +23,7 @@ from collab_server.domain.events import Event
 from collab_server.services.feed import Feed
 
 WAITING_MESSAGES = 10_000
+USERS_A_HINT = 1000
 
 
 class BusManager(AsyncPubSubManager):  # type: ignore[misc]
@@ -34,9 +35,11 @@ class BusManager(AsyncPubSubManager):  # type: ignore[misc]
         super().__init__()
         self._bus = bus
         self._feed = feed
+        self.on_notified: Callable[[Sequence[str]], None] = lambda users: None
         self._messages: asyncio.Queue[bytes] = asyncio.Queue(WAITING_MESSAGES)
         if bus is not None:
             bus.listen(Kind.EVENT, self._hear_event)
+            bus.listen(Kind.NOTIFIED, self._hear_notified)
             bus.listen(Kind.SOCKETIO, self._hear_message)
             bus.on_gap(feed.suspect)
 
@@ -49,6 +52,15 @@ class BusManager(AsyncPubSubManager):  # type: ignore[misc]
                 self._bus.publish(
                     Kind.EVENT, pack_event(event.topic, event.seq, event.type, event.body.encode())
                 )
+
+    def tell_notified(self, users: Sequence[str]) -> None:
+        """Tell the other nodes that notifications for these users wait for somebody who may ask Library."""
+        if self._bus is not None:
+            for start in range(0, len(users), USERS_A_HINT):
+                self._bus.publish(Kind.NOTIFIED, ",".join(users[start : start + USERS_A_HINT]).encode())
+
+    def _hear_notified(self, _node: str, payload: bytes) -> None:
+        self.on_notified(payload.decode().split(","))
 
     def _hear_event(self, _node: str, payload: bytes) -> None:
         hint = unpack_event(payload)

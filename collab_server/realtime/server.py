@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import logging
 import random
 from collections.abc import Callable, Coroutine, Iterable
@@ -118,6 +119,7 @@ class Door:
         self._backends = backends
         self._authenticator = authenticator
         self._counters = counters
+        self.on_arrival: Callable[[str], None] = lambda user_id: None
         self._snapshots = Snapshots(backends.database)
         self._clients: dict[str, Client] = {}
         self._of_user: dict[str, set[Client]] = {}
@@ -174,6 +176,16 @@ class Door:
     def deliver(self, clients: Iterable[str], event: Event) -> None:
         """Queue an event for these clients: the feed's outlet."""
         self.server.eio.broadcast(clients, f'2["{event.type}",{event.body}]')
+
+    def put_out(self, event: Event) -> None:
+        """End the subscriptions of who was removed, or of everybody when the discussion was deleted."""
+        if event.type == "discussion.deleted":
+            for user_id in {
+                self._clients[eio_sid].who.user.id for eio_sid in self.feed.followers(event.topic)
+            }:
+                self.close_topic(user_id, event.topic, "deleted")
+        else:
+            self.close_topic(json.loads(event.body)["data"]["userId"], event.topic, "removed")
 
     def tell_all(self, name: str, data: Any) -> None:
         """Send a signal to every signed-in client."""
@@ -255,6 +267,16 @@ class Door:
             },
         )
         self.feed.release(eio_sid, inbox, snapshot.seq)
+        self.on_arrival(client.who.user.id)
+
+    def identity_of(self, user_id: str) -> Identity | None:
+        """The identity of somebody who has a client here."""
+        clients = self._of_user.get(user_id)
+        return next(iter(clients)).who if clients else None
+
+    def users(self) -> list[str]:
+        """The ids of everybody who has a client here."""
+        return list(self._of_user)
 
     def receive(self, eio_sid: str, ack_id: int | None, data: list[Any]) -> None:
         """Take a command of a client; those of nobody are dropped."""
@@ -286,9 +308,11 @@ class Door:
     def _attach(self, client: Client) -> None:
         if client.attachment is not None:
             client.attachment.detach()
-        client.attachment = self._authenticator.attach(
-            client.who, lambda reason: self.spawn(self._sign_out(client, reason)) and None
-        )
+
+        def end(reason: str) -> None:
+            self.spawn(self._sign_out(client, reason))
+
+        client.attachment = self._authenticator.attach(client.who, end)
 
     async def _sign_out(self, client: Client, reason: str) -> None:
         """Its Library session has ended: tell it and disconnect it for good."""
@@ -308,9 +332,13 @@ class Door:
             raise TooLarge(
                 f"expected at most {self.limits.topicsPerConnection} topics a connection", field="topic"
             )
+        # The feed must be held before membership is looked at: whoever is removed after that look is put out by the
+        # feed, whoever was removed before it is refused.
         received = self.feed.hold(eio_sid, name)
         try:
             snapshot = await self._snapshots.read(name, client.who.user.id)
+            if topic.kind == "discussion" and snapshot.is_owner is None:
+                raise NotFound("discussion")
             self.feed.learn(name, snapshot.seq)
             epoch = self._backends.epoch()
             is_recovered = after is not None and command.epoch in (None, epoch) and after <= snapshot.seq
@@ -328,6 +356,8 @@ class Door:
         if client.is_closed:
             self.feed.leave(eio_sid, name)
             return
+        if not self.feed.follows(eio_sid, name):
+            raise NotFound("topic")  # put out meanwhile
         client.topics.add(name)
         more = bool(events) and events[-1].seq < snapshot.seq
         state = dumps(
@@ -404,9 +434,9 @@ class Door:
     def close_topic(self, user_id: str, topic: str, reason: str) -> None:
         """End a user's subscriptions to a topic on this node; nothing of it comes after `topic.closed`."""
         for client in self._of_user.get(user_id, ()):
+            self.feed.leave(client.eio_sid, topic)
             if topic in client.topics:
                 client.topics.discard(topic)
-                self.feed.leave(client.eio_sid, topic)
                 client.signal("topic.closed", {"topic": topic, "reason": reason})
 
     def close_all(self, reason: str) -> None:

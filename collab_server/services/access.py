@@ -11,8 +11,9 @@ from collab_server.domain.permissions import OF_ONES_OWN, Role, require
 from collab_server.domain.topics import Topic, parse_topic
 from collab_server.errors import Forbidden, NotFound
 from collab_server.services.backends import Backends
-from collab_server.storage import comments
+from collab_server.storage import comments, discussions, topics
 from collab_server.storage.database import Transaction
+from collab_server.storage.topics import LockedTopic
 
 
 async def role_on(backends: Backends, who: Identity, topic: Topic) -> Role:
@@ -29,8 +30,16 @@ async def role_on(backends: Backends, who: Identity, topic: Topic) -> Role:
             if topic.first != who.user.id:
                 raise NotFound("topic")
             return "self"
-        case _:
-            raise NotFound("topic")
+        case "discussion":
+            return _role_in_discussion(
+                await discussions.is_owner(backends.database, UUID(topic.first), who.user.id)
+            )
+
+
+def _role_in_discussion(is_owner: bool | None) -> Role:
+    if is_owner is None:
+        raise NotFound("discussion")
+    return "owner" if is_owner else "member"
 
 
 async def access_topic(backends: Backends, who: Identity, name: str, command: str) -> tuple[Topic, Role]:
@@ -62,6 +71,28 @@ async def access_comments_topic(
         raise NotFound("comment") from None
     require(role, command)
     return id, topic
+
+
+async def access_discussion(backends: Backends, who: Identity, discussion_id: str, command: str) -> UUID:
+    """The id of a discussion, if `who` may use `command` on it.
+
+    Raises `Invalid`, `NotFound` or `Forbidden`.
+    """
+    id = own_id(discussion_id, "discussionId")
+    require(await role_on(backends, who, Topic("discussion", str(id))), command)
+    return id
+
+
+async def lock_topic(tx: Transaction, who: Identity, topic: Topic, command: str) -> LockedTopic:
+    """Lock a topic that `who` was permitted on, for a change.
+
+    Membership is looked at again under the lock, for it may have ended since.
+    Raises `NotFound` or `Forbidden`.
+    """
+    locked = await topics.lock(tx, topic)
+    if topic.kind == "discussion":
+        require(_role_in_discussion(await discussions.is_owner(tx, UUID(topic.first), who.user.id)), command)
+    return locked
 
 
 async def access_comment(tx: Transaction, who: Identity, topic: Topic, id: UUID, command: str) -> Comment:

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from collab_server.config import Limits
+from collab_server.domain.people import Identity
 from collab_server.library.sessions import Library
 from collab_server.storage.database import Database
 
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """The database for reads, Library for rights, the limits, the epoch. One for all services of a node."""
+    """One for all services of a node: the database for reads, Library for rights, the limits, the epoch.
+
+    `deliver` puts what waits for somebody into their inbox.
+    """
 
     database: Database
     library: Library
     limits: Limits
     epoch: Callable[[], str]
+    deliver: Callable[[Identity], Awaitable[None]]

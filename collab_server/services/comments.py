@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -23,25 +23,31 @@ from collab_server.domain.comments import (
     view_state_text,
 )
 from collab_server.domain.ids import own_id, uuid7
+from collab_server.domain.inbox import EXCERPT_CHARACTERS, Notice, Reason
 from collab_server.domain.jsontext import dumps, now_ms, rfc3339
 from collab_server.domain.people import Identity
 from collab_server.domain.topics import Topic
 from collab_server.errors import Conflict, Forbidden, Invalid, NotFound
-from collab_server.services.access import access_comment, access_comments_topic, access_topic
+from collab_server.services.access import access_comment, access_comments_topic, access_topic, lock_topic
 from collab_server.services.backends import Backends
-from collab_server.storage import comments, event_log, topics
+from collab_server.services.pages import page_limit, read_cursor, write_cursor
+from collab_server.storage import comments, discussions, event_log, inbox
 from collab_server.storage.database import Transaction
 
-MAX_PAGE = 200
+_REPLIED = Reason("reply", "replied in a thread you take part in")
 
 
 @dataclass(frozen=True, slots=True)
 class CommentFacts:
-    """What was settled before the transaction; the last three are JSON text."""
+    """What was settled before the transaction.
+
+    `mentions`, `anchor` and `view_state` are JSON text; `mentioned` says of whom the mentions are, user id → why.
+    """
 
     topic: Topic
     text: str
     mentions: str
+    mentioned: Mapping[str, Reason]
     anchor: str | None = None
     view_state: str | None = None
     reply_to: UUID | None = None
@@ -56,10 +62,12 @@ async def ask_add(backends: Backends, who: Identity, command: AddComment) -> Com
             raise NotFound("comment")
     limits = backends.limits
     text = check_text(command.text, limits.textCharacters)
+    mentions, mentioned = await checked_mentions(backends, who, text)
     return CommentFacts(
         topic,
         text,
-        await _checked_mentions(backends, who, text),
+        mentions,
+        mentioned,
         anchor_text(command.anchor),
         view_state_text(command.view_state, limits.viewStateBytes),
         reply_to,
@@ -67,7 +75,7 @@ async def ask_add(backends: Backends, who: Identity, command: AddComment) -> Com
 
 
 async def add(tx: Transaction, who: Identity, command: AddComment, facts: CommentFacts) -> str:
-    topic = await topics.lock(tx, facts.topic)
+    topic = await lock_topic(tx, who, facts.topic, "comment.add")
     id = uuid7()
     thread_id = id
     if facts.reply_to is not None:
@@ -100,6 +108,11 @@ async def add(tx: Transaction, who: Identity, command: AddComment, facts: Commen
     event = await event_log.append(
         tx, topic, "comment.added", who.user, at, f'{{"comment":{shown}}}', comment_id=id, added_comments=1
     )
+    told = dict(facts.mentioned)
+    if not comment.is_root:
+        for author in await inbox.thread_authors(tx, thread_id):
+            told.setdefault(author, _REPLIED)
+    await _notify(tx, who, facts.topic, comment, event.seq, told)
     return f'{{"comment":{shown},"seq":{event.seq}}}'
 
 
@@ -107,11 +120,12 @@ async def ask_edit(backends: Backends, who: Identity, command: EditComment) -> C
     _, topic = await access_comments_topic(backends, who, command.comment_id, "comment.edit")
     await _check_author(backends, who, command.comment_id)
     text = check_text(command.text, backends.limits.textCharacters)
-    return CommentFacts(topic, text, await _checked_mentions(backends, who, text))
+    mentions, mentioned = await checked_mentions(backends, who, text)
+    return CommentFacts(topic, text, mentions, mentioned)
 
 
 async def edit(tx: Transaction, who: Identity, command: EditComment, facts: CommentFacts) -> str:
-    topic = await topics.lock(tx, facts.topic)
+    topic = await lock_topic(tx, who, facts.topic, "comment.edit")
     comment = await access_comment(tx, who, facts.topic, UUID(command.comment_id), "comment.edit")
     if comment.is_deleted:
         raise Conflict("the comment was deleted")
@@ -121,6 +135,10 @@ async def edit(tx: Transaction, who: Identity, command: EditComment, facts: Comm
     event = await event_log.append(
         tx, topic, "comment.edited", who.user, at, f'{{"comment":{shown}}}', comment_id=comment.id
     )
+    # An edit tells only whom it newly mentions; the others were told, or had muted the topic, when it was added.
+    before = {mention["id"] for mention in json.loads(comment.mentions)}
+    told = {user: reason for user, reason in facts.mentioned.items() if not before & {user, reason.through}}
+    await _notify(tx, who, facts.topic, edited, event.seq, told)
     return f'{{"comment":{shown},"seq":{event.seq}}}'
 
 
@@ -130,7 +148,7 @@ async def ask_delete(backends: Backends, who: Identity, command: DeleteComment) 
 
 
 async def delete(tx: Transaction, who: Identity, command: DeleteComment, on: Topic) -> str:
-    topic = await topics.lock(tx, on)
+    topic = await lock_topic(tx, who, on, "comment.delete")
     comment = await access_comment(tx, who, on, UUID(command.comment_id), "comment.delete")
     if comment.is_deleted:
         raise Conflict("the comment was deleted already")
@@ -180,6 +198,7 @@ async def list_comments(backends: Backends, who: Identity, command: ListComments
     """`{items: [Comment], next}`, ordered by `seq`; `next` is the cursor of the following page or null."""
     topic, _ = await access_topic(backends, who, command.topic, "topic.comments")
     limit = page_limit(command.limit)
+    cursor = read_cursor(command.cursor)
     found = await comments.listed(
         backends.database,
         topic.name,
@@ -190,45 +209,12 @@ async def list_comments(backends: Backends, who: Identity, command: ListComments
             command.resolved,
         ),
         is_newest_first=command.order == "newest",
-        from_seq=read_cursor(command.cursor),
+        from_seq=cursor[0] if cursor else None,
         limit=limit + 1,
     )
     items = found[:limit]
     next_cursor = write_cursor(items[-1].seq) if len(found) > limit else None
     return f'{{"items":[{",".join(item.as_json() for item in items)}],"next":{dumps(next_cursor)}}}'
-
-
-def page_limit(limit: int) -> int:
-    """The size of a page as asked for.
-
-    Raises `Invalid` unless it is 1 to `MAX_PAGE`.
-    """
-    if not 1 <= limit <= MAX_PAGE:
-        raise Invalid(f"expected 1 to {MAX_PAGE}", field="limit")
-    return limit
-
-
-def write_cursor(seq: int) -> str:
-    """The opaque cursor that goes on after `seq`."""
-    return base64.urlsafe_b64encode(f"s{seq}".encode()).decode().rstrip("=")
-
-
-def read_cursor(cursor: str | None) -> int | None:
-    """The `seq` that a cursor of ours goes on from.
-
-    Raises `Invalid` for anything else.
-    """
-    if cursor is None:
-        return None
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode(
-            "ascii"
-        )
-        if text[:1] == "s" and text[1:].isdecimal() and len(text) < 20:
-            return int(text[1:])
-    except (binascii.Error, ValueError):
-        pass
-    raise Invalid("expected a cursor from `next` of an earlier page", field="cursor")
 
 
 async def _check_author(backends: Backends, who: Identity, comment_id: str) -> None:
@@ -238,20 +224,46 @@ async def _check_author(backends: Backends, who: Identity, comment_id: str) -> N
         raise Forbidden("comment.edit is for the author of the comment")
 
 
-async def _checked_mentions(backends: Backends, who: Identity, text: str) -> str:
-    """The mentions of a text as JSON text, with the names that Library knows.
+async def checked_mentions(backends: Backends, who: Identity, text: str) -> tuple[str, dict[str, Reason]]:
+    """The mentions of a text as JSON text, with the names that Library knows, and whom they reach: user id → why.
 
     Raises `Invalid` when somebody mentioned does not exist, `Unavailable` when Library cannot tell.
     """
     checked: list[Mention] = []
+    reached: dict[str, Reason] = {}
     for mention in mentions_in(text, backends.limits.mentionsPerComment):
         if mention.kind == "user":
             user = await backends.library.user(who, mention.id)
             if user is None:
                 raise Invalid(f"there is no user {mention.id} to mention", field="text")
             checked.append(Mention("user", user.id, user.name))
+            reached[user.id] = Reason("mention", "mentioned you", user.id)
         else:
-            if await backends.library.group_members(who, mention.id) is None:
+            members = await backends.library.group_members(who, mention.id)
+            if members is None:
                 raise Invalid(f"there is no group {mention.id} to mention", field="text")
             checked.append(mention)
-    return dumps([mention.as_wire() for mention in checked])
+            for member in members:
+                reached.setdefault(member.id, Reason("mention", f"mentioned {mention.name}", mention.id))
+    return dumps([mention.as_wire() for mention in checked]), reached
+
+
+async def _notify(
+    tx: Transaction, who: Identity, topic: Topic, comment: Comment, seq: int, told: Mapping[str, Reason]
+) -> None:
+    """Tell these users of a comment: in a discussion its members only, and never the one who wrote it."""
+    told = {user: reason for user, reason in told.items() if user != who.user.id}
+    is_discussion = topic.kind == "discussion"
+    if told and is_discussion:
+        members = await discussions.member_ids(tx, UUID(topic.first))
+        told = {user: reason for user, reason in told.items() if user in members}
+    notice = Notice(
+        cause=comment.id,
+        topic=topic.name,
+        topic_seq=seq,
+        comment_id=comment.id,
+        by=dumps(who.user.as_wire()),
+        text=comment.text[:EXCERPT_CHARACTERS],
+        created_at=comment.edited_at or comment.created_at,
+    )
+    await inbox.store(tx, notice, told, is_permitted=is_discussion)

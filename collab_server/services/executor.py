@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Generic, TypeVar
 
 from collab_server.domain.events import Event
+from collab_server.domain.inbox import Notified
 from collab_server.domain.jsontext import dumps
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Conflict, Invalid
@@ -40,11 +41,20 @@ class Write(Generic[C, F]):
 
 
 class Executor:
-    """Carries out the writing commands of a node. `publish` gets a command's events after their COMMIT."""
+    """Carries out the writing commands of a node.
 
-    def __init__(self, backends: Backends, publish: Callable[[Sequence[Event]], None]) -> None:
+    `publish` gets a command's events after their COMMIT, `notified` whom it has stored notifications for.
+    """
+
+    def __init__(
+        self,
+        backends: Backends,
+        publish: Callable[[Sequence[Event]], None],
+        notified: Callable[[Notified], None],
+    ) -> None:
         self._backends = backends
         self._publish = publish
+        self._notified = notified
 
     async def run(self, write: Write[Any, Any], who: Identity, command: Any) -> str:
         """Carry out the command and return its answer as JSON text.
@@ -56,22 +66,26 @@ class Executor:
             answer, recorded = await self._carry_out(write, who, command)
         else:
             answer, recorded = await self._carry_out_once(write, who, command, request_id)
-        self._publish(recorded)  # reached only after COMMIT; queues, never waits, never raises
+        # Reached only after COMMIT; both queue, never wait, never raise.
+        self._publish([fact for fact in recorded if isinstance(fact, Event)])
+        for fact in recorded:
+            if isinstance(fact, Notified):
+                self._notified(fact)
         return answer
 
     async def _carry_out(
         self, write: Write[Any, Any], who: Identity, command: Any
-    ) -> tuple[str, Sequence[Event]]:
+    ) -> tuple[str, Sequence[Event | Notified]]:
         facts = await write.ask(self._backends, who, command)  # never inside the transaction
 
-        async def work(tx: Transaction) -> tuple[str, Sequence[Event]]:
+        async def work(tx: Transaction) -> tuple[str, Sequence[Event | Notified]]:
             return await write.carry_out(tx, who, command, facts), tx.recorded
 
         return await self._backends.database.run(work)
 
     async def _carry_out_once(
         self, write: Write[Any, Any], who: Identity, command: Any, request_id: str
-    ) -> tuple[str, Sequence[Event]]:
+    ) -> tuple[str, Sequence[Event | Notified]]:
         if not 0 < len(request_id) <= REQUEST_ID_CHARACTERS:
             raise Invalid(f"expected 1 to {REQUEST_ID_CHARACTERS} characters", field="requestId")
         fingerprint = _fingerprint(write.name, command)
@@ -85,7 +99,7 @@ class Executor:
                 raise
             return _same_answer(earlier, fingerprint), ()
 
-        async def work(tx: Transaction) -> tuple[str, Sequence[Event]]:
+        async def work(tx: Transaction) -> tuple[str, Sequence[Event | Notified]]:
             if not await requests.claim(tx, user_id, request_id, fingerprint):
                 earlier = await requests.find(tx, user_id, request_id)
                 assert earlier is not None  # the claim waited for the one that holds it

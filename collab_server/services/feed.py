@@ -35,6 +35,7 @@ GAP_WAIT_SECONDS = 0.03
 EVENTS_A_GAP = 1000
 WAITING_EVENTS = 2000
 """How many events that came too early a topic keeps; Postgres has the others."""
+PUTTING_OUT = frozenset({"member.removed", "discussion.deleted"})
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +45,9 @@ class Outlet(Protocol):
 
     def deliver(self, clients: Iterable[str], event: Event) -> None:
         """Send the event to these clients. Never waits, never raises."""
+
+    def put_out(self, event: Event) -> None:
+        """An event that ends somebody's part in the topic was delivered; nothing after it may reach them."""
 
 
 class _Held:
@@ -139,6 +143,8 @@ class Feed:
             for held in followed.held.values():
                 held.events.append(event)
             self._release_ready(followed)
+        if event.type in PUTTING_OUT:
+            self._outlet.put_out(event)
 
     # -- clients -------------------------------------------------------------------------------------------
 
@@ -220,6 +226,11 @@ class Feed:
     def is_followed(self, topic: str) -> bool:
         """Whether any client of this node follows the topic."""
         return topic in self._logs
+
+    def followers(self, topic: str) -> Iterable[str]:
+        """The clients that follow the topic, held or live."""
+        followed = self._logs.get(topic)
+        return (*followed.live, *followed.held) if followed is not None else ()
 
     def clients_of(self, topic: str) -> Iterable[str]:
         """The clients that receive the topic's events now."""

@@ -9,11 +9,13 @@ from typing import Any, Generic, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 from collab_server.domain import comments as said
+from collab_server.domain import discussions as private
+from collab_server.domain import inbox as told
 from collab_server.domain import subscriptions as about
 from collab_server.domain.jsontext import check_characters
 from collab_server.domain.people import Identity
 from collab_server.errors import Invalid, UnknownCommand
-from collab_server.services import comments, topics
+from collab_server.services import comments, discussions, inbox, threads, topics
 from collab_server.services.backends import Backends
 from collab_server.services.executor import Executor, Write
 
@@ -46,11 +48,34 @@ _ENTRIES: tuple[Entry, ...] = (
     Write("comment.add", said.AddComment, comments.ask_add, comments.add),
     Write("comment.edit", said.EditComment, comments.ask_edit, comments.edit),
     Write("comment.delete", said.DeleteComment, comments.ask_delete, comments.delete),
+    Write("comment.react", said.React, threads.ask_react, threads.react),
+    Write("comment.unreact", said.Unreact, threads.ask_unreact, threads.unreact),
+    Write("thread.resolve", said.ResolveThread, threads.ask_resolve, threads.resolve),
+    Write("thread.reopen", said.ReopenThread, threads.ask_reopen, threads.reopen),
+    Write("topic.read", told.ReadTopic, inbox.ask_read_topic, inbox.read_topic),
+    Write("topic.mute", told.MuteTopic, inbox.ask_mute_topic, inbox.mute_topic),
+    Write("discussion.create", private.CreateDiscussion, discussions.ask_create, discussions.create),
+    Write("discussion.rename", private.RenameDiscussion, discussions.ask_rename, discussions.rename),
+    Write("discussion.invite", private.InviteMembers, discussions.ask_invite, discussions.invite),
+    Write("discussion.remove", private.RemoveMember, discussions.ask_remove, discussions.remove),
+    Write("discussion.transfer", private.TransferDiscussion, discussions.ask_transfer, discussions.transfer),
+    Write("discussion.leave", private.LeaveDiscussion, discussions.ask_leave, discussions.leave),
+    Write("discussion.delete", private.DeleteDiscussion, discussions.ask_delete, discussions.delete),
+    Write("share", told.Share, inbox.ask_share, inbox.share),
+    Write(
+        "notification.read", told.ReadNotifications, inbox.ask_read_notifications, inbox.read_notifications
+    ),
     Read("topic.get", about.GetTopic, topics.get),
     Read("topic.events", about.ListEvents, topics.list_events),
     Read("topic.comments", said.ListComments, comments.list_comments),
     Read("comment.get", said.GetComment, comments.get),
     Read("comment.revisions", said.ListRevisions, comments.list_revisions),
+    Read("topic.summaries", told.ListSummaries, topics.list_summaries),
+    Read("topic.anchors", told.ListAnchors, topics.list_anchors),
+    Read("discussion.get", private.GetDiscussion, discussions.get),
+    Read("discussion.list", private.ListDiscussions, discussions.list_mine),
+    Read("notification.list", told.ListNotifications, inbox.list_notifications),
+    Read("notification.count", told.CountNotifications, inbox.count_notifications),
     Read("me", about.AboutMe, topics.about_me),
 )
 

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collab_server.domain.jsontext import dumps
+import asyncio
+
+from collab_server.domain.inbox import ListAnchors, ListSummaries
+from collab_server.domain.jsontext import dumps, rfc3339
 from collab_server.domain.people import Identity
 from collab_server.domain.permissions import RIGHTS
 from collab_server.domain.subscriptions import MAX_EVENTS, AboutMe, GetTopic, ListEvents
-from collab_server.errors import Invalid
-from collab_server.services.access import access_topic
+from collab_server.domain.topics import Topic, parse_topic
+from collab_server.errors import Invalid, NotFound, TooLarge
+from collab_server.services.access import access_topic, role_on
 from collab_server.services.backends import Backends
 from collab_server.storage import event_log, topics
 
 MAX_SEQ = 2**53
+MAX_SUMMARIES = 500
 
 
 def check_after(after: int, field: str = "after") -> int:
@@ -68,6 +73,68 @@ async def list_events(backends: Backends, who: Identity, command: ListEvents) ->
     return (
         f'{{"epoch":{dumps(backends.epoch())},"seq":{snapshot.seq},"events":[{bodies}]'
         f',"more":{"true" if more else "false"}}}'
+    )
+
+
+async def list_summaries(backends: Backends, who: Identity, command: ListSummaries) -> str:
+    """`{items: [{topic, seq, comments, unread, lastAt}]}` in the order asked, without those the asker may not open.
+
+    One query, whatever the number of topics.
+    """
+    if len(command.topics) > MAX_SUMMARIES:
+        raise TooLarge(f"expected at most {MAX_SUMMARIES} topics", field="topics")
+    asked = {
+        topic.name: topic
+        for topic in (parse_topic(name, f"topics[{index}]") for index, name in enumerate(command.topics))
+    }
+    may_open = await asyncio.gather(*(_may_summarize(backends, who, topic) for topic in asked.values()))
+    names = [name for name, may in zip(asked, may_open, strict=True) if may]
+    items = [
+        {
+            "topic": snapshot.topic,
+            "seq": snapshot.seq,
+            "comments": snapshot.comments,
+            "unread": snapshot.unread,
+            "lastAt": None if snapshot.last_at is None else rfc3339(snapshot.last_at),
+        }
+        for snapshot in await topics.snapshots(backends.database, [(name, who.user.id) for name in names])
+        if asked[snapshot.topic].kind != "discussion" or snapshot.is_owner is not None
+    ]
+    return dumps({"items": items})
+
+
+async def _may_summarize(backends: Backends, who: Identity, topic: Topic) -> bool:
+    if topic.kind == "discussion":
+        return True  # the snapshot tells
+    try:
+        await role_on(backends, who, topic)
+    except NotFound:
+        return False
+    return True
+
+
+async def list_anchors(backends: Backends, who: Identity, command: ListAnchors) -> str:
+    """`{items, threads}`: what there is at each place of the object, and which threads have unread comments.
+
+    An item is `{pageKey, visualizationKey, open, unread, total}`, a thread `{threadId, unread}`. Two queries.
+    """
+    topic, _ = await access_topic(backends, who, command.topic, "topic.anchors")
+    places = await topics.anchors(backends.database, topic.name, who.user.id)
+    threads = await topics.unread_threads(backends.database, topic.name, who.user.id)
+    return dumps(
+        {
+            "items": [
+                {
+                    "pageKey": place.page_key,
+                    "visualizationKey": place.visualization_key,
+                    "open": place.open,
+                    "unread": place.unread,
+                    "total": place.total,
+                }
+                for place in places
+            ],
+            "threads": [{"threadId": str(thread_id), "unread": unread} for thread_id, unread in threads],
+        }
     )
 
 

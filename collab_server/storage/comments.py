@@ -18,7 +18,7 @@ _COLUMNS = """
     comment.author_id, comment.author_name, comment.author_initials,
     comment.text, comment.mentions, comment.anchor, comment.view_state,
     comment.created_at, comment.edited_at, comment.deleted_at,
-    comment.revision, comment.reply_count, comment.resolved
+    comment.revision, comment.reactions, comment.reply_count, comment.resolved
 """
 
 _GET = f"""
@@ -42,7 +42,11 @@ _INSERT = """
         id, topic_id, seq, thread_id, author_id, author_name, author_initials,
         text, mentions, anchor, page_key, visualization_key, view_state, created_at
     )
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, COALESCE($11, root.page_key),
+           COALESCE($12, root.visualization_key), $13, $14
+      FROM (SELECT) AS this
+      LEFT JOIN collab.comments AS root
+        ON root.id = $4
 """
 
 _COUNT_REPLY = """
@@ -72,6 +76,32 @@ _BURY = """
            view_state = NULL,
            deleted_at = $2
      WHERE id = $1
+"""
+
+_SET_REACTIONS = """
+    UPDATE collab.comments
+       SET reactions = $2
+     WHERE id = $1
+"""
+
+_SET_RESOLVED = """
+    UPDATE collab.comments
+       SET resolved = $2
+     WHERE id = $1
+"""
+
+# Nor must the inboxes of those who were told of it.
+_BURY_IN_NOTIFICATIONS = """
+    UPDATE collab.notifications
+       SET text = ''
+     WHERE comment_id = $1
+"""
+
+_BURY_IN_INBOXES = """
+    UPDATE collab.events
+       SET data = jsonb_set(data::jsonb, '{notification,text}', '""')::text
+     WHERE comment_id = $1
+       AND type = 'notification.added'
 """
 
 # The log must not go on telling what the comment said: late readers get it as the tombstone it is now.
@@ -125,6 +155,7 @@ def _comment(row: Any) -> Comment:
         edited_at=row["edited_at"],
         deleted_at=row["deleted_at"],
         revision=row["revision"],
+        reactions=row["reactions"],
         reply_count=row["reply_count"],
         resolved=row["resolved"],
     )
@@ -150,7 +181,7 @@ async def insert(
     page_key: str | None,
     visualization_key: str | None,
 ) -> None:
-    """Store a new comment; a reply is counted at its root."""
+    """Store a new comment. A reply is counted at its root, and found where its root is if it has no place itself."""
     await tx.execute(
         _INSERT,
         comment.id,
@@ -191,6 +222,18 @@ async def bury(tx: Transaction, comment: Comment, tombstone: str, at: datetime) 
     await tx.execute(_KEEP_REVISION, comment.id, comment.revision, comment.text, comment.mentions, since)
     await tx.execute(_BURY, comment.id, at)
     await tx.execute(_BURY_IN_LOG, comment.id, tombstone)
+    await tx.execute(_BURY_IN_NOTIFICATIONS, comment.id)
+    await tx.execute(_BURY_IN_INBOXES, comment.id)
+
+
+async def set_reactions(tx: Transaction, comment_id: UUID, reactions: str) -> None:
+    """Store the reactions, JSON text of `{emoji: [user id, …]}`."""
+    await tx.execute(_SET_REACTIONS, comment_id, reactions)
+
+
+async def set_resolved(tx: Transaction, root_id: UUID, resolved: str | None) -> None:
+    """Store who resolved a thread and when, JSON text of `{by, at}`, at its root; None reopens it."""
+    await tx.execute(_SET_RESOLVED, root_id, resolved)
 
 
 async def revisions(db: Database, comment_id: UUID) -> list[Revision]:

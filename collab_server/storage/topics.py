@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
 
 from collab_server.domain.topics import Topic
 from collab_server.storage.database import Database, Transaction
@@ -13,6 +15,12 @@ _LOCK = """
       FROM collab.topics
      WHERE name = $1
        FOR UPDATE
+"""
+
+_FIND = """
+    SELECT id, last_seq
+      FROM collab.topics
+     WHERE name = $1
 """
 
 _CREATE = """
@@ -25,6 +33,8 @@ _SNAPSHOTS = """
     SELECT topic.id,
            COALESCE(topic.last_seq, 0) AS seq,
            COALESCE(topic.comments, 0) AS comments,
+           topic.last_at,
+           CASE WHEN member.user_id IS NOT NULL THEN discussion.owner_id = member.user_id END AS is_owner,
            COALESCE(mark.seq, 0) AS read_seq,
            COALESCE(mark.muted AND COALESCE(mark.muted_until > now(), true), false) AS muted,
            CASE
@@ -44,7 +54,48 @@ _SNAPSHOTS = """
       LEFT JOIN collab.read_marks AS mark
         ON mark.user_id = asked.user_id
        AND mark.topic_id = topic.id
+      LEFT JOIN collab.discussions AS discussion
+        ON discussion.topic_id = topic.id
+       AND discussion.deleted_at IS NULL
+      LEFT JOIN collab.members AS member
+        ON member.discussion_id = discussion.id
+       AND member.user_id = asked.user_id
      ORDER BY asked.position
+"""
+
+
+_ANCHORS = """
+    SELECT comment.page_key,
+           comment.visualization_key,
+           count(*) FILTER (WHERE comment.id = comment.thread_id AND comment.resolved IS NULL) AS open,
+           count(*) FILTER (WHERE comment.author_id <> $2 AND comment.seq > COALESCE(mark.seq, 0)) AS unread,
+           count(*) AS total
+      FROM collab.topics AS topic
+      JOIN collab.comments AS comment
+        ON comment.topic_id = topic.id
+      LEFT JOIN collab.read_marks AS mark
+        ON mark.user_id = $2
+       AND mark.topic_id = topic.id
+     WHERE topic.name = $1
+       AND comment.deleted_at IS NULL
+     GROUP BY comment.page_key, comment.visualization_key
+     ORDER BY comment.page_key NULLS FIRST, comment.visualization_key NULLS FIRST
+"""
+
+_UNREAD_THREADS = """
+    SELECT comment.thread_id, count(*) AS unread
+      FROM collab.topics AS topic
+      JOIN collab.comments AS comment
+        ON comment.topic_id = topic.id
+      LEFT JOIN collab.read_marks AS mark
+        ON mark.user_id = $2
+       AND mark.topic_id = topic.id
+     WHERE topic.name = $1
+       AND comment.deleted_at IS NULL
+       AND comment.author_id <> $2
+       AND comment.seq > COALESCE(mark.seq, 0)
+     GROUP BY comment.thread_id
+     ORDER BY min(comment.seq)
 """
 
 
@@ -59,7 +110,10 @@ class LockedTopic:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """A topic as one person finds it. `id` is None while it has no row, that is, no event."""
+    """A topic as one person finds it, at one moment. `id` is None while it has no row, that is, no event.
+
+    `is_owner` is None unless the topic is a discussion that the person is a member of.
+    """
 
     topic: str
     id: int | None
@@ -68,6 +122,34 @@ class Snapshot:
     read_seq: int
     muted: bool
     unread: int
+    last_at: datetime | None
+    is_owner: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class AnchorCounts:
+    """What there is at one place of an object: unresolved threads, unread comments, all comments."""
+
+    page_key: str | None
+    visualization_key: str | None
+    open: int
+    unread: int
+    total: int
+
+
+async def anchors(db: Database, topic: str, user_id: str) -> list[AnchorCounts]:
+    """The counts of every place that has comments, deleted ones left out, in one query."""
+    rows = await db.fetch(_ANCHORS, topic, user_id)
+    return [
+        AnchorCounts(row["page_key"], row["visualization_key"], row["open"], row["unread"], row["total"])
+        for row in rows
+    ]
+
+
+async def unread_threads(db: Database, topic: str, user_id: str) -> list[tuple[UUID, int]]:
+    """The threads in which a person has not read everything: (thread id, unread comments), in one query."""
+    rows = await db.fetch(_UNREAD_THREADS, topic, user_id)
+    return [(row["thread_id"], row["unread"]) for row in rows]
 
 
 async def lock(tx: Transaction, topic: Topic) -> LockedTopic:
@@ -80,10 +162,26 @@ async def lock(tx: Transaction, topic: Topic) -> LockedTopic:
     return LockedTopic(row["id"], topic.name, row["last_seq"])
 
 
+async def find(tx: Transaction, topic: Topic) -> LockedTopic | None:
+    """The topic as it is now, without locking it; None while it has no event."""
+    row = await tx.fetchrow(_FIND, topic.name)
+    return None if row is None else LockedTopic(row["id"], topic.name, row["last_seq"])
+
+
 async def snapshots(db: Database, asked: Sequence[tuple[str, str]]) -> list[Snapshot]:
     """The snapshot for each (topic name, user id), in the order asked, in one query."""
     rows = await db.fetch(_SNAPSHOTS, [topic for topic, _ in asked], [user for _, user in asked])
     return [
-        Snapshot(topic, row["id"], row["seq"], row["comments"], row["read_seq"], row["muted"], row["unread"])
+        Snapshot(
+            topic=topic,
+            id=row["id"],
+            seq=row["seq"],
+            comments=row["comments"],
+            read_seq=row["read_seq"],
+            muted=row["muted"],
+            unread=row["unread"],
+            last_at=row["last_at"],
+            is_owner=row["is_owner"],
+        )
         for (topic, _), row in zip(asked, rows, strict=True)
     ]

@@ -1,0 +1,171 @@
+"""Discussions: private conversations of their members."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+from collab_server.domain.jsontext import dumps, rfc3339
+from collab_server.domain.people import User
+from collab_server.domain.topics import Topic
+from collab_server.domain.wire import WIRE, Text, Whole
+from collab_server.errors import Invalid, TooLarge
+
+NAME_CHARACTERS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """A member, the owner included."""
+
+    user: User
+    joined_at: datetime
+
+    def as_wire(self) -> dict[str, str]:
+        return {**self.user.as_wire(), "joinedAt": rfc3339(self.joined_at)}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An object of Library by its ids, as a command names it."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+
+    project_id: Text
+    object_id: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user or a group of Library, as a command names it."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+
+    kind: Literal["user", "group"]
+    id: Text
+
+
+@dataclass(frozen=True, slots=True)
+class Discussion:
+    """A discussion as it stands; `members` by the time they joined."""
+
+    id: UUID
+    name: str
+    owner_id: str
+    members: tuple[Member, ...]
+    about: tuple[str, str] | None
+    created_at: datetime
+    last_seq: int
+    unread: int = 0
+    is_muted: bool = False
+
+    @property
+    def topic(self) -> Topic:
+        return Topic("discussion", str(self.id))
+
+    def member(self, user_id: str) -> Member | None:
+        """The member of this id, if there is one."""
+        return next((member for member in self.members if member.user.id == user_id), None)
+
+    def as_json(self) -> str:
+        """The wire's Discussion as JSON text."""
+        owner = self.member(self.owner_id)
+        about = None if self.about is None else {"projectId": self.about[0], "objectId": self.about[1]}
+        return dumps(
+            {
+                "id": str(self.id),
+                "topic": self.topic.name,
+                "name": self.name,
+                "owner": owner.user.as_wire() if owner else None,
+                "members": [member.as_wire() for member in self.members],
+                "about": about,
+                "createdAt": rfc3339(self.created_at),
+                "lastSeq": self.last_seq,
+                "unread": self.unread,
+                "muted": self.is_muted,
+            }
+        )
+
+
+def check_name(name: str) -> str:
+    """The name of a discussion: 1 to `NAME_CHARACTERS` code points and not blank.
+
+    Raises `Invalid` or `TooLarge`.
+    """
+    if len(name) > NAME_CHARACTERS:
+        raise TooLarge(f"expected at most {NAME_CHARACTERS} characters, got {len(name)}", field="name")
+    if not name or name.isspace():
+        raise Invalid("expected a name that is not blank", field="name")
+    return name
+
+
+@dataclass(frozen=True, slots=True)
+class CreateDiscussion:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    name: Text
+    members: list[Person]
+    about: Content | None = None
+    text: Text | None = None
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RenameDiscussion:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    discussion_id: Text
+    name: Text
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class InviteMembers:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    discussion_id: Text
+    members: list[Person]
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveMember:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    discussion_id: Text
+    user_id: Text
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TransferDiscussion:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    discussion_id: Text
+    user_id: Text
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LeaveDiscussion:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    discussion_id: Text
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DeleteDiscussion:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    discussion_id: Text
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class GetDiscussion:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    discussion_id: Text
+
+
+@dataclass(frozen=True, slots=True)
+class ListDiscussions:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    about: Text | None = None
+    cursor: Text | None = None
+    limit: Whole = 50

@@ -1,0 +1,147 @@
+"""The inbox: what a person is told, how far they have read, what they have muted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, ClassVar, Literal
+from uuid import UUID
+
+from collab_server.domain.discussions import Content, Person
+from collab_server.domain.jsontext import dumps, rfc3339
+from collab_server.domain.wire import WIRE, Flag, Text, Whole
+
+Kind = Literal["mention", "reply", "invited", "shared"]
+
+EXCERPT_CHARACTERS = 500
+MAX_IDS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Notice:
+    """Something that happened and that people are to be told of, whoever they are.
+
+    One `cause` tells a person once. `by` is the JSON text of a person, `view_state` JSON text or None. `topic_seq`
+    is the event in the topic after which somebody who has read the topic has read this too.
+    """
+
+    cause: UUID
+    topic: str
+    topic_seq: int | None
+    comment_id: UUID | None
+    by: str
+    text: str
+    created_at: datetime
+    view_state: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why one person is told: the notification's `kind`, and `why` in words for people.
+
+    `through` is the id of the user or group that was mentioned, invited or shared with.
+    """
+
+    kind: Kind
+    why: str
+    through: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Notified:
+    """That notifications for these users were stored and wait for delivery into their inboxes.
+
+    `is_permitted` says that their right to know is settled; otherwise Library must be asked as each of them.
+    """
+
+    users: tuple[str, ...]
+    is_permitted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Notification:
+    """What one person is told."""
+
+    id: UUID
+    seq: int
+    kind: Kind
+    topic: str
+    comment_id: UUID | None
+    by: str
+    text: str
+    why: str
+    view_state: str | None
+    created_at: datetime
+    read_at: datetime | None
+
+    def as_json(self) -> str:
+        """The wire's Notification as JSON text."""
+        comment_id = "null" if self.comment_id is None else f'"{self.comment_id}"'
+        read_at = "null" if self.read_at is None else f'"{rfc3339(self.read_at)}"'
+        return (
+            f'{{"id":"{self.id}","kind":"{self.kind}","topic":"{self.topic}","commentId":{comment_id}'
+            f',"by":{self.by},"text":{dumps(self.text)},"why":{dumps(self.why)}'
+            f',"viewState":{self.view_state or "null"}'
+            f',"createdAt":"{rfc3339(self.created_at)}","readAt":{read_at}}}'
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class ReadTopic:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    topic: Text
+    seq: Whole
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MuteTopic:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    topic: Text
+    muted: Flag
+    until: Text | None = None
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ReadNotifications:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    ids: list[Text] | None = None
+    up_to: Whole | None = None
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListNotifications:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    unread: Flag | None = None
+    kind: Kind | None = None
+    cursor: Text | None = None
+    limit: Whole = 50
+
+
+@dataclass(frozen=True, slots=True)
+class CountNotifications:
+    __pydantic_config__: ClassVar[Any] = WIRE
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    content: Content
+    recipients: list[Person]
+    message: Text | None = None
+    view_state: dict[str, Any] | None = None
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListSummaries:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    topics: list[Text]
+
+
+@dataclass(frozen=True, slots=True)
+class ListAnchors:
+    __pydantic_config__: ClassVar[Any] = WIRE
+    topic: Text

@@ -1,0 +1,205 @@
+"""Deliveries: putting stored notifications into their inboxes, once somebody may know of them.
+
+A notification is stored in the transaction of its cause, without locking any inbox, however many people it reaches.
+After that COMMIT it is delivered: it gets its `seq` in the person's inbox, in a transaction of its own. One about
+content waits until a node where the person has a session has asked Library whether they may open it; other nodes are
+told by a hint, and every `SWEEP_SECONDS` each node looks for what waits for the people it has, so that a lost hint or
+a killed node delays a notification and never loses it.
+
+Runs `AT_ONCE` workers at the most, and one sweeper; `stop` ends them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+from uuid import UUID
+
+from collab_server.domain.events import Event
+from collab_server.domain.inbox import Notified
+from collab_server.domain.jsontext import now_ms
+from collab_server.domain.people import Identity, User
+from collab_server.domain.topics import inbox_topic, parse_topic
+from collab_server.errors import ClientError, NotFound
+from collab_server.services.access import role_on
+from collab_server.services.backends import Backends
+from collab_server.storage import event_log, inbox, topics
+from collab_server.storage.database import Transaction
+
+log = logging.getLogger(__name__)
+
+AT_ONCE = 4
+BATCH = 50
+SWEEP_SECONDS = 5.0
+SWEEP_USERS = 500
+MOST_WAITING = 20_000
+ARRIVALS_SECONDS = 0.1
+
+
+class Deliveries:
+    """Delivers for one node.
+
+    `connected` gives the identity of somebody who has a client here; `tell_nodes` passes user ids to the others.
+    """
+
+    def __init__(
+        self,
+        backends: Backends,
+        publish: Callable[[Sequence[Event]], None],
+        *,
+        connected: Callable[[str], Identity | None],
+        all_connected: Callable[[], Sequence[str]],
+        tell_nodes: Callable[[Sequence[str]], None],
+    ) -> None:
+        self._backends = backends
+        self._publish = publish
+        self._connected = connected
+        self._all_connected = all_connected
+        self._tell_nodes = tell_nodes
+        self._waiting: dict[str, None] = {}
+        self._arrived: dict[str, None] = {}
+        self._busy: set[str] = set()
+        self._again: set[str] = set()
+        self._workers: set[asyncio.Task[None]] = set()
+        self._sweeper: asyncio.Task[None] | None = None
+        self._wake = asyncio.Event()
+        self.delivered = 0
+
+    async def start(self) -> None:
+        self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="deliveries")
+
+    async def stop(self) -> None:
+        tasks = [*self._workers, *([self._sweeper] if self._sweeper else [])]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    # -- what is to be delivered ---------------------------------------------------------------------------------
+
+    def notified(self, notified: Notified) -> None:
+        """A command of this node has stored notifications. Never waits, never raises."""
+        if notified.is_permitted:
+            self._queue(notified.users)
+            return
+        self._queue(user for user in notified.users if self._connected(user) is not None)
+        self._tell_nodes(notified.users)
+
+    def hear(self, users: Iterable[str]) -> None:
+        """Another node has stored notifications for these users."""
+        self._queue(user for user in users if self._connected(user) is not None)
+
+    def arrived(self, user_id: str) -> None:
+        """Somebody has signed in here: what waited for them can be looked at."""
+        self._arrived[user_id] = None
+        self._wake.set()
+
+    def _queue(self, users: Iterable[str]) -> None:
+        for user in users:
+            if user in self._busy:
+                self._again.add(user)
+            elif len(self._waiting) < MOST_WAITING:  # the sweeper finds the others
+                self._waiting[user] = None
+        while self._waiting and len(self._workers) < AT_ONCE:
+            user = next(iter(self._waiting))
+            del self._waiting[user]
+            self._busy.add(user)
+            worker = asyncio.create_task(self._work(user))
+            self._workers.add(worker)
+            worker.add_done_callback(self._done)
+
+    def _done(self, worker: asyncio.Task[None]) -> None:
+        self._workers.discard(worker)
+        if not worker.cancelled():
+            self._queue(())
+
+    async def _work(self, user_id: str) -> None:
+        try:
+            await self._deliver(user_id, self._connected(user_id))
+        except ClientError:
+            pass  # the database or Library is away; the sweeper comes back to it
+        except Exception:
+            log.exception("a delivery failed")
+        finally:
+            self._busy.discard(user_id)
+            if user_id in self._again:
+                self._again.discard(user_id)
+                self._waiting[user_id] = None
+
+    async def _sweep_for_ever(self) -> None:
+        loop = asyncio.get_running_loop()
+        next_sweep = loop.time() + SWEEP_SECONDS
+        while True:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout_at(next_sweep):
+                    await self._wake.wait()
+            self._wake.clear()
+            try:
+                if loop.time() >= next_sweep:
+                    next_sweep = loop.time() + SWEEP_SECONDS
+                    self._arrived.clear()
+                    connected = self._all_connected()
+                else:
+                    await asyncio.sleep(ARRIVALS_SECONDS)  # those who come together are asked for together
+                    connected = [*self._arrived]
+                    self._arrived.clear()
+                self._queue(await inbox.undelivered(self._backends.database, connected, SWEEP_USERS))
+            except ClientError:
+                log.debug("deliveries wait for the database")
+            except Exception:
+                log.exception("a sweep for deliveries failed; the next one tries again")
+
+    # -- delivering ----------------------------------------------------------------------------------------------
+
+    async def deliver(self, who: Identity) -> None:
+        """Deliver what waits for somebody who is here.
+
+        Raises `Paused`, or `Unavailable` when only Library could tell whether they may know.
+        """
+        await self._deliver(who.user.id, who)
+
+    async def _deliver(self, user_id: str, who: Identity | None) -> None:
+        waiting = await inbox.pending(self._backends.database, user_id, 1000)
+        permitted: list[UUID] = []
+        answers: dict[str, bool] = {}
+        for id, topic, is_permitted in waiting:
+            if not is_permitted and topic not in answers:
+                answers[topic] = who is not None and await self._may_open(who, topic)
+            if is_permitted or answers[topic]:
+                permitted.append(id)
+        for start in range(0, len(permitted), BATCH):
+            ids = permitted[start : start + BATCH]
+
+            async def put(tx: Transaction, ids: Sequence[UUID] = ids) -> Sequence[Any]:
+                own = await topics.lock(tx, inbox_topic(user_id))
+                for notification in await inbox.take(tx, ids):
+                    event = await event_log.append(
+                        tx,
+                        own,
+                        "notification.added",
+                        _user(notification.by),
+                        now_ms(),
+                        f'{{"notification":{notification.as_json()}}}',
+                        comment_id=notification.comment_id,
+                    )
+                    await inbox.put(tx, notification.id, event.seq)
+                return tx.recorded
+
+            recorded = await self._backends.database.run(put)
+            self.delivered += len(recorded)
+            self._publish(recorded)
+
+    async def _may_open(self, who: Identity, topic: str) -> bool:
+        try:
+            await role_on(self._backends, who, parse_topic(topic))
+        except NotFound:
+            return False
+        return True
+
+
+def _user(text: str) -> User:
+    by = json.loads(text)
+    return User(by["id"], by["name"], by["initials"])

@@ -1,0 +1,335 @@
+"""Private discussions: who is in them, who owns them, what they are called.
+
+Whoever is removed learns it from the log: `member.removed` is the last event that reaches them, and each node puts
+their clients out when it applies it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from uuid import UUID
+
+from collab_server.domain.comments import AddComment, check_text
+from collab_server.domain.discussions import (
+    Content,
+    CreateDiscussion,
+    DeleteDiscussion,
+    Discussion,
+    GetDiscussion,
+    InviteMembers,
+    LeaveDiscussion,
+    ListDiscussions,
+    Member,
+    Person,
+    RemoveMember,
+    RenameDiscussion,
+    TransferDiscussion,
+    check_name,
+)
+from collab_server.domain.ids import library_id, uuid7
+from collab_server.domain.inbox import Notice, Reason
+from collab_server.domain.jsontext import dumps, now_ms
+from collab_server.domain.people import Identity, User
+from collab_server.domain.topics import Topic, parse_topic
+from collab_server.errors import Conflict, Invalid, NotFound, TooLarge
+from collab_server.services import comments
+from collab_server.services.access import access_discussion, lock_topic
+from collab_server.services.backends import Backends
+from collab_server.services.pages import page_limit, read_cursor, write_cursor
+from collab_server.storage import discussions, event_log, inbox, topics
+from collab_server.storage.database import Transaction
+from collab_server.storage.topics import LockedTopic
+
+
+async def people_named(backends: Backends, who: Identity, named: Sequence[Person], field: str) -> list[User]:
+    """The users that a list of users and groups comes to, each once, in order; not the asker.
+
+    Raises `Invalid` for somebody who does not exist, `TooLarge`, or `Unavailable`.
+    """
+    limit = backends.limits.discussionMembers
+    if len(named) > limit:
+        raise TooLarge(f"expected at most {limit} people and groups", field=field)
+    found: dict[str, User] = {}
+    for index, person in enumerate(named):
+        at = f"{field}[{index}].id"
+        id = library_id(person.id, at)
+        if person.kind == "user":
+            user = await backends.library.user(who, id)
+            users: Iterable[User] | None = None if user is None else (user,)
+        else:
+            users = await backends.library.group_members(who, id)
+        if users is None:
+            raise Invalid(f"there is no such {person.kind}", field=at)
+        found.update((user.id, user) for user in users)
+    found.pop(who.user.id, None)
+    return list(found.values())
+
+
+async def content_ids(backends: Backends, who: Identity, content: Content, field: str) -> tuple[str, str]:
+    """Project and object id of content that `who` may open.
+
+    Raises `Invalid`, `NotFound` or `Unavailable`.
+    """
+    project = library_id(content.project_id, f"{field}.projectId")
+    object_id = library_id(content.object_id, f"{field}.objectId")
+    if await backends.library.may_open(who, project, object_id) is None:
+        raise NotFound("content")
+    return project, object_id
+
+
+@dataclass(frozen=True, slots=True)
+class CreateFacts:
+    """Everything of a new discussion that was settled before the transaction."""
+
+    name: str
+    members: tuple[User, ...]
+    about: tuple[str, str] | None
+    first: comments.CommentFacts | None
+    topic: Topic
+
+
+async def ask_create(backends: Backends, who: Identity, command: CreateDiscussion) -> CreateFacts:
+    about = None if command.about is None else await content_ids(backends, who, command.about, "about")
+    name = check_name(command.name)
+    members = await people_named(backends, who, command.members, "members")
+    _check_size(backends, 1 + len(members))
+    topic = Topic("discussion", str(uuid7()))
+    first = None
+    if command.text is not None:
+        text = check_text(command.text, backends.limits.textCharacters)
+        mentions, mentioned = await comments.checked_mentions(backends, who, text)
+        first = comments.CommentFacts(topic, text, mentions, mentioned)
+    return CreateFacts(name, tuple(members), about, first, topic)
+
+
+async def create(tx: Transaction, who: Identity, command: CreateDiscussion, facts: CreateFacts) -> str:
+    topic = await topics.lock(tx, facts.topic)
+    id = UUID(facts.topic.first)
+    at = now_ms()
+    everybody = (who.user, *facts.members)
+    await discussions.insert(tx, id, topic, facts.name, who.user.id, facts.about, at)
+    await discussions.add_members(tx, id, everybody, at)
+    members = tuple(Member(user, at) for user in everybody)
+    discussion = Discussion(id, facts.name, who.user.id, members, facts.about, at, last_seq=1)
+    event = await event_log.append(
+        tx, topic, "discussion.created", who.user, at, f'{{"discussion":{discussion.as_json()}}}'
+    )
+    await _tell_invited(tx, who, discussion, [user.id for user in facts.members], event.seq, at)
+    if facts.first is not None:
+        first = AddComment(topic=topic.name, text=facts.first.text)
+        await comments.add(tx, who, first, facts.first)
+    created = await _reload(tx, id)
+    return f'{{"discussion":{created.as_json()},"seq":{event.seq}}}'
+
+
+@dataclass(frozen=True, slots=True)
+class DiscussionFacts:
+    """Which discussion, and whom or what the command is about."""
+
+    id: UUID
+    users: tuple[User, ...] = ()
+    user_id: str = ""
+    limit: int = 0
+
+    @property
+    def topic(self) -> Topic:
+        return Topic("discussion", str(self.id))
+
+
+async def ask_rename(backends: Backends, who: Identity, command: RenameDiscussion) -> DiscussionFacts:
+    id = await access_discussion(backends, who, command.discussion_id, "discussion.rename")
+    check_name(command.name)
+    return DiscussionFacts(id)
+
+
+async def rename(tx: Transaction, who: Identity, command: RenameDiscussion, facts: DiscussionFacts) -> str:
+    topic = await lock_topic(tx, who, facts.topic, "discussion.rename")
+    await discussions.rename(tx, facts.id, command.name)
+    event = await event_log.append(
+        tx, topic, "discussion.renamed", who.user, now_ms(), dumps({"name": command.name})
+    )
+    return await _answer(tx, facts.id, event.seq)
+
+
+async def ask_invite(backends: Backends, who: Identity, command: InviteMembers) -> DiscussionFacts:
+    id = await access_discussion(backends, who, command.discussion_id, "discussion.invite")
+    users = await people_named(backends, who, command.members, "members")
+    return DiscussionFacts(id, tuple(users), limit=backends.limits.discussionMembers)
+
+
+async def invite(tx: Transaction, who: Identity, command: InviteMembers, facts: DiscussionFacts) -> str:
+    topic = await lock_topic(tx, who, facts.topic, "discussion.invite")
+    discussion = await _reload(tx, facts.id)
+    new = [user for user in facts.users if discussion.member(user.id) is None]
+    if not new:
+        return await _answer(tx, facts.id, topic.last_seq)
+    if len(discussion.members) + len(new) > facts.limit:
+        raise TooLarge(f"expected at most {facts.limit} members", field="members")
+    at = now_ms()
+    await discussions.add_members(tx, facts.id, new, at)
+    invited = await _reload(tx, facts.id)
+    data = dumps({"members": [_member_wire(invited, user.id) for user in new]})
+    event = await event_log.append(tx, topic, "member.added", who.user, at, data)
+    await _tell_invited(tx, who, discussion, [user.id for user in new], event.seq, at)
+    return await _answer(tx, facts.id, event.seq)
+
+
+async def ask_remove(backends: Backends, who: Identity, command: RemoveMember) -> DiscussionFacts:
+    id = await access_discussion(backends, who, command.discussion_id, "discussion.remove")
+    return DiscussionFacts(id, user_id=library_id(command.user_id, "userId"))
+
+
+async def remove(tx: Transaction, who: Identity, command: RemoveMember, facts: DiscussionFacts) -> str:
+    topic = await lock_topic(tx, who, facts.topic, "discussion.remove")
+    discussion = await _reload(tx, facts.id)
+    if discussion.member(facts.user_id) is None:
+        raise NotFound("member")
+    if facts.user_id == who.user.id:
+        raise Conflict("you cannot remove yourself; leave the discussion instead")
+    seq = await _take_out(tx, topic, who, facts.id, facts.user_id)
+    return await _answer(tx, facts.id, seq)
+
+
+async def ask_transfer(backends: Backends, who: Identity, command: TransferDiscussion) -> DiscussionFacts:
+    id = await access_discussion(backends, who, command.discussion_id, "discussion.transfer")
+    return DiscussionFacts(id, user_id=library_id(command.user_id, "userId"))
+
+
+async def transfer(
+    tx: Transaction, who: Identity, command: TransferDiscussion, facts: DiscussionFacts
+) -> str:
+    topic = await lock_topic(tx, who, facts.topic, "discussion.transfer")
+    discussion = await _reload(tx, facts.id)
+    if discussion.member(facts.user_id) is None:
+        raise NotFound("member")
+    if facts.user_id == discussion.owner_id:
+        return await _answer(tx, facts.id, topic.last_seq)
+    seq = await _hand_over(tx, topic, who, facts.id, facts.user_id)
+    return await _answer(tx, facts.id, seq)
+
+
+async def ask_leave(backends: Backends, who: Identity, command: LeaveDiscussion) -> DiscussionFacts:
+    return DiscussionFacts(await access_discussion(backends, who, command.discussion_id, "discussion.leave"))
+
+
+async def leave(tx: Transaction, who: Identity, command: LeaveDiscussion, facts: DiscussionFacts) -> str:
+    """The owner's place goes to the longest-standing member; the last who leaves deletes the discussion."""
+    topic = await lock_topic(tx, who, facts.topic, "discussion.leave")
+    discussion = await _reload(tx, facts.id)
+    others = [member for member in discussion.members if member.user.id != who.user.id]
+    if not others:
+        await _delete(tx, topic, who, facts.id)
+        return "{}"
+    if discussion.owner_id == who.user.id:
+        await _hand_over(tx, topic, who, facts.id, others[0].user.id)
+    await _take_out(tx, topic, who, facts.id, who.user.id)
+    return "{}"
+
+
+async def ask_delete(backends: Backends, who: Identity, command: DeleteDiscussion) -> DiscussionFacts:
+    return DiscussionFacts(await access_discussion(backends, who, command.discussion_id, "discussion.delete"))
+
+
+async def delete(tx: Transaction, who: Identity, command: DeleteDiscussion, facts: DiscussionFacts) -> str:
+    topic = await lock_topic(tx, who, facts.topic, "discussion.delete")
+    await _delete(tx, topic, who, facts.id)
+    return "{}"
+
+
+async def get(backends: Backends, who: Identity, command: GetDiscussion) -> str:
+    """The Discussion, with the asker's `unread` and `muted`."""
+    id = await access_discussion(backends, who, command.discussion_id, "discussion.get")
+    found = await discussions.get_for(backends.database, id, who.user.id)
+    if found is None:
+        raise NotFound("discussion")
+    return found.as_json()
+
+
+async def list_mine(backends: Backends, who: Identity, command: ListDiscussions) -> str:
+    """`{items: [Discussion], next}`: the asker's, the latest active first."""
+    limit = page_limit(command.limit)
+    about = None
+    if command.about is not None:
+        content = parse_topic(command.about, "about")
+        if content.kind != "content":
+            raise Invalid("expected the topic of a dashboard: content:{projectId}:{objectId}", field="about")
+        about = (content.first, content.second)
+    before = None
+    if (cursor := read_cursor(command.cursor, parts=2)) is not None:
+        before = (datetime.fromtimestamp(0, UTC) + _MICROSECOND * cursor[0], cursor[1])
+    found = await discussions.listed(backends.database, who.user.id, about, before, limit + 1)
+    items = found[:limit]
+    next_cursor = None
+    if len(found) > limit:
+        last = items[-1]
+        next_cursor = write_cursor(
+            (last.last_at - datetime.fromtimestamp(0, UTC)) // _MICROSECOND, last.topic_id
+        )
+    shown = ",".join(item.discussion.as_json() for item in items)
+    return f'{{"items":[{shown}],"next":{dumps(next_cursor)}}}'
+
+
+_MICROSECOND = datetime.resolution
+
+
+def _check_size(backends: Backends, members: int) -> None:
+    limit = backends.limits.discussionMembers
+    if members > limit:
+        raise TooLarge(f"expected at most {limit} members", field="members")
+
+
+async def _reload(tx: Transaction, id: UUID) -> Discussion:
+    """The discussion as this transaction, which has locked its topic, sees it."""
+    discussion = await discussions.get(tx, id)
+    if discussion is None:
+        raise NotFound("discussion")
+    return discussion
+
+
+async def _answer(tx: Transaction, id: UUID, seq: int) -> str:
+    return f'{{"discussion":{(await _reload(tx, id)).as_json()},"seq":{seq}}}'
+
+
+async def _take_out(tx: Transaction, topic: LockedTopic, who: Identity, id: UUID, user_id: str) -> int:
+    await discussions.remove_member(tx, id, user_id)
+    event = await event_log.append(
+        tx, topic, "member.removed", who.user, now_ms(), dumps({"userId": user_id})
+    )
+    return event.seq
+
+
+async def _hand_over(tx: Transaction, topic: LockedTopic, who: Identity, id: UUID, user_id: str) -> int:
+    await discussions.hand_over(tx, id, user_id)
+    event = await event_log.append(tx, topic, "owner.changed", who.user, now_ms(), dumps({"userId": user_id}))
+    return event.seq
+
+
+async def _delete(tx: Transaction, topic: LockedTopic, who: Identity, id: UUID) -> None:
+    at = now_ms()
+    await discussions.delete(tx, id, at)
+    await event_log.append(tx, topic, "discussion.deleted", who.user, at, "{}")
+
+
+async def _tell_invited(
+    tx: Transaction, who: Identity, discussion: Discussion, users: Sequence[str], seq: int, at: datetime
+) -> None:
+    notice = Notice(
+        cause=uuid7(),
+        topic=discussion.topic.name,
+        topic_seq=seq,
+        comment_id=None,
+        by=dumps(who.user.as_wire()),
+        text=discussion.name,
+        created_at=at,
+    )
+    await inbox.store(
+        tx, notice, {user: Reason("invited", "invited you", user) for user in users}, is_permitted=True
+    )
+
+
+def _member_wire(discussion: Discussion, user_id: str) -> dict[str, str]:
+    member = discussion.member(user_id)
+    assert member is not None
+    return member.as_wire()

@@ -1,0 +1,342 @@
+"""Who is here and who is typing, anywhere in the cluster: in memory, told to subscribers as signals.
+
+What it promises.
+- Somebody is present once, however many connections and nodes they use, in the order of arrival. The first
+  `PRESENT_AT_MOST` are shown: those, and only those, are in `present`, and `joined` and `left` tell every change among
+  them. So what a client holds never grows beyond that, and to join a crowd costs no broadcast. An asker who is present
+  sees themselves in any case.
+- Whoever loses the connection stays present for `GRACE_SECONDS`, and neither leaves nor joins by coming back in time,
+  through whatever node. Who unsubscribes or loses the right leaves at once.
+- A topic has at most one `presence` signal in `PRESENCE_SECONDS`; what happened meanwhile is merged.
+- Typing ends with `typing: false`, with the subscription, or `TYPING_SECONDS` after it was last said, which every node
+  counts by itself; a comment of the same person ends it without a signal. Within `TYPING_AGAIN_SECONDS` it is not told
+  again. A person's own connections are not told.
+- Signals go to connections between `arrive` and `depart`, and nowhere else: the door calls `arrive` only after it has
+  checked the right.
+
+What is known of the other nodes comes from `cluster.presence`. What runs concurrently: nothing but callbacks of one
+event loop; nothing here waits or raises. `stop` cancels its timers.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from bisect import bisect_left, insort
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any
+
+from collab_server.cluster.presence import CallLater, Rolls, Timer
+from collab_server.domain.events import Event
+from collab_server.domain.jsontext import dumps
+from collab_server.domain.people import User
+from collab_server.domain.presence import GRACE_SECONDS, Present
+
+PRESENT_AT_MOST = 200
+PRESENCE_SECONDS = 0.25
+TYPING_SECONDS = 6.0
+TYPING_AGAIN_SECONDS = 2.0
+
+Tell = Callable[[Iterable[str], str, str], None]
+"""`tell(connections, signal, data as JSON text)`; never waits, never raises."""
+
+_Source = tuple[str, str]
+"""Where somebody types: a node, and on this one a connection."""
+
+
+def _call_later(seconds: float, function: Callable[..., object], *arguments: object) -> Timer:
+    return asyncio.get_running_loop().call_later(seconds, function, *arguments)
+
+
+def _wall_clock() -> int:
+    return time.time_ns() // 1_000_000
+
+
+class _Person:
+    """Somebody on a topic: what each node says of them."""
+
+    __slots__ = ("at", "since", "text")
+
+    def __init__(self, present: Present) -> None:
+        self.at: dict[str, Present] = {}
+        self.since = present.since
+        self.text = dumps(present.user.as_wire())
+
+
+class _Mine:
+    """Somebody's connections to this node that follow a topic; `grace` runs when there is none left."""
+
+    __slots__ = ("connections", "grace")
+
+    def __init__(self) -> None:
+        self.connections: dict[str, None] = {}
+        self.grace: Timer | None = None
+
+
+class _Typist:
+    """Somebody who types: when each source of it ends, and when this node's clients were told."""
+
+    __slots__ = ("ends", "told_at", "user")
+
+    def __init__(self, user: User) -> None:
+        self.user = user
+        self.ends: dict[_Source, Timer] = {}
+        self.told_at: float | None = None
+
+
+class _Room:
+    """A topic with somebody on it. `order` is sorted; `shown` is what its subscribers have been told."""
+
+    __slots__ = ("mine", "order", "people", "shown", "signal", "signalled_at", "topic", "typists")
+
+    def __init__(self, topic: str) -> None:
+        self.topic = topic
+        self.people: dict[str, _Person] = {}
+        self.order: list[tuple[int, str]] = []
+        self.mine: dict[str, _Mine] = {}
+        self.typists: dict[str, _Typist] = {}
+        self.shown: dict[str, str] = {}
+        self.signal: Timer | None = None
+        self.signalled_at: float | None = None
+
+    def note(self, node: str, user_id: str, present: Present | None) -> None:
+        """What a node says of a person now."""
+        person = self.people.get(user_id)
+        if person is not None:
+            del self.order[bisect_left(self.order, (person.since, user_id))]
+        elif present is not None:
+            person = self.people[user_id] = _Person(present)
+        else:
+            return
+        if present is not None:
+            person.at[node] = present
+        else:
+            person.at.pop(node, None)
+        if person.at:
+            person.since = min(present.since for present in person.at.values())
+            insort(self.order, (person.since, user_id))
+        else:
+            del self.people[user_id]
+
+    def visible(self) -> dict[str, str]:
+        """The first to arrive: user id to JSON text, in order."""
+        return {id: self.people[id].text for _, id in islice(self.order, PRESENT_AT_MOST)}
+
+    def connections(self, *, besides: str | None = None) -> list[str]:
+        """The connections of this node that follow the topic, without those of the user `besides`."""
+        return [
+            connection
+            for user_id, mine in self.mine.items()
+            if user_id != besides
+            for connection in mine.connections
+        ]
+
+
+class Presence:
+    """Presence and typing as one node knows them.
+
+    `tell` reaches this node's clients, `publish` all other nodes; it is None where there are none. `clock` counts
+    seconds, `wall_clock` milliseconds since 1970.
+    """
+
+    def __init__(
+        self,
+        *,
+        node: str,
+        tell: Tell,
+        publish: Callable[[bytes], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        wall_clock: Callable[[], int] = _wall_clock,
+        call_later: CallLater = _call_later,
+    ) -> None:
+        self._node = node
+        self._tell = tell
+        self._clock = clock
+        self._wall_clock = wall_clock
+        self._call_later = call_later
+        self._rooms: dict[str, _Room] = {}
+        self._rolls = Rolls(node=node, publish=publish, call_later=call_later, on_change=self._note)
+        self.node_found = self._rolls.node_found
+        self.node_lost = self._rolls.node_lost
+        self.suspect = self._rolls.compare
+
+    def start(self) -> None:
+        """Begin to compare with the other nodes."""
+        self._rolls.start()
+
+    def stop(self) -> None:
+        """Cancel all timers and tell nobody anything more."""
+        self._rolls.stop()
+        for room in self._rooms.values():
+            self._close(room)
+        self._rooms.clear()
+
+    # -- presence --------------------------------------------------------------------------------------------
+
+    def arrive(self, topic: str, user: User, connection: str) -> None:
+        """A connection of this node follows the topic from now on. May be repeated."""
+        room = self._rooms.get(topic)
+        mine = room.mine.get(user.id) if room is not None else None
+        if mine is None:
+            # Whoever is here through another node already keeps their place.
+            known = room.people.get(user.id) if room is not None else None
+            since = known.since if known is not None else self._wall_clock()
+            self._rolls.put(topic, Present(user, since))
+            mine = self._rooms[topic].mine[user.id] = _Mine()
+        elif mine.grace is not None:
+            mine.grace.cancel()
+            mine.grace = None
+        mine.connections[connection] = None
+
+    def depart(self, topic: str, user_id: str, connection: str, *, is_for_good: bool) -> None:
+        """A connection follows the topic no more; unless `is_for_good`, the user may come back unnoticed."""
+        room = self._rooms.get(topic)
+        mine = room.mine.get(user_id) if room is not None else None
+        if room is None or mine is None or connection not in mine.connections:
+            return
+        self._stop_typing(room, user_id, connection)
+        del mine.connections[connection]
+        if mine.connections:
+            return
+        if is_for_good:
+            self._leave(topic, user_id)
+        else:
+            mine.grace = self._call_later(GRACE_SECONDS, self._leave, topic, user_id)
+
+    def _leave(self, topic: str, user_id: str) -> None:
+        del self._rooms[topic].mine[user_id]
+        self._rolls.drop(topic, user_id)
+
+    def present(self, topic: str, asker: str) -> str:
+        """Who is on the topic, as the JSON text of a list of users. Only for those who may open it."""
+        room = self._rooms.get(topic)
+        if room is None:
+            return "[]"
+        shown = room.visible()
+        if asker in room.people:
+            shown.setdefault(asker, room.people[asker].text)
+        return f"[{','.join(shown.values())}]"
+
+    def _note(self, node: str, topic: str, user_id: str, present: Present | None) -> None:
+        room = self._rooms.get(topic)
+        if room is None:
+            if present is None:
+                return
+            room = self._rooms[topic] = _Room(topic)
+        room.note(node, user_id, present)
+        if not room.people:
+            self._close(room)
+            del self._rooms[topic]
+        elif room.signal is None:
+            wait = 0.0
+            if room.signalled_at is not None:
+                wait = room.signalled_at + PRESENCE_SECONDS - self._clock()
+            if wait > 0:
+                room.signal = self._call_later(wait, self._signal_presence, room)
+            else:
+                self._signal_presence(room)
+
+    def _signal_presence(self, room: _Room) -> None:
+        room.signal = None
+        told, room.shown = room.shown, room.visible()
+        joined = [text for id, text in room.shown.items() if id not in told]
+        left = [text for id, text in told.items() if id not in room.shown]
+        if not joined and not left:
+            return
+        room.signalled_at = self._clock()
+        if connections := room.connections():
+            data = f'{{"topic":"{room.topic}","joined":[{",".join(joined)}],"left":[{",".join(left)}]}}'
+            self._tell(connections, "presence", data)
+
+    def _close(self, room: _Room) -> None:
+        if room.signal is not None:
+            room.signal.cancel()
+        for mine in room.mine.values():
+            if mine.grace is not None:
+                mine.grace.cancel()
+        for user_id in list(room.typists):
+            self._forget_typist(room, user_id)
+
+    # -- typing ----------------------------------------------------------------------------------------------
+
+    def set_typing(self, topic: str, user: User, connection: str, is_typing: bool) -> None:
+        """What a user types, or has stopped typing, through a connection that follows the topic."""
+        room = self._rooms.get(topic)
+        mine = room.mine.get(user.id) if room is not None else None
+        if room is None or mine is None or connection not in mine.connections:
+            return  # it has gone meanwhile
+        if not is_typing:
+            self._stop_typing(room, user.id, connection)
+        elif self._begin_typing(room, user, (self._node, connection)):
+            self._say_typing(room, user, True)
+
+    def heard(self, event: Event) -> None:
+        """An event was delivered to clients of this node. A comment ends its author's typing, as it does at clients."""
+        room = self._rooms.get(event.topic)
+        if event.type == "comment.added" and room is not None and room.typists:
+            self._forget_typist(room, json.loads(event.body)["actor"]["id"])
+
+    def _begin_typing(self, room: _Room, user: User, source: _Source) -> bool:
+        """False if this was told just before; it lasts longer all the same."""
+        typist = room.typists.setdefault(user.id, _Typist(user))
+        before = typist.ends.pop(source, None)
+        if before is not None:
+            before.cancel()
+        typist.ends[source] = self._call_later(TYPING_SECONDS, self._end_typing, room, user.id, source)
+        now = self._clock()
+        if typist.told_at is not None and now < typist.told_at + TYPING_AGAIN_SECONDS:
+            return False
+        typist.told_at = now
+        self._signal_typing(room, user, True)
+        return True
+
+    def _stop_typing(self, room: _Room, user_id: str, connection: str) -> None:
+        typist = room.typists.get(user_id)
+        if typist is None or not self._end_typing(room, user_id, (self._node, connection)):
+            return
+        if not any(node == self._node for node, _ in typist.ends):
+            self._say_typing(room, typist.user, False)
+
+    def _end_typing(self, room: _Room, user_id: str, source: _Source) -> bool:
+        typist = room.typists.get(user_id)
+        timer = typist.ends.pop(source, None) if typist is not None else None
+        if typist is None or timer is None:
+            return False
+        timer.cancel()
+        if not typist.ends:
+            del room.typists[user_id]
+            self._signal_typing(room, typist.user, False)
+        return True
+
+    def _forget_typist(self, room: _Room, user_id: str) -> None:
+        typist = room.typists.pop(user_id, None)
+        if typist is not None:
+            for timer in typist.ends.values():
+                timer.cancel()
+
+    def _signal_typing(self, room: _Room, user: User, is_typing: bool) -> None:
+        if connections := room.connections(besides=user.id):
+            data = {"topic": room.topic, "user": user.as_wire(), "typing": is_typing}
+            self._tell(connections, "typing", dumps(data))
+
+    def _say_typing(self, room: _Room, user: User, is_typing: bool) -> None:
+        self._rolls.say("typing", room.topic, [user.id, user.name, user.initials], is_typing)
+
+    # -- the other nodes -------------------------------------------------------------------------------------
+
+    def hear(self, node: str, payload: bytes) -> None:
+        """A message of another node. Raises what a malformed one raises; the bus logs that."""
+        message: Any = json.loads(payload)
+        match message:
+            case ["typing", str(topic), [str(id), str(name), str(initials)], bool(is_typing)]:
+                room = self._rooms.get(topic)
+                if room is None or not room.mine:
+                    return
+                if is_typing:
+                    self._begin_typing(room, User(id, name, initials), (node, ""))
+                else:
+                    self._end_typing(room, id, (node, ""))
+            case _:
+                self._rolls.hear(node, message)

@@ -1,0 +1,238 @@
+"""Discussions and their members as rows. Whoever changes them has locked the discussion's topic."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from collab_server.domain.discussions import Discussion, Member
+from collab_server.domain.people import User
+from collab_server.storage import topics
+from collab_server.storage.database import Database, Transaction
+from collab_server.storage.topics import LockedTopic
+
+_INSERT = """
+    INSERT INTO collab.discussions (id, topic_id, name, owner_id, about_project, about_object, created_at)
+    VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+
+_ADD_MEMBERS = """
+    INSERT INTO collab.members (discussion_id, user_id, name, initials, joined_at)
+    SELECT $1, added.user_id, added.name, added.initials, $5
+      FROM unnest($2::text[], $3::text[], $4::text[]) WITH ORDINALITY AS added (user_id, name, initials, position)
+     ORDER BY added.position
+"""
+
+_REMOVE_MEMBER = """
+    DELETE FROM collab.members
+     WHERE discussion_id = $1
+       AND user_id = $2
+"""
+
+_RENAME = """
+    UPDATE collab.discussions
+       SET name = $2
+     WHERE id = $1
+"""
+
+_HAND_OVER = """
+    UPDATE collab.discussions
+       SET owner_id = $2
+     WHERE id = $1
+"""
+
+_DELETE = """
+    UPDATE collab.discussions
+       SET deleted_at = $2
+     WHERE id = $1
+"""
+
+_GET = """
+    SELECT discussion.id, discussion.name, discussion.owner_id, discussion.about_project,
+           discussion.about_object, discussion.created_at, topic.last_seq,
+           member.user_id, member.name AS member_name, member.initials, member.joined_at
+      FROM collab.discussions AS discussion
+      JOIN collab.topics AS topic
+        ON topic.id = discussion.topic_id
+      JOIN collab.members AS member
+        ON member.discussion_id = discussion.id
+     WHERE discussion.id = $1
+       AND discussion.deleted_at IS NULL
+     ORDER BY member.joined_order
+"""
+
+_STANDING = """
+    SELECT discussion.owner_id = $2 AS is_owner
+      FROM collab.discussions AS discussion
+      JOIN collab.members AS member
+        ON member.discussion_id = discussion.id
+     WHERE discussion.id = $1
+       AND member.user_id = $2
+       AND discussion.deleted_at IS NULL
+"""
+
+_MEMBER_IDS = """
+    SELECT user_id
+      FROM collab.members
+     WHERE discussion_id = $1
+"""
+
+_LIST = """
+    SELECT discussion.id, discussion.name, discussion.owner_id, discussion.about_project,
+           discussion.about_object, discussion.created_at, topic.last_seq, topic.last_at, topic.id AS topic_id,
+           COALESCE(mark.muted AND COALESCE(mark.muted_until > now(), true), false) AS muted,
+           (
+               SELECT count(*)
+                 FROM collab.comments AS comment
+                WHERE comment.topic_id = topic.id
+                  AND comment.seq > COALESCE(mark.seq, 0)
+                  AND comment.author_id <> $1
+                  AND comment.deleted_at IS NULL
+           ) AS unread
+      FROM collab.members AS mine
+      JOIN collab.discussions AS discussion
+        ON discussion.id = mine.discussion_id
+      JOIN collab.topics AS topic
+        ON topic.id = discussion.topic_id
+      LEFT JOIN collab.read_marks AS mark
+        ON mark.user_id = $1
+       AND mark.topic_id = topic.id
+     WHERE mine.user_id = $1
+       AND discussion.deleted_at IS NULL
+       AND ($2::text IS NULL OR (discussion.about_project = $2 AND discussion.about_object = $3))
+       AND ($4::timestamptz IS NULL OR (topic.last_at, topic.id) < ($4, $5::bigint))
+     ORDER BY topic.last_at DESC, topic.id DESC
+     LIMIT $6
+"""
+
+_MEMBERS_OF = """
+    SELECT discussion_id, user_id, name, initials, joined_at
+      FROM collab.members
+     WHERE discussion_id = ANY($1::uuid[])
+     ORDER BY joined_order
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """A discussion of a list, with the place in the list that it has."""
+
+    discussion: Discussion
+    last_at: datetime
+    topic_id: int
+
+
+async def insert(
+    tx: Transaction,
+    id: UUID,
+    topic: LockedTopic,
+    name: str,
+    owner_id: str,
+    about: tuple[str, str] | None,
+    at: datetime,
+) -> None:
+    """Store a new discussion, without members yet."""
+    project, content = about or (None, None)
+    await tx.execute(_INSERT, id, topic.id, name, owner_id, project, content, at)
+
+
+async def add_members(tx: Transaction, id: UUID, users: Sequence[User], at: datetime) -> None:
+    """Add people who are no members yet, in this order."""
+    columns = ([user.id for user in users], [user.name for user in users], [user.initials for user in users])
+    await tx.execute(_ADD_MEMBERS, id, *columns, at)
+
+
+async def remove_member(tx: Transaction, id: UUID, user_id: str) -> None:
+    await tx.execute(_REMOVE_MEMBER, id, user_id)
+
+
+async def rename(tx: Transaction, id: UUID, name: str) -> None:
+    await tx.execute(_RENAME, id, name)
+
+
+async def hand_over(tx: Transaction, id: UUID, owner_id: str) -> None:
+    await tx.execute(_HAND_OVER, id, owner_id)
+
+
+async def delete(tx: Transaction, id: UUID, at: datetime) -> None:
+    """Mark the discussion as gone: nobody finds it any more."""
+    await tx.execute(_DELETE, id, at)
+
+
+async def get(source: Database | Transaction, id: UUID) -> Discussion | None:
+    """The discussion with its members, unless it was deleted."""
+    rows = await source.fetch(_GET, id)
+    if not rows:
+        return None
+    members = (
+        Member(User(row["user_id"], row["member_name"], row["initials"]), row["joined_at"]) for row in rows
+    )
+    return _discussion(rows[0], members)
+
+
+async def get_for(db: Database, id: UUID, user_id: str) -> Discussion | None:
+    """The discussion with what a member has not read of it, and whether they muted it."""
+    discussion = await get(db, id)
+    if discussion is None:
+        return None
+    [snapshot] = await topics.snapshots(db, [(discussion.topic.name, user_id)])
+    return replace(discussion, last_seq=snapshot.seq, unread=snapshot.unread, is_muted=snapshot.muted)
+
+
+async def is_owner(source: Database | Transaction, id: UUID, user_id: str) -> bool | None:
+    """Whether a member is the owner; None for who is no member, or when there is no such discussion."""
+    standing: bool | None = await source.fetchval(_STANDING, id, user_id)
+    return standing
+
+
+async def member_ids(tx: Transaction, id: UUID) -> set[str]:
+    """The members' user ids."""
+    return {row["user_id"] for row in await tx.fetch(_MEMBER_IDS, id)}
+
+
+async def listed(
+    db: Database,
+    user_id: str,
+    about: tuple[str, str] | None,
+    before: tuple[datetime, int] | None,
+    limit: int,
+) -> list[Listed]:
+    """A member's discussions, the latest active first, from `before` (a last activity and topic id) on.
+
+    Two statements, whatever their number.
+    """
+    project, content = about or (None, None)
+    last_at, topic_id = before or (None, None)
+    rows = await db.fetch(_LIST, user_id, project, content, last_at, topic_id, limit)
+    members: dict[UUID, list[Member]] = {row["id"]: [] for row in rows}
+    for row in await db.fetch(_MEMBERS_OF, list(members)) if rows else ():
+        user = User(row["user_id"], row["name"], row["initials"])
+        members[row["discussion_id"]].append(Member(user, row["joined_at"]))
+    return [
+        Listed(
+            _discussion(row, members[row["id"]], unread=row["unread"], is_muted=row["muted"]),
+            row["last_at"],
+            row["topic_id"],
+        )
+        for row in rows
+    ]
+
+
+def _discussion(
+    row: Any, members: Iterable[Member], *, unread: int = 0, is_muted: bool = False
+) -> Discussion:
+    about = None if row["about_object"] is None else (row["about_project"], row["about_object"])
+    return Discussion(
+        id=row["id"],
+        name=row["name"],
+        owner_id=row["owner_id"],
+        members=tuple(members),
+        about=about,
+        created_at=row["created_at"],
+        last_seq=row["last_seq"],
+        unread=unread,
+        is_muted=is_muted,
+    )

@@ -1,0 +1,267 @@
+"""Notifications, read marks and mutes as rows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from collab_server.domain.ids import uuid7
+from collab_server.domain.inbox import Notice, Notification, Notified, Reason
+from collab_server.storage.database import Database, Transaction
+
+_STORE = """
+    INSERT INTO collab.notifications (
+        id, user_id, kind, why, cause, topic, topic_seq, comment_id, by_user, text, view_state, is_permitted,
+        created_at
+    )
+    SELECT told.id, told.user_id, told.kind, told.why, $5, $6, $7, $8, $9, $10, $11, $12, $13
+      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS told (id, user_id, kind, why)
+     WHERE NOT EXISTS (
+           SELECT
+             FROM collab.read_marks AS mark
+             JOIN collab.topics AS topic
+               ON topic.id = mark.topic_id
+            WHERE mark.user_id = told.user_id
+              AND topic.name = $6
+              AND mark.muted
+              AND COALESCE(mark.muted_until > now(), true)
+           )
+        ON CONFLICT (user_id, cause) DO NOTHING
+ RETURNING user_id
+"""
+
+_PENDING = """
+    SELECT id, topic, is_permitted
+      FROM collab.notifications
+     WHERE user_id = $1
+       AND seq IS NULL
+     ORDER BY created_at, id
+     LIMIT $2
+"""
+
+_TAKE = """
+    SELECT id, kind, topic, comment_id, by_user, text, why, view_state, created_at, read_at
+      FROM collab.notifications
+     WHERE id = ANY($1::uuid[])
+       AND seq IS NULL
+     ORDER BY created_at, id
+       FOR UPDATE
+"""
+
+_PUT = """
+    UPDATE collab.notifications
+       SET seq = $2
+     WHERE id = $1
+"""
+
+_UNDELIVERED = """
+    SELECT DISTINCT user_id
+      FROM collab.notifications
+     WHERE seq IS NULL
+       AND (is_permitted OR user_id = ANY($1::text[]))
+     LIMIT $2
+"""
+
+_UNREAD = """
+    SELECT count(*)
+      FROM collab.notifications
+     WHERE user_id = $1
+       AND seq IS NOT NULL
+       AND read_at IS NULL
+"""
+
+_READ_BY_ID = """
+    UPDATE collab.notifications
+       SET read_at = $3
+     WHERE user_id = $1
+       AND id = ANY($2::uuid[])
+       AND seq IS NOT NULL
+       AND read_at IS NULL
+ RETURNING id
+"""
+
+_READ_UP_TO = """
+    UPDATE collab.notifications
+       SET read_at = $3
+     WHERE user_id = $1
+       AND seq <= $2
+       AND read_at IS NULL
+ RETURNING id
+"""
+
+_READ_OF_TOPIC = """
+    UPDATE collab.notifications
+       SET read_at = $4
+     WHERE user_id = $1
+       AND topic = $2
+       AND topic_seq <= $3
+       AND read_at IS NULL
+ RETURNING id, seq
+"""
+
+_MARK_READ = """
+    INSERT INTO collab.read_marks AS mark (user_id, topic_id, seq)
+    VALUES ($1, $2, $3)
+        ON CONFLICT (user_id, topic_id) DO UPDATE
+       SET seq = EXCLUDED.seq
+     WHERE mark.seq < EXCLUDED.seq
+ RETURNING true
+"""
+
+_MUTE = """
+    INSERT INTO collab.read_marks (user_id, topic_id, muted, muted_until)
+    VALUES ($1, $2, $3, $4)
+        ON CONFLICT (user_id, topic_id) DO UPDATE
+       SET muted = EXCLUDED.muted,
+           muted_until = EXCLUDED.muted_until
+"""
+
+_UNREAD_COMMENTS = """
+    SELECT count(*)
+      FROM collab.comments AS comment
+     WHERE comment.topic_id = $2
+       AND comment.author_id <> $1
+       AND comment.deleted_at IS NULL
+       AND comment.seq > COALESCE(
+               (SELECT seq FROM collab.read_marks WHERE user_id = $1 AND topic_id = $2), 0
+           )
+"""
+
+_THREAD_AUTHORS = """
+    SELECT DISTINCT author_id
+      FROM collab.comments
+     WHERE thread_id = $1
+"""
+
+
+async def store(tx: Transaction, notice: Notice, told: Mapping[str, Reason], *, is_permitted: bool) -> None:
+    """Store a notice for these users (by id), except who has muted its topic or was told of its cause before.
+
+    They are recorded for delivery after COMMIT. No inbox is locked.
+    """
+    if not told:
+        return
+    rows = await tx.fetch(
+        _STORE,
+        [uuid7() for _ in told],
+        list(told),
+        [reason.kind for reason in told.values()],
+        [reason.why for reason in told.values()],
+        notice.cause,
+        notice.topic,
+        notice.topic_seq,
+        notice.comment_id,
+        notice.by,
+        notice.text,
+        notice.view_state,
+        is_permitted,
+        notice.created_at,
+    )
+    if rows:
+        tx.recorded.append(Notified(tuple(row["user_id"] for row in rows), is_permitted))
+
+
+async def pending(db: Database, user_id: str, limit: int) -> list[tuple[UUID, str, bool]]:
+    """What waits for delivery to a user, oldest first: (id, topic, whether their right to know is settled)."""
+    rows = await db.fetch(_PENDING, user_id, limit)
+    return [(row["id"], row["topic"], row["is_permitted"]) for row in rows]
+
+
+async def take(tx: Transaction, ids: Sequence[UUID]) -> list[Notification]:
+    """Those of these notifications that still wait, locked; `seq` is 0."""
+    return [_notification(row, seq=0) for row in await tx.fetch(_TAKE, ids)]
+
+
+async def put(tx: Transaction, id: UUID, seq: int) -> None:
+    """The notification has this `seq` in its inbox."""
+    await tx.execute(_PUT, id, seq)
+
+
+async def undelivered(db: Database, connected: Sequence[str], limit: int) -> list[str]:
+    """Users for whom something waits that can be delivered, or whose right to know can be settled here."""
+    return [row["user_id"] for row in await db.fetch(_UNDELIVERED, connected, limit)]
+
+
+async def unread(source: Database | Transaction, user_id: str) -> int:
+    """The badge: how many notifications in the inbox are not read."""
+    count: int = await source.fetchval(_UNREAD, user_id)
+    return count
+
+
+async def read_by_id(tx: Transaction, user_id: str, ids: Sequence[UUID], at: datetime) -> list[UUID]:
+    """Mark notifications of the user read; returns those that were not."""
+    return [row["id"] for row in await tx.fetch(_READ_BY_ID, user_id, ids, at)]
+
+
+async def read_up_to(tx: Transaction, user_id: str, seq: int, at: datetime) -> list[UUID]:
+    """Mark everything up to a `seq` of the inbox read; returns those that were not."""
+    return [row["id"] for row in await tx.fetch(_READ_UP_TO, user_id, seq, at)]
+
+
+async def read_of_topic(tx: Transaction, user_id: str, topic: str, seq: int, at: datetime) -> list[UUID]:
+    """Mark read what the topic told up to its `seq`, waiting ones too; returns those that the inbox showed unread."""
+    rows = await tx.fetch(_READ_OF_TOPIC, user_id, topic, seq, at)
+    return [row["id"] for row in rows if row["seq"] is not None]
+
+
+async def mark_read(tx: Transaction, user_id: str, topic_id: int, seq: int) -> bool:
+    """Move the user's read mark forward to `seq`. False when it was there or beyond already."""
+    return bool(await tx.fetchval(_MARK_READ, user_id, topic_id, seq))
+
+
+async def mute(tx: Transaction, user_id: str, topic_id: int, is_muted: bool, until: datetime | None) -> None:
+    await tx.execute(_MUTE, user_id, topic_id, is_muted, until)
+
+
+async def unread_comments(source: Database | Transaction, user_id: str, topic_id: int) -> int:
+    """How many comments of others, not deleted, come after the user's read mark."""
+    count: int = await source.fetchval(_UNREAD_COMMENTS, user_id, topic_id)
+    return count
+
+
+async def thread_authors(tx: Transaction, thread_id: UUID) -> set[str]:
+    """The user ids of who has written in a thread."""
+    return {row["author_id"] for row in await tx.fetch(_THREAD_AUTHORS, thread_id)}
+
+
+async def listed(
+    db: Database, user_id: str, *, is_unread: bool | None, kind: str | None, before: int | None, limit: int
+) -> list[Notification]:
+    """A user's notifications, the latest first, from before a `seq` on."""
+    arguments: list[Any] = [user_id]
+    conditions = ["user_id = $1", "seq IS NOT NULL"]
+    if is_unread is not None:
+        conditions.append("read_at IS NULL" if is_unread else "read_at IS NOT NULL")
+    if kind is not None:
+        arguments.append(kind)
+        conditions.append(f"kind = ${len(arguments)}")
+    if before is not None:
+        arguments.append(before)
+        conditions.append(f"seq < ${len(arguments)}")
+    arguments.append(limit)
+    sql = f"""
+        SELECT id, kind, topic, comment_id, by_user, text, why, view_state, created_at, read_at, seq
+          FROM collab.notifications
+         WHERE {" AND ".join(conditions)}
+         ORDER BY seq DESC
+         LIMIT ${len(arguments)}
+    """
+    return [_notification(row, seq=row["seq"]) for row in await db.fetch(sql, *arguments)]
+
+
+def _notification(row: Any, *, seq: int) -> Notification:
+    return Notification(
+        id=row["id"],
+        seq=seq,
+        kind=row["kind"],
+        topic=row["topic"],
+        comment_id=row["comment_id"],
+        by=row["by_user"],
+        text=row["text"],
+        why=row["why"],
+        view_state=row["view_state"],
+        created_at=row["created_at"],
+        read_at=row["read_at"],
+    )
