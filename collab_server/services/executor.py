@@ -119,9 +119,9 @@ def _same_answer(earlier: requests.Answered, fingerprint: bytes) -> str:
 
 def _fingerprint(name: str, command: Any) -> bytes:
     """Tells commands apart: the same name and values, through whichever door, give the same bytes."""
-    values = asdict(command)
-    del values["request_id"]
     try:
+        values = asdict(command)
+        del values["request_id"]
         text = dumps([name, values])
         return hashlib.sha256(text.encode()).digest()
     except (ValueError, TypeError, RecursionError):
