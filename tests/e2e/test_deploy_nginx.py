@@ -91,10 +91,8 @@ async def rest_behind(nginx: EmbeddedNginx, cluster: Cluster, login: str) -> Res
 
 async def test_rest_is_under_the_prefix(sticky: EmbeddedNginx, cluster: Cluster, topic: str) -> None:
     async with await rest_behind(sticky, cluster, "ann") as rest:
-        status, _, headers = await rest.request("POST", f"/topics/{topic}/comments", {"text": "By REST."})
+        status, _, _ = await rest.request("POST", f"/topics/{topic}/comments", {"text": "By REST."})
         assert status == 201
-        if "Location" in headers:
-            assert headers["Location"].startswith("/collaboration/api/")
         listed: Any = await rest.get(f"/topics/{topic}/comments")
     assert [comment["text"] for comment in listed["items"]] == ["By REST."]
 
