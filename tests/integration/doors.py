@@ -45,7 +45,43 @@ CALLS = {
     "comment.edit": ("PATCH", "/comments/{commentId}"),
     "comment.delete": ("DELETE", "/comments/{commentId}"),
     "comment.revisions": ("GET", "/comments/{commentId}/revisions"),
+    "topic.read": ("PUT", "/topics/{topic}/read"),
+    "topic.mute": ("PUT", "/topics/{topic}/mute"),
+    "topic.summaries": ("POST", "/topics/summaries"),
+    "topic.anchors": ("GET", "/topics/{topic}/anchors"),
+    "comment.react": ("PUT", "/comments/{commentId}/reactions/{emoji}"),
+    "comment.unreact": ("DELETE", "/comments/{commentId}/reactions/{emoji}"),
+    "thread.resolve": ("PUT", "/comments/{commentId}/resolution"),
+    "thread.reopen": ("DELETE", "/comments/{commentId}/resolution"),
+    "discussion.list": ("GET", "/discussions"),
+    "discussion.create": ("POST", "/discussions"),
+    "discussion.get": ("GET", "/discussions/{discussionId}"),
+    "discussion.rename": ("PATCH", "/discussions/{discussionId}"),
+    "discussion.delete": ("DELETE", "/discussions/{discussionId}"),
+    "discussion.invite": ("POST", "/discussions/{discussionId}/members"),
+    "discussion.leave": ("DELETE", "/discussions/{discussionId}/members/me"),
+    "discussion.remove": ("DELETE", "/discussions/{discussionId}/members/{userId}"),
+    "discussion.transfer": ("PUT", "/discussions/{discussionId}/owner"),
+    "share": ("POST", "/shares"),
+    "notification.list": ("GET", "/notifications"),
+    "notification.count": ("GET", "/notifications/count"),
+    "notification.read": ("PUT", "/notifications/read"),
+    "recipients.find": ("GET", "/recipients"),
+    "comments.search": ("GET", "/search"),
     "me": ("GET", "/me"),
+}
+
+WITH_BODY = {
+    *(
+        "comment.add",
+        "comment.edit",
+        "topic.read",
+        "topic.mute",
+        "topic.summaries",
+        "share",
+        "notification.read",
+    ),
+    *("discussion.create", "discussion.rename", "discussion.invite", "discussion.transfer"),
 }
 
 BOARD = "content:F0000000000000000000000000000001:DA000000000000000000000000000003"
@@ -75,17 +111,17 @@ class Door:
             return answer
         assert self.rest is not None
         method, path = CALLS[command]
-        for name in ("topic", "commentId"):
+        for name in ("topic", "commentId", "discussionId", "userId", "emoji"):
             if f"{{{name}}}" in path:
                 path = path.replace(f"{{{name}}}", quote(str(payload.pop(name)), safe=":"))
         headers = {"Idempotency-Key": payload.pop("requestId")} if "requestId" in payload else None
-        has_body = method in ("POST", "PATCH")
+        has_body = command in WITH_BODY
         params = None if has_body else {name: _in_query(value) for name, value in payload.items()}
         status, content, more = await self.rest.request(
             method, path, payload if has_body else None, params=params, headers=headers
         )
         if status < 400:
-            assert status == (201 if command == "comment.add" else 200)
+            assert status == (201 if command in ("comment.add", "discussion.create") else 200)
             return {"ok": True, "data": content}
         assert status == STATUS[content["code"]], content
         assert ("retryAfter" in content) == ("Retry-After" in more)
