@@ -6,7 +6,7 @@ the production transport.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import engineio
@@ -14,6 +14,7 @@ import socketio
 
 from collab_server.realtime.engine import EngineServer
 from collab_server.realtime.sockets import SocketServer
+from collab_server.realtime.transport import install, tune_garbage_collector
 
 __all__ = ["EngineServer", "SocketServer", "build_asgi", "build_engineio_server", "build_server"]
 
@@ -57,7 +58,20 @@ def build_engineio_server(
 
 
 def build_asgi(server: socketio.AsyncServer | engineio.AsyncServer) -> Any:
-    """The ASGI application around either server, at `/socket.io/` or `/engine.io/`."""
+    """The ASGI application around either server, at `/socket.io/` or `/engine.io/`, on the production transport."""
     if isinstance(server, socketio.AsyncServer):
-        return socketio.ASGIApp(server)
-    return engineio.ASGIApp(server)
+        return _Application(socketio.ASGIApp(server), {"/socket.io/": server.eio})
+    return _Application(engineio.ASGIApp(server), {"/engine.io/": server})
+
+
+class _Application:
+    """Puts the lean transport in at lifespan startup."""
+
+    def __init__(self, application: Any, engines: Mapping[str, EngineServer]) -> None:
+        self._application = application
+        self._engines = engines
+
+    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "lifespan" and install(scope, receive, self._engines):
+            tune_garbage_collector()
+        await self._application(scope, receive, send)

@@ -1,115 +1,710 @@
 """Engine.IO: the connections of one node, and the one way by which anything leaves through them.
 
 What it promises
-    `send_text`, `broadcast` and `close_transport` never wait and never raise for a client that is gone; what
-    is sent to one client arrives in the order of the calls, whichever of them (or stock `send`) was used; a
-    client that does not read costs at most `outgoing_bytes`, then its transport is closed and counted, and it
-    comes back by itself.
+    `send_text`, `broadcast` and `close_transport` never wait and never raise for a client that is gone. What is
+    sent to one client arrives in the order of the calls, whichever of them (or stock `send`) was used. A client
+    that does not read costs at most `outgoing_bytes`, then its transport is closed and counted, and it comes back
+    by itself. A client that breaks the protocol is put out at once.
+The way out
+    Everything becomes a ready websocket frame, once, and is appended to the `out` list of each session it is for.
+    At the end of the loop's turn each session that got something hands its list to its carrier, in one write: no
+    task, queue or timer per connection or per delivery, and no rule of order to keep.
+Carriers
+    A session is carried by long-polling, by a websocket right on uvicorn's transport, or by the websocket of any
+    ASGI server: all in `transport/`.
 What runs concurrently
-    python-engineio's reader and writer tasks, one pair per websocket.
+    Nothing by itself. While messages of a session wait for a coroutine handler, one task works them off in order,
+    and ends. A few lanes (`transport/lanes.py`) keep the heartbeat and other time-outs.
 How it stops
-    With the server process: uvicorn closes the transports.
+    `close_all` puts everybody out; `shutdown` ends the lanes.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from typing import Any
+import base64
+import gzip
+import inspect
+import json
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any, Protocol
+from urllib.parse import parse_qsl
 
 import engineio
 from engineio import packet as eio_packet
 
+from collab_server.realtime.transport import asgi, frames
+from collab_server.realtime.transport.lanes import Lane
+from collab_server.realtime.transport.polling import Exchange, Headers, Polling
+
 DEFAULT_OUTGOING_BYTES = 1_000_000
+UPGRADE_SECONDS = 10.0  # from a websocket's handshake to the upgrade by it
+FAREWELL_SECONDS = 3.0  # for a client to answer a websocket's close frame
+_WAITING_MESSAGE_BYTES = 64  # what a message that waits costs besides its text
+
+Scope = dict[str, Any]
+
+_CLOSE = frames.frame(frames.TEXT, b"1")
+_PING = frames.frame(frames.TEXT, b"2")
+_PROBE_ANSWER = frames.frame(frames.TEXT, b"3probe")
+_NOOP = frames.frame(frames.TEXT, b"6")
+
+_TEXT: Headers = [(b"content-type", b"text/plain; charset=UTF-8")]
+_JSON: Headers = [(b"content-type", b"application/json")]
 
 
-class _Outgoing(asyncio.Queue[Any]):
-    """A client's outgoing packets, counted in bytes."""
+class Refusal(Exception):
+    """A request that is answered with an error: `status`, and `body` as JSON."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.bytes_waiting = 0
-
-    def _put(self, item: Any) -> None:
-        self.bytes_waiting += _size(item)
-        super()._put(item)
-
-    def _get(self) -> Any:
-        item = super()._get()
-        self.bytes_waiting -= _size(item)
-        return item
+    def __init__(self, status: int, body: object) -> None:
+        super().__init__(status, body)
+        self.status = status
+        self.body = json.dumps(body, separators=(",", ":")).encode()
 
 
-def _size(packet: Any) -> int:
-    data = getattr(packet, "data", None)
-    return len(data) if isinstance(data, (str, bytes)) else 0
+def _refusal(code: int, message: str, status: int = 400) -> Refusal:
+    """A refusal in the words and numbers of the protocol's reference server."""
+    return Refusal(status, {"code": code, "message": message})
+
+
+_UNKNOWN_TRANSPORT = _refusal(0, "Transport unknown")
+_UNKNOWN_SID = _refusal(1, "Session ID unknown")
+_BAD_METHOD = _refusal(2, "Bad handshake method")
+_BAD_REQUEST = _refusal(3, "Bad request")
+_FORBIDDEN = _refusal(4, "Forbidden")
+_UNSUPPORTED_VERSION = _refusal(5, "Unsupported protocol version")
+_DRAINING = _refusal(3, "Try another node", status=503)
+
+
+class Carrier(Protocol):
+    """What carries a session's packets. A websocket is one, long-polling another."""
+
+    name: str
+
+    def write(self, ready: list[bytes]) -> bool:
+        """Take these frames; False if the client lets too much pile up."""
+
+    def close(self, farewell: bytes) -> None:
+        """Send what was taken, then close; long-polling says `farewell`."""
+
+    def abort(self) -> None:
+        """Close, and forget what was not sent."""
+
+    def pause_reading(self) -> None:
+        """Take no more messages for now."""
+
+    def resume_reading(self) -> None:
+        """Take messages again."""
+
+
+class WebSocketCarrier(Carrier, Protocol):
+    """A websocket whose handshake the server decides on."""
+
+    def accept(self, session: Session) -> None:
+        """Complete the handshake; from now on hand in what comes for this session."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer the handshake with an error."""
+
+
+class _Nowhere:
+    """Carries a session that has ended: whoever still writes to it does no harm."""
+
+    name = "none"
+
+    def write(self, ready: list[bytes]) -> bool:
+        return True
+
+    def close(self, farewell: bytes) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+
+_NOWHERE = _Nowhere()
+
+
+class Session:
+    """One Engine.IO session. Stands in for python-engineio's socket where the inherited server looks at it."""
+
+    __slots__ = (
+        "_user_session",
+        "carrier",
+        "closed",
+        "closing",
+        "inbox",
+        "inbox_bytes",
+        "is_paused",
+        "is_probed",
+        "out",
+        "server",
+        "sid",
+        "upgrading",
+        "worker",
+    )
+
+    def __init__(self, server: EngineServer, sid: str) -> None:
+        self.server = server
+        self.sid = sid
+        self.carrier: Carrier = Polling(server, self)
+        self.out: list[bytes] = []  # ready frames of this loop turn
+        self.inbox: deque[Any] | None = None  # messages that wait for their handler; made when first needed
+        self.inbox_bytes = 0
+        self.is_paused = False  # no more messages until the inbox is worked off
+        self.worker: asyncio.Task[None] | None = None
+        self.upgrading: WebSocketCarrier | None = None  # the websocket that may become the carrier
+        self.is_probed = False  # it has been probed: polls are let go at once
+        self.closing = False  # nothing goes in or out; the disconnect handler may still run
+        self.closed = False
+        self._user_session: dict[Any, Any] | None = None
+
+    @property
+    def session(self) -> dict[Any, Any]:
+        """The dictionary that `get_session` gives; made when first needed."""
+        if self._user_session is None:
+            self._user_session = {}
+        return self._user_session
+
+    @session.setter
+    def session(self, value: dict[Any, Any]) -> None:
+        self._user_session = value
+
+    @property
+    def upgraded(self) -> bool:
+        """True on a websocket."""
+        return self.carrier.name == "websocket"
+
+    async def send(self, packet: eio_packet.Packet) -> None:
+        """Send a packet, as python-engineio's socket does."""
+        self.server.send_frame(self, _frame_of(packet.encode()))
+
+    async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
+        """End the session, as python-engineio's socket does, and wait for the disconnect handler."""
+        self.server.end(self, reason or self.server.reason.SERVER_DISCONNECT)
+        if wait and self.worker is not None and self.worker is not asyncio.current_task():
+            await asyncio.wait([self.worker])
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
-    """An `engineio.AsyncServer` with bounded, never waiting sends of ready text.
+    """An `engineio.AsyncServer` on a transport of its own; same API, same events.
+
+    JSONP, which no client of protocol 4 speaks, is not offered.
 
     Args:
         outgoing_bytes: the most that may wait for one client; above it the client's transport is closed.
     """
 
+    sockets: dict[str, Session]
+
     def __init__(self, *args: Any, outgoing_bytes: int = DEFAULT_OUTGOING_BYTES, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._is_async = dict.fromkeys(self.event_names, False)
         self.outgoing_bytes = outgoing_bytes
-        self.overflows = 0
-        self._closings: set[asyncio.Task[None]] = set()
+        self.accepts_handshakes: Callable[[], bool] = lambda: True  # if not, new clients get 503
+        self.overflows = 0  # clients put out because they did not read
+        self.handshakes = 0  # sessions opened since start
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._touched: list[Session] = []  # sessions that got something in this loop turn
+        self._is_flush_due = False
+
+    # --- The way out ------------------------------------------------------------------------------------------
+
+    def send_text(self, eio_sid: str, text: str | bytes) -> None:
+        """Send one Engine.IO message: `text` is a ready Socket.IO packet, without the leading `4`."""
+        session = self.sockets.get(eio_sid)
+        if session is not None:
+            self.send_frame(session, _message(text))
+
+    def broadcast(self, eio_sids: Iterable[str], text: str | bytes) -> None:
+        """Send the same ready text to many."""
+        self._send_to(eio_sids, [_message(text)])
+
+    def broadcast_packets(self, eio_sids: Iterable[str], packets: Iterable[str | bytes]) -> None:
+        """Send a ready Socket.IO packet and its attachments to many, with nothing in between."""
+        self._send_to(eio_sids, [_message(p) if isinstance(p, str) else _frame_of(p) for p in packets])
+
+    def _send_to(self, eio_sids: Iterable[str], ready: list[bytes]) -> None:
+        """Send the same ready frames to many: this is all that a delivery costs before the one write."""
+        sessions, touched = self.sockets, self._touched
+        for eio_sid in eio_sids:
+            session = sessions.get(eio_sid)
+            if session is not None:
+                if not session.out:
+                    touched.append(session)
+                session.out += ready
+        self._flush_soon()
+
+    def send_frame(self, session: Session, ready: bytes) -> None:
+        """Send one ready frame."""
+        if not session.out:
+            self._touched.append(session)
+        session.out.append(ready)
+        self._flush_soon()
+
+    def _flush_soon(self) -> None:
+        if not self._is_flush_due:
+            self._is_flush_due = True
+            (self._loop or asyncio.get_running_loop()).call_soon(self._flush)
+
+    def _flush(self) -> None:
+        """The end of the loop's turn: one write for each session that got something."""
+        self._is_flush_due = False
+        touched, self._touched = self._touched, []
+        for session in touched:
+            ready, session.out = session.out, []
+            if ready and not session.carrier.write(ready):
+                self.overflows += 1
+                self.logger.info("%s: does not read, closing its transport", session.sid)
+                self.end(session, "outgoing queue full", is_abrupt=True)
+
+    # --- The way in -------------------------------------------------------------------------------------------
+
+    def receive(self, session: Session, packet: str | bytes) -> bool:
+        """Take one packet of a client, from any carrier; False if it is none."""
+        if session.closing:
+            return True
+        if isinstance(packet, bytes):
+            self._hand_in(session, packet)
+            return True
+        kind = packet[:1]
+        if kind == "4":
+            self._hand_in(session, self._decode_message(packet))
+        elif kind == "3":
+            if self._pongs.stop(session):
+                self._pings.start(session)
+        elif kind == "b":
+            try:
+                self._hand_in(session, base64.b64decode(packet[1:]))
+            except ValueError:
+                return False
+        elif kind == "1":
+            self.end(session, self.reason.CLIENT_DISCONNECT, farewell=_NOOP)
+        elif kind not in ("0", "5", "6"):  # known, and of no meaning here
+            return False
+        return True
+
+    def _decode_message(self, packet: str) -> Any:
+        """A message as python-engineio hands it to a handler: JSON decoded, where it is JSON."""
+        try:
+            return eio_packet.Packet(encoded_packet=packet).data
+        except RecursionError:
+            return packet[1:]
+
+    def _hand_in(self, session: Session, message: Any) -> None:
+        """Give a message to its handler, behind those that came before it."""
+        if session.worker is None and not self._is_async["message"]:
+            self._call("message", session.sid, message)
+            return
+        if session.inbox is None:
+            session.inbox = deque()
+        session.inbox.append(message)
+        session.inbox_bytes += _weight(message)
+        if session.inbox_bytes > self.max_http_buffer_size and not session.is_paused:
+            session.is_paused = True
+            session.carrier.pause_reading()
+        if session.worker is None:
+            session.worker = asyncio.get_running_loop().create_task(self._work(session))
+
+    async def _work(self, session: Session) -> None:
+        """Work the inbox off, in order."""
+        inbox = session.inbox
+        while inbox:
+            message = inbox.popleft()
+            if isinstance(message, _Ended):
+                await asyncio.sleep(0)  # handlers that run as tasks of their own begin before it
+                await self._trigger_event("disconnect", session.sid, message.reason, run_async=False)
+                self._forget(session)
+                break
+            session.inbox_bytes -= _weight(message)
+            await self._trigger_event("message", session.sid, message, run_async=self.async_handlers)
+            if session.is_paused and session.inbox_bytes * 2 < self.max_http_buffer_size:
+                session.is_paused = False
+                session.carrier.resume_reading()
+        session.worker = None
+
+    def _call(self, event: str, *args: Any) -> Any:
+        """Call a handler that is a plain function; False if it raises."""
+        handler = self.handlers.get(event)
+        try:
+            return handler(*args) if handler is not None else None
+        except Exception:
+            self.logger.exception("%s handler error", event)
+            return False
+
+    def on(self, event: str, handler: Any = None) -> Any:
+        """Register a handler, as in the stock class. A plain function for `message` is called at once."""
+        register = super().on(event)  # refuses unknown events
+
+        def set_handler(function: Any) -> Any:
+            self._is_async[event] = inspect.iscoroutinefunction(function)
+            return register(function)
+
+        return set_handler if handler is None else set_handler(handler)
+
+    # --- The life of a session --------------------------------------------------------------------------------
+
+    def serve(self, exchange: Exchange) -> None:
+        """Answer an HTTP request, now or, if it is a poll, when there is something to say."""
+        scope = exchange.scope
+        method = scope["method"]
+        if method == "OPTIONS":
+            self.respond(exchange, 200, _TEXT, b"OK")
+            return
+        try:
+            query, session = self._verify(scope)
+            if query["transport"] != "polling":
+                raise _BAD_REQUEST
+            if session is None:
+                if method != "GET":
+                    raise _BAD_METHOD
+                upgrades = ["websocket"] if self.allow_upgrades and "websocket" in self.transports else []
+                self._open(scope, upgrades, partial(self._greet, exchange), partial(self.refuse, exchange))
+            elif not isinstance(session.carrier, Polling):
+                raise _BAD_REQUEST
+            elif method == "GET":
+                session.carrier.poll(exchange)
+            elif method == "POST":
+                session.carrier.post(exchange)
+            else:
+                raise _BAD_METHOD
+        except Refusal as refusal:
+            self.refuse(exchange, refusal)
+
+    def serve_websocket(self, scope: Scope, websocket: WebSocketCarrier) -> None:
+        """Decide on a websocket handshake: a new session, or the upgrade of one; calls `accept` or `refuse`."""
+        try:
+            query, session = self._verify(scope)
+            if query["transport"] != "websocket":
+                raise _BAD_REQUEST
+            if session is None:
+                self._open(scope, [], partial(self._welcome, websocket), websocket.refuse)
+                return
+            if session.upgraded or session.upgrading is not None or not self.allow_upgrades:
+                raise _BAD_REQUEST
+        except Refusal as refusal:
+            websocket.refuse(refusal)
+            return
+        session.upgrading = websocket
+        self._upgrades.start(session)
+        websocket.accept(session)
+
+    def _verify(self, scope: Scope) -> tuple[dict[str, str], Session | None]:
+        """The query of a request, and its session if it names one.
+
+        Raises:
+            Refusal: the request makes no sense here.
+        """
+        self._start_lanes()
+        query = query_of(scope)
+        if query.get("transport") not in self.transports:
+            raise _UNKNOWN_TRANSPORT
+        if (origin := header(scope, b"origin")) is not None and self.cors_allowed_origins != []:
+            allowed = self._cors_allowed_origins(environ_of(scope))
+            if allowed is not None and origin not in allowed:
+                raise _FORBIDDEN
+        sid = query.get("sid")
+        if sid is None:
+            return query, None
+        session = self.sockets.get(sid)
+        if session is not None and self._pongs.is_overdue(session):
+            self._miss_pong(session, 0.0)
+        if session is None or session.closing:
+            raise _UNKNOWN_SID
+        return query, session
+
+    def _open(
+        self,
+        scope: Scope,
+        upgrades: list[str],
+        accept: Callable[[Session], None],
+        refuse: Callable[[Refusal], None],
+    ) -> None:
+        """Begin a session, if the connect handler agrees; its first packet is on its way before the handler runs."""
+        if query_of(scope).get("EIO") != "4":
+            raise _UNSUPPORTED_VERSION
+        if not self.accepts_handshakes():
+            raise _DRAINING
+        session = Session(self, self.generate_id())
+        self.sockets[session.sid] = session
+        self.send_frame(
+            session, _frame_of("0" + json.dumps(self._opening(session.sid, upgrades), separators=(",", ":")))
+        )
+        environ = environ_of(scope)
+
+        def decide(answer: Any) -> None:
+            if session.closing or (answer is not None and answer is not True):
+                self._forget(session)
+                refuse(Refusal(401, answer or "Unauthorized"))
+            else:
+                self.handshakes += 1
+                self._pings.start(session)
+                accept(session)
+
+        if self._is_async["connect"]:
+            loop = asyncio.get_running_loop()
+            session.worker = loop.create_task(self._open_later(session, environ, decide))
+        else:
+            decide(self._call("connect", session.sid, environ))
+
+    async def _open_later(self, session: Session, environ: Any, decide: Callable[[Any], None]) -> None:
+        answer = await self._trigger_event("connect", session.sid, environ, run_async=False)
+        session.worker = None
+        decide(answer)
+
+    def _opening(self, sid: str, upgrades: list[str]) -> dict[str, Any]:
+        return {
+            "sid": sid,
+            "upgrades": upgrades,
+            "pingTimeout": round(self.ping_timeout * 1000),
+            "pingInterval": round((self.ping_interval + self.ping_interval_grace_period) * 1000),
+            "maxPayload": self.max_http_buffer_size,
+        }
+
+    def _greet(self, exchange: Exchange, session: Session) -> None:
+        assert isinstance(session.carrier, Polling)
+        session.carrier.greet(exchange, self._cookie(session.sid))
+
+    def _welcome(self, websocket: WebSocketCarrier, session: Session) -> None:
+        websocket.accept(session)
+        self._carry_by(session, websocket)
+
+    def _carry_by(self, session: Session, websocket: WebSocketCarrier) -> None:
+        """Move a session from long-polling to a websocket, with what was not sent."""
+        polling, session.carrier = session.carrier, websocket
+        assert isinstance(polling, Polling)
+        polling.release()
+        polling.resume_reading()
+        if backlog := polling.take_backlog():
+            websocket.write(backlog)
+        if session.is_paused:
+            websocket.pause_reading()
+
+    def probe(self, session: Session, packet: str | bytes) -> None:
+        """Take a packet from the websocket that may become the session's carrier."""
+        websocket = session.upgrading
+        assert websocket is not None
+        if packet == "2probe":
+            websocket.write([_PROBE_ANSWER])
+            session.is_probed = True
+            assert isinstance(session.carrier, Polling)
+            session.carrier.release()
+            return
+        self._end_upgrade(session)
+        if packet == "5":
+            self._carry_by(session, websocket)
+        else:
+            websocket.close(_CLOSE)
+
+    def _end_upgrade(self, session: Session) -> None:
+        session.upgrading, session.is_probed = None, False
+        self._upgrades.stop(session)
+
+    def carrier_lost(self, session: Session, websocket: WebSocketCarrier) -> None:
+        """A websocket was closed by its client or by the network."""
+        if session.upgrading is websocket:
+            self._end_upgrade(session)
+        elif session.carrier is websocket:
+            self.end(session, self.reason.TRANSPORT_CLOSE)
+
+    def end(
+        self, session: Session, reason: str, *, farewell: bytes = _CLOSE, is_abrupt: bool = False
+    ) -> None:
+        """End a session: close its transport, then call the disconnect handler, behind its last message."""
+        if session.closing:
+            return
+        session.closing = True
+        self._pings.stop(session)
+        self._pongs.stop(session)
+        if session.upgrading is not None:
+            session.upgrading.close(farewell)
+            self._end_upgrade(session)
+        ready, session.out = session.out, []
+        carrier, session.carrier = session.carrier, _NOWHERE
+        if is_abrupt:
+            carrier.abort()
+        else:
+            if ready:
+                carrier.write(ready)
+            carrier.close(farewell)
+        if session.worker is None and not self._is_async["disconnect"]:
+            self._call("disconnect", session.sid, reason)
+            self._forget(session)
+        else:
+            session.is_paused = False
+            if session.inbox is None:
+                session.inbox = deque()
+            session.inbox.append(_Ended(reason))
+            if session.worker is None:
+                session.worker = asyncio.get_running_loop().create_task(self._work(session))
+
+    def _forget(self, session: Session) -> None:
+        session.closing = session.closed = True
+        session.carrier = _NOWHERE
+        session.inbox = None
+        self.sockets.pop(session.sid, None)
+
+    # --- Heartbeat --------------------------------------------------------------------------------------------
+
+    def _start_lanes(self) -> None:
+        loop = asyncio.get_running_loop()
+        if self._loop is not loop:
+            self._loop = loop
+            self._pings: Lane[Session] = Lane(loop, self.ping_interval, self._ping)
+            self._pongs: Lane[Session] = Lane(loop, self.ping_timeout, self._miss_pong)
+            self._upgrades: Lane[Session] = Lane(loop, UPGRADE_SECONDS, self._miss_upgrade)
+            self.farewells: Lane[Carrier] = Lane(loop, FAREWELL_SECONDS, lambda carrier, due: carrier.abort())
+
+    def _ping(self, session: Session, due: float) -> None:
+        self.send_frame(session, _PING)
+        self._pongs.start(session, since=due)
+
+    def _miss_pong(self, session: Session, due: float) -> None:
+        if session.is_paused:  # its pong may lie behind messages that we do not take
+            self._pongs.start(session)
+        else:
+            self.end(session, self.reason.PING_TIMEOUT)
+
+    def _miss_upgrade(self, session: Session, due: float) -> None:
+        if session.upgrading is not None:
+            session.upgrading.close(_CLOSE)
+            self._end_upgrade(session)
+
+    # --- HTTP answers -----------------------------------------------------------------------------------------
+
+    def respond(self, exchange: Exchange, status: int, headers: Headers, body: bytes) -> None:
+        """Answer a request, compressed and with CORS headers where it asks for them."""
+        scope = exchange.scope
+        if self.http_compression and len(body) >= self.compression_threshold:
+            accepted = header(scope, b"accept-encoding") or ""
+            if "gzip" in accepted:
+                body, headers = gzip.compress(body, 1, mtime=0), [*headers, (b"content-encoding", b"gzip")]
+            elif "deflate" in accepted:
+                body, headers = zlib.compress(body, 1), [*headers, (b"content-encoding", b"deflate")]
+        if self.cors_allowed_origins != [] and header(scope, b"origin") is not None:
+            cors = self._cors_headers(environ_of(scope))
+            headers = [*headers, *((name.encode(), value.encode()) for name, value in cors)]
+        exchange.respond(status, headers, body)
+
+    def refuse(self, exchange: Exchange, refusal: Refusal = _BAD_REQUEST) -> None:
+        """Answer a request with an error."""
+        headers = [*_JSON, (b"retry-after", b"1")] if refusal.status == 503 else _JSON
+        self.respond(exchange, refusal.status, headers, refusal.body)
+
+    def _cookie(self, sid: str) -> Headers:
+        if not self.cookie:
+            return []
+        is_dict = isinstance(self.cookie, dict)
+        attributes = self.cookie if is_dict else {"name": self.cookie, "path": "/", "SameSite": "Lax"}
+        return [(b"set-cookie", self._generate_sid_cookie(sid, attributes).encode())]
+
+    # --- The rest of python-engineio's API --------------------------------------------------------------------
 
     @property
     def open_connections(self) -> int:
-        """How many Engine.IO sessions are open now."""
+        """How many sessions are open now."""
         return len(self.sockets)
-
-    def send_text(self, eio_sid: str, text: str) -> None:
-        """Send one Engine.IO message: `text` is a ready Socket.IO packet, without the leading `4`."""
-        self._queue(eio_sid, eio_packet.Packet(eio_packet.MESSAGE, text))
-
-    def broadcast(self, eio_sids: Iterable[str], text: str) -> None:
-        """Send the same ready text to many, encoded once."""
-        packet = eio_packet.Packet(eio_packet.MESSAGE, text)
-        for eio_sid in eio_sids:
-            self._queue(eio_sid, packet)
 
     def close_transport(self, eio_sid: str, reason: str) -> None:
         """Close the connection below Socket.IO, so that official clients reconnect by themselves."""
-        socket = self.sockets.get(eio_sid)
-        if socket is None or socket.closing or socket.closed:
-            return
-        socket.closing = True
-        closing = asyncio.ensure_future(self._close_now(eio_sid, socket, reason))
-        self._closings.add(closing)
-        closing.add_done_callback(self._closings.discard)
+        session = self.sockets.get(eio_sid)
+        if session is not None:
+            self.end(session, reason)
 
-    async def _close_now(self, eio_sid: str, socket: Any, reason: str) -> None:
-        await self._trigger_event("disconnect", eio_sid, reason, run_async=False)
-        socket.closed = True
-        if not socket.upgraded:
-            socket.queue.put_nowait(eio_packet.Packet(eio_packet.CLOSE))
-        socket.queue.put_nowait(None)
-        self.sockets.pop(eio_sid, None)
+    def close_all(self, reason: str) -> None:
+        """Close every connection, as `close_transport` does."""
+        for session in list(self.sockets.values()):
+            self.end(session, reason)
 
-    def _queue(self, eio_sid: str, packet: eio_packet.Packet) -> None:
-        socket = self.sockets.get(eio_sid)
-        if socket is None or socket.closing or socket.closed:
-            return
-        socket.queue.put_nowait(packet)
-        self._check_room(eio_sid, socket)
+    async def disconnect(self, sid: str | None = None) -> None:
+        """Close a client, or all of them, and wait for the disconnect handlers."""
+        sessions = list(self.sockets.values()) if sid is None else [s for s in [self.sockets.get(sid)] if s]
+        await asyncio.gather(*(session.close() for session in sessions))
 
-    def _check_room(self, eio_sid: str, socket: Any) -> None:
-        if socket.queue.bytes_waiting > self.outgoing_bytes:
-            self.overflows += 1
-            self.close_transport(eio_sid, "outgoing queue full")
+    async def handle_request(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Serve a request as a plain ASGI application: the same behaviour under any server, only slower."""
+        if scope["type"] == "websocket":
+            await asgi.serve_websocket(self, scope, receive, send)
+        else:
+            await asgi.serve_http(self, scope, receive, send)
 
-    async def send_packet(self, sid: str, pkt: eio_packet.Packet) -> None:
-        """The stock way to send; counted like the others."""
-        await super().send_packet(sid, pkt)
-        socket = self.sockets.get(sid)
-        if socket is not None:
-            self._check_room(sid, socket)
+    async def shutdown(self) -> None:
+        """Stop the heartbeat."""
+        if self._loop is not None:
+            for lane in (self._pings, self._pongs, self._upgrades, self.farewells):
+                lane.close()
+            self._loop = None
 
-    def create_queue(self, *args: Any, **kwargs: Any) -> asyncio.Queue[Any]:
-        """The queue of a new socket."""
-        return _Outgoing()
+
+class _Ended:
+    """In an inbox: the session is over, once what came before is done."""
+
+    __slots__ = ("reason",)
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+
+
+def _message(text: str | bytes) -> bytes:
+    return frames.frame(frames.TEXT, b"4" + (text.encode() if isinstance(text, str) else text))
+
+
+def _frame_of(packet: str | bytes) -> bytes:
+    if isinstance(packet, str):
+        return frames.frame(frames.TEXT, packet.encode())
+    return frames.frame(frames.BINARY, bytes(packet))
+
+
+def _weight(message: Any) -> int:
+    return _WAITING_MESSAGE_BYTES + (len(message) if isinstance(message, (str, bytes)) else 0)
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first value of a header, by its name in lower case."""
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+def query_of(scope: Scope) -> dict[str, str]:
+    """The query of a request; of a name that is given twice the last."""
+    return dict(parse_qsl(scope["query_string"].decode("latin-1")))
+
+
+def environ_of(scope: Scope) -> dict[str, Any]:
+    """The request as python-engineio gives it to the connect handler: CGI names, and the ASGI scope."""
+    query = scope["query_string"].decode("latin-1")
+    client, server = scope.get("client") or ("", 0), scope.get("server") or ("", 0)
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.get("method", "GET"),
+        "PATH_INFO": scope["path"],
+        "QUERY_STRING": query,
+        "RAW_URI": f"{scope['path']}?{query}" if query else scope["path"],
+        "SCRIPT_NAME": "",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_SOFTWARE": "asgi",
+        "SERVER_NAME": str(server[0]),
+        "SERVER_PORT": str(server[1] or 0),
+        "REMOTE_ADDR": client[0],
+        "REMOTE_PORT": str(client[1]),
+        "asgi.scope": scope,
+    }
+    for name, value in scope["headers"]:
+        key = name.decode("latin-1").upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = "HTTP_" + key
+        text = value.decode("latin-1")
+        environ[key] = f"{environ[key]},{text}" if key in environ else text
+    environ["wsgi.url_scheme"] = environ.get("HTTP_X_FORWARDED_PROTO", _http_scheme(scope.get("scheme")))
+    return environ
+
+
+def _http_scheme(scheme: str | None) -> str:
+    return {"ws": "http", "wss": "https"}.get(scheme or "http", scheme or "http")

@@ -1,0 +1,196 @@
+"""The plain ASGI way: the same sessions under any ASGI server, with the tasks and queues that ASGI asks for.
+
+Used where the lean protocol classes are switched off or cannot be: other servers than uvicorn, or no lifespan.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
+
+from collab_server.realtime.transport import frames
+from collab_server.realtime.transport.polling import Headers
+
+if TYPE_CHECKING:
+    from collab_server.realtime.engine import EngineServer, Refusal, Session
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class AsgiExchange:
+    """One request; the answer is a future that the request's task waits for."""
+
+    def __init__(self, scope: Scope) -> None:
+        self.scope = scope
+        self.body: bytes | bytearray = bytearray()
+        self.cancelled: Callable[[], None] | None = None
+        self.answer: asyncio.Future[tuple[int, Headers, bytes]] = asyncio.get_running_loop().create_future()
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer; never waits."""
+        if not self.answer.done():
+            self.answer.set_result((status, headers, body))
+
+
+async def serve_http(server: EngineServer, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one request, as long as its client stays."""
+    exchange = AsgiExchange(scope)
+    if await _read_body(exchange, receive, server.max_http_buffer_size):
+        server.serve(exchange)
+        if not exchange.answer.done():
+            await _wait(exchange, receive)
+    else:
+        exchange.respond(413, [], b"")
+    if not exchange.answer.done():
+        return
+    status, headers, body = exchange.answer.result()
+    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+async def _read_body(exchange: AsgiExchange, receive: Receive, max_bytes: int) -> bool:
+    more = True
+    while more:
+        event = await receive()
+        if event["type"] != "http.request":
+            return False
+        exchange.body += event.get("body", b"")
+        more = event.get("more_body", False)
+        if len(exchange.body) > max_bytes:
+            return False
+    return True
+
+
+async def _wait(exchange: AsgiExchange, receive: Receive) -> None:
+    """Until there is an answer or the client has gone."""
+    gone = asyncio.ensure_future(_disconnect(receive))
+    either: list[asyncio.Future[Any]] = [gone, exchange.answer]
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        gone.cancel()
+        if not exchange.answer.done() and exchange.cancelled is not None:
+            exchange.cancelled()
+
+
+async def _disconnect(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+class AsgiWebSocket:
+    """Carries a session by the websocket of an ASGI server: its own task reads, another writes."""
+
+    name = "websocket"
+
+    def __init__(self, server: EngineServer) -> None:
+        self._server = server
+        self.session: Session | None = None
+        self.decided: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        self._ready: list[bytes] = []
+        self._ready_bytes = 0
+        self._in_flight_bytes = 0
+        self._something = asyncio.Event()
+        self._may_read = asyncio.Event()
+        self._may_read.set()
+        self._is_closed = False
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def accept(self, session: Session) -> None:
+        """The handshake may be completed."""
+        self.session = session
+        self.decided.set_result(None)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """The handshake is to be answered with an error."""
+        self.decided.set_result(refusal)
+
+    def write(self, ready: list[bytes]) -> bool:
+        """Take these frames; False if the client lets too much pile up."""
+        waited = self._ready_bytes + self._in_flight_bytes
+        self._ready += ready
+        self._ready_bytes += sum(map(len, ready))
+        self._something.set()
+        return not waited or self._ready_bytes + self._in_flight_bytes <= self._server.outgoing_bytes
+
+    def close(self, farewell: bytes) -> None:
+        """Send what was taken, then close."""
+        self._is_closed = True
+        self._something.set()
+
+    def abort(self) -> None:
+        """Close, and forget what was not sent."""
+        for task in self._tasks:
+            task.cancel()
+
+    def pause_reading(self) -> None:
+        """Take no more messages for now."""
+        self._may_read.clear()
+
+    def resume_reading(self) -> None:
+        """Take messages again."""
+        self._may_read.set()
+
+    async def serve(self, receive: Receive, send: Send) -> None:
+        """Carry, until either side closes."""
+        self._tasks = [asyncio.ensure_future(self._read(receive)), asyncio.ensure_future(self._write(send))]
+        try:
+            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self.abort()
+            assert self.session is not None
+            self._server.carrier_lost(self.session, self)
+
+    async def _read(self, receive: Receive) -> None:
+        session, server = self.session, self._server
+        assert session is not None
+        while True:
+            await self._may_read.wait()
+            event = await receive()
+            if event["type"] != "websocket.receive":
+                return
+            packet = event.get("bytes")
+            if packet is None:
+                packet = event.get("text") or ""
+            if session.upgrading is self:
+                server.probe(session, packet)
+            elif len(packet) > server.max_http_buffer_size or not server.receive(session, packet):
+                server.end(session, server.reason.TRANSPORT_ERROR)
+
+    async def _write(self, send: Send) -> None:
+        while True:
+            await self._something.wait()
+            self._something.clear()
+            ready, self._ready = self._ready, []
+            self._in_flight_bytes, self._ready_bytes = self._ready_bytes, 0
+            for frame in ready:
+                payload = frames.payload_of(frame)
+                if frames.is_text(frame):
+                    await send({"type": "websocket.send", "text": payload.decode()})
+                else:
+                    await send({"type": "websocket.send", "bytes": payload})
+                self._in_flight_bytes -= len(frame)
+            if self._is_closed and not self._ready:
+                await send({"type": "websocket.close", "code": frames.NORMAL})
+                return
+
+
+async def serve_websocket(server: EngineServer, scope: Scope, receive: Receive, send: Send) -> None:
+    """Serve one websocket."""
+    await receive()  # websocket.connect
+    websocket = AsgiWebSocket(server)
+    server.serve_websocket(scope, websocket)
+    refusal = await websocket.decided
+    if refusal is None:
+        await send({"type": "websocket.accept"})
+        await websocket.serve(receive, send)
+    elif "websocket.http.response" in scope.get("extensions", {}):
+        headers = [(b"content-type", b"application/json")]
+        await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": refusal.body})
+    else:
+        await send({"type": "websocket.close"})

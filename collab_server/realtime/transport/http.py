@@ -1,0 +1,178 @@
+"""Long-polling right on uvicorn's HTTP protocol: no ASGI events, no task and no timer per request.
+
+`HttpProtocol` is uvicorn's httptools protocol with one difference: a request for a path of ours is answered by the
+Engine.IO server directly. All others, their parsing, pipelining and keep-alive stay uvicorn's. Polls are not written to
+the access log: their query holds the session's secret, and there are too many of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import http
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from collab_server.realtime.transport.polling import Headers
+from collab_server.realtime.transport.websocket import WebSocketProtocol, engine_for
+
+if TYPE_CHECKING:
+    from collab_server.realtime.engine import EngineServer
+
+HEAD_BYTES = 65_536
+_STATUS = {
+    status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
+}
+
+
+class _Event:
+    """What uvicorn sets when there is news for the task of a request: there is no task."""
+
+    def set(self) -> None: ...
+
+
+_NO_TASK = _Event()
+
+
+class LeanExchange:
+    """One request of a long-polling client. Stands in for uvicorn's RequestResponseCycle."""
+
+    __slots__ = ("body", "cancelled", "disconnected", "keep_alive", "protocol", "response_complete", "scope")
+    message_event = _NO_TASK
+    more_body = False
+
+    def __init__(self, protocol: HttpProtocol, scope: dict[str, Any], keep_alive: bool) -> None:
+        self.protocol = protocol
+        self.scope = scope
+        self.body = bytearray()
+        self.keep_alive = keep_alive
+        self.response_complete = False
+        self.disconnected = False
+        self.cancelled: Callable[[], None] | None = None
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer; never waits."""
+        if self.response_complete or self.disconnected:
+            return
+        self.response_complete = True
+        self.protocol.answer(self, status, headers, body)
+
+
+class HttpProtocol(HttpToolsProtocol):
+    """uvicorn's HTTP protocol, with a short way for long-polling."""
+
+    _engine: EngineServer | None = None  # of the request that is being read
+    _head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Also bounds the head of a request, which uvicorn does not."""
+        if self.cycle is None or self.cycle.response_complete:
+            self._head_bytes += len(data)
+        super().data_received(data)
+        if self._head_bytes > HEAD_BYTES and self.parser is not None and not self.transport.is_closing():
+            self.send_400_response("Request head too large.")
+
+    def on_headers_complete(self) -> None:
+        """The head of a request is there: is it for us?"""
+        self._head_bytes = 0
+        self._engine = engine_for(self.app_state, self.url)
+        if self._engine is None:
+            super().on_headers_complete()
+            return
+        parser, scope = self.parser, self.scope
+        version = parser.get_http_version()
+        path, _, query = self.url.partition(b"?")
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path.decode("latin-1"))
+        scope["raw_path"] = path
+        scope["query_string"] = query.partition(b"#")[0]
+        if parser.should_upgrade() and self._should_upgrade():
+            return
+        previous = self.cycle
+        exchange = LeanExchange(self, scope, version != "1.0" and parser.should_keep_alive())  # type: ignore[arg-type]
+        self.cycle = exchange  # type: ignore[assignment]
+        if previous is not None and not previous.response_complete:
+            self.flow.pause_reading()  # pipelined: its turn comes when the answer before it is out
+            self.pipeline.appendleft((exchange, None))  # type: ignore[arg-type]
+        elif self.expect_100_continue:
+            self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a request's body."""
+        exchange = self.cycle
+        if self._engine is None or not isinstance(exchange, LeanExchange):
+            super().on_body(body)
+        elif not exchange.response_complete:
+            exchange.body += body
+            if len(exchange.body) > self._engine.max_http_buffer_size:
+                exchange.body = bytearray()
+                exchange.keep_alive = False
+                exchange.respond(413, [], b"")
+
+    def on_message_complete(self) -> None:
+        """A whole request is there."""
+        exchange = self.cycle
+        if self._engine is None or not isinstance(exchange, LeanExchange):
+            super().on_message_complete()
+        elif not exchange.response_complete and not self.pipeline:
+            self._engine.serve(exchange)
+
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        """Start a request whose turn has come."""
+        if not isinstance(cycle, LeanExchange):
+            super()._start_asgi_task(cycle, app)
+            return
+        engine = engine_for(self.app_state, cycle.scope["raw_path"])
+        if engine is not None:
+            asyncio.get_running_loop().call_soon(engine.serve, cycle)  # type: ignore[arg-type]
+
+    def answer(self, exchange: LeanExchange, status: int, headers: Headers, body: bytes) -> None:
+        """Write a whole answer at once."""
+        parts = [_STATUS[status]]
+        for name, value in self.server_state.default_headers:
+            parts += (name, b": ", value, b"\r\n")
+        for name, value in headers:
+            parts += (name, b": ", value, b"\r\n")
+        if not exchange.keep_alive:
+            parts.append(b"connection: close\r\n")
+        parts += (b"content-length: %d\r\n\r\n" % len(body), body)
+        self.transport.write(b"".join(parts))
+        if not exchange.keep_alive:
+            self.transport.close()
+        self.on_response_complete()
+
+    def handle_websocket_upgrade(self) -> None:
+        """Hand an upgrade of ours over without writing the request again for another parser."""
+        if self._engine is None:
+            super().handle_websocket_upgrade()
+            return
+        self.connections.discard(self)
+        protocol = WebSocketProtocol(self.config, self.server_state, self.app_state)
+        protocol.connection_made(self.transport)
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope["type"] = "websocket"
+        scope["scheme"] = "wss" if self.scheme == "https" else "ws"
+        protocol.begin(self._engine, scope)
+        self.transport.set_protocol(protocol)
+        self.parser = self.cycle = self.flow = None  # type: ignore[assignment]  # or a cycle keeps them alive
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client or the network has closed; a poll that waits ends its session."""
+        waiting = [self.cycle, *(cycle for cycle, _ in self.pipeline)]
+        super().connection_lost(exc)
+        for exchange in waiting:
+            if isinstance(exchange, LeanExchange) and not exchange.response_complete:
+                exchange.disconnected = True
+                if exchange.cancelled is not None:
+                    exchange.cancelled()
+
+    def shutdown(self) -> None:
+        """uvicorn stops gracefully: a poll that waits is let go, and its connection with it."""
+        exchange = self.cycle
+        super().shutdown()
+        if isinstance(exchange, LeanExchange) and exchange.cancelled is not None:
+            exchange.respond(200, [(b"content-type", b"text/plain; charset=UTF-8")], b"1")
+            exchange.cancelled()

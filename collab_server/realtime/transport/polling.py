@@ -1,0 +1,142 @@
+"""Long-polling: a session without a connection of its own."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Protocol
+
+from collab_server.realtime.transport import frames
+
+if TYPE_CHECKING:
+    from collab_server.realtime.engine import EngineServer, Session
+
+Headers = list[tuple[bytes, bytes]]
+
+PACKETS_PER_PAYLOAD = 16_384
+_SEPARATOR = "\x1e"
+_CLOSE = frames.frame(frames.TEXT, b"1")
+_NOOP = frames.frame(frames.TEXT, b"6")
+_TEXT: Headers = [(b"content-type", b"text/plain; charset=UTF-8"), (b"cache-control", b"no-store")]
+
+
+class Exchange(Protocol):
+    """One HTTP request of a long-polling client, whole, and the way to answer it."""
+
+    scope: dict[str, Any]
+    body: bytes | bytearray
+    cancelled: Callable[[], None] | None  # called if the client goes away before the answer
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer; never waits."""
+
+
+class Polling:
+    """Carries a session: what is to be sent waits for the next poll, what comes is posted."""
+
+    __slots__ = ("_backlog", "_backlog_bytes", "_greeting", "_posts", "_server", "_session", "_waiting")
+    name = "polling"
+
+    def __init__(self, server: EngineServer, session: Session) -> None:
+        self._server = server
+        self._session = session
+        self._waiting: Exchange | None = None  # the poll that is answered when there is something to send
+        self._posts: list[Exchange] | None = None  # those that are answered when the inbox has room again
+        self._greeting: Headers = []
+        self._backlog: list[bytes] = []
+        self._backlog_bytes = 0
+
+    def greet(self, exchange: Exchange, headers: Headers) -> None:
+        """The handshake waits as the first poll."""
+        self._greeting = headers
+        self.poll(exchange)
+
+    def poll(self, exchange: Exchange) -> None:
+        """A GET; a second one while the first waits ends the session."""
+        if self._waiting is not None:
+            self._server.end(self._session, self._server.reason.TRANSPORT_ERROR)
+            self._server.refuse(exchange)
+            return
+        self._waiting = exchange
+        exchange.cancelled = self._cancelled
+        if self._backlog:
+            self._answer()
+        elif self._session.is_probed:
+            self.release()
+
+    def post(self, exchange: Exchange) -> None:
+        """A POST: packets of the client. One that is none ends the session."""
+        if not self._receive(exchange.body):
+            self._server.end(self._session, self._server.reason.TRANSPORT_ERROR)
+            self._server.refuse(exchange)
+        elif self._session.is_paused:
+            self._posts = [*(self._posts or ()), exchange]
+        else:
+            self._server.respond(exchange, 200, _TEXT, b"ok")
+
+    def _receive(self, body: bytes | bytearray) -> bool:
+        try:
+            packets = body.decode().split(_SEPARATOR)
+        except UnicodeDecodeError:
+            return False
+        if len(packets) > PACKETS_PER_PAYLOAD:
+            return False
+        return all(self._server.receive(self._session, packet) for packet in packets)
+
+    def release(self) -> None:
+        """Let a waiting poll go, with nothing for it."""
+        if self._waiting is not None:
+            self._backlog.append(_NOOP)
+            self._answer()
+
+    def take_backlog(self) -> list[bytes]:
+        """Hand what was not sent to another carrier."""
+        backlog, self._backlog = self._backlog, []
+        return backlog
+
+    def write(self, ready: list[bytes]) -> bool:
+        """Take these frames; False if the client lets too much pile up."""
+        had_some = bool(self._backlog)
+        self._backlog += ready
+        if self._waiting is not None:
+            self._answer()
+            return True
+        self._backlog_bytes += sum(map(len, ready))
+        return not had_some or self._backlog_bytes <= self._server.outgoing_bytes
+
+    def close(self, farewell: bytes) -> None:
+        """Tell the waiting poll, if there is one."""
+        if self._waiting is not None:
+            self._backlog.append(farewell)
+            self._answer()
+        self.resume_reading()
+
+    def abort(self) -> None:
+        """Like `close`: a poll never has much to send."""
+        self.close(_CLOSE)
+
+    def pause_reading(self) -> None:
+        """Nothing to do: the next POST is not answered."""
+
+    def resume_reading(self) -> None:
+        """Answer the POSTs that were held back."""
+        posts, self._posts = self._posts, None
+        for exchange in posts or ():
+            self._server.respond(exchange, 200, _TEXT, b"ok")
+
+    def _answer(self) -> None:
+        exchange, self._waiting = self._waiting, None
+        assert exchange is not None
+        exchange.cancelled = None
+        backlog, self._backlog, self._backlog_bytes = self._backlog, [], 0
+        headers, self._greeting = _TEXT + self._greeting, []
+        self._server.respond(exchange, 200, headers, b"\x1e".join(map(_packet_of, backlog)))
+
+    def _cancelled(self) -> None:
+        self._waiting = None
+        self._server.end(self._session, self._server.reason.TRANSPORT_ERROR)
+
+
+def _packet_of(ready: bytes) -> bytes:
+    payload = frames.payload_of(ready)
+    return payload if frames.is_text(ready) else b"b" + base64.b64encode(payload)

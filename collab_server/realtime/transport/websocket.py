@@ -1,0 +1,303 @@
+"""A websocket right on uvicorn's transport: no ASGI events, no task, no queue.
+
+uvicorn makes one `WebSocketProtocol` for each upgrade request, whichever of its HTTP implementations is in use, and
+hands it the request. One for a path of ours is carried from here on; any other goes to uvicorn's own class.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import binascii
+import http
+from base64 import b64decode
+from typing import TYPE_CHECKING, Any
+from urllib.parse import unquote
+
+from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
+from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
+from websockets.utils import accept_key
+
+from collab_server.realtime.transport import frames
+
+if TYPE_CHECKING:
+    from collab_server.realtime.engine import EngineServer, Refusal, Session
+
+STATE_KEY = "collab_server.engines"
+"""In uvicorn's lifespan state: path prefix (bytes) → EngineServer."""
+
+_ACCEPTED = (
+    b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: "
+)
+
+
+def engine_for(app_state: dict[str, Any], target: bytes) -> EngineServer | None:
+    """The Engine.IO server that a request target (path and query) is for, if any."""
+    for prefix, engine in app_state.get(STATE_KEY, {}).items():
+        if target.startswith(prefix):
+            found: EngineServer = engine
+            return found
+    return None
+
+
+class WebSocketProtocol(asyncio.Protocol):
+    """Carries one session."""
+
+    __slots__ = (
+        "__weakref__",
+        "_app_state",
+        "_config",
+        "_connections",
+        "_is_closing",
+        "_is_read_paused",
+        "_key",
+        "_reader",
+        "_server",
+        "_server_state",
+        "_session",
+        "_stock",
+        "_transport",
+    )
+    name = "websocket"
+
+    def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
+        self._config = config
+        self._server_state = server_state
+        self._connections = server_state.connections
+        self._app_state: Any = app_state
+        self._stock: Any = None  # uvicorn's own class, for a path that is not ours
+        self._transport: Any = None
+        self._server: EngineServer | None = None
+        self._session: Session | None = None
+        self._reader: frames.FrameReader | None = None
+        self._key = ""
+        self._is_closing = False  # our close frame is out, or the connection is no more
+        self._is_read_paused = False
+
+    # --- asyncio's side ---------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: Any) -> None:
+        """uvicorn hands over the connection of an HTTP request."""
+        self._transport = transport
+        self._connections.add(self)
+
+    def data_received(self, data: bytes) -> None:
+        """First the request, then frames."""
+        if self._reader is not None:
+            self._read(data)
+        elif self._stock is not None:
+            self._stock.data_received(data)
+        elif self._server is None:
+            self._begin(data)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client or the network has closed."""
+        if self._stock is not None:
+            self._stock.connection_lost(exc)
+            return
+        if self._is_closing and self._server is not None:
+            self._server.farewells.stop(self)
+        self._is_closing = True
+        self._connections.discard(self)
+        session, self._session = self._session, None
+        if session is not None:
+            session.server.carrier_lost(session, self)
+
+    def eof_received(self) -> bool | None:
+        """The client sends nothing more: the transport closes itself."""
+        return None
+
+    def pause_writing(self) -> None:
+        """The transport's buffer is filling up: `write` looks at it each time."""
+        if self._stock is not None:
+            self._stock.pause_writing()
+
+    def resume_writing(self) -> None:
+        """It has emptied."""
+        if self._stock is not None:
+            self._stock.resume_writing()
+
+    def shutdown(self) -> None:
+        """uvicorn stops gracefully: the client is to come back to another node."""
+        if self._stock is not None:
+            self._stock.shutdown()
+        elif self._session is None:
+            self._transport.close()
+        elif self._session.carrier is self:
+            self._session.server.end(self._session, "server shutdown")
+        else:
+            self._close(frames.GOING_AWAY)
+
+    # --- The handshake ----------------------------------------------------------------------------------------
+
+    def _begin(self, request: bytes) -> None:
+        head = request.partition(b"\r\n\r\n")[0]
+        first, *lines = head.split(b"\r\n")
+        target = first.split(b" ")[1]
+        server = engine_for(self._app_state, target)
+        if server is None:
+            self._give_to_stock_class(request)
+            return
+        path, _, query = target.partition(b"?")
+        headers = [
+            (name.lower(), value.strip()) for name, _, value in (line.partition(b":") for line in lines)
+        ]
+        transport = self._transport
+        scope = {
+            "type": "websocket",
+            "http_version": "1.1",
+            "method": first.split(b" ")[0].decode("latin-1"),
+            "scheme": "wss" if is_ssl(transport) else "ws",
+            "server": get_local_addr(transport),
+            "client": get_remote_addr(transport),
+            "path": unquote(path.decode("latin-1")),
+            "raw_path": path,
+            "query_string": query,
+            "headers": headers,
+        }
+        self.begin(server, scope)
+
+    def _give_to_stock_class(self, request: bytes) -> None:
+        self._connections.discard(self)
+        self._stock = AutoWebSocketsProtocol(  # type: ignore[misc]
+            config=self._config, server_state=self._server_state, app_state=self._app_state
+        )
+        self._stock.connection_made(self._transport)
+        self._stock.data_received(request)
+        # uvicorn sets us as the transport's protocol when this returns; then the stock class takes our place.
+        asyncio.get_running_loop().call_soon(self._transport.set_protocol, self._stock)
+
+    def begin(self, server: EngineServer, scope: dict[str, Any]) -> None:
+        """Answer the handshake of a request that is known to be for this server."""
+        self._server = server
+        self._config = self._server_state = self._app_state = None
+        wanted = {b"sec-websocket-key": b"", b"sec-websocket-version": b""}
+        for name, value in scope["headers"]:
+            if name in wanted:
+                wanted[name] = value
+        self._key = wanted[b"sec-websocket-key"].decode("latin-1")
+        if wanted[b"sec-websocket-version"] != b"13":
+            self._refuse(426, b"", b"sec-websocket-version: 13\r\n")
+        elif scope["method"] != "GET" or not _is_key(self._key):
+            self._refuse(400, b"")
+        else:
+            server.serve_websocket(scope, self)
+
+    def accept(self, session: Session) -> None:
+        """Complete the handshake; from now on hand in what comes for this session."""
+        assert self._server is not None
+        self._session = session
+        self._reader = frames.FrameReader(self._server.max_http_buffer_size)
+        self._transport.write(_ACCEPTED + accept_key(self._key).encode() + b"\r\n\r\n")
+        self._key = ""
+        if self._transport.is_closing():  # it went away while the connect handler ran
+            asyncio.get_running_loop().call_soon(session.server.carrier_lost, session, self)
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer the handshake with an error."""
+        self._refuse(refusal.status, refusal.body, b"content-type: application/json\r\n")
+
+    def _refuse(self, status: int, body: bytes, headers: bytes = b"") -> None:
+        self._is_closing = True
+        phrase = http.HTTPStatus(status).phrase
+        head = f"HTTP/1.1 {status} {phrase}\r\nconnection: close\r\ncontent-length: {len(body)}\r\n".encode()
+        self._transport.write(head + headers + b"\r\n" + body)
+        self._transport.close()
+
+    # --- The way in -------------------------------------------------------------------------------------------
+
+    def _read(self, data: bytes) -> None:
+        reader, session = self._reader, self._session
+        if session is None or reader is None:
+            return
+        server = session.server
+        try:
+            for opcode, payload in reader.feed(data):
+                if opcode <= frames.BINARY:
+                    if self._is_closing:
+                        continue
+                    if session.upgrading is self:
+                        server.probe(session, payload)
+                    elif not server.receive(session, payload):
+                        server.end(session, server.reason.TRANSPORT_ERROR)
+                elif opcode == frames.CLOSE:
+                    self._answer_close(payload)
+                    return
+                elif opcode == frames.PING and not self._is_closing:
+                    if not self.write([frames.frame(frames.PONG, payload)]):  # type: ignore[arg-type]
+                        server.end(session, "outgoing queue full", is_abrupt=True)
+        except frames.FrameError as error:
+            self._fail(error.code)
+
+    def _answer_close(self, payload: Any) -> None:
+        try:
+            answer = frames.close_answer(payload)
+        except frames.FrameError as error:
+            self._fail(error.code)
+            return
+        if not self._is_closing:
+            self._transport.write(answer)
+        self._lose()
+
+    def _fail(self, code: int) -> None:
+        """The client broke the protocol of websockets: say so and go."""
+        if not self._is_closing:
+            self._transport.write(frames.close_frame(code))
+        self._lose()
+
+    def _lose(self) -> None:
+        self._is_closing = True
+        self._reader = None
+        self._transport.close()
+        session, self._session = self._session, None
+        if session is not None:
+            session.server.carrier_lost(session, self)
+
+    # --- The way out: what a carrier does ---------------------------------------------------------------------
+
+    def write(self, ready: list[bytes]) -> bool:
+        """Take these frames in one write; False if the client lets too much pile up."""
+        if self._is_closing:
+            return True
+        transport = self._transport
+        data = ready[0] if len(ready) == 1 else b"".join(ready)
+        piled_up = transport.get_write_buffer_size()
+        if piled_up and piled_up + len(data) > self._server.outgoing_bytes:  # type: ignore[union-attr]
+            return False
+        transport.write(data)
+        return True
+
+    def close(self, farewell: bytes) -> None:
+        """Close after what was written, by the closing handshake."""
+        self._close(frames.NORMAL)
+
+    def _close(self, code: int) -> None:
+        if self._is_closing:
+            return
+        self._is_closing = True
+        self.resume_reading()  # for the client's close frame
+        self._transport.write(frames.close_frame(code))
+        self._server.farewells.start(self)  # type: ignore[union-attr]
+
+    def abort(self) -> None:
+        """Close at once, and forget what was not sent."""
+        self._is_closing = True
+        self._transport.abort()
+
+    def pause_reading(self) -> None:
+        """Take no more messages for now."""
+        if not self._is_read_paused:
+            self._is_read_paused = True
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        """Take messages again."""
+        if self._is_read_paused:
+            self._is_read_paused = False
+            self._transport.resume_reading()
+
+
+def _is_key(key: str) -> bool:
+    try:
+        return len(b64decode(key, validate=True)) == 16
+    except binascii.Error:
+        return False

@@ -1,0 +1,164 @@
+"""Servers for the protocol tests: real uvicorn processes of one thread each, on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import pytest
+import uvicorn
+
+from collab_server.realtime import build_asgi, build_engineio_server, build_server
+
+PING_INTERVAL = 0.3
+PING_TIMEOUT = 0.2
+DEADLINE_SECONDS = 5.0
+
+UVICORN_SAYS_SO_OF_EVERY_REFUSAL = "ASGI callable returned without completing handshake."
+
+WAYS: dict[str, dict[str, Any]] = {
+    "lean": {"loop": "uvloop"},
+    "lean-asyncio": {"loop": "asyncio"},
+    "lean-h11": {"loop": "asyncio", "http": "h11"},
+    "asgi": {"loop": "uvloop", "lifespan": "off"},
+}
+"""How uvicorn is run: with the lean protocol classes, or the plain ASGI way."""
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """A server that runs: `url` without a path."""
+
+    url: str
+    server: Any
+    uvicorn: uvicorn.Server
+    thread: threading.Thread
+
+    def stop(self) -> None:
+        """Ask it to stop gracefully and wait until it has."""
+        self.uvicorn.should_exit = True
+        self.thread.join(DEADLINE_SECONDS)
+        assert not self.thread.is_alive(), "uvicorn did not stop"
+
+
+@contextlib.contextmanager
+def serve(server: Any, **options: Any) -> Iterator[Served]:
+    """Run a server of `build_server` or `build_engineio_server` under uvicorn."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+        config = uvicorn.Config(build_asgi(server), log_config=None, access_log=False, **options)
+        running = uvicorn.Server(config)
+        thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
+        thread.start()
+        served = Served(url, server, running, thread)
+        try:
+            deadline = time.monotonic() + DEADLINE_SECONDS
+            while not running.started:
+                assert time.monotonic() < deadline
+                assert thread.is_alive()
+                time.sleep(0.002)
+            yield served
+        finally:
+            served.stop()
+
+
+def echo_engine(**options: Any) -> Any:
+    """An Engine.IO server that sends every message back."""
+    server = build_engineio_server(
+        **{"ping_interval": PING_INTERVAL, "ping_timeout": PING_TIMEOUT, **options}
+    )
+    server.ended = {}
+
+    @server.on("message")
+    async def message(sid: str, data: Any) -> None:
+        await server.send(sid, data)
+
+    @server.on("disconnect")
+    async def disconnect(sid: str, reason: str) -> None:
+        server.ended[sid] = reason
+
+    return server
+
+
+def echo_sockets(**options: Any) -> Any:
+    """A Socket.IO server with the handlers of the official suite's."""
+    server = build_server(
+        **{
+            "ping_interval": PING_INTERVAL,
+            "ping_timeout": PING_TIMEOUT,
+            "namespaces": ["/", "/custom"],
+            **options,
+        }
+    )
+    server.ended = {}
+
+    for namespace in ("/", "/custom"):
+
+        @server.on("connect", namespace=namespace)
+        async def connect(sid: str, environ: Any, auth: Any, namespace: str = namespace) -> None:
+            await server.emit("auth", auth or {}, to=sid, namespace=namespace)
+
+        @server.on("message", namespace=namespace)
+        async def message(sid: str, *args: Any, namespace: str = namespace) -> None:
+            await server.emit("message-back", args, to=sid, namespace=namespace)
+
+        @server.on("message-with-ack", namespace=namespace)
+        async def with_ack(sid: str, *args: Any) -> Any:
+            return args
+
+        @server.on("disconnect", namespace=namespace)
+        async def disconnect(sid: str, reason: str) -> None:
+            server.ended[sid] = reason
+
+    return server
+
+
+@pytest.fixture(scope="session", params=list(WAYS))
+def way(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Each way to run uvicorn."""
+    return WAYS[request.param]
+
+
+@pytest.fixture(scope="session")
+def engine(way: dict[str, Any]) -> Iterator[Served]:
+    """An Engine.IO server that echoes, shared by the tests of one way."""
+    with serve(echo_engine(), **way) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def sockets(way: dict[str, Any]) -> Iterator[Served]:
+    """A Socket.IO server with the official suite's handlers, shared by the tests of one way."""
+    with serve(echo_sockets(), **way) as served:
+        yield served
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    timeout = aiohttp.ClientTimeout(total=DEADLINE_SECONDS)
+    async with aiohttp.ClientSession(timeout=timeout) as session:
+        yield session
+
+
+@pytest.fixture(autouse=True)
+def quiet(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+    """Nothing that a client does is an error of ours."""
+    caplog.set_level(logging.INFO)
+    yield
+    errors = [record.getMessage() for record in caplog.get_records("call") if record.levelno >= logging.ERROR]
+    assert not [error for error in errors if error != UVICORN_SAYS_SO_OF_EVERY_REFUSAL]
+
+
+def wait_until(condition: Any) -> None:
+    """Wait for something on a server's own thread, with a deadline."""
+    deadline = time.monotonic() + DEADLINE_SECONDS
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
