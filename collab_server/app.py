@@ -27,6 +27,7 @@ from collab_server.api.door import RestDoor
 from collab_server.api.operations import is_from_loopback, operations_router
 from collab_server.auth import Authenticator
 from collab_server.cluster.bus import Bus
+from collab_server.cluster.envelope import Kind
 from collab_server.config import Config, ConfigError, load_config
 from collab_server.errors import ClientError
 from collab_server.library.sessions import Library
@@ -37,6 +38,7 @@ from collab_server.services.backends import Backends
 from collab_server.services.deliveries import Deliveries
 from collab_server.services.executor import Executor
 from collab_server.services.limiter import RateLimiter
+from collab_server.services.presence import Presence
 from collab_server.services.table import Commands
 from collab_server.status import DATABASE, REDIS, Counters, Probe, Sampler, Serving, Status
 from collab_server.storage import installation, requests
@@ -88,12 +90,14 @@ class Node:
         self.status = self._build_status()
         limits = config.limits
         limiter = RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
+        self._presence = self._build_presence()
         backends = Backends(
             self.database,
             self.library,
             limits,
             epoch=lambda: self._epoch,
             deliver=lambda who: self._deliveries.deliver(who),
+            presence=self._presence,
         )
         executor = Executor(
             backends,
@@ -178,6 +182,7 @@ class Node:
         if self.bus is not None:
             await self.bus.start()
         await self.database.start()
+        self._presence.start()
         await self._door.start()
         await self._deliveries.start()
         for work in (
@@ -207,6 +212,7 @@ class Node:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._deliveries.stop()
         await self._door.stop()
+        self._presence.stop()
         if self.bus is not None:
             await self.bus.stop()
         await self.library.stop()
@@ -296,6 +302,20 @@ class Node:
     @property
     def _epoch(self) -> str:
         return self._installation.epoch if self._installation is not None else ""
+
+    def _build_presence(self) -> Presence:
+        bus = self.bus
+        presence = Presence(
+            node=self.name,
+            tell=lambda connections, signal, data: self._door.tell(connections, signal, data),
+            publish=None if bus is None else lambda payload: bus.publish(Kind.PRESENCE, payload),
+        )
+        if bus is not None:
+            bus.listen(Kind.PRESENCE, presence.hear)
+            bus.on_node_found(presence.node_found)
+            bus.on_node_lost(presence.node_lost)
+            bus.on_gap(presence.suspect)
+        return presence
 
     def _build_status(self) -> Status:
         config = self.config

@@ -30,6 +30,7 @@ COMMENTING = (
     "topic.mute",
     "topic.summaries",
     "topic.anchors",
+    "typing",
 )
 
 BEING_MEMBER = (

@@ -28,6 +28,7 @@ from collab_server.domain.events import Event
 from collab_server.domain.jsontext import dumps, rfc3339
 from collab_server.domain.people import Identity
 from collab_server.domain.permissions import RIGHTS
+from collab_server.domain.presence import SetTyping
 from collab_server.domain.subscriptions import RefreshSession, Subscribe, Unsubscribe
 from collab_server.domain.topics import inbox_topic, parse_topic
 from collab_server.errors import (
@@ -115,7 +116,9 @@ class Door:
             "topic.subscribe": self._subscribe,
             "topic.unsubscribe": self._unsubscribe,
             "session.refresh": self._refresh_session,
+            "typing": self._set_typing,
         }
+        self._presence = backends.presence
         self._backends = backends
         self._authenticator = authenticator
         self._counters = counters
@@ -176,6 +179,7 @@ class Door:
     def deliver(self, clients: Iterable[str], event: Event) -> None:
         """Queue an event for these clients: the feed's outlet."""
         self.server.eio.broadcast(clients, f'2["{event.type}",{event.body}]')
+        self._presence.heard(event)
 
     def put_out(self, event: Event) -> None:
         """End the subscriptions of who was removed, or of everybody when the discussion was deleted."""
@@ -186,6 +190,10 @@ class Door:
                 self.close_topic(user_id, event.topic, "deleted")
         else:
             self.close_topic(json.loads(event.body)["data"]["userId"], event.topic, "removed")
+
+    def tell(self, clients: Iterable[str], name: str, data: str) -> None:
+        """Send a signal, its data given as JSON text, to these clients."""
+        self.server.eio.broadcast(clients, f'2["{name}",{data}]')
 
     def tell_all(self, name: str, data: Any) -> None:
         """Send a signal to every signed-in client."""
@@ -300,6 +308,7 @@ class Door:
             del self._of_user[user_id]
         for topic in client.topics:
             self.feed.leave(client.eio_sid, topic)
+            self._presence.depart(topic, user_id, client.eio_sid, is_for_good=False)
         self.feed.leave(client.eio_sid, inbox_topic(user_id).name)
         if client.attachment is not None:
             client.attachment.detach()
@@ -316,8 +325,10 @@ class Door:
 
     async def _sign_out(self, client: Client, reason: str) -> None:
         """Its Library session has ended: tell it and disconnect it for good."""
-        for topic in [*client.topics, inbox_topic(client.who.user.id).name]:
+        user_id = client.who.user.id
+        for topic in [*client.topics, inbox_topic(user_id).name]:
             self.feed.leave(client.eio_sid, topic)
+            self._presence.depart(topic, user_id, client.eio_sid, is_for_good=True)
         client.signal("server.signed_out", {"reason": reason})
         await self.server.disconnect(client.sid, ignore_queue=True)
 
@@ -359,6 +370,9 @@ class Door:
         if not self.feed.follows(eio_sid, name):
             raise NotFound("topic")  # put out meanwhile
         client.topics.add(name)
+        if topic.kind != "inbox":
+            self._presence.arrive(name, client.who.user, eio_sid)
+        present = self._presence.present(name, client.who.user.id)
         more = bool(events) and events[-1].seq < snapshot.seq
         state = dumps(
             {
@@ -366,13 +380,13 @@ class Door:
                 "more": more,
                 "unread": snapshot.unread,
                 "rights": RIGHTS[role],
-                "present": [],
             }
         )
         bodies = ",".join(event.body for event in events)
         client.acknowledge(
             ack_id,
-            f'{{"topic":"{name}","epoch":"{epoch}","seq":{snapshot.seq},"events":[{bodies}],{state[1:]}',
+            f'{{"topic":"{name}","epoch":"{epoch}","seq":{snapshot.seq},"events":[{bodies}],'
+            f'"present":{present},{state[1:]}',
         )
         self.feed.release(eio_sid, name, snapshot.seq)
 
@@ -382,6 +396,14 @@ class Door:
             raise NotFound("subscription")
         client.topics.discard(name)
         self.feed.leave(client.eio_sid, name)
+        self._presence.depart(name, client.who.user.id, client.eio_sid, is_for_good=True)
+        client.acknowledge(ack_id, "{}")
+
+    async def _set_typing(self, client: Client, ack_id: int | None, command: SetTyping) -> None:
+        topic, _ = await access_topic(self._backends, client.who, command.topic, "typing")
+        if topic.name not in client.topics:
+            raise Forbidden("this connection is not subscribed to the topic")
+        self._presence.set_typing(topic.name, client.who.user, client.eio_sid, command.typing)
         client.acknowledge(ack_id, "{}")
 
     async def _refresh_session(self, client: Client, ack_id: int | None, command: RefreshSession) -> None:
@@ -435,6 +457,7 @@ class Door:
         """End a user's subscriptions to a topic on this node; nothing of it comes after `topic.closed`."""
         for client in self._of_user.get(user_id, ()):
             self.feed.leave(client.eio_sid, topic)
+            self._presence.depart(topic, user_id, client.eio_sid, is_for_good=True)
             if topic in client.topics:
                 client.topics.discard(topic)
                 client.signal("topic.closed", {"topic": topic, "reason": reason})

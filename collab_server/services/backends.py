@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from collab_server.config import Limits
 from collab_server.domain.people import Identity
 from collab_server.library.sessions import Library
+from collab_server.services.presence import Presence
 from collab_server.storage.database import Database
 
 
@@ -15,7 +16,7 @@ from collab_server.storage.database import Database
 class Backends:
     """One for all services of a node: the database for reads, Library for rights, the limits, the epoch.
 
-    `deliver` puts what waits for somebody into their inbox.
+    `deliver` puts what waits for somebody into their inbox; `presence` knows who is on a topic.
     """
 
     database: Database
@@ -23,3 +24,4 @@ class Backends:
     limits: Limits
     epoch: Callable[[], str]
     deliver: Callable[[Identity], Awaitable[None]]
+    presence: Presence

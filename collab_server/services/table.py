@@ -14,6 +14,7 @@ from collab_server.domain import inbox as told
 from collab_server.domain import subscriptions as about
 from collab_server.domain.jsontext import check_characters
 from collab_server.domain.people import Identity
+from collab_server.domain.presence import SetTyping
 from collab_server.errors import Invalid, UnknownCommand
 from collab_server.services import comments, discussions, inbox, threads, topics
 from collab_server.services.backends import Backends
@@ -45,6 +46,7 @@ _ENTRIES: tuple[Entry, ...] = (
     OfConnection("topic.subscribe", about.Subscribe),
     OfConnection("topic.unsubscribe", about.Unsubscribe),
     OfConnection("session.refresh", about.RefreshSession),
+    OfConnection("typing", SetTyping),
     Write("comment.add", said.AddComment, comments.ask_add, comments.add),
     Write("comment.edit", said.EditComment, comments.ask_edit, comments.edit),
     Write("comment.delete", said.DeleteComment, comments.ask_delete, comments.delete),

@@ -43,7 +43,7 @@ async def get(backends: Backends, who: Identity, command: GetTopic) -> str:
     """`{topic, epoch, seq, comments, unread, muted, rights, present}`."""
     topic, role = await access_topic(backends, who, command.topic, "topic.get")
     [snapshot] = await topics.snapshots(backends.database, [(topic.name, who.user.id)])
-    return dumps(
+    state = dumps(
         {
             "topic": topic.name,
             "epoch": backends.epoch(),
@@ -52,9 +52,9 @@ async def get(backends: Backends, who: Identity, command: GetTopic) -> str:
             "unread": snapshot.unread,
             "muted": snapshot.muted,
             "rights": RIGHTS[role],
-            "present": [],
         }
     )
+    return f'{state[:-1]},"present":{backends.presence.present(topic.name, who.user.id)}}}'
 
 
 async def list_events(backends: Backends, who: Identity, command: ListEvents) -> str:
