@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -27,11 +28,11 @@ from collab_server.domain.inbox import EXCERPT_CHARACTERS, Notice, Reason
 from collab_server.domain.jsontext import dumps, now_ms, rfc3339
 from collab_server.domain.people import Identity
 from collab_server.domain.topics import Topic
-from collab_server.errors import Conflict, Forbidden, Invalid, NotFound
+from collab_server.errors import ClientError, Conflict, Forbidden, Invalid, NotFound
 from collab_server.services.access import access_comment, access_comments_topic, access_topic, lock_topic
 from collab_server.services.backends import Backends
 from collab_server.services.pages import page_limit, read_cursor, write_cursor
-from collab_server.storage import comments, discussions, event_log, inbox
+from collab_server.storage import comments, discussions, event_log, inbox, topics
 from collab_server.storage.database import Transaction
 
 _REPLIED = Reason("reply", "replied in a thread you take part in")
@@ -74,46 +75,110 @@ async def ask_add(backends: Backends, who: Identity, command: AddComment) -> Com
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Addition:
+    """One `comment.add`, ready to be carried out."""
+
+    who: Identity
+    command: AddComment
+    facts: CommentFacts
+
+
 async def add(tx: Transaction, who: Identity, command: AddComment, facts: CommentFacts) -> str:
-    topic = await lock_topic(tx, who, facts.topic, "comment.add")
+    [answer] = await add_many(tx, [Addition(who, command, facts)])
+    if isinstance(answer, ClientError):
+        raise answer
+    return answer
+
+
+async def add_many(tx: Transaction, additions: Sequence[Addition]) -> list[str | ClientError]:
+    """Carry out several `comment.add`, of any people on any topics, in a few statements whatever their number.
+
+    Each is answered as if it had been alone; a refused one leaves nothing behind and does not touch the others.
+    """
+    locked = await topics.lock_many(tx, sorted({addition.facts.topic.name for addition in additions}))
+    may_add = await _members_allowed(tx, additions)
+    replied_to = [addition.facts.reply_to for addition in additions if addition.facts.reply_to is not None]
+    parents = await comments.parents(tx, replied_to) if replied_to else {}
+    authors = (
+        await inbox.thread_authors(tx, [parent.thread_id for parent in parents.values()]) if parents else {}
+    )
+    heads = {name: topic.last_seq for name, topic in locked.items()}
+    at = now_ms()
+    added: list[comments.Added] = []
+    answers: list[str | ClientError] = []
+    for addition in additions:
+        try:
+            if not may_add(addition):
+                raise NotFound("discussion")
+            comment = _new_comment(addition, parents, heads, at)
+        except ClientError as error:
+            answers.append(error)
+            continue
+        heads[comment.topic] = comment.seq
+        anchor = addition.command.anchor
+        item = comments.Added(
+            comment,
+            locked[comment.topic].id,
+            comment.as_json(),
+            page_key=anchor.page_key if anchor else None,
+            visualization_key=anchor.visualization_key if anchor else None,
+        )
+        added.append(item)
+        answers.append(f'{{"comment":{item.shown},"seq":{comment.seq}}}')
+        told = dict(addition.facts.mentioned)
+        if not comment.is_root:
+            for author in authors.get(comment.thread_id, ()):
+                told.setdefault(author, _REPLIED)
+            authors.setdefault(comment.thread_id, set()).add(comment.author.id)
+        if told:
+            await _notify(tx, addition.who, addition.facts.topic, comment, comment.seq, told)
+    if added:
+        await comments.add(tx, added)
+    return answers
+
+
+def _new_comment(
+    addition: Addition, parents: Mapping[UUID, comments.Parent], heads: Mapping[str, int], at: datetime
+) -> Comment:
+    """The comment under the next `seq` of its topic.
+
+    Raises `NotFound` or `Conflict` when there is nothing to reply to.
+    """
+    facts = addition.facts
     id = uuid7()
     thread_id = id
     if facts.reply_to is not None:
-        parent = await access_comment(tx, who, facts.topic, facts.reply_to, "comment.add")
+        parent = parents.get(facts.reply_to)
+        if parent is None or parent.topic != facts.topic.name:
+            raise NotFound("comment")
         if parent.is_deleted:
             raise Conflict("the comment to reply to was deleted")
         thread_id = parent.thread_id
-    at = now_ms()
-    comment = Comment(
+    return Comment(
         id=id,
-        topic=topic.name,
-        seq=topic.last_seq + 1,
+        topic=facts.topic.name,
+        seq=heads[facts.topic.name] + 1,
         thread_id=thread_id,
-        author=who.user,
+        author=addition.who.user,
         text=facts.text,
         mentions=facts.mentions,
         anchor=facts.anchor,
         view_state=facts.view_state,
         created_at=at,
     )
-    shown = comment.as_json()
-    anchor = command.anchor
-    await comments.insert(
-        tx,
-        topic,
-        comment,
-        page_key=anchor.page_key if anchor else None,
-        visualization_key=anchor.visualization_key if anchor else None,
-    )
-    event = await event_log.append(
-        tx, topic, "comment.added", who.user, at, f'{{"comment":{shown}}}', comment_id=id, added_comments=1
-    )
-    told = dict(facts.mentioned)
-    if not comment.is_root:
-        for author in await inbox.thread_authors(tx, thread_id):
-            told.setdefault(author, _REPLIED)
-    await _notify(tx, who, facts.topic, comment, event.seq, told)
-    return f'{{"comment":{shown},"seq":{event.seq}}}'
+
+
+async def _members_allowed(tx: Transaction, additions: Sequence[Addition]) -> Callable[[Addition], bool]:
+    """Look again, under the locks, at who is a member of the discussions among the topics."""
+    ids = {UUID(item.facts.topic.first) for item in additions if item.facts.topic.kind == "discussion"}
+    members = {str(id): await discussions.member_ids(tx, id) for id in ids}
+
+    def may_add(addition: Addition) -> bool:
+        topic = addition.facts.topic
+        return topic.kind != "discussion" or addition.who.user.id in members[topic.first]
+
+    return may_add
 
 
 async def ask_edit(backends: Backends, who: Identity, command: EditComment) -> CommentFacts:

@@ -1,29 +1,28 @@
 """Runs one command in one transaction, then tells every node what changed.
 
 It promises that an acknowledged command is committed, that what was not committed reaches nobody, and that a
-command repeated under its `requestId` takes effect once.
+command repeated under its `requestId` takes effect once. Commands that can be joined share a transaction with those
+that wait at the same time.
 """
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from collab_server.domain.events import Event
 from collab_server.domain.inbox import Notified
-from collab_server.domain.jsontext import dumps
 from collab_server.domain.people import Identity
-from collab_server.errors import ClientError, Conflict, Invalid
+from collab_server.errors import ClientError
+from collab_server.services import comments
 from collab_server.services.backends import Backends
-from collab_server.storage import requests
+from collab_server.services.joining import Joiner
+from collab_server.services.once import Answer, Request, commit_once, earlier_answer, request_of
 from collab_server.storage.database import Transaction
 
 C = TypeVar("C")
 F = TypeVar("F")
-
-REQUEST_ID_CHARACTERS = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,74 +54,46 @@ class Executor:
         self._backends = backends
         self._publish = publish
         self._notified = notified
+        self._additions = Joiner(backends.database, comments.add_many, self._tell)
 
     async def run(self, write: Write[Any, Any], who: Identity, command: Any) -> str:
         """Carry out the command and return its answer as JSON text.
 
         Raises the `ClientError`s of the service, and `Paused` with the outcome when the database is away.
         """
-        request_id: str | None = command.request_id
-        if request_id is None:
-            answer, recorded = await self._carry_out(write, who, command)
-        else:
-            answer, recorded = await self._carry_out_once(write, who, command, request_id)
-        # Reached only after COMMIT; both queue, never wait, never raise.
+        request = request_of(who.user.id, write.name, command)
+        try:
+            facts = await write.ask(self._backends, who, command)  # never inside the transaction
+        except ClientError:
+            # A repeated command is answered as it was, also to somebody who has lost the rights since.
+            earlier = None if request is None else await earlier_answer(self._backends.database, request)
+            if earlier is None:
+                raise
+            return _or_raise(earlier)
+        if write.carry_out is comments.add:
+            addition = comments.Addition(who, command, facts)
+            return await self._additions.run(facts.topic.name, addition, request)
+        return await self._run_alone(write, who, command, facts, request)
+
+    async def _run_alone(
+        self, write: Write[Any, Any], who: Identity, command: Any, facts: Any, request: Request | None
+    ) -> str:
+        async def carry_out(tx: Transaction, _: Sequence[int]) -> list[Answer]:
+            return [await write.carry_out(tx, who, command, facts)]
+
+        [answer], recorded = await commit_once(self._backends.database, [request], carry_out)
+        self._tell(recorded)
+        return _or_raise(answer)
+
+    def _tell(self, recorded: Sequence[Event | Notified]) -> None:
+        """Reached only after COMMIT; queues, never waits, never raises."""
         self._publish([fact for fact in recorded if isinstance(fact, Event)])
         for fact in recorded:
             if isinstance(fact, Notified):
                 self._notified(fact)
-        return answer
-
-    async def _carry_out(
-        self, write: Write[Any, Any], who: Identity, command: Any
-    ) -> tuple[str, Sequence[Event | Notified]]:
-        facts = await write.ask(self._backends, who, command)  # never inside the transaction
-
-        async def work(tx: Transaction) -> tuple[str, Sequence[Event | Notified]]:
-            return await write.carry_out(tx, who, command, facts), tx.recorded
-
-        return await self._backends.database.run(work)
-
-    async def _carry_out_once(
-        self, write: Write[Any, Any], who: Identity, command: Any, request_id: str
-    ) -> tuple[str, Sequence[Event | Notified]]:
-        if not 0 < len(request_id) <= REQUEST_ID_CHARACTERS:
-            raise Invalid(f"expected 1 to {REQUEST_ID_CHARACTERS} characters", field="requestId")
-        fingerprint = _fingerprint(write.name, command)
-        user_id = who.user.id
-        try:
-            facts = await write.ask(self._backends, who, command)
-        except ClientError:
-            # A repeated command is answered as it was, also to somebody who has lost the rights since.
-            earlier = await requests.find(self._backends.database, user_id, request_id)
-            if earlier is None:
-                raise
-            return _same_answer(earlier, fingerprint), ()
-
-        async def work(tx: Transaction) -> tuple[str, Sequence[Event | Notified]]:
-            if not await requests.claim(tx, user_id, request_id, fingerprint):
-                earlier = await requests.find(tx, user_id, request_id)
-                assert earlier is not None  # the claim waited for the one that holds it
-                return _same_answer(earlier, fingerprint), ()
-            answer = await write.carry_out(tx, who, command, facts)
-            await requests.finish(tx, user_id, request_id, answer)
-            return answer, tx.recorded
-
-        return await self._backends.database.run(work)
 
 
-def _same_answer(earlier: requests.Answered, fingerprint: bytes) -> str:
-    if earlier.fingerprint != fingerprint:
-        raise Conflict("this requestId was used for another command", field="requestId")
-    return earlier.answer
-
-
-def _fingerprint(name: str, command: Any) -> bytes:
-    """Tells commands apart: the same name and values, through whichever door, give the same bytes."""
-    try:
-        values = asdict(command)
-        del values["request_id"]
-        text = dumps([name, values])
-        return hashlib.sha256(text.encode()).digest()
-    except (ValueError, TypeError, RecursionError):
-        raise Invalid("expected JSON values", field=None) from None
+def _or_raise(answer: Answer) -> str:
+    if isinstance(answer, ClientError):
+        raise answer
+    return answer

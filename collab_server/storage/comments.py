@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from collab_server.domain.comments import Comment
+from collab_server.domain.events import Event, actor_text, event_of
 from collab_server.domain.people import User
 from collab_server.storage.database import Database, Transaction
-from collab_server.storage.topics import LockedTopic
 
 _COLUMNS = """
     comment.id, topic.name AS topic, comment.seq, comment.thread_id,
@@ -37,22 +37,69 @@ _TOPIC_OF = """
      WHERE comment.id = $1
 """
 
-_INSERT = """
-    INSERT INTO collab.comments (
-        id, topic_id, seq, thread_id, author_id, author_name, author_initials,
-        text, mentions, anchor, page_key, visualization_key, view_state, created_at
+# Everything that adding comments to locked topics writes, in one statement. A reply is found where its root is, if it
+# has no place itself.
+_ADD = """
+    WITH added AS (
+        SELECT *
+          FROM unnest(
+               $1::uuid[], $2::bigint[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
+               $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::text[],
+               $16::text[]
+               ) AS added (
+               id, topic_id, seq, thread_id, author_id, author_name, author_initials, text,
+               mentions, anchor, page_key, visualization_key, view_state, at, actor,
+               data
+               )
+    ),
+    moved AS (
+        UPDATE collab.topics AS topic
+           SET last_seq = head.last_seq,
+               comments = topic.comments + head.added,
+               last_at = head.last_at
+          FROM (
+               SELECT topic_id, max(seq) AS last_seq, count(*) AS added, max(at) AS last_at
+                 FROM added
+                GROUP BY topic_id
+               ) AS head
+         WHERE topic.id = head.topic_id
+    ),
+    counted AS (
+        UPDATE collab.comments AS root
+           SET reply_count = root.reply_count + thread.replies
+          FROM (
+               SELECT thread_id, count(*) AS replies
+                 FROM added
+                WHERE id <> thread_id
+                GROUP BY thread_id
+               ) AS thread
+         WHERE root.id = thread.thread_id
+    ),
+    stored AS (
+        INSERT INTO collab.comments (
+            id, topic_id, seq, thread_id, author_id, author_name, author_initials,
+            text, mentions, anchor, page_key, visualization_key, view_state, created_at
+        )
+        SELECT added.id, added.topic_id, added.seq, added.thread_id, added.author_id, added.author_name,
+               added.author_initials, added.text, added.mentions, added.anchor,
+               COALESCE(added.page_key, root.page_key),
+               COALESCE(added.visualization_key, root.visualization_key),
+               added.view_state, added.at
+          FROM added
+          LEFT JOIN collab.comments AS root
+            ON root.id = added.thread_id
     )
-    SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, COALESCE($11, root.page_key),
-           COALESCE($12, root.visualization_key), $13, $14
-      FROM (SELECT) AS this
-      LEFT JOIN collab.comments AS root
-        ON root.id = $4
+    INSERT INTO collab.events (topic_id, seq, type, at, actor, data, comment_id)
+    SELECT topic_id, seq, 'comment.added', at, actor, data, id
+      FROM added
 """
 
-_COUNT_REPLY = """
-    UPDATE collab.comments
-       SET reply_count = reply_count + 1
-     WHERE id = $1
+_PARENTS = """
+    SELECT comment.id, topic.name AS topic, comment.thread_id, comment.deleted_at
+      FROM collab.comments AS comment
+      JOIN collab.topics AS topic
+        ON topic.id = comment.topic_id
+     WHERE comment.id = ANY($1::uuid[])
 """
 
 _KEEP_REVISION = """
@@ -140,6 +187,26 @@ class Filter:
     is_resolved: bool | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What a reply needs to know of the comment that it answers."""
+
+    topic: str
+    thread_id: UUID
+    is_deleted: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Added:
+    """A new comment, with its place in the object and `shown`, its JSON text."""
+
+    comment: Comment
+    topic_id: int
+    shown: str
+    page_key: str | None
+    visualization_key: str | None
+
+
 def _comment(row: Any) -> Comment:
     return Comment(
         id=row["id"],
@@ -173,34 +240,50 @@ async def topic_of(db: Database, comment_id: UUID) -> str | None:
     return name
 
 
-async def insert(
-    tx: Transaction,
-    topic: LockedTopic,
-    comment: Comment,
-    *,
-    page_key: str | None,
-    visualization_key: str | None,
-) -> None:
-    """Store a new comment. A reply is counted at its root, and found where its root is if it has no place itself."""
-    await tx.execute(
-        _INSERT,
-        comment.id,
-        topic.id,
-        comment.seq,
-        comment.thread_id,
-        comment.author.id,
-        comment.author.name,
-        comment.author.initials,
-        comment.text,
-        comment.mentions,
-        comment.anchor,
-        page_key,
-        visualization_key,
-        comment.view_state,
-        comment.created_at,
-    )
-    if not comment.is_root:
-        await tx.execute(_COUNT_REPLY, comment.thread_id)
+async def parents(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, Parent]:
+    """Those of these comments that exist, by id."""
+    rows = await tx.fetch(_PARENTS, ids)
+    return {
+        row["id"]: Parent(row["topic"], row["thread_id"], is_deleted=row["deleted_at"] is not None)
+        for row in rows
+    }
+
+
+async def add(tx: Transaction, added: Sequence[Added]) -> list[Event]:
+    """Store new comments with their events, under the next `seq`s of topics that this transaction has locked.
+
+    Replies are counted at their roots. The events are recorded for publishing after COMMIT, and returned.
+    """
+    columns: list[list[Any]] = [[] for _ in range(16)]
+    events = []
+    for item in added:
+        comment, author = item.comment, item.comment.author
+        actor = actor_text(author.id, author.name, author.initials)
+        data = f'{{"comment":{item.shown}}}'
+        row = (
+            comment.id,
+            item.topic_id,
+            comment.seq,
+            comment.thread_id,
+            author.id,
+            author.name,
+            author.initials,
+            comment.text,
+            comment.mentions,
+            comment.anchor,
+            item.page_key,
+            item.visualization_key,
+            comment.view_state,
+            comment.created_at,
+            actor,
+            data,
+        )
+        for column, value in zip(columns, row, strict=True):
+            column.append(value)
+        events.append(event_of(comment.topic, comment.seq, "comment.added", comment.created_at, actor, data))
+    await tx.execute(_ADD, *columns)
+    tx.recorded.extend(events)
+    return events
 
 
 async def edit(tx: Transaction, comment: Comment, text: str, mentions: str, at: datetime) -> Comment:

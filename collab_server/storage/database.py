@@ -242,13 +242,15 @@ class Database:
         """
         return Transaction(self, asyncio.get_running_loop().time() + COMMAND_SECONDS)
 
-    async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+    async def run(self, work: Callable[[Transaction], Awaitable[T]], *, waited_seconds: float = 0) -> T:
         """Carry out `work` in a transaction, and begin it again where repeating helps.
+
+        `waited_seconds` is what its client has waited for it already; the deadline is so much nearer.
 
         That is after a deadlock, a serialization failure, a lock timeout, a connection lost before COMMIT: up
         to three tries within one deadline, each with a new `Transaction`. Raises as `transaction` does.
         """
-        deadline = asyncio.get_running_loop().time() + COMMAND_SECONDS
+        deadline = asyncio.get_running_loop().time() + COMMAND_SECONDS - waited_seconds
         for _ in range(TRIES - 1):
             with contextlib.suppress(_Contended):
                 async with Transaction(self, deadline) as tx:

@@ -75,9 +75,12 @@ _STANDING = """
 """
 
 _MEMBER_IDS = """
-    SELECT user_id
-      FROM collab.members
-     WHERE discussion_id = $1
+    SELECT member.user_id
+      FROM collab.members AS member
+      JOIN collab.discussions AS discussion
+        ON discussion.id = member.discussion_id
+     WHERE member.discussion_id = $1
+       AND discussion.deleted_at IS NULL
 """
 
 _LIST = """
@@ -189,7 +192,7 @@ async def is_owner(source: Database | Transaction, id: UUID, user_id: str) -> bo
 
 
 async def member_ids(tx: Transaction, id: UUID) -> set[str]:
-    """The members' user ids."""
+    """The members' user ids; none of a discussion that was deleted."""
     return {row["user_id"] for row in await tx.fetch(_MEMBER_IDS, id)}
 
 

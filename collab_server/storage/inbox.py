@@ -130,9 +130,9 @@ _UNREAD_COMMENTS = """
 """
 
 _THREAD_AUTHORS = """
-    SELECT DISTINCT author_id
+    SELECT DISTINCT thread_id, author_id
       FROM collab.comments
-     WHERE thread_id = $1
+     WHERE thread_id = ANY($1::uuid[])
 """
 
 
@@ -221,9 +221,12 @@ async def unread_comments(source: Database | Transaction, user_id: str, topic_id
     return count
 
 
-async def thread_authors(tx: Transaction, thread_id: UUID) -> set[str]:
-    """The user ids of who has written in a thread."""
-    return {row["author_id"] for row in await tx.fetch(_THREAD_AUTHORS, thread_id)}
+async def thread_authors(tx: Transaction, thread_ids: Sequence[UUID]) -> dict[UUID, set[str]]:
+    """The user ids of who has written in each of these threads."""
+    authors: dict[UUID, set[str]] = {}
+    for row in await tx.fetch(_THREAD_AUTHORS, thread_ids):
+        authors.setdefault(row["thread_id"], set()).add(row["author_id"])
+    return authors
 
 
 async def listed(

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from collab_server.storage.database import Database, Transaction
 
 KEPT_DAYS = 8
 """The contract promises at least 7 days."""
-
-_CLAIM = """
-    INSERT INTO collab.requests (user_id, request_id, fingerprint)
-    VALUES ($1, $2, $3)
-        ON CONFLICT DO NOTHING
- RETURNING true
-"""
 
 _FIND = """
     SELECT fingerprint, answer
@@ -23,11 +17,19 @@ _FIND = """
        AND request_id = $2
 """
 
-_FINISH = """
-    UPDATE collab.requests
-       SET answer = $3
-     WHERE user_id = $1
-       AND request_id = $2
+_FIND_MANY = """
+    SELECT request.user_id, request.request_id, request.fingerprint, request.answer
+      FROM unnest($1::text[], $2::text[]) AS asked (user_id, request_id)
+      JOIN collab.requests AS request
+     USING (user_id, request_id)
+"""
+
+_STORE_MANY = """
+    INSERT INTO collab.requests (user_id, request_id, fingerprint, answer)
+    SELECT *
+      FROM unnest($1::text[], $2::text[], $3::bytea[], $4::text[])
+        ON CONFLICT DO NOTHING
+ RETURNING true
 """
 
 _FORGET = """
@@ -49,23 +51,50 @@ class Answered:
     answer: str
 
 
-async def claim(tx: Transaction, user_id: str, request_id: str, fingerprint: bytes) -> bool:
-    """Take the `requestId` for this transaction.
+@dataclass(frozen=True, slots=True)
+class Done:
+    """A command that this transaction has carried out, and the JSON text of its answer."""
 
-    Waits for another transaction that holds it. Returns False when it has taken effect already.
-    """
-    return bool(await tx.fetchval(_CLAIM, user_id, request_id, fingerprint))
+    user_id: str
+    request_id: str
+    fingerprint: bytes
+    answer: str
 
 
-async def find(source: Database | Transaction, user_id: str, request_id: str) -> Answered | None:
+class Taken(Exception):
+    """A `requestId` took effect in another transaction meanwhile."""
+
+
+async def find(source: Database, user_id: str, request_id: str) -> Answered | None:
     """What was answered under this `requestId`, if anything."""
     row = await source.fetchrow(_FIND, user_id, request_id)
     return None if row is None else Answered(row["fingerprint"], row["answer"])
 
 
-async def finish(tx: Transaction, user_id: str, request_id: str, answer: str) -> None:
-    """Keep the answer beside the claim."""
-    await tx.execute(_FINISH, user_id, request_id, answer)
+async def find_many(tx: Transaction, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answered]:
+    """What was answered under these (user id, `requestId`), where anything was."""
+    rows = await tx.fetch(_FIND_MANY, [user for user, _ in keys], [request for _, request in keys])
+    return {(row["user_id"], row["request_id"]): Answered(row["fingerprint"], row["answer"]) for row in rows}
+
+
+async def store_many(tx: Transaction, done: Sequence[Done]) -> None:
+    """Keep the answers of commands that this transaction has carried out.
+
+    Waits for other transactions that hold one of the `requestId`s.
+    Raises `Taken` when one of them took effect there; the caller must roll back.
+    """
+    done = sorted(
+        done, key=lambda item: (item.user_id, item.request_id)
+    )  # one order for all, against deadlocks
+    rows = await tx.fetch(
+        _STORE_MANY,
+        [item.user_id for item in done],
+        [item.request_id for item in done],
+        [item.fingerprint for item in done],
+        [item.answer for item in done],
+    )
+    if len(rows) < len(done):
+        raise Taken
 
 
 async def forget_old(db: Database, *, at_most: int = 5000) -> None:

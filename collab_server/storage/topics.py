@@ -23,6 +23,21 @@ _FIND = """
      WHERE name = $1
 """
 
+_LOCK_MANY = """
+    SELECT id, name, last_seq
+      FROM collab.topics
+     WHERE name = ANY($1::text[])
+     ORDER BY id
+       FOR UPDATE
+"""
+
+_CREATE_MANY = """
+    INSERT INTO collab.topics (name)
+    SELECT unnest($1::text[])
+     ORDER BY 1
+        ON CONFLICT (name) DO NOTHING
+"""
+
 _CREATE = """
     INSERT INTO collab.topics (name)
     VALUES ($1)
@@ -150,6 +165,20 @@ async def unread_threads(db: Database, topic: str, user_id: str) -> list[tuple[U
     """The threads in which a person has not read everything: (thread id, unread comments), in one query."""
     rows = await db.fetch(_UNREAD_THREADS, topic, user_id)
     return [(row["thread_id"], row["unread"]) for row in rows]
+
+
+async def lock_many(tx: Transaction, names: Sequence[str]) -> dict[str, LockedTopic]:
+    """Lock several topics, always in the same order, creating the rows of those that have none."""
+    locked = await _lock_many(tx, names)
+    if len(locked) < len(names):
+        await tx.execute(_CREATE_MANY, [name for name in names if name not in locked])
+        locked = await _lock_many(tx, names)
+    return locked
+
+
+async def _lock_many(tx: Transaction, names: Sequence[str]) -> dict[str, LockedTopic]:
+    rows = await tx.fetch(_LOCK_MANY, names)
+    return {row["name"]: LockedTopic(row["id"], row["name"], row["last_seq"]) for row in rows}
 
 
 async def lock(tx: Transaction, topic: Topic) -> LockedTopic:

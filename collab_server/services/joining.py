@@ -1,0 +1,124 @@
+"""Joining: commands that wait for one another share a transaction.
+
+A transaction costs the same whether it stores one comment or thirty, and commands on one topic have to wait for each
+other anyway, so whatever waits goes together. Nothing waits in order to be joined: a free lane starts at once with
+what is there. Each command has its own answer; one that is refused does not touch the others, and if a transaction
+fails by a bug its commands are carried out again one by one, so that only the culprit fails.
+
+Topics are spread over `LANES`; those of a lane take turns, so a node never waits for itself on a topic's lock. A lane
+runs while it has work; there is no task while there is none.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, TypeVar
+
+from collab_server.errors import ClientError, Paused
+from collab_server.services.once import Answer, Request, commit_once
+from collab_server.storage.database import Database, Transaction
+
+LANES = 4
+MOST_JOINED = 64
+MOST_WAITING = 4096
+
+T = TypeVar("T")
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[T]):
+    item: T
+    request: Request | None
+    since: float
+    answer: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+
+
+class Joiner(Generic[T]):
+    """Carries out commands of one kind together. `publish` gets what a transaction recorded, after its COMMIT."""
+
+    def __init__(
+        self,
+        database: Database,
+        carry_out: Callable[[Transaction, Sequence[T]], Awaitable[list[Answer]]],
+        publish: Callable[[Sequence[Any]], None],
+    ) -> None:
+        self._database = database
+        self._carry_out = carry_out
+        self._publish = publish
+        self._lanes: list[deque[_Waiting[T]]] = [deque() for _ in range(LANES)]
+        self._running: dict[int, asyncio.Task[None]] = {}
+
+    async def run(self, topic: str, item: T, request: Request | None) -> str:
+        """Carry out a command on a topic; the JSON text of its answer.
+
+        Raises its `ClientError`, or `Paused` as `Database.run` does.
+        """
+        number = zlib.crc32(topic.encode()) % LANES
+        lane = self._lanes[number]
+        if len(lane) >= MOST_WAITING:
+            raise Paused("the database is busy")
+        waiting = _Waiting(item, request, asyncio.get_running_loop().time())
+        lane.append(waiting)
+        if number not in self._running:
+            self._running[number] = asyncio.create_task(self._run_lane(number, lane))
+        return await waiting.answer
+
+    async def _run_lane(self, number: int, lane: deque[_Waiting[T]]) -> None:
+        try:
+            while lane:
+                await self._run_batch(_take(lane))
+        finally:
+            del self._running[number]
+
+    async def _run_batch(self, batch: list[_Waiting[T]]) -> None:
+        """Answer every command of the batch, one way or another. Never raises."""
+        try:
+            answers = await self._commit(batch)
+        except ClientError as error:
+            answers = [error] * len(batch)
+        except Exception as error:
+            if len(batch) == 1:
+                _answer(batch[0], error)
+                return
+            for waiting in batch:
+                await self._run_batch([waiting])
+            return
+        for waiting, answer in zip(batch, answers, strict=True):
+            _answer(waiting, answer)
+
+    async def _commit(self, batch: list[_Waiting[T]]) -> list[Answer]:
+        async def carry_out(tx: Transaction, places: Sequence[int]) -> list[Answer]:
+            return await self._carry_out(tx, [batch[place].item for place in places])
+
+        waited_seconds = asyncio.get_running_loop().time() - batch[0].since
+        asked = [waiting.request for waiting in batch]
+        answers, recorded = await commit_once(self._database, asked, carry_out, waited_seconds=waited_seconds)
+        self._publish(recorded)  # reached only after COMMIT
+        return answers
+
+
+def _take(lane: deque[_Waiting[T]]) -> list[_Waiting[T]]:
+    """What goes together now: all that waits, in order, up to the limit and to a request that is in already."""
+    batch: list[_Waiting[T]] = []
+    keys: set[tuple[str, str]] = set()
+    while lane and len(batch) < MOST_JOINED:
+        request = lane[0].request
+        if request is not None:
+            if request.key in keys:
+                break
+            keys.add(request.key)
+        batch.append(lane.popleft())
+    return batch
+
+
+def _answer(waiting: _Waiting[Any], answer: str | Exception) -> None:
+    if waiting.answer.done():
+        return  # whoever asked has given up
+    if isinstance(answer, str):
+        waiting.answer.set_result(answer)
+    else:
+        waiting.answer.set_exception(answer)

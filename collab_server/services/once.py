@@ -1,0 +1,118 @@
+"""Once: a command repeated under its `requestId` takes effect once and gets its first answer again.
+
+A request is looked up at the beginning of the transaction that would carry it out, and stored at its end: the last
+lock that a transaction takes, so that nobody who holds one waits for anything else. Two nodes that carry the same
+command out at the same time meet there: the second one is rolled back, looks again, and finds the first one's answer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
+
+from collab_server.domain.jsontext import dumps
+from collab_server.errors import ClientError, Conflict, Invalid, Paused
+from collab_server.storage import requests
+from collab_server.storage.database import COMMAND_SECONDS, Database, Transaction
+
+REQUEST_ID_CHARACTERS = 128
+TRIES = 3
+
+Answer = str | ClientError
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """Under which `requestId` a command of somebody came; `fingerprint` tells it from other commands."""
+
+    user_id: str
+    request_id: str
+    fingerprint: bytes
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.user_id, self.request_id
+
+
+def request_of(user_id: str, name: str, command: Any) -> Request | None:
+    """The request under which a parsed command came, None if it carries no `requestId`.
+
+    Raises `Invalid` for an id that is empty or too long.
+    """
+    request_id: str | None = command.request_id
+    if request_id is None:
+        return None
+    if not 0 < len(request_id) <= REQUEST_ID_CHARACTERS:
+        raise Invalid(f"expected 1 to {REQUEST_ID_CHARACTERS} characters", field="requestId")
+    return Request(user_id, request_id, _fingerprint(name, command))
+
+
+def _fingerprint(name: str, command: Any) -> bytes:
+    """The same name and values, through whichever door, give the same bytes."""
+    try:
+        values = asdict(command)
+        del values["request_id"]
+        return hashlib.sha256(dumps([name, values]).encode()).digest()
+    except (ValueError, TypeError, RecursionError):
+        raise Invalid("expected JSON values") from None
+
+
+async def earlier_answer(database: Database, request: Request) -> Answer | None:
+    """What the request was answered when it took effect; None if it has not."""
+    found = await requests.find(database, request.user_id, request.request_id)
+    return None if found is None else _same(found, request)
+
+
+async def commit_once(
+    database: Database,
+    asked: Sequence[Request | None],
+    carry_out: Callable[[Transaction, Sequence[int]], Awaitable[list[Answer]]],
+    *,
+    waited_seconds: float = 0,
+) -> tuple[list[Answer], Sequence[Any]]:
+    """Carry out several commands in one transaction, each of them once.
+
+    `carry_out` gets the positions of those that have not taken effect before and answers them in that order; it may
+    be called again, for a new transaction. Returns all answers and what the committed transaction recorded.
+    Raises what `carry_out` raises, which stores nothing, and `Paused`.
+    """
+
+    async def work(tx: Transaction) -> tuple[list[Answer], Sequence[Any]]:
+        return await _answer_each(tx, asked, carry_out), tx.recorded
+
+    for _ in range(TRIES):
+        with contextlib.suppress(requests.Taken):  # another node was faster: the next look finds its answer
+            return await database.run(work, waited_seconds=min(waited_seconds, COMMAND_SECONDS / 2))
+    raise Paused("the same command is being carried out elsewhere")
+
+
+async def _answer_each(
+    tx: Transaction,
+    asked: Sequence[Request | None],
+    carry_out: Callable[[Transaction, Sequence[int]], Awaitable[list[Answer]]],
+) -> list[Answer]:
+    keys = [request.key for request in asked if request is not None]
+    earlier = await requests.find_many(tx, keys) if keys else {}
+    new = [place for place, request in enumerate(asked) if request is None or request.key not in earlier]
+    answers = dict(zip(new, await carry_out(tx, new), strict=True)) if new else {}
+    done: list[requests.Done] = []
+    for place, request in enumerate(asked):
+        if request is None:
+            continue
+        if place not in answers:
+            answers[place] = _same(earlier[request.key], request)
+        elif isinstance(answer := answers[place], str):  # refusals are not remembered
+            done.append(requests.Done(request.user_id, request.request_id, request.fingerprint, answer))
+    if done:
+        await requests.store_many(tx, done)
+    return [answers[place] for place in range(len(asked))]
+
+
+def _same(earlier: requests.Answered, request: Request) -> Answer:
+    if earlier.fingerprint != request.fingerprint:
+        return Conflict("this requestId was used for another command", field="requestId")
+    return earlier.answer
