@@ -1,0 +1,147 @@
+"""`requestId`: a command that is repeated takes effect once and gets the first answer again."""
+
+from __future__ import annotations
+
+import asyncio
+from uuid import uuid4
+
+import pytest
+
+from tests.harness.cluster import Cluster
+from tests.integration.doors import BOARD, Door, DoorName
+
+BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
+
+
+def request_id() -> str:
+    return str(uuid4())
+
+
+@BOTH
+async def test_a_repeated_command_gets_the_first_answer(cluster: Cluster, topic: str, door: DoorName) -> None:
+    ann = await Door.open(cluster, door, "ann")
+    payload = {"topic": topic, "text": "Once", "requestId": request_id()}
+    first = await ann.call("comment.add", payload)
+    assert [await ann.call("comment.add", payload) for _ in range(3)] == [first] * 3
+    for command, more in (("comment.edit", {"text": "Edited"}), ("comment.delete", {})):
+        change = {"commentId": first["comment"]["id"], "requestId": request_id(), **more}
+        changed = await ann.call(command, change)
+        assert await ann.call(command, change) == changed
+    assert (await ann.call("topic.get", {"topic": topic}))["seq"] == 3
+
+
+async def test_a_command_is_repeated_on_any_node_through_any_door(cluster: Cluster, topic: str) -> None:
+    payload = {
+        "topic": topic,
+        "text": "Once",
+        "anchor": {"pageKey": "p"},
+        "viewState": {"b": 1, "a": [1.0, "ä"]},
+    }
+    payload["requestId"] = request_id()
+    answers = []
+    for node, door in ((0, "socket"), (1, "rest"), (2, "socket"), (0, "rest"), (1, "socket")):
+        ann = await Door.open(cluster, door, "ann", node)
+        answers.append(await ann.call("comment.add", payload))
+    assert answers == answers[:1] * 5
+    assert (await ann.call("topic.get", {"topic": topic}))["seq"] == 1
+
+
+async def test_twenty_at_once_take_effect_once(cluster: Cluster, topic: str) -> None:
+    doors = [await Door.open(cluster, door, "ann", node) for node in range(3) for door in ("socket", "rest")]
+    payload = {"topic": topic, "text": "Once", "requestId": request_id()}
+    answers = await asyncio.gather(*(doors[n % 6].call("comment.add", payload) for n in range(20)))
+    assert answers == answers[:1] * 20
+    log = await doors[0].call("topic.events", {"topic": topic})
+    assert [event["seq"] for event in log["events"]] == [1]
+
+
+async def test_the_event_of_a_repeated_command_comes_once(cluster: Cluster, topic: str) -> None:
+    bob = await cluster.client(2, "bob")
+    await bob.call("topic.subscribe", {"topic": topic})
+    for node in range(3):
+        ann = await Door.open(cluster, "socket", "ann", node)
+        await ann.call("comment.add", {"topic": topic, "text": "Once", "requestId": "a"})
+    await ann.call("comment.add", {"topic": topic, "text": "The end"})
+    await bob.wait_for_seq(topic, 2)
+    assert [event.seq for event in bob.events_of(topic)] == [1, 2]
+
+
+@BOTH
+async def test_an_id_used_for_something_else_is_a_conflict(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    ann = await Door.open(cluster, door, "ann")
+    used = request_id()
+    first = await ann.call("comment.add", {"topic": topic, "text": "One", "requestId": used})
+    id = first["comment"]["id"]
+    for command, payload in (
+        ("comment.add", {"topic": topic, "text": "Two"}),
+        ("comment.add", {"topic": topic, "text": "One", "viewState": {}}),
+        ("comment.add", {"topic": topic, "text": "One", "replyTo": id}),
+        ("comment.edit", {"commentId": id, "text": "One"}),
+        ("comment.delete", {"commentId": id}),
+        ("comment.add", {"topic": topic, "text": ""}),
+    ):
+        error = await ann.refusal(command, {**payload, "requestId": used})
+        assert error["code"] == "conflict", payload
+    assert (await ann.call("topic.get", {"topic": topic}))["seq"] == 1
+
+
+@BOTH
+async def test_each_person_has_their_own_ids(cluster: Cluster, topic: str, door: DoorName) -> None:
+    ann, bob = [await Door.open(cluster, door, login) for login in ("ann", "bob")]
+    used = request_id()
+    seqs = [
+        (await who.call("comment.add", {"topic": topic, "text": "Hello", "requestId": used}))["seq"]
+        for who in (ann, bob)
+    ]
+    assert seqs == [1, 2]
+
+
+@BOTH
+async def test_refusals_are_not_remembered(cluster: Cluster, topic: str, door: DoorName) -> None:
+    ann, dan = [await Door.open(cluster, door, login) for login in ("ann", "dan")]
+    used = request_id()
+    for who, payload, code in (
+        (ann, {"topic": topic, "text": ""}, "invalid"),
+        (ann, {"topic": topic, "text": "x", "replyTo": str(uuid4())}, "not_found"),
+        (dan, {"topic": BOARD, "text": "x"}, "not_found"),
+    ):
+        assert (await who.refusal("comment.add", {**payload, "requestId": used}))["code"] == code
+    for seq, who in enumerate((ann, dan), 1):
+        answer = await who.call("comment.add", {"topic": topic, "text": "Fine", "requestId": used})
+        assert answer["seq"] == seq
+    root = await ann.call("comment.add", {"topic": topic, "text": "Root"})
+    await ann.call("comment.delete", {"commentId": root["comment"]["id"]})
+    other, reply = request_id(), {"topic": topic, "text": "Reply", "replyTo": root["comment"]["id"]}
+    assert (await ann.refusal("comment.add", {**reply, "requestId": other}))["code"] == "conflict"
+    assert (await ann.call("comment.add", {"topic": topic, "text": "Fine", "requestId": other}))["seq"] == 5
+
+
+@BOTH
+@pytest.mark.parametrize("used", ["x", "ä" * 128, "a b/c:d", "'; DROP TABLE"])
+async def test_a_request_id_is_any_short_text(
+    cluster: Cluster, topic: str, door: DoorName, used: str
+) -> None:
+    if door == "rest" and not used.isascii():
+        pytest.skip("a header holds ASCII; such an id goes into the body")
+    ann = await Door.open(cluster, door, "ann")
+    own = (topic[-4:] + used)[:128]  # the ids of other tests must not get in the way
+    payload = {"topic": topic, "text": "Hello", "requestId": own}
+    first = await ann.call("comment.add", payload)
+    assert await ann.call("comment.add", payload) == first
+
+
+async def test_over_rest_the_id_may_be_in_the_body(cluster: Cluster, topic: str) -> None:
+    rest = await cluster.rest(0, "ann")
+    body = {"text": "Once", "requestId": request_id()}
+    first = await rest.post(f"/topics/{topic}/comments", body)
+    assert await rest.post(f"/topics/{topic}/comments", body) == first
+    key = {"Idempotency-Key": body["requestId"]}
+    assert await rest.post(f"/topics/{topic}/comments", {"text": "Once"}, headers=key) == first
+
+
+async def test_reading_takes_no_request_id(cluster: Cluster, topic: str) -> None:
+    ann = await Door.open(cluster, "socket", "ann")
+    error = await ann.refusal("topic.get", {"topic": topic, "requestId": "x"})
+    assert (error["code"], error["field"]) == ("invalid", "requestId")
