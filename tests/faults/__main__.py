@@ -1,0 +1,79 @@
+"""Injects faults and reports: `make faults N=300 SEED=7`, or `python -m tests.faults --help`."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import secrets
+import sys
+import time
+
+from tests.faults.report import as_text, summary, table
+from tests.faults.run import run
+from tests.faults.schedule import ALL_KINDS, make_schedule
+
+SHOWN = 25
+
+
+def main() -> int:
+    """The exit status: 0 when nothing was found."""
+    options = _options()
+    seed = options.seed if options.seed is not None else secrets.randbelow(10**6)
+    kinds = (
+        [kind for kind in ALL_KINDS if any(word in kind for word in options.only)]
+        if options.only
+        else ALL_KINDS
+    )
+    steps = make_schedule(seed, options.faults, kinds=kinds)
+    repeat = f"make faults N={options.faults} SEED={seed}"
+    print(f"{len(steps)} faults of {len(kinds)} kinds; to repeat: {repeat}", flush=True)
+    logging.getLogger("engineio").setLevel(logging.CRITICAL)  # it prints what the faults do to its clients
+    began = time.monotonic()
+
+    def say(text: str) -> None:
+        print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
+
+    outcome = asyncio.run(
+        run(
+            steps,
+            seed,
+            say=say,
+            plant=options.plant,
+            pause_seconds=options.pause,
+            keep_folder=options.keep,
+        )
+    )
+    print()
+    print(as_text(table(outcome)))
+    print()
+    print(summary(outcome))
+    for finding in outcome.findings[:SHOWN]:
+        at = "" if finding.at is None else f" at {finding.at - began:.1f} s"
+        print(f"  {finding.kind}{at}: {finding.what}")
+    if len(outcome.findings) > SHOWN:
+        print(f"  … and {len(outcome.findings) - SHOWN} more")
+    if outcome.tracebacks:
+        print(f"{len(outcome.tracebacks)} tracebacks in the nodes' logs:")
+        for text in outcome.tracebacks[:SHOWN]:
+            print(f"  {text}")
+    if outcome.findings:
+        print(f"to repeat: {repeat}")
+    return 1 if outcome.findings else 0
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--faults", type=int, default=30, help="how many faults (default 30)")
+    parser.add_argument("--seed", type=int, default=None, help="the seed; by default a new one")
+    parser.add_argument("--only", action="append", default=[], help="only kinds with this in their name")
+    parser.add_argument(
+        "--plant", default=None, help="a bug for the nodes to have: see plants/sitecustomize.py"
+    )
+    parser.add_argument("--pause", type=float, default=0.2, help="mean pause of each writer, in seconds")
+    parser.add_argument("--keep", action="store_true", help="keep data and logs")
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,219 @@
+"""Everything a run under faults takes place in: servers, nodes, NGINX, and a proxy on every edge.
+
+PostgreSQL, Valkey, NGINX, the stand-in Library and the nodes belong to one run and are thrown away after it. A node
+reaches PostgreSQL, Redis and Library through proxies of its own; its clients, and NGINX, reach it through another.
+
+What runs concurrently: the servers and nodes as processes, the proxies and the stand-in as threads. How it stops:
+`close`, which also looks through the nodes' logs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+import aiohttp
+
+from collab_server.demo.embedded import (
+    NOT_DURABLE,
+    EmbeddedError,
+    EmbeddedPostgres,
+    EmbeddedServer,
+    EmbeddedValkey,
+    free_port,
+)
+from collab_server.demo.nginx import EmbeddedNginx, balancer_config
+from tests.faults.proxy import Proxy
+from tests.faults.schedule import EDGES
+from tests.harness.clients import LibraryUser
+from tests.harness.cluster import ROOT, Cluster, Node
+from tests.harness.waiting import until
+from tests.harness.world import StandInLibrary, TestDatabase
+
+PLANTS = Path(__file__).parent / "plants"
+MAX_CONNECTIONS = 90
+POSTGRES_SETTINGS = {**NOT_DURABLE, "max_connections": str(MAX_CONNECTIONS), "shared_buffers": "64MB"}
+LIMITS = {"connectionsPerUser": 500, "commandsPerSecond": 1000, "commandsBurst": 1000}
+"""Some few people stand for many here, and come back after every fault."""
+
+
+class Arena:
+    """`nodes` nodes with all around them. `plant` names a bug for the nodes to have (`plants/sitecustomize.py`).
+
+    Main thread only. `async with Arena() as arena: …`.
+    """
+
+    def __init__(self, *, nodes: int = 3, plant: str | None = None, folder: Path | None = None) -> None:
+        self.folder = folder or Path(tempfile.mkdtemp(prefix="collab-faults-"))
+        self.folder.chmod(0o755)  # PostgreSQL may have to run as nobody
+        self.postgres = EmbeddedPostgres(self.folder / "postgres", settings=POSTGRES_SETTINGS)
+        self.valkey = EmbeddedValkey(log_path=self.folder / "valkey.log")
+        self.library = StandInLibrary(session_timeout_seconds=36_000, identity_token_seconds=36_000)
+        self.proxies: dict[tuple[str, int], Proxy] = {}
+        self.nodes: list[Node] = []
+        self.nginx: EmbeddedNginx | None = None
+        self.http: aiohttp.ClientSession | None = None
+        self.slow_exits: list[str] = []
+        self._count = nodes
+        self._plant = plant
+        self._people: dict[str, LibraryUser] = {}
+        self.cluster: Cluster | None = None
+
+    @property
+    def database(self) -> TestDatabase:
+        """The one database."""
+        return TestDatabase(self.postgres, self.postgres.database)
+
+    def url(self, node: int) -> str:
+        """Where clients reach a node: the proxy before it."""
+        host, port = self.proxies["client", node].address
+        return f"http://{host}:{port}"
+
+    @property
+    def balancer_url(self) -> str:
+        """Where clients reach any node: NGINX."""
+        assert self.nginx is not None
+        return f"http://{self.nginx.host}:{self.nginx.port}"
+
+    def edges(self, edge: str) -> Iterator[Proxy]:
+        """The proxies of one edge, of all nodes."""
+        return (proxy for (name, _), proxy in self.proxies.items() if name == edge)
+
+    async def person(self, login: str) -> LibraryUser:
+        """Somebody signed in at Library, which is asked directly."""
+        if login not in self._people:
+            self._people[login] = await LibraryUser.sign_in(self.library.url, login)
+        return self._people[login]
+
+    # Life
+
+    async def start(self) -> Self:
+        """Start everything; all nodes are ready when this returns."""
+        self.postgres.start()
+        self.valkey.start()
+        self.library.start()
+        self.http = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
+        targets = {
+            "postgres": (self.postgres.host, self.postgres.port),
+            "redis": (self.valkey.host, self.valkey.port),
+            "library": (self.library.host, self.library.port),
+        }
+        for number in range(self._count):
+            for edge, target in targets.items():
+                self.proxies[edge, number] = Proxy(target).start()
+        self._make_nodes()
+        for number, node in enumerate(self.nodes):
+            self.proxies["client", number] = Proxy(("127.0.0.1", node.port)).start()
+        assert {edge for edge, _ in self.proxies} == set(EDGES)
+        port = free_port()
+        behind = ["{}:{}".format(*proxy.address) for proxy in self.edges("client")]
+        self.nginx = EmbeddedNginx(balancer_config(port, behind), self.folder / "nginx", port=port).start()
+        for node in self.nodes:
+            node.spawn()
+        await asyncio.gather(*(node.wait_until_ready(60) for node in self.nodes))
+        return self
+
+    def _make_nodes(self) -> None:
+        env: dict[str, str] = {}
+        if self._plant is not None:
+            env = {
+                "FAULTS_PLANT": self._plant,
+                "PYTHONPATH": os.pathsep.join(
+                    filter(None, [str(PLANTS), str(ROOT), os.environ.get("PYTHONPATH")])
+                ),
+            }
+        self.cluster = Cluster(
+            self.database, self.library, self.valkey.url, nodes=0, folder=self.folder, env=env
+        )
+        for number in range(self._count):
+            self.nodes.append(
+                self.cluster.add_node(
+                    postgres=self.proxies["postgres", number].address,
+                    redis=self.proxies["redis", number].address,
+                    library=self.proxies["library", number].address,
+                    overrides={"limits": LIMITS},
+                )
+            )
+
+    async def restart(self, server: EmbeddedServer) -> None:
+        """Start a stopped server again, without blocking the loop for long."""
+        deadline = asyncio.get_running_loop().time() + 30
+        while True:
+            try:
+                server.launch()
+                await asyncio.to_thread(server.wait_until_ready, 30)
+                return
+            except EmbeddedError as error:
+                is_passing = "shared memory block" in str(error) or "in use" in str(error)
+                if not is_passing or asyncio.get_running_loop().time() > deadline:
+                    raise
+                await asyncio.sleep(0.1)
+
+    async def until_all_run(self, timeout: float) -> None:
+        """Wait until every node says that it and all it needs are there."""
+
+        async def all_run() -> bool:
+            assert self.http is not None
+            for node in self.nodes:
+                try:
+                    async with self.http.get(
+                        f"{node.url}/status", timeout=aiohttp.ClientTimeout(total=2)
+                    ) as a:
+                        if (await a.json())["state"] != "running":
+                            return False
+                except (aiohttp.ClientError, TimeoutError):
+                    return False
+            return True
+
+        await until(all_run, timeout, "every node runs")
+
+    def tracebacks(self) -> list[str]:
+        """The last lines of every traceback in the nodes' logs, one entry each."""
+        found = []
+        for number, node in enumerate(self.nodes, 1):
+            parts = node.log.split("Traceback (most recent call last)")
+            for before, trace in itertools.pairwise(parts):
+                lines = [line for line in trace.splitlines() if line.strip()]
+                ended = next((i for i, line in enumerate(lines) if not line.startswith(" ")), len(lines) - 1)
+                context = (before.splitlines() or [""])[-1][:200]
+                found.append(f"node {number}: {context} … {' '.join(lines[max(0, ended - 2) : ended + 1])}")
+        return found
+
+    async def close(self) -> None:
+        """Stop and remove everything but the folder, which `remove` removes."""
+        if self.http is not None:
+            await self.http.close()
+        for node in self.nodes:
+            if node.is_running:
+                node.thaw()
+        await asyncio.gather(*(node.stop(15) for node in self.nodes if node.is_running))
+        for server in (self.nginx, self.valkey, self.postgres):
+            if server is not None and server.is_running:
+                server.kill()
+        await asyncio.to_thread(self.library.stop)
+        for proxy in self.proxies.values():
+            await asyncio.to_thread(proxy.stop)
+
+    def remove(self) -> None:
+        """Remove the folder with data and logs."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def __aenter__(self) -> Self:
+        try:
+            return await self.start()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()
+
+    def config(self) -> Mapping[str, Any]:
+        """What the nodes were configured with, for the report."""
+        return self.nodes[0].config

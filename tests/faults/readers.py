@@ -1,0 +1,261 @@
+"""Readers: clients that follow topics through every fault and write down all that reaches them.
+
+A reader comes back after each lost connection, to any node or through NGINX, gives `after` and `epoch`, and follows
+`more` with `topic.events`. It looks every second whether its connection still answers, for a frozen node or a
+half-open connection would be silent for the 45 s of a heartbeat. Wanderers also leave by themselves.
+
+What is written down is what came, in the order it came: nothing is sorted, dropped or repaired here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import aiohttp
+import socketio
+
+from tests.faults.arena import Arena
+from tests.faults.history import Delivery, History, Session, event_key
+from tests.harness.clients import Client, Failed, LibraryUser, Refused, Transport
+
+CONNECT_SECONDS = 4.0
+ANSWER_SECONDS = 4.0
+LOOK_SECONDS = 1.0
+PAUSE_SECONDS = (0.05, 0.5)
+AWAY_SECONDS = (0.5, 6.0)
+STAY_SECONDS = (5.0, 20.0)
+PAGE = 40
+
+LOST = (Failed, Refused, TimeoutError, OSError, aiohttp.ClientError, socketio.exceptions.SocketIOError)
+"""Whatever a client meets when its server, or the way there, has gone."""
+
+
+class Reader:
+    """One reader of `topics`, which says when it has got what. `run` goes on until cancelled."""
+
+    def __init__(
+        self,
+        name: str,
+        person: LibraryUser,
+        arena: Arena,
+        history: History,
+        topics: Sequence[str],
+        chance: random.Random,
+        *,
+        transport: Transport = "websocket",
+        is_wanderer: bool = False,
+    ) -> None:
+        self.name = name
+        self.person = person
+        self.topics = topics
+        self.is_wanderer = is_wanderer
+        self.is_away = False
+        self.unexpected: list[str] = []
+        self.connections = 0
+        self._arena = arena
+        self._history = history
+        self._chance = chance
+        self._transport: Transport = transport
+        self._positions: dict[str, int] = {}
+        self._current: dict[str, Session] = {}
+        self._refused: set[str] = set()
+        self._epoch: str | None = None
+        self._resume_token: str | None = None
+        self._stays = asyncio.Event()
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    # What others ask
+
+    def has(self, topic: str, seq: int) -> bool:
+        """Whether it has the topic's log up to `seq`, and follows it now."""
+        session = self._current.get(topic)
+        return session is not None and session.has_caught_up and session.position >= seq
+
+    def stay(self) -> None:
+        """Wander no more."""
+        self._stays.set()
+
+    # What it does
+
+    async def run(self) -> None:
+        try:
+            while True:
+                with contextlib.suppress(*LOST):
+                    await self._visit()
+                await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
+        finally:
+            if self._leaving:
+                await asyncio.wait(self._leaving, timeout=7)
+
+    async def _visit(self) -> None:
+        """One connection, from beginning to end."""
+        url = self._chance.choice(
+            [*map(self._arena.url, range(len(self._arena.nodes))), self._arena.balancer_url]
+        )
+        client = await self._connect(url)
+        self.connections += 1
+        node = client.hello["node"]
+        self._epoch = self._epoch or client.hello["epoch"]
+        ended = asyncio.Event()
+        is_over = False
+
+        def hear(name: str, data: Any = None, *_: Any) -> None:
+            if is_over:
+                return
+            if name == "topic.closed":
+                self._end(data["topic"])
+            elif isinstance(data, dict) and "seq" in data and data.get("topic") in self.topics:
+                self._note(data)
+
+        client.sio.on("*", hear)
+        client.sio.on("disconnect", lambda _reason=None: ended.set())
+        try:
+            for topic in self.topics:
+                await self._subscribe(client, node, topic)
+            await self._watch(client, ended)
+        finally:
+            is_over = True
+            for topic in list(self._current):
+                self._end(topic)
+            self._leave_behind(client)
+        if self.is_wanderer and not self._stays.is_set():
+            self.is_away = True
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stays.wait(), self._chance.uniform(*AWAY_SECONDS))
+            self.is_away = False
+
+    async def _connect(self, url: str) -> Client:
+        tokens: dict[str, str] = {}
+        if self._resume_token is not None and self._chance.random() < 0.8:
+            tokens["resume_token"] = self._resume_token
+        else:
+            tokens["identity_token"] = await self.person.identity_token()
+        try:
+            client = await Client.connect(url, transport=self._transport, timeout=CONNECT_SECONDS, **tokens)
+        except Refused as refusal:
+            if refusal.code == "unauthenticated":
+                self.unexpected.append(f"{self.name} was refused with {next(iter(tokens))}: {refusal}")
+                self._resume_token = None
+            raise
+        self._resume_token = client.hello["resumeToken"]
+        return client
+
+    async def _subscribe(self, client: Client, node: str, topic: str) -> None:
+        """Subscribe and catch up. What is pushed from the acknowledgement on is noted as it comes."""
+        after = self._positions.get(topic, 0)
+        payload = {"topic": topic, "after": after, "limit": self._chance.choice([5, 100, 500])}
+        if self._epoch is not None:
+            payload["epoch"] = self._epoch
+
+        def begin(data: dict[str, Any]) -> Session:
+            session = Session(
+                self.name,
+                self.person.id,
+                topic,
+                node,
+                after,
+                data["seq"],
+                data["recovered"] and data["epoch"] == self._epoch,
+                time.monotonic(),
+                _deliveries(data["events"]),
+                not data["more"],
+            )
+            self._history.sessions.append(session)
+            self._current[topic] = session
+            return session
+
+        # The session begins in the callback itself: what is pushed behind the acknowledgement finds it.
+        try:
+            session = await ask(client, "topic.subscribe", payload, begin)
+        except Failed as error:
+            if error.code in ("not_found", "forbidden"):
+                self._refused.add(topic)
+                return
+            raise
+        while not session.has_caught_up:
+            page = await ask(
+                client,
+                "topic.events",
+                {"topic": topic, "after": session.caught_up[-1].seq, "limit": PAGE},
+                lambda data: data,
+            )
+            # The head has moved since; what lies beyond the acknowledged one is pushed.
+            session.caught_up += [d for d in _deliveries(page["events"]) if d.seq <= session.seq]
+            session.has_caught_up = session.caught_up[-1].seq >= session.seq or not page["events"]
+
+    def _note(self, data: dict[str, Any]) -> None:
+        topic = data["topic"]
+        delivery = Delivery(data["seq"], event_key(data), time.monotonic())
+        session = self._current.get(topic)
+        if session is None:
+            self._history.early.append((self.name, topic, delivery))
+        else:
+            session.live.append(delivery)
+
+    def _end(self, topic: str) -> None:
+        session = self._current.pop(topic, None)
+        if session is not None:
+            self._positions[topic] = session.position
+
+    async def _watch(self, client: Client, ended: asyncio.Event) -> None:
+        """Until the connection ends, is silent, or a wanderer wants to leave."""
+        leaves_at = time.monotonic() + self._chance.uniform(*STAY_SECONDS)
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(ended.wait(), LOOK_SECONDS)
+            if ended.is_set():
+                return
+            if self.is_wanderer and not self._stays.is_set() and time.monotonic() > leaves_at:
+                return
+            with contextlib.suppress(Failed):  # a refusal is an answer, too
+                await ask(client, "me", {}, lambda data: data)
+
+    def _leave_behind(self, client: Client) -> None:
+        task = asyncio.create_task(leave(client))
+        self._leaving.add(task)
+        task.add_done_callback(self._leaving.discard)
+
+
+def _deliveries(events: Sequence[dict[str, Any]]) -> list[Delivery]:
+    now = time.monotonic()
+    return [Delivery(event["seq"], event_key(event), now) for event in events]
+
+
+async def ask(
+    client: Client,
+    command: str,
+    payload: dict[str, Any],
+    take: Callable[[Any], Any],
+    timeout: float = ANSWER_SECONDS,
+) -> Any:
+    """What `take` made of the command's data, called before anything that came behind it is looked at.
+
+    Raises `Failed`, or `TimeoutError` when there is no answer.
+    """
+    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+    def note(reply: Any = None, *_: Any) -> None:
+        if answer.done():
+            return
+        if not isinstance(reply, dict) or "ok" not in reply:
+            answer.set_exception(Failed({"code": "malformed", "message": repr(reply)}))
+        elif not reply["ok"]:
+            answer.set_exception(Failed(reply["error"]))
+        else:
+            answer.set_result(take(reply["data"]))
+
+    await client.sio.emit(command, payload, callback=note)
+    async with asyncio.timeout(timeout):
+        return await answer
+
+
+async def leave(client: Client) -> None:
+    """Close a connection that may be dead already; never raises, never takes long."""
+    with contextlib.suppress(Exception):
+        async with asyncio.timeout(6):
+            await client.close()

@@ -1,0 +1,350 @@
+"""One run: a schedule of faults over three nodes, with writers and readers at work, judged at the end.
+
+After each fault the run waits until it has healed: until a probe, a write at every node, was acknowledged and has
+reached every reader that is not away by its own will. Then comes the next.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import aiohttp
+
+from tests.faults import checker
+from tests.faults.arena import Arena
+from tests.faults.checker import Finding, check
+from tests.faults.history import History, Revocation, UnreadTold
+from tests.faults.injection import inject
+from tests.faults.readers import Reader
+from tests.faults.schedule import Fault, Step
+from tests.faults.stored import read_stored
+from tests.faults.writers import Writer
+from tests.harness.waiting import until
+from tests.harness.world import PROJECT_ID, fresh_topic
+
+TOPICS = 5
+RESTRICTED_OBJECT = "DA000000000000000000000000000003"
+RESTRICTED = f"content:{PROJECT_ID}:{RESTRICTED_OBJECT}"
+LOGINS = ("ann", "bob", "carol", "dan", "eve")
+READERS = 10
+WANDER_EVERY = 5
+POLL_EVERY = 4
+RIGHTS_GRACE_SECONDS = 60 + 1.2 * 15 + 5
+"""Library's answers are kept for 60 s, rights are looked after every 15 s."""
+HEAL_SECONDS = 60
+PROBE_ANSWER_SECONDS = 2.0
+REST_SECONDS = 60
+GAP_SECONDS = (0.1, 0.6)
+
+
+@dataclass(slots=True)
+class Interval:
+    """When a step of the schedule began, when its faults had ended, and when all was well again."""
+
+    step: Step
+    began_at: float
+    ended_at: float = 0.0
+    healed_at: float | None = None
+
+    @property
+    def heal_seconds(self) -> float | None:
+        """From the end of the fault to its healing; None if it never healed."""
+        return None if self.healed_at is None else self.healed_at - self.ended_at
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run brought. `trouble` counts what writers met on the way, `deliveries` what readers got."""
+
+    seed: int
+    seconds: float
+    intervals: list[Interval]
+    history: History
+    findings: list[Finding]
+    deliveries: int
+    connections: int
+    trouble: Counter[str] = field(default_factory=Counter)
+    tracebacks: list[str] = field(default_factory=list)
+
+    @property
+    def acknowledged(self) -> int:
+        """How many writes were acknowledged."""
+        return sum(bool(write.answers) for write in self.history.writes)
+
+
+Say = Callable[[str], None]
+
+
+async def run(
+    steps: Sequence[Step],
+    seed: int,
+    *,
+    say: Say = lambda _: None,
+    plant: str | None = None,
+    pause_seconds: float = 0.2,
+    keep_folder: bool = False,
+) -> Outcome:
+    """Carry the schedule out and judge what it left. Main thread only; servers are started and removed."""
+    arena = Arena(plant=plant)
+    try:
+        async with arena:
+            return await _Run(arena, steps, seed, say, pause_seconds).carry_out()
+    finally:
+        if keep_folder:
+            say(f"logs: {arena.folder}")
+        else:
+            arena.remove()
+
+
+class _Run:
+    def __init__(
+        self, arena: Arena, steps: Sequence[Step], seed: int, say: Say, pause_seconds: float
+    ) -> None:
+        self._arena = arena
+        self._steps = steps
+        self._seed = seed
+        self._say = say
+        self._pause_seconds = pause_seconds
+        self._chance = random.Random(seed)
+        self._history = History()
+        self._topics = [fresh_topic() for _ in range(TOPICS)]
+        self._readers: list[Reader] = []
+        self._writers: list[Writer] = []
+        self._probes: list[Writer] = []
+        self._intervals: list[Interval] = []
+        self._findings: list[Finding] = []
+
+    async def carry_out(self) -> Outcome:
+        began = time.monotonic()
+        await self._cast()
+        reading = [asyncio.create_task(reader.run()) for reader in self._readers]
+        writing = [asyncio.create_task(writer.run()) for writer in self._writers]
+        try:
+            await self._probe()  # everybody is there
+            for step in self._steps:
+                self._raise_if_dead(reading + writing)
+                if step.number == len(self._steps) // 3 + 1:
+                    await self._take_right()
+                await self._strike(step)
+                await asyncio.sleep(self._chance.uniform(*GAP_SECONDS))
+            self._say("the schedule is over; coming to rest")
+            await self._come_to_rest(writing)
+            await self._look_at_the_end()
+            self._say("everything has been looked at")
+        finally:
+            for task in (*reading, *writing):
+                task.cancel()
+            await asyncio.gather(*reading, *writing, return_exceptions=True)
+            for probe in self._probes:
+                probe.stop()
+        self._say("everybody has left; judging")
+        tracebacks = self._arena.tracebacks()
+        return Outcome(
+            self._seed,
+            time.monotonic() - began,
+            self._intervals,
+            self._history,
+            self._findings + check(self._history),
+            sum(len(session.live) + len(session.caught_up) for session in self._history.sessions),
+            sum(reader.connections for reader in self._readers),
+            sum((writer.trouble for writer in (*self._writers, *self._probes)), Counter()),
+            tracebacks,
+        )
+
+    # The cast
+
+    async def _cast(self) -> None:
+        people = {login: await self._arena.person(login) for login in LOGINS}
+        await self._open_restricted_to("ann", "bob", "carol")
+
+        def chance() -> random.Random:
+            return random.Random(self._chance.random())
+
+        for number in range(READERS):
+            login = LOGINS[number % len(LOGINS)]
+            name = f"reader{number + 1}-{login}"
+            may_read_restricted = login in ("ann", "bob")
+            # Carol loses the right on the way. Eve never had it, and tries at every visit.
+            topics = [*self._topics, *([RESTRICTED] if login != "dan" else [])]
+            self._readers.append(
+                Reader(
+                    name,
+                    people[login],
+                    self._arena,
+                    self._history,
+                    topics,
+                    chance(),
+                    transport="polling" if number % POLL_EVERY == 2 else "websocket",
+                    is_wanderer=number % WANDER_EVERY == WANDER_EVERY - 1,
+                )
+            )
+            self._history.must_have |= {(name, topic) for topic in self._topics}
+            if may_read_restricted:
+                self._history.must_have.add((name, RESTRICTED))
+        self._history.never.add((people["eve"].id, RESTRICTED))
+        for number, (login, door) in enumerate(
+            [
+                ("ann", "socket"),
+                ("bob", "socket"),
+                ("carol", "rest"),
+                ("dan", "rest"),
+                ("eve", "socket"),
+                ("bob", "rest"),
+            ]
+        ):
+            topics = [*self._topics, *([RESTRICTED] if login in ("ann", "bob") else [])]
+            self._writers.append(
+                Writer(
+                    f"w{number + 1}",
+                    people[login],
+                    door,  # type: ignore[arg-type]
+                    self._arena,
+                    self._history,
+                    topics,
+                    chance(),
+                    pause_seconds=self._pause_seconds,
+                )
+            )
+        self._probes = [
+            Writer(
+                f"probe{number + 1}",
+                people["ann"],
+                "rest",
+                self._arena,
+                self._history,
+                self._topics[:1],
+                chance(),
+                node=number,
+                answer_seconds=PROBE_ANSWER_SECONDS,
+            )
+            for number in range(len(self._arena.nodes))
+        ]
+
+    async def _open_restricted_to(self, *logins: str) -> None:
+        assert self._arena.http is not None
+        async with self._arena.http.post(
+            f"{self._arena.library.root}/standin/access",
+            json={"objectId": RESTRICTED_OBJECT, "openTo": list(logins)},
+        ) as answer:
+            assert answer.status < 300, await answer.text()
+
+    async def _take_right(self) -> None:
+        carol = await self._arena.person("carol")
+        await self._open_restricted_to("ann", "bob")
+        self._history.revocations.append(
+            Revocation(carol.id, RESTRICTED, time.monotonic(), RIGHTS_GRACE_SECONDS)
+        )
+        self._say("carol may not open the restricted dashboard any more")
+
+    # The faults
+
+    async def _strike(self, step: Step) -> None:
+        interval = Interval(step, time.monotonic())
+        self._intervals.append(interval)
+        await asyncio.gather(*(self._strike_once(fault) for fault in step.faults))
+        interval.ended_at = time.monotonic()
+        try:
+            await self._probe()
+        except (AssertionError, TimeoutError) as error:
+            self._findings.append(Finding(checker.STUCK, interval.began_at, f"{step} did not heal: {error}"))
+            self._say(f"{step}: NOT HEALED within {HEAL_SECONDS} s: {error}")
+            return
+        interval.healed_at = time.monotonic()
+        self._say(f"{step}: healed in {interval.heal_seconds:.2f} s")
+
+    async def _strike_once(self, fault: Fault) -> None:
+        async with inject(self._arena, fault):
+            await asyncio.sleep(fault.seconds)
+
+    async def _probe(self) -> None:
+        """Returns when a write at every node was acknowledged and has reached every reader that is there."""
+
+        async def reach(probe: Writer) -> None:
+            write = await probe.write("add", self._topics[0], None)
+            assert write.answers, f"{write.request_id} was refused: {write.refused}"
+            seq = write.answers[0].seq
+            await until(
+                lambda: all(reader.is_away or reader.has(self._topics[0], seq) for reader in self._readers),
+                HEAL_SECONDS,
+                lambda: (
+                    f"seq {seq} reaches "
+                    + ", ".join(
+                        reader.name
+                        for reader in self._readers
+                        if not (reader.is_away or reader.has(self._topics[0], seq))
+                    )
+                ),
+            )
+
+        async with asyncio.timeout(HEAL_SECONDS):
+            await asyncio.gather(*(reach(probe) for probe in self._probes))
+
+    @staticmethod
+    def _raise_if_dead(tasks: Sequence[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            if task.done() and not task.cancelled():
+                task.result()
+                raise RuntimeError("a reader or writer ended")
+
+    # The end
+
+    async def _come_to_rest(self, writing: Sequence[asyncio.Task[None]]) -> None:
+        for reader in self._readers:
+            reader.stay()
+        for writer in self._writers:
+            writer.stop()
+        await asyncio.wait(writing, timeout=REST_SECONDS)
+        self._raise_if_failed(writing)
+        await self._arena.until_all_run(REST_SECONDS)
+
+    @staticmethod
+    def _raise_if_failed(tasks: Sequence[asyncio.Task[None]]) -> None:
+        for task in tasks:
+            if task.done():
+                task.result()
+
+    async def _look_at_the_end(self) -> None:
+        topics = [*self._topics, RESTRICTED]
+        self._history.stored = await read_stored(self._arena.database, topics)
+        heads = {topic.name: topic.last_seq for topic in self._history.stored}
+        readers = {reader.name: reader for reader in self._readers}
+        # Whoever lacks something after this is a finding of the checker's.
+        with contextlib.suppress(AssertionError):
+            await until(
+                lambda: all(
+                    readers[name].has(topic, heads.get(topic, 0)) for name, topic in self._history.must_have
+                ),
+                REST_SECONDS / 2,
+            )
+        self._findings += [
+            Finding(checker.REFUSED, None, text)
+            for person in (*self._readers, *self._writers, *self._probes)
+            for text in person.unexpected
+        ]
+        self._findings += [Finding(checker.STUCK, None, text) for text in self._arena.slow_exits]
+        for number, node in enumerate(self._arena.nodes):
+            for login in LOGINS:
+                person = await self._arena.person(login)
+                for topic in self._topics if login not in ("ann", "bob") else topics:
+                    unread = await self._unread(number, await person.identity_token(), topic)
+                    self._history.unread.append(
+                        UnreadTold(f"node {number + 1} ({node.url})", person.id, topic, unread)
+                    )
+
+    async def _unread(self, node: int, token: str, topic: str) -> int:
+        assert self._arena.http is not None
+        async with self._arena.http.get(
+            f"{self._arena.url(node)}/api/topics/{topic}",
+            headers={"X-MSTR-IdentityToken": token},
+            timeout=aiohttp.ClientTimeout(total=10),
+        ) as answer:
+            content = await answer.json()
+            assert answer.status == 200, content
+            unread: int = content["unread"]
+            return unread

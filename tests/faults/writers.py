@@ -1,0 +1,241 @@
+"""Writers: people who add, answer, edit and delete comments through both doors, whatever happens around them.
+
+Each intent has a `requestId`, written down before the first attempt and kept through all of them: after a refusal
+with `paused`, a lost connection, an answer that never came, the writer tries again, at any node and through the same
+door, until it is answered. Some requests are sent to two nodes at once. The `requestId` also stands in front of the
+text.
+
+Another operation is one more entry of `_KINDS` and a branch of `_command`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
+
+import aiohttp
+import socketio
+
+from tests.faults.arena import Arena
+from tests.faults.history import Answer, History, Write
+from tests.faults.readers import CONNECT_SECONDS, LOST, ask, leave
+from tests.harness.clients import Client, Failed, LibraryUser
+
+ANSWER_SECONDS = 4.0
+PAUSE_SECONDS = (0.02, 0.3)
+TWICE_PROBABILITY = 0.05
+MINE_KEPT = 50
+
+PASSING = ("paused", "unavailable", "rate_limited")
+"""Refusals after which the same request is tried again."""
+
+_KINDS = {"add": 60, "reply": 15, "edit": 15, "delete": 10}
+
+Door = Literal["socket", "rest"]
+
+
+class Writer:
+    """One person at one door of any node, or only of one. `run` goes on until `stop`, and then until the last
+    request is answered.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        person: LibraryUser,
+        door: Door,
+        arena: Arena,
+        history: History,
+        topics: Sequence[str],
+        chance: random.Random,
+        *,
+        pause_seconds: float = 0.2,
+        answer_seconds: float = ANSWER_SECONDS,
+        node: int | None = None,
+    ) -> None:
+        self.name = name
+        self.person = person
+        self.door: Door = door
+        self.trouble: Counter[str] = Counter()
+        self.unexpected: list[str] = []
+        self._arena = arena
+        self._history = history
+        self._topics = topics
+        self._chance = chance
+        self._pause_seconds = pause_seconds
+        self._answer_seconds = answer_seconds
+        self._node = node
+        self._is_stopping = asyncio.Event()
+        self._number = 0
+        self._mine: dict[str, list[str]] = {topic: [] for topic in topics}
+        self._roots: dict[str, list[str]] = {topic: [] for topic in topics}
+        self._client: Client | None = None
+        self._identity_token: str | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    def stop(self) -> None:
+        """Begin nothing new."""
+        self._is_stopping.set()
+
+    async def run(self) -> None:
+        try:
+            while not self._is_stopping.is_set():
+                await self.write(*self._next())
+                with contextlib.suppress(TimeoutError):
+                    pause = self._chance.expovariate(1 / self._pause_seconds)
+                    await asyncio.wait_for(self._is_stopping.wait(), pause)
+        finally:
+            self._drop_client()
+            if self._leaving:
+                await asyncio.wait(self._leaving, timeout=7)
+
+    def _next(self) -> tuple[str, str, str | None]:
+        """What to do where, and with which comment."""
+        topic = self._chance.choice(self._topics)
+        [kind] = self._chance.choices(list(_KINDS), list(_KINDS.values()))
+        if kind == "reply" and self._roots[topic]:
+            return kind, topic, self._chance.choice(self._roots[topic])
+        if kind in ("edit", "delete") and self._mine[topic]:
+            return kind, topic, self._chance.choice(self._mine[topic])
+        return "add", topic, None
+
+    async def write(self, kind: str, topic: str, comment_id: str | None) -> Write:
+        """Carry one intent through to its answer."""
+        self._number += 1
+        write = Write(
+            f"{self.name}-{self._number}",
+            kind,
+            self.person.id,
+            topic,
+            time.monotonic(),
+            comment_id if kind in ("edit", "delete") else None,
+        )
+        self._history.writes.append(write)
+        is_first = True
+        while not write.answers and write.refused is None:
+            attempts = [self._attempt(write, comment_id, self.door)]
+            if is_first and self._node is None and self._chance.random() < TWICE_PROBABILITY:
+                attempts.append(self._attempt(write, comment_id, "rest"))
+            await asyncio.gather(*attempts)
+            is_first = False
+            if not write.answers:
+                await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
+        if write.answers:
+            self._remember(write)
+        return write
+
+    def _remember(self, write: Write) -> None:
+        id = write.answers[0].comment_id
+        mine, roots = self._mine[write.topic], self._roots[write.topic]
+        if write.kind == "delete":
+            mine.remove(id)
+            if id in roots:
+                roots.remove(id)
+        elif write.kind in ("add", "reply"):
+            mine.append(id)
+            if write.kind == "add":
+                roots.append(id)
+            del mine[:-MINE_KEPT], roots[:-MINE_KEPT]
+
+    async def _attempt(self, write: Write, comment_id: str | None, door: Door) -> None:
+        """One attempt; what comes of it is noted in `write`."""
+        write.attempts += 1
+        try:
+            ask_by = self._ask_socket if door == "socket" else self._ask_rest
+            data = await ask_by(write, comment_id)
+        except Failed as error:
+            self.trouble[error.code or str(error.status)] += 1
+            if error.code == "unauthenticated":
+                self._identity_token = None
+                self.unexpected.append(f"{self.name}: {error}")
+            elif error.code == "internal":
+                self.unexpected.append(f"{self.name}: {write.kind} {write.request_id}: {error}")
+            elif error.code is not None and error.code not in PASSING:
+                write.refused = str(error)
+        except LOST as error:
+            self.trouble[type(error).__name__] += 1
+            if door == "socket":
+                self._drop_client()
+        else:
+            comment = data.get("comment")
+            answered = comment["id"] if comment is not None else write.comment_id
+            write.answers.append(Answer(data["seq"], answered))
+            write.acknowledged_at = write.acknowledged_at or time.monotonic()
+
+    # Through the Socket.IO door
+
+    async def _ask_socket(self, write: Write, comment_id: str | None) -> Mapping[str, Any]:
+        client = await self._connected()
+        command, payload = self._command(write, comment_id)
+        data: Mapping[str, Any] = await ask(client, command, payload, lambda data: data, self._answer_seconds)
+        return data
+
+    def _command(self, write: Write, comment_id: str | None) -> tuple[str, dict[str, Any]]:
+        text = f"{write.request_id} {write.kind} of {self.name}"
+        if write.kind == "delete":
+            return "comment.delete", {"commentId": comment_id, "requestId": write.request_id}
+        if write.kind == "edit":
+            return "comment.edit", {"commentId": comment_id, "text": text, "requestId": write.request_id}
+        payload = {"topic": write.topic, "text": text, "requestId": write.request_id}
+        if write.kind == "reply":
+            payload["replyTo"] = comment_id
+        return "comment.add", payload
+
+    async def _connected(self) -> Client:
+        if self._client is None or not self._client.is_connected:
+            self._drop_client()
+            self._client = await Client.connect(
+                self._any_url(), identity_token=await self._token(), timeout=CONNECT_SECONDS
+            )
+        if not self._client.sio.connected:
+            raise socketio.exceptions.DisconnectedError
+        return self._client
+
+    def _drop_client(self) -> None:
+        client, self._client = self._client, None
+        if client is not None:
+            task = asyncio.create_task(leave(client))
+            self._leaving.add(task)
+            task.add_done_callback(self._leaving.discard)
+
+    # Through the REST door
+
+    async def _ask_rest(self, write: Write, comment_id: str | None) -> Mapping[str, Any]:
+        command, payload = self._command(write, comment_id)
+        headers = {"X-MSTR-IdentityToken": await self._token(), "Idempotency-Key": payload.pop("requestId")}
+        id, topic = payload.pop("commentId", None), payload.pop("topic", None)
+        method, path, body = {
+            "comment.add": ("POST", f"/topics/{topic}/comments", payload),
+            "comment.edit": ("PATCH", f"/comments/{id}", payload),
+            "comment.delete": ("DELETE", f"/comments/{id}", None),
+        }[command]
+        url = self._any_url()
+        base = f"{url}/collaboration/api" if url == self._arena.balancer_url else f"{url}/api"
+        assert self._arena.http is not None
+        async with self._arena.http.request(
+            method,
+            base + path,
+            json=body,
+            headers=headers,
+            timeout=aiohttp.ClientTimeout(total=self._answer_seconds),
+        ) as response:
+            content = await response.json() if response.content_type == "application/json" else None
+            if response.status >= 400 or not isinstance(content, dict):
+                raise Failed(content if isinstance(content, dict) else {}, response.status)
+            return content
+
+    async def _token(self) -> str:
+        if self._identity_token is None:
+            self._identity_token = await self.person.identity_token()
+        return self._identity_token
+
+    def _any_url(self) -> str:
+        if self._node is not None:
+            return self._arena.url(self._node)
+        urls = [self._arena.url(number) for number in range(len(self._arena.nodes))]
+        return self._chance.choice([*urls, self._arena.balancer_url])
