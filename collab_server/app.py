@@ -31,7 +31,7 @@ from collab_server.cluster.envelope import Kind
 from collab_server.config import Config, ConfigError, load_config
 from collab_server.errors import ClientError
 from collab_server.library.sessions import Library
-from collab_server.realtime import build_asgi
+from collab_server.realtime import build_asgi, transport
 from collab_server.realtime.manager import BusManager
 from collab_server.realtime.server import Door
 from collab_server.services.backends import Backends
@@ -50,7 +50,6 @@ log = logging.getLogger(__name__)
 STATE_SECONDS = 0.5
 EPOCH_SECONDS = 2.0
 FORGET_SECONDS = 600.0
-HANDSHAKE_RETRY_SECONDS = 2
 
 
 class Node:
@@ -125,7 +124,9 @@ class Node:
         )
         self._manager.on_notified = self._deliveries.hear
         self._door.on_arrival = self._deliveries.arrived
-        self._realtime = build_asgi(self._door.build(self._manager))
+        realtime = self._door.build(self._manager)
+        realtime.eio.accepts_handshakes = lambda: self.status.is_ready
+        self._realtime = build_asgi(realtime)
         self._rest_door = RestDoor(
             commands=commands,
             authenticator=self.authenticator,
@@ -142,24 +143,17 @@ class Node:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
-            await self._live(receive, send)
+            await self._live(scope, receive, send)
         elif scope["path"].startswith("/socket.io"):
-            if self._refuses_handshake(scope):
-                await _refuse_handshake(scope, receive, send, str(self._state()["state"]))
-            else:
-                await self._realtime(scope, receive, send)
+            await self._realtime(scope, receive, send)
         else:
             await self._rest(scope, receive, send)
 
-    def _refuses_handshake(self, scope: Scope) -> bool:
-        """Whether a new connection should be sent elsewhere: starting, draining, or nothing to serve it with."""
-        if self.status.is_ready:
-            return False
-        return b"sid=" not in scope.get("query_string", b"")
-
-    async def _live(self, receive: Receive, send: Send) -> None:
+    async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         uvicorn_hooks.adopt(receive, self.config)
+        if transport.install(scope, receive, {"/socket.io/": self._door.server.eio}):
+            transport.tune_garbage_collector()
         try:
             await self.start()
         except Exception as error:
@@ -378,22 +372,6 @@ class Node:
             return True
         host = environ.get("HTTP_X_FORWARDED_HOST") or environ.get("HTTP_HOST")
         return bool(host) and urlsplit(origin).netloc == host
-
-
-async def _refuse_handshake(scope: Scope, receive: Receive, send: Send, state: str) -> None:
-    """503 to a new Engine.IO connection; official clients try again by themselves."""
-    if scope["type"] == "websocket":
-        await receive()
-        await send({"type": "websocket.close", "code": 1013, "reason": state})
-        return
-    body = b'{"code":"unavailable","message":"this node takes no new connections now: %s"}' % state.encode()
-    headers = [
-        (b"content-type", b"application/json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", str(HANDSHAKE_RETRY_SECONDS).encode()),
-    ]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
 
 
 def create_app(config: Config) -> Node:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from collab_server.realtime.transport.websocket import STATE_KEY, WebSocketProtocol
@@ -23,7 +23,7 @@ __all__ = ["WebSocketProtocol", "install", "tune_garbage_collector"]
 _logger = logging.getLogger(__name__)
 
 
-def install(scope: dict[str, Any], receive: Any, engines: Mapping[str, EngineServer]) -> bool:
+def install(scope: MutableMapping[str, Any], receive: Any, engines: Mapping[str, EngineServer]) -> bool:
     """Let uvicorn carry these Engine.IO servers by the lean protocol classes, from the next connection on.
 
     Args:
