@@ -167,7 +167,7 @@ async def test_a_comment_ends_typing_for_clients_and_it_may_begin_anew_at_once(
     for client in (bob, carol):
         await until(lambda client=client: typing(client, topic) == [("ann", True), ("ann", True)])
         order = [event.name for event in client.events if event.topic == topic]
-        assert order[-3:] == ["typing", "comment.added", "typing"]
+        assert [name for name in order if name != "presence"] == ["typing", "comment.added", "typing"]
 
 
 async def test_closing_the_tab_ends_typing(cluster: Cluster, topic: str) -> None:
