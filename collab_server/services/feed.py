@@ -151,16 +151,18 @@ class Feed:
     def hold(self, client: str, topic: str) -> int | None:
         """Follow a topic for a client, holding its events back until `release`.
 
-        A client that follows it already gets nothing more of it until then, either; what it has got so far is
-        returned, for the case that its new subscription fails.
+        A client that follows it already gets nothing more of it until then, either; what it has got, or been told,
+        so far is returned, for the case that its new subscription fails.
         """
         followed = self._logs.get(topic)
         if followed is None:
             followed = self._logs[topic] = _Log(topic)
-        was_live = client in followed.live
+        was_live, before = client in followed.live, followed.held.get(client)
         followed.live.pop(client, None)
         followed.held[client] = _Held()
-        return followed.applied if was_live else None
+        if was_live:
+            return followed.applied
+        return before.known if before is not None else None
 
     def learn(self, topic: str, seq: int) -> None:
         """The head of a followed topic, as somebody has just read it in Postgres."""
