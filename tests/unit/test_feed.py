@@ -1,0 +1,374 @@
+"""The feed: whatever order events come in, each client gets each once and in order."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from collab_server.domain.events import Event, event_of
+from collab_server.errors import Paused
+from collab_server.services import feed as feed_module
+from collab_server.services.feed import Feed
+from collab_server.storage import event_log
+from tests.harness.waiting import until
+
+TOPIC = "content:1:1"
+AT = datetime(2026, 11, 23, tzinfo=UTC)
+
+
+def event(seq: int, topic: str = TOPIC) -> Event:
+    return event_of(topic, seq, "comment.added", AT, "{}", "{}")
+
+
+def events(*seqs: int) -> list[Event]:
+    return [event(seq) for seq in seqs]
+
+
+class Mailbox:
+    """Outlet: what each client got."""
+
+    def __init__(self) -> None:
+        self.got: dict[str, list[int]] = {}
+
+    def deliver(self, clients: Iterable[str], event: Event) -> None:
+        for client in clients:
+            self.got.setdefault(client, []).append(event.seq)
+
+    def put_out(self, event: Event) -> None:
+        """Nobody is put out here."""
+
+
+class FakeDatabase:
+    """Heads and gaps from memory. `stored` is topic → last seq; `is_away` makes it refuse."""
+
+    def __init__(self) -> None:
+        self.stored: dict[str, int] = {}
+        self.is_away = False
+        self.reads: list[str] = []
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[dict[str, Any]]:
+        await asyncio.sleep(0)
+        if self.is_away:
+            raise Paused
+        if sql is event_log._HEADS:
+            self.reads.append("heads")
+            return [
+                {"name": name, "last_seq": self.stored[name]} for name in arguments[0] if name in self.stored
+            ]
+        assert sql is event_log._GAPS
+        self.reads.append("gaps")
+        topics, afters, limit = arguments
+        return [
+            {"name": name, "seq": seq, "type": "comment.added", "at": AT, "actor": "{}", "data": "{}"}
+            for name, after in zip(topics, afters, strict=True)
+            for seq in range(after + 1, self.stored.get(name, 0) + 1)[:limit]
+        ]
+
+
+@pytest.fixture
+def mailbox() -> Mailbox:
+    return Mailbox()
+
+
+@pytest.fixture
+def database() -> FakeDatabase:
+    return FakeDatabase()
+
+
+@pytest_asyncio.fixture
+async def feed(
+    mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Feed]:
+    monkeypatch.setattr(feed_module, "REPAIR_SECONDS", 60.0)
+    feed = Feed(database, mailbox)  # type: ignore[arg-type]
+    await feed.start()
+    yield feed
+    await feed.stop()
+
+
+def subscribe(feed: Feed, client: str, head: int, topic: str = TOPIC) -> None:
+    """As a door does it, without anything in between."""
+    feed.hold(client, topic)
+    feed.learn(topic, head)
+    feed.release(client, topic, head)
+
+
+# -- order -----------------------------------------------------------------------------------------------------
+
+
+async def test_the_next_event_is_delivered_at_once(feed: Feed, mailbox: Mailbox) -> None:
+    subscribe(feed, "a", 0)
+    subscribe(feed, "b", 0)
+    feed.offer(events(1, 2))
+    assert mailbox.got == {"a": [1, 2], "b": [1, 2]}
+    assert feed.delivered == 4
+
+
+async def test_what_was_delivered_is_dropped(feed: Feed, mailbox: Mailbox) -> None:
+    subscribe(feed, "a", 3)
+    feed.offer(events(1, 2, 3, 4, 4, 3, 5, 5))
+    assert mailbox.got == {"a": [4, 5]}
+
+
+async def test_an_early_event_waits_for_those_before_it(
+    feed: Feed, mailbox: Mailbox, database: FakeDatabase
+) -> None:
+    subscribe(feed, "a", 0)
+    feed.offer(events(3, 2))
+    assert mailbox.got == {}
+    feed.offer(events(1))
+    assert mailbox.got == {"a": [1, 2, 3]}
+    assert database.reads == []
+
+
+@pytest.mark.parametrize("seed", range(20))
+async def test_any_order_any_number_of_times(feed: Feed, mailbox: Mailbox, seed: int) -> None:
+    chance = random.Random(seed)
+    seqs = [*range(1, 31), *chance.choices(range(1, 31), k=30)]
+    chance.shuffle(seqs)
+    subscribe(feed, "a", 0)
+    for seq in seqs:
+        feed.offer(events(seq))
+    assert mailbox.got == {"a": list(range(1, 31))}
+
+
+async def test_a_gap_that_stays_is_read(feed: Feed, mailbox: Mailbox, database: FakeDatabase) -> None:
+    subscribe(feed, "a", 0)
+    database.stored[TOPIC] = 5
+    feed.offer(events(5, 1, 4))
+    assert mailbox.got == {"a": [1]}
+    await until(lambda: mailbox.got == {"a": [1, 2, 3, 4, 5]}, 2)
+    assert database.reads == ["gaps"]
+
+
+async def test_a_long_gap_is_read_in_stretches(
+    feed: Feed, mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "EVENTS_A_GAP", 10)
+    subscribe(feed, "a", 0)
+    database.stored[TOPIC] = 35
+    feed.hint(TOPIC, 35)
+    await until(lambda: mailbox.got == {"a": list(range(1, 36))}, 2)
+    assert database.reads == ["gaps"] * 4
+
+
+async def test_no_more_wait_than_are_kept(
+    feed: Feed, mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "WAITING_EVENTS", 5)
+    subscribe(feed, "a", 0)
+    feed.offer(events(*range(2, 40)))
+    database.stored[TOPIC] = 40
+    await until(lambda: mailbox.got == {"a": list(range(1, 41))}, 2)
+
+
+async def test_a_hint_without_its_event_is_read(feed: Feed, mailbox: Mailbox, database: FakeDatabase) -> None:
+    subscribe(feed, "a", 0)
+    database.stored[TOPIC] = 2
+    feed.hint(TOPIC, 2)
+    await until(lambda: mailbox.got == {"a": [1, 2]}, 2)
+    feed.hint(TOPIC, 2)
+    feed.hint("content:9:9", 7)
+    await asyncio.sleep(0)
+    assert database.reads == ["gaps"]
+
+
+async def test_topics_do_not_mix(feed: Feed, mailbox: Mailbox) -> None:
+    subscribe(feed, "a", 0, "t1")
+    subscribe(feed, "b", 0, "t2")
+    feed.offer([event(1, "t2"), event(1, "t3")])
+    assert mailbox.got == {"b": [1]}
+    assert not feed.is_followed("t3")
+
+
+# -- repair ----------------------------------------------------------------------------------------------------
+
+
+async def test_every_round_compares_all_heads_in_two_queries(
+    mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "REPAIR_SECONDS", 0.05)
+    feed = Feed(database, mailbox)  # type: ignore[arg-type]
+    await feed.start()
+    topics = [f"t{number}" for number in range(50)]
+    for topic in topics:
+        subscribe(feed, topic, 0, topic)
+        database.stored[topic] = 3
+    await until(lambda: mailbox.got == {topic: [1, 2, 3] for topic in topics}, 2)
+    assert database.reads[:2] == ["heads", "gaps"]
+    assert database.reads.count("gaps") == 1
+    await feed.stop()
+
+
+async def test_suspicion_compares_at_once(feed: Feed, mailbox: Mailbox, database: FakeDatabase) -> None:
+    subscribe(feed, "a", 1)
+    database.stored[TOPIC] = 2
+    feed.suspect()
+    await until(lambda: mailbox.got == {"a": [2]}, 2)
+
+
+async def test_repair_goes_on_when_the_database_is_back(
+    mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "REPAIR_SECONDS", 0.05)
+    feed = Feed(database, mailbox)  # type: ignore[arg-type]
+    await feed.start()
+    subscribe(feed, "a", 0)
+    database.is_away, database.stored[TOPIC] = True, 2
+    feed.offer(events(2))
+    await asyncio.sleep(0.2)
+    assert mailbox.got == {}
+    database.is_away = False
+    await until(lambda: mailbox.got == {"a": [1, 2]}, 2)
+    await feed.stop()
+
+
+async def test_nothing_is_asked_while_nobody_follows_anything(
+    mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed_module, "REPAIR_SECONDS", 0.01)
+    feed = Feed(database, mailbox)  # type: ignore[arg-type]
+    await feed.start()
+    await asyncio.sleep(0.05)
+    await feed.stop()
+    assert database.reads == []
+
+
+# -- subscribing -----------------------------------------------------------------------------------------------
+
+
+async def test_a_held_client_gets_nothing_until_its_release(feed: Feed, mailbox: Mailbox) -> None:
+    subscribe(feed, "other", 0)
+    feed.hold("a", TOPIC)
+    feed.offer(events(1, 2))
+    feed.learn(TOPIC, 1)
+    feed.offer(events(3))
+    assert mailbox.got == {"other": [1, 2, 3]}
+    feed.release("a", TOPIC, 1)
+    assert mailbox.got["a"] == [2, 3]
+    feed.offer(events(4))
+    assert mailbox.got["a"] == [2, 3, 4]
+
+
+async def test_events_before_the_first_head_is_known_are_kept(feed: Feed, mailbox: Mailbox) -> None:
+    feed.hold("a", TOPIC)
+    feed.offer(events(7, 8, 6))
+    feed.learn(TOPIC, 6)
+    feed.release("a", TOPIC, 6)
+    assert mailbox.got == {"a": [7, 8]}
+
+
+async def test_a_client_that_knows_more_than_the_node_gets_nothing_twice(
+    feed: Feed, mailbox: Mailbox, database: FakeDatabase
+) -> None:
+    subscribe(feed, "old", 0)
+    feed.hold("new", TOPIC)
+    feed.learn(TOPIC, 2)
+    feed.release("new", TOPIC, 2)
+    feed.offer(events(1))
+    feed.offer(events(2))
+    assert mailbox.got == {"old": [1, 2]}
+    feed.offer(events(3))
+    assert mailbox.got == {"old": [1, 2, 3], "new": [3]}
+
+
+async def test_what_a_client_knows_more_is_read_for_the_others(
+    feed: Feed, mailbox: Mailbox, database: FakeDatabase
+) -> None:
+    """A hint got lost, and only somebody's subscription shows it."""
+    subscribe(feed, "old", 0)
+    database.stored[TOPIC] = 3
+    subscribe(feed, "new", 3)
+    await until(lambda: mailbox.got == {"old": [1, 2, 3]}, 2)
+    feed.offer(events(4))
+    assert mailbox.got == {"old": [1, 2, 3, 4], "new": [4]}
+
+
+async def test_an_older_head_read_late_changes_nothing(feed: Feed, mailbox: Mailbox) -> None:
+    subscribe(feed, "a", 0)
+    feed.hold("b", TOPIC)
+    feed.offer(events(1, 2))
+    feed.learn(TOPIC, 0)
+    feed.release("b", TOPIC, 0)
+    assert mailbox.got == {"a": [1, 2], "b": [1, 2]}
+
+
+async def test_subscribing_again_holds_and_goes_on(feed: Feed, mailbox: Mailbox) -> None:
+    subscribe(feed, "a", 0)
+    feed.offer(events(1))
+    assert feed.hold("a", TOPIC) == 1
+    feed.offer(events(2))
+    assert mailbox.got == {"a": [1]}
+    feed.learn(TOPIC, 2)
+    feed.release("a", TOPIC, 2)
+    feed.offer(events(3))
+    assert mailbox.got == {"a": [1, 3]}
+
+
+async def test_a_subscription_that_fails_gives_the_earlier_one_back(feed: Feed, mailbox: Mailbox) -> None:
+    subscribe(feed, "a", 0)
+    feed.offer(events(1))
+    received = feed.hold("a", TOPIC)
+    feed.offer(events(2, 3))
+    assert received is not None
+    feed.release("a", TOPIC, received)
+    assert mailbox.got == {"a": [1, 2, 3]}
+
+
+async def test_the_earlier_one_is_given_back_even_if_it_knew_more_than_the_node(
+    feed: Feed, mailbox: Mailbox
+) -> None:
+    subscribe(feed, "old", 0)
+    subscribe(feed, "a", 2)
+    received = feed.hold("a", TOPIC)
+    assert received == 2
+    feed.release("a", TOPIC, received)
+    feed.offer(events(1, 2, 3))
+    assert mailbox.got == {"old": [1, 2, 3], "a": [3]}
+
+
+async def test_a_first_subscription_that_fails_leaves_nothing(feed: Feed) -> None:
+    assert feed.hold("a", TOPIC) is None
+    assert feed.leave("a", TOPIC)
+    assert not feed.is_followed(TOPIC)
+    feed.learn(TOPIC, 5)
+    feed.release("a", TOPIC, 5)
+    assert feed.topics == []
+
+
+async def test_whoever_leaves_while_held_gets_nothing(feed: Feed, mailbox: Mailbox) -> None:
+    subscribe(feed, "other", 0)
+    feed.hold("a", TOPIC)
+    feed.offer(events(1))
+    assert feed.leave("a", TOPIC)
+    feed.release("a", TOPIC, 0)
+    feed.offer(events(2))
+    assert mailbox.got == {"other": [1, 2]}
+    assert not feed.follows("a", TOPIC)
+
+
+async def test_whoever_leaves_gets_nothing_more(feed: Feed, mailbox: Mailbox, database: FakeDatabase) -> None:
+    subscribe(feed, "a", 0)
+    feed.offer(events(1, 3))
+    assert feed.leave("a", TOPIC)
+    assert not feed.leave("a", TOPIC)
+    feed.offer(events(2))
+    await asyncio.sleep(2 * feed_module.GAP_WAIT_SECONDS)
+    assert mailbox.got == {"a": [1]}
+    assert (feed.topics, database.reads) == ([], [])
+
+
+async def test_a_topic_followed_again_starts_from_its_new_head(feed: Feed, mailbox: Mailbox) -> None:
+    subscribe(feed, "a", 0)
+    feed.offer(events(1))
+    feed.leave("a", TOPIC)
+    feed.offer(events(2, 3))
+    subscribe(feed, "a", 3)
+    feed.offer(events(4))
+    assert mailbox.got == {"a": [1, 4]}
