@@ -79,14 +79,15 @@ def _until(command: MuteTopic) -> datetime | None:
     if not command.muted:
         raise Invalid("goes only with muted: true", field="until")
     try:
-        until = datetime.fromisoformat(command.until)
-    except ValueError:
+        given = datetime.fromisoformat(command.until)
+        until = given.astimezone(UTC) if given.tzinfo is not None else None
+    except (ValueError, OverflowError):  # in UTC it may be in a year that there is not
         until = None
-    if until is None or until.tzinfo is None:
+    if until is None:
         raise Invalid("expected a time such as 2026-11-23T18:00:00Z", field="until")
     if until <= datetime.now(UTC):
         raise Invalid("expected a time to come", field="until")
-    return now_ms(until.astimezone(UTC))
+    return now_ms(until)
 
 
 async def mute_topic(tx: Transaction, who: Identity, command: MuteTopic, facts: MuteFacts) -> str:
