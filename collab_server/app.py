@@ -50,6 +50,7 @@ log = logging.getLogger(__name__)
 STATE_SECONDS = 0.5
 EPOCH_SECONDS = 2.0
 FORGET_SECONDS = 600.0
+LIMITS_SECONDS = 1.0
 
 
 class Node:
@@ -88,7 +89,9 @@ class Node:
         self._sampler = Sampler()
         self.status = self._build_status()
         limits = config.limits
-        limiter = RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
+        self._limiter = limiter = RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
+        if self.bus is not None:
+            self.bus.listen(Kind.LIMITS, lambda _node, report: limiter.hear(report))
         self._presence = self._build_presence()
         backends = Backends(
             self.database,
@@ -184,6 +187,7 @@ class Node:
             self._sampler.run(),
             self._watch_state(),
             self._watch_epoch(),
+            self._exchange_limits(),
             self._forget(),
         ):
             self._tasks.append(asyncio.create_task(self._owned(work)))
@@ -281,6 +285,14 @@ class Node:
                 self._door.tell_all("server.state", state)
             self._told = state
             await asyncio.sleep(STATE_SECONDS)
+
+    async def _exchange_limits(self) -> None:
+        """Tell the other nodes what people have spent here of what they may do."""
+        while True:
+            await asyncio.sleep(LIMITS_SECONDS)
+            report = self._limiter.report()
+            if report is not None and self.bus is not None:
+                self.bus.publish(Kind.LIMITS, report)
 
     async def _forget(self) -> None:
         """Drop the answers that nobody may ask for any more."""

@@ -41,6 +41,7 @@ class Client:
         "attachment",
         "eio_sid",
         "is_closed",
+        "renew_at",
         "sid",
         "topics",
         "who",
@@ -54,6 +55,7 @@ class Client:
         self.attachment: Attachment | None = None
         self.topics: set[str] = set()
         self.is_closed = False
+        self.renew_at = who.expires_at  # when its resume token should be replaced by a younger one
         self._waiting: deque[tuple[int | None, list[Any]]] = deque()
         self._worker: asyncio.Task[None] | None = None
         self._reads: set[asyncio.Task[None]] = set()

@@ -17,6 +17,7 @@ import json
 import logging
 import random
 from collections.abc import Callable, Coroutine, Iterable
+from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
@@ -58,6 +59,7 @@ log = logging.getLogger(__name__)
 SIGN_IN_SECONDS = 10.0
 RIGHTS_ROUND_SECONDS = 15.0
 RIGHTS_AT_ONCE = 16
+RENEWAL_ROUND_SECONDS = 5.0
 DRAIN_COMMANDS_SECONDS = 4.0
 DRAIN_SPREAD_SECONDS = 1.5
 
@@ -126,10 +128,9 @@ class Door:
         self._snapshots = Snapshots(backends.database)
         self._clients: dict[str, Client] = {}
         self._of_user: dict[str, set[Client]] = {}
-        self._greetings: dict[str, tuple[str, str]] = {}  # resume token and expiry, until hello is said
+        self._greetings: dict[str, tuple[str, datetime]] = {}  # resume token and expiry, until hello is said
         self._waits: dict[str, asyncio.TimerHandle] = {}
         self._tasks: set[asyncio.Task[None]] = set()
-        self._rights_task: asyncio.Task[None] | None = None
         self._options: dict[str, Any] = {
             "async_mode": "asgi",
             "cors_allowed_origins": is_origin_allowed,
@@ -152,7 +153,8 @@ class Door:
     async def start(self) -> None:
         """Begin to deliver and to look after rights."""
         await self.feed.start()
-        self._rights_task = self.spawn(self._look_after_rights())
+        self.spawn(self._look_after_rights())
+        self.spawn(self._renew_tokens())
 
     async def stop(self) -> None:
         """End what still runs. Call `drain` before."""
@@ -237,7 +239,7 @@ class Door:
             return  # gone meanwhile
         self.end_wait(eio_sid)
         client = Client(self, eio_sid, sid, signed_in.identity)
-        self._greetings[eio_sid] = (signed_in.resume_token, rfc3339(signed_in.expires_at))
+        self._greetings[eio_sid] = (signed_in.resume_token, signed_in.expires_at)
         self._clients[eio_sid] = client
         self._of_user.setdefault(user.id, set()).add(client)
         self._attach(client)
@@ -263,19 +265,42 @@ class Door:
             self.feed.leave(eio_sid, inbox)
             return
         self.feed.learn(inbox, snapshot.seq)
+        self._say_hello(client, snapshot.seq, resume_token, expires_at)
+        self.feed.release(eio_sid, inbox, snapshot.seq)
+        self.on_arrival(client.who.user.id)
+
+    def _say_hello(self, client: Client, inbox_seq: int, resume_token: str, expires_at: datetime) -> None:
+        now = datetime.now(UTC)
+        client.renew_at = now + (expires_at - now) / 2
         client.signal(
             "server.hello",
             {
                 "user": client.who.user.as_wire(),
                 "node": self.node,
                 "epoch": self._backends.epoch(),
-                "inboxSeq": snapshot.seq,
+                "inboxSeq": inbox_seq,
                 "resumeToken": resume_token,
-                "expiresAt": expires_at,
+                "expiresAt": rfc3339(expires_at),
             },
         )
-        self.feed.release(eio_sid, inbox, snapshot.seq)
-        self.on_arrival(client.who.user.id)
+
+    async def _renew_tokens(self) -> None:
+        """Say hello again to who stays long, with a younger resume token.
+
+        Its Library session is kept alive meanwhile; an old token would make every node that does not know the session
+        ask Library, just when many clients come back at once.
+        """
+        while True:
+            await asyncio.sleep(RENEWAL_ROUND_SECONDS)
+            now = datetime.now(UTC)
+            for client in [client for client in self._clients.values() if client.renew_at <= now]:
+                signed_in = self._authenticator.renew(client.who)
+                position = self.feed.position(inbox_topic(client.who.user.id).name)
+                if signed_in is None or position is None:
+                    continue
+                if signed_in.expires_at > client.who.expires_at:
+                    client.who = signed_in.identity
+                    self._say_hello(client, position, signed_in.resume_token, signed_in.expires_at)
 
     def identity_of(self, user_id: str) -> Identity | None:
         """The identity of somebody who has a client here."""

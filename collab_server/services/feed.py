@@ -229,6 +229,11 @@ class Feed:
         """Whether any client of this node follows the topic."""
         return topic in self._logs
 
+    def position(self, topic: str) -> int | None:
+        """Up to which `seq` this node has delivered a followed topic; None while it does not know."""
+        followed = self._logs.get(topic)
+        return followed.applied if followed is not None else None
+
     def followers(self, topic: str) -> Iterable[str]:
         """The clients that follow the topic, held or live."""
         followed = self._logs.get(topic)

@@ -1,0 +1,73 @@
+"""What a person may do per second, on one node and on several."""
+
+from __future__ import annotations
+
+import pytest
+
+from collab_server.errors import RateLimited
+from collab_server.services.limiter import RateLimiter
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def limiter(clock: Clock) -> RateLimiter:
+    return RateLimiter(per_second=10, burst=5, clock=clock)
+
+
+def spend(bucket: RateLimiter, times: int, user: str = "ann") -> None:
+    for _ in range(times):
+        bucket.spend(user)
+
+
+def test_a_burst_is_allowed_and_then_refused_until_the_bucket_refills() -> None:
+    clock = Clock()
+    bucket = limiter(clock)
+    spend(bucket, 5)
+    with pytest.raises(RateLimited) as refused:
+        bucket.spend("ann")
+    assert refused.value.retry_after == pytest.approx(0.1)
+    clock.now += 0.1
+    spend(bucket, 1)
+    with pytest.raises(RateLimited):
+        bucket.spend("ann")
+
+
+def test_one_user_does_not_spend_anothers_commands() -> None:
+    bucket = limiter(Clock())
+    spend(bucket, 5)
+    spend(bucket, 5, user="bob")
+
+
+def test_what_was_spent_on_another_node_is_missing_here() -> None:
+    clock = Clock()
+    here, there = limiter(clock), limiter(clock)
+    spend(there, 4)
+    report = there.report()
+    assert report is not None
+    here.hear(report)
+    spend(here, 1)
+    with pytest.raises(RateLimited):
+        here.spend("ann")
+
+
+def test_spending_is_reported_once() -> None:
+    bucket = limiter(Clock())
+    assert bucket.report() is None
+    spend(bucket, 2)
+    assert bucket.report() == b'{"ann":2}'
+    assert bucket.report() is None
+
+
+def test_a_bucket_never_owes_more_than_a_burst() -> None:
+    clock = Clock()
+    bucket = limiter(clock)
+    bucket.hear(b'{"ann":1000000}')
+    with pytest.raises(RateLimited) as refused:
+        bucket.spend("ann")
+    assert refused.value.retry_after == pytest.approx(0.6)
