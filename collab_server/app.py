@@ -187,6 +187,7 @@ class Node:
             self._sampler.run(),
             self._watch_state(),
             self._watch_epoch(),
+            self._door.run(),
             self._exchange_limits(),
             self._forget(),
         ):

@@ -151,10 +151,12 @@ class Door:
         return self.server
 
     async def start(self) -> None:
-        """Begin to deliver and to look after rights."""
+        """Begin to deliver."""
         await self.feed.start()
-        self.spawn(self._look_after_rights())
-        self.spawn(self._renew_tokens())
+
+    async def run(self) -> None:
+        """Look after rights and tokens, for ever; the composition root owns the task."""
+        await asyncio.gather(self._look_after_rights(), self._renew_tokens())
 
     async def stop(self) -> None:
         """End what still runs. Call `drain` before."""
@@ -169,8 +171,13 @@ class Door:
         """Run `work` as a task of the door's, which ends it when it stops."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._finished)
         return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the door failed", exc_info=error)
 
     # -- out -------------------------------------------------------------------------------------------------
 
