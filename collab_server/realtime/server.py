@@ -375,6 +375,7 @@ class Door:
             raise TooLarge(
                 f"expected at most {self.limits.topicsPerConnection} topics a connection", field="topic"
             )
+        client.topics.add(name)  # from now on, so that the limit holds for those that are sent at once
         # The feed must be held before membership is looked at: whoever is removed after that look is put out by the
         # feed, whoever was removed before it is refused.
         received = self.feed.hold(eio_sid, name)
@@ -392,6 +393,7 @@ class Door:
                 )
         except BaseException:
             if received is None or client.is_closed:
+                client.topics.discard(name)
                 self.feed.leave(eio_sid, name)
             else:
                 self.feed.release(eio_sid, name, received)  # the subscription of before goes on
@@ -400,8 +402,8 @@ class Door:
             self.feed.leave(eio_sid, name)
             return
         if not self.feed.follows(eio_sid, name):
+            client.topics.discard(name)
             raise NotFound("topic")  # put out meanwhile
-        client.topics.add(name)
         if topic.kind != "inbox":
             self._presence.arrive(name, client.who.user, eio_sid)
         present = self._presence.present(name, client.who.user.id)
