@@ -48,8 +48,8 @@ class _Lane:
 @dataclass(slots=True, eq=False)
 class _Connection:
     client: asyncio.StreamWriter
-    carrier: asyncio.Task[None]
     target: asyncio.StreamWriter | None = None
+    carrier: asyncio.Task[None] = field(init=False)
     tasks: list[asyncio.Task[None]] = field(default_factory=list)
 
 
@@ -166,7 +166,7 @@ class Proxy:
             lane.delay_seconds, lane.bytes_per_second = 0, None
             lane.moves.set()
         if self._server is None:
-            self._server = await asyncio.start_server(self._carry, sock=_bound(self._port), backlog=256)
+            self._server = await asyncio.start_server(self._accept, sock=_bound(self._port), backlog=256)
 
     async def _close_port(self) -> None:
         if self._server is not None:
@@ -193,6 +193,7 @@ class Proxy:
                 task.cancel()
         if connections:
             await asyncio.wait([connection.carrier for connection in connections])
+            await asyncio.sleep(0)  # they are forgotten by callbacks
 
     async def _lose_target(self) -> None:
         for connection in self._connections:
@@ -205,37 +206,42 @@ class Proxy:
     async def _shut(self) -> None:
         await self._close_port()
         self._resets_new = True
-        await asyncio.sleep(0.005)  # what was accepted by now has its task, and ends in it
+        await asyncio.sleep(0.005)  # what was taken by now has been seen
         await self._cut()
         if rest := asyncio.all_tasks() - {asyncio.current_task()}:
             for task in rest:
                 task.cancel()
             await asyncio.wait(rest)
-        await asyncio.sleep(0)  # aborted transports close their sockets
+        await asyncio.sleep(0.005)  # reset sockets are closed by callbacks
 
-    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._accepted += 1
         if self._resets_new:
             _reset(writer)
             return
-        carrier = asyncio.current_task()
-        assert carrier is not None
-        connection = _Connection(writer, carrier, tasks=[carrier])
+        connection = _Connection(writer)
+        connection.carrier = asyncio.create_task(self._carry(connection, reader))
+        connection.tasks.append(connection.carrier)
         self._connections.add(connection)
+
+        def forget(_: asyncio.Task[None]) -> None:
+            self._connections.discard(connection)
+            _reset(connection.target)
+            _reset(writer)
+
+        connection.carrier.add_done_callback(forget)
+
+    async def _carry(self, connection: _Connection, reader: asyncio.StreamReader) -> None:
         try:
             await self._up.moves.wait()  # a stalled network does not reach the target either
             target_reader, connection.target = await asyncio.open_connection(*self._target)
             connection.tasks[:] = [
                 asyncio.create_task(self._move(reader, connection.target, self._up)),
-                asyncio.create_task(self._move(target_reader, writer, self._down)),
+                asyncio.create_task(self._move(target_reader, connection.client, self._down)),
             ]
             await self._until_over(connection)
-        except (OSError, asyncio.CancelledError):
-            pass  # the target refuses, or we were cut
-        finally:
-            self._connections.discard(connection)
-            _reset(connection.target)
-            _reset(writer)
+        except OSError:
+            pass  # the target refuses
 
     async def _until_over(self, connection: _Connection) -> None:
         """Wait until both directions have ended, including any that replaced them meanwhile."""
@@ -296,7 +302,7 @@ def _bound(port: int) -> socket.socket:
 
 def _reset(writer: asyncio.StreamWriter | None) -> None:
     """Close with RST instead of FIN: what is not sent yet is dropped."""
-    if writer is None or writer.transport.is_closing():
+    if writer is None:
         return
     raw = writer.transport.get_extra_info("socket")
     if raw is not None:
