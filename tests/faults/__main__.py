@@ -8,10 +8,12 @@ import logging
 import secrets
 import sys
 import time
+from typing import Any
 
 from tests.faults.report import as_text, summary, table
 from tests.faults.run import run
 from tests.faults.schedule import ALL_KINDS, make_schedule
+from tests.faults.stock_run import run_stock
 
 SHOWN = 25
 
@@ -34,16 +36,11 @@ def main() -> int:
     def say(text: str) -> None:
         print(f"{time.monotonic() - began:7.1f} s  {text}", flush=True)
 
-    outcome = asyncio.run(
-        run(
-            steps,
-            seed,
-            say=say,
-            plant=options.plant,
-            pause_seconds=options.pause,
-            keep_folder=options.keep,
-        )
-    )
+    how: dict[str, Any] = {"say": say, "pause_seconds": options.pause, "keep_folder": options.keep}
+    if options.stock:
+        outcome = asyncio.run(run_stock(steps, seed, **how))
+    else:
+        outcome = asyncio.run(run(steps, seed, plant=options.plant, **how))
     print()
     print(as_text(table(outcome)))
     print()
@@ -70,6 +67,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--plant", default=None, help="a bug for the nodes to have: see plants/sitecustomize.py"
     )
+    parser.add_argument("--stock", action="store_true", help="against the ready-made stack instead")
     parser.add_argument("--pause", type=float, default=0.2, help="mean pause of each writer, in seconds")
     parser.add_argument("--keep", action="store_true", help="keep data and logs")
     return parser.parse_args()

@@ -129,7 +129,7 @@ class _Run:
             await self._probe()  # everybody is there
             for step in self._steps:
                 self._raise_if_dead(reading + writing)
-                if step.number == len(self._steps) // 3 + 1:
+                if step.number == 2:
                     await self._take_right()
                 await self._strike(step)
                 await asyncio.sleep(self._chance.uniform(*GAP_SECONDS))
