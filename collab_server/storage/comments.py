@@ -88,6 +88,7 @@ _ADD = """
           FROM added
           LEFT JOIN collab.comments AS root
             ON root.id = added.thread_id
+           AND COALESCE(added.page_key, added.visualization_key) IS NULL
     )
     INSERT INTO collab.events (topic_id, seq, type, at, actor, data, comment_id)
     SELECT topic_id, seq, 'comment.added', at, actor, data, id
