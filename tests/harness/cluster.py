@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
 import signal
 import sys
 import tempfile
@@ -198,6 +199,7 @@ class Cluster:
         self.library = library
         self.redis_url = redis_url
         self.folder = folder or Path(tempfile.mkdtemp(prefix="collab-cluster-"))
+        self._is_own_folder = folder is None
         self._launch = launch
         self._overrides = dict(overrides or {})
         self._env = dict(env or {})
@@ -293,6 +295,8 @@ class Cluster:
             for trace in node.log.split("Traceback (most recent call last)")[1:]:
                 if not any(words in trace for words in may_trace_back):
                     raise AssertionError(f"node {number} logged a traceback:\n{node.log_tail(120)}")
+        if self._is_own_folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
 
     def show_logs(self, lines: int = 60) -> None:
         """Print the ends of all logs: pytest shows them with a failed test."""
