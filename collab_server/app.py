@@ -30,6 +30,7 @@ from collab_server.cluster.bus import Bus
 from collab_server.cluster.envelope import Kind
 from collab_server.config import Config, ConfigError, load_config
 from collab_server.errors import ClientError
+from collab_server.library.rights import SharedRights
 from collab_server.library.sessions import Library
 from collab_server.realtime import build_asgi, transport
 from collab_server.realtime.manager import BusManager
@@ -91,6 +92,9 @@ class Node:
         limits = config.limits
         self._limiter = limiter = RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
         if self.bus is not None:
+            rights = SharedRights(self.library, lambda payload: self._publish(Kind.RIGHTS, payload))
+            self.bus.listen(Kind.RIGHTS, rights.hear)
+            self.bus.on_node_found(rights.node_found)
             self.bus.listen(Kind.LIMITS, lambda _node, report: limiter.hear(report))
         self._presence = self._build_presence()
         backends = Backends(
@@ -292,8 +296,13 @@ class Node:
         while True:
             await asyncio.sleep(LIMITS_SECONDS)
             report = self._limiter.report()
-            if report is not None and self.bus is not None:
-                self.bus.publish(Kind.LIMITS, report)
+            if report is not None:
+                self._publish(Kind.LIMITS, report)
+
+    def _publish(self, kind: Kind, payload: bytes) -> None:
+        """Tell the other nodes, if there are any."""
+        if self.bus is not None:
+            self.bus.publish(kind, payload)
 
     async def _forget(self) -> None:
         """Drop the answers that nobody may ask for any more."""

@@ -56,6 +56,8 @@ class Kind(IntEnum):
     LIMITS = 5
     NOTIFIED = 6
     """Ids of users, separated by commas, for whom notifications wait."""
+    RIGHTS = 7
+    """What Library said of who may open what."""
 
 
 class UnreadableEnvelope(ValueError):

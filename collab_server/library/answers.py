@@ -89,12 +89,24 @@ class Answers:
 
     def _ends_at(self, question: Hashable, entry: _Entry, now: float) -> float:
         if entry.value is None:
-            return now + self._refusal_seconds
-        return now + self._fresh_seconds + self._memory_seconds
+            return entry.said_at + self._refusal_seconds
+        return entry.said_at + self._fresh_seconds + self._memory_seconds
 
-    def keep(self, question: Hashable, value: object) -> None:
-        """Keep what was just said."""
-        self._entries[question] = _Entry(value, self._clock())
+    def keep(self, question: Hashable, value: object, *, age_seconds: float = 0.0) -> None:
+        """Keep what was said so long ago, unless something later is kept."""
+        said_at = self._clock() - age_seconds
+        earlier = self._entries.get(question)
+        if earlier is None or earlier.said_at <= said_at:
+            self._entries[question] = _Entry(value, said_at)
+
+    def fresh(self) -> list[tuple[Any, Any, float]]:
+        """Every answer that may be used without asking again, refusals left out: (question, value, age in seconds)."""
+        now = self._clock()
+        return [
+            (question, entry.value, now - entry.said_at)
+            for question, entry in list(self._entries.items())
+            if entry.value is not None and now - entry.said_at < self._fresh_seconds
+        ]
 
     def get(self, question: Hashable) -> Kept | None:
         """What is kept, None if nothing is."""

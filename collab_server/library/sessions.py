@@ -53,7 +53,7 @@ from collab_server.library.client import (
     is_sendable_token,
 )
 
-__all__ = ["Attachment", "Ended", "Library", "SignedIn", "Timing"]
+__all__ = ["Attachment", "ContentAnswer", "Ended", "Library", "SignedIn", "Timing"]
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +107,17 @@ class _Known:
         return self.confirmed_at + self.timeout_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class ContentAnswer:
+    """What Library said `age_seconds` ago about an object: `content` if the user may open it, else None."""
+
+    user_id: str
+    project_id: str
+    object_id: str
+    content: ContentInfo | None
+    age_seconds: float = 0.0
+
+
 class Attachment:
     """Somebody's use of a session. While one is attached, the session is kept alive and watched."""
 
@@ -146,6 +157,7 @@ class Library:
             most=100_000,
             clock=clock,
         )
+        self.on_content_answer: Callable[[ContentAnswer], None] = lambda answer: None
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._is_silent = False
         # Token and cookie together are the session: a token that came with another's cookie says nothing about it.
@@ -412,10 +424,25 @@ class Library:
         """
 
         async def ask(client: Client, session: LibrarySession) -> ContentInfo | None:
-            dashboard = await client.content(session, project_id, object_id, 55)
-            return dashboard or await client.content(session, project_id, object_id, 3)
+            content = await client.content(session, project_id, object_id, 55)
+            content = content or await client.content(session, project_id, object_id, 3)
+            self.on_content_answer(ContentAnswer(who.user.id, project_id, object_id, content))
+            return content
 
         return await self._ask(who, ("content", project_id, object_id), ask)
+
+    def hear(self, answer: ContentAnswer) -> None:
+        """Believe what another node was told, for as long as that one would."""
+        question = (answer.user_id, "content", answer.project_id, answer.object_id)
+        self._answers.keep(question, answer.content, age_seconds=answer.age_seconds)
+
+    def content_answers(self, most: int) -> list[ContentAnswer]:
+        """What is known and fresh of who may open what, at most so many."""
+        fresh = [entry for entry in self._answers.fresh() if entry[0][1] == "content"]
+        return [
+            ContentAnswer(user_id, project_id, object_id, content, age_seconds)
+            for (user_id, _, project_id, object_id), content, age_seconds in fresh[-most:]
+        ]
 
     def last_answer(self, who: Identity, project_id: str, object_id: str) -> ContentInfo | None:
         """The object, if `may_open` said yes at most 60 s ago. Asks nothing; None says nothing."""

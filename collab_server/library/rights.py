@@ -1,0 +1,50 @@
+"""What Library said about rights, passed on between the nodes.
+
+When a node goes, its clients come to the others within seconds; if each of those had to ask Library again what each
+of them may open, a storm of clients would be a storm of calls. So whatever a node is told it passes on, and a node
+that has just come is told what the others know. An answer keeps its age on the way: it is believed no longer than
+where it was given. A refusal is passed on too, and so is heeded everywhere at once.
+
+Hints only: what is lost is asked of Library. Nothing runs here; the bus calls, and so does Library.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from collab_server.library.client import ContentInfo
+from collab_server.library.sessions import ContentAnswer, Library
+
+ROWS_A_MESSAGE = 200
+MOST_TOLD = 20_000
+
+
+class SharedRights:
+    """Passes on what `library` is told; `publish(payload)` reaches the other nodes."""
+
+    def __init__(self, library: Library, publish: Callable[[bytes], None]) -> None:
+        self._library = library
+        self._publish = publish
+        library.on_content_answer = lambda answer: self._tell([answer])
+
+    def hear(self, _node: str, payload: bytes) -> None:
+        """What another node was told."""
+        for user_id, project_id, object_id, type, name, age_seconds in json.loads(payload):
+            content = ContentInfo(object_id, name, type) if type else None
+            self._library.hear(ContentAnswer(user_id, project_id, object_id, content, age_seconds))
+
+    def node_found(self, _node: str) -> None:
+        """Tell a node that has come what is known here."""
+        known = self._library.content_answers(MOST_TOLD)
+        for start in range(0, len(known), ROWS_A_MESSAGE):
+            self._tell(known[start : start + ROWS_A_MESSAGE])
+
+    def _tell(self, answers: Sequence[ContentAnswer]) -> None:
+        self._publish(json.dumps([_row(answer) for answer in answers], separators=(",", ":")).encode())
+
+
+def _row(answer: ContentAnswer) -> list[Any]:
+    type, name = (answer.content.type, answer.content.name) if answer.content is not None else (0, "")
+    return [answer.user_id, answer.project_id, answer.object_id, type, name, round(answer.age_seconds, 3)]
