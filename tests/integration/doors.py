@@ -173,9 +173,18 @@ def seqs(client: Client, topic: str) -> list[int | None]:
     return [event.seq for event in client.events_of(topic)]
 
 
+def _first_argument(frame: str, start: str) -> dict[str, Any]:
+    [argument] = json.loads(frame[len(start) - 1 :])
+    assert isinstance(argument, dict)
+    return argument
+
+
 @dataclass(slots=True)
 class Raw:
-    """A bare websocket that speaks Engine.IO by hand. `frames` are those received and not read yet."""
+    """A bare websocket that speaks Engine.IO by hand. `frames` are those received and not read yet.
+
+    The signal `server.state`, which comes whenever it likes, is not shown.
+    """
 
     http: aiohttp.ClientSession
     socket: aiohttp.ClientWebSocketResponse
@@ -200,7 +209,7 @@ class Raw:
             await (self.socket.send_str(frame) if isinstance(frame, str) else self.socket.send_bytes(frame))
 
     async def next(self, timeout: float = 5) -> str | bytes | None:
-        """The next frame but for pings, which are answered; None when the server has closed."""
+        """The next frame; None when the server has closed. Pings are answered here."""
         while True:
             async with asyncio.timeout(timeout):
                 message = await self.socket.receive()
@@ -208,21 +217,34 @@ class Raw:
                 return None
             if message.data == "2":
                 await self.send("3")
-            else:
+            elif not str(message.data).startswith('42["server.state"'):
                 frame: str | bytes = message.data
                 return frame
 
     async def answer(self, ack_id: int, timeout: float = 5) -> dict[str, Any]:
-        """The acknowledgement with this id; whatever comes before it is kept in `frames`."""
+        """The acknowledgement with this id, come or to come; whatever is read before it is kept in `frames`."""
         start = f"43{ack_id}["
+        for frame in self.frames:
+            if isinstance(frame, str) and frame.startswith(start):
+                self.frames.remove(frame)
+                return _first_argument(frame, start)
         while True:
             frame = await self.next(timeout)
             assert frame is not None, "the server has closed the connection"
             if isinstance(frame, str) and frame.startswith(start):
-                [answer] = json.loads(frame[len(start) - 1 :])
-                assert isinstance(answer, dict)
-                return answer
+                return _first_argument(frame, start)
             self.frames.append(frame)
+
+    async def answers(self, number: int, timeout: float = 10) -> list[tuple[int, dict[str, Any]]]:
+        """The next frames, which must all be acknowledgements: id and content, as they come."""
+        answers = []
+        for _ in range(number):
+            frame = await self.next(timeout)
+            assert isinstance(frame, str)
+            assert frame.startswith("43"), frame
+            ack_id = frame[2:].partition("[")[0]
+            answers.append((int(ack_id), _first_argument(frame, f"43{ack_id}[")))
+        return answers
 
     async def wait_until_closed(self, timeout: float = 5) -> list[str | bytes]:
         """Wait for the end; what came before it."""
