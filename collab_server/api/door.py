@@ -113,9 +113,9 @@ class RestDoor:
         self._counters.rest_calls_received += 1
         try:
             who = await self.identify(request)
+            self._limiter.spend(who.user.id)
             assert not isinstance(entry, OfConnection)
             command = parse(entry, await self._payload(request, route, entry, types))
-            self._limiter.spend(who.user.id)
             answer = await self._commands.answer(who, entry, command)
         except Exception as error:
             return _refusal(error, route.command)

@@ -88,11 +88,11 @@ class Client:
     async def _begin(self, ack_id: int | None, data: list[Any]) -> None:
         name = data[0] if data else None
         try:
+            self._door.limiter.spend(self.who.user.id)
             entry = entry_named(name)
             if len(data) > 2:
                 raise Invalid("expected one object as payload")
             command = parse(entry, data[1] if len(data) == 2 else {})
-            self._door.limiter.spend(self.who.user.id)
         except Exception as error:
             self._fail(ack_id, name, error)
             return

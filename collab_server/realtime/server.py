@@ -463,7 +463,10 @@ class Door:
     # -- rights ----------------------------------------------------------------------------------------------
 
     async def _look_after_rights(self) -> None:
-        """Put out, within a minute, whoever may no longer open what they are subscribed to."""
+        """Put out, within a minute, whoever may no longer open the content they are subscribed to.
+
+        Members who are removed from a discussion are put out by the feed.
+        """
         while True:
             await asyncio.sleep(RIGHTS_ROUND_SECONDS * random.uniform(0.8, 1.2))
             held = {
@@ -471,6 +474,7 @@ class Door:
                 for user_id, clients in self._of_user.items()
                 for client in clients
                 for topic in client.topics
+                if topic.startswith("content:")
             }
             gate = asyncio.Semaphore(RIGHTS_AT_ONCE)
             await asyncio.gather(
