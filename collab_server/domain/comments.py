@@ -151,6 +151,8 @@ def view_state_text(view_state: dict[str, Any] | None, max_bytes: int) -> str | 
 
 @dataclass(frozen=True, slots=True)
 class AddComment:
+    """Add a comment, or a reply to one. Send a `requestId`: repeated without, it is added twice."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text
     text: Text
@@ -162,6 +164,8 @@ class AddComment:
 
 @dataclass(frozen=True, slots=True)
 class EditComment:
+    """Give one's own comment a new text; the old one stays as a revision."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     comment_id: Text
     text: Text
@@ -170,6 +174,8 @@ class EditComment:
 
 @dataclass(frozen=True, slots=True)
 class DeleteComment:
+    """Delete one's own comment. What is left is a tombstone: when, and the replies."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     comment_id: Text
     request_id: Text | None = None
@@ -177,6 +183,8 @@ class DeleteComment:
 
 @dataclass(frozen=True, slots=True)
 class React:
+    """React to a comment with one emoji. Repeating it changes nothing."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     comment_id: Text
     emoji: Text
@@ -185,6 +193,8 @@ class React:
 
 @dataclass(frozen=True, slots=True)
 class Unreact:
+    """Take one's reaction back. Repeating it changes nothing."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     comment_id: Text
     emoji: Text
@@ -193,6 +203,8 @@ class Unreact:
 
 @dataclass(frozen=True, slots=True)
 class ResolveThread:
+    """Mark the thread that a comment belongs to as resolved. Repeating it changes nothing."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     comment_id: Text
     request_id: Text | None = None
@@ -200,6 +212,8 @@ class ResolveThread:
 
 @dataclass(frozen=True, slots=True)
 class ReopenThread:
+    """Open the thread that a comment belongs to again. Repeating it changes nothing."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     comment_id: Text
     request_id: Text | None = None
@@ -207,18 +221,24 @@ class ReopenThread:
 
 @dataclass(frozen=True, slots=True)
 class GetComment:
+    """One comment as it stands, deleted or not."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     comment_id: Text
 
 
 @dataclass(frozen=True, slots=True)
 class ListRevisions:
+    """What a comment has said, oldest first, ending with what it says now. A deleted one shows nothing."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     comment_id: Text
 
 
 @dataclass(frozen=True, slots=True)
 class ListComments:
+    """The comments of a topic, or of one thread or place of it, in the order of their `seq`."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text
     thread: Text | None = None

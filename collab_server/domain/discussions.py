@@ -103,6 +103,8 @@ def check_name(name: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class CreateDiscussion:
+    """Begin a private discussion. Send a `requestId`: repeated without, there are two."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     name: Text
     members: list[Person]
@@ -113,6 +115,8 @@ class CreateDiscussion:
 
 @dataclass(frozen=True, slots=True)
 class RenameDiscussion:
+    """Give a discussion another name."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     discussion_id: Text
     name: Text
@@ -121,6 +125,8 @@ class RenameDiscussion:
 
 @dataclass(frozen=True, slots=True)
 class InviteMembers:
+    """Add users, or the users of groups, to a discussion. Who is a member already stays one."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     discussion_id: Text
     members: list[Person]
@@ -129,6 +135,8 @@ class InviteMembers:
 
 @dataclass(frozen=True, slots=True)
 class RemoveMember:
+    """Put a member out of a discussion."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     discussion_id: Text
     user_id: Text
@@ -137,6 +145,8 @@ class RemoveMember:
 
 @dataclass(frozen=True, slots=True)
 class TransferDiscussion:
+    """Make another member the owner. Repeating it changes nothing."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     discussion_id: Text
     user_id: Text
@@ -145,6 +155,8 @@ class TransferDiscussion:
 
 @dataclass(frozen=True, slots=True)
 class LeaveDiscussion:
+    """Leave a discussion. An owner's place goes to the longest-standing member; the last to leave deletes it."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     discussion_id: Text
     request_id: Text | None = None
@@ -152,6 +164,8 @@ class LeaveDiscussion:
 
 @dataclass(frozen=True, slots=True)
 class DeleteDiscussion:
+    """Delete a discussion for everybody."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     discussion_id: Text
     request_id: Text | None = None
@@ -159,12 +173,16 @@ class DeleteDiscussion:
 
 @dataclass(frozen=True, slots=True)
 class GetDiscussion:
+    """One discussion, with the asker's `unread` and `muted`."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     discussion_id: Text
 
 
 @dataclass(frozen=True, slots=True)
 class ListDiscussions:
+    """The asker's discussions, the latest active first."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     about: Text | None = None
     cursor: Text | None = None

@@ -88,6 +88,8 @@ class Notification:
 
 @dataclass(frozen=True, slots=True)
 class ReadTopic:
+    """Mark a topic read up to a `seq`, and its notifications with it. Never goes back."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text
     seq: Whole
@@ -96,6 +98,8 @@ class ReadTopic:
 
 @dataclass(frozen=True, slots=True)
 class MuteTopic:
+    """Mute a topic, for ever or until a time, or unmute it. A muted one makes no notifications."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text
     muted: Flag
@@ -105,6 +109,8 @@ class MuteTopic:
 
 @dataclass(frozen=True, slots=True)
 class ReadNotifications:
+    """Mark notifications read, by their ids or all up to a `seq` of the inbox. Repeating it changes nothing."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     ids: list[Text] | None = None
     up_to: Whole | None = None
@@ -113,6 +119,8 @@ class ReadNotifications:
 
 @dataclass(frozen=True, slots=True)
 class ListNotifications:
+    """The asker's notifications, the latest first."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     unread: Flag | None = None
     kind: Kind | None = None
@@ -122,11 +130,15 @@ class ListNotifications:
 
 @dataclass(frozen=True, slots=True)
 class CountNotifications:
+    """How many notifications are unread: the badge."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
+    """Send content to people, with a message and a view state, into their inboxes."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     content: Content
     recipients: list[Person]
@@ -137,11 +149,15 @@ class Share:
 
 @dataclass(frozen=True, slots=True)
 class ListSummaries:
+    """Many topics at a glance, in the order asked, without those that the asker may not open."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     topics: list[Text]
 
 
 @dataclass(frozen=True, slots=True)
 class ListAnchors:
+    """What there is at each place of an object, and which threads have unread comments."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text

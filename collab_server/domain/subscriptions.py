@@ -12,6 +12,8 @@ MAX_EVENTS = 500
 
 @dataclass(frozen=True, slots=True)
 class Subscribe:
+    """Get a topic's events from here on, and with `after` those that were missed."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text
     after: Whole | None = None
@@ -21,18 +23,24 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
+    """Get no more of a topic's events and signals."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text
 
 
 @dataclass(frozen=True, slots=True)
 class GetTopic:
+    """The state of a topic."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text
 
 
 @dataclass(frozen=True, slots=True)
 class ListEvents:
+    """A stretch of a topic's log, oldest first."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text
     after: Whole = 0
@@ -41,6 +49,8 @@ class ListEvents:
 
 @dataclass(frozen=True, slots=True)
 class RefreshSession:
+    """Go on with a fresh token of the same user, without a new connection."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     identity_token: Text | None = None
     auth_token: Text | None = None
@@ -48,4 +58,6 @@ class RefreshSession:
 
 @dataclass(frozen=True, slots=True)
 class AboutMe:
+    """Who the asker is."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
