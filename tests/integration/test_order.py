@@ -94,7 +94,7 @@ async def test_reads_do_not_delay_writes(cluster: Cluster, topic: str) -> None:
         try:
             async with connection.transaction():
                 await connection.execute("LOCK TABLE collab.comment_revisions IN ACCESS EXCLUSIVE MODE")
-                reads = [packet(n, "comment.revisions", commentId=id) for n in range(10, 15)]
+                reads = [packet(n, "comment.revisions", commentId=id) for n in (10, 11)]
                 await ann.send(*reads, packet(2, "comment.add", topic=topic, text="Two"))
                 [(id, answer)] = await ann.answers(1)
                 assert (id, answer["data"]["seq"]) == (2, 2)
@@ -103,7 +103,7 @@ async def test_reads_do_not_delay_writes(cluster: Cluster, topic: str) -> None:
                 assert (id, answer["data"]["seq"]) == (3, 2)
         finally:
             await connection.close()
-        for n in range(10, 15):
+        for n in (10, 11):
             assert len((await ann.answer(n))["data"]["items"]) == 1
 
 
