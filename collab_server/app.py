@@ -240,7 +240,12 @@ class Node:
 
             async def leave(number: int = number, previous: Any = previous) -> None:
                 await self.drain()
-                previous(number, None)
+                server = getattr(previous, "__self__", None)
+                if number == signal.SIGTERM and hasattr(server, "should_exit"):
+                    # What uvicorn does itself, but for ending by the signal once more: to be stopped is no failure.
+                    server.should_exit = True
+                else:
+                    previous(number, None)
 
             def handle(number: int, frame: Any, previous: Any = previous, leave: Any = leave) -> None:
                 if self.status.is_draining:
