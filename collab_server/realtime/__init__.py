@@ -74,4 +74,9 @@ class _Application:
     async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
         if scope["type"] == "lifespan" and install(scope, receive, self._engines):
             tune_garbage_collector()
-        await self._application(scope, receive, send)
+        is_ours = scope["type"] != "websocket" or any(map(scope["path"].startswith, self._engines))
+        if is_ours:
+            await self._application(scope, receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close"})

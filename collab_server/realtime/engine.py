@@ -259,9 +259,14 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         for session in touched:
             ready, session.out = session.out, []
             if ready and not session.carrier.write(ready):
-                self.overflows += 1
-                self.logger.info("%s: does not read, closing its transport", session.sid)
-                self.end(session, "outgoing queue full", is_abrupt=True)
+                self.overflow(session)
+
+    def overflow(self, session: Session) -> None:
+        """Put out a client that does not read; it comes back and asks for what it has missed."""
+        if not session.closing:
+            self.overflows += 1
+            self.logger.info("%s: does not read, closing its transport", session.sid)
+            self.end(session, "outgoing queue full", is_abrupt=True)
 
     # --- The way in -------------------------------------------------------------------------------------------
 

@@ -94,13 +94,9 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._stock is not None:
             self._stock.connection_lost(exc)
             return
-        if self._is_closing and self._server is not None:
-            self._server.farewells.stop(self)
         self._is_closing = True
         self._connections.discard(self)
-        session, self._session = self._session, None
-        if session is not None:
-            session.server.carrier_lost(session, self)
+        self._leave()
 
     def eof_received(self) -> bool | None:
         """The client sends nothing more: the transport closes itself."""
@@ -224,7 +220,7 @@ class WebSocketProtocol(asyncio.Protocol):
                     return
                 elif opcode == frames.PING and not self._is_closing:
                     if not self.write([frames.frame(frames.PONG, payload)]):  # type: ignore[arg-type]
-                        server.end(session, "outgoing queue full", is_abrupt=True)
+                        server.overflow(session)
         except frames.FrameError as error:
             self._fail(error.code)
 
@@ -248,8 +244,12 @@ class WebSocketProtocol(asyncio.Protocol):
         self._is_closing = True
         self._reader = None
         self._transport.close()
+        self._leave()
+
+    def _leave(self) -> None:
         session, self._session = self._session, None
         if session is not None:
+            session.server.farewells.stop(self)
             session.server.carrier_lost(session, self)
 
     # --- The way out: what a carrier does ---------------------------------------------------------------------

@@ -1,0 +1,322 @@
+"""What a client may cost, and how a server stops: on every way to run."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+import time
+from typing import Any
+
+import aiohttp
+import pytest
+
+from .conftest import Served, echo_engine, echo_sockets, serve, wait_until
+from .test_engineio import POLL, SOCKET, get, is_closed, open_polling, post
+from .test_socketio import connect
+
+KEY = "dGhlIHNhbXBsZSBub25jZQ=="
+LIMIT = 100_000
+
+
+def upgrade_request(path: str) -> bytes:
+    return (
+        f"GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n"
+        f"Sec-WebSocket-Key: {KEY}\r\nSec-WebSocket-Version: 13\r\n\r\n"
+    ).encode()
+
+
+def masked(opcode: int, payload: bytes, *, is_final: bool = True, mask: bytes = b"\x01\x02\x03\x04") -> bytes:
+    first = (0x80 if is_final else 0) | opcode
+    size = len(payload)
+    if size < 126:
+        head = struct.pack("!BB", first, 0x80 | size)
+    elif size < 65536:
+        head = struct.pack("!BBH", first, 0x80 | 126, size)
+    else:
+        head = struct.pack("!BBQ", first, 0x80 | 127, size)
+    return head + mask + bytes(byte ^ mask[index % 4] for index, byte in enumerate(payload))
+
+
+class Raw:
+    """A websocket of bare bytes, that reads only when it is told to."""
+
+    def __init__(self, served: Served, path: str = SOCKET, receive_buffer: int | None = None) -> None:
+        host, port = served.url.removeprefix("http://").split(":")
+        self.socket = socket.socket()
+        if receive_buffer is not None:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.socket.settimeout(5)
+        self.socket.connect((host, int(port)))
+        self.socket.sendall(upgrade_request(path))
+        self.received = b""
+        while b"maxPayload" not in self.received:
+            self.received += self._read()
+        self.sid = self.received.split(b'"sid":"')[1].split(b'"')[0].decode()
+        self.received = b""
+
+    def _read(self) -> bytes:
+        data = self.socket.recv(65536)
+        assert data
+        return data
+
+    def read_to_end(self) -> bytes:
+        """All that comes until the server closes."""
+        while True:
+            try:
+                data = self.socket.recv(65536)
+            except ConnectionResetError:
+                data = b""
+            if not data:
+                return self.received
+            self.received += data
+
+    def __enter__(self) -> Raw:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.socket.close()
+
+
+def on_loop(server: Any, function: Any, *args: Any) -> None:
+    engine = getattr(server, "eio", server)
+    engine._loop.call_soon_threadsafe(function, *args)
+
+
+# --- A client that does not read --------------------------------------------------------------------------------
+
+
+async def test_client_that_does_not_read_is_put_out(way: dict[str, Any]) -> None:
+    server = echo_engine(ping_interval=25, ping_timeout=20)
+    server.outgoing_bytes = LIMIT
+    with serve(server, **way) as served, Raw(served, receive_buffer=4096) as stalled:
+        async with aiohttp.ClientSession() as http, http.ws_connect(served.url + SOCKET) as websocket:
+            other = json.loads((await websocket.receive_str())[1:])["sid"]
+            text = "x" * 50_000
+            for number in range(2000):
+                on_loop(server, server.broadcast, [stalled.sid, other], f"{number}{text}")
+                assert (await websocket.receive_str()).startswith(f"4{number}x")
+                if server.overflows:
+                    break
+            assert server.overflows == 1
+            await asyncio.to_thread(wait_until, lambda: stalled.sid not in server.sockets)
+            assert server.ended[stalled.sid] == "outgoing queue full"
+            assert other in server.sockets
+
+
+async def test_client_that_does_not_poll_is_put_out(way: dict[str, Any]) -> None:
+    server = echo_engine(ping_interval=25, ping_timeout=20)
+    server.outgoing_bytes = LIMIT
+    with serve(server, **way) as served:
+        async with aiohttp.ClientSession() as http:
+            sid = await open_polling(http, served)
+            for _ in range(10_000):
+                on_loop(server, server.send_text, sid, "x" * 5000)
+                await asyncio.sleep(0.001)
+                if server.overflows:
+                    break
+            assert server.overflows == 1
+            assert (await get(http, served, f"{POLL}&sid={sid}"))[0] == 400
+
+
+async def test_one_message_above_the_bound_reaches_a_client_that_reads(way: dict[str, Any]) -> None:
+    server = echo_engine(ping_interval=25, ping_timeout=20)
+    server.outgoing_bytes = LIMIT
+    with serve(server, **way) as served:
+        async with aiohttp.ClientSession() as http:
+            async with http.ws_connect(served.url + SOCKET, max_msg_size=0) as websocket:
+                sid = json.loads((await websocket.receive_str())[1:])["sid"]
+                on_loop(server, server.send_text, sid, "x" * 10 * LIMIT)
+                assert len(await websocket.receive_str()) == 10 * LIMIT + 1
+            path = f"{POLL}&sid={await open_polling(http, served)}"
+            on_loop(server, server.send_text, path.split("=")[-1], "y" * 10 * LIMIT)
+            assert await get(http, served, path) == (200, "4" + "y" * 10 * LIMIT)
+
+
+# --- A client that sends too much -------------------------------------------------------------------------------
+
+
+async def test_too_large_a_post_is_refused(way: dict[str, Any]) -> None:
+    with serve(echo_engine(max_packet_bytes=LIMIT), **way) as served:
+        async with aiohttp.ClientSession() as http:
+            path = f"{POLL}&sid={await open_polling(http, served)}"
+            assert (await post(http, served, path, "4" * LIMIT))[0] == 200
+            try:
+                status = (await post(http, served, path, "4" * (3 * LIMIT)))[0]
+            except (aiohttp.ClientConnectionError, ConnectionResetError):
+                status = 413  # refused while it was still being sent
+            assert status == 413
+
+
+async def test_too_large_a_packet_closes_the_websocket(way: dict[str, Any]) -> None:
+    with serve(echo_engine(max_packet_bytes=LIMIT), ws_max_size=LIMIT, **way) as served:
+        with Raw(served) as client:
+            client.socket.sendall(masked(1, b"4" + b"x" * LIMIT))
+            client.read_to_end()
+            await asyncio.to_thread(wait_until, lambda: client.sid not in served.server.sockets)
+        with Raw(served) as client:
+            client.socket.sendall(masked(1, b"4" + b"x" * 60_000, is_final=False))
+            client.socket.sendall(masked(0, b"x" * 60_000))
+            client.read_to_end()
+            await asyncio.to_thread(wait_until, lambda: client.sid not in served.server.sockets)
+
+
+async def test_messages_wait_in_order_and_within_bounds(way: dict[str, Any]) -> None:
+    server = echo_engine(max_packet_bytes=LIMIT, ping_interval=25, ping_timeout=20)
+    server.async_handlers = False
+    taken: list[int] = []
+    most = 0
+    gate = asyncio.Event()
+
+    @server.on("message")
+    async def message(sid: str, data: str) -> None:
+        nonlocal most
+        most = max(most, server.sockets[sid].inbox_bytes)
+        await gate.wait()
+        taken.append(int(data.split("x")[0]))
+
+    with serve(server, **way) as served:
+        async with aiohttp.ClientSession() as http, http.ws_connect(served.url + SOCKET) as websocket:
+            await websocket.receive_str()
+            padding = "x" * 1000
+
+            async def flood() -> None:
+                for number in range(3000):
+                    await websocket.send_str(f"4{number}{padding}")
+
+            flooding = asyncio.ensure_future(flood())
+            session = next(iter(server.sockets.values()))
+            await asyncio.to_thread(wait_until, lambda: session.is_paused)
+            on_loop(server, gate.set)
+            await flooding
+            await asyncio.to_thread(wait_until, lambda: len(taken) == 3000)
+    assert taken == list(range(3000))
+    assert most < LIMIT + 300_000  # and one read of the network
+
+
+async def test_posts_are_answered_when_there_is_room_again(way: dict[str, Any]) -> None:
+    server = echo_engine(max_packet_bytes=LIMIT, ping_interval=25, ping_timeout=20)
+    server.async_handlers = False
+    gate = asyncio.Event()
+    taken: list[str] = []
+
+    @server.on("message")
+    async def message(sid: str, data: str) -> None:
+        await gate.wait()
+        taken.append(data[:1])
+
+    with serve(server, **way) as served:
+        async with aiohttp.ClientSession() as http:
+            sid = await open_polling(http, served)
+            path = f"{POLL}&sid={sid}"
+            ten = "\x1e".join("4b" + "x" * 9000 for _ in range(10))
+            assert await post(http, served, path, ten) == (200, "ok")
+            waiting = asyncio.ensure_future(post(http, served, path, ten))
+            await asyncio.to_thread(wait_until, lambda: server.sockets[sid].is_paused)
+            assert not waiting.done()
+            on_loop(server, gate.set)
+            assert await waiting == (200, "ok")
+    assert taken == ["b"] * 20
+
+
+async def test_websocket_pings_are_answered_and_a_flood_of_them_is_bounded(way: dict[str, Any]) -> None:
+    if way.get("lifespan") == "off":
+        pytest.skip("uvicorn's own websockets answer pings there")
+    server = echo_engine(ping_interval=25, ping_timeout=20)
+    server.outgoing_bytes = LIMIT
+    with serve(server, **way) as served:
+        with Raw(served) as client:
+            client.socket.sendall(masked(9, b"hello"))
+            assert client._read() == b"\x8a\x05hello"
+        with Raw(served, receive_buffer=4096) as client:
+            flood = masked(9, b"x" * 125) * 500
+            with pytest.raises((ConnectionError, TimeoutError)):
+                _send_on_and_on(client.socket, flood)
+            assert server.overflows == 1
+
+
+async def test_endless_head_of_a_request_is_cut_off(way: dict[str, Any]) -> None:
+    if "lifespan" in way or way.get("http") == "h11":
+        pytest.skip("the HTTP protocol is uvicorn's own there")
+    with serve(echo_engine(), **way) as served:
+        host, port = served.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=5) as client:
+            client.sendall(b"GET / HTTP/1.1\r\n")
+            with pytest.raises(ConnectionError):
+                _send_on_and_on(client, b"x-header: " + b"x" * 1000 + b"\r\n")
+
+
+def _send_on_and_on(client: socket.socket, data: bytes) -> None:
+    for _ in range(10_000):
+        client.sendall(data)
+
+
+async def test_attachments_are_bounded_in_number_and_bytes(way: dict[str, Any]) -> None:
+    with serve(echo_sockets(max_packet_bytes=LIMIT), **way) as served:
+        async with connect(served) as client:
+            places = ",".join(f'{{"_placeholder":true,"num":{number}}}' for number in range(10))
+            await client.send(f'4510-["message",{places}]', *[bytes(LIMIT // 2)] * 3)
+            assert await client.is_put_out()
+        async with connect(served) as client:
+            await client.send('4511-["message"]')
+            assert await client.is_put_out()
+        await asyncio.to_thread(wait_until, lambda: not served.server._binary_packet)
+
+
+async def test_binary_packet_that_is_never_completed_leaves_nothing(way: dict[str, Any]) -> None:
+    server = echo_sockets()
+    with serve(server, **way) as served:
+        async with connect(served) as client:
+            await client.send('452-["message",{"_placeholder":true,"num":0}]', b"x")
+            await asyncio.to_thread(wait_until, lambda: server._binary_packet)
+        await asyncio.to_thread(wait_until, lambda: not server._binary_packet)
+        assert not server._attachment_bytes
+
+
+async def test_acknowledgements_outstanding_are_bounded(way: dict[str, Any]) -> None:
+    server = echo_sockets()
+
+    @server.on("go")
+    async def go(sid: str) -> int:
+        for number in range(1500):
+            await server.emit("question", number, to=sid, callback=lambda *_: None)
+        return len(server.manager.callbacks[sid])
+
+    with serve(server, **way) as served:
+        async with connect(served) as client:
+            await client.send('421["go"]')
+            while not (received := await client.receive()).startswith("431"):
+                pass
+            assert received == "431[1001]"
+
+
+# --- Stopping ---------------------------------------------------------------------------------------------------
+
+
+async def test_graceful_stop_closes_websockets_and_answers_polls(way: dict[str, Any]) -> None:
+    server = echo_engine(ping_interval=25, ping_timeout=20)
+    options = {"timeout_graceful_shutdown": 1, **way}
+    with serve(server, **options) as served:
+        async with aiohttp.ClientSession() as http, http.ws_connect(served.url + SOCKET) as websocket:
+            await websocket.receive_str()
+            path = f"{POLL}&sid={await open_polling(http, served)}"
+            poll = asyncio.ensure_future(get(http, served, path))
+            session = server.sockets[path.split("=")[-1]]
+            await asyncio.to_thread(wait_until, lambda: session.carrier._waiting is not None)
+            started = time.monotonic()
+            served.uvicorn.should_exit = True
+            assert await is_closed(websocket)
+            if "lifespan" not in way and "http" not in way:
+                assert (await poll)[0] == 200
+            else:
+                poll.cancel()
+            await asyncio.to_thread(served.stop)
+            assert time.monotonic() - started < 4
+
+
+async def test_websocket_path_of_another_application_goes_to_uvicorns_own_class(way: dict[str, Any]) -> None:
+    server = echo_engine()
+    with serve(server, **way) as served, pytest.raises(aiohttp.ClientError):
+        async with aiohttp.ClientSession() as http:
+            await http.ws_connect(served.url + "/elsewhere")
