@@ -23,6 +23,7 @@ from collab_server.domain.comments import (
     mentions_in,
     view_state_text,
 )
+from collab_server.domain.events import Event
 from collab_server.domain.ids import own_id, uuid7
 from collab_server.domain.inbox import EXCERPT_CHARACTERS, Notice, Reason
 from collab_server.domain.jsontext import dumps, now_ms, rfc3339
@@ -31,9 +32,10 @@ from collab_server.domain.topics import Topic
 from collab_server.errors import ClientError, Conflict, Forbidden, Invalid, NotFound
 from collab_server.services.access import access_comment, access_comments_topic, access_topic, lock_topic
 from collab_server.services.backends import Backends
+from collab_server.services.once import Answer, Request, commit_once, same_answer, until_not_taken
 from collab_server.services.pages import page_limit, read_cursor, write_cursor
-from collab_server.storage import comments, discussions, event_log, inbox, topics
-from collab_server.storage.database import Transaction
+from collab_server.storage import additions, comments, discussions, event_log, inbox, topics
+from collab_server.storage.database import Database, Transaction
 
 _REPLIED = Reason("reply", "replied in a thread you take part in")
 
@@ -83,6 +85,80 @@ class Addition:
     command: AddComment
     facts: CommentFacts
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether it needs no look at anything but its topic's head, and tells nobody."""
+        return self.facts.topic.kind == "content" and self.facts.reply_to is None and not self.facts.mentioned
+
+
+async def commit_additions(
+    database: Database, asked: Sequence[Addition], requests: Sequence[Request | None], waited_seconds: float
+) -> tuple[list[Answer], Sequence[Any]]:
+    """Carry out several `comment.add` in one transaction, each once. See `joining.Commit`.
+
+    Plain ones take one statement; where one among them is not plain, all take the transaction that can do everything.
+    """
+    if all(addition.is_plain for addition in asked):
+        return await _commit_plain(database, asked, requests, waited_seconds)
+
+    async def carry_out(tx: Transaction, places: Sequence[int]) -> list[Answer]:
+        return await add_many(tx, [asked[place] for place in places])
+
+    return await commit_once(database, requests, carry_out, waited_seconds=waited_seconds)
+
+
+async def _commit_plain(
+    database: Database, asked: Sequence[Addition], requests: Sequence[Request | None], waited_seconds: float
+) -> tuple[list[Answer], Sequence[Event]]:
+    at = now_ms()
+    plain = [_plain(addition, request, at) for addition, request in zip(asked, requests, strict=True)]
+    placed: list[additions.Placed | ClientError] = [*await _place(database, plain, waited_seconds)]
+    waiting = [number for number, place in enumerate(placed) if place is None]
+    if (
+        waiting
+    ):  # the first comments on their topics; the others are stored already, whatever becomes of these
+        try:
+            await additions.create_topics(
+                database, sorted({plain[number].comment.topic for number in waiting})
+            )
+            later = await _place(database, [plain[number] for number in waiting], waited_seconds)
+        except ClientError as error:
+            placed = [error if place is None else place for place in placed]
+        else:
+            for number, place in zip(waiting, later, strict=True):
+                placed[number] = place
+    answers = [_answer(*of) for of in zip(plain, placed, requests, strict=True)]
+    return answers, [place for place in placed if isinstance(place, Event)]
+
+
+async def _place(
+    database: Database, plain: Sequence[additions.Plain], waited_seconds: float
+) -> list[additions.Placed]:
+    return await until_not_taken(lambda: additions.add(database, plain, waited_seconds=waited_seconds))
+
+
+def _answer(item: additions.Plain, place: additions.Placed | ClientError, request: Request | None) -> Answer:
+    if isinstance(place, Event):
+        return f'{{"comment":{item.shown},"seq":{place.seq}}}'
+    if isinstance(place, ClientError):
+        return place
+    assert place is not None  # the topics have rows now
+    assert request is not None  # only a request can have been answered before
+    return same_answer(place, request)
+
+
+def _plain(addition: Addition, request: Request | None, at: datetime) -> additions.Plain:
+    comment = _new_comment(addition, {}, {addition.facts.topic.name: 0}, at)
+    anchor = addition.command.anchor
+    return additions.Plain(
+        comment,
+        comment.as_json(),
+        page_key=anchor.page_key if anchor else None,
+        visualization_key=anchor.visualization_key if anchor else None,
+        request_id=request.request_id if request else None,
+        fingerprint=request.fingerprint if request else None,
+    )
+
 
 async def add(tx: Transaction, who: Identity, command: AddComment, facts: CommentFacts) -> str:
     [answer] = await add_many(tx, [Addition(who, command, facts)])
@@ -91,14 +167,14 @@ async def add(tx: Transaction, who: Identity, command: AddComment, facts: Commen
     return answer
 
 
-async def add_many(tx: Transaction, additions: Sequence[Addition]) -> list[str | ClientError]:
+async def add_many(tx: Transaction, asked: Sequence[Addition]) -> list[str | ClientError]:
     """Carry out several `comment.add`, of any people on any topics, in a few statements whatever their number.
 
     Each is answered as if it had been alone; a refused one leaves nothing behind and does not touch the others.
     """
-    locked = await topics.lock_many(tx, sorted({addition.facts.topic.name for addition in additions}))
-    may_add = await _members_allowed(tx, additions)
-    replied_to = [addition.facts.reply_to for addition in additions if addition.facts.reply_to is not None]
+    locked = await topics.lock_many(tx, sorted({addition.facts.topic.name for addition in asked}))
+    may_add = await _members_allowed(tx, asked)
+    replied_to = [addition.facts.reply_to for addition in asked if addition.facts.reply_to is not None]
     parents = await comments.parents(tx, replied_to) if replied_to else {}
     authors = (
         await inbox.thread_authors(tx, [parent.thread_id for parent in parents.values()]) if parents else {}
@@ -107,7 +183,7 @@ async def add_many(tx: Transaction, additions: Sequence[Addition]) -> list[str |
     at = now_ms()
     added: list[comments.Added] = []
     answers: list[str | ClientError] = []
-    for addition in additions:
+    for addition in asked:
         try:
             if not may_add(addition):
                 raise NotFound("discussion")
@@ -169,9 +245,9 @@ def _new_comment(
     )
 
 
-async def _members_allowed(tx: Transaction, additions: Sequence[Addition]) -> Callable[[Addition], bool]:
+async def _members_allowed(tx: Transaction, asked: Sequence[Addition]) -> Callable[[Addition], bool]:
     """Look again, under the locks, at who is a member of the discussions among the topics."""
-    ids = {UUID(item.facts.topic.first) for item in additions if item.facts.topic.kind == "discussion"}
+    ids = {UUID(item.facts.topic.first) for item in asked if item.facts.topic.kind == "discussion"}
     members = {str(id): await discussions.member_ids(tx, id) for id in ids}
 
     def may_add(addition: Addition) -> bool:

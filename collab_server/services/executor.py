@@ -54,7 +54,7 @@ class Executor:
         self._backends = backends
         self._publish = publish
         self._notified = notified
-        self._additions = Joiner(backends.database, comments.add_many, self._tell)
+        self._additions = Joiner(backends.database, comments.commit_additions, self._tell)
 
     async def run(self, write: Write[Any, Any], who: Identity, command: Any) -> str:
         """Carry out the command and return its answer as JSON text.

@@ -19,14 +19,20 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from collab_server.errors import ClientError, Paused
-from collab_server.services.once import Answer, Request, commit_once
-from collab_server.storage.database import Database, Transaction
+from collab_server.services.once import Answer, Request
+from collab_server.storage.database import Database
 
 LANES = 4
 MOST_JOINED = 64
 MOST_WAITING = 4096
 
 T = TypeVar("T")
+
+Commit = Callable[
+    [Database, Sequence[T], Sequence[Request | None], float], Awaitable[tuple[list[Answer], Sequence[Any]]]
+]
+"""Carries out several commands in one transaction, each once; the last argument is how long the first has waited, in
+seconds. Returns their answers and what the transaction recorded."""
 
 
 @dataclass(slots=True)
@@ -43,11 +49,11 @@ class Joiner(Generic[T]):
     def __init__(
         self,
         database: Database,
-        carry_out: Callable[[Transaction, Sequence[T]], Awaitable[list[Answer]]],
+        commit: Commit[T],
         publish: Callable[[Sequence[Any]], None],
     ) -> None:
         self._database = database
-        self._carry_out = carry_out
+        self._commit = commit
         self._publish = publish
         self._lanes: list[deque[_Waiting[T]]] = [deque() for _ in range(LANES)]
         self._running: dict[int, asyncio.Task[None]] = {}
@@ -77,7 +83,7 @@ class Joiner(Generic[T]):
     async def _run_batch(self, batch: list[_Waiting[T]]) -> None:
         """Answer every command of the batch, one way or another. Never raises."""
         try:
-            answers = await self._commit(batch)
+            answers = await self._carry_out(batch)
         except ClientError as error:
             answers = [error] * len(batch)
         except Exception as error:
@@ -90,13 +96,11 @@ class Joiner(Generic[T]):
         for waiting, answer in zip(batch, answers, strict=True):
             _answer(waiting, answer)
 
-    async def _commit(self, batch: list[_Waiting[T]]) -> list[Answer]:
-        async def carry_out(tx: Transaction, places: Sequence[int]) -> list[Answer]:
-            return await self._carry_out(tx, [batch[place].item for place in places])
-
-        waited_seconds = asyncio.get_running_loop().time() - batch[0].since
+    async def _carry_out(self, batch: list[_Waiting[T]]) -> list[Answer]:
+        items = [waiting.item for waiting in batch]
         asked = [waiting.request for waiting in batch]
-        answers, recorded = await commit_once(self._database, asked, carry_out, waited_seconds=waited_seconds)
+        waited_seconds = asyncio.get_running_loop().time() - batch[0].since
+        answers, recorded = await self._commit(self._database, items, asked, waited_seconds)
         self._publish(recorded)  # reached only after COMMIT
         return answers
 

@@ -64,7 +64,7 @@ def _fingerprint(name: str, command: Any) -> bytes:
 async def earlier_answer(database: Database, request: Request) -> Answer | None:
     """What the request was answered when it took effect; None if it has not."""
     found = await requests.find(database, request.user_id, request.request_id)
-    return None if found is None else _same(found, request)
+    return None if found is None else same_answer(found, request)
 
 
 async def commit_once(
@@ -84,9 +84,20 @@ async def commit_once(
     async def work(tx: Transaction) -> tuple[list[Answer], Sequence[Any]]:
         return await _answer_each(tx, asked, carry_out), tx.recorded
 
+    async def commit() -> tuple[list[Answer], Sequence[Any]]:
+        return await database.run(work, waited_seconds=min(waited_seconds, COMMAND_SECONDS / 2))
+
+    return await until_not_taken(commit)
+
+
+async def until_not_taken(commit: Callable[[], Awaitable[T]]) -> T:
+    """Commit, again where another node carried out one of the requests meanwhile: the next look finds its answer.
+
+    Raises `Paused` when that goes on.
+    """
     for _ in range(TRIES):
-        with contextlib.suppress(requests.Taken):  # another node was faster: the next look finds its answer
-            return await database.run(work, waited_seconds=min(waited_seconds, COMMAND_SECONDS / 2))
+        with contextlib.suppress(requests.Taken):
+            return await commit()
     raise Paused("the same command is being carried out elsewhere")
 
 
@@ -104,7 +115,7 @@ async def _answer_each(
         if request is None:
             continue
         if place not in answers:
-            answers[place] = _same(earlier[request.key], request)
+            answers[place] = same_answer(earlier[request.key], request)
         elif isinstance(answer := answers[place], str):  # refusals are not remembered
             done.append(requests.Done(request.user_id, request.request_id, request.fingerprint, answer))
     if done:
@@ -112,7 +123,8 @@ async def _answer_each(
     return [answers[place] for place in range(len(asked))]
 
 
-def _same(earlier: requests.Answered, request: Request) -> Answer:
+def same_answer(earlier: requests.Answered, request: Request) -> Answer:
+    """What a repeated request is answered: as it was, or `Conflict` if it is for another command."""
     if earlier.fingerprint != request.fingerprint:
         return Conflict("this requestId was used for another command", field="requestId")
     return earlier.answer

@@ -261,6 +261,40 @@ class Database:
             result = await work(tx)
         return result
 
+    async def write(self, sql: str, *arguments: Any, waited_seconds: float = 0) -> list[Record]:
+        """One statement that is a transaction by itself, and what it returns; one round trip.
+
+        Begun again where that helps, as `run` does. Raises as `transaction` does, but where the connection is lost
+        under way nobody can tell whether the statement was committed: then the outcome is `unknown`.
+        """
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + COMMAND_SECONDS - waited_seconds
+        tries_left = TRIES
+        while self.is_up and loop.time() < deadline:
+            tries_left -= 1
+            connection = self._writes.take_idle() or await self._take(self._writes, deadline)
+            timer = loop.call_at(deadline, connection.terminate)
+            try:
+                rows = await connection.fetch(sql, *arguments)
+            except BaseException as error:
+                if _is_lost(connection, error) or not isinstance(error, Exception):
+                    self._writes.drop(connection)
+                    self._trouble.set()
+                    if not isinstance(error, Exception):
+                        raise
+                    raise _unknown() from error
+                self._writes.give_back(connection)
+                paused = self._as_paused(error, is_lost=False)
+                if not (isinstance(paused, _Contended) and tries_left):
+                    self._raise(error, is_lost=False)
+            else:
+                self._writes.give_back(connection)
+                return rows
+            finally:
+                timer.cancel()
+            await asyncio.sleep(self._chance() * RETRY_SECONDS)
+        raise self._refusal()
+
     async def fetch(self, sql: str, *arguments: Any) -> list[Record]:
         """Rows, outside of any transaction. Raises `Paused` when there is no answer within `READ_SECONDS`."""
         return await self._read(_fetch, sql, arguments)
@@ -338,9 +372,7 @@ class Database:
             self._trouble.set()
             if not isinstance(error, Exception) or _sqlstate(error).startswith(_ROLLED_BACK):
                 self._raise(error, is_lost=False)
-            raise Paused(
-                "the commit was cut; repeat it with the same requestId", outcome="unknown"
-            ) from error
+            raise _unknown() from error
         self._writes.give_back(connection)
         if tag != "COMMIT":
             raise RuntimeError("a statement failed and the service went on; the transaction was rolled back")
@@ -675,6 +707,10 @@ class _Share:
 
 
 _LOSSES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
+
+
+def _unknown() -> Paused:
+    return Paused("the commit was cut; repeat it with the same requestId", outcome="unknown")
 
 
 def _is_lost(connection: Connection, error: BaseException) -> bool:

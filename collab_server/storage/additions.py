@@ -1,0 +1,170 @@
+"""Adding plain comments in one statement, which is a transaction by itself.
+
+Most comments need no look at anything but their topic's head: they are about content, reply to nothing and mention
+nobody. For those, one round trip does what a transaction does in six: look up and store the `requestId`s, lock the
+topics in the order of their ids, give out the next `seq`s, store comments, events and answers. `FOR UPDATE` makes the
+statement see each head as it is once the lock is held; everything else that it reads cannot have changed meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import asyncpg
+
+from collab_server.domain.comments import Comment
+from collab_server.domain.events import Event, actor_text, event_of
+from collab_server.storage import topics
+from collab_server.storage.database import Database
+from collab_server.storage.requests import Answered, Taken
+
+_ADD = """
+    WITH asked AS (
+        SELECT *
+          FROM unnest(
+               $1::text[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::text[], $7::text[], $8::text[],
+               $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::text[],
+               $16::text[]
+               ) WITH ORDINALITY AS asked (
+               topic, user_id, request_id, fingerprint, id, author_name, author_initials, text,
+               mentions, anchor, page_key, visualization_key, view_state, at, actor,
+               shown, position
+               )
+    ),
+    earlier AS (
+        SELECT asked.position, request.fingerprint, request.answer
+          FROM asked
+          JOIN collab.requests AS request
+         USING (user_id, request_id)
+    ),
+    locked AS MATERIALIZED (
+        SELECT id, name, last_seq
+          FROM collab.topics
+         WHERE name = ANY($1::text[])
+         ORDER BY id
+           FOR UPDATE
+    ),
+    numbered AS MATERIALIZED (
+        SELECT asked.*,
+               locked.id AS topic_id,
+               locked.last_seq + row_number() OVER (PARTITION BY locked.id ORDER BY asked.position) AS seq
+          FROM asked
+          JOIN locked
+            ON locked.name = asked.topic
+         WHERE NOT EXISTS (SELECT FROM earlier WHERE earlier.position = asked.position)
+    ),
+    moved AS (
+        UPDATE collab.topics AS topic
+           SET last_seq = head.last_seq,
+               comments = topic.comments + head.added,
+               last_at = head.last_at
+          FROM (
+               SELECT topic_id, max(seq) AS last_seq, count(*) AS added, max(at) AS last_at
+                 FROM numbered
+                GROUP BY topic_id
+               ) AS head
+         WHERE topic.id = head.topic_id
+    ),
+    stored AS (
+        INSERT INTO collab.comments (
+            id, topic_id, seq, thread_id, author_id, author_name, author_initials,
+            text, mentions, anchor, page_key, visualization_key, view_state, created_at
+        )
+        SELECT id, topic_id, seq, id, user_id, author_name, author_initials,
+               text, mentions, anchor, page_key, visualization_key, view_state, at
+          FROM numbered
+    ),
+    logged AS (
+        INSERT INTO collab.events (topic_id, seq, type, at, actor, data, comment_id)
+        SELECT topic_id, seq, 'comment.added', at, actor, '{"comment":' || shown || '}', id
+          FROM numbered
+    ),
+    answered AS (
+        INSERT INTO collab.requests (user_id, request_id, fingerprint, answer)
+        SELECT user_id, request_id, fingerprint, '{"comment":' || shown || ',"seq":' || seq || '}'
+          FROM numbered
+         WHERE request_id IS NOT NULL
+         ORDER BY user_id, request_id
+    )
+    SELECT asked.position, numbered.seq, earlier.fingerprint, earlier.answer
+      FROM asked
+      LEFT JOIN numbered
+     USING (position)
+      LEFT JOIN earlier
+        ON earlier.position = asked.position
+     ORDER BY asked.position
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Plain:
+    """A new root comment on content (its `seq` is not known yet), with its place and `shown`, its JSON text."""
+
+    comment: Comment
+    shown: str
+    page_key: str | None
+    visualization_key: str | None
+    request_id: str | None
+    fingerprint: bytes | None
+
+
+Placed = Event | Answered | None
+"""What became of a comment: its event, what its request was answered before, or nothing: its topic has no row yet."""
+
+
+async def add(db: Database, additions: Sequence[Plain], *, waited_seconds: float = 0) -> list[Placed]:
+    """Store plain comments, in one transaction, each under the next `seq` of its topic.
+
+    Raises `Taken` when one of the requests took effect elsewhere meanwhile, and `Paused`, with the outcome `unknown`
+    where the connection was lost under way; apart from that case, nothing is stored when it raises.
+    """
+    columns = zip(*(_row(addition) for addition in additions), strict=True)
+    try:
+        rows = await db.write(_ADD, *map(list, columns), waited_seconds=waited_seconds)
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name == "requests_pkey":
+            raise Taken from None
+        raise
+    return [_placed(addition, row) for addition, row in zip(additions, rows, strict=True)]
+
+
+async def create_topics(db: Database, names: Sequence[str]) -> None:
+    """Give these topics their rows, where they have none.
+
+    Raises `Paused`.
+    """
+    await db.write(topics.CREATE_MANY, list(names))
+
+
+def _row(addition: Plain) -> tuple[object, ...]:
+    comment, author = addition.comment, addition.comment.author
+    return (
+        comment.topic,
+        author.id,
+        addition.request_id,
+        addition.fingerprint,
+        comment.id,
+        author.name,
+        author.initials,
+        comment.text,
+        comment.mentions,
+        comment.anchor,
+        addition.page_key,
+        addition.visualization_key,
+        comment.view_state,
+        comment.created_at,
+        actor_text(author.id, author.name, author.initials),
+        addition.shown,
+    )
+
+
+def _placed(addition: Plain, row: asyncpg.Record) -> Placed:
+    if row["answer"] is not None:
+        return Answered(row["fingerprint"], row["answer"])
+    if row["seq"] is None:
+        return None
+    comment, author = addition.comment, addition.comment.author
+    actor = actor_text(author.id, author.name, author.initials)
+    data = f'{{"comment":{addition.shown}}}'
+    return event_of(comment.topic, row["seq"], "comment.added", comment.created_at, actor, data)
