@@ -144,6 +144,7 @@ class Device:
         self.held: dict[str, Held] = {}
         self.inbox = Inbox(0, 0)
         self.taken = 0  # how many of the client's events are folded in
+        self.inbox_since = 0
         self.is_away = False
 
     @property
@@ -190,6 +191,8 @@ class Device:
         elif event.seq is None:
             return
         elif topic == self.inbox_topic:
+            if event.seq <= self.inbox_since:
+                return  # live since hello, and in what catching up brought as well
             self.inbox.apply(event.data)
             if event.name == "topic.was_read" and event.data["data"]["topic"] in self.held:
                 self.held[event.data["data"]["topic"]].was_read(event.data["data"]["seq"])
@@ -206,6 +209,7 @@ class Device:
 
     async def come_back(self, node: int) -> None:
         """Connect to some node and fetch what was missed."""
+        self.inbox_since = 0
         token = self.client.hello["resumeToken"]
         self.client = await Client.connect(self.cluster[node].url, resume_token=token)
         self.is_away = False
@@ -229,12 +233,10 @@ class Device:
             events += [event for event in page["events"] if event["seq"] <= state["seq"]]
             more = events[-1]["seq"] < state["seq"]
         missed = [Event(event["type"], event, 0.0) for event in events]
-        if topic == self.inbox_topic:
-            # Live events of the inbox begin at hello; those that catching up brings are not to be folded twice.
-            first = self.client.hello["inboxSeq"]
-            missed = [event for event in missed if event.data["seq"] <= first]
         for event in missed:
             self._fold(event)
+        if topic == self.inbox_topic:
+            self.inbox_since = state["seq"]
         return True
 
     # -- judging ---------------------------------------------------------------------------------------------
