@@ -1,0 +1,232 @@
+"""The HTTP door as such: its description, its headers, its errors. What commands do is tested elsewhere."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from yarl import URL
+
+from tests.harness.clients import Failed, new_session
+from tests.harness.cluster import Cluster
+from tests.harness.world import StandInLibrary, World, fresh_topic
+from tests.integration.doors import CALLS, Door, DoorName, say
+
+BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
+
+
+async def openapi(cluster: Cluster) -> dict[str, Any]:
+    async with new_session() as http, http.get(f"{cluster[0].url}/openapi.json") as answer:
+        assert answer.status == 200
+        document: dict[str, Any] = await answer.json()
+        return document
+
+
+# -- the description -------------------------------------------------------------------------------------------
+
+
+async def test_every_call_is_described_under_the_name_of_its_command(cluster: Cluster) -> None:
+    document = await openapi(cluster)
+    described = {
+        operation["operationId"]: (method.upper(), path.removeprefix("/api"))
+        for path, operations in document["paths"].items()
+        if path.startswith("/api")
+        for method, operation in operations.items()
+    }
+    assert described.items() <= CALLS.items()
+    assert {"comment.add", "topic.events", "me"} <= described.keys()
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            if path.startswith("/api"):
+                assert operation["summary"]
+                assert operation["security"]
+                assert {"400", "401", "403", "404", "409", "413", "429", "500", "503"} <= operation[
+                    "responses"
+                ].keys()
+                named = {p["name"] for p in operation.get("parameters", ()) if p["in"] == "path"}
+                assert named == set(re.findall(r"{(\w+)}", path))
+
+
+async def test_answers_have_the_shapes_that_are_described(cluster: Cluster, topic: str) -> None:
+    document = await openapi(cluster)
+    schemas = document["components"]["schemas"]
+
+    def check(value: Any, schema: dict[str, Any], where: str) -> None:
+        if "$ref" in schema:
+            schema = schemas[schema["$ref"].rpartition("/")[2]]
+        if value is None:
+            return
+        for option in schema.get("anyOf", schema.get("oneOf", ())):
+            if option.get("type") != "null":
+                check(value, option, where)
+        if "properties" in schema:
+            assert set(value) <= set(schema["properties"]), where
+            assert set(schema.get("required", ())) <= set(value), where
+            for name, inner in value.items():
+                check(inner, schema["properties"][name], f"{where}.{name}")
+        elif schema.get("type") == "array":
+            for item in value:
+                check(item, schema["items"], f"{where}[]")
+        elif isinstance(schema.get("type"), str):
+            kinds = {"string": str, "integer": int, "boolean": bool, "number": (int, float), "object": dict}
+            assert isinstance(value, kinds[schema["type"]]), where
+
+    ann = await Door.open(cluster, "rest", "ann")
+    person = await cluster.person("bob")
+    comment = (
+        await ann.call(
+            "comment.add",
+            {
+                "topic": topic,
+                "text": f"@[B](user:{person.id})",
+                "anchor": {"pageKey": "p"},
+                "viewState": {"a": 1},
+            },
+        )
+    )["comment"]
+    id = {"commentId": comment["id"]}
+    for command, payload in (
+        ("comment.add", {"topic": topic, "text": "x", "replyTo": comment["id"]}),
+        ("comment.edit", {**id, "text": "y"}),
+        ("comment.get", id),
+        ("comment.revisions", id),
+        ("topic.get", {"topic": topic}),
+        ("topic.comments", {"topic": topic, "limit": 1}),
+        ("topic.events", {"topic": topic}),
+        ("me", {}),
+        ("comment.delete", id),
+        ("comment.get", id),
+    ):
+        method, path = CALLS[command]
+        operation = document["paths"][f"/api{path}"][method.lower()]
+        status = "201" if command == "comment.add" else "200"
+        schema = operation["responses"][status]["content"]["application/json"]["schema"]
+        check(await ann.call(command, payload), schema, command)
+    with pytest.raises(Failed) as refusal:
+        await ann.call("comment.edit", {**id, "text": ""})
+    check(refusal.value.error, {"$ref": "#/components/schemas/ErrorShape"}, "error")
+
+
+async def test_the_page_of_the_description_needs_nothing_from_outside(cluster: Cluster) -> None:
+    async with new_session() as http:
+        async with http.get(f"{cluster[0].url}/docs") as answer:
+            assert answer.status == 200
+            page = await answer.text()
+        wanted = re.findall(r"""(?:src|href)=["']([^"']+)["']""", page)
+        assert wanted
+        for address in wanted:
+            assert not re.match(r"(https?:)?//", address)
+            async with http.get(cluster[0].url + address) as answer:
+                assert answer.status == 200, address
+
+
+# -- headers ---------------------------------------------------------------------------------------------------
+
+
+async def test_answers_are_json_whatever_they_are(cluster: Cluster, topic: str) -> None:
+    rest = await cluster.rest(0, "ann")
+    for path in ("/me", f"/topics/{topic}", "/nothing", "/comments/x"):
+        _, content, headers = await rest.request("GET", path)
+        assert isinstance(content, dict)
+        assert headers["Content-Type"] == "application/json"
+
+
+async def test_pages_of_library_may_call_and_others_may_not(cluster: Cluster) -> None:
+    allowed = str(URL(cluster.library.url).origin())
+    asked = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "X-MSTR-IdentityToken",
+    }
+    async with new_session() as http:
+        for origin, is_allowed in ((allowed, True), ("https://evil.example", False)):
+            async with http.options(
+                f"{cluster[0].url}/api/topics/x/comments", headers={"Origin": origin, **asked}
+            ) as answer:
+                assert (answer.headers.get("Access-Control-Allow-Origin") == origin) is is_allowed
+            async with http.get(f"{cluster[0].url}/api/me", headers={"Origin": origin}) as answer:
+                assert answer.status == 401
+                assert (answer.headers.get("Access-Control-Allow-Origin") == origin) is is_allowed
+
+
+async def test_the_topic_in_the_path_may_be_encoded(cluster: Cluster, topic: str) -> None:
+    ann = await cluster.client(0, "ann")
+    await say(ann, topic, "One")
+    rest = await cluster.rest(0, "ann")
+    for spelled in (topic, topic.replace(":", "%3A"), topic.lower()):
+        url = URL(f"{rest.base}/topics/{spelled}", encoded=True)
+        async with rest.http.get(url, headers=rest.headers) as answer:
+            assert (await answer.json())["seq"] == 1
+
+
+# -- errors that need something broken -------------------------------------------------------------------------
+
+
+@BOTH
+async def test_what_only_library_knows_is_unavailable_while_it_is_away(
+    world: World, own_library: StandInLibrary, topic: str, door: DoorName, tmp_path: Path
+) -> None:
+    database = world.new_database()
+    async with Cluster(database, own_library, None, nodes=1, folder=tmp_path) as cluster:
+        ann = await Door.open(cluster, door, "ann")
+        carol = await cluster.person("carol")
+        await ann.call("comment.add", {"topic": topic, "text": "Before"})
+        own_library.stop()
+        other = fresh_topic()
+        for command, payload in (
+            ("topic.get", {"topic": other}),
+            ("comment.add", {"topic": other, "text": ""}),
+            ("comment.add", {"topic": topic, "text": f"@[C](user:{carol.id})"}),
+        ):
+            error = await ann.refusal(command, payload)
+            assert error["code"] == "unavailable"
+            assert error["retryAfter"] > 0
+        answer = await ann.call("comment.add", {"topic": topic, "text": "Known rights go on"})
+        assert answer["seq"] == 2
+        own_library.start()
+        assert (await ann.call("topic.get", {"topic": other}))["topic"] == other
+
+
+async def test_a_bug_of_ours_is_logged_under_a_ticket_and_shown_to_nobody(
+    world: World, topic: str, tmp_path: Path
+) -> None:
+    database = world.new_database()
+    cluster = Cluster(database, world.library, None, nodes=1, folder=tmp_path)
+    try:
+        await cluster.start()
+        for door in ("socket", "rest"):
+            ann = await Door.open(cluster, door, "ann")  # type: ignore[arg-type]
+            await ann.call("comment.add", {"topic": topic, "text": "Before"})
+            database.sql("ALTER TABLE collab.comments RENAME COLUMN anchor TO ankor")
+            for command, payload in (
+                ("comment.add", {"topic": topic, "text": "SecretWord"}),
+                ("topic.comments", {"topic": topic}),
+            ):
+                error = await ann.refusal(command, payload)
+                assert error["code"] == "internal"
+                assert "ankor" not in repr(error)
+                assert "anchor" not in repr(error)
+                assert error["ticketId"] in cluster[0].log
+            database.sql("ALTER TABLE collab.comments RENAME COLUMN ankor TO anchor")
+            await ann.call("comment.add", {"topic": topic, "text": "After"})
+        log = cluster[0].log
+        assert "SecretWord" not in log
+        token = (await cluster.person("ann")).auth_token
+        assert token not in log
+    finally:
+        await cluster.close(may_trace_back=["anchor"])
+
+
+async def test_no_token_and_no_words_of_users_are_in_any_log(cluster: Cluster, topic: str) -> None:
+    """`logging` is true here: the detailed log holds neither."""
+    ann, rest = await cluster.client(0, "ann"), await cluster.rest(0, "ann")
+    await say(ann, topic, "WordsOfAUser", viewState={"k": "StateOfAUser"})
+    await rest.post(f"/topics/{topic}/comments", {"text": "WordsOfAUser"})
+    await rest.request("POST", f"/topics/{topic}/comments", {"text": "WordsOfAUser", "x": 1})
+    person = await cluster.person("ann")
+    secrets = ["WordsOfAUser", "StateOfAUser", person.auth_token, person.cookie, ann.hello["resumeToken"]]
+    secrets += list(rest.headers.values())
+    for node in cluster.nodes:
+        for secret in secrets:
+            assert secret not in node.log

@@ -1,0 +1,73 @@
+"""JSON as it is kept and sent."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from collab_server.domain.jsontext import check_characters, dumps, json_object_text, now_ms, rfc3339
+from collab_server.errors import Invalid, TooLarge
+
+_text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+_json = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | _text,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_text, inner, max_size=4),
+    max_leaves=20,
+)
+
+
+@given(_json)
+def test_what_is_written_is_read_back_the_same(value: Any) -> None:
+    assert repr(json.loads(dumps(value))) == repr(value)
+    check_characters(value)
+
+
+@given(_json, st.sampled_from(["\0", "\ud800", "a\udfffb"]), st.booleans())
+def test_bad_characters_are_found_wherever_they_are(value: Any, bad: str, is_key: bool) -> None:
+    holder = {"x": [value, {bad: 1} if is_key else {"y": bad}]}
+    with pytest.raises(Invalid) as refusal:
+        check_characters(holder)
+    assert refusal.value.field is not None
+    assert refusal.value.field.startswith("x[1]")
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
+def test_numbers_that_json_does_not_have_are_refused(value: float) -> None:
+    with pytest.raises(Invalid, match="JSON"):
+        json_object_text({"a": [value]}, field="f", max_bytes=100, max_levels=5)
+
+
+def test_bytes_are_refused() -> None:
+    with pytest.raises(Invalid, match="binary"):
+        json_object_text({"a": b"x"}, field="f", max_bytes=100, max_levels=5)
+
+
+@pytest.mark.parametrize(("levels", "fits"), [(1, True), (4, True), (5, True), (6, False), (5000, False)])
+def test_levels_count_objects_and_lists(levels: int, fits: bool) -> None:
+    value: Any = {}
+    for level in range(levels - 1):
+        value = [value] if level % 2 else {"a": 1, "b": value, "c": []}
+    holder = value if isinstance(value, dict) else {"a": value[0]}
+    if fits:
+        json_object_text(holder, field="f", max_bytes=1000, max_levels=5)
+    else:
+        with pytest.raises(Invalid, match="5 levels"):
+            json_object_text(holder, field="f", max_bytes=1000, max_levels=5)
+
+
+def test_bytes_are_counted_in_utf8() -> None:
+    assert json_object_text({"a": "ä" * 10}, field="f", max_bytes=28, max_levels=5) == '{"a":"ääääääääää"}'
+    with pytest.raises(TooLarge):
+        json_object_text({"a": "ä" * 10}, field="f", max_bytes=27, max_levels=5)
+
+
+def test_times_are_utc_with_milliseconds() -> None:
+    moment = datetime(2026, 11, 23, 19, 7, 0, 123_999, tzinfo=timezone(timedelta(hours=1)))
+    assert rfc3339(moment) == "2026-11-23T18:07:00.123Z"
+    assert rfc3339(datetime(999, 1, 2, tzinfo=UTC)).endswith("-01-02T00:00:00.000Z")
+    assert now_ms(moment).microsecond == 123_000
