@@ -11,30 +11,23 @@ import logging
 from typing import Any
 
 from fastapi import APIRouter, FastAPI, Request, Response
-from fastapi_offline import FastAPIOffline
-from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 
-from collab_server import __version__
+from collab_server.api.description import openapi, payload, plain
+from collab_server.api.documents import DocumentFiles, documents_router
 from collab_server.api.pages import Pages
 from collab_server.api.routes import ROUTES, Route
-from collab_server.api.schemas import ErrorShape
 from collab_server.auth import Authenticator, Credentials
 from collab_server.domain.jsontext import dumps
 from collab_server.domain.people import Identity
-from collab_server.errors import CODES, ClientError, Internal, Invalid, TooLarge, Unauthenticated
+from collab_server.errors import ClientError, Internal, Invalid, TooLarge, Unauthenticated
 from collab_server.services.executor import Write
 from collab_server.services.limiter import RateLimiter
 from collab_server.services.table import TABLE, Commands, Entry, OfConnection, parse
 from collab_server.status import Counters
 
 log = logging.getLogger(__name__)
-
-_DESCRIPTION = (
-    "Comments and discussions on dashboards. The same commands, and live events, go over Socket.IO at"
-    " `/socket.io/`."
-)
 
 
 class RestDoor:
@@ -57,13 +50,10 @@ class RestDoor:
 
     def build(self, *, allowed_origins: frozenset[str], operations: APIRouter) -> FastAPI:
         """The application with `/api`, its OpenAPI document, `/docs`, and the operators' pages."""
-        app = FastAPIOffline(
-            title="Collaboration server",
-            version=__version__,
-            description=_DESCRIPTION,
-            redoc_url=None,
-            static_url="/docs-static",
-        )
+        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        app.openapi = openapi  # type: ignore[method-assign]
+        app.include_router(documents_router())
+        app.mount("/docs-static", DocumentFiles(), name="docs-static")
         app.include_router(operations)
         for route in ROUTES:
             self._add(app, route)
@@ -87,7 +77,7 @@ class RestDoor:
 
     def _add(self, app: FastAPI, route: Route) -> None:
         entry = TABLE[route.command]
-        types = _field_types(entry)
+        types = _field_types(entry.name)
 
         async def endpoint(request: Request) -> Response:
             return await self._answer(request, route, entry, types)
@@ -97,16 +87,7 @@ class RestDoor:
             endpoint,
             methods=[route.method],
             name=route.command,
-            operation_id=route.command,
-            summary=route.summary,
-            tags=[route.command.partition(".")[0]],
-            status_code=route.status,
-            response_class=Response,
-            responses={
-                route.status: {"model": route.answer, "description": "Done"},
-                **_error_responses(),
-            },
-            openapi_extra=_parameters(route, entry),
+            include_in_schema=False,
         )
 
     async def _answer(self, request: Request, route: Route, entry: Entry, types: dict[str, str]) -> Response:
@@ -216,90 +197,6 @@ def _from_query(name: str, text: str, types: dict[str, str]) -> Any:
             return text
 
 
-def _schema(entry: Entry) -> dict[str, Any]:
-    return TypeAdapter(entry.command).json_schema(by_alias=True, ref_template="#/components/schemas/{model}")
-
-
-def _field_types(entry: Entry) -> dict[str, str]:
-    """Wire name → JSON type, for fields that a query may give."""
-    return {name: _plain(schema).get("type", "") for name, schema in _schema(entry)["properties"].items()}
-
-
-def _plain(schema: dict[str, Any]) -> dict[str, Any]:
-    """A field's schema without the `null` that only says that it may be left out."""
-    options = [option for option in schema.get("anyOf", ()) if option.get("type") != "null"]
-    return options[0] if len(options) == 1 else schema
-
-
-def _parameters(route: Route, entry: Entry) -> dict[str, Any]:
-    """The OpenAPI description of what a call takes, from the command's own fields."""
-    schema = _schema(entry)
-    fields: dict[str, Any] = dict(schema["properties"])
-    required = set(schema.get("required", ()))
-    request_id = fields.pop("requestId", None)
-    in_path = [name for name in fields if f"{{{name}}}" in route.path]
-    parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in in_path
-    ]
-    if request_id is not None:
-        parameters.append(
-            {
-                "name": "Idempotency-Key",
-                "in": "header",
-                "required": False,
-                "description": "The requestId: the same command under the same one takes effect once.",
-                "schema": {"type": "string", "minLength": 1, "maxLength": 128},
-            }
-        )
-    rest = {name: _plain(field) for name, field in fields.items() if name not in in_path}
-    extra: dict[str, Any] = {
-        "parameters": parameters,
-        "security": [{"IdentityToken": []}, {"AuthToken": []}, {"Bearer": []}],
-    }
-    if route.has_body:
-        extra["requestBody"] = {
-            "required": True,
-            "content": {
-                "application/json": {
-                    "schema": {
-                        "type": "object",
-                        "additionalProperties": False,
-                        "properties": _inlined(rest, schema.get("$defs", {})),
-                        "required": sorted(required & rest.keys()),
-                    }
-                }
-            },
-        }
-    else:
-        parameters.extend(
-            {"name": name, "in": "query", "required": name in required, "schema": field}
-            for name, field in rest.items()
-        )
-    return extra
-
-
-def _inlined(value: Any, definitions: dict[str, Any]) -> Any:
-    """A schema with its references replaced by what they refer to."""
-    if isinstance(value, dict):
-        if "$ref" in value:
-            return _inlined(definitions[value["$ref"].rpartition("/")[2]], definitions)
-        return {key: _inlined(item, definitions) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_inlined(item, definitions) for item in value]
-    return value
-
-
-def _error_responses() -> dict[int | str, dict[str, Any]]:
-    meanings: dict[int, list[str]] = {}
-    for code, error in CODES.items():
-        meanings.setdefault(error.http_status, []).append(f"`{code}`: {error.meaning}")
-    return {
-        status: {"model": ErrorShape, "description": " ".join(texts)} for status, texts in meanings.items()
-    }
-
-
-SECURITY_SCHEMES = {
-    "IdentityToken": {"type": "apiKey", "in": "header", "name": "X-MSTR-IdentityToken"},
-    "AuthToken": {"type": "apiKey", "in": "header", "name": "X-MSTR-AuthToken"},
-    "Bearer": {"type": "http", "scheme": "bearer"},
-}
+def _field_types(name: str) -> dict[str, str]:
+    """Wire name → JSON type, for fields of a command that a query may give."""
+    return {field: plain(schema).get("type", "") for field, schema in payload(name)["properties"].items()}

@@ -145,7 +145,7 @@ class SummariesShape(BaseModel):
     items: list[SummaryShape]
 
 
-class AnchorShape(BaseModel):
+class PlaceShape(BaseModel):
     """What there is at one place: unresolved threads, the asker's unread comments, all comments."""
 
     pageKey: str | None
@@ -165,7 +165,7 @@ class UnreadThreadShape(BaseModel):
 class AnchorsShape(BaseModel):
     """Every place that has comments, and every thread with unread ones."""
 
-    items: list[AnchorShape]
+    items: list[PlaceShape]
     threads: list[UnreadThreadShape]
 
 
@@ -237,6 +237,38 @@ class SharedShape(BaseModel):
     """With how many people."""
 
     shared: int
+
+
+class RecipientShape(BaseModel):
+    """Somebody, or a group, that can be mentioned, invited and shared with."""
+
+    kind: str = Field(examples=["user"], description="`user` or `group`.")
+    id: str
+    name: str
+
+
+class RecipientsShape(BaseModel):
+    """A page of users and groups; with a `kind` it may be short and still have a next one."""
+
+    items: list[RecipientShape]
+    next: str | None
+
+
+class FoundCommentShape(BaseModel):
+    """A comment that was found."""
+
+    comment: CommentShape
+    highlights: list[list[int]] = Field(
+        examples=[[[4, 5]]],
+        description="What was found in the comment's text: first code point and how many, in order.",
+    )
+
+
+class FoundShape(BaseModel):
+    """A page of what was found, the newest first; it may be short and still have a next one."""
+
+    items: list[FoundCommentShape]
+    next: str | None
 
 
 class MeShape(BaseModel):

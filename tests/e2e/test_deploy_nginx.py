@@ -1,10 +1,12 @@
 """Both NGINX files, run for real in front of three nodes, with websocket and with long-polling clients."""
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Iterator
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from urllib.parse import urljoin
 
 import pytest
 
@@ -55,7 +57,7 @@ async def test_status_is_forwarded(nginx: EmbeddedNginx, cluster: Cluster) -> No
         assert (await answer.json())["state"] == "running"
 
 
-@pytest.mark.parametrize("path", ["/metrics", "/api/me", "/status/../metrics"])
+@pytest.mark.parametrize("path", ["/metrics", "/api/me", "/status/../metrics", "/collaboration/metrics"])
 async def test_nothing_else_is_forwarded(nginx: EmbeddedNginx, cluster: Cluster, path: str) -> None:
     async with new_session() as http, http.get(f"{url(nginx)}{path}") as answer:
         assert answer.status == 404
@@ -95,6 +97,31 @@ async def test_rest_is_under_the_prefix(sticky: EmbeddedNginx, cluster: Cluster,
         assert status == 201
         listed: Any = await rest.get(f"/topics/{topic}/comments")
     assert [comment["text"] for comment in listed["items"]] == ["By REST."]
+
+
+async def test_the_openapi_document_is_under_the_prefix_and_names_it(
+    sticky: EmbeddedNginx, cluster: Cluster
+) -> None:
+    async with new_session() as http, http.get(f"{url(sticky)}/collaboration/openapi.json") as answer:
+        assert answer.status == 200
+        document = await answer.json()
+    assert document["servers"] == [{"url": "/collaboration"}]
+    assert "/api/topics/{topic}/comments" in document["paths"]
+    assert document["paths"]["/status"]["servers"] == [{"url": "/"}]
+
+
+async def test_the_page_of_the_rest_calls_finds_its_files_under_the_prefix(
+    sticky: EmbeddedNginx, cluster: Cluster
+) -> None:
+    page = f"{url(sticky)}/collaboration/docs"
+    async with new_session() as http:
+        async with http.get(page) as answer:
+            assert answer.status == 200
+            files = re.findall(r'(?:href|src)="([^"]+)"', await answer.text())
+        assert len(files) == 3
+        for file in files:
+            async with http.get(urljoin(page, file)) as answer:
+                assert answer.status == 200, file
 
 
 async def test_a_text_that_is_too_large_is_refused_by_the_node_in_its_own_words(

@@ -1,0 +1,88 @@
+"""`/openapi.json` and `/docs`: what the REST calls are, for tools and for people. Nothing in them is from outside.
+
+Behind a proxy that offers them under a prefix, as `deploy/nginx/sticky.conf` does, the page finds everything beside
+itself, and the document names the prefix, which the proxy has to say in `X-Forwarded-Prefix`.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from pathlib import Path
+
+import fastapi_offline
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import HTMLResponse
+from starlette.staticfiles import StaticFiles
+
+from collab_server.api.description import openapi
+from collab_server.domain.jsontext import dumps
+
+_PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
+_NO_CACHE = {
+    "Cache-Control": "no-cache",
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+}
+
+_SCRIPT = """\
+SwaggerUIBundle({
+  url: "openapi.json",
+  dom_id: "#page",
+  deepLinking: true,
+  displayRequestDuration: true,
+  persistAuthorization: false,
+  validatorUrl: null,
+});
+"""
+
+_PAGE = f"""\
+<!doctype html>
+<html lang="en">
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>Collaboration server: REST</title>
+<link rel="icon" href="docs-static/favicon.png">
+<link rel="stylesheet" href="docs-static/swagger-ui.css">
+<div id="page"></div>
+<script src="docs-static/swagger-ui-bundle.js"></script>
+<script>{_SCRIPT}</script>
+</html>
+"""
+
+_SCRIPT_HASH = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+_POLICY = (
+    f"default-src 'none'; script-src 'self' 'sha256-{_SCRIPT_HASH}'; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+def documents_router() -> APIRouter:
+    """The two routes; they need the files of `DocumentFiles` at `/docs-static`."""
+    router = APIRouter()
+
+    async def get_openapi(request: Request) -> Response:
+        body = dumps(openapi(_prefix(request)))
+        headers = {**_NO_CACHE, "Vary": "X-Forwarded-Prefix"}
+        return Response(body, headers=headers, media_type="application/json")
+
+    async def get_page() -> Response:
+        return HTMLResponse(_PAGE, headers={**_NO_CACHE, "Content-Security-Policy": _POLICY})
+
+    router.add_api_route("/openapi.json", get_openapi, methods=["GET"], include_in_schema=False)
+    router.add_api_route("/docs", get_page, methods=["GET"], include_in_schema=False)
+    return router
+
+
+class DocumentFiles(StaticFiles):
+    """The scripts and styles of `/docs`."""
+
+    def __init__(self) -> None:
+        super().__init__(directory=Path(fastapi_offline.__file__).parent / "static")
+
+
+def _prefix(request: Request) -> str:
+    """Where a proxy offers all this, without a slash at the end; empty where none says so in a fit way."""
+    given = request.headers.get("x-forwarded-prefix", "").rstrip("/")
+    return given if _PREFIX.fullmatch(given) else ""

@@ -1,0 +1,185 @@
+"""What a server sends of its own accord: every type of event, every signal, and the shapes of their data.
+
+Events are stored and have a `seq`, signals are not and have none. The documents for client authors are made of this
+table; `tests/unit/test_protocol_document.py` holds it against the services.
+
+Shapes are written as types of the wire: `string`, `integer`, `boolean`, `time` (RFC 3339), `id` (a UUID), `libraryId`
+(32 hex digits), the name of an object (`Comment`), with `[]` behind for a list, ` | null` for what may be null, and
+quoted words separated by ` | ` where only these are sent.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+Shape = Mapping[str, str]
+"""Field → type."""
+
+
+@dataclass(frozen=True, slots=True)
+class EventType:
+    """A type of event. `data` is what it carries, `means` what has happened, `on` the kinds of topics it is on."""
+
+    name: str
+    data: Shape
+    means: str
+    on: tuple[str, ...] = ("content", "discussion")
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A signal and its one argument."""
+
+    name: str
+    data: Shape
+    means: str
+
+
+_DISCUSSION = ("discussion",)
+_INBOX = ("inbox",)
+
+_ENTRIES = (
+    EventType("comment.added", {"comment": "Comment"}, "Somebody commented or replied (`actor`)."),
+    EventType(
+        "comment.edited",
+        {"comment": "Comment"},
+        "The author changed the text: the whole comment as it is now.",
+    ),
+    EventType(
+        "comment.deleted",
+        {"commentId": "id", "threadId": "id"},
+        "The author deleted a comment. Show a tombstone: its text, mentions and view state are gone.",
+    ),
+    EventType(
+        "reaction.added",
+        {"commentId": "id", "emoji": "string", "userId": "libraryId"},
+        "Somebody reacted; comes after those with the same emoji that are there.",
+    ),
+    EventType(
+        "reaction.removed",
+        {"commentId": "id", "emoji": "string", "userId": "libraryId"},
+        "Somebody took a reaction back; an emoji that nobody is left with goes.",
+    ),
+    EventType(
+        "thread.resolved",
+        {"commentId": "id"},
+        "A thread was resolved: at its root `commentId`, `resolved` is now `{by: actor, at}` of this event.",
+    ),
+    EventType("thread.reopened", {"commentId": "id"}, "A thread is open again; `commentId` is its root."),
+    EventType(
+        "discussion.created",
+        {"discussion": "Discussion"},
+        "The first event of every discussion. Its `unread` and `muted` are nobody's.",
+        on=_DISCUSSION,
+    ),
+    EventType("discussion.renamed", {"name": "string"}, "It has another name.", on=_DISCUSSION),
+    EventType("member.added", {"members": "Member[]"}, "These are members from now on.", on=_DISCUSSION),
+    EventType(
+        "member.removed",
+        {"userId": "libraryId"},
+        "Somebody left (`actor` is the same) or was removed. The last event that this person gets of it.",
+        on=_DISCUSSION,
+    ),
+    EventType("owner.changed", {"userId": "libraryId"}, "This member is the owner now.", on=_DISCUSSION),
+    EventType(
+        "discussion.deleted", {}, "It is gone, for everybody. The last event there is.", on=_DISCUSSION
+    ),
+    EventType(
+        "notification.added",
+        {"notification": "Notification"},
+        "Somebody did something that this person is to know; the badge is one higher unless `readAt` is set.",
+        on=_INBOX,
+    ),
+    EventType(
+        "notification.read",
+        {"ids": "id[]", "unread": "integer"},
+        "These were read, perhaps on another device. `unread` is the badge.",
+        on=_INBOX,
+    ),
+    EventType(
+        "topic.was_read",
+        {"topic": "string", "seq": "integer", "unread": "integer"},
+        "This person has read the topic up to `seq`, perhaps on another device; `unread` comments are left.",
+        on=_INBOX,
+    ),
+    EventType(
+        "topic.was_muted",
+        {"topic": "string", "muted": "boolean", "until": "time | null"},
+        "This person has muted the topic, until a time or for ever (null), or unmuted it.",
+        on=_INBOX,
+    ),
+)
+
+EVENTS: Mapping[str, EventType] = {entry.name: entry for entry in _ENTRIES}
+
+_SIGNALS = (
+    Signal(
+        "server.hello",
+        {
+            "user": "User",
+            "node": "string",
+            "epoch": "string",
+            "inboxSeq": "integer",
+            "resumeToken": "string",
+            "expiresAt": "time",
+        },
+        "The first thing after the CONNECT answer, and again, with a younger `resumeToken`, on a connection that"
+        " lasts. `inboxSeq` is where the inbox stood: its events after that follow by themselves.",
+    ),
+    Signal(
+        "server.state",
+        {
+            "state": "'running' | 'paused' | 'draining'",
+            "reason": "string | null",
+            "serving": "Serving",
+        },
+        "The node's state has changed. `serving` says what works in spite of it.",
+    ),
+    Signal(
+        "server.signed_out",
+        {"reason": "'session_ended' | 'session_expired'"},
+        "The Library session behind this connection is over; a DISCONNECT follows. Sign in again.",
+    ),
+    Signal(
+        "topic.closed",
+        {"topic": "string", "reason": "'rights lost' | 'removed' | 'deleted'"},
+        "The subscription has ended: the right was lost, this person left or was removed, the discussion was deleted."
+        " Nothing of the topic comes after it.",
+    ),
+    Signal(
+        "presence",
+        {"topic": "string", "joined": "User[]", "left": "User[]"},
+        "Who has the topic open has changed, against `present` of the subscription and the signals since.",
+    ),
+    Signal(
+        "typing",
+        {"topic": "string", "user": "User", "typing": "boolean"},
+        "Somebody else is writing, or has stopped. A comment of theirs ends it too, without a signal.",
+    ),
+)
+
+SIGNALS: Mapping[str, Signal] = {signal.name: signal for signal in _SIGNALS}
+
+OBJECTS: Mapping[str, Shape] = {
+    "Serving": {"reads": "boolean", "writes": "boolean", "live": "boolean"},
+}
+"""Objects that only signals carry; the others are those of answers."""
+
+CONNECTION_ANSWERS: Mapping[str, Shape] = {
+    "topic.subscribe": {
+        "topic": "string",
+        "epoch": "string",
+        "seq": "integer",
+        "events": "Event[]",
+        "more": "boolean",
+        "recovered": "boolean",
+        "unread": "integer",
+        "rights": "string[]",
+        "present": "User[]",
+    },
+    "topic.unsubscribe": {},
+    "typing": {},
+    "session.refresh": {"user": "User", "resumeToken": "string", "expiresAt": "time"},
+}
+"""What the commands of a connection answer, which have no REST call to say it."""

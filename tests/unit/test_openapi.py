@@ -1,0 +1,145 @@
+"""The OpenAPI document says what the REST door does, and its examples are what it says."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from collab_server.api.description import SECURITY_SCHEMES, TAGS, objects, openapi, payload, payload_example
+from collab_server.api.routes import ROUTES
+from collab_server.errors import CODES
+from collab_server.services.table import TABLE, OfConnection
+
+DOCUMENT = openapi()
+OPERATIONS = {
+    operation["operationId"]: (path, method, operation)
+    for path, methods in DOCUMENT["paths"].items()
+    for method, operation in methods.items()
+}
+CALLS = [route.command for route in ROUTES]
+
+
+def check(value: Any, schema: Any) -> None:
+    Draft202012Validator(
+        {**schema, "components": DOCUMENT["components"]}, format_checker=FormatChecker()
+    ).validate(value)
+
+
+def inside(value: Any) -> Iterator[dict[str, Any]]:
+    """Every object in a JSON value."""
+    if isinstance(value, dict):
+        yield value
+        for item in value.values():
+            yield from inside(item)
+    elif isinstance(value, list):
+        for item in value:
+            yield from inside(item)
+
+
+def test_every_command_that_is_not_about_a_connection_has_a_call() -> None:
+    assert sorted(CALLS) == sorted(
+        name for name, entry in TABLE.items() if not isinstance(entry, OfConnection)
+    )
+
+
+def test_every_reference_leads_somewhere() -> None:
+    references = {one["$ref"] for one in inside(DOCUMENT) if isinstance(one.get("$ref"), str)}
+    assert {reference.removeprefix("#/components/schemas/") for reference in references} <= objects().keys()
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_a_call_is_described_with_all_it_takes(name: str) -> None:
+    path, _, operation = OPERATIONS[name]
+    assert len(operation["summary"]) > 3
+    assert not operation["description"].startswith("Who may"), "the command has no docstring"
+    assert operation["tags"][0] in TAGS
+    taken = {"requestId" if one["in"] == "header" else one["name"] for one in operation["parameters"]}
+    if "requestBody" in operation:
+        taken |= operation["requestBody"]["content"]["application/json"]["schema"]["properties"].keys()
+    assert taken == payload(name)["properties"].keys()
+    assert set(re.findall(r"{(\w+)}", path)) == {
+        one["name"] for one in operation["parameters"] if one["in"] == "path"
+    }
+    assert "security" not in operation, "all calls need what the document as a whole asks for"
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_field_that_a_call_takes_is_explained(name: str) -> None:
+    _, _, operation = OPERATIONS[name]
+    for parameter in operation["parameters"]:
+        assert parameter["description"], parameter["name"]
+    assert all(field.get("description") for field in payload(name)["properties"].values())
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_examples_are_what_the_schemas_say(name: str) -> None:
+    _, _, operation = OPERATIONS[name]
+    check(payload_example(name), payload(name))
+    for parameter in operation["parameters"]:
+        if "example" in parameter:
+            check(parameter["example"], parameter["schema"])
+    contents = [operation["requestBody"]] if "requestBody" in operation else []
+    for answer in [*contents, *operation["responses"].values()]:
+        content = answer["content"]["application/json"]
+        shown = (
+            [content["example"]]
+            if "example" in content
+            else [one["value"] for one in content["examples"].values()]
+        )
+        assert shown
+        for example in shown:
+            check(example, content["schema"])
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_every_error_is_shown_under_its_status(name: str) -> None:
+    _, _, operation = OPERATIONS[name]
+    for status, answer in operation["responses"].items():
+        for code, shown in answer["content"]["application/json"].get("examples", {}).items():
+            assert CODES[code].http_status == int(status)
+            assert shown["value"]["code"] == code
+            assert f"`{code}`" in answer["description"]
+    assert {"400", "401", "404", "429", "500", "503"} <= operation["responses"].keys()
+
+
+@pytest.mark.parametrize("name", sorted(objects()))
+def test_every_field_of_an_object_is_explained(name: str) -> None:
+    for field, schema in objects()[name].get("properties", {}).items():
+        assert schema.get("description"), field
+
+
+def test_the_three_ways_to_show_who_one_is_are_there() -> None:
+    assert [one["name"] for one in SECURITY_SCHEMES.values() if one["type"] == "apiKey"] == [
+        "X-MSTR-IdentityToken",
+        "X-MSTR-AuthToken",
+    ]
+    assert SECURITY_SCHEMES["Bearer"]["scheme"] == "bearer"
+    assert DOCUMENT["components"]["securitySchemes"] == SECURITY_SCHEMES
+    assert DOCUMENT["security"] == [{name: []} for name in SECURITY_SCHEMES]
+
+
+def test_links_name_calls_and_their_parameters() -> None:
+    linked = 0
+    for _, _, operation in OPERATIONS.values():
+        for answer in operation["responses"].values():
+            for link in answer.get("links", {}).values():
+                linked += 1
+                target = payload(link["operationId"])["properties"]
+                assert link["parameters"].keys() <= target.keys()
+                for expression in link["parameters"].values():
+                    place: Any = answer["content"]["application/json"]["example"]
+                    for key in expression.removeprefix("$response.body#/").split("/"):
+                        place = place[key]
+                    assert isinstance(place, str)
+    assert linked > 10
+
+
+def test_behind_a_prefix_the_document_names_it_but_not_for_what_stays_at_the_root() -> None:
+    document = openapi("/collaboration")
+    assert document["servers"] == [{"url": "/collaboration"}]
+    assert document["paths"]["/status"]["servers"] == [{"url": "/"}]
+    assert openapi()["servers"] == [{"url": "/"}]
