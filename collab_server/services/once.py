@@ -109,7 +109,12 @@ async def _answer_each(
     keys = [request.key for request in asked if request is not None]
     earlier = await requests.find_many(tx, keys) if keys else {}
     new = [place for place, request in enumerate(asked) if request is None or request.key not in earlier]
-    answers = dict(zip(new, await carry_out(tx, new), strict=True)) if new else {}
+    try:
+        answers = dict(zip(new, await carry_out(tx, new), strict=True)) if new else {}
+    except ClientError:
+        await _look_again(tx, asked, new)
+        raise
+    await _look_again(tx, asked, [place for place in new if isinstance(answers[place], ClientError)])
     done: list[requests.Done] = []
     for place, request in enumerate(asked):
         if request is None:
@@ -121,6 +126,16 @@ async def _answer_each(
     if done:
         await requests.store_many(tx, done)
     return [answers[place] for place in range(len(asked))]
+
+
+async def _look_again(tx: Transaction, asked: Sequence[Request | None], refused: Sequence[int]) -> None:
+    """A refusal may be due to the very same command, which took effect elsewhere while this one waited for a lock.
+
+    Raises `Taken` then: the next transaction finds the answer.
+    """
+    keys = [request.key for place in refused if (request := asked[place]) is not None]
+    if keys and await requests.find_many(tx, keys):
+        raise requests.Taken
 
 
 def same_answer(earlier: requests.Answered, request: Request) -> Answer:

@@ -55,6 +55,17 @@ async def test_twenty_at_once_take_effect_once(cluster: Cluster, topic: str) -> 
     assert [event["seq"] for event in log["events"]] == [1]
 
 
+async def test_of_twenty_deletions_at_once_none_finds_the_comment_deleted_already(
+    cluster: Cluster, topic: str
+) -> None:
+    doors = [await Door.open(cluster, door, "ann", node) for node in range(3) for door in ("socket", "rest")]
+    for _ in range(5):
+        added = await doors[0].call("comment.add", {"topic": topic, "text": "Short-lived"})
+        payload = {"commentId": added["comment"]["id"], "requestId": request_id()}
+        answers = await asyncio.gather(*(doors[n % 6].call("comment.delete", payload) for n in range(20)))
+        assert answers == [{"seq": added["seq"] + 1}] * 20
+
+
 async def test_the_event_of_a_repeated_command_comes_once(cluster: Cluster, topic: str) -> None:
     bob = await cluster.client(2, "bob")
     await bob.call("topic.subscribe", {"topic": topic})
