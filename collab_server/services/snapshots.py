@@ -1,7 +1,9 @@
 """Topics as one person finds them, read together: when many subscribe at once, few queries are made.
 
-The first question is asked at once; those that come within `WINDOW_SECONDS` of it wait for the window's end and go
-in one query. So a storm of clients that come back costs at most 100 queries a second, however large it is.
+The first question is asked at once; those that come soon after it wait for the end of a window and go in one query.
+A window is as long as the query before it was large: 10 ms a question, `LONGEST_WINDOW_SECONDS` at most. Up to 100
+questions a second nobody waits longer than 10 ms; a storm of clients that come back costs 10 queries a second,
+however large it is.
 """
 
 from __future__ import annotations
@@ -12,7 +14,8 @@ from collab_server.storage import topics
 from collab_server.storage.database import Database
 from collab_server.storage.topics import Snapshot
 
-WINDOW_SECONDS = 0.01
+WINDOW_SECONDS = 0.01  # for each question of the query before
+LONGEST_WINDOW_SECONDS = 0.1
 AT_ONCE = 500
 
 _Question = tuple[str, str, "asyncio.Future[Snapshot]"]
@@ -43,8 +46,9 @@ class Snapshots:
 
     def _ask(self) -> None:
         self._is_due = False
-        self._not_before = asyncio.get_running_loop().time() + WINDOW_SECONDS
         asked, self._asked = self._asked, []
+        window_seconds = min(len(asked) * WINDOW_SECONDS, LONGEST_WINDOW_SECONDS)
+        self._not_before = asyncio.get_running_loop().time() + window_seconds
         for start in range(0, len(asked), AT_ONCE):
             task = asyncio.create_task(self._answer(asked[start : start + AT_ONCE]))
             self._running.add(task)
