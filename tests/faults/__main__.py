@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import logging
 import secrets
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
+from tests.faults.document import as_document, as_json
 from tests.faults.report import as_text, summary, table
 from tests.faults.run import run
 from tests.faults.schedule import ALL_KINDS, make_schedule
@@ -21,6 +24,10 @@ SHOWN = 25
 def main() -> int:
     """The exit status: 0 when nothing was found."""
     options = _options()
+    if options.report is not None:
+        ours, stock, document = options.report
+        document.write_text(as_document(json.loads(ours.read_text()), json.loads(stock.read_text())))
+        return 0
     seed = options.seed if options.seed is not None else secrets.randbelow(10**6)
     kinds = (
         [kind for kind in ALL_KINDS if any(word in kind for word in options.only)]
@@ -41,6 +48,8 @@ def main() -> int:
         outcome = asyncio.run(run_stock(steps, seed, **how))
     else:
         outcome = asyncio.run(run(steps, seed, plant=options.plant, **how))
+    if options.save is not None:
+        options.save.write_text(json.dumps(as_json(outcome)))
     print()
     print(as_text(table(outcome)))
     print()
@@ -69,6 +78,14 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--stock", action="store_true", help="against the ready-made stack instead")
     parser.add_argument("--pause", type=float, default=0.2, help="mean pause of each writer, in seconds")
+    parser.add_argument("--save", type=Path, default=None, help="write what the report needs into this file")
+    parser.add_argument(
+        "--report",
+        type=Path,
+        nargs=3,
+        metavar=("OURS", "STOCK", "MARKDOWN"),
+        help="only write the document of two saved runs",
+    )
     parser.add_argument("--keep", action="store_true", help="keep data and logs")
     return parser.parse_args()
 

@@ -184,7 +184,8 @@ def _check_readers(history: History, stored: dict[str, StoredTopic]) -> Iterator
         membership = _Membership(topic)
         position = 0
         for session in sorted(own, key=lambda session: session.began_at):
-            if not session.is_recovered or session.after != position:
+            is_where_it_was = session.after == position or (session.is_again and session.after < position)
+            if not session.is_recovered or not is_where_it_was:
                 yield Finding(
                     UNDELIVERED,
                     session.began_at,

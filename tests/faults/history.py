@@ -53,7 +53,8 @@ class Session:
     """One subscription of a reader to a topic, from its acknowledgement until the connection or the right ended.
 
     `caught_up` are the events of the acknowledgement and of `topic.events` after it, `has_caught_up` whether all
-    of them up to `seq` were fetched; `live` is everything pushed, exactly as it came.
+    of them up to `seq` were fetched; `live` is everything pushed, exactly as it came. `is_again`: the reader was
+    subscribed already, and may have got more than its `after` before the acknowledgement came.
     """
 
     reader: str
@@ -67,6 +68,7 @@ class Session:
     caught_up: list[Delivery] = field(default_factory=list)
     has_caught_up: bool = False
     live: list[Delivery] = field(default_factory=list)
+    is_again: bool = False
 
     @property
     def position(self) -> int:

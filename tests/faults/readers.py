@@ -29,6 +29,8 @@ LOOK_SECONDS = 1.0
 PAUSE_SECONDS = (0.05, 0.5)
 AWAY_SECONDS = (0.5, 6.0)
 STAY_SECONDS = (5.0, 20.0)
+AGAIN_PROBABILITY = 0.2
+LEAVE_PROBABILITY = 0.05
 PAGE = 40
 
 LOST = (Failed, Refused, TimeoutError, OSError, aiohttp.ClientError, socketio.exceptions.SocketIOError)
@@ -57,6 +59,7 @@ class Reader:
         self.is_away = False
         self.unexpected: list[str] = []
         self.connections = 0
+        self.lost_at: list[float] = []
         self._arena = arena
         self._history = history
         self._chance = chance
@@ -117,7 +120,10 @@ class Reader:
         try:
             for topic in self.topics:
                 await self._subscribe(client, node, topic)
-            await self._watch(client, ended)
+            await self._watch(client, node, ended)
+        except LOST:
+            self.lost_at.append(time.monotonic())
+            raise
         finally:
             is_over = True
             for topic in list(self._current):
@@ -143,12 +149,20 @@ class Reader:
                 self._resume_token = None
             raise
         self._resume_token = client.hello["resumeToken"]
+        # aiohttp repeats a GET whose connection was cut. The answer that was cut with it held events of a poll: a
+        # client that goes on as if nothing had happened has lost them itself. Official clients give up and come back.
+        client.http._retry_connection = False
         return client
 
     async def _subscribe(self, client: Client, node: str, topic: str) -> None:
         """Subscribe and catch up. What is pushed from the acknowledgement on is noted as it comes."""
-        after = self._positions.get(topic, 0)
-        payload = {"topic": topic, "after": after, "limit": self._chance.choice([5, 100, 500])}
+        earlier = self._current.get(topic)
+        after = earlier.position if earlier is not None else self._positions.get(topic, 0)
+        payload: dict[str, Any] = {
+            "topic": topic,
+            "after": after,
+            "limit": self._chance.choice([5, 100, 500]),
+        }
         if self._epoch is not None:
             payload["epoch"] = self._epoch
 
@@ -164,6 +178,7 @@ class Reader:
                 time.monotonic(),
                 _deliveries(data["events"]),
                 not data["more"],
+                is_again=earlier is not None,
             )
             self._history.sessions.append(session)
             self._current[topic] = session
@@ -202,18 +217,34 @@ class Reader:
         if session is not None:
             self._positions[topic] = session.position
 
-    async def _watch(self, client: Client, ended: asyncio.Event) -> None:
+    async def _watch(self, client: Client, node: str, ended: asyncio.Event) -> None:
         """Until the connection ends, is silent, or a wanderer wants to leave."""
         leaves_at = time.monotonic() + self._chance.uniform(*STAY_SECONDS)
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(ended.wait(), LOOK_SECONDS)
             if ended.is_set():
+                self.lost_at.append(time.monotonic())
                 return
             if self.is_wanderer and not self._stays.is_set() and time.monotonic() > leaves_at:
                 return
             with contextlib.suppress(Failed):  # a refusal is an answer, too
                 await ask(client, "me", {}, lambda data: data)
+                await self._fidget(client, node)
+
+    async def _fidget(self, client: Client, node: str) -> None:
+        """Subscribe again to what it follows, or leave a topic and come back at once."""
+        if not self._current:
+            return
+        topic = self._chance.choice(sorted(self._current))
+        if self._chance.random() < LEAVE_PROBABILITY:
+            await ask(client, "topic.unsubscribe", {"topic": topic}, lambda _: self._end(topic))
+            while topic not in self._current and topic not in self._refused:
+                with contextlib.suppress(Failed):
+                    await self._subscribe(client, node, topic)
+                await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
+        elif self._chance.random() < AGAIN_PROBABILITY and self._current[topic].has_caught_up:
+            await self._subscribe(client, node, topic)
 
     def _leave_behind(self, client: Client) -> None:
         task = asyncio.create_task(leave(client))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from tests.faults.checker import KINDS
 from tests.faults.run import Interval, Outcome
@@ -31,6 +32,11 @@ def table(outcome: Outcome) -> list[list[str]]:
     for finding in outcome.findings:
         found[_kind_at(outcome.intervals, finding.at)][finding.kind] += 1
 
+    answered, delivered, cut = (
+        _by_kind(outcome.intervals, timed)
+        for timed in (outcome.answered, outcome.delivered, [(at, 0.0) for at in outcome.lost_at])
+    )
+
     def row(name: str, intervals: Sequence[Interval], acked: int, findings: Counter[str]) -> list[str]:
         lost, doubled = (
             findings["lost"] + findings["undelivered"],
@@ -47,8 +53,10 @@ def table(outcome: Outcome) -> list[list[str]]:
             str(findings["out of order"]),
             str(findings["phantom"]),
             str(other),
-            f"{percentile(heals, 0.5):.2f}" if heals else "",
-            f"{percentile(heals, 0.99):.2f}" if heals else "",
+            *_p50_and_p99(heals),
+            *_p50_and_p99(answered[name])[1:],
+            *_p50_and_p99(delivered[name])[1:],
+            str(len(cut[name])),
         ]
 
     rows = [
@@ -63,20 +71,36 @@ def table(outcome: Outcome) -> list[list[str]]:
             "other",
             "heal p50 s",
             "heal p99 s",
+            "answer p99 s",
+            "late p99 s",
+            "cut",
         ]
     ]
     for kind in sorted(by_kind):
         rows.append(row(kind, by_kind[kind], acknowledged[kind], found[kind]))
     rows.append(row(OTHER_TIMES, (), acknowledged[OTHER_TIMES], found[OTHER_TIMES]))
+    for timed in (answered, delivered, cut):
+        timed["all"] = [seconds for of_kind in timed.values() for seconds in of_kind]
     rows.append(row("all", outcome.intervals, acknowledged.total(), sum(found.values(), Counter())))
     return rows
 
 
+def _by_kind(intervals: Sequence[Interval], timed: Iterable[tuple[float, float]]) -> dict[str, list[float]]:
+    found: dict[str, list[float]] = defaultdict(list)
+    for at, seconds in timed:
+        found[_kind_at(intervals, at)].append(seconds)
+    return found
+
+
+def _p50_and_p99(values: Sequence[float]) -> list[str]:
+    return [f"{percentile(values, share):.2f}" if values else "" for share in (0.5, 0.99)]
+
+
 def _kind_at(intervals: Sequence[Interval], at: float | None) -> str:
     if at is not None:
-        for interval in intervals:
-            if interval.began_at <= at < (interval.healed_at or interval.ended_at):
-                return interval.step.kind
+        last = bisect_right(intervals, at, key=lambda interval: interval.began_at) - 1
+        if last >= 0 and at < (intervals[last].healed_at or intervals[last].ended_at):
+            return intervals[last].step.kind
     return OTHER_TIMES
 
 

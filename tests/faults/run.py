@@ -60,7 +60,11 @@ class Interval:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a run brought. `trouble` counts what writers met on the way, `deliveries` what readers got."""
+    """What a run brought. `trouble` counts what writers met on the way, `deliveries` what readers got.
+
+    `answered` are the answers to writers, refusals too (at, after how many seconds); `delivered` the events pushed
+    to readers (at, how many seconds after their acknowledgement); `lost_at` when readers lost connections.
+    """
 
     seed: int
     seconds: float
@@ -71,6 +75,9 @@ class Outcome:
     connections: int
     trouble: Counter[str] = field(default_factory=Counter)
     tracebacks: list[str] = field(default_factory=list)
+    answered: list[tuple[float, float]] = field(default_factory=list)
+    delivered: list[tuple[float, float]] = field(default_factory=list)
+    lost_at: list[float] = field(default_factory=list)
 
     @property
     def acknowledged(self) -> int:
@@ -88,13 +95,18 @@ async def run(
     say: Say = lambda _: None,
     plant: str | None = None,
     pause_seconds: float = 0.2,
+    heal_seconds: float = HEAL_SECONDS,
     keep_folder: bool = False,
 ) -> Outcome:
-    """Carry the schedule out and judge what it left. Main thread only; servers are started and removed."""
+    """Carry the schedule out and judge what it left. Main thread only; servers are started and removed.
+
+    `say` is told what happens. `plant` names a bug for the nodes to have. Each writer pauses for `pause_seconds` on
+    average; a fault that has not healed `heal_seconds` after its end is a finding.
+    """
     arena = Arena(plant=plant)
     try:
         async with arena:
-            return await _Run(arena, steps, seed, say, pause_seconds).carry_out()
+            return await _Run(arena, steps, seed, say, pause_seconds, heal_seconds).carry_out()
     finally:
         if keep_folder:
             say(f"logs: {arena.folder}")
@@ -104,13 +116,20 @@ async def run(
 
 class _Run:
     def __init__(
-        self, arena: Arena, steps: Sequence[Step], seed: int, say: Say, pause_seconds: float
+        self,
+        arena: Arena,
+        steps: Sequence[Step],
+        seed: int,
+        say: Say,
+        pause_seconds: float,
+        heal_seconds: float,
     ) -> None:
         self._arena = arena
         self._steps = steps
         self._seed = seed
         self._say = say
         self._pause_seconds = pause_seconds
+        self._heal_seconds = heal_seconds
         self._chance = random.Random(seed)
         self._history = History()
         self._topics = [fresh_topic() for _ in range(TOPICS)]
@@ -126,7 +145,7 @@ class _Run:
         reading = [asyncio.create_task(reader.run()) for reader in self._readers]
         writing = [asyncio.create_task(writer.run()) for writer in self._writers]
         try:
-            await self._probe()  # everybody is there
+            await self._until_everybody_is_there()
             for step in self._steps:
                 self._raise_if_dead(reading + writing)
                 if step.number == 2:
@@ -155,7 +174,23 @@ class _Run:
             sum(reader.connections for reader in self._readers),
             sum((writer.trouble for writer in (*self._writers, *self._probes)), Counter()),
             tracebacks,
+            [answer for writer in self._writers for answer in writer.answered],
+            self._delivery_times(),
+            [at for reader in self._readers for at in reader.lost_at],
         )
+
+    def _delivery_times(self) -> list[tuple[float, float]]:
+        acknowledged = {
+            (write.topic, answer.seq): write.acknowledged_at
+            for write in self._history.writes
+            for answer in write.answers
+        }
+        return [
+            (delivery.at, delivery.at - at)
+            for session in self._history.sessions
+            for delivery in session.live
+            if (at := acknowledged.get((session.topic, delivery.seq))) is not None
+        ]
 
     # The cast
 
@@ -251,9 +286,9 @@ class _Run:
         interval.ended_at = time.monotonic()
         try:
             await self._probe()
-        except (AssertionError, TimeoutError) as error:
+        except (AssertionError, TimeoutError) as error:  # whom it did not reach, or who did not answer
             self._findings.append(Finding(checker.STUCK, interval.began_at, f"{step} did not heal: {error}"))
-            self._say(f"{step}: NOT HEALED within {HEAL_SECONDS} s: {error}")
+            self._say(f"{step}: NOT HEALED within {self._heal_seconds:g} s: {error}")
             return
         interval.healed_at = time.monotonic()
         self._say(f"{step}: healed in {interval.heal_seconds:.2f} s")
@@ -271,7 +306,7 @@ class _Run:
             seq = write.answers[0].seq
             await until(
                 lambda: all(reader.is_away or reader.has(self._topics[0], seq) for reader in self._readers),
-                HEAL_SECONDS,
+                self._heal_seconds,
                 lambda: (
                     f"seq {seq} reaches "
                     + ", ".join(
@@ -282,8 +317,16 @@ class _Run:
                 ),
             )
 
-        async with asyncio.timeout(HEAL_SECONDS):
+        async with asyncio.timeout(self._heal_seconds):
             await asyncio.gather(*(reach(probe) for probe in self._probes))
+
+    async def _until_everybody_is_there(self) -> None:
+        readers = {reader.name: reader for reader in self._readers}
+        await until(
+            lambda: all(readers[name].has(topic, 0) for name, topic in self._history.must_have),
+            HEAL_SECONDS,
+            "every reader has subscribed",
+        )
 
     @staticmethod
     def _raise_if_dead(tasks: Sequence[asyncio.Task[None]]) -> None:
@@ -320,7 +363,7 @@ class _Run:
                 lambda: all(
                     readers[name].has(topic, heads.get(topic, 0)) for name, topic in self._history.must_have
                 ),
-                REST_SECONDS / 2,
+                self._heal_seconds,
             )
         self._findings += [
             Finding(checker.REFUSED, None, text)

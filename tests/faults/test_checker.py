@@ -292,6 +292,15 @@ def test_a_tombstone_may_have_been_seen_with_its_words_or_without() -> None:
     assert check(history) == []
 
 
+def test_a_reader_that_subscribes_again_may_have_got_more_meanwhile() -> None:
+    history = good_history()
+    history.sessions[1].after = 1
+    history.sessions[1].caught_up.insert(0, history.sessions[0].live[1])
+    assert kinds(history) == {"undelivered"}
+    history.sessions[1].is_again = True
+    assert check(history) == []
+
+
 def test_a_reader_that_was_cut_while_it_caught_up_goes_on_from_there() -> None:
     history = good_history()
     whole = history.sessions.pop()

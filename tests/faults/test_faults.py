@@ -1,0 +1,74 @@
+"""Nothing acknowledged is ever lost: a short run under faults, and bugs planted in real nodes, which it finds.
+
+`FAULTS_SEED` repeats a run; `FAULTS_COUNT` makes it longer. See docs/faults.md.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.report import as_text, summary, table
+from tests.faults.run import run
+from tests.faults.schedule import ALL_KINDS, make_schedule
+
+RUN_SECONDS = 290
+PLANT_SECONDS = 90
+
+
+@pytest.fixture(autouse=True)
+def _quiet_clients() -> Iterator[None]:
+    """Engine.IO's client logs what the faults do to it."""
+    logger = logging.getLogger("engineio")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    yield
+    logger.setLevel(level)
+
+
+async def test_nothing_acknowledged_is_lost_doubled_or_out_of_order() -> None:
+    seed = int(os.environ.get("FAULTS_SEED") or random.randrange(10**6))
+    count = int(os.environ.get("FAULTS_COUNT") or 30)
+    said: list[str] = []
+    async with asyncio.timeout(RUN_SECONDS * count / 30):
+        outcome = await run(make_schedule(seed, count), seed, say=said.append)
+    print("\n".join(said), as_text(table(outcome)), summary(outcome), *outcome.tracebacks, sep="\n")
+    assert outcome.findings == [], f"repeat it with: make faults N={count} SEED={seed}"
+    assert outcome.acknowledged > 10 * count
+    assert len(outcome.intervals) == count
+
+
+@pytest.mark.parametrize(
+    ("plant", "kind"),
+    [
+        ("drop_a_hint_and_repair_nothing", "undelivered"),
+        ("acknowledge_before_the_commit", "lost"),
+        ("forget_a_request_id", "doubled"),
+    ],
+)
+async def test_a_bug_planted_in_the_nodes_is_found(plant: str, kind: str) -> None:
+    steps = make_schedule(1, 2, kinds=["client cut", "redis cut"])
+    async with asyncio.timeout(PLANT_SECONDS):
+        outcome = await run(steps, 1, plant=plant, heal_seconds=4, pause_seconds=0.1)
+    assert kind in {finding.kind for finding in outcome.findings}
+
+
+def test_a_schedule_is_the_same_for_the_same_seed() -> None:
+    assert make_schedule(7, 100) == make_schedule(7, 100)
+    assert make_schedule(7, 100) != make_schedule(8, 100)
+
+
+def test_a_schedule_deals_every_kind_before_it_repeats_one() -> None:
+    faults = [fault for step in make_schedule(3, len(ALL_KINDS)) for fault in step.faults]
+    dealt = [fault.kind for fault in faults[: len(ALL_KINDS) - 5]]
+    assert len(set(dealt)) == len(dealt)
+
+
+def test_two_faults_at_once_never_strike_the_same_thing() -> None:
+    for step in make_schedule(5, 400):
+        assert len({fault.kind.partition(" ")[0] for fault in step.faults}) == len(step.faults)
