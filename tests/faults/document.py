@@ -44,20 +44,20 @@ before they come back (up to 0.5 s) and what they need to notice a silent connec
 
 At the end, the readers' logs, the writers' answers and the tables are compared. Each violation is counted:
 
-| word | meaning |
-|---|---|
-| lost | acknowledged and not stored so; or an event that a reader should have got and never did |
-| doubled | one `requestId` with two rows, events or answers; an event that came twice |
-| out of order | an event after a later one of its topic, or outside of a subscription |
-| phantom | delivered and not stored, or stored and never meant |
-| other | a gap in `seq`; an unread, reply or comment count that differs from the rows; an event to somebody without the right; a refusal without a reason; a write never answered; a fault that did not heal in a minute |
+- *lost*: acknowledged and not stored so; or an event that a reader should have got and never did;
+- *doubled*: one `requestId` with two rows, events or answers; an event that came twice;
+- *out of order*: an event after a later one of its topic, or outside of a subscription;
+- *phantom*: delivered and not stored, or stored and never meant;
+- *other*: a gap in `seq`; an unread, reply or comment count that differs from the rows; an event to somebody without the
+  right; a refusal without a reason; a write never answered; a fault that had not healed after a minute.
 
 *answer p99* is how long the slowest of a hundred answers took, refusals with `paused` included. *late p99* is how long
 after its acknowledgement an event reached a reader that was subscribed. *cut* counts connections that readers lost.
 
 Whether the harness would see a bug is tested, too: 28 are planted in histories (`test_checker.py`) and eight can be
 planted in real nodes (`plants/`): a hint dropped and nothing repaired, an acknowledgement before the commit, an event
-before the commit, two events swapped, an event twice, a forgotten `requestId`, rights nobody looks after, a wrong count.
+before the commit, two events swapped, an event twice, a forgotten `requestId`, rights that nobody looks after, a wrong
+count.
 
 ## The run
 
