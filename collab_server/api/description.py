@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, Literal
 
@@ -113,6 +113,12 @@ _SHOWN: Mapping[str, tuple[str, ...]] = {
     "session.refresh": ("identityToken",),
 }
 """What an example of a payload shows besides the fields that are required."""
+
+_EITHER: Mapping[str, tuple[str, ...]] = {
+    "notification.read": ("ids", "upTo"),
+    "session.refresh": ("identityToken", "authToken"),
+}
+"""Of which fields a payload has just one."""
 
 _ROLES: Mapping[Role, str] = {
     "viewer": "whoever may open the object",
@@ -229,7 +235,15 @@ def payload(name: str) -> Schema:
     schema: Schema = _inlined(_worded(name, made), inner)
     schema.pop("description", None)
     schema["additionalProperties"] = False
+    if name in _EITHER:
+        schema["oneOf"] = [_only(one, _EITHER[name]) for one in _EITHER[name]]
     return schema
+
+
+def _only(one: str, names: Sequence[str]) -> Schema:
+    """That of these fields just this one is given."""
+    absent: Schema = {other: {"type": "null"} for other in names if other != one}
+    return {"required": [one], "properties": {one: {"not": {"type": "null"}}, **absent}}
 
 
 def plain(schema: Schema) -> Schema:
@@ -423,7 +437,13 @@ def _body(route: Route) -> Schema:
     outside = {"requestId", *in_path(route)}
     fields = {name: field for name, field in schema["properties"].items() if name not in outside}
     required = [name for name in schema.get("required", ()) if name in fields]
-    return {"type": "object", "additionalProperties": False, "properties": fields, "required": required}
+    body: Schema = {
+        "type": "object",
+        "additionalProperties": False,
+        "properties": fields,
+        "required": required,
+    }
+    return {**body, "oneOf": schema["oneOf"]} if "oneOf" in schema else body
 
 
 def _body_example(route: Route) -> Schema:

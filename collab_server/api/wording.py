@@ -28,7 +28,11 @@ TIME = "2026-11-23T18:07:00.123Z"
 _UUID = {"format": "uuid"}
 _TIME = {"format": "date-time"}
 _LIBRARY_ID = {"pattern": "^[0-9A-Fa-f]{32}$"}
-_SEQ = {"minimum": 0}
+_SEQ = {"minimum": 0, "maximum": 2**53 - 1}
+_WORDS = {"minLength": 1, "pattern": r"\S"}
+_NAME = {**_WORDS, "maxLength": 200}
+_KEY = {"minLength": 1, "maxLength": 256}
+_CONTENT_TOPIC = {"pattern": "^content:[0-9A-Fa-f]{32}:[0-9A-Fa-f]{32}$"}
 _TOPIC = {
     "pattern": "^(content:[0-9A-Fa-f]{32}:[0-9A-Fa-f]{32}"
     "|discussion:[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}|inbox:[0-9A-Fa-f]{32})$"
@@ -54,7 +58,11 @@ WORDINGS: Mapping[str, Wording] = {
         TOPIC,
         _TOPIC,
     ),
-    "topics": Wording("Up to 500 names of topics.", [TOPIC, DISCUSSION], {"maxItems": 500}),
+    "topics": Wording(
+        "Up to 500 names of topics.",
+        [TOPIC, DISCUSSION],
+        {"maxItems": 500, "items": {"type": "string", **_TOPIC}},
+    ),
     "after": Wording("The last `seq` that the client has: what follows it is wanted. 0 for all.", 41, _SEQ),
     "topic.subscribe.after": Wording(
         "The last `seq` that the client has. Left out: only what is new, from now on.", 41, _SEQ
@@ -76,9 +84,10 @@ WORDINGS: Mapping[str, Wording] = {
         "Plain text that is not blank, 1 to `textCharacters` code points. A mention is `@[Shown Name](user:ID)` or"
         " `@[Shown Name](group:ID)` in it.",
         "See @[Bob Baker](user:B22B0000000000000000000000000002) for March",
+        _WORDS,
     ),
     "discussion.create.text": Wording(
-        "The first comment. Left out: there is none.", "What do we tell the board?"
+        "The first comment. Left out: there is none.", "What do we tell the board?", _WORDS
     ),
     "replyTo": Wording(
         "The id of a comment of the same topic; the new one joins its thread. Left out: a new thread.",
@@ -90,8 +99,8 @@ WORDINGS: Mapping[str, Wording] = {
         " bytes of JSON.",
         {"pageKey": "K53", "visualizationKey": "W63"},
     ),
-    "pageKey": Wording("The page, 1 to 256 characters.", "K53"),
-    "visualizationKey": Wording("The visualization, 1 to 256 characters.", "W63"),
+    "pageKey": Wording("The page, 1 to 256 characters.", "K53", _KEY),
+    "visualizationKey": Wording("The visualization, 1 to 256 characters.", "W63", _KEY),
     "dataPoint": Wording("Any JSON that says which data point.", {"month": "March"}),
     "topic.comments.pageKey": Wording("Only those at this page.", "K53"),
     "topic.comments.visualizationKey": Wording("Only those at this visualization.", "W63"),
@@ -108,11 +117,11 @@ WORDINGS: Mapping[str, Wording] = {
     "topic.read.seq": Wording("Read up to here; beyond the head it means the head.", 42, _SEQ),
     "topic.mute.muted": Wording("Whether the topic is to be mute.", True),
     "topic.mute.until": Wording(
-        "With `muted: true`: a time to come, RFC 3339. Left out: for ever.", "2027-01-31T18:00:00Z"
+        "With `muted: true`: a time to come, RFC 3339. Left out: for ever.", "2027-01-31T18:00:00Z", _TIME
     ),
     "typing.typing": Wording("Whether this person is writing. Ends by itself after 6 s: say it again.", True),
     "discussionId": Wording("The id of a discussion.", DISCUSSION_ID, _UUID),
-    "name": Wording("1 to 200 code points, not blank.", "Board figures"),
+    "name": Wording("1 to 200 code points, not blank.", "Board figures", _NAME),
     "members": Wording(
         "Users and groups, `{kind, id}` each; a group stands for its users. At most `discussionMembers`.",
         [{"kind": "user", "id": BOB}, {"kind": "group", "id": SALES}],
@@ -126,7 +135,7 @@ WORDINGS: Mapping[str, Wording] = {
         "The object that it is about, `{projectId, objectId}`; the asker has to be allowed to open it.",
         {"projectId": PROJECT, "objectId": DASHBOARD},
     ),
-    "discussion.list.about": Wording("Only discussions about this content topic.", TOPIC),
+    "discussion.list.about": Wording("Only discussions about this content topic.", TOPIC, _CONTENT_TOPIC),
     "userId": Wording("A user's id.", BOB, _LIBRARY_ID),
     "content": Wording(
         "The object to send, `{projectId, objectId}`.", {"projectId": PROJECT, "objectId": DASHBOARD}
@@ -137,7 +146,9 @@ WORDINGS: Mapping[str, Wording] = {
         "Plain text, up to `textCharacters` code points; may be empty.", "Look at March, please"
     ),
     "ids": Wording(
-        "Up to 500 ids of notifications. Either this or `upTo`.", [NOTIFICATION_ID], {"maxItems": 500}
+        "Up to 500 ids of notifications. Either this or `upTo`.",
+        [NOTIFICATION_ID],
+        {"maxItems": 500, "items": {"type": "string", **_UUID}},
     ),
     "upTo": Wording("All up to this `seq` of the inbox. Either this or `ids`.", 17, _SEQ),
     "notification.list.unread": Wording("Only unread ones, or only read ones.", True),
@@ -223,6 +234,8 @@ WORDINGS: Mapping[str, Wording] = {
     "Member.initials": Wording("As Library has them.", "BB"),
     "Mention.id": Wording("32 hex digits, upper case.", BOB, _LIBRARY_ID),
     "Mention.name": Wording("A user's name at Library; a group's as the text shows it.", "Bob Baker"),
+    "Recipient.id": Wording("32 hex digits, upper case.", BOB, _LIBRARY_ID),
+    "Recipient.name": Wording("The full name.", "Bob Baker"),
     "Person.id": Wording("32 hex digits, either case.", BOB, _LIBRARY_ID),
     "Comment.text": Wording(
         "Plain text; empty when deleted.", "See @[Bob Baker](user:B22B0000000000000000000000000002)"
@@ -247,6 +260,9 @@ WORDINGS: Mapping[str, Wording] = {
             {"id": ANN, "name": "Ann Archer", "initials": "AA", "joinedAt": TIME},
             {"id": BOB, "name": "Bob Baker", "initials": "BB", "joinedAt": TIME},
         ],
+    ),
+    "member.added.members": Wording(
+        "Who came.", [{"id": BOB, "name": "Bob Baker", "initials": "BB", "joinedAt": TIME}]
     ),
     "Notification.id": Wording("A UUIDv7.", NOTIFICATION_ID, _UUID),
     "Notification.kind": Wording("`mention`, `reply`, `invited` or `shared`.", "mention"),
