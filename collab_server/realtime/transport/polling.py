@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Headers = list[tuple[bytes, bytes]]
 
 PACKETS_PER_PAYLOAD = 16_384
+PACKETS_PER_POLL = 16  # the clients of python-engineio disconnect when they get more at once
 _SEPARATOR = "\x1e"
 _CLOSE = frames.frame(frames.TEXT, b"1")
 _NOOP = frames.frame(frames.TEXT, b"6")
@@ -128,7 +129,8 @@ class Polling:
         exchange, self._waiting = self._waiting, None
         assert exchange is not None
         exchange.cancelled = None
-        backlog, self._backlog, self._backlog_bytes = self._backlog, [], 0
+        backlog, self._backlog = self._backlog[:PACKETS_PER_POLL], self._backlog[PACKETS_PER_POLL:]
+        self._backlog_bytes = sum(map(len, self._backlog))
         headers, self._greeting = _TEXT + self._greeting, []
         self._server.respond(exchange, 200, headers, b"\x1e".join(map(_packet_of, backlog)))
 
