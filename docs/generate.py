@@ -21,6 +21,9 @@ from pydantic.fields import FieldInfo
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
 
+from asyncapi_document import asyncapi  # noqa: E402
+from protocol_document import protocol  # noqa: E402
+
 from collab_server.config import Config  # noqa: E402
 from collab_server.config.loading import ENVIRONMENT_PREFIX, alternatives  # noqa: E402
 
@@ -142,7 +145,11 @@ def _range(field: FieldInfo) -> str:
 
 # ------------------------------------------------------------------------------------------- the command
 
-DOCUMENTS: dict[str, Callable[[], str]] = {"configuration.md": configuration}
+DOCUMENTS: dict[str, Callable[[], str]] = {
+    "configuration.md": configuration,
+    "protocol.md": protocol,
+    "asyncapi.json": asyncapi,
+}
 
 
 def main() -> int:

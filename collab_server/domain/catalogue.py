@@ -19,10 +19,15 @@ Shape = Mapping[str, str]
 
 @dataclass(frozen=True, slots=True)
 class EventType:
-    """A type of event. `data` is what it carries, `means` what has happened, `on` the kinds of topics it is on."""
+    """A type of event.
+
+    `data` is what it carries, `by` the commands that may cause it, `means` what has happened, `on` the kinds of
+    topics it is on.
+    """
 
     name: str
     data: Shape
+    by: tuple[str, ...]
     means: str
     on: tuple[str, ...] = ("content", "discussion")
 
@@ -40,72 +45,115 @@ _DISCUSSION = ("discussion",)
 _INBOX = ("inbox",)
 
 _ENTRIES = (
-    EventType("comment.added", {"comment": "Comment"}, "Somebody commented or replied (`actor`)."),
+    EventType(
+        "comment.added",
+        {"comment": "Comment"},
+        ("comment.add", "discussion.create"),
+        "Somebody commented or replied (`actor`).",
+    ),
     EventType(
         "comment.edited",
         {"comment": "Comment"},
+        ("comment.edit",),
         "The author changed the text: the whole comment as it is now.",
     ),
     EventType(
         "comment.deleted",
         {"commentId": "id", "threadId": "id"},
+        ("comment.delete",),
         "The author deleted a comment. Show a tombstone: its text, mentions and view state are gone.",
     ),
     EventType(
         "reaction.added",
         {"commentId": "id", "emoji": "string", "userId": "libraryId"},
+        ("comment.react",),
         "Somebody reacted; comes after those with the same emoji that are there.",
     ),
     EventType(
         "reaction.removed",
         {"commentId": "id", "emoji": "string", "userId": "libraryId"},
+        ("comment.unreact",),
         "Somebody took a reaction back; an emoji that nobody is left with goes.",
     ),
     EventType(
         "thread.resolved",
         {"commentId": "id"},
+        ("thread.resolve",),
         "A thread was resolved: at its root `commentId`, `resolved` is now `{by: actor, at}` of this event.",
     ),
-    EventType("thread.reopened", {"commentId": "id"}, "A thread is open again; `commentId` is its root."),
+    EventType(
+        "thread.reopened",
+        {"commentId": "id"},
+        ("thread.reopen",),
+        "A thread is open again; `commentId` is its root.",
+    ),
     EventType(
         "discussion.created",
         {"discussion": "Discussion"},
+        ("discussion.create",),
         "The first event of every discussion. Its `unread` and `muted` are nobody's.",
         on=_DISCUSSION,
     ),
-    EventType("discussion.renamed", {"name": "string"}, "It has another name.", on=_DISCUSSION),
-    EventType("member.added", {"members": "Member[]"}, "These are members from now on.", on=_DISCUSSION),
+    EventType(
+        "discussion.renamed",
+        {"name": "string"},
+        ("discussion.rename",),
+        "It has another name.",
+        on=_DISCUSSION,
+    ),
+    EventType(
+        "member.added",
+        {"members": "Member[]"},
+        ("discussion.invite",),
+        "These are members from now on.",
+        on=_DISCUSSION,
+    ),
     EventType(
         "member.removed",
         {"userId": "libraryId"},
+        ("discussion.remove", "discussion.leave"),
         "Somebody left (`actor` is the same) or was removed. The last event that this person gets of it.",
         on=_DISCUSSION,
     ),
-    EventType("owner.changed", {"userId": "libraryId"}, "This member is the owner now.", on=_DISCUSSION),
     EventType(
-        "discussion.deleted", {}, "It is gone, for everybody. The last event there is.", on=_DISCUSSION
+        "owner.changed",
+        {"userId": "libraryId"},
+        ("discussion.transfer", "discussion.leave"),
+        "This member is the owner now.",
+        on=_DISCUSSION,
+    ),
+    EventType(
+        "discussion.deleted",
+        {},
+        ("discussion.delete", "discussion.leave"),
+        "It is gone, for everybody. The last event there is.",
+        on=_DISCUSSION,
     ),
     EventType(
         "notification.added",
         {"notification": "Notification"},
+        ("comment.add", "comment.edit", "discussion.create", "discussion.invite", "share"),
         "Somebody did something that this person is to know; the badge is one higher unless `readAt` is set.",
         on=_INBOX,
     ),
     EventType(
         "notification.read",
         {"ids": "id[]", "unread": "integer"},
+        ("notification.read", "topic.read"),
         "These were read, perhaps on another device. `unread` is the badge.",
         on=_INBOX,
     ),
     EventType(
         "topic.was_read",
         {"topic": "string", "seq": "integer", "unread": "integer"},
+        ("topic.read",),
         "This person has read the topic up to `seq`, perhaps on another device; `unread` comments are left.",
         on=_INBOX,
     ),
     EventType(
         "topic.was_muted",
         {"topic": "string", "muted": "boolean", "until": "time | null"},
+        ("topic.mute",),
         "This person has muted the topic, until a time or for ever (null), or unmuted it.",
         on=_INBOX,
     ),

@@ -1,0 +1,154 @@
+"""docs/protocol.md and docs/asyncapi.json know everything that the server takes and sends, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator, FormatChecker
+
+from collab_server.api.routes import ROUTES
+from collab_server.config.model import Limits
+from collab_server.domain.catalogue import CONNECTION_ANSWERS, EVENTS, SIGNALS
+from collab_server.errors import CODES
+from collab_server.services.executor import Write
+from collab_server.services.table import TABLE, OfConnection
+
+ROOT = Path(__file__).resolve().parents[2]
+PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
+ASYNCAPI = json.loads((ROOT / "docs" / "asyncapi.json").read_text())
+MESSAGES = ASYNCAPI["components"]["messages"]
+
+
+def calls_in(*folders: str) -> Iterator[ast.Call]:
+    """Every call that the modules of these packages make."""
+    for folder in folders:
+        for path in sorted(
+            (ROOT / "collab_server").glob(f"{folder}/**/*.py" if "." not in folder else folder)
+        ):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Call):
+                    yield node
+
+
+def strings_in(folder: str) -> set[str]:
+    """Every string, docstrings and comments aside, that the modules of a package hold."""
+    return {
+        node.value
+        for path in (ROOT / "collab_server" / folder).glob("*.py")
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Constant) and isinstance(node.value, str)
+    }
+
+
+def section(name: str) -> str:
+    """What the document says of a command."""
+    found = re.search(rf"^#### `{re.escape(name)}`\n(.*?)(?=^#{{2,4}} )", PROTOCOL, re.DOTALL | re.MULTILINE)
+    assert found is not None, f"{name} is not in docs/protocol.md"
+    return found[1]
+
+
+@pytest.mark.parametrize("name", TABLE)
+def test_every_command_of_the_table_is_explained(name: str) -> None:
+    text = section(name)
+    assert re.match(r"\n[A-Z].{9,}[.]\n", text), "what it does"
+    for fact in ("Who may", "REST", "Answer"):
+        assert f"- {fact}: " in text
+
+
+def test_no_command_is_explained_that_is_not_there() -> None:
+    assert set(re.findall(r"^#### `(.*)`$", PROTOCOL, re.MULTILINE)) == TABLE.keys()
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: route.command)
+def test_every_call_is_in_the_table_of_calls(route: Any) -> None:
+    assert re.search(rf"^\| `{route.method} /api{re.escape(route.path)}`", PROTOCOL, re.MULTILINE)
+
+
+def test_every_event_that_is_stored_is_in_the_catalogue_and_the_other_way_round() -> None:
+    past = {
+        text
+        for text in strings_in("services") | strings_in("storage")
+        if re.fullmatch(r"[a-z]+\.(?:[a-z]+ed|was_[a-z]+|read)", text)
+    }
+    assert past - (TABLE.keys() - EVENTS.keys()) == EVENTS.keys()
+
+
+def test_every_signal_that_is_sent_is_in_the_catalogue_and_the_other_way_round() -> None:
+    sent = set()
+    for call in calls_in("realtime", "services", "app.py"):
+        name = call.func.attr if isinstance(call.func, ast.Attribute) else ""
+        if name in ("signal", "tell", "tell_all", "_tell"):
+            sent |= {
+                one.value for one in call.args if isinstance(one, ast.Constant) and isinstance(one.value, str)
+            }
+    assert sent == SIGNALS.keys()
+
+
+@pytest.mark.parametrize("name", [*EVENTS, *SIGNALS])
+def test_every_event_and_signal_is_in_the_document(name: str) -> None:
+    assert re.search(rf"^\| `{re.escape(name)}` \|", PROTOCOL, re.MULTILINE)
+
+
+def test_events_name_commands_that_write() -> None:
+    for event in EVENTS.values():
+        assert all(isinstance(TABLE[name], Write) for name in event.by), event.name
+
+
+def test_the_commands_of_a_connection_are_those_whose_answers_the_catalogue_holds() -> None:
+    assert {
+        name for name, entry in TABLE.items() if isinstance(entry, OfConnection)
+    } == CONNECTION_ANSWERS.keys()
+
+
+@pytest.mark.parametrize("word", [*CODES, *Limits.model_fields])
+def test_every_error_and_every_limit_has_a_row(word: str) -> None:
+    assert re.search(rf"^\| `{word}` \| \d+ \| .{{10,}} \|", PROTOCOL, re.MULTILINE)
+
+
+def test_every_link_inside_the_document_leads_to_a_heading() -> None:
+    headings = re.findall(r"^#+ (.+)$", PROTOCOL, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", one.lower()).replace(" ", "-") for one in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", PROTOCOL)) <= anchors
+
+
+@pytest.mark.parametrize("block", re.findall(r"^```json\n(.*?)^```", PROTOCOL, re.DOTALL | re.MULTILINE))
+def test_examples_in_the_document_are_json(block: str) -> None:
+    if block.startswith('{"ok"'):
+        for line in block.splitlines():
+            assert json.loads(line)["ok"] in (True, False)
+    else:
+        json.loads(block)
+
+
+def test_asyncapi_has_every_message_of_both_directions() -> None:
+    received = {
+        operation for operation, what in ASYNCAPI["operations"].items() if what["action"] == "receive"
+    }
+    sent = {MESSAGES[operation]["name"] for operation in ASYNCAPI["operations"].keys() - received}
+    assert received == TABLE.keys()
+    assert sent == EVENTS.keys() | SIGNALS.keys()
+    assert all(f"{name}.answer" in MESSAGES for name in TABLE)
+
+
+def test_every_reference_in_asyncapi_leads_somewhere() -> None:
+    text = json.dumps(ASYNCAPI)
+    for reference in set(re.findall(r'"\$ref": "#/([^"]+)"', text)):
+        place: Any = ASYNCAPI
+        for key in reference.split("/"):
+            place = place[key]
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_examples_in_asyncapi_are_what_their_schemas_say(name: str) -> None:
+    message = MESSAGES[name]
+    schema = {**message["payload"], "components": ASYNCAPI["components"]}
+    Draft202012Validator.check_schema(message["payload"])
+    assert message["examples"]
+    for example in message["examples"]:
+        Draft202012Validator(schema, format_checker=FormatChecker()).validate(example["payload"])
