@@ -40,6 +40,7 @@ from collab_server.services.deliveries import Deliveries
 from collab_server.services.executor import Executor
 from collab_server.services.limiter import RateLimiter
 from collab_server.services.presence import Presence
+from collab_server.services.search import settle_for_ever
 from collab_server.services.table import Commands
 from collab_server.status import DATABASE, REDIS, Counters, Probe, Sampler, Serving, Status
 from collab_server.storage import installation, requests
@@ -194,6 +195,7 @@ class Node:
             self._door.run(),
             self._exchange_limits(),
             self._forget(),
+            settle_for_ever(self.database),
         ):
             self._tasks.append(asyncio.create_task(self._owned(work)))
         log.info("the node has started", extra={"node": self.name, "version": __version__})

@@ -16,8 +16,10 @@ from collab_server.api.schemas import (
     DiscussionsShape,
     EmptyShape,
     EventsShape,
+    FoundShape,
     MeShape,
     NotificationsShape,
+    RecipientsShape,
     RevisionsShape,
     SeqShape,
     SharedShape,
@@ -175,5 +177,7 @@ ROUTES: tuple[Route, ...] = (
         UnreadShape,
         has_body=True,
     ),
+    Route("GET", "/recipients", "recipients.find", "Users and groups by name", RecipientsShape),
+    Route("GET", "/search", "comments.search", "Search the comments one may read", FoundShape),
     Route("GET", "/me", "me", "Who the asker is", MeShape),
 )

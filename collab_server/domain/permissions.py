@@ -17,6 +17,7 @@ READING = (
 
 COMMENTING = (
     "topic.comments",
+    "comments.search",
     "comment.get",
     "comment.revisions",
     "comment.add",

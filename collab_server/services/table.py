@@ -11,12 +11,13 @@ from pydantic import TypeAdapter, ValidationError
 from collab_server.domain import comments as said
 from collab_server.domain import discussions as private
 from collab_server.domain import inbox as told
+from collab_server.domain import search as sought
 from collab_server.domain import subscriptions as about
 from collab_server.domain.jsontext import check_characters
 from collab_server.domain.people import Identity
 from collab_server.domain.presence import SetTyping
 from collab_server.errors import Invalid, UnknownCommand
-from collab_server.services import comments, discussions, inbox, threads, topics
+from collab_server.services import comments, discussions, inbox, search, threads, topics
 from collab_server.services.backends import Backends
 from collab_server.services.executor import Executor, Write
 
@@ -78,6 +79,8 @@ _ENTRIES: tuple[Entry, ...] = (
     Read("discussion.list", private.ListDiscussions, discussions.list_mine),
     Read("notification.list", told.ListNotifications, inbox.list_notifications),
     Read("notification.count", told.CountNotifications, inbox.count_notifications),
+    Read("recipients.find", sought.FindRecipients, search.find_recipients),
+    Read("comments.search", sought.SearchComments, search.search_comments),
     Read("me", about.AboutMe, topics.about_me),
 )
 

@@ -15,6 +15,7 @@ import asyncpg
 
 from collab_server.domain.comments import Comment
 from collab_server.domain.events import Event, actor_text, event_of
+from collab_server.domain.search import terms_text
 from collab_server.storage import topics
 from collab_server.storage.database import Database
 from collab_server.storage.requests import Answered, Taken
@@ -25,11 +26,11 @@ _ADD = """
           FROM unnest(
                $1::text[], $2::text[], $3::text[], $4::bytea[], $5::uuid[], $6::text[], $7::text[], $8::text[],
                $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::text[],
-               $16::text[]
+               $16::text[], $17::text[]
                ) WITH ORDINALITY AS asked (
                topic, user_id, request_id, fingerprint, id, author_name, author_initials, text,
                mentions, anchor, page_key, visualization_key, view_state, at, actor,
-               shown, position
+               shown, terms, position
                )
     ),
     earlier AS (
@@ -73,6 +74,11 @@ _ADD = """
         )
         SELECT id, topic_id, seq, id, user_id, author_name, author_initials,
                text, mentions, anchor, page_key, visualization_key, view_state, at
+          FROM numbered
+    ),
+    findable AS (
+        INSERT INTO collab.recent_terms (comment_id, topic_id, terms)
+        SELECT id, topic_id, terms::integer[] || (topic_id % 1073741824)::integer
           FROM numbered
     ),
     logged AS (
@@ -156,6 +162,7 @@ def _row(addition: Plain) -> tuple[object, ...]:
         comment.created_at,
         actor_text(author.id, author.name, author.initials),
         addition.shown,
+        terms_text(comment),
     )
 
 

@@ -11,6 +11,7 @@ from uuid import UUID
 from collab_server.domain.comments import Comment
 from collab_server.domain.events import Event, actor_text, event_of
 from collab_server.domain.people import User
+from collab_server.domain.search import terms_text
 from collab_server.storage.database import Database, Transaction
 
 _COLUMNS = """
@@ -29,6 +30,14 @@ _GET = f"""
      WHERE comment.id = $1
 """
 
+_GET_MANY = f"""
+    SELECT {_COLUMNS}
+      FROM collab.comments AS comment
+      JOIN collab.topics AS topic
+        ON topic.id = comment.topic_id
+     WHERE comment.id = ANY($1::uuid[])
+"""
+
 _TOPIC_OF = """
     SELECT topic.name
       FROM collab.comments AS comment
@@ -45,11 +54,11 @@ _ADD = """
           FROM unnest(
                $1::uuid[], $2::bigint[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
                $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::text[],
-               $16::text[]
+               $16::text[], $17::text[]
                ) AS added (
                id, topic_id, seq, thread_id, author_id, author_name, author_initials, text,
                mentions, anchor, page_key, visualization_key, view_state, at, actor,
-               data
+               data, terms
                )
     ),
     moved AS (
@@ -89,6 +98,11 @@ _ADD = """
           LEFT JOIN collab.comments AS root
             ON root.id = added.thread_id
            AND COALESCE(added.page_key, added.visualization_key) IS NULL
+    ),
+    findable AS (
+        INSERT INTO collab.recent_terms (comment_id, topic_id, terms)
+        SELECT id, topic_id, terms::integer[] || (topic_id % 1073741824)::integer
+          FROM added
     )
     INSERT INTO collab.events (topic_id, seq, type, at, actor, data, comment_id)
     SELECT topic_id, seq, 'comment.added', at, actor, data, id
@@ -109,15 +123,35 @@ _KEEP_REVISION = """
 """
 
 _EDIT = """
-    UPDATE collab.comments
-       SET text = $2,
-           mentions = $3,
-           edited_at = $4,
-           revision = $5
-     WHERE id = $1
+    WITH edited AS (
+        UPDATE collab.comments
+           SET text = $2,
+               mentions = $3,
+               edited_at = $4,
+               revision = $5
+         WHERE id = $1
+     RETURNING id, topic_id
+    ),
+    outdated AS (
+        DELETE FROM collab.comment_terms
+         WHERE comment_id = $1
+    )
+    INSERT INTO collab.recent_terms AS found (comment_id, topic_id, terms)
+    SELECT id, topic_id, $6::text::integer[] || (topic_id % 1073741824)::integer
+      FROM edited
+        ON CONFLICT (comment_id) DO UPDATE
+       SET terms = EXCLUDED.terms
 """
 
 _BURY = """
+    WITH recent AS (
+        DELETE FROM collab.recent_terms
+         WHERE comment_id = $1
+    ),
+    settled AS (
+        DELETE FROM collab.comment_terms
+         WHERE comment_id = $1
+    )
     UPDATE collab.comments
        SET text = '',
            mentions = '[]',
@@ -235,6 +269,11 @@ async def get(source: Database | Transaction, comment_id: UUID) -> Comment | Non
     return None if row is None else _comment(row)
 
 
+async def get_many(db: Database, ids: Sequence[UUID]) -> dict[UUID, Comment]:
+    """Those of these comments that exist, by id, deleted or not."""
+    return {row["id"]: _comment(row) for row in await db.fetch(_GET_MANY, ids)}
+
+
 async def topic_of(db: Database, comment_id: UUID) -> str | None:
     """The name of the topic that a comment is on."""
     name: str | None = await db.fetchval(_TOPIC_OF, comment_id)
@@ -255,7 +294,7 @@ async def add(tx: Transaction, added: Sequence[Added]) -> list[Event]:
 
     Replies are counted at their roots. The events are recorded for publishing after COMMIT, and returned.
     """
-    columns: list[list[Any]] = [[] for _ in range(16)]
+    columns: list[list[Any]] = [[] for _ in range(17)]
     events = []
     for item in added:
         comment, author = item.comment, item.comment.author
@@ -278,6 +317,7 @@ async def add(tx: Transaction, added: Sequence[Added]) -> list[Event]:
             comment.created_at,
             actor,
             data,
+            terms_text(comment),
         )
         for column, value in zip(columns, row, strict=True):
             column.append(value)
@@ -292,7 +332,7 @@ async def edit(tx: Transaction, comment: Comment, text: str, mentions: str, at: 
     since = comment.edited_at or comment.created_at
     await tx.execute(_KEEP_REVISION, comment.id, comment.revision, comment.text, comment.mentions, since)
     edited = replace(comment, text=text, mentions=mentions, edited_at=at, revision=comment.revision + 1)
-    await tx.execute(_EDIT, comment.id, text, mentions, at, edited.revision)
+    await tx.execute(_EDIT, comment.id, text, mentions, at, edited.revision, terms_text(edited))
     return edited
 
 

@@ -1,0 +1,297 @@
+"""Finding people and comments.
+
+A search for comments goes back in time, the newest first, along what fits: the discussions that the asker is a member
+of, which one statement knows, and content, for which Library is asked topic by topic, for a page at most
+`MOST_CALLS` times. A page ends when it is full or has cost enough; its cursor goes on from the last comment looked at.
+What the asker may not read leaves nothing in the answer but, at most, that a page is short.
+
+Runs `settle_for_ever` beside the commands, as a task of the application's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID
+
+from collab_server.domain.ids import library_id
+from collab_server.domain.jsontext import dumps
+from collab_server.domain.people import Identity
+from collab_server.domain.search import (
+    QUERY_CHARACTERS,
+    FindRecipients,
+    Query,
+    SearchComments,
+    author_term,
+    highlights,
+    parse_query,
+    period_before,
+    query_terms,
+    topic_term,
+)
+from collab_server.domain.topics import Topic, parse_topic
+from collab_server.errors import ClientError, Invalid, TooLarge
+from collab_server.services.access import access_topic
+from collab_server.services.backends import Backends
+from collab_server.services.pages import page_limit, read_cursor, write_cursor
+from collab_server.storage import comments, search
+from collab_server.storage.database import Database
+from collab_server.storage.search import Candidate
+
+log = logging.getLogger(__name__)
+
+MOST_CALLS = 50
+"""How often Library is asked for one page."""
+CALLS_A_TOPIC = 2  # an object is a dashboard, or else a report
+TOPICS_AT_ONCE = 8
+PAGE_SECONDS = 1.5
+MOST_STEPS = 30
+BATCH = 100
+
+SETTLE_SECONDS = 5.0
+WORTH_SETTLING = 1000
+SETTLED_AT_ONCE = 1000
+
+_BEGINNING = UUID(int=0)
+_PART_BITS = 43
+
+
+async def find_recipients(backends: Backends, who: Identity, command: FindRecipients) -> str:
+    """`{items: [{kind, id, name}], next}`: users and groups whose name contains `search`, as Library tells the asker.
+
+    With a `kind`, a page may be short, or empty, and still have a next one.
+    """
+    if len(command.search) > QUERY_CHARACTERS:
+        raise TooLarge(f"expected at most {QUERY_CHARACTERS} characters", field="search")
+    limit = page_limit(command.limit)
+    [offset] = read_cursor(command.cursor) or (0,)
+    found = await backends.library.recipients(who, command.search, offset=offset, limit=limit + 1)
+    items = [
+        {"kind": one.kind, "id": one.id, "name": one.name}
+        for one in found[:limit]
+        if command.kind in (None, one.kind)
+    ]
+    return dumps({"items": items, "next": write_cursor(offset + limit) if len(found) > limit else None})
+
+
+async def search_comments(backends: Backends, who: Identity, command: SearchComments) -> str:
+    """`{items: [{comment, highlights: [[start, length]]}], next}`, the newest first, offsets in code points."""
+    database = backends.database
+    topic = None
+    if command.topic is not None:
+        topic, _ = await access_topic(backends, who, command.topic, "comments.search")
+    query = parse_query(command.q)
+    author = None if command.author is None else library_id(command.author, "author")
+    limit = page_limit(command.limit)
+    before = _place(command.cursor) or await _after_all(database)
+
+    found, place = await _page(backends, who, query, topic, author, before, limit)
+    cursor = None if place is None else _cursor(place)
+    return f'{{"items":[{",".join(await _shown(database, query, found))}],"next":{dumps(cursor)}}}'
+
+
+async def _page(
+    backends: Backends,
+    who: Identity,
+    query: Query,
+    topic: Topic | None,
+    author: str | None,
+    before: UUID,
+    limit: int,
+) -> tuple[list[UUID], UUID | None]:
+    """The comments of a page, and the place to go on from; None at the end of all."""
+    readable = _Readable(backends, who, topic)
+    found: list[UUID] = []
+    place = before
+    steps = 0
+    async for fitting, reached in walk(backends.database, who.user.id, query, topic, author, before):
+        for index, candidate in enumerate(fitting):
+            may_read = await readable.ask(fitting[index:])
+            if may_read is None:
+                return found, place
+            if may_read and len(found) == limit:
+                return found, found[-1]
+            if may_read:
+                found.append(candidate.id)
+            place = candidate.id
+        place = reached
+        steps += 1
+        if steps == MOST_STEPS and place != _BEGINNING:
+            return found, place
+    return found, None
+
+
+async def _shown(database: Database, query: Query, ids: Sequence[UUID]) -> list[str]:
+    """The JSON text of what was found, looked at again as it is now."""
+    items = []
+    now = await comments.get_many(database, ids) if ids else {}
+    for id in ids:
+        comment = now.get(id)
+        marked = None if comment is None or comment.is_deleted else highlights(query, comment.text)
+        if comment is not None and marked is not None:
+            items.append(f'{{"comment":{comment.as_json()},"highlights":{dumps(marked)}}}')
+    return items
+
+
+class _Readable:
+    """Which of the topics that turn up in one search the asker may read, found out for some of them at a time."""
+
+    def __init__(self, backends: Backends, who: Identity, permitted: Topic | None) -> None:
+        self._library = backends.library
+        self._who = who
+        self._answers = {} if permitted is None else {permitted.name: True}
+        self._calls_left = MOST_CALLS
+        self._deadline = asyncio.get_running_loop().time() + PAGE_SECONDS
+
+    async def ask(self, candidates: Sequence[Candidate]) -> bool | None:
+        """Whether the first of these may be read; None when it has cost enough. The others are asked for with it.
+
+        Raises `Unavailable` when only Library could tell and it is silent.
+        """
+        first = candidates[0].topic
+        if first.startswith("discussion:"):
+            return True  # the statement that found it knows the members
+        if first not in self._answers:
+            names = [name for name in dict.fromkeys(one.topic for one in candidates) if self._is_open(name)]
+            names = names[: min(TOPICS_AT_ONCE, self._calls_left // CALLS_A_TOPIC)]
+            if not names or asyncio.get_running_loop().time() > self._deadline:
+                return None
+            self._calls_left -= CALLS_A_TOPIC * sum(not self._is_remembered(name) for name in names)
+            self._answers.update(zip(names, await asyncio.gather(*map(self._may_open, names)), strict=True))
+        return self._answers[first]
+
+    def _is_open(self, name: str) -> bool:
+        return name not in self._answers and not name.startswith("discussion:")
+
+    def _is_remembered(self, name: str) -> bool:
+        topic = parse_topic(name)
+        return self._library.last_answer(self._who, topic.first, topic.second) is not None
+
+    async def _may_open(self, name: str) -> bool:
+        topic = parse_topic(name)
+        return await self._library.may_open(self._who, topic.first, topic.second) is not None
+
+
+# -- going back in time ------------------------------------------------------------------------------------------
+
+
+async def walk(
+    database: Database, user_id: str, query: Query, topic: Topic | None, author: str | None, before: UUID
+) -> AsyncIterator[tuple[list[Candidate], UUID]]:
+    """Comments below an id in which the query stands, the newest first, in steps: what was found, and the id down to
+    which that is all.
+
+    They are in discussions of the user, or on content, whosoever may open it.
+    """
+    terms = query_terms(query)
+    if author is not None:
+        terms.append(author_term(author))
+    topic_id = None
+    if topic is not None:
+        topic_id = await search.topic_id(database, topic.name)
+        if topic_id is None:
+            return
+        terms.append(topic_term(topic_id))
+    sources: list[_InContent | _InDiscussions] = []
+    if topic is None or topic.kind == "content":
+        sources.append(_InContent(database, terms, topic_id))
+    if topic is None or topic.kind == "discussion":
+        sources.append(_InDiscussions(database, terms, topic_id, user_id))
+    recent = await search.recent(database, user_id, terms, before, topic_id)  # first: see `storage.search`
+    known = {one.id: one for one in recent}
+    floors = [before for _ in sources]
+    while before != _BEGINNING:
+        for index, source in enumerate(sources):
+            if floors[index] >= before:
+                found, floors[index] = await source.below(before)
+                known.update((one.id, one) for one in found)
+        reached = max(floors)
+        step = [known.pop(id) for id in sorted((id for id in known if id >= reached), reverse=True)]
+        for start in range(0, len(step), BATCH):
+            batch = step[start : start + BATCH]
+            yield [one for one in batch if highlights(query, one.text) is not None], batch[-1].id
+        yield [], reached
+        before = reached
+
+
+class _InContent:
+    """Comments on content, looked for in one period after the other; each time one holds few, a longer one is next."""
+
+    def __init__(self, database: Database, terms: Sequence[int], topic_id: int | None) -> None:
+        self._database, self._terms, self._topic_id = database, terms, topic_id
+        self._size = 0
+
+    async def below(self, before: UUID) -> tuple[list[Candidate], UUID]:
+        """The next candidates, and the id from which on there are no more of them."""
+        period, begin = period_before(before, self._size)
+        terms = [*self._terms, period]
+        found = await search.with_terms(self._database, terms, before, self._topic_id, BATCH)
+        if len(found) == BATCH:
+            return found, found[-1].id
+        self._size += 1
+        return found, begin
+
+
+class _InDiscussions:
+    """Comments in the discussions that a user is a member of, all of them or one."""
+
+    def __init__(self, database: Database, terms: Sequence[int], topic_id: int | None, user_id: str) -> None:
+        self._database, self._terms, self._topic_id, self._user_id = database, terms, topic_id, user_id
+
+    async def below(self, before: UUID) -> tuple[list[Candidate], UUID]:
+        """The next candidates, and the id from which on there are no more of them."""
+        found = await search.in_discussions_of(
+            self._database, self._user_id, self._terms, before, self._topic_id, BATCH
+        )
+        return found, found[-1].id if len(found) == BATCH else _BEGINNING
+
+
+async def _after_all(database: Database) -> UUID:
+    newest = await search.newest(database)
+    return _BEGINNING if newest is None else UUID(int=newest.int + 1)
+
+
+def _cursor(place: UUID) -> str:
+    mask = (1 << _PART_BITS) - 1
+    return write_cursor(place.int >> 2 * _PART_BITS, place.int >> _PART_BITS & mask, place.int & mask)
+
+
+def _place(cursor: str | None) -> UUID | None:
+    parts = read_cursor(cursor, parts=3)
+    if parts is None:
+        return None
+    if any(part >> _PART_BITS for part in parts) or parts[0] >> 128 - 2 * _PART_BITS:
+        raise Invalid("expected a cursor from `next` of an earlier page", field="cursor")
+    high, middle, low = parts
+    return UUID(int=high << 2 * _PART_BITS | middle << _PART_BITS | low)
+
+
+# -- keeping the index ---------------------------------------------------------------------------------------------
+
+
+async def settle_for_ever(database: Database) -> None:
+    """Look every `SETTLE_SECONDS` whether so many comments are recent that they are worth moving to the index.
+
+    Any number of nodes may do so: each takes what no other has taken. Ends only by being cancelled.
+    """
+    while True:
+        await asyncio.sleep(SETTLE_SECONDS)
+        try:
+            await settle(database)
+        except ClientError:
+            log.debug("recent comments stay where they are until the database is back")
+        except Exception:
+            log.exception("recent comments could not be moved to the index; searches read them one by one")
+
+
+async def settle(database: Database, *, at_least: int = WORTH_SETTLING) -> None:
+    """Move what is recent to the index, if there is enough of it.
+
+    Raises `Paused`.
+    """
+    if await search.count_recent(database) < at_least:
+        return
+    while await search.settle(database, SETTLED_AT_ONCE) == SETTLED_AT_ONCE:
+        pass
+    await search.settle_index(database)
