@@ -132,6 +132,7 @@ class Node:
         )
         self._manager.on_notified = self._deliveries.hear
         self._door.on_arrival = self._deliveries.arrived
+        self.library.on_content_refused = self._door.content_refused
         realtime = self._door.build(self._manager)
         realtime.eio.accepts_handshakes = lambda: self.status.is_ready
         self._realtime = build_asgi(realtime)

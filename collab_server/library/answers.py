@@ -53,10 +53,11 @@ class Flights:
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """An answer (None: a refusal), and whether it is recent enough to be used without asking again."""
+    """An answer (None: a refusal), how old it is, and whether it may be used without asking again."""
 
     value: Any
     is_fresh: bool
+    age_seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +115,8 @@ class Answers:
         if entry is None:
             return None
         seconds = self._refusal_seconds if entry.value is None else self._fresh_seconds
-        return Kept(entry.value, self._clock() - entry.said_at < seconds)
+        age_seconds = self._clock() - entry.said_at
+        return Kept(entry.value, age_seconds < seconds, age_seconds)
 
     def forget(self, question: Hashable) -> None:
         """Forget it, if it is kept."""

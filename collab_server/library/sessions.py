@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import random
 import ssl
 import time
@@ -158,6 +159,7 @@ class Library:
             clock=clock,
         )
         self.on_content_answer: Callable[[ContentAnswer], None] = lambda answer: None
+        self.on_content_refused: Callable[[ContentAnswer], None] = lambda answer: None
         self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._is_silent = False
         # Token and cookie together are the session: a token that came with another's cookie says nothing about it.
@@ -417,24 +419,41 @@ class Library:
 
     # --- what the services ask
 
-    async def may_open(self, who: Identity, project_id: str, object_id: str) -> ContentInfo | None:
+    async def may_open(
+        self, who: Identity, project_id: str, object_id: str, *, at_most_seconds_old: float = math.inf
+    ) -> ContentInfo | None:
         """The object, if the user may open it; None when they may not, or it does not exist.
 
-        Ids are 32 hex digits in upper case. Raises `Unauthenticated` when the user's session is over.
+        Ids are 32 hex digits in upper case. An answer older than `at_most_seconds_old` is asked for again while it is
+        still fresh. Raises `Unauthenticated` when the user's session is over.
         """
 
         async def ask(client: Client, session: LibrarySession) -> ContentInfo | None:
             content = await client.content(session, project_id, object_id, 55)
             content = content or await client.content(session, project_id, object_id, 3)
-            self.on_content_answer(ContentAnswer(who.user.id, project_id, object_id, content))
+            answer = ContentAnswer(who.user.id, project_id, object_id, content)
+            self.on_content_answer(answer)
+            if content is None:
+                self.on_content_refused(answer)
             return content
 
-        return await self._ask(who, ("content", project_id, object_id), ask)
+        return await self._ask(who, ("content", project_id, object_id), ask, at_most_seconds_old)
 
     def hear(self, answer: ContentAnswer) -> None:
         """Believe what another node was told, for as long as that one would."""
         question = (answer.user_id, "content", answer.project_id, answer.object_id)
         self._answers.keep(question, answer.content, age_seconds=answer.age_seconds)
+        if answer.content is None and self._remembers_refusal(question):
+            self.on_content_refused(answer)
+
+    def _remembers_refusal(self, question: tuple[str, ...]) -> bool:
+        kept = self._answers.get(question)
+        return kept is not None and kept.value is None
+
+    def content_age_seconds(self, user_id: str, project_id: str, object_id: str) -> float | None:
+        """How long ago it was said that the user may open the object; None where nothing says so any more."""
+        kept = self._answers.get((user_id, "content", project_id, object_id))
+        return kept.age_seconds if kept is not None and kept.value is not None else None
 
     def content_answers(self, most: int) -> list[ContentAnswer]:
         """What is known and fresh of who may open what, at most so many."""
@@ -503,13 +522,14 @@ class Library:
         who: Identity,
         question: tuple[str | int, ...],
         ask: Callable[[Client, LibrarySession], Coroutine[Any, Any, T | None]],
+        at_most_seconds_old: float = math.inf,
     ) -> T | None:
         """An answer to `question`, asked as the user: a kept one, that of a call in flight, or a new one."""
         key = (who.user.id, *question)
         while True:
             self._refuse_ended(who.session)
             kept = self._answers.get(key)
-            if kept is not None and kept.is_fresh:
+            if kept is not None and kept.is_fresh and kept.age_seconds <= at_most_seconds_old:
                 return cast("T | None", kept.value)
             try:
                 # A silent Library is asked again at each question, but who can be answered from memory waits no longer

@@ -31,7 +31,7 @@ from collab_server.domain.people import Identity
 from collab_server.domain.permissions import RIGHTS
 from collab_server.domain.presence import SetTyping
 from collab_server.domain.subscriptions import RefreshSession, Subscribe, Unsubscribe
-from collab_server.domain.topics import inbox_topic, parse_topic
+from collab_server.domain.topics import content_topic, inbox_topic, parse_topic
 from collab_server.errors import (
     ClientError,
     Forbidden,
@@ -40,11 +40,13 @@ from collab_server.errors import (
     RateLimited,
     TooLarge,
     Unauthenticated,
+    Unavailable,
 )
+from collab_server.library.sessions import ContentAnswer
 from collab_server.realtime.client import Client
 from collab_server.realtime.manager import BusManager
 from collab_server.realtime.sockets import SocketServer
-from collab_server.services.access import access_topic, role_on
+from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.feed import Feed
 from collab_server.services.limiter import RateLimiter
@@ -57,7 +59,9 @@ from collab_server.storage import event_log
 log = logging.getLogger(__name__)
 
 SIGN_IN_SECONDS = 10.0
-RIGHTS_ROUND_SECONDS = 15.0
+RIGHTS_ROUND_SECONDS = 5.0
+RIGHTS_RENEWED_AFTER_SECONDS = 40.0
+"""Library's answers are believed for 60 s; those in use are renewed before, so that a storm finds them fresh."""
 RIGHTS_AT_ONCE = 16
 RENEWAL_ROUND_SECONDS = 5.0
 DRAIN_COMMANDS_SECONDS = 4.0
@@ -469,27 +473,48 @@ class Door:
         """
         while True:
             await asyncio.sleep(RIGHTS_ROUND_SECONDS * random.uniform(0.8, 1.2))
-            held = {
-                (user_id, topic): client.who
-                for user_id, clients in self._of_user.items()
-                for client in clients
-                for topic in client.topics
-                if topic.startswith("content:")
-            }
-            gate = asyncio.Semaphore(RIGHTS_AT_ONCE)
-            await asyncio.gather(
-                *(self._check_rights(gate, who, topic) for (_, topic), who in held.items()),
-                return_exceptions=True,
-            )
+            await self._renew_rights()
 
-    async def _check_rights(self, gate: asyncio.Semaphore, who: Identity, topic: str) -> None:
+    async def _renew_rights(self) -> None:
+        library = self._backends.library
+        due: dict[tuple[str, str], Identity] = {}
+        for client in list(self._clients.values()):
+            for name in client.topics:
+                if name.startswith("content:"):
+                    age_seconds = library.content_age_seconds(client.who.user.id, *name.split(":")[1:])
+                    if age_seconds is None or age_seconds > RIGHTS_RENEWED_AFTER_SECONDS:
+                        due[client.who.user.id, name] = client.who
+        gate = asyncio.Semaphore(RIGHTS_AT_ONCE)
+        checks = [self._check_right(gate, who, name) for (_, name), who in due.items()]
+        await asyncio.gather(*checks)
+
+    async def _check_right(self, gate: asyncio.Semaphore, who: Identity, name: str) -> None:
+        """Ask Library again, which calls `content_refused` where it says no.
+
+        While it is silent, what it said before holds for a while; after that nobody knows, and nothing is delivered.
+        """
+        library = self._backends.library
+        _, project_id, object_id = name.split(":")
         async with gate:
+            is_known = library.content_age_seconds(who.user.id, project_id, object_id) is not None
             try:
-                await role_on(self._backends, who, parse_topic(topic))
-            except (NotFound, Forbidden):
-                self.close_topic(who.user.id, topic, "rights lost")
+                if library.is_silent and not is_known:
+                    raise Unavailable
+                await library.may_open(
+                    who, project_id, object_id, at_most_seconds_old=RIGHTS_RENEWED_AFTER_SECONDS
+                )
+            except Unavailable:
+                if not is_known:
+                    self.close_topic(who.user.id, name, "rights lost")
             except ClientError:
-                pass  # nobody can tell now; Library's answers of before hold for a while
+                pass  # the session is over, and its end is on the way
+            except Exception:
+                log.exception("a right was not checked")
+
+    def content_refused(self, answer: ContentAnswer) -> None:
+        """Library, asked by whichever node for whatever reason, said that somebody may not open an object."""
+        topic = content_topic(answer.project_id, answer.object_id)
+        self.close_topic(answer.user_id, topic.name, "rights lost")
 
     def close_topic(self, user_id: str, topic: str, reason: str) -> None:
         """End a user's subscriptions to a topic on this node; nothing of it comes after `topic.closed`."""
