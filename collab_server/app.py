@@ -244,7 +244,7 @@ class Node:
             async def leave(number: int = number, previous: Any = previous) -> None:
                 await self.drain()
                 server = getattr(previous, "__self__", None)
-                if number == signal.SIGTERM and hasattr(server, "should_exit"):
+                if number == signal.SIGTERM and server is not None and hasattr(server, "should_exit"):
                     # What uvicorn does itself, but for ending by the signal once more: to be stopped is no failure.
                     server.should_exit = True
                 else:
