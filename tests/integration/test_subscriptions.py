@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import MakeCluster
-from tests.harness.clients import Client, Failed
+from tests.harness.clients import Client, Failed, new_session
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
 from tests.harness.world import fresh_topic
@@ -303,6 +303,41 @@ async def test_many_topics_of_one_connection_are_kept_apart(cluster: Cluster) ->
     for topic in topics:
         await bob.wait_for_seq(topic, 2)
         assert seqs(bob, topic) == [1, 2]
+
+
+async def test_a_poll_that_comes_late_brings_no_more_than_every_client_takes(
+    cluster: Cluster, topic: str
+) -> None:
+    """The clients of python-engineio disconnect when a poll brings more than 16 packets."""
+    ann = await cluster.client(0, "ann")
+    await ann.call("topic.subscribe", {"topic": topic})
+    token = await (await cluster.person("bob")).identity_token()
+    url = f"{cluster[0].url}/socket.io/?EIO=4&transport=polling"
+    async with new_session(keeps_cookies=False) as http:
+
+        async def poll() -> list[str]:
+            async with http.get(url) as answer:
+                assert answer.status == 200
+                return (await answer.text()).split("\x1e")
+
+        url += f"&sid={json.loads((await poll())[0][1:])['sid']}"
+        async with http.post(url, data="40" + json.dumps({"identityToken": token})) as answer:
+            assert answer.status == 200
+        packets: list[str] = []
+        while not any(packet.startswith('42["server.hello"') for packet in packets):
+            packets += await poll()
+        async with http.post(url, data=f'421["topic.subscribe",{{"topic":"{topic}"}}]') as answer:
+            assert answer.status == 200
+        while not any(packet.startswith("431[") for packet in packets):
+            packets += await poll()
+        await fill(ann, topic, 50)
+        await ann.wait_for_seq(topic, 50)
+        found: list[int] = []
+        while len(found) < 50:
+            packets = await poll()
+            assert len(packets) <= 16
+            found += [json.loads(p[2:])[1]["seq"] for p in packets if p.startswith('42["comment.added"')]
+        assert found == list(range(1, 51))
 
 
 # -- the inbox -------------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ import asyncio
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client, Failed
 from tests.harness.cluster import Cluster
+from tests.harness.waiting import until
 from tests.integration.doors import Door, DoorName, say, seqs
 from tests.integration.official import OfficialClient
 
@@ -48,9 +49,15 @@ async def test_a_thousand_comments_reach_every_client_once_in_order(cluster: Clu
         everything = list(range(1, COMMENTS + 1))
         assert sorted(seq for own in given for seq in own) == everything
         assert all(own == sorted(own) for own in given), "each writer's comments are in the order of writing"
-        for reader in readers:
-            await reader.wait_for_seq(topic, COMMENTS, timeout=20)
-            assert seqs(reader, topic) == everything
+        for number, reader in enumerate(readers):
+            await until(
+                lambda reader=reader: len(seqs(reader, topic)) >= COMMENTS or reader.closed_because,
+                40,
+                lambda number=number, reader=reader: (
+                    f"reader {number} has all; it has {len(seqs(reader, topic))}"
+                ),
+            )
+            assert (number, reader.closed_because, seqs(reader, topic)) == (number, None, everything)
         texts = [event.data["data"]["comment"]["text"] for event in readers[0].events_of(topic)]
         for number in range(WRITERS):
             own = [text for text in texts if text.startswith(f"{number}/")]
