@@ -16,7 +16,7 @@ import contextlib
 import json
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -194,15 +194,13 @@ class Door:
         self.server.eio.broadcast(clients, f'2["{event.type}",{event.body}]')
         self._presence.heard(event)
 
-    def put_out(self, event: Event) -> None:
+    def put_out(self, clients: Sequence[str], event: Event) -> None:
         """End the subscriptions of who was removed, or of everybody when the discussion was deleted."""
-        if event.type == "discussion.deleted":
-            for user_id in {
-                self._clients[eio_sid].who.user.id for eio_sid in self.feed.followers(event.topic)
-            }:
-                self.close_topic(user_id, event.topic, "deleted")
-        else:
-            self.close_topic(json.loads(event.body)["data"]["userId"], event.topic, "removed")
+        is_deleted = event.type == "discussion.deleted"
+        removed = None if is_deleted else json.loads(event.body)["data"]["userId"]
+        for client in [self._clients[eio_sid] for eio_sid in clients if eio_sid in self._clients]:
+            if is_deleted or client.who.user.id == removed:
+                self._end_subscription(client, event.topic, "deleted" if is_deleted else "removed")
 
     def tell(self, clients: Iterable[str], name: str, data: str) -> None:
         """Send a signal, its data given as JSON text, to these clients."""
@@ -519,11 +517,14 @@ class Door:
     def close_topic(self, user_id: str, topic: str, reason: str) -> None:
         """End a user's subscriptions to a topic on this node; nothing of it comes after `topic.closed`."""
         for client in self._of_user.get(user_id, ()):
-            self.feed.leave(client.eio_sid, topic)
-            self._presence.depart(topic, user_id, client.eio_sid, is_for_good=True)
-            if topic in client.topics:
-                client.topics.discard(topic)
-                client.signal("topic.closed", {"topic": topic, "reason": reason})
+            self._end_subscription(client, topic, reason)
+
+    def _end_subscription(self, client: Client, topic: str, reason: str) -> None:
+        self.feed.leave(client.eio_sid, topic)
+        self._presence.depart(topic, client.who.user.id, client.eio_sid, is_for_good=True)
+        if topic in client.topics:
+            client.topics.discard(topic)
+            client.signal("topic.closed", {"topic": topic, "reason": reason})
 
     def close_all(self, reason: str) -> None:
         """Close every transport; official clients come back by themselves."""

@@ -21,7 +21,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from collab_server.domain.events import Event
@@ -46,8 +46,8 @@ class Outlet(Protocol):
     def deliver(self, clients: Iterable[str], event: Event) -> None:
         """Send the event to these clients. Never waits, never raises."""
 
-    def put_out(self, event: Event) -> None:
-        """An event that ends somebody's part in the topic was delivered; nothing after it may reach them."""
+    def put_out(self, clients: Sequence[str], event: Event) -> None:
+        """An event that ends somebody's part in the topic was delivered to these; nothing after it may reach them."""
 
 
 class _Held:
@@ -137,14 +137,18 @@ class Feed:
     def _apply(self, followed: _Log, event: Event) -> None:
         followed.applied = event.seq
         if followed.live:
-            self.delivered += len(followed.live)
-            self._outlet.deliver(followed.live, event)
+            self._deliver(followed.live, event)
         if followed.held:
             for held in followed.held.values():
                 held.events.append(event)
             self._release_ready(followed)
+
+    def _deliver(self, clients: Collection[str], event: Event) -> None:
+        self.delivered += len(clients)
+        self._outlet.deliver(clients, event)
         if event.type in PUTTING_OUT:
-            self._outlet.put_out(event)
+            # Just those whom it reached: who subscribed after it, while this node was late, is a member again.
+            self._outlet.put_out(tuple(clients), event)
 
     # -- clients -------------------------------------------------------------------------------------------
 
@@ -201,11 +205,10 @@ class Feed:
         ]
         for client in ready:
             held = followed.held.pop(client)
-            for event in held.events:
-                if held.known is not None and event.seq > held.known:
-                    self.delivered += 1
-                    self._outlet.deliver((client,), event)
             followed.live[client] = None
+            for event in held.events:
+                if held.known is not None and event.seq > held.known and client in followed.live:
+                    self._deliver((client,), event)
 
     def leave(self, client: str, topic: str) -> bool:
         """End a client's following; nothing of the topic reaches it any more. False when there was none."""
@@ -233,11 +236,6 @@ class Feed:
         """Up to which `seq` this node has delivered a followed topic; None while it does not know."""
         followed = self._logs.get(topic)
         return followed.applied if followed is not None else None
-
-    def followers(self, topic: str) -> Iterable[str]:
-        """The clients that follow the topic, held or live."""
-        followed = self._logs.get(topic)
-        return (*followed.live, *followed.held) if followed is not None else ()
 
     def clients_of(self, topic: str) -> Iterable[str]:
         """The clients that receive the topic's events now."""

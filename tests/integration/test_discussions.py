@@ -8,7 +8,9 @@ from uuid import uuid4
 
 import pytest
 
+from collab_server.demo.embedded import EmbeddedValkey
 from tests.conftest import MakeCluster
+from tests.faults.proxy import Proxy
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.integration.doors import BOARD, Door, DoorName, seqs
@@ -555,3 +557,29 @@ async def test_subscribers_hear_everything_that_happens_in_order(cluster: Cluste
     for reader in readers:
         await reader.wait_for_seq(topic, log[-1]["seq"])
         assert [event.data for event in reader.events_of(topic)] == log
+
+
+async def test_a_node_that_hears_late_does_not_put_out_who_is_back(
+    make_cluster: MakeCluster, valkey: EmbeddedValkey
+) -> None:
+    """The removal reaches the node after the person who was invited again has subscribed there."""
+    with Proxy((valkey.host, valkey.port)) as redis:
+        cluster = await make_cluster(nodes=1, start=False)
+        deaf = cluster.add_node(redis=redis.address)
+        await cluster.start()
+        ann = await Door.open(cluster, "rest", "ann", 0)
+        keeper, carol = await cluster.client(deaf, "ann"), await cluster.client(deaf, "carol")
+        discussion = await created(ann, BOB, CAROL)
+        topic, id = discussion["topic"], discussion["id"]
+        await keeper.call("topic.subscribe", {"topic": topic})
+        redis.stall()
+        await ann.call("discussion.remove", {"discussionId": id, "userId": CAROL})
+        invited = await ann.call("discussion.invite", {"discussionId": id, "members": users(CAROL)})
+        state = await carol.call("topic.subscribe", {"topic": topic})
+        assert state["seq"] == invited["seq"]
+        said = await ann.call("comment.add", {"topic": topic, "text": "Welcome back"})
+        await carol.wait_for_seq(topic, said["seq"])
+        assert [
+            event.name for event in carol.events if event.topic == topic and event.name != "presence"
+        ] == ["comment.added"]
+        redis.heal()

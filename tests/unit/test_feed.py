@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,7 +40,7 @@ class Mailbox:
         for client in clients:
             self.got.setdefault(client, []).append(event.seq)
 
-    def put_out(self, event: Event) -> None:
+    def put_out(self, clients: Sequence[str], event: Event) -> None:
         """Nobody is put out here."""
 
 
@@ -372,3 +372,25 @@ async def test_a_topic_followed_again_starts_from_its_new_head(feed: Feed, mailb
     subscribe(feed, "a", 3)
     feed.offer(events(4))
     assert mailbox.got == {"a": [1, 4]}
+
+
+# -- putting out -----------------------------------------------------------------------------------------------
+
+
+async def test_an_event_puts_out_just_those_whom_it_reaches(feed: Feed, mailbox: Mailbox) -> None:
+    """Also one who subscribes meanwhile; but not one who knows more than this node, and so is back already."""
+
+    def leave(clients: Sequence[str], event: Event) -> None:
+        for client in clients:
+            feed.leave(client, event.topic)
+
+    mailbox.put_out = leave  # type: ignore[method-assign]
+    subscribe(feed, "live", 1)
+    feed.hold("before", TOPIC)
+    feed.hold("after", TOPIC)
+    feed.release("after", TOPIC, 3)
+    feed.offer([event_of(TOPIC, 2, "member.removed", AT, "{}", "{}"), event(3)])
+    feed.release("before", TOPIC, 1)
+    feed.offer(events(4))
+    assert mailbox.got == {"live": [2], "before": [2], "after": [4]}
+    assert list(feed.clients_of(TOPIC)) == ["after"]
