@@ -103,8 +103,8 @@ class Carrier(Protocol):
 class WebSocketCarrier(Carrier, Protocol):
     """A websocket whose handshake the server decides on."""
 
-    def accept(self, session: Session) -> None:
-        """Complete the handshake; from now on hand in what comes for this session."""
+    def accept(self, session: Session, ready: list[bytes]) -> None:
+        """Complete the handshake, with these frames; from now on hand in what comes for this session."""
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer the handshake with an error."""
@@ -327,11 +327,21 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
                 self._forget(session)
                 break
             session.inbox_bytes -= _weight(message)
-            await self._trigger_event("message", session.sid, message, run_async=self.async_handlers)
+            await self._call_async(session.sid, message)
             if session.is_paused and session.inbox_bytes * 2 < self.max_http_buffer_size:
                 session.is_paused = False
                 session.carrier.resume_reading()
         session.worker = None
+
+    async def _call_async(self, sid: str, message: Any) -> None:
+        """Call the coroutine handler of messages, or begin it as a task if handlers may overtake each other."""
+        if self.async_handlers:
+            await self._trigger_event("message", sid, message, run_async=True)
+            return
+        try:
+            await self.handlers["message"](sid, message)
+        except Exception:
+            self.logger.exception("message handler error")
 
     def _call(self, event: str, *args: Any) -> Any:
         """Call a handler that is a plain function; False if it raises."""
@@ -397,7 +407,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             return
         session.upgrading = websocket
         self._upgrades.start(session)
-        websocket.accept(session)
+        websocket.accept(session, [])
 
     def _verify(self, scope: Scope) -> tuple[dict[str, str], Session | None]:
         """The query of a request, and its session if it names one.
@@ -476,7 +486,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         session.carrier.greet(exchange, self._cookie(session.sid))
 
     def _welcome(self, websocket: WebSocketCarrier, session: Session) -> None:
-        websocket.accept(session)
+        ready, session.out = session.out, []
+        polling = session.carrier
+        assert isinstance(polling, Polling)
+        websocket.accept(session, polling.take_backlog() + ready)
         self._carry_by(session, websocket)
 
     def _carry_by(self, session: Session, websocket: WebSocketCarrier) -> None:

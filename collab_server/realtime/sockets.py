@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import socketio
@@ -130,11 +130,64 @@ def _check(packet: Any) -> None:
 
 
 class DirectManager(AsyncManager):  # type: ignore[misc]
-    """The client list of one node, sending without a task per recipient.
+    """The client list of one node: sends without a task per recipient, and forgets a client without a search.
 
-    A manager that spans nodes puts it behind python-socketio's class:
-    `class BusManager(AsyncPubSubManager, DirectManager)`.
+    The stock class looks through all rooms when a client leaves, and each client is a room: with 5,000 clients each
+    that goes costs 6 ms. Here a client's own room is implied, and its others are listed. A manager that spans nodes
+    puts this behind python-socketio's class: `class BusManager(AsyncPubSubManager, DirectManager)`.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._rooms_of: dict[tuple[str, str], set[str]] = {}  # (namespace, sid) → rooms entered
+
+    def basic_enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
+        """Put a client into a room; None is the room of everybody."""
+        if room == sid:
+            return
+        super().basic_enter_room(sid, namespace, room, eio_sid=eio_sid)
+        if room is not None:
+            self._rooms_of.setdefault((namespace, sid), set()).add(room)
+
+    def basic_leave_room(self, sid: str, namespace: str, room: Any) -> None:
+        """Take a client out of a room."""
+        super().basic_leave_room(sid, namespace, room)
+        rooms = self._rooms_of.get((namespace, sid))
+        if rooms is not None:
+            rooms.discard(room)
+            if not rooms:
+                del self._rooms_of[namespace, sid]
+
+    def basic_disconnect(self, sid: str, namespace: str, **kwargs: Any) -> None:
+        """Forget a client."""
+        for room in [*self._rooms_of.get((namespace, sid), ()), None]:
+            self.basic_leave_room(sid, namespace, room)
+        self.callbacks.pop(sid, None)
+        for pending in (self.pending_connect, self.pending_disconnect):
+            if sid in pending.get(namespace, ()):
+                pending[namespace].remove(sid)
+                if not pending[namespace]:
+                    del pending[namespace]
+
+    def get_rooms(self, sid: str, namespace: str) -> list[str]:
+        """The rooms a client is in, its own first."""
+        is_known = self.is_sid_room(namespace, sid)
+        return [sid, *self._rooms_of.get((namespace, sid), ())] if is_known else []
+
+    def get_participants(self, namespace: str, room: Any) -> Iterator[tuple[str, str]]:
+        """(sid, eio_sid) of everybody in a room, or in any of several, each once."""
+        if isinstance(room, str) or not hasattr(room, "__len__"):
+            room = [room]
+        clients = self.rooms.get(namespace, {})
+        everybody = clients.get(None, {})
+        found: dict[str, str] = {}
+        for name in room:
+            eio_sid = everybody.get(name)
+            if eio_sid is not None:
+                found[name] = eio_sid
+            elif name in clients:
+                found.update(clients[name])
+        yield from found.items()
 
     async def emit(
         self,
@@ -175,16 +228,24 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     Args:
         connect_seconds: a client that is connected to no namespace by then is put out.
+        keeps_environ: False to forget a client's `environ` when it is connected (half of what a client costs); only
+            for servers of one namespace that do not ask for it later.
     """
 
     eio: EngineServer
 
     def __init__(
-        self, client_manager: Any = None, *, connect_seconds: float = CONNECT_SECONDS, **kwargs: Any
+        self,
+        client_manager: Any = None,
+        *,
+        connect_seconds: float = CONNECT_SECONDS,
+        keeps_environ: bool = True,
+        **kwargs: Any,
     ) -> None:
         kwargs.setdefault("serializer", StrictPacket)
         super().__init__(client_manager=client_manager or DirectManager(), **kwargs)
         self._connect_seconds = connect_seconds
+        self._keeps_environ = keeps_environ
         self._unconnected: Lane[str] | None = None
         self._held: dict[str, tuple[str, list[Any]]] = {}  # while a connect handler runs: namespace, packets
         self._attachment_bytes: dict[str, int] = {}
@@ -327,6 +388,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if self.manager.sid_from_eio_sid(eio_sid, namespace) is not None:
             assert self._unconnected is not None
             self._unconnected.stop(eio_sid)
+            if not self._keeps_environ:
+                self.environ.pop(eio_sid, None)
             for packet in held:
                 self.deliver([eio_sid], packet)
 

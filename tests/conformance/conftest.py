@@ -19,6 +19,9 @@ from collab_server.realtime import build_asgi, build_engineio_server, build_serv
 
 PING_INTERVAL = 0.3
 PING_TIMEOUT = 0.2
+"""Of the official suites; for tests of the heartbeat."""
+CALM = {"ping_interval": 25.0, "ping_timeout": 20.0}
+"""For all others, so that a busy machine is not taken for a client that has gone."""
 DEADLINE_SECONDS = 5.0
 
 OF_UVICORN = ("ASGI callable returned without completing handshake.", "Invalid UTF-8 sequence")
@@ -72,9 +75,7 @@ def serve(server: Any, **options: Any) -> Iterator[Served]:
 
 def echo_engine(**options: Any) -> Any:
     """An Engine.IO server that sends every message back."""
-    server = build_engineio_server(
-        **{"ping_interval": PING_INTERVAL, "ping_timeout": PING_TIMEOUT, **options}
-    )
+    server = build_engineio_server(**{**CALM, **options})
     server.ended = {}
 
     @server.on("message")
@@ -90,14 +91,7 @@ def echo_engine(**options: Any) -> Any:
 
 def echo_sockets(**options: Any) -> Any:
     """A Socket.IO server with the handlers of the official suite's."""
-    server = build_server(
-        **{
-            "ping_interval": PING_INTERVAL,
-            "ping_timeout": PING_TIMEOUT,
-            "namespaces": ["/", "/custom"],
-            **options,
-        }
-    )
+    server = build_server(**{**CALM, "namespaces": ["/", "/custom"], **options})
     server.ended = {}
 
     for namespace in ("/", "/custom"):
@@ -131,6 +125,13 @@ def way(request: pytest.FixtureRequest) -> dict[str, Any]:
 def engine(way: dict[str, Any]) -> Iterator[Served]:
     """An Engine.IO server that echoes, shared by the tests of one way."""
     with serve(echo_engine(), **way) as served:
+        yield served
+
+
+@pytest.fixture(scope="session")
+def hasty(way: dict[str, Any]) -> Iterator[Served]:
+    """The same with the short heartbeat of the official suites."""
+    with serve(echo_engine(ping_interval=PING_INTERVAL, ping_timeout=PING_TIMEOUT), **way) as served:
         yield served
 
 

@@ -88,7 +88,7 @@ def on_loop(server: Any, function: Any, *args: Any) -> None:
 
 
 async def test_client_that_does_not_read_is_put_out(way: dict[str, Any]) -> None:
-    server = echo_engine(ping_interval=25, ping_timeout=20)
+    server = echo_engine()
     server.outgoing_bytes = LIMIT
     with serve(server, **way) as served, Raw(served, receive_buffer=4096) as stalled:
         async with aiohttp.ClientSession() as http, http.ws_connect(served.url + SOCKET) as websocket:
@@ -106,7 +106,7 @@ async def test_client_that_does_not_read_is_put_out(way: dict[str, Any]) -> None
 
 
 async def test_client_that_does_not_poll_is_put_out(way: dict[str, Any]) -> None:
-    server = echo_engine(ping_interval=25, ping_timeout=20)
+    server = echo_engine()
     server.outgoing_bytes = LIMIT
     with serve(server, **way) as served:
         async with aiohttp.ClientSession() as http:
@@ -121,7 +121,7 @@ async def test_client_that_does_not_poll_is_put_out(way: dict[str, Any]) -> None
 
 
 async def test_one_message_above_the_bound_reaches_a_client_that_reads(way: dict[str, Any]) -> None:
-    server = echo_engine(ping_interval=25, ping_timeout=20)
+    server = echo_engine()
     server.outgoing_bytes = LIMIT
     with serve(server, **way) as served:
         async with aiohttp.ClientSession() as http:
@@ -163,7 +163,7 @@ async def test_too_large_a_packet_closes_the_websocket(way: dict[str, Any]) -> N
 
 
 async def test_messages_wait_in_order_and_within_bounds(way: dict[str, Any]) -> None:
-    server = echo_engine(max_packet_bytes=LIMIT, ping_interval=25, ping_timeout=20)
+    server = echo_engine(max_packet_bytes=LIMIT)
     server.async_handlers = False
     taken: list[int] = []
     most = 0
@@ -196,7 +196,7 @@ async def test_messages_wait_in_order_and_within_bounds(way: dict[str, Any]) -> 
 
 
 async def test_posts_are_answered_when_there_is_room_again(way: dict[str, Any]) -> None:
-    server = echo_engine(max_packet_bytes=LIMIT, ping_interval=25, ping_timeout=20)
+    server = echo_engine(max_packet_bytes=LIMIT)
     server.async_handlers = False
     gate = asyncio.Event()
     taken: list[str] = []
@@ -223,7 +223,7 @@ async def test_posts_are_answered_when_there_is_room_again(way: dict[str, Any]) 
 async def test_websocket_pings_are_answered_and_a_flood_of_them_is_bounded(way: dict[str, Any]) -> None:
     if way.get("lifespan") == "off":
         pytest.skip("uvicorn's own websockets answer pings there")
-    server = echo_engine(ping_interval=25, ping_timeout=20)
+    server = echo_engine()
     server.outgoing_bytes = LIMIT
     with serve(server, **way) as served:
         with Raw(served) as client:
@@ -295,7 +295,7 @@ async def test_acknowledgements_outstanding_are_bounded(way: dict[str, Any]) -> 
 
 
 async def test_graceful_stop_closes_websockets_and_answers_polls(way: dict[str, Any]) -> None:
-    server = echo_engine(ping_interval=25, ping_timeout=20)
+    server = echo_engine()
     options = {"timeout_graceful_shutdown": 1, **way}
     with serve(server, **options) as served:
         async with aiohttp.ClientSession() as http, http.ws_connect(served.url + SOCKET) as websocket:

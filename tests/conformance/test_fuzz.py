@@ -69,7 +69,7 @@ def _damaged(chance: random.Random) -> bytes:
 )
 async def test_websocket_is_fuzzed(way: dict[str, Any], make: Callable[[random.Random], bytes]) -> None:
     chance = random.Random(make.__name__)
-    server = echo_sockets(ping_interval=25, ping_timeout=20)
+    server = echo_sockets()
     with serve(server, **way) as served:
         async with connect(served) as bystander:
             for _ in range(ROUNDS):
@@ -91,7 +91,7 @@ def _only_one_is_left(served: Served) -> None:
 
 async def test_polling_is_fuzzed(way: dict[str, Any]) -> None:
     chance = random.Random(1)
-    server = echo_sockets(ping_interval=25, ping_timeout=20)
+    server = echo_sockets()
     with serve(server, **way) as served:
         async with connect(served) as bystander, aiohttp.ClientSession() as http:
             for _ in range(ROUNDS):

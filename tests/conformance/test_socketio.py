@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from .conftest import PING_INTERVAL, Served, echo_sockets, serve, wait_until
+from .conftest import CALM, Served, echo_sockets, serve, wait_until
 
 POLL = "/socket.io/?EIO=4&transport=polling"
 SOCKET = "/socket.io/?EIO=4&transport=websocket"
@@ -43,11 +43,11 @@ class Client:
             return message.data
 
     async def is_put_out(self) -> bool:
-        """True if the server closes at once, before the next ping could be missed."""
+        """True if the server closes, and not because it misses a pong."""
         started = time.monotonic()
         while await self.receive() is not None:
             pass
-        return time.monotonic() - started < PING_INTERVAL
+        return time.monotonic() - started < CALM["ping_interval"]
 
 
 @asynccontextmanager
@@ -94,7 +94,7 @@ async def test_unknown_namespace_is_refused(sockets: Served) -> None:
 
 
 async def test_client_that_never_connects_is_closed(way: dict[str, Any]) -> None:
-    server = echo_sockets(ping_interval=20.0)
+    server = echo_sockets()
     server._connect_seconds = 0.2
     with serve(server, **way) as served:
         async with connect(served, None) as client:
@@ -143,11 +143,11 @@ async def test_connect_handler_that_fails_is_answered(
 # --- Leaving ----------------------------------------------------------------------------------------------------
 
 
-async def test_connection_stays_when_the_main_namespace_is_left(sockets: Served) -> None:
-    async with connect(sockets) as client:
-        await client.send("41")
-        message = await client.websocket.receive(timeout=5)
-        assert message.data == "2"
+async def test_connection_stays_when_the_main_namespace_is_left(way: dict[str, Any]) -> None:
+    with serve(echo_sockets(ping_interval=0.1), **way) as served:
+        async with connect(served) as client:
+            await client.send("41")
+            assert (await client.websocket.receive(timeout=5)).data == "2"
 
 
 async def test_leaving_one_namespace_keeps_the_other(sockets: Served) -> None:
@@ -403,3 +403,30 @@ async def test_server_disconnects_a_client(way: dict[str, Any]) -> None:
             await client.send('42["go"]')
             assert await client.receive() == '42["bye"]'
             assert await client.receive() == "41"
+
+
+async def test_rooms_are_those_of_the_stock_class() -> None:
+    server = echo_sockets()
+    manager = server.manager
+    one, two = [await manager.connect(f"eio{number}", "/") for number in (1, 2)]
+    await server.enter_room(one, "r")
+    await server.enter_room(one, "s")
+    await server.enter_room(two, "s")
+    assert sorted(server.rooms(one)) == sorted([one, "r", "s"])
+    assert dict(manager.get_participants("/", "s")) == {one: "eio1", two: "eio2"}
+    assert sorted(manager.get_participants("/", ["r", "s", two])) == sorted([(one, "eio1"), (two, "eio2")])
+    assert list(manager.get_participants("/", one)) == [(one, "eio1")]
+    assert len(dict(manager.get_participants("/", None))) == 2
+    with pytest.raises(ValueError, match="cannot enter a sid room"):
+        await server.enter_room(one, two)
+    with pytest.raises(ValueError, match="cannot close a sid room"):
+        await server.close_room(one)
+    await server.leave_room(one, "s")
+    await server.close_room("r")
+    assert server.rooms(one) == [one]
+    assert manager.eio_sid_from_sid(one, "/") == "eio1"
+    await manager.disconnect(one, "/")
+    await manager.disconnect(two, "/")
+    assert server.rooms(one) == []
+    assert manager.rooms == {}
+    assert manager._rooms_of == {}

@@ -100,9 +100,10 @@ class AsgiWebSocket:
         self._is_closed = False
         self._tasks: list[asyncio.Task[None]] = []
 
-    def accept(self, session: Session) -> None:
-        """The handshake may be completed."""
+    def accept(self, session: Session, ready: list[bytes]) -> None:
+        """The handshake may be completed; these frames come first."""
         self.session = session
+        self.write(ready)
         self.decided.set_result(None)
 
     def refuse(self, refusal: Refusal) -> None:

@@ -178,12 +178,12 @@ class WebSocketProtocol(asyncio.Protocol):
         else:
             server.serve_websocket(scope, self)
 
-    def accept(self, session: Session) -> None:
-        """Complete the handshake; from now on hand in what comes for this session."""
+    def accept(self, session: Session, ready: list[bytes]) -> None:
+        """Complete the handshake, with these frames; from now on hand in what comes for this session."""
         assert self._server is not None
         self._session = session
         self._reader = frames.FrameReader(self._server.max_http_buffer_size)
-        self._transport.write(_ACCEPTED + accept_key(self._key).encode() + b"\r\n\r\n")
+        self._transport.write(b"".join([_ACCEPTED, accept_key(self._key).encode(), b"\r\n\r\n", *ready]))
         self._key = ""
         if self._transport.is_closing():  # it went away while the connect handler ran
             asyncio.get_running_loop().call_soon(session.server.carrier_lost, session, self)
