@@ -48,8 +48,8 @@ At the end, the readers' logs, the writers' answers and the tables are compared.
 - *doubled*: one `requestId` with two rows, events or answers; an event that came twice;
 - *out of order*: an event after a later one of its topic, or outside of a subscription;
 - *phantom*: delivered and not stored, or stored and never meant;
-- *other*: a gap in `seq`; an unread, reply or comment count that differs from the rows; an event to somebody without the
-  right; a refusal without a reason; a write never answered; a fault that had not healed after a minute.
+- *other*: a gap in `seq`; an unread, reply or comment count that differs from the rows; an event to somebody without
+  the right; a refusal without a reason; a write never answered; a fault that had not healed after a minute.
 
 *answer p99* is how long the slowest of a hundred answers took, refusals with `paused` included. *late p99* is how long
 after its acknowledgement an event reached a reader that was subscribed. *cut* counts connections that readers lost.

@@ -35,8 +35,8 @@ LOGINS = ("ann", "bob", "carol", "dan", "eve")
 READERS = 10
 WANDER_EVERY = 5
 POLL_EVERY = 4
-RIGHTS_GRACE_SECONDS = 60 + 1.2 * 15 + 5
-"""Library's answers are kept for 60 s, rights are looked after every 15 s."""
+RIGHTS_GRACE_SECONDS = 60 + 6
+"""Library's answers are kept for 60 s at most; a fault may keep a node from asking for some more."""
 HEAL_SECONDS = 60
 PROBE_ANSWER_SECONDS = 2.0
 REST_SECONDS = 60
