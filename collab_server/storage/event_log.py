@@ -31,14 +31,24 @@ _APPEND = """
  RETURNING seq
 """
 
+PAGE_BYTES = 500_000
+"""How much data an answer with events holds: half of what may wait for a client that reads slowly."""
+
 _READ = """
     SELECT seq, type, at, actor, data
-      FROM collab.events
-     WHERE topic_id = $1
-       AND seq > $2
-       AND seq <= $3
+      FROM (SELECT seq, type, at, actor, data,
+                   sum(octet_length(data)) OVER (ORDER BY seq) - octet_length(data) AS bytes_before
+              FROM (SELECT seq, type, at, actor, data
+                      FROM collab.events
+                     WHERE topic_id = $1
+                       AND seq > $2
+                       AND seq <= $3
+                     ORDER BY seq
+                     LIMIT $4
+                   ) AS page
+           ) AS measured
+     WHERE bytes_before < $5
      ORDER BY seq
-     LIMIT $4
 """
 
 _HEADS = """
@@ -95,8 +105,8 @@ async def append(
 
 
 async def read(db: Database, topic_id: int, topic: str, *, after: int, upto: int, limit: int) -> list[Event]:
-    """The topic's events with `after` < `seq` ≤ `upto`, oldest first, at most `limit`."""
-    rows = await db.fetch(_READ, topic_id, after, upto, limit)
+    """The topic's events with `after` < `seq` ≤ `upto`, oldest first, at most `limit` and some `PAGE_BYTES`."""
+    rows = await db.fetch(_READ, topic_id, after, upto, limit, PAGE_BYTES)
     return [event_of(topic, row["seq"], row["type"], row["at"], row["actor"], row["data"]) for row in rows]
 
 

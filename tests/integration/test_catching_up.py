@@ -1,0 +1,141 @@
+"""A client that was away, however long, gets all it has missed: in order, once, on any node."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from tests.harness.clients import Client
+from tests.harness.cluster import Cluster
+from tests.harness.waiting import until
+from tests.integration.doors import Door, say, seqs
+
+FAT = "ü" * 10_000  # 20 kB each, more than a page of 500 can hold
+
+
+def bring_up_to(cluster: Cluster, topic: str, seq: int) -> None:
+    """Make the topic's log that long, by repeating its last event; that takes a second, ten thousand writes more."""
+    cluster.database.sql(
+        f"""
+        WITH topic AS (
+            UPDATE collab.topics SET last_seq = {seq} WHERE name = '{topic}' RETURNING id
+        )
+        INSERT INTO collab.events (topic_id, seq, type, at, actor, data, comment_id)
+        SELECT topic.id, number, last.type, last.at, last.actor, last.data, last.comment_id
+          FROM topic
+          JOIN LATERAL (
+               SELECT * FROM collab.events WHERE topic_id = topic.id ORDER BY seq DESC LIMIT 1
+               ) AS last ON true
+         CROSS JOIN generate_series(last.seq + 1, {seq}) AS number
+        """
+    )
+
+
+async def caught_up(cluster: Cluster, client: Client, topic: str, after: int) -> list[int]:
+    """Subscribe after `after` and fetch what the answer left out, each page from another node."""
+    epoch = client.hello["epoch"]
+    answer = await client.call("topic.subscribe", {"topic": topic, "after": after, "epoch": epoch})
+    assert answer["recovered"]
+    found = [event["seq"] for event in answer["events"]]
+    readers = [await cluster.client(node, "carol") for node in range(len(cluster))]
+    for page_number in range(1000):
+        if not answer["more"] or found[-1] >= answer["seq"]:
+            break
+        reader = readers[page_number % len(readers)]
+        page = await reader.call("topic.events", {"topic": topic, "after": found[-1], "limit": 500})
+        assert page["events"], "a page is never empty while there is more"
+        found += [event["seq"] for event in page["events"] if event["seq"] <= answer["seq"]]
+    return found
+
+
+@pytest.mark.parametrize("missed", [0, 1, 10, 10_000])
+async def test_a_client_that_was_away_misses_nothing_on_any_node(
+    cluster: Cluster, topic: str, missed: int
+) -> None:
+    ann, bob = await cluster.client(0, "ann"), await cluster.client(0, "bob")
+    await bob.call("topic.subscribe", {"topic": topic})
+    for number in range(3):
+        await say(ann, topic, f"{number}")
+    await bob.wait_for_seq(topic, 3)
+    known, token = seqs(bob, topic)[-1], bob.hello["resumeToken"]
+    assert known == 3
+    await bob.cut()
+    if missed:
+        await asyncio.to_thread(bring_up_to, cluster, topic, 3 + missed)
+    is_over = asyncio.Event()
+
+    async def go_on() -> int:
+        last = 0
+        while not is_over.is_set():
+            last = (await say(ann, topic, "meanwhile"))["seq"]
+        return last
+
+    writing = asyncio.create_task(go_on())
+    again = [await Client.connect(node.url, resume_token=token) for node in cluster.nodes]
+    found = await asyncio.gather(*(caught_up(cluster, client, topic, known) for client in again))
+    is_over.set()
+    head = await writing
+    for client, fetched in zip(again, found, strict=True):
+        last = fetched[-1] if fetched else known
+        if head > last:
+            await client.wait_for_seq(topic, head)
+        live = seqs(client, topic)
+        assert [*fetched, *live] == list(range(4, head + 1))
+        await client.close()
+
+
+async def test_a_month_later_one_signs_in_anew_and_goes_on_where_one_was(
+    cluster: Cluster, topic: str
+) -> None:
+    """The session, and the token to come back with, are long over; the `seq` and the epoch are not."""
+    ann, bob = await cluster.client(1, "ann"), await cluster.client(1, "bob")
+    await say(ann, topic, "Before")
+    epoch = (await bob.call("topic.subscribe", {"topic": topic}))["epoch"]
+    await bob.close()
+    for number in range(10):
+        await say(ann, topic, f"{number}")
+    cluster.database.sql(
+        "UPDATE collab.events SET at = at - interval '40 days' "
+        f"WHERE topic_id = (SELECT id FROM collab.topics WHERE name = '{topic}') AND seq <= 5"
+    )
+    anew = await cluster.client(2, "bob")
+    answer = await anew.call("topic.subscribe", {"topic": topic, "after": 1, "epoch": epoch})
+    assert answer["recovered"]
+    assert [event["seq"] for event in answer["events"]] == list(range(2, 12))
+
+
+@pytest.mark.parametrize("door", ["socket", "rest"])
+async def test_large_events_come_in_smaller_pages(cluster: Cluster, topic: str, door: Any) -> None:
+    """So that an answer never is more than may wait for a client that reads slowly."""
+    ann = await cluster.client(0, "ann")
+    await say(ann, topic, FAT)
+    await asyncio.to_thread(bring_up_to, cluster, topic, 120)
+    bob = await Door.open(cluster, door, "bob", node=1)
+    found: list[int] = []
+    pages = 0
+    while not found or found[-1] < 120:
+        page = await bob.call("topic.events", {"topic": topic, "after": len(found), "limit": 500})
+        found += [event["seq"] for event in page["events"]]
+        size = sum(len(event["data"]["comment"]["text"].encode()) for event in page["events"])
+        assert 0 < size < 600_000
+        assert page["more"] is (found[-1] < 120)
+        pages += 1
+    assert found == list(range(1, 121))
+    assert 4 < pages < 10
+
+
+async def test_a_slow_reader_catches_up_on_large_events(cluster: Cluster, topic: str) -> None:
+    ann, bob = await cluster.client(0, "ann"), await cluster.client(2, "bob")
+    await say(ann, topic, FAT)
+    await asyncio.to_thread(bring_up_to, cluster, topic, 200)
+    answer = await bob.call("topic.subscribe", {"topic": topic, "after": 0})
+    found = [event["seq"] for event in answer["events"]]
+    while found[-1] < answer["seq"]:
+        await say(ann, topic, FAT)  # live events go between the pages
+        page = await bob.call("topic.events", {"topic": topic, "after": found[-1]})
+        found += [event["seq"] for event in page["events"] if event["seq"] <= answer["seq"]]
+    assert found == list(range(1, 201))
+    await until(lambda: seqs(bob, topic) == list(range(201, 201 + len(seqs(bob, topic)))), 5)
+    assert bob.is_connected
