@@ -97,6 +97,7 @@ REFUSALS: dict[str, tuple[str, ...]] = {
         "`forbidden`: the token is another user's",
     ),
     "comments.search": ("`invalid`: nothing to look for", "`too_large`: over 200 characters or 16 words"),
+    "recipients.find": ("`too_large`: over 200 characters",),
 }
 """Refusals that are particular to a command."""
 
@@ -116,7 +117,11 @@ REMARKS: dict[str, str] = {
     "discussion.delete": "The members get `discussion.deleted`, then `topic.closed`. There is no way back.",
     "share": "The kind of the notification is `shared`. Whoever may not open the object is told nothing, unless they"
     " may one day. The answer does not say who that is.",
-    "comments.search": "Every word has to be found, as a word or the beginning of one, whatever its case and accents.",
+    "comments.search": "Every word of `q` has to be found, where a word begins with it (in scripts without spaces:"
+    " anywhere), whatever its case and accents; deleted comments are not. `highlights` are `[first, how many]` in code"
+    " points of the text. A page may be short, or empty, and still have a `next`.",
+    "recipients.find": "Whom one can mention, invite and share with. With `kind`, a page may be short, or empty, and"
+    " still have a `next`.",
     "session.refresh": "The new token counts for everything from here on.",
     "typing": "See [signals](#signals).",
 }

@@ -352,6 +352,8 @@ def says(entry: Entry) -> str:
 
 def who_may(name: str) -> str:
     """Who may give a command, in words."""
+    if name == "comments.search":
+        return "Whoever is signed in, and finds what they may read."
     roles = [role for role, rights in RIGHTS.items() if name in rights]
     if not roles:
         return "Whoever is signed in."

@@ -32,6 +32,7 @@ _SEQ = {"minimum": 0, "maximum": 2**53 - 1}
 _WORDS = {"minLength": 1, "pattern": r"\S"}
 _NAME = {**_WORDS, "maxLength": 200}
 _KEY = {"minLength": 1, "maxLength": 256}
+_QUERY = {"minLength": 1, "maxLength": 200, "pattern": r"[^\W_]"}  # or an emoji, which is hard to say
 _CONTENT_TOPIC = {"pattern": "^content:[0-9A-Fa-f]{32}:[0-9A-Fa-f]{32}$"}
 _TOPIC = {
     "pattern": "^(content:[0-9A-Fa-f]{32}:[0-9A-Fa-f]{32}"
@@ -155,10 +156,10 @@ WORDINGS: Mapping[str, Wording] = {
     "notification.list.kind": Wording("Only those of this kind.", "mention"),
     "identityToken": Wording("An identity token of Library.", "eyJhbGciOi…"),
     "authToken": Wording("An auth token of Library.", "8f14e45fceea…"),
-    "q": Wording("Words to look for, up to 200 characters and 16 words.", "march figures"),
+    "q": Wording("Words to look for, up to 200 characters and 16 words.", "march figures", _QUERY),
     "comments.search.topic": Wording("Only in this topic.", TOPIC, _TOPIC),
     "author": Wording("A user's id: only what this person wrote.", BOB, _LIBRARY_ID),
-    "search": Wording("What the name begins with or contains.", "ba"),
+    "search": Wording("What the name contains, up to 200 characters.", "ba", {"maxLength": 200}),
     "recipients.find.kind": Wording("Only users, or only groups.", "user"),
     # -- what answers hold
     "kind": Wording("`user` or `group`.", "user"),

@@ -56,6 +56,8 @@ Highlight = tuple[int, int]
 
 @dataclass(frozen=True, slots=True)
 class FindRecipients:
+    """Users and groups by name, as Library shows them to the asker."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     search: Text
     kind: Literal["user", "group"] | None = None
@@ -65,6 +67,8 @@ class FindRecipients:
 
 @dataclass(frozen=True, slots=True)
 class SearchComments:
+    """Comments that the asker may read, by what they say, the newest first."""
+
     __pydantic_config__: ClassVar[Any] = WIRE
     q: Text
     topic: Text | None = None
@@ -202,7 +206,7 @@ def content_terms(id: UUID) -> list[int]:
 def period_before(id: UUID, size: int) -> tuple[int, UUID]:
     """The number of the period, one of `PERIOD_BITS` by its index, that ends at `id` or has it inside, and the first
     id that it can hold. Beyond the last size it is all of time."""
-    if size >= _EVER:
+    if id.int == 0 or size >= _EVER:
         return _period(_EVER, 0), UUID(int=0)
     number = (id.int - 1) >> 80 >> PERIOD_BITS[size]
     return _period(size, number), UUID(int=number << PERIOD_BITS[size] << 80)

