@@ -425,6 +425,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
                 raise _FORBIDDEN
         sid = query.get("sid")
         if sid is None:
+            if query.get("EIO") != "4":
+                raise _UNSUPPORTED_VERSION
             return query, None
         session = self.sockets.get(sid)
         if session is not None and self._pongs.is_overdue(session):
@@ -441,8 +443,6 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         refuse: Callable[[Refusal], None],
     ) -> None:
         """Begin a session, if the connect handler agrees; its first packet is on its way before the handler runs."""
-        if query_of(scope).get("EIO") != "4":
-            raise _UNSUPPORTED_VERSION
         if not self.accepts_handshakes():
             raise _DRAINING
         session = Session(self, self.generate_id())

@@ -292,7 +292,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         """The packet that is whole now, if one is."""
         packet = self._binary_packet.get(eio_sid)
         if packet is not None:
-            if isinstance(data, str):
+            if not isinstance(data, bytes):
                 raise MalformedPacket("text among attachments")
             self._attachment_bytes[eio_sid] += len(data)
             if self._attachment_bytes[eio_sid] > self.eio.max_http_buffer_size:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
+import ssl
 import struct
 import time
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
+import trustme
 
 from .conftest import Served, echo_engine, echo_sockets, serve, wait_until
 from .test_engineio import POLL, SOCKET, get, is_closed, open_polling, post
@@ -289,6 +292,28 @@ async def test_acknowledgements_outstanding_are_bounded(way: dict[str, Any]) -> 
             while not (received := await client.receive()).startswith("431"):
                 pass
             assert received == "431[1001]"
+
+
+# --- TLS ---
+
+
+async def test_websocket_and_polling_over_tls(way: dict[str, Any], tmp_path: Path) -> None:
+    authority = trustme.CA()
+    authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(
+        str(tmp_path / "server.pem")
+    )
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    with serve(echo_engine(), ssl_certfile=str(tmp_path / "server.pem"), **way) as served:
+        url = served.url.replace("http:", "https:")
+        connector = aiohttp.TCPConnector(ssl=trusting)
+        async with aiohttp.ClientSession(connector=connector) as http:
+            async with http.ws_connect(url + SOCKET, max_msg_size=0) as websocket:
+                await websocket.receive_str()
+                await websocket.send_str("4" + "x" * 300_000)
+                assert len(await websocket.receive_str()) == 300_001
+            async with http.get(url + POLL) as answer:
+                assert (await answer.text())[0] == "0"
 
 
 # --- Stopping ---------------------------------------------------------------------------------------------------

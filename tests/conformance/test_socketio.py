@@ -262,6 +262,7 @@ MALFORMED: list[tuple[str | bytes, ...]] = [
     ('42/nowhere,["message",1]',),
     (b"\x01",),
     ('451-["message",{"_placeholder":true,"num":0}]', '42["message"]'),
+    ('451-["message",{"_placeholder":true,"num":0}]', '4{"a":1}'),
     ('451-["message",{"_placeholder":true,"num":1}]', b"\x01"),
     ('451-["message",{"_placeholder":true,"num":-1}]', b"\x01"),
     ('451-["message",{"_placeholder":true,"num":"0"}]', b"\x01"),

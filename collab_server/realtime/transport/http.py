@@ -1,4 +1,4 @@
-"""Long-polling right on uvicorn's HTTP protocol: no ASGI events, no task and no timer per request.
+"""Long-polling right on uvicorn's HTTP protocol: no ASGI events and no task per request.
 
 `HttpProtocol` is uvicorn's httptools protocol with one difference: a request for a path of ours is answered by the
 Engine.IO server directly. All others, their parsing, pipelining and keep-alive stay uvicorn's. Polls are not written to
@@ -64,19 +64,25 @@ class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, with a short way for long-polling."""
 
     _engine: EngineServer | None = None  # of the request that is being read
+    _is_in_head = False
     _head_bytes = 0
 
     def data_received(self, data: bytes) -> None:
         """Also bounds the head of a request, which uvicorn does not."""
-        if self.cycle is None or self.cycle.response_complete:
-            self._head_bytes += len(data)
         super().data_received(data)
-        if self._head_bytes > HEAD_BYTES and self.parser is not None and not self.transport.is_closing():
-            self.send_400_response("Request head too large.")
+        if self._is_in_head:
+            self._head_bytes += len(data)
+            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response("Request head too large.")
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._is_in_head, self._head_bytes = True, 0
+        super().on_message_begin()
 
     def on_headers_complete(self) -> None:
         """The head of a request is there: is it for us?"""
-        self._head_bytes = 0
+        self._is_in_head = False
         self._engine = engine_for(self.app_state, self.url)
         if self._engine is None:
             super().on_headers_complete()

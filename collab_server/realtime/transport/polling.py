@@ -92,7 +92,7 @@ class Polling:
 
     def take_backlog(self) -> list[bytes]:
         """Hand what was not sent to another carrier."""
-        backlog, self._backlog = self._backlog, []
+        backlog, self._backlog, self._backlog_bytes = self._backlog, [], 0
         return backlog
 
     def write(self, ready: list[bytes]) -> bool:
