@@ -468,7 +468,7 @@ class Database:
             return self._refusal()
         if state.startswith(_CONTENDED) or isinstance(error, asyncpg.InvalidCachedStatementError):
             return _Contended("the database is busy")
-        if state.startswith(_AWAY) or (is_lost and isinstance(error, _LOSSES)):
+        if state.startswith(_AWAY) or (is_lost and _is_loss(error)):
             self._trouble.set()
             return _Contended("the connection to the database was lost")
         if state.startswith(_BUSY):
@@ -711,6 +711,13 @@ _LOSSES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClient
 
 def _unknown() -> Paused:
     return Paused("the commit was cut; repeat it with the same requestId", outcome="unknown")
+
+
+def _is_loss(error: Exception) -> bool:
+    """Whether an error on a lost connection says just that. When the connection is terminated between two messages
+    of one statement, asyncpg looks for its protocol and finds None.
+    """
+    return isinstance(error, _LOSSES) or (isinstance(error, AttributeError) and error.obj is None)
 
 
 def _is_lost(connection: Connection, error: BaseException) -> bool:

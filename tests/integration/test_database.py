@@ -565,3 +565,20 @@ def terminate_backends(target: TestDatabase) -> None:
         f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{target.name}'",
         as_superuser=True,
     )
+
+
+async def test_a_connection_that_ends_in_the_middle_of_a_statement_is_no_bug(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepare = asyncpg.Connection._get_statement
+    cuts = itertools.count(1)
+
+    async def prepare_and_end(self: Any, *arguments: Any, **more: Any) -> Any:
+        statement = await prepare(self, *arguments, **more)
+        if next(cuts) == 1:
+            self.terminate()
+        return statement
+
+    monkeypatch.setattr(asyncpg.Connection, "_get_statement", prepare_and_end)
+    assert await db.run(add) == 1
+    assert next(cuts) > 2
