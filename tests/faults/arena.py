@@ -49,6 +49,8 @@ class Arena:
     Main thread only. `async with Arena() as arena: …`.
     """
 
+    locked_table = "collab.topics"
+
     def __init__(self, *, nodes: int = 3, plant: str | None = None, folder: Path | None = None) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="collab-faults-"))
         self.folder.chmod(0o755)  # PostgreSQL may have to run as nobody
@@ -174,15 +176,14 @@ class Arena:
         await until(all_run, timeout, "every node runs")
 
     def tracebacks(self) -> list[str]:
-        """The last lines of every traceback in the nodes' logs, one entry each."""
+        """Every traceback in the nodes' logs: the line before it, and its end."""
         found = []
         for number, node in enumerate(self.nodes, 1):
-            parts = node.log.split("Traceback (most recent call last)")
-            for before, trace in itertools.pairwise(parts):
-                lines = [line for line in trace.splitlines() if line.strip()]
+            for before, trace in itertools.pairwise(node.log.split("Traceback (most recent call last):\n")):
+                lines = trace.splitlines()
                 ended = next((i for i, line in enumerate(lines) if not line.startswith(" ")), len(lines) - 1)
-                context = (before.splitlines() or [""])[-1][:200]
-                found.append(f"node {number}: {context} … {' '.join(lines[max(0, ended - 2) : ended + 1])}")
+                shown = [*before.splitlines()[-1:], *lines[max(0, ended - 8) : ended + 1]]
+                found.append("\n    ".join([f"node {number}:", *(line[:300] for line in shown)]))
         return found
 
     async def close(self) -> None:

@@ -197,7 +197,7 @@ async def _postgres_lock(arena: Arena, fault: Fault) -> AsyncIterator[None]:
     connection = await asyncpg.connect(**arena.database.connect_arguments(), timeout=2)
     try:
         await connection.execute("BEGIN")
-        await connection.execute("SELECT FROM collab.topics FOR UPDATE")
+        await connection.execute(f"SELECT FROM {arena.locked_table} FOR UPDATE")
         yield
     finally:
         connection.terminate()

@@ -68,6 +68,8 @@ class StockNode(Node):
 class StockArena(Arena):
     """The same servers and edges, with other nodes."""
 
+    locked_table = "stock_comments"
+
     def _make_nodes(self) -> None:
         for number in range(self._count):
             host, port = self.proxies["postgres", number].address
