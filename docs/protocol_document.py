@@ -21,7 +21,7 @@ from collab_server.api.description import (
     who_may,
 )
 from collab_server.api.routes import ROUTES, Route
-from collab_server.api.wording import wording
+from collab_server.api.wording import WORDINGS, wording
 from collab_server.config.model import Limits
 from collab_server.domain.catalogue import CONNECTION_ANSWERS, EVENTS, OBJECTS, SIGNALS, Shape
 from collab_server.errors import CODES
@@ -354,11 +354,14 @@ def _payload_table(name: str, schema: Schema) -> str:
         assert found is not None, f"{name}.{field} is not in api/wording.py"
         default = about.get("default")
         rest = "" if default is None else f" Left out: {json.dumps(default)}."
+        means = (
+            "The name of a [topic](#topics-and-their-logs)." if found is WORDINGS["topic"] else found.means
+        )
         rows.append(
             (
                 f"**`{field}`**" if field in required else f"`{field}`",
                 type_text(plain(about)),
-                found.means + rest,
+                means + rest,
             )
         )
     return _table(("field", "type", ""), rows)
