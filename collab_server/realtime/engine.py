@@ -258,7 +258,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         touched, self._touched = self._touched, []
         for session in touched:
             ready, session.out = session.out, []
-            if ready and not session.carrier.write(ready):
+            try:
+                has_room = not ready or session.carrier.write(ready)
+            except Exception:  # the others get theirs
+                self.logger.exception("%s: cannot be written to", session.sid)
+                has_room = False
+            if not has_room:
                 self.overflow(session)
 
     def overflow(self, session: Session) -> None:

@@ -15,6 +15,8 @@ import aiohttp
 import pytest
 import trustme
 
+from collab_server.realtime.transport.polling import Polling
+
 from .conftest import Served, echo_engine, echo_sockets, serve, wait_until
 from .test_engineio import POLL, SOCKET, get, is_closed, open_polling, post
 from .test_socketio import connect
@@ -345,3 +347,29 @@ async def test_websocket_path_of_another_application_goes_to_uvicorns_own_class(
     with serve(server, **way) as served, pytest.raises(aiohttp.ClientError):
         async with aiohttp.ClientSession() as http:
             await http.ws_connect(served.url + "/elsewhere")
+
+
+async def test_carrier_that_fails_harms_only_its_own_client(
+    way: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    server = echo_engine()
+    with serve(server, **way) as served:
+        async with aiohttp.ClientSession() as http:
+            broken = await open_polling(http, served)
+            async with http.ws_connect(served.url + SOCKET) as websocket:
+                sid = json.loads((await websocket.receive_str())[1:])["sid"]
+                server.sockets[broken].carrier.__class__ = BrokenPolling
+                on_loop(server, server.broadcast, [broken, sid], "hello")
+                assert await websocket.receive_str() == "4hello"
+                await asyncio.to_thread(wait_until, lambda: broken not in server.sockets)
+    assert [record for record in caplog.records if record.message.endswith("cannot be written to")]
+    caplog.clear()
+
+
+class BrokenPolling(Polling):
+    """Raises when it is written to."""
+
+    __slots__ = ()
+
+    def write(self, ready: list[bytes]) -> bool:
+        raise RuntimeError("a bug of ours")
