@@ -287,6 +287,7 @@ class Node:
             if found != self._installation:
                 log.warning("the epoch is new; clients are sent to fetch it")
                 self._install(found)
+                self._door.feed.reset()
                 self._door.close_all("new epoch")
 
     async def _watch_state(self) -> None:

@@ -232,6 +232,12 @@ class Feed:
         """Whether any client of this node follows the topic."""
         return topic in self._logs
 
+    def reset(self) -> None:
+        """Forget how far every topic was delivered: the epoch is new. The clients of before must be sent away."""
+        for followed in self._logs.values():
+            followed.applied = None
+            followed.waiting.clear()
+
     def position(self, topic: str) -> int | None:
         """Up to which `seq` this node has delivered a followed topic; None while it does not know."""
         followed = self._logs.get(topic)
