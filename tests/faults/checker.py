@@ -106,8 +106,9 @@ def _check_writes(writes: Sequence[Write], stored: dict[str, StoredTopic]) -> It
         most = max(rows[write.request_id], logged[logged_as])
         if most > 1:
             yield Finding(DOUBLED, at or write.began_at, f"{name} is there {most} times")
-        if write.kind != "delete" and rows[write.request_id] != logged[write.request_id]:
+        if write.kind in ("add", "reply", "edit") and rows[write.request_id] != logged[write.request_id]:
             yield Finding(GAP, at or write.began_at, f"{name} has a row without an event, or the reverse")
+    yield from _check_memberships(writes, stored)
     known = {write.request_id for write in writes}
     for request_id in (rows.keys() | {id for id in logged if not id.startswith("delete ")}) - known:
         yield Finding(PHANTOM, None, f"{request_id} is stored, and nobody meant to write it")
@@ -116,7 +117,23 @@ def _check_writes(writes: Sequence[Write], stored: dict[str, StoredTopic]) -> It
         yield Finding(PHANTOM, None, f"{name} is stored, and nobody meant to")
 
 
+_OF_MEMBERS = {"remove": "member.removed", "invite": "member.added"}
+
+
+def _check_memberships(writes: Sequence[Write], stored: dict[str, StoredTopic]) -> Iterator[Finding]:
+    """Each removal and each invitation took effect once: their events carry no `requestId`, so they are counted."""
+    meant = Counter((write.topic, _OF_MEMBERS[write.kind]) for write in writes if write.kind in _OF_MEMBERS)
+    for (name, type), count in meant.items():
+        events = stored[name].events if name in stored else ()
+        there = sum(event.type == type for event in events)
+        if there > count:
+            yield Finding(DOUBLED, None, f"{name} has {there} {type}, {count} were meant")
+
+
 def _fits(event: StoredEvent, write: Write, comment_id: str) -> bool:
+    if write.kind in _OF_MEMBERS:
+        changed = event.removed if write.kind == "remove" else event.added
+        return event.type == _OF_MEMBERS[write.kind] and comment_id in changed
     types = {"add": "comment.added", "reply": "comment.added", "edit": "comment.edited"}
     if event.type != types.get(write.kind, "comment.deleted") or event.comment_id != comment_id:
         return False

@@ -31,6 +31,8 @@ AWAY_SECONDS = (0.5, 6.0)
 STAY_SECONDS = (5.0, 20.0)
 AGAIN_PROBABILITY = 0.2
 LEAVE_PROBABILITY = 0.05
+RETRY_PROBABILITY = 0.5
+LEAVE_TRIES = 5
 PAGE = 40
 
 LOST = (Failed, Refused, TimeoutError, OSError, aiohttp.ClientError, socketio.exceptions.SocketIOError)
@@ -66,7 +68,6 @@ class Reader:
         self._transport: Transport = transport
         self._positions: dict[str, int] = {}
         self._current: dict[str, Session] = {}
-        self._refused: set[str] = set()
         self._epoch: str | None = None
         self._resume_token: str | None = None
         self._stays = asyncio.Event()
@@ -189,16 +190,18 @@ class Reader:
             session = await ask(client, "topic.subscribe", payload, begin)
         except Failed as error:
             if error.code in ("not_found", "forbidden"):
-                self._refused.add(topic)
                 return
             raise
-        while not session.has_caught_up:
-            page = await ask(
-                client,
-                "topic.events",
-                {"topic": topic, "after": session.caught_up[-1].seq, "limit": PAGE},
-                lambda data: data,
-            )
+        while not session.has_caught_up and self._current.get(topic) is session:
+            payload = {"topic": topic, "after": session.caught_up[-1].seq, "limit": PAGE}
+            try:
+                page = await ask(client, "topic.events", payload, lambda data: data)
+            except Failed as error:
+                if error.code in ("not_found", "forbidden"):
+                    self._end(topic)
+                    return
+                await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
+                continue
             # The head has moved since; what lies beyond the acknowledged one is pushed.
             session.caught_up += [d for d in _deliveries(page["events"]) if d.seq <= session.seq]
             session.has_caught_up = session.caught_up[-1].seq >= session.seq or not page["events"]
@@ -233,15 +236,19 @@ class Reader:
                 await self._fidget(client, node)
 
     async def _fidget(self, client: Client, node: str) -> None:
-        """Subscribe again to what it follows, or leave a topic and come back at once."""
+        """Subscribe again to what it follows, or leave a topic and come back at once, or try one it may not have."""
+        for topic in self.topics:
+            if topic not in self._current and self._chance.random() < RETRY_PROBABILITY:
+                await self._subscribe(client, node, topic)
         if not self._current:
             return
         topic = self._chance.choice(sorted(self._current))
         if self._chance.random() < LEAVE_PROBABILITY:
             await ask(client, "topic.unsubscribe", {"topic": topic}, lambda _: self._end(topic))
-            while topic not in self._current and topic not in self._refused:
+            for _ in range(LEAVE_TRIES):
                 with contextlib.suppress(Failed):
                     await self._subscribe(client, node, topic)
+                    return
                 await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
         elif self._chance.random() < AGAIN_PROBABILITY and self._current[topic].has_caught_up:
             await self._subscribe(client, node, topic)

@@ -24,7 +24,7 @@ from tests.faults.injection import inject
 from tests.faults.readers import Reader
 from tests.faults.schedule import Fault, Step
 from tests.faults.stored import read_stored
-from tests.faults.writers import Writer
+from tests.faults.writers import Manager, Writer
 from tests.harness.waiting import until
 from tests.harness.world import PROJECT_ID, fresh_topic
 
@@ -41,6 +41,7 @@ HEAL_SECONDS = 60
 PROBE_ANSWER_SECONDS = 2.0
 REST_SECONDS = 60
 GAP_SECONDS = (0.1, 0.6)
+MEMBERSHIP_PAUSE_SECONDS = 1.5
 
 
 @dataclass(slots=True)
@@ -133,6 +134,7 @@ class _Run:
         self._chance = random.Random(seed)
         self._history = History()
         self._topics = [fresh_topic() for _ in range(TOPICS)]
+        self._discussion = ""
         self._readers: list[Reader] = []
         self._writers: list[Writer] = []
         self._probes: list[Writer] = []
@@ -197,6 +199,7 @@ class _Run:
     async def _cast(self) -> None:
         people = {login: await self._arena.person(login) for login in LOGINS}
         await self._open_restricted_to("ann", "bob", "carol")
+        self._discussion = await self._create_discussion("ann", "bob", "carol", "dan")
 
         def chance() -> random.Random:
             return random.Random(self._chance.random())
@@ -205,8 +208,9 @@ class _Run:
             login = LOGINS[number % len(LOGINS)]
             name = f"reader{number + 1}-{login}"
             may_read_restricted = login in ("ann", "bob")
-            # Carol loses the right on the way. Eve never had it, and tries at every visit.
-            topics = [*self._topics, *([RESTRICTED] if login != "dan" else [])]
+            # Carol loses the right to one dashboard on the way; Dan is put out of the discussion and let in again, all
+            # the time. Eve never had either, and goes on trying.
+            topics = [*self._topics, self._discussion, *([RESTRICTED] if login != "dan" else [])]
             self._readers.append(
                 Reader(
                     name,
@@ -222,7 +226,9 @@ class _Run:
             self._history.must_have |= {(name, topic) for topic in self._topics}
             if may_read_restricted:
                 self._history.must_have.add((name, RESTRICTED))
-        self._history.never.add((people["eve"].id, RESTRICTED))
+            if login != "eve":
+                self._history.must_have.add((name, self._discussion))
+        self._history.never |= {(people["eve"].id, RESTRICTED), (people["eve"].id, self._discussion)}
         for number, (login, door) in enumerate(
             [
                 ("ann", "socket"),
@@ -233,7 +239,7 @@ class _Run:
                 ("bob", "rest"),
             ]
         ):
-            topics = [*self._topics, *([RESTRICTED] if login in ("ann", "bob") else [])]
+            topics = [*self._topics, *self._private_topics(login)]
             self._writers.append(
                 Writer(
                     f"w{number + 1}",
@@ -246,6 +252,19 @@ class _Run:
                     pause_seconds=self._pause_seconds,
                 )
             )
+        self._writers.append(
+            Manager(
+                "manager",
+                people["ann"],
+                "socket",
+                self._arena,
+                self._history,
+                [self._discussion],
+                chance(),
+                pause_seconds=MEMBERSHIP_PAUSE_SECONDS,
+                member_id=people["dan"].id,
+            )
+        )
         self._probes = [
             Writer(
                 f"probe{number + 1}",
@@ -260,6 +279,27 @@ class _Run:
             )
             for number in range(len(self._arena.nodes))
         ]
+
+    def _private_topics(self, login: str) -> list[str]:
+        """What somebody may write to, and read to the end, besides what everybody may."""
+        return {"ann": [RESTRICTED, self._discussion], "bob": [RESTRICTED, self._discussion]}.get(
+            login, [self._discussion] if login == "carol" else []
+        )
+
+    async def _create_discussion(self, owner: str, *members: str) -> str:
+        """The topic of a new discussion."""
+        assert self._arena.http is not None
+        people = [{"kind": "user", "id": (await self._arena.person(login)).id} for login in members]
+        token = await (await self._arena.person(owner)).identity_token()
+        async with self._arena.http.post(
+            f"{self._arena.url(0)}/api/discussions",
+            json={"name": "Under faults", "members": people},
+            headers={"X-MSTR-IdentityToken": token},
+        ) as answer:
+            content = await answer.json()
+            assert answer.status == 201, content
+            topic: str = content["discussion"]["topic"]
+            return topic
 
     async def _open_restricted_to(self, *logins: str) -> None:
         assert self._arena.http is not None
@@ -353,7 +393,7 @@ class _Run:
                 task.result()
 
     async def _look_at_the_end(self) -> None:
-        topics = [*self._topics, RESTRICTED]
+        topics = [*self._topics, RESTRICTED, self._discussion]
         self._history.stored = await read_stored(self._arena.database, topics)
         heads = {topic.name: topic.last_seq for topic in self._history.stored}
         readers = {reader.name: reader for reader in self._readers}
@@ -374,7 +414,7 @@ class _Run:
         for number, node in enumerate(self._arena.nodes):
             for login in LOGINS:
                 person = await self._arena.person(login)
-                for topic in self._topics if login not in ("ann", "bob") else topics:
+                for topic in (*self._topics, *self._private_topics(login)):
                     unread = await self._unread(number, await person.identity_token(), topic)
                     self._history.unread.append(
                         UnreadTold(f"node {number + 1} ({node.url})", person.id, topic, unread)

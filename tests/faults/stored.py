@@ -94,6 +94,6 @@ def _event(row: Any, comments: dict[str, StoredComment]) -> StoredEvent:
         frozenset(keys),
         id,
         request_id,
-        added=frozenset(member["id"] for member in data.get("members", ())),
+        added=frozenset(member["id"] for member in (data.get("discussion") or data).get("members", ())),
         removed=frozenset({data["userId"]} if row["type"] == "member.removed" else ()),
     )

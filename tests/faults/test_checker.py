@@ -223,6 +223,16 @@ def deliver_after_removal(history: History) -> None:
     change_topic(history, events=events)
 
 
+def remove_a_member_twice(history: History) -> None:
+    topic = history.stored[0]
+    key = make_key("member.removed", None, None)
+    twice = [StoredEvent(seq, "member.removed", frozenset({key}), removed=frozenset({BOB})) for seq in (6, 7)]
+    created = replace(topic.events[0], added=frozenset({ANN, BOB}))
+    change_topic(history, last_seq=7, events=[created, *topic.events[1:], *twice])
+    history.writes.append(Write("r6", "remove", ANN, TOPIC, 6.0, BOB, 2, [Answer(6, BOB)], 6.1))
+    history.must_have.clear()
+
+
 def let_a_stranger_subscribe(history: History) -> None:
     history.never.add((BOB, TOPIC))
 
@@ -251,6 +261,7 @@ PLANTS: list[tuple[Callable[[History], None], str]] = [
     (forget_a_request_id, "doubled"),
     (answer_a_repetition_differently, "doubled"),
     (delete_twice, "doubled"),
+    (remove_a_member_twice, "doubled"),
     (deliver_what_was_rolled_back, "phantom"),
     (deliver_another_event_under_a_seq, "phantom"),
     (store_what_nobody_wrote, "phantom"),

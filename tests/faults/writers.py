@@ -34,6 +34,9 @@ LARGE_CHARACTERS = 65_450
 LARGE_ENDINGS = ("25", "75")
 """Which requests carry a view state that is too large for the bus: told by the id, so that a repetition is the same."""
 
+ABOUT = ("edit", "delete", "remove", "invite")
+"""Kinds whose target is known before: a comment, or a person to be put out of a discussion or let in."""
+
 PASSING = ("paused", "unavailable", "rate_limited")
 """Refusals after which the same request is tried again."""
 
@@ -117,7 +120,7 @@ class Writer:
             self.person.id,
             topic,
             time.monotonic(),
-            comment_id if kind in ("edit", "delete") else None,
+            comment_id if kind in ABOUT else None,
         )
         self._history.writes.append(write)
         is_first = True
@@ -187,6 +190,19 @@ class Writer:
         return data
 
     def _command(self, write: Write, comment_id: str | None) -> tuple[str, dict[str, Any]]:
+        discussion_id = write.topic.partition(":")[2]
+        if write.kind == "remove":
+            return "discussion.remove", {
+                "discussionId": discussion_id,
+                "userId": comment_id,
+                "requestId": write.request_id,
+            }
+        if write.kind == "invite":
+            return "discussion.invite", {
+                "discussionId": discussion_id,
+                "members": [{"kind": "user", "id": comment_id}],
+                "requestId": write.request_id,
+            }
         text = f"{write.request_id} {write.kind} of {self.name}"
         if write.kind == "delete":
             return "comment.delete", {"commentId": comment_id, "requestId": write.request_id}
@@ -222,10 +238,13 @@ class Writer:
         command, payload = self._command(write, comment_id)
         headers = {"X-MSTR-IdentityToken": await self._token(), "Idempotency-Key": payload.pop("requestId")}
         id, topic = payload.pop("commentId", None), payload.pop("topic", None)
+        discussion, user = payload.pop("discussionId", None), payload.pop("userId", None)
         method, path, body = {
             "comment.add": ("POST", f"/topics/{topic}/comments", payload),
             "comment.edit": ("PATCH", f"/comments/{id}", payload),
             "comment.delete": ("DELETE", f"/comments/{id}", None),
+            "discussion.remove": ("DELETE", f"/discussions/{discussion}/members/{user}", None),
+            "discussion.invite": ("POST", f"/discussions/{discussion}/members", payload),
         }[command]
         url = self._any_url()
         base = f"{url}/collaboration/api" if url == self._arena.balancer_url else f"{url}/api"
@@ -252,3 +271,24 @@ class Writer:
             return self._arena.url(self._node)
         urls = [self._arena.url(number) for number in range(len(self._arena.nodes))]
         return self._chance.choice([*urls, self._arena.balancer_url])
+
+
+class Manager(Writer):
+    """The owner of a discussion, who puts somebody out and lets them in again; in the end they are in."""
+
+    def __init__(self, *arguments: Any, member_id: str, **more: Any) -> None:
+        super().__init__(*arguments, **more)
+        self._member_id = member_id
+
+    async def run(self) -> None:
+        try:
+            while not self._is_stopping.is_set():
+                for kind in ("remove", "invite"):
+                    await self.write(kind, self._topics[0], self._member_id)
+                    with contextlib.suppress(TimeoutError):
+                        pause = self._chance.expovariate(1 / self._pause_seconds)
+                        await asyncio.wait_for(self._is_stopping.wait(), pause)
+        finally:
+            self._drop_client()
+            if self._leaving:
+                await asyncio.wait(self._leaving, timeout=7)
