@@ -237,7 +237,8 @@ def table(found: dict[tuple[str, int], tuple[list[Figures], list[Figures]]]) -> 
         p99, mean = statistics.median(f.p99_ms for f in ours), statistics.median(f.mean_ms for f in peers)
         ratios = sorted(a.per_second / b.per_second for a, b in zip(ours, peers, strict=True))
         lines.append(
-            f"| {name} | {writers} | {mine:,.0f} | {theirs:,.0f} | {mine / theirs:.2f} ({ratios[0]:.2f}..{ratios[-1]:.2f})"
+            f"| {name} | {writers} | {mine:,.0f} | {theirs:,.0f}"
+            f" | {mine / theirs:.2f} ({ratios[0]:.2f}..{ratios[-1]:.2f})"
             f" | {p99:.1f} | {mean:.1f} | {p99 / mean:.1f}"
             f" | {statistics.median(f.server_us for f in ours):.0f}"
             f" | {statistics.median(f.generator_us for f in ours):.0f} |"
