@@ -68,6 +68,7 @@ MOST_LOGOUTS_AT_ONCE = 16
 MOST_LOGOUTS_WAITING = 1000
 MOST_CHECKS_AT_ONCE = 16
 MOST_GROUP_MEMBERS = 1000
+SOONEST_CHECK = 0.6  # of the time between two checks, by chance
 STOP_SECONDS = 3.0
 PAGE = 200
 
@@ -342,14 +343,21 @@ class Library:
     def _check_later(self, known: _Known, *, soon: bool = False) -> None:
         """Set the session's timer: never later than is promised, nor than the session would run out."""
         every = min(self._timing.check, known.timeout_seconds / 3)
-        delay = self._chance(0.6, 1.0) * every * (0.2 if soon else 1.0)
+        delay = self._chance(SOONEST_CHECK, 1.0) * every * (0.2 if soon else 1.0)
         left = known.runs_out_at - self._clock()
         delay = min(delay, max(left / 2, 0.1)) if left > 0 else min(delay, 0.1)
         known.timer = asyncio.get_running_loop().call_later(delay, self._start_check, known)
 
     def _start_check(self, known: _Known) -> None:
-        if not self._is_stopping:
-            self._in_background(self._check(known), self._background)
+        if self._is_stopping:
+            return
+        every = min(self._timing.check, known.timeout_seconds / 3)
+        age = self._clock() - known.confirmed_at
+        if age < SOONEST_CHECK * every:  # Library was asked something else meanwhile, which is as good
+            delay = self._chance(SOONEST_CHECK, 1.0) * every - age
+            known.timer = asyncio.get_running_loop().call_later(delay, self._start_check, known)
+            return
+        self._in_background(self._check(known), self._background)
 
     async def _check(self, known: _Known) -> None:
         was_silent = False

@@ -60,8 +60,9 @@ log = logging.getLogger(__name__)
 
 SIGN_IN_SECONDS = 10.0
 RIGHTS_ROUND_SECONDS = 5.0
-RIGHTS_RENEWED_AFTER_SECONDS = 40.0
-"""Library's answers are believed for 60 s; those in use are renewed before, so that a storm finds them fresh."""
+RIGHTS_RENEWED_AFTER_SECONDS = (25.0, 40.0)
+"""Library's answers are believed for 60 s; those in use are renewed before, so that a storm finds them fresh. When is
+left to chance, or all who came together would be asked about together for ever."""
 RIGHTS_AT_ONCE = 16
 RENEWAL_ROUND_SECONDS = 5.0
 DRAIN_COMMANDS_SECONDS = 4.0
@@ -480,7 +481,7 @@ class Door:
             for name in client.topics:
                 if name.startswith("content:"):
                     age_seconds = library.content_age_seconds(client.who.user.id, *name.split(":")[1:])
-                    if age_seconds is None or age_seconds > RIGHTS_RENEWED_AFTER_SECONDS:
+                    if age_seconds is None or age_seconds > random.uniform(*RIGHTS_RENEWED_AFTER_SECONDS):
                         due[client.who.user.id, name] = client.who
         gate = asyncio.Semaphore(RIGHTS_AT_ONCE)
         checks = [self._check_right(gate, who, name) for (_, name), who in due.items()]
@@ -499,7 +500,7 @@ class Door:
                 if library.is_silent and not is_known:
                     raise Unavailable
                 await library.may_open(
-                    who, project_id, object_id, at_most_seconds_old=RIGHTS_RENEWED_AFTER_SECONDS
+                    who, project_id, object_id, at_most_seconds_old=RIGHTS_RENEWED_AFTER_SECONDS[0]
                 )
             except Unavailable:
                 if not is_known:
