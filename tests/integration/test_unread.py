@@ -243,7 +243,7 @@ async def test_many_topics_take_two_statements_at_the_most(
     ann, bob = [await Door.open(node, "rest", login) for login in ("ann", "bob")]
     topics = [fresh_topic() for _ in range(180)]
     topics += [(await created(bob, ANN, name=str(number)))["topic"] for number in range(20)]
-    for topic in topics[::100]:
+    for topic in topics[::40]:
         for place in ("a", "b"):
             await added(bob, topic, "Hello", anchor={"pageKey": place})
 
