@@ -99,7 +99,8 @@ def _p50_and_p99(values: Sequence[float]) -> list[str]:
 def _kind_at(intervals: Sequence[Interval], at: float | None) -> str:
     if at is not None:
         last = bisect_right(intervals, at, key=lambda interval: interval.began_at) - 1
-        if last >= 0 and at < (intervals[last].healed_at or intervals[last].ended_at):
+        healed_at = intervals[last].healed_at if last >= 0 else 0.0
+        if healed_at is None or at < healed_at:
             return intervals[last].step.kind
     return OTHER_TIMES
 

@@ -49,10 +49,11 @@ async def test_nothing_acknowledged_is_lost_doubled_or_out_of_order() -> None:
         ("drop_a_hint_and_repair_nothing", "undelivered"),
         ("acknowledge_before_the_commit", "lost"),
         ("forget_a_request_id", "doubled"),
+        ("deliver_after_removal", "not allowed"),
     ],
 )
 async def test_a_bug_planted_in_the_nodes_is_found(plant: str, kind: str) -> None:
-    steps = make_schedule(1, 2, kinds=["client cut", "redis cut"])
+    steps = make_schedule(1, 2, kinds=["library cut", "redis cut"])
     async with asyncio.timeout(PLANT_SECONDS):
         outcome = await run(steps, 1, plant=plant, heal_seconds=4, pause_seconds=0.05)
     assert kind in {finding.kind for finding in outcome.findings}

@@ -157,6 +157,16 @@ def deliver_after_the_right_was_taken() -> None:
     _replace(Door, "close_topic", close_nothing)
 
 
+def deliver_after_removal() -> None:
+    """Whoever is put out of a discussion goes on getting it."""
+    from collab_server.realtime.server import Door
+
+    def put_out_nobody(self: Any, *_: Any) -> None:
+        pass
+
+    _replace(Door, "put_out", put_out_nobody)
+
+
 def miscount_unread() -> None:
     """One's own comments count as unread."""
     from collab_server.storage import topics
