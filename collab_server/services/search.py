@@ -48,12 +48,15 @@ TOPICS_AT_ONCE = 8
 PAGE_SECONDS = 1.5
 MOST_STEPS = 30
 BATCH = 100
+MOST_EXPECTED = 10 * BATCH
+"""How many comments a period may be expected to hold: the index tells all of them, the newest `BATCH` are used."""
 
 SETTLE_SECONDS = 5.0
 WORTH_SETTLING = 1000
-SETTLED_AT_ONCE = 1000
+SETTLED_AT_ONCE = 2000
 
 _BEGINNING = UUID(int=0)
+END = UUID(int=(1 << 128) - 1)
 _PART_BITS = 43
 
 
@@ -84,7 +87,7 @@ async def search_comments(backends: Backends, who: Identity, command: SearchComm
     query = parse_query(command.q)
     author = None if command.author is None else library_id(command.author, "author")
     limit = page_limit(command.limit)
-    before = _place(command.cursor) or await _after_all(database)
+    before = _place(command.cursor) or END
 
     found, place = await _page(backends, who, query, topic, author, before, limit)
     cursor = None if place is None else _cursor(place)
@@ -200,7 +203,7 @@ async def walk(
         sources.append(_InDiscussions(database, terms, topic_id, user_id))
     recent = await search.recent(database, user_id, terms, before, topic_id)  # first: see `storage.search`
     known = {one.id: one for one in recent}
-    floors = [before for _ in sources]
+    floors = [await source.begin(before) for source in sources]
     while before != _BEGINNING:
         for index, source in enumerate(sources):
             if floors[index] >= before:
@@ -216,11 +219,16 @@ async def walk(
 
 
 class _InContent:
-    """Comments on content, looked for in one period after the other; each time one holds few, a longer one is next."""
+    """Comments on content, looked for in one period after the other, longer ones as long as they will hold few."""
 
     def __init__(self, database: Database, terms: Sequence[int], topic_id: int | None) -> None:
         self._database, self._terms, self._topic_id = database, terms, topic_id
         self._size = 0
+
+    async def begin(self, before: UUID) -> UUID:
+        """The id, at most `before`, from which on there are none."""
+        newest = await search.newest_settled(self._database)
+        return _BEGINNING if newest is None else min(before, UUID(int=newest.int + 1))
 
     async def below(self, before: UUID) -> tuple[list[Candidate], UUID]:
         """The next candidates, and the id from which on there are no more of them."""
@@ -229,7 +237,10 @@ class _InContent:
         found = await search.with_terms(self._database, terms, before, self._topic_id, BATCH)
         if len(found) == BATCH:
             return found, found[-1].id
-        self._size += 1
+        _, longer_begin = period_before(begin, self._size + 1)
+        expected = len(found) * (begin.int - longer_begin.int) / (before.int - begin.int)
+        if expected <= MOST_EXPECTED:
+            self._size += 1
         return found, begin
 
 
@@ -239,17 +250,16 @@ class _InDiscussions:
     def __init__(self, database: Database, terms: Sequence[int], topic_id: int | None, user_id: str) -> None:
         self._database, self._terms, self._topic_id, self._user_id = database, terms, topic_id, user_id
 
+    async def begin(self, before: UUID) -> UUID:
+        """The id, at most `before`, from which on there are none."""
+        return before
+
     async def below(self, before: UUID) -> tuple[list[Candidate], UUID]:
         """The next candidates, and the id from which on there are no more of them."""
         found = await search.in_discussions_of(
             self._database, self._user_id, self._terms, before, self._topic_id, BATCH
         )
         return found, found[-1].id if len(found) == BATCH else _BEGINNING
-
-
-async def _after_all(database: Database) -> UUID:
-    newest = await search.newest(database)
-    return _BEGINNING if newest is None else UUID(int=newest.int + 1)
 
 
 def _cursor(place: UUID) -> str:
@@ -292,6 +302,9 @@ async def settle(database: Database, *, at_least: int = WORTH_SETTLING) -> None:
     """
     if await search.count_recent(database) < at_least:
         return
-    while await search.settle(database, SETTLED_AT_ONCE) == SETTLED_AT_ONCE:
-        pass
-    await search.settle_index(database)
+    moved = SETTLED_AT_ONCE
+    while moved == SETTLED_AT_ONCE:
+        moved = await search.settle(database, SETTLED_AT_ONCE)
+        await search.settle_index(
+            database
+        )  # until then every look into the index reads what was moved one by one

@@ -371,7 +371,8 @@ async def listed(
 ) -> Sequence[Comment]:
     """The comments of a topic that pass the filter, by `seq`, going on beyond `from_seq`, at most `limit`."""
     arguments: list[Any] = [topic]
-    conditions = ["topic.name = $1"]
+    # One topic's id as a value, not by a join: then the planner reads the index in order and stops at the limit.
+    conditions = ["comment.topic_id = (SELECT id FROM collab.topics WHERE name = $1)"]
 
     def condition(sql: str, value: Any) -> None:
         arguments.append(value)

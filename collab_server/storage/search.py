@@ -3,12 +3,13 @@
 A comment's numbers are stored with it, in `recent_terms`; `settle` moves many at a time to `comment_terms`, which has
 the index. A search reads both, the recent ones first: what is moved meanwhile is seen twice rather than not at all.
 
-The statements on `comment_terms` look in its index first, whatever the planner would guess: a page costs as much as
-the candidates it looks at, not as much as there are comments, or discussions of others.
+The statements on `comment_terms` take everything from its index before anything else, and sort what is left: whatever
+the planner guesses, a page costs as much as the candidates it looks at, not as much as there are comments.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,10 +19,10 @@ import asyncpg
 
 from collab_server.storage.database import Database
 
-_NEWEST = """
-    SELECT id
-      FROM collab.comments
-     ORDER BY id DESC
+_NEWEST_SETTLED = """
+    SELECT comment_id
+      FROM collab.comment_terms
+     ORDER BY comment_id DESC
      LIMIT 1
 """
 
@@ -79,10 +80,10 @@ _WITH_TERMS = """
      ORDER BY newest.comment_id DESC
 """
 
-# The number of a topic is added here to those looked for: each discussion costs one short look into the index.
+# The discussions' own numbers are looked for by thirties: the time of a look grows with the square of their count.
 _IN_DISCUSSIONS_OF = """
     WITH mine AS MATERIALIZED (
-        SELECT discussion.topic_id
+        SELECT discussion.topic_id, row_number() OVER () / 30 AS part
           FROM collab.members AS member
           JOIN collab.discussions AS discussion
             ON discussion.id = member.discussion_id
@@ -90,23 +91,27 @@ _IN_DISCUSSIONS_OF = """
            AND discussion.deleted_at IS NULL
            AND ($3::bigint IS NULL OR discussion.topic_id = $3)
     ),
-    newest AS MATERIALIZED (
-        SELECT hit.comment_id, mine.topic_id
+    parts AS MATERIALIZED (
+        SELECT array_agg(topic_id) AS topic_ids, array_agg((topic_id % 1073741824)::integer) AS terms
           FROM mine
+         GROUP BY part
+    ),
+    hits AS MATERIALIZED (
+        SELECT hit.comment_id, hit.topic_id
+          FROM parts
          CROSS JOIN LATERAL (
-               WITH hits AS MATERIALIZED (
-                   SELECT found.comment_id, found.topic_id
-                     FROM collab.comment_terms AS found
-                    WHERE found.terms @> ($1::integer[] || (mine.topic_id % 1073741824)::integer)
-               )
-               SELECT hits.comment_id
-                 FROM hits
-                WHERE hits.topic_id = mine.topic_id
-                  AND hits.comment_id < $2
-                ORDER BY hits.comment_id DESC
-                LIMIT $4
+               SELECT found.comment_id, found.topic_id
+                 FROM collab.comment_terms AS found
+                WHERE found.terms @> $1::integer[]
+                  AND found.terms && parts.terms
+                  AND found.topic_id = ANY(parts.topic_ids)
                ) AS hit
-         ORDER BY hit.comment_id DESC
+    ),
+    newest AS MATERIALIZED (
+        SELECT comment_id, topic_id
+          FROM hits
+         WHERE comment_id < $2
+         ORDER BY comment_id DESC
          LIMIT $4
     )
     SELECT newest.comment_id AS id, topic.name AS topic, comment.text
@@ -117,7 +122,6 @@ _IN_DISCUSSIONS_OF = """
         ON topic.id = newest.topic_id
      ORDER BY newest.comment_id DESC
 """
-
 
 _COUNT_RECENT = """
     SELECT count(*)
@@ -165,9 +169,9 @@ def _candidates(rows: Sequence[Any]) -> list[Candidate]:
     return [Candidate(row["id"], row["topic"], row["text"]) for row in rows]
 
 
-async def newest(db: Database) -> UUID | None:
-    """The greatest id of all comments; None while there are none."""
-    id: UUID | None = await db.fetchval(_NEWEST)
+async def newest_settled(db: Database) -> UUID | None:
+    """The greatest id of all comments in the index; None while there are none."""
+    id: UUID | None = await db.fetchval(_NEWEST_SETTLED)
     return id
 
 
@@ -214,7 +218,5 @@ async def settle(db: Database, limit: int) -> int:
 
 async def settle_index(db: Database) -> None:
     """Have the index take in what was moved, where we own it; otherwise PostgreSQL does that by itself, later."""
-    try:
+    with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
         await db.write(_CLEAN)
-    except asyncpg.InsufficientPrivilegeError:
-        pass

@@ -54,6 +54,13 @@ _SNAPSHOTS = """
            COALESCE(mark.muted AND COALESCE(mark.muted_until > now(), true), false) AS muted,
            CASE
                WHEN topic.last_seq IS NULL OR topic.last_seq <= COALESCE(mark.seq, 0) THEN 0
+               WHEN COALESCE(mark.seq, 0) = 0 THEN topic.comments - (
+                   SELECT count(*)
+                     FROM collab.comments AS own
+                    WHERE own.author_id = asked.user_id
+                      AND own.topic_id = topic.id
+                      AND own.deleted_at IS NULL
+               )
                ELSE (
                    SELECT count(*)
                      FROM collab.comments AS comment

@@ -1,0 +1,779 @@
+"""How the statements of `storage/` do on a large installation: `python -m tests.bench.plans`.
+
+Loads 1,000,000 comments in 10,000 content topics and 20,000 discussions, with members, read marks, notifications,
+events and requests, unevenly spread, into an embedded PostgreSQL of its own; calls what the services call, with
+different arguments each time, writes in transactions that are rolled back; prints the median time that PostgreSQL
+works on a call, the longest, the median time until the answer is here, and every table of more than 10,000 rows that
+was read through from end to end. What it works is told apart from what it waits: a busy machine does not matter.
+
+`--folder` keeps the loaded database (some 4 GB) for the next run, `--scale 0.01` loads less, `--only search` runs less.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import json
+import random
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres
+from collab_server.domain.comments import Comment
+from collab_server.domain.ids import uuid7
+from collab_server.domain.inbox import Notice, Reason
+from collab_server.domain.people import User
+from collab_server.domain.search import author_term, content_terms, index_terms, parse_query, topic_term
+from collab_server.domain.topics import Topic, inbox_topic, parse_topic
+from collab_server.services.search import END as LAST
+from collab_server.services.search import walk
+from collab_server.storage import (
+    additions,
+    comments,
+    discussions,
+    event_log,
+    inbox,
+    migrations,
+    requests,
+    search,
+    topics,
+)
+from collab_server.storage.database import SESSION, Database
+
+CALLS = 31
+GOAL_MS = 10.0
+LARGE_ROWS = 10_000
+RECENT = 1000
+END = datetime(2026, 11, 1, tzinfo=UTC)
+BEGIN = END - timedelta(days=730)
+PROJECT = "F" * 32
+
+SCRIPTS = {
+    # letters, share of the comments, what words are joined by
+    "Latin": ("aeiouaeiouàéèüößñçãłbcdfghklmnprstvz", 60, " "),
+    "Cyrillic": ("аеиоуаеиоуёйбвгджзклмнпрстфхцчшщыьэюя", 8, " "),
+    "Greek": ("αεηιουωάέίόύώβγδζθκλμνξπρστφχψ", 4, " "),
+    "Arabic": ("ابتثجحخدذرزسشصضطظعغفقكلمنهوي", 4, " "),
+    "Hebrew": ("אבגדהוזחטיכלמנסעפצקרשת", 3, " "),
+    "Thai": ("กขคงจชซดตถทนบปผพฟมยรลวสหอะาิีุูเแโไ่้", 3, ""),
+    "Chinese": ("".join(map(chr, range(0x4E00, 0x4E00 + 2500))), 8, ""),
+    "Japanese": (
+        "".join(map(chr, (*range(0x3041, 0x3094), *range(0x30A1, 0x30F6), *range(0x5200, 0x5500)))),
+        5,
+        "",
+    ),
+    "Korean": ("".join(map(chr, range(0xAC00, 0xAC00 + 2000))), 5, " "),
+}
+EMOJI = "👍🎉🔥✅🚀😀🙏📈📉💡"
+
+
+# -- what is loaded ------------------------------------------------------------------------------------------------
+
+
+@dataclass(slots=True)
+class World:
+    """How much there is, and the ids of some of it, to call with."""
+
+    comments: int
+    texts: list[str]
+    words: dict[str, list[str]]
+    some: list[Comment] = field(default_factory=list)
+
+    @property
+    def users(self) -> int:
+        return max(50, self.comments // 500)
+
+    @property
+    def contents(self) -> int:
+        return max(20, self.comments // 100)
+
+    @property
+    def discussions(self) -> int:
+        return max(40, self.comments // 50)
+
+
+def make_world(comments: int) -> World:
+    """Texts of Zipf-distributed words in all scripts; the same ones at each run."""
+    chance = random.Random(1)
+    words = {}
+    for script, (letters, _, gap) in SCRIPTS.items():
+        longest = 2 if script in ("Chinese", "Korean") else 4 if not gap else 11
+        shortest = 1 if longest == 2 else 2
+        seen = {
+            "".join(chance.choices(letters, k=chance.randint(shortest, longest))): None for _ in range(20_000)
+        }
+        words[script] = list(seen)
+    texts = []
+    scripts = list(SCRIPTS)
+    shares = [SCRIPTS[script][1] for script in scripts]
+    for number in range(max(500, comments // 20)):
+        script = chance.choices(scripts, shares)[0]
+        some = words[script]
+        length = min(120, max(3, round(chance.lognormvariate(2.6, 0.7))))
+        said = [some[min(int(chance.paretovariate(0.35)) - 1, len(some) - 1)] for _ in range(length)]
+        if chance.random() < 0.1:
+            said.append(chance.choice(EMOJI))
+        if chance.random() < 0.05:
+            said.append(f" ticket{number}")
+        texts.append(SCRIPTS[script][2].join(said).capitalize())
+    return World(comments, texts, words)
+
+
+def user_id(number: int) -> str:
+    return f"{number:032X}"
+
+
+def content_name(number: int) -> str:
+    return f"content:{PROJECT}:{number:032X}"
+
+
+def discussion_id(number: int) -> UUID:
+    return UUID(int=7 << 76 | 2 << 62 | number)
+
+
+def skewed(chance: random.Random, below: int, power: float = 2.5) -> int:
+    """A number below `below`; small ones come much more often."""
+    return int(below * chance.random() ** power)
+
+
+async def load(connection: asyncpg.Connection, world: World) -> None:
+    """Fill an empty, migrated database. Indexes are built after the rows."""
+    indexes = await connection.fetch(
+        """
+        SELECT indexrelid::regclass::text AS name, pg_get_indexdef(indexrelid) AS definition
+          FROM pg_index
+          JOIN pg_class ON pg_class.oid = indrelid
+         WHERE relnamespace = 'collab'::regnamespace
+           AND NOT EXISTS (SELECT FROM pg_constraint WHERE conindid = indexrelid)
+        """
+    )
+    for index in indexes:
+        await connection.execute(f"DROP INDEX {index['name']}")
+    await connection.execute("SET session_replication_role = replica")  # foreign keys hold by construction
+    for table, columns, rows in _tables(world):
+        started = time.monotonic()
+        await connection.copy_records_to_table(table, schema_name="collab", columns=columns, records=rows)
+        print(f"  {table:20} {time.monotonic() - started:6.1f} s", file=sys.stderr)
+    await connection.execute(_EVENTS)
+    await connection.execute("SET session_replication_role = origin")
+    await connection.execute("SET maintenance_work_mem = '1GB'")
+    for index in indexes:
+        started = time.monotonic()
+        await connection.execute(index["definition"])
+        print(f"  {index['name']:45} {time.monotonic() - started:6.1f} s", file=sys.stderr)
+    await connection.execute("VACUUM ANALYZE")
+
+
+_EVENTS = """
+    INSERT INTO collab.events (topic_id, seq, type, at, actor, data, comment_id)
+    SELECT topic_id, seq, 'comment.added', created_at,
+           jsonb_build_object('id', author_id, 'name', author_name, 'initials', author_initials)::text,
+           jsonb_build_object('comment', jsonb_build_object(
+               'id', id, 'text', text, 'mentions', '[]'::jsonb, 'author', author_id, 'anchor', anchor
+           ))::text, id
+      FROM collab.comments
+"""
+
+Table = tuple[str, Sequence[str], Iterator[tuple[Any, ...]]]
+
+
+def _tables(world: World) -> Iterator[Table]:
+    chance = random.Random(2)
+    topics = world.contents + world.discussions
+    heads = [0] * (topics + 1)
+    threads: list[list[UUID]] = [[] for _ in range(topics + 1)]
+    terms = [index_terms(text) for text in world.texts]
+    found: list[tuple[UUID, int, list[int]]] = []
+
+    def comments() -> Iterator[tuple[Any, ...]]:
+        step = (END - BEGIN) / world.comments
+        for number in range(world.comments):
+            is_content = number % 10 != 0
+            first, count = (1, world.contents) if is_content else (world.contents + 1, world.discussions)
+            topic = first + skewed(chance, count)
+            at = BEGIN + step * number
+            id = UUID(int=int(at.timestamp() * 1000) << 80 | 7 << 76 | 2 << 62 | number)
+            heads[topic] += 1
+            roots = threads[topic]
+            thread = roots[-1 - skewed(chance, len(roots))] if roots and chance.random() < 0.6 else id
+            if thread == id:
+                roots.append(id)
+            author = user_id(skewed(chance, world.users))
+            which = skewed(chance, len(world.texts), 1.2)
+            page = f"page{skewed(chance, 8)}" if is_content and chance.random() < 0.7 else None
+            anchor = None if page is None else json.dumps({"pageKey": page})
+            is_deleted = chance.random() < 0.01
+            text = "" if is_deleted else world.texts[which]
+            if not is_deleted:
+                where = content_terms(id) if is_content else []
+                found.append((id, topic, [*terms[which], author_term(author), topic_term(topic), *where]))
+            resolved = '{"by":{},"at":""}' if thread == id and chance.random() < 0.5 else None
+            yield (
+                *(id, topic, heads[topic], thread, author, f"User {author[-5:]}", "UU", text, anchor, page),
+                *(at, at if is_deleted else None, resolved),
+            )
+
+    yield (
+        "comments",
+        [
+            *("id", "topic_id", "seq", "thread_id", "author_id", "author_name", "author_initials", "text"),
+            *("anchor", "page_key", "created_at", "deleted_at", "resolved"),
+        ],
+        comments(),
+    )
+    for table, rows in (("comment_terms", found[:-RECENT]), ("recent_terms", found[-RECENT:])):
+        yield table, ["comment_id", "topic_id", "terms"], iter(rows)
+
+    inboxes = [[0, 0] for _ in range(world.users)]
+
+    def notifications() -> Iterator[tuple[Any, ...]]:
+        count = world.comments // 5
+        for number in range(count):
+            user = skewed(chance, world.users)
+            at = BEGIN + (END - BEGIN) / count * number
+            is_waiting = chance.random() < 0.01
+            if not is_waiting:
+                inboxes[user][0] += 1
+            topic = skewed(chance, world.contents)
+            by = '{"id":"","name":"","initials":""}'
+            yield (
+                *(UUID(int=1 << 100 | number), user_id(user), UUID(int=2 << 100 | number), "mention"),
+                *(
+                    content_name(topic),
+                    1,
+                    found[skewed(chance, len(found), 1)][0],
+                    by,
+                    "Hello",
+                    "mentioned you",
+                ),
+                *(chance.random() < 0.01, at, None if is_waiting else inboxes[user][0]),
+                None if chance.random() < 0.1 else at,
+            )
+
+    yield (
+        "notifications",
+        [
+            *("id", "user_id", "cause", "kind", "topic", "topic_seq", "comment_id", "by_user", "text", "why"),
+            *("is_permitted", "created_at", "seq", "read_at"),
+        ],
+        notifications(),
+    )
+
+    def topic_rows() -> Iterator[tuple[Any, ...]]:
+        for number in range(world.contents):
+            yield content_name(number), heads[number + 1], heads[number + 1], END
+        for number in range(world.discussions):
+            head = heads[world.contents + number + 1] + 1
+            at = BEGIN + (END - BEGIN) * (1 - number / world.discussions)
+            yield f"discussion:{discussion_id(number)}", head, head - 1, at
+        for number, (head, _) in enumerate(inboxes):
+            yield f"inbox:{user_id(number)}", head, 0, END
+
+    yield "topics", ["name", "last_seq", "comments", "last_at"], topic_rows()
+
+    def discussions() -> Iterator[tuple[Any, ...]]:
+        for number in range(world.discussions):
+            about = (PROJECT, f"{skewed(chance, world.contents):032X}") if number % 2 else (None, None)
+            owner = user_id(number % world.users)
+            yield discussion_id(number), world.contents + number + 1, f"Plan {number}", owner, *about, BEGIN
+
+    yield (
+        "discussions",
+        ["id", "topic_id", "name", "owner_id", "about_project", "about_object", "created_at"],
+        discussions(),
+    )
+
+    def members() -> Iterator[tuple[Any, ...]]:
+        for number in range(world.discussions):
+            others = {skewed(chance, world.users, 1.3) for _ in range(1 + skewed(chance, 20))}
+            for user in {number % world.users, *others}:
+                yield discussion_id(number), user_id(user), f"User {user}", "UU", BEGIN
+
+    yield "members", ["discussion_id", "user_id", "name", "initials", "joined_at"], members()
+
+    def read_marks() -> Iterator[tuple[Any, ...]]:
+        for user in range(world.users):
+            for topic in {1 + skewed(chance, topics) for _ in range(150)}:
+                yield user_id(user), topic, max(0, heads[topic] - skewed(chance, 50)), chance.random() < 0.05
+
+    yield "read_marks", ["user_id", "topic_id", "seq", "muted"], read_marks()
+
+    def requests() -> Iterator[tuple[Any, ...]]:
+        now = datetime.now(UTC)
+        for number in range(world.comments // 2):
+            at = now - timedelta(days=9) * (number / (world.comments // 2))
+            yield user_id(skewed(chance, world.users)), f"r{number}", b"0" * 32, "{}", at
+
+    yield "requests", ["user_id", "request_id", "fingerprint", "answer", "created_at"], requests()
+
+
+# -- what is called ------------------------------------------------------------------------------------------------
+
+
+class Recorder(asyncpg.Connection):
+    """Stands for a `Database` and for a `Transaction`: the storage functions ask no more of them."""
+
+    recorded: list[Any]
+
+    async def write(self, sql: str, *arguments: Any, **_: Any) -> Any:
+        return await self.fetch(sql, *arguments)
+
+
+Call = Callable[[Any, random.Random], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Something that a service calls; `call` chooses its own arguments each time."""
+
+    name: str
+    call: Call
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Milliseconds of each call, that PostgreSQL worked and that it took, and large tables that were read through."""
+
+    name: str
+    worked: Sequence[float]
+    took: Sequence[float]
+    scanned: Sequence[str]
+
+    @property
+    def median(self) -> float:
+        return statistics.median(self.worked)
+
+    @property
+    def is_good(self) -> bool:
+        return self.median <= GOAL_MS and not self.scanned
+
+    def __str__(self) -> str:
+        judgement = "" if self.is_good else "  <-- " + (", ".join(self.scanned) or "slow")
+        figures = (self.median, max(self.worked), statistics.median(self.took))
+        return f"{self.name:44} {' '.join(f'{figure:8.2f}' for figure in figures)}{judgement}"
+
+
+_SCANS = """
+    SELECT relname, seq_scan
+      FROM pg_stat_user_tables
+     WHERE schemaname = 'collab'
+       AND n_live_tup > $1
+"""
+
+
+# Also what was rolled back is in the list.
+_CLEAN = """
+    SELECT gin_clean_pending_list('collab.comment_terms_terms')
+"""
+
+
+async def measure(connection: Recorder, watcher: asyncpg.Connection, case: Case) -> Outcome:
+    """Call it often enough for PostgreSQL to settle on a plan for any arguments, if it finds one good."""
+    chance = random.Random(3)
+    before = dict(await watcher.fetch(_SCANS, LARGE_ROWS))
+    clock = Path(f"/proc/{connection.get_server_pid()}/schedstat")  # nanoseconds on a processor come first
+    worked, took = [], []
+    for _ in range(CALLS):
+        connection.recorded = []
+        transaction = connection.transaction()
+        await transaction.start()
+        try:
+            begun, started = _nanoseconds(clock), time.perf_counter()
+            await case.call(connection, chance)
+            took.append((time.perf_counter() - started) * 1e3)
+            worked.append((_nanoseconds(clock) - begun) / 1e6)
+        finally:
+            await transaction.rollback()
+        await watcher.execute(_CLEAN)
+    await connection.execute("SELECT pg_stat_force_next_flush()")
+    after = dict(await watcher.fetch(_SCANS, LARGE_ROWS))
+    return Outcome(case.name, worked, took, [table for table in after if after[table] > before.get(table, 0)])
+
+
+def _nanoseconds(clock: Path) -> int:
+    return int(clock.read_text().split()[0])
+
+
+def cases(world: World) -> list[Case]:
+    """Everything that `services/` ask of `storage/`."""
+
+    def user(chance: random.Random) -> str:
+        return user_id(skewed(chance, world.users))
+
+    def content(chance: random.Random) -> str:
+        return content_name(skewed(chance, world.contents))
+
+    def discussion(chance: random.Random) -> UUID:
+        return discussion_id(skewed(chance, world.discussions))
+
+    def any_topic(chance: random.Random) -> Topic:
+        if chance.random() < 0.5:
+            return parse_topic(content(chance))
+        return Topic("discussion", str(discussion(chance)))
+
+    def many_users(chance: random.Random, count: int) -> list[str]:
+        return list({user(chance) for _ in range(count)})
+
+    # Comments with what belongs to them, read once before the calls.
+    some: list[Comment] = world.some
+
+    def comment(chance: random.Random) -> Comment:
+        return chance.choice(some)
+
+    def root(chance: random.Random) -> Comment:
+        return chance.choice([one for one in some if one.is_root])
+
+    async def add(tx: Any, chance: random.Random, count: int, topics_count: int) -> None:
+        names = sorted({content(chance) for _ in range(topics_count)})
+        locked = await topics.lock_many(tx, names)
+        heads = {name: topic.last_seq for name, topic in locked.items()}
+        added = []
+        for _ in range(count):
+            name = chance.choice(names)
+            heads[name] += 1
+            new = replace(
+                comment(chance),
+                id=(id := uuid7()),
+                thread_id=id,
+                topic=name,
+                seq=heads[name],
+                text=chance.choice(world.texts),
+            )
+            added.append(comments.Added(new, locked[name].id, new.as_json(), "page1", None))
+        await comments.add(tx, added)
+
+    async def plain(db: Any, chance: random.Random, count: int) -> None:
+        added = []
+        for _ in range(count):
+            text, id = chance.choice(world.texts), uuid7()
+            new = replace(comment(chance), id=id, thread_id=id, topic=content(chance), text=text)
+            added.append(additions.Plain(new, new.as_json(), None, None, str(id), b"0" * 32))
+        await additions.add(db, added)
+
+    async def reply(tx: Any, chance: random.Random) -> None:
+        parent = root(chance)
+        locked = await topics.lock_many(tx, [parent.topic])
+        await comments.parents(tx, [parent.id])
+        await inbox.thread_authors(tx, [parent.thread_id])
+        new = replace(parent, id=uuid7(), seq=locked[parent.topic].last_seq + 1)
+        await comments.add(tx, [comments.Added(new, locked[parent.topic].id, new.as_json(), None, None)])
+
+    async def edit(tx: Any, chance: random.Random) -> None:
+        one = comment(chance)
+        topic = await topics.lock(tx, parse_topic(one.topic))
+        await comments.get(tx, one.id)
+        await comments.edit(tx, one, chance.choice(world.texts), "[]", END)
+        await event_log.append(tx, topic, "comment.edited", one.author, END, "{}", comment_id=one.id)
+
+    async def delete(tx: Any, chance: random.Random) -> None:
+        one = comment(chance)
+        topic = await topics.lock(tx, parse_topic(one.topic))
+        await comments.bury(tx, one, "{}", END)
+        await event_log.append(
+            tx, topic, "comment.deleted", one.author, END, "{}", comment_id=one.id, added_comments=-1
+        )
+
+    async def react(tx: Any, chance: random.Random) -> None:
+        one = comment(chance)
+        topic = await topics.lock(tx, parse_topic(one.topic))
+        await comments.set_reactions(tx, one.id, '{"👍":["x"]}')
+        await event_log.append(tx, topic, "reaction.added", one.author, END, "{}")
+
+    async def resolve(tx: Any, chance: random.Random) -> None:
+        one = root(chance)
+        topic = await topics.lock(tx, parse_topic(one.topic))
+        await comments.set_resolved(tx, one.id, '{"by":{},"at":""}')
+        await event_log.append(tx, topic, "thread.resolved", one.author, END, "{}")
+
+    def listing(*, is_newest_first: bool, is_later: bool = False, **filter: Any) -> Call:
+        async def listed(db: Any, chance: random.Random) -> None:
+            name = chance.choice(some).topic if not is_later else content_name(skewed(chance, 20))
+            chosen = {key: value(chance) if callable(value) else value for key, value in filter.items()}
+            from_seq = chance.randint(1, 500) if is_later else None
+            await comments.listed(
+                db,
+                name,
+                comments.Filter(**chosen),
+                is_newest_first=is_newest_first,
+                from_seq=from_seq,
+                limit=51,
+            )
+
+        return listed
+
+    async def thread(db: Any, chance: random.Random) -> None:
+        one = root(chance)
+        chosen = comments.Filter(thread_id=one.id)
+        await comments.listed(db, one.topic, chosen, is_newest_first=False, from_seq=None, limit=51)
+
+    async def create_discussion(tx: Any, chance: random.Random) -> None:
+        id = uuid7()
+        topic = await topics.lock(tx, Topic("discussion", str(id)))
+        people = [User(one, "User", "UU") for one in many_users(chance, 10)]
+        await discussions.insert(tx, id, topic, "New", people[0].id, None, END)
+        await discussions.add_members(tx, id, people, END)
+
+    async def change_discussion(tx: Any, chance: random.Random) -> None:
+        id = discussion(chance)
+        await topics.lock(tx, Topic("discussion", str(id)))
+        await discussions.is_owner(tx, id, user(chance))
+        await discussions.member_ids(tx, id)
+        await discussions.rename(tx, id, "Other")
+        await discussions.hand_over(tx, id, user(chance))
+        await discussions.remove_member(tx, id, user(chance))
+        await discussions.delete(tx, id, END)
+
+    async def notify(tx: Any, chance: random.Random) -> None:
+        one = comment(chance)
+        notice = Notice(uuid7(), one.topic, one.seq, one.id, "{}", "Hello", END)
+        told = dict.fromkeys(many_users(chance, 30), Reason("mention", "mentioned you"))
+        await inbox.store(tx, notice, told, is_permitted=False)
+
+    async def deliver(tx: Any, chance: random.Random) -> None:
+        who = user(chance)
+        waiting = await inbox.pending(tx, who, 1000)
+        await topics.lock(tx, inbox_topic(who))
+        for seq, notification in enumerate(await inbox.take(tx, [id for id, _, _ in waiting[:50]])):
+            await inbox.put(tx, notification.id, 1_000_000 + seq)
+
+    async def read_topic(tx: Any, chance: random.Random) -> None:
+        who, topic = user(chance), any_topic(chance)
+        found = await topics.find(tx, topic)
+        assert found is not None
+        await topics.lock(tx, inbox_topic(who))
+        await inbox.mark_read(tx, who, found.id, found.last_seq - skewed(chance, 100))
+        await inbox.unread_comments(tx, who, found.id)
+        await inbox.read_of_topic(tx, who, topic.name, found.last_seq, END)
+        await inbox.unread(tx, who)
+
+    async def read_notifications(tx: Any, chance: random.Random) -> None:
+        who = user(chance)
+        await topics.lock(tx, inbox_topic(who))
+        if chance.random() < 0.5:
+            await inbox.read_up_to(tx, who, chance.randint(1, 5000), END)
+        else:
+            some_ids = [
+                item.id
+                for item in await inbox.listed(tx, who, is_unread=True, kind=None, before=None, limit=50)
+            ]
+            await inbox.read_by_id(tx, who, some_ids, END)
+        await inbox.unread(tx, who)
+
+    async def mute(tx: Any, chance: random.Random) -> None:
+        await inbox.mute(tx, user(chance), 1 + skewed(chance, world.contents), True, None)
+
+    async def requested(tx: Any, chance: random.Random) -> None:
+        keys = [(user(chance), f"new{chance.random()}") for _ in range(16)]
+        await requests.find_many(tx, keys)
+        await requests.store_many(tx, [requests.Done(who, id, b"0" * 32, "{}") for who, id in keys])
+
+    def subscribed(chance: random.Random, count: int) -> list[tuple[str, str]]:
+        return [(any_topic(chance).name, user(chance)) for _ in range(count)]
+
+    def of_one(chance: random.Random, count: int) -> list[tuple[str, str]]:
+        who = user(chance)
+        return [(name, who) for name in {any_topic(chance).name for _ in range(count * 2)}][:count]
+
+    async def gaps(db: Any, chance: random.Random) -> None:
+        heads = await event_log.heads(db, [any_topic(chance).name for _ in range(500)])
+        missed = [event_log.Gap(name, max(0, head - 5)) for name, head in heads.items()]
+        await event_log.read_gaps(db, missed[:100], limit=500)
+
+    async def my_discussions(db: Any, chance: random.Random, **more: Any) -> None:
+        before = (END - timedelta(days=100), 15_000) if more.get("is_later") else None
+        about = (PROJECT, f"{skewed(chance, world.contents):032X}") if more.get("is_about") else None
+        await discussions.listed(db, user(chance), about, before, 51)
+
+    async def events(db: Any, chance: random.Random) -> None:
+        number = skewed(chance, world.contents)
+        await event_log.read(
+            db, number + 1, content_name(number), after=chance.randint(0, 50), upto=10**9, limit=500
+        )
+
+    def searching(words: Callable[[random.Random], str], **more: Any) -> Call:
+        async def find(db: Any, chance: random.Random) -> None:
+            topic = parse_topic(content(chance)) if more.get("is_on_topic") else None
+            author = user(chance) if more.get("is_by_author") else None
+            found = []
+            async for fitting, _ in walk(db, user(chance), parse_query(words(chance)), topic, author, LAST):
+                found += fitting
+                if len(found) > 20:
+                    break
+            await comments.get_many(db, [one.id for one in found[:20]])
+
+        return find
+
+    def common(chance: random.Random) -> str:
+        return world.words[chance.choice(list(SCRIPTS))][skewed(chance, 20)]
+
+    def rare(chance: random.Random) -> str:
+        return world.words["Latin"][chance.randint(500, 10_000)]
+
+    def two(chance: random.Random) -> str:
+        return " ".join(chance.choice(world.words["Latin"][:200]) for _ in range(2))
+
+    def beginning(chance: random.Random) -> str:
+        return rare(chance)[: chance.randint(2, 4)]
+
+    return [
+        Case("comment.add, a plain one", lambda db, chance: plain(db, chance, 1)),
+        Case("comment.add, 16 plain ones", lambda db, chance: plain(db, chance, 16)),
+        Case("comment.add, one", lambda tx, chance: add(tx, chance, 1, 1)),
+        Case("comment.add, 16 joined on one topic", lambda tx, chance: add(tx, chance, 16, 1)),
+        Case("comment.add, 16 joined on 16 topics", lambda tx, chance: add(tx, chance, 16, 16)),
+        Case("comment.add, a reply", reply),
+        Case("comment.edit", edit),
+        Case("comment.delete", delete),
+        Case("comment.react", react),
+        Case("thread.resolve", resolve),
+        Case("comment.get", lambda db, chance: comments.get(db, comment(chance).id)),
+        Case("comment.revisions", lambda db, chance: comments.revisions(db, comment(chance).id)),
+        Case("a comment's topic", lambda db, chance: comments.topic_of(db, comment(chance).id)),
+        Case("topic.comments, oldest first", listing(is_newest_first=False)),
+        Case("topic.comments, newest first", listing(is_newest_first=True)),
+        Case("topic.comments, a later page", listing(is_newest_first=False, is_later=True)),
+        Case(
+            "topic.comments, of a page",
+            listing(is_newest_first=True, page_key=lambda c: f"page{skewed(c, 8)}"),
+        ),
+        Case("topic.comments, resolved", listing(is_newest_first=True, is_resolved=True)),
+        Case("topic.comments, unresolved", listing(is_newest_first=False, is_resolved=False)),
+        Case("topic.comments, a visualization", listing(is_newest_first=True, visualization_key="none")),
+        Case("topic.comments, a thread", thread),
+        Case("topic.get and topic.subscribe", lambda db, chance: topics.snapshots(db, subscribed(chance, 1))),
+        Case(
+            "topic.subscribe, 100 at once", lambda db, chance: topics.snapshots(db, subscribed(chance, 100))
+        ),
+        Case("topic.summaries, 500", lambda db, chance: topics.snapshots(db, of_one(chance, 500))),
+        Case("topic.events", events),
+        Case("topic.anchors, counts", lambda db, chance: topics.anchors(db, content(chance), user(chance))),
+        Case(
+            "topic.anchors, threads",
+            lambda db, chance: topics.unread_threads(db, content(chance), user(chance)),
+        ),
+        Case("feed, heads of 500 and gaps of 100", gaps),
+        Case("topic.read", read_topic),
+        Case("topic.mute", mute),
+        Case("discussion.create", create_discussion),
+        Case("discussion.rename to delete", change_discussion),
+        Case("discussion.get", lambda db, chance: discussions.get_for(db, discussion(chance), user(chance))),
+        Case("discussion.list", my_discussions),
+        Case("discussion.list, a later page", lambda db, chance: my_discussions(db, chance, is_later=True)),
+        Case(
+            "discussion.list, about an object", lambda db, chance: my_discussions(db, chance, is_about=True)
+        ),
+        Case("notifications, store 30", notify),
+        Case("notifications, deliver", deliver),
+        Case("notifications, sweep", lambda db, chance: inbox.undelivered(db, many_users(chance, 1000), 500)),
+        Case(
+            "notification.list",
+            lambda db, chance: inbox.listed(
+                db, user(chance), is_unread=None, kind=None, before=None, limit=51
+            ),
+        ),
+        Case(
+            "notification.list, unread of a kind",
+            lambda db, chance: inbox.listed(
+                db, user(chance), is_unread=True, kind="shared", before=1000, limit=51
+            ),
+        ),
+        Case("notification.count", lambda db, chance: inbox.unread(db, user(chance))),
+        Case("notification.read", read_notifications),
+        Case("requests, 16 looked up and stored", requested),
+        Case("search, settle 1000", lambda db, chance: search.settle(db, 1000)),
+        Case("requests, forget old", lambda db, chance: requests.forget_old(db)),
+        Case("comments.search, a common word", searching(common)),
+        Case("comments.search, a rare word", searching(rare)),
+        Case("comments.search, two words", searching(two)),
+        Case("comments.search, a beginning", searching(beginning)),
+        Case("comments.search, what is nowhere", searching(lambda chance: "xqxqxqx")),
+        Case("comments.search, on a topic", searching(common, is_on_topic=True)),
+        Case("comments.search, by an author", searching(common, is_by_author=True)),
+    ]
+
+
+_SOME = """
+    SELECT id
+      FROM collab.comments
+     WHERE id > $1
+       AND deleted_at IS NULL
+     ORDER BY id
+     LIMIT 1
+"""
+
+
+async def choose_some(connection: Recorder, world: World) -> None:
+    """Comments from all times, for the calls that need one."""
+    for number in range(200):
+        at = BEGIN + (END - BEGIN) * (number / 201)
+        id = await connection.fetchval(_SOME, UUID(int=int(at.timestamp() * 1000) << 80))
+        comment = await comments.get(connection, id)  # type: ignore[arg-type]
+        assert comment is not None
+        world.some.append(comment)
+
+
+async def main() -> int:
+    """Load unless that was done, measure, print. Returns the exit code: 1 when something misses the goal."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--folder", type=Path, help="keep the loaded database here")
+    parser.add_argument("--scale", type=float, default=1.0, help="1 loads a million comments")
+    parser.add_argument("--only", default="", help="call only what has this in its name")
+    arguments = parser.parse_args()
+    world = make_world(int(1_000_000 * arguments.scale))
+    with tempfile.TemporaryDirectory(prefix="collab-plans-") as spare:
+        folder = arguments.folder or Path(spare) / "postgres"
+        settings = {
+            **NOT_DURABLE,
+            "shared_buffers": "1GB",
+            "max_wal_size": "4GB",
+            "effective_cache_size": "4GB",
+        }
+        server = EmbeddedPostgres(folder, settings=settings).start()
+        try:
+            return await _run(server, world, arguments.only)
+        finally:
+            server.stop()
+
+
+async def _run(server: EmbeddedPostgres, world: World, only: str) -> int:
+    reach: dict[str, Any] = {"host": server.host, "port": server.port, "password": server.password}
+    database = Database(**reach, user=server.user, database=server.database, pool_size=1, read_pool_size=1)
+    await migrations.apply(database)
+    watcher = await asyncpg.connect(**reach, user="postgres", database=server.database)
+    if not await watcher.fetchval("SELECT EXISTS (SELECT FROM collab.comments)"):
+        await load(watcher, world)
+    await watcher.execute(_CLEAN)
+    await watcher.execute("SELECT pg_stat_force_next_flush()")
+    connection = await asyncpg.connect(
+        **reach,
+        user=server.user,
+        database=server.database,
+        server_settings=SESSION,
+        connection_class=Recorder,
+        statement_cache_size=500,
+        max_cached_statement_lifetime=0,
+    )
+    await choose_some(connection, world)
+    print(f"{'':44} {'median':>8} {'longest':>8} {'took':>8}  ms")
+    outcomes = []
+    for case in cases(world):
+        if only in case.name:
+            outcomes.append(await measure(connection, watcher, case))
+            print(outcomes[-1], flush=True)
+    await connection.close()
+    await watcher.close()
+    return 0 if all(outcome.is_good for outcome in outcomes) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))
