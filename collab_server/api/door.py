@@ -13,6 +13,7 @@ from typing import Any
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
+from starlette.requests import ClientDisconnect
 
 from collab_server.api.description import openapi, payload, plain
 from collab_server.api.documents import DocumentFiles, documents_router
@@ -147,10 +148,13 @@ class RestDoor:
 
     async def _body(self, request: Request) -> dict[str, Any]:
         body = bytearray()
-        async for chunk in request.stream():
-            body += chunk
-            if len(body) > self._max_body_bytes:
-                raise TooLarge(f"expected a body of at most {self._max_body_bytes} bytes")
+        try:
+            async for chunk in request.stream():
+                body += chunk
+                if len(body) > self._max_body_bytes:
+                    raise TooLarge(f"expected a body of at most {self._max_body_bytes} bytes")
+        except ClientDisconnect:
+            raise Invalid("the body ended early") from None  # nobody is there to hear it, and it is no bug
         try:
             payload = json.loads(body, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from pathlib import Path
 from typing import Any
@@ -218,6 +219,23 @@ async def test_a_bug_of_ours_is_logged_under_a_ticket_and_shown_to_nobody(
         assert token not in log
     finally:
         await cluster.close(may_trace_back=["anchor"])
+
+
+async def test_a_caller_that_leaves_in_the_middle_of_a_body_is_no_bug(cluster: Cluster, topic: str) -> None:
+    token = await (await cluster.person("ann")).identity_token()
+    node = cluster[0]
+    before = len(node.log)
+    for _ in range(3):
+        _, writer = await asyncio.open_connection("127.0.0.1", node.port)
+        head = f"POST /api/topics/{topic}/comments HTTP/1.1\r\nHost: x\r\nX-MSTR-IdentityToken: {token}\r\n"
+        writer.write(f'{head}Content-Length: 100\r\n\r\n{{"text": "Half'.encode())
+        await writer.drain()
+        await asyncio.sleep(0.1)  # so that the call is under way; an earlier end is none the worse
+        writer.transport.abort()
+    ann = await Door.open(cluster, "rest", "ann")
+    await ann.call("comment.add", {"topic": topic, "text": "Whole"})
+    assert (await ann.call("topic.get", {"topic": topic}))["comments"] == 1
+    assert "Traceback" not in node.log[before:]
 
 
 async def test_no_token_and_no_words_of_users_are_in_any_log(cluster: Cluster, topic: str) -> None:
