@@ -9,15 +9,18 @@ from typing import Any
 
 from tests.faults.report import as_markdown, table
 from tests.faults.run import Outcome
+from tests.faults.schedule import ALL_KINDS
 
 _TEXT = """\
 # Faults
 
 <!-- Written by `python -m tests.faults --report`; not by hand. -->
 
-**{acknowledged:,} acknowledged writes under {count} injected faults: {verdict}.** {events:,} events were read over
-{connections} connections; a fault had healed {p50} s (half of them) to {p99} s (99 of 100) after its end. The same
-schedule took {stock_undelivered:,} deliveries from connected readers of the ready-made stack.
+**{acknowledged:,} acknowledged writes under {count} injected faults: {verdict}.**
+
+{events:,} events were read over {connections} connections; a fault had healed {p50} s (half of them) to {p99} s (99 of
+100) after its end. The same schedule took {stock_undelivered:,} deliveries from connected readers of the ready-made
+stack.
 
 ## What is done
 
@@ -135,7 +138,7 @@ def as_document(ours: dict[str, Any], stock: dict[str, Any]) -> str:
         p50=total["heal p50 s"],
         p99=total["heal p99 s"],
         stock_undelivered=stock["findings"].get("undelivered", 0),
-        kinds=ours["kinds"] - 1,
+        kinds=len(ALL_KINDS),
         seed=ours["seed"],
         minutes=ours["seconds"] / 60,
         cores=os.cpu_count(),

@@ -39,7 +39,8 @@ async def test_nothing_acknowledged_is_lost_doubled_or_out_of_order() -> None:
         outcome = await run(make_schedule(seed, count), seed, say=said.append)
     print("\n".join(said), as_text(table(outcome)), summary(outcome), *outcome.tracebacks, sep="\n")
     assert outcome.findings == [], f"repeat it with: make faults N={count} SEED={seed}"
-    assert outcome.acknowledged > 10 * count
+    assert outcome.tracebacks == [], "a node logged a bug of ours"
+    assert outcome.acknowledged > 5 * count
     assert len(outcome.intervals) == count
 
 
