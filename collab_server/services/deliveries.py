@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 AT_ONCE = 4
 BATCH = 50
 SWEEP_SECONDS = 5.0
-SWEEP_USERS = 500
+SWEEP_USERS = 5000
+MOST_TOPICS = 200
+MOST_AT_ONCE = 1000
 MOST_WAITING = 20_000
 ARRIVALS_SECONDS = 0.25
 
@@ -162,14 +164,11 @@ class Deliveries:
         await self._deliver(who.user.id, who)
 
     async def _deliver(self, user_id: str, who: Identity | None) -> None:
-        waiting = await inbox.pending(self._backends.database, user_id, 1000)
-        permitted: list[UUID] = []
-        answers: dict[str, bool] = {}
-        for id, topic, is_permitted in waiting:
-            if not is_permitted and topic not in answers:
-                answers[topic] = who is not None and await self._may_open(who, topic)
-            if is_permitted or answers[topic]:
-                permitted.append(id)
+        topics_to_ask = (
+            await inbox.pending_topics(self._backends.database, user_id, MOST_TOPICS) if who else []
+        )
+        permitted_topics = [topic for topic in topics_to_ask if who and await self._may_open(who, topic)]
+        permitted = await inbox.pending(self._backends.database, user_id, permitted_topics, MOST_AT_ONCE)
         for start in range(0, len(permitted), BATCH):
             ids = permitted[start : start + BATCH]
 

@@ -172,7 +172,13 @@ _SET_RESOLVED = """
      WHERE id = $1
 """
 
-# Nor must the inboxes of those who were told of it.
+# Nor must the inboxes of those who were told of it; who waits to be told has nothing to learn any more.
+_FORGET_TO_NOTIFY = """
+    DELETE FROM collab.notifications
+     WHERE comment_id = $1
+       AND seq IS NULL
+"""
+
 _BURY_IN_NOTIFICATIONS = """
     UPDATE collab.notifications
        SET text = ''
@@ -346,6 +352,7 @@ async def bury(tx: Transaction, comment: Comment, tombstone: str, at: datetime) 
     await tx.execute(_KEEP_REVISION, comment.id, comment.revision, comment.text, comment.mentions, since)
     await tx.execute(_BURY, comment.id, at)
     await tx.execute(_BURY_IN_LOG, comment.id, tombstone)
+    await tx.execute(_FORGET_TO_NOTIFY, comment.id)
     await tx.execute(_BURY_IN_NOTIFICATIONS, comment.id)
     await tx.execute(_BURY_IN_INBOXES, comment.id)
 

@@ -32,13 +32,25 @@ _STORE = """
  RETURNING user_id
 """
 
-_PENDING = """
-    SELECT id, topic, is_permitted
+_PENDING_TOPICS = """
+    SELECT topic
       FROM collab.notifications
      WHERE user_id = $1
        AND seq IS NULL
-     ORDER BY created_at, id
+       AND NOT is_permitted
+     GROUP BY topic
+     ORDER BY max(created_at) DESC
      LIMIT $2
+"""
+
+_PENDING = """
+    SELECT id
+      FROM collab.notifications
+     WHERE user_id = $1
+       AND seq IS NULL
+       AND (is_permitted OR topic = ANY($2::text[]))
+     ORDER BY created_at, id
+     LIMIT $3
 """
 
 _TAKE = """
@@ -96,7 +108,7 @@ _READ_OF_TOPIC = """
        SET read_at = $4
      WHERE user_id = $1
        AND topic = $2
-       AND topic_seq <= $3
+       AND (topic_seq <= $3 OR topic_seq IS NULL)
        AND read_at IS NULL
  RETURNING id, seq
 """
@@ -163,10 +175,14 @@ async def store(tx: Transaction, notice: Notice, told: Mapping[str, Reason], *, 
         tx.recorded.append(Notified(tuple(row["user_id"] for row in rows), is_permitted))
 
 
-async def pending(db: Database, user_id: str, limit: int) -> list[tuple[UUID, str, bool]]:
-    """What waits for delivery to a user, oldest first: (id, topic, whether their right to know is settled)."""
-    rows = await db.fetch(_PENDING, user_id, limit)
-    return [(row["id"], row["topic"], row["is_permitted"]) for row in rows]
+async def pending_topics(db: Database, user_id: str, limit: int) -> list[str]:
+    """The topics about which something waits until Library says that the user may open them, the latest first."""
+    return [row["topic"] for row in await db.fetch(_PENDING_TOPICS, user_id, limit)]
+
+
+async def pending(db: Database, user_id: str, permitted_topics: Sequence[str], limit: int) -> list[UUID]:
+    """What waits and can be delivered, given the topics that the user may open: ids, oldest first."""
+    return [row["id"] for row in await db.fetch(_PENDING, user_id, permitted_topics, limit)]
 
 
 async def take(tx: Transaction, ids: Sequence[UUID]) -> list[Notification]:
