@@ -423,11 +423,15 @@ def table(found: Found) -> str:
 def _cell(by_setup: dict[str, list[dict[str, float]]], setup: str, figure: str) -> str:
     values = [run[figure] for run in by_setup[setup]]
     median = statistics.median(values)
-    cell = f"{median:.3g} ({min(values):.3g}..{max(values):.3g})"
+    cell = f"{_shown(median)} ({_shown(min(values))}..{_shown(max(values))})"
     if setup == "node" or "node" not in by_setup:
         return cell
     ratio = median / statistics.median(run[figure] for run in by_setup["node"])
     return f"{cell} **x{ratio:.2f}**"
+
+
+def _shown(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def circumstances(rounds: int) -> str:
