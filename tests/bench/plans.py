@@ -541,9 +541,10 @@ def cases(world: World) -> list[Case]:
 
     async def deliver(tx: Any, chance: random.Random) -> None:
         who = user(chance)
-        waiting = await inbox.pending(tx, who, 1000)
+        about = await inbox.pending_topics(tx, who, 100)
+        waiting = await inbox.pending(tx, who, about, 1000)
         await topics.lock(tx, inbox_topic(who))
-        for seq, notification in enumerate(await inbox.take(tx, [id for id, _, _ in waiting[:50]])):
+        for seq, notification in enumerate(await inbox.take(tx, waiting[:50])):
             await inbox.put(tx, notification.id, 1_000_000 + seq)
 
     async def read_topic(tx: Any, chance: random.Random) -> None:
