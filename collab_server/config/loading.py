@@ -21,6 +21,7 @@ from collab_server.config.values import json_type
 
 ENVIRONMENT_PREFIX = "COLLAB_"
 FILE_VARIABLE = "COLLAB_CONFIG"
+SWITCHES = frozenset({FILE_VARIABLE, "COLLAB_TRANSPORT"})  # variables that are no properties
 DEFAULT_FILE = Path("config.json")
 COMMENT_PREFIX = "//"
 
@@ -123,7 +124,7 @@ def _apply_environment(
     }
     overrides: dict[str, str] = {}
     for variable in sorted(environ):
-        if not variable.startswith(ENVIRONMENT_PREFIX) or variable == FILE_VARIABLE:
+        if not variable.startswith(ENVIRONMENT_PREFIX) or variable in SWITCHES:
             continue
         if variable.upper() not in known:
             suggestion = _did_you_mean(variable, [*known, FILE_VARIABLE])

@@ -20,13 +20,14 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 from collab_server.cluster.bus import Bus
 from collab_server.cluster.envelope import Kind, pack_event, unpack_event
 from collab_server.domain.events import Event
+from collab_server.realtime.sockets import DirectManager
 from collab_server.services.feed import Feed
 
 WAITING_MESSAGES = 10_000
 USERS_A_HINT = 1000
 
 
-class BusManager(AsyncPubSubManager):  # type: ignore[misc]
+class BusManager(AsyncPubSubManager, DirectManager):  # type: ignore[misc]
     """python-socketio's client manager over `cluster.bus`. `bus` is None on a node that is alone."""
 
     name = "bus"
