@@ -29,8 +29,8 @@ __all__ = ["GRACEFUL_SECONDS", "adopt", "serve"]
 
 log = logging.getLogger(__name__)
 
-GRACEFUL_SECONDS = 8
-"""After SIGTERM, how long uvicorn waits for open requests (a long-poll takes 25 s) before it cuts them."""
+GRACEFUL_SECONDS = 3
+"""After draining, how long uvicorn waits for open requests (a long-poll takes 25 s) before it cuts them."""
 
 _UVICORNS_PORT = 8000
 

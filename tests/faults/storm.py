@@ -149,10 +149,9 @@ class _Wire(asyncio.Protocol):
         self._client = client
         self._greeting = _HANDSHAKE.format(host=host, port=port).encode()
         self._buffer = bytearray()
-        self._is_open = False
+        self.is_open = False
         self._is_lost = False
         self.transport: asyncio.Transport
-        self.refused = b""
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
@@ -161,16 +160,15 @@ class _Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
         buffer += data
-        if not self._is_open:
+        if not self.is_open:
             end = buffer.find(b"\r\n\r\n")
             if end < 0:
                 return
             if b" 101 " not in buffer[:20]:
-                self.refused = bytes(buffer[:20])
                 self.transport.abort()
                 return
             del buffer[: end + 4]
-            self._is_open = True
+            self.is_open = True
         start, length = 0, len(buffer)
         while length - start >= 2:
             size, begin = buffer[start + 1], start + 2
@@ -188,6 +186,8 @@ class _Wire(asyncio.Protocol):
                     self.send("3")
                 else:
                     self._client.take(self, text)
+            elif buffer[start] == 0x88:
+                self.transport.close()
             start = begin + size
         del buffer[:start]
 
@@ -273,6 +273,7 @@ class Client:
         for wait, _ in self._waits.values():
             if not wait.done():
                 wait.set_exception(_Lost)
+                wait.exception()  # looked at, if nobody waits any more
         self._waits.clear()
         if not self.is_here:
             return  # whoever was connecting sees to it
@@ -329,8 +330,8 @@ class Client:
             except OSError:
                 continue  # nobody listens: the next one
             except _Lost:
-                if wire.refused:
-                    continue
+                if not wire.is_open:
+                    continue  # refused, or cut without an answer
                 raise
             break
         else:
@@ -349,6 +350,8 @@ class Client:
                 self.faults.append(f"not subscribed: {answer['error']}")
                 raise _Lost
             await asyncio.sleep(answer["error"]["retryAfter"] * random.uniform(0.5, 1))
+        if self._wire is not wire:
+            raise _Lost
         self.is_here = True
 
     def _read_subscription(self, text: str) -> dict[str, Any]:
@@ -384,6 +387,9 @@ class Client:
                 self.cut()
                 delay = min(delay * 2, LONGEST_DELAY_SECONDS)
                 continue
+            except Exception as error:
+                self.faults.append(repr(error))
+                raise
             if self._lost_at is not None:
                 self.came_back.append(time.monotonic() - self._lost_at)
             return
