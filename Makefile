@@ -6,7 +6,7 @@ N ?= 30
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check format docs lock bench faults clean
+.PHONY: help run demo test check format docs lock bench plans faults clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -47,6 +47,9 @@ lock: $(BIN)/.installed ## Pin what the image installs (requirements.lock), movi
 
 bench: $(BIN)/.installed ## Measure against the peers (tests/bench)
 	$(BIN)/python -m tests.bench
+
+plans: $(BIN)/.installed ## Time every statement on a million comments
+	$(BIN)/python -m tests.bench.plans
 
 faults: $(BIN)/.installed ## Inject N faults from SEED (tests/faults): make faults N=300 SEED=7
 	$(BIN)/python -m tests.faults --faults $(N) $(if $(SEED),--seed $(SEED))
