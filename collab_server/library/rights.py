@@ -30,8 +30,8 @@ class SharedRights:
         library.on_content_answer = lambda answer: self._tell([answer])
 
     def hear(self, _node: str, payload: bytes) -> None:
-        """What another node was told."""
-        for user_id, project_id, object_id, type, name, age_seconds in json.loads(payload):
+        """What another node was told; one of another version may know more about it."""
+        for user_id, project_id, object_id, type, name, age_seconds, *_ in json.loads(payload):
             content = ContentInfo(object_id, name, type) if type else None
             self._library.hear(ContentAnswer(user_id, project_id, object_id, content, age_seconds))
 

@@ -1,0 +1,134 @@
+"""Library away, slow or frozen: who is known goes on, nobody new gets in, nothing else is held up, all comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+import pytest_asyncio
+
+from tests.conftest import MakeCluster
+from tests.faults.proxy import Proxy
+from tests.harness.clients import Client, Failed, LibraryUser, Refused
+from tests.harness.cluster import Cluster
+from tests.harness.waiting import until
+from tests.harness.world import StandInLibrary, TestDatabase, fresh_topic
+
+AT_MOST_SECONDS = 3.5
+"""Three seconds are promised; the rest is for a busy machine."""
+
+FAULTS = ["away", "frozen", "slow"]
+WAYS = pytest.mark.parametrize("fault", FAULTS)
+
+
+class Edge:
+    """The way to Library, for one cluster of two nodes, and what may happen to it."""
+
+    def __init__(self, proxy: Proxy, cluster: Cluster) -> None:
+        self.proxy, self.cluster = proxy, cluster
+
+    def suffer(self, fault: str) -> None:
+        """Refuse everything, answer nothing, or answer each byte 4 s late."""
+        {
+            "away": self._go_away,
+            "frozen": self.proxy.stall,
+            "slow": lambda: self.proxy.delay(4.0),
+        }[fault]()
+
+    def _go_away(self) -> None:
+        self.proxy.refuse()
+        self.proxy.cut()
+
+    async def until_well(self, topic: str, client: Client) -> None:
+        """Heal, and wait until Library is asked again."""
+        self.proxy.heal()
+
+        async def answers() -> bool:
+            return bool((await client.ask("topic.get", {"topic": topic}))["ok"])
+
+        await until(answers, 5, "Library is asked again")
+
+
+@pytest_asyncio.fixture
+async def edge(make_cluster: MakeCluster, library: StandInLibrary) -> AsyncIterator[Edge]:
+    proxy = Proxy((library.host, library.port)).start()
+    cluster = await make_cluster(nodes=0)
+    for _ in range(2):
+        cluster.add_node(library=proxy.address)
+    await cluster.start()
+    yield Edge(proxy, cluster)
+    proxy.heal()
+    await cluster.close_clients()
+    for node in cluster.nodes:
+        await node.stop()
+    proxy.stop()
+
+
+@WAYS
+async def test_who_is_known_goes_on_and_nobody_else_gets_in(edge: Edge, fault: str) -> None:
+    cluster, topic, other = edge.cluster, fresh_topic(), fresh_topic()
+    ann, bob = await cluster.client(0, "ann"), await cluster.client(1, "bob")
+    for client in (ann, bob):
+        await client.call("topic.subscribe", {"topic": topic})
+    dan = await LibraryUser.sign_in(cluster.library.url, "dan")  # Library is asked directly
+    token = await dan.identity_token()
+    edge.suffer(fault)
+
+    began = time.monotonic()
+    with pytest.raises(Refused) as refusal:
+        await Client.connect(cluster[0].url, identity_token=token)
+    assert refusal.value.code == "unavailable"
+    assert time.monotonic() - began < AT_MOST_SECONDS
+    began = time.monotonic()
+    with pytest.raises(Failed) as unknown:
+        await ann.call("topic.subscribe", {"topic": other})
+    assert unknown.value.code == "unavailable"
+    assert unknown.value.error["retryAfter"] >= 1
+    assert time.monotonic() - began < AT_MOST_SECONDS
+
+    for number in range(1, 6):
+        began = time.monotonic()
+        await ann.call("comment.add", {"topic": topic, "text": f"{number}"})
+        await bob.wait_for_seq(topic, number)
+        assert time.monotonic() - began < 1
+    returned = await Client.connect(cluster[1].url, resume_token=ann.hello["resumeToken"])
+    answer = await returned.call("topic.subscribe", {"topic": topic, "after": 2})
+    assert [event["seq"] for event in answer["events"]] == [3, 4, 5]
+    await returned.close()
+    for node in cluster.nodes:
+        assert (await node.status())["state"] == "running"
+
+    await edge.until_well(other, ann)
+    carol = await cluster.client(0, "carol")
+    await carol.call("topic.subscribe", {"topic": topic})
+
+
+@WAYS
+async def test_no_database_connection_is_held_meanwhile(edge: Edge, fault: str) -> None:
+    """However many wait for Library, writers who do not find a connection at once."""
+    cluster, topic = edge.cluster, fresh_topic()
+    ann, bob = await cluster.client(0, "ann"), await cluster.client(0, "bob")
+    await ann.call("topic.get", {"topic": topic})
+    edge.suffer(fault)
+    asking = [
+        asyncio.create_task(
+            bob.ask("discussion.create", {"name": f"{n}", "members": [{"kind": "user", "id": f"{n:032X}"}]})
+        )
+        for n in range(40)
+    ] + [asyncio.create_task(bob.ask("topic.get", {"topic": fresh_topic()})) for _ in range(40)]
+    database: TestDatabase = cluster.database
+    for number in range(8):
+        began = time.monotonic()
+        await ann.call("comment.add", {"topic": topic, "text": f"{number}"})
+        assert time.monotonic() - began < 1
+    held = await asyncio.to_thread(
+        database.sql,
+        "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' "
+        f"AND now() - state_change > interval '0.5 s' AND datname = '{database.name}'",
+    )
+    assert held == "0"
+    for asked in asking:
+        asked.cancel()
+    await asyncio.gather(*asking, return_exceptions=True)
