@@ -97,6 +97,8 @@ async def test_everything_that_is_sent_is_as_documented(cluster: Cluster) -> Non
     )["discussion"]
     for door in (ann, bob):
         await give(door, "topic.subscribe", {"topic": discussion["topic"], "after": 0})
+    assert ann.client is not None
+    await ann.client.wait_for(lambda event: event.name == "presence" and event.topic == discussion["topic"])
     here = {"discussionId": discussion["id"]}
     await give(ann, "discussion.rename", {**here, "name": "renamed"})
     await give(ann, "discussion.invite", {**here, "members": groups(FINANCE)})
