@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from collab_server.cluster.envelope import MAX_BODY_BYTES
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
@@ -139,3 +140,25 @@ async def test_a_slow_reader_catches_up_on_large_events(cluster: Cluster, topic:
     assert found == list(range(1, 201))
     await until(lambda: seqs(bob, topic) == list(range(201, 201 + len(seqs(bob, topic)))), 5)
     assert bob.is_connected
+
+
+async def test_an_event_too_large_for_the_bus_comes_from_the_database(cluster: Cluster, topic: str) -> None:
+    """To other nodes only its number is told; it arrives there in its place all the same, and soon."""
+    ann = await cluster.client(0, "ann")
+    others = [await cluster.client(node, "bob") for node in (1, 2)]
+    for client in (ann, *others):
+        await client.call("topic.subscribe", {"topic": topic})
+    large = {"text": FAT, "viewState": {"filters": "f" * 60_000}}
+    assert len(FAT.encode()) + 60_000 > MAX_BODY_BYTES
+    for number in range(6):
+        await say(ann, topic, f"{number}")
+        began = asyncio.get_running_loop().time()
+        await say(ann, topic, **large)
+        for client in others:
+            event = await client.wait_for_seq(topic, 2 * number + 2, timeout=2)
+            assert event.data["data"]["comment"]["text"] == FAT
+            assert event.data["data"]["comment"]["viewState"] == large["viewState"]
+        assert asyncio.get_running_loop().time() - began < 1.5
+    for client in (ann, *others):
+        await client.wait_for_seq(topic, 12)
+        assert seqs(client, topic) == list(range(1, 13))

@@ -1,0 +1,92 @@
+"""Five hundred clients that lose their connections together: all are back soon, and ask little for it.
+
+The large versions, with thousands of clients, are run by hand: `python -m tests.faults.storm`.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+
+from collab_server.demo.embedded import EmbeddedPostgres
+from tests.faults.storm import Crowd, Writers, arena, quantile, statements
+from tests.harness.cluster import Cluster
+from tests.harness.waiting import until
+
+PEOPLE = 500
+BACKGROUND = ("SELECT current_setting", "SELECT epoch, seal_key", "SELECT name, last_seq", "SELECT count(*)")
+"""What nodes ask every second or two, whether somebody comes or not."""
+
+Storm = tuple[Cluster, Crowd, EmbeddedPostgres]
+
+
+@pytest_asyncio.fixture(scope="module")
+async def storm() -> AsyncIterator[Storm]:
+    async with arena(PEOPLE, 50) as found:
+        yield found
+
+
+async def test_everybody_is_back_within_ten_seconds_and_little_is_asked(storm: Storm) -> None:
+    _, crowd, postgres = storm
+    calls = Counter(await crowd.library.calls())
+    asked = statements(postgres.log_text())
+    crowd.cut()
+    await until(lambda: not any(client.is_here for client in crowd.clients), 5)
+    await crowd.until_back(10)
+    times = crowd.times()
+    assert len(times) == PEOPLE
+    assert crowd.faults() == []
+    calls_of_returns = Counter(await crowd.library.calls()) - calls
+    assert calls_of_returns["GET /sessions/userInfo"] == calls_of_returns["POST /auth/delegate"] == 0
+    assert calls_of_returns["GET /objects/{id}"] == 0
+    found = statements(postgres.log_text()) - asked
+    queries = sum(number for words, number in found.items() if not words.startswith(BACKGROUND))
+    assert queries <= 0.2 * PEOPLE, found
+
+
+async def test_nodes_are_restarted_one_by_one_under_writes_and_nothing_is_lost(storm: Storm) -> None:
+    cluster, crowd, _ = storm
+    writers = Writers(crowd, 20)
+    writers.start()
+    for node in cluster.nodes:
+        assert await node.stop(12) == 0
+        await node.start()
+    await crowd.until_back(15)
+    await writers.stop()
+    assert writers.refused == []
+    assert crowd.faults() == []
+    assert quantile(crowd.times(), 0.99) <= 5.5
+    heads: dict[str, int] = {}
+    for topic, seq in writers.acknowledged.values():
+        heads[topic] = max(heads.get(topic, 0), seq)
+    for topic, head in heads.items():
+        # Each write took one seq: none was stored twice, and none that nobody was told of.
+        assert sorted(seq for name, seq in writers.acknowledged.values() if name == topic) == list(
+            range(1, head + 1)
+        )
+    await until(lambda: all(client.seq == heads.get(client.topic, 0) for client in crowd.clients), 10)
+
+
+async def test_a_node_that_is_killed_leaves_its_clients_to_the_others(storm: Storm) -> None:
+    cluster, crowd, _ = storm
+    writers = Writers(crowd, 20)
+    writers.start()
+    await cluster[0].kill()
+    await until(lambda: not all(client.is_here for client in crowd.clients), 5)
+    await crowd.until_back(10)
+    await writers.stop()
+    assert crowd.faults() == []
+    assert writers.refused == []
+    heads = {
+        topic: max(seq for name, seq in writers.acknowledged.values() if name == topic)
+        for topic, _ in writers.acknowledged.values()
+    }
+    await until(
+        lambda: all(
+            client.seq is not None and client.seq >= heads.get(client.topic, 0) for client in crowd.clients
+        ),
+        10,
+    )
+    await cluster[0].start()
