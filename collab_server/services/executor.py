@@ -14,7 +14,7 @@ from typing import Any, Generic, TypeVar
 from collab_server.domain.events import Event
 from collab_server.domain.inbox import Notified
 from collab_server.domain.people import Identity
-from collab_server.errors import ClientError
+from collab_server.errors import ClientError, Paused
 from collab_server.services import comments
 from collab_server.services.backends import Backends
 from collab_server.services.joining import Joiner
@@ -64,6 +64,8 @@ class Executor:
         request = request_of(who.user.id, write.name, command)
         try:
             facts = await write.ask(self._backends, who, command)  # never inside the transaction
+        except Paused:
+            raise  # where nobody can be asked, looking for an earlier answer only takes as long again
         except ClientError:
             # A repeated command is answered as it was, also to somebody who has lost the rights since.
             earlier = None if request is None else await earlier_answer(self._backends.database, request)

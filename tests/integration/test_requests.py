@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from uuid import uuid4
 
 import pytest
 
+from tests.conftest import MakeCluster
+from tests.faults.proxy import Proxy
 from tests.harness.cluster import Cluster
+from tests.harness.world import TestDatabase
 from tests.integration.doors import BOARD, Door, DoorName
 
 BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
@@ -156,3 +160,25 @@ async def test_reading_takes_no_request_id(cluster: Cluster, topic: str) -> None
     ann = await Door.open(cluster, "socket", "ann")
     error = await ann.refusal("topic.get", {"topic": topic, "requestId": "x"})
     assert (error["code"], error["field"]) == ("invalid", "requestId")
+
+
+async def test_a_silent_database_is_told_of_within_two_seconds(
+    make_cluster: MakeCluster, database: TestDatabase, topic: str
+) -> None:
+    server = database.server
+    with Proxy((server.host, server.port)) as proxy:
+        cluster = await make_cluster(nodes=0, start=False)
+        cluster.add_node(postgres=proxy.address)
+        await cluster.start()
+        ann = await cluster.client(0, "ann")
+        added = await ann.call("comment.add", {"topic": topic, "text": "Before"})
+        proxy.stall()
+        began = time.monotonic()
+        answer = await ann.ask(
+            "comment.edit", {"commentId": added["comment"]["id"], "text": "During", "requestId": request_id()}
+        )
+        took = time.monotonic() - began
+        proxy.heal()
+        await cluster[0].wait_for_state("running")
+    assert answer["error"]["code"] == "paused"
+    assert took < 2.4, "2 s, and some for a busy machine"
