@@ -14,9 +14,9 @@ import itertools
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import aiohttp
 
@@ -214,7 +214,3 @@ class Arena:
 
     async def __aexit__(self, *error: object) -> None:
         await self.close()
-
-    def config(self) -> Mapping[str, Any]:
-        """What the nodes were configured with, for the report."""
-        return self.nodes[0].config

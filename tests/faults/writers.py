@@ -82,6 +82,7 @@ class Writer:
         self._mine: dict[str, list[str]] = {topic: [] for topic in topics}
         self._roots: dict[str, list[str]] = {topic: [] for topic in topics}
         self._client: Client | None = None
+        self._asked_at = 0.0
         self._identity_token: str | None = None
         self._leaving: set[asyncio.Task[None]] = set()
 
@@ -152,13 +153,13 @@ class Writer:
     async def _attempt(self, write: Write, comment_id: str | None, door: Door) -> None:
         """One attempt; what comes of it is noted in `write`."""
         write.attempts += 1
-        began = time.monotonic()
+        self._asked_at = time.monotonic()
         try:
             ask_by = self._ask_socket if door == "socket" else self._ask_rest
             data = await ask_by(write, comment_id)
-            self._note_answer(began)
+            self._note_answer()
         except Failed as error:
-            self._note_answer(began)
+            self._note_answer()
             self.trouble[error.code or str(error.status)] += 1
             if error.code == "unauthenticated":
                 self._identity_token = None
@@ -177,14 +178,15 @@ class Writer:
             write.answers.append(Answer(data["seq"], answered))
             write.acknowledged_at = write.acknowledged_at or time.monotonic()
 
-    def _note_answer(self, began: float) -> None:
+    def _note_answer(self) -> None:
         now = time.monotonic()
-        self.answered.append((now, now - began))
+        self.answered.append((now, now - self._asked_at))
 
     # Through the Socket.IO door
 
     async def _ask_socket(self, write: Write, comment_id: str | None) -> Mapping[str, Any]:
         client = await self._connected()
+        self._asked_at = time.monotonic()
         command, payload = self._command(write, comment_id)
         data: Mapping[str, Any] = await ask(client, command, payload, lambda data: data, self._answer_seconds)
         return data
