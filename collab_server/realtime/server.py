@@ -66,7 +66,8 @@ left to chance, or all who came together would be asked about together for ever.
 RIGHTS_AT_ONCE = 16
 RENEWAL_ROUND_SECONDS = 5.0
 DRAIN_COMMANDS_SECONDS = 3.0
-DRAIN_SPREAD_SECONDS = 1.5
+DRAIN_CLOSES_PER_SECOND = 400.0  # which the other nodes take in without making anybody wait
+DRAIN_SPREAD_SECONDS = 2.5
 DRAIN_STEP_SECONDS = 0.01
 
 
@@ -511,7 +512,7 @@ class Door:
     # -- leaving ---------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
-        """Let commands finish, then close all transports, spread over `DRAIN_SPREAD_SECONDS`."""
+        """Let commands finish, then close all transports, spread over at most `DRAIN_SPREAD_SECONDS`."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_COMMANDS_SECONDS):
                 while any(client.is_busy for client in self._clients.values()):
@@ -519,10 +520,11 @@ class Door:
         leaving = list(self.server.eio.sockets)
         random.shuffle(leaving)
         loop = asyncio.get_running_loop()
+        spread = min(DRAIN_SPREAD_SECONDS, len(leaving) / DRAIN_CLOSES_PER_SECOND)
         began, closed = loop.time(), 0
         while closed < len(leaving):
             # By the clock: a pause after each would take many times as long on a machine that has much to do.
-            share = (loop.time() - began) / DRAIN_SPREAD_SECONDS
+            share = (loop.time() - began) / spread
             due = min(len(leaving), int(share * len(leaving)) + 1)
             for eio_sid in leaving[closed:due]:
                 self.server.eio.close_transport(eio_sid, "draining")

@@ -604,11 +604,9 @@ async def storm(people: int, kind: str) -> None:
         for round in range(2):
             calls, asked = await crowd.library.calls(), statements(postgres.log_text())
             if kind == "kill":
-                await cluster[0].kill()
+                await cluster[round].kill()
             cpu_seconds, begun = _cpu_seconds(cluster), time.monotonic()
-            if kind == "kill":
-                pass
-            else:
+            if kind == "cut":
                 crowd.cut()
             await until(lambda: not all(client.is_here for client in crowd.clients), 5)
             await crowd.until_back(60)
@@ -626,7 +624,7 @@ async def storm(people: int, kind: str) -> None:
             for words, number in asked_now.most_common(8):
                 print(f"    {number:6} {words}")
             if kind == "kill":
-                await cluster[0].start()
+                await cluster[round].start()
             await asyncio.sleep(3)
 
 
