@@ -103,17 +103,19 @@ class Node:
             self.library,
             limits,
             epoch=lambda: self._epoch,
-            deliver=lambda who: self._deliveries.deliver(who),
+            deliver=lambda database, who: self._deliveries.deliver(database, who),
             presence=self._presence,
         )
         executor = Executor(
+            self.database,
             backends,
             publish=lambda events: self._manager.announce(events),
             notified=lambda notified: self._deliveries.notified(notified),
         )
-        commands = Commands(backends, executor)
+        commands = Commands(self.database, backends, executor)
         self._door = Door(
             node=self.name,
+            database=self.database,
             backends=backends,
             commands=commands,
             authenticator=self.authenticator,

@@ -55,6 +55,7 @@ from collab_server.services.table import Commands
 from collab_server.services.topics import check_after, check_event_limit
 from collab_server.status import Counters
 from collab_server.storage import event_log
+from collab_server.storage.database import Database
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,7 @@ class Door:
         self,
         *,
         node: str,
+        database: Database,
         backends: Backends,
         commands: Commands,
         authenticator: Authenticator,
@@ -111,7 +113,7 @@ class Door:
         self.limits = limits
         self.limiter = limiter
         self.commands = commands
-        self.feed = Feed(backends.database, self)
+        self.feed = Feed(database, self)
         self.of_connection: dict[str, Callable[[Client, int | None, Any], Coroutine[Any, Any, None]]] = {
             "topic.subscribe": self._subscribe,
             "topic.unsubscribe": self._unsubscribe,
@@ -123,7 +125,7 @@ class Door:
         self._authenticator = authenticator
         self._counters = counters
         self.on_arrival: Callable[[str], None] = lambda user_id: None
-        self._snapshots = Snapshots(backends.database)
+        self._snapshots = Snapshots(database)
         self._clients: dict[str, Client] = {}
         self._of_user: dict[str, set[Client]] = {}
         self._greetings: dict[str, tuple[str, datetime]] = {}  # resume token and expiry, until hello is said

@@ -9,19 +9,19 @@ from collab_server.config import Limits
 from collab_server.domain.people import Identity
 from collab_server.library.sessions import Library
 from collab_server.services.presence import Presence
-from collab_server.storage.database import Database
+from collab_server.storage.database import Database, Patience
 
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """One for all services of a node: the database for reads, Library for rights, the limits, the epoch.
+    """For all services of a node, or for one command: the database, Library for rights, the limits, the epoch.
 
     `deliver` puts what waits for somebody into their inbox; `presence` knows who is on a topic.
     """
 
-    database: Database
+    database: Database | Patience
     library: Library
     limits: Limits
     epoch: Callable[[], str]
-    deliver: Callable[[Identity], Awaitable[None]]
+    deliver: Callable[[Database | Patience, Identity], Awaitable[None]]
     presence: Presence

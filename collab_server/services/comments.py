@@ -92,36 +92,36 @@ class Addition:
 
 
 async def commit_additions(
-    database: Database, asked: Sequence[Addition], requests: Sequence[Request | None], waited_seconds: float
+    database: Database, asked: Sequence[Addition], requests: Sequence[Request | None], since: float
 ) -> tuple[list[Answer], Sequence[Any]]:
     """Carry out several `comment.add` in one transaction, each once. See `joining.Commit`.
 
     Plain ones take one statement; where one among them is not plain, all take the transaction that can do everything.
     """
     if all(addition.is_plain for addition in asked):
-        return await _commit_plain(database, asked, requests, waited_seconds)
+        return await _commit_plain(database, asked, requests, since)
 
     async def carry_out(tx: Transaction, places: Sequence[int]) -> list[Answer]:
         return await add_many(tx, [asked[place] for place in places])
 
-    return await commit_once(database, requests, carry_out, waited_seconds=waited_seconds)
+    return await commit_once(database, requests, carry_out, since=since)
 
 
 async def _commit_plain(
-    database: Database, asked: Sequence[Addition], requests: Sequence[Request | None], waited_seconds: float
+    database: Database, asked: Sequence[Addition], requests: Sequence[Request | None], since: float
 ) -> tuple[list[Answer], Sequence[Event]]:
     at = now_ms()
     plain = [_plain(addition, request, at) for addition, request in zip(asked, requests, strict=True)]
-    placed: list[additions.Placed | ClientError] = [*await _place(database, plain, waited_seconds)]
+    placed: list[additions.Placed | ClientError] = [*await _place(database, plain, since)]
     waiting = [number for number, place in enumerate(placed) if place is None]
     if (
         waiting
     ):  # the first comments on their topics; the others are stored already, whatever becomes of these
         try:
             await additions.create_topics(
-                database, sorted({plain[number].comment.topic for number in waiting})
+                database, sorted({plain[number].comment.topic for number in waiting}), since=since
             )
-            later = await _place(database, [plain[number] for number in waiting], waited_seconds)
+            later = await _place(database, [plain[number] for number in waiting], since)
         except ClientError as error:
             placed = [error if place is None else place for place in placed]
         else:
@@ -132,9 +132,9 @@ async def _commit_plain(
 
 
 async def _place(
-    database: Database, plain: Sequence[additions.Plain], waited_seconds: float
+    database: Database, plain: Sequence[additions.Plain], since: float
 ) -> list[additions.Placed]:
-    return await until_not_taken(lambda: additions.add(database, plain, waited_seconds=waited_seconds))
+    return await until_not_taken(lambda: additions.add(database, plain, since=since))
 
 
 def _answer(item: additions.Plain, place: additions.Placed | ClientError, request: Request | None) -> Answer:

@@ -28,7 +28,7 @@ from collab_server.errors import ClientError, NotFound
 from collab_server.services.access import role_on
 from collab_server.services.backends import Backends
 from collab_server.storage import event_log, inbox, topics
-from collab_server.storage.database import Transaction
+from collab_server.storage.database import Database, Patience, Transaction
 
 log = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ class Deliveries:
 
     async def _work(self, user_id: str) -> None:
         try:
-            await self._deliver(user_id, self._connected(user_id))
+            await self._deliver(self._backends.database, user_id, self._connected(user_id))
         except ClientError:
             pass  # the database or Library is away; the sweeper comes back to it
         except Exception:
@@ -156,19 +156,17 @@ class Deliveries:
 
     # -- delivering ----------------------------------------------------------------------------------------------
 
-    async def deliver(self, who: Identity) -> None:
-        """Deliver what waits for somebody who is here.
+    async def deliver(self, database: Database | Patience, who: Identity) -> None:
+        """Deliver what waits for somebody who is here, with what patience `database` has.
 
         Raises `Paused`, or `Unavailable` when only Library could tell whether they may know.
         """
-        await self._deliver(who.user.id, who)
+        await self._deliver(database, who.user.id, who)
 
-    async def _deliver(self, user_id: str, who: Identity | None) -> None:
-        topics_to_ask = (
-            await inbox.pending_topics(self._backends.database, user_id, MOST_TOPICS) if who else []
-        )
+    async def _deliver(self, database: Database | Patience, user_id: str, who: Identity | None) -> None:
+        topics_to_ask = await inbox.pending_topics(database, user_id, MOST_TOPICS) if who else []
         permitted_topics = [topic for topic in topics_to_ask if who and await self._may_open(who, topic)]
-        permitted = await inbox.pending(self._backends.database, user_id, permitted_topics, MOST_AT_ONCE)
+        permitted = await inbox.pending(database, user_id, permitted_topics, MOST_AT_ONCE)
         for start in range(0, len(permitted), BATCH):
             ids = permitted[start : start + BATCH]
 
@@ -187,7 +185,7 @@ class Deliveries:
                     await inbox.put(tx, notification.id, event.seq)
                 return tx.recorded
 
-            recorded = await self._backends.database.run(put)
+            recorded = await database.run(put)
             self.delivered += len(recorded)
             self._publish(recorded)
 

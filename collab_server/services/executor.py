@@ -8,7 +8,7 @@ that wait at the same time.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from collab_server.domain.events import Event
@@ -19,7 +19,7 @@ from collab_server.services import comments
 from collab_server.services.backends import Backends
 from collab_server.services.joining import Joiner
 from collab_server.services.once import Answer, Request, commit_once, earlier_answer, request_of
-from collab_server.storage.database import Transaction
+from collab_server.storage.database import Database, Patience, Transaction
 
 C = TypeVar("C")
 F = TypeVar("F")
@@ -47,14 +47,16 @@ class Executor:
 
     def __init__(
         self,
+        database: Database,
         backends: Backends,
         publish: Callable[[Sequence[Event]], None],
         notified: Callable[[Notified], None],
     ) -> None:
+        self._database = database
         self._backends = backends
         self._publish = publish
         self._notified = notified
-        self._additions = Joiner(backends.database, comments.commit_additions, self._tell)
+        self._additions = Joiner(database, comments.commit_additions, self._tell)
 
     async def run(self, write: Write[Any, Any], who: Identity, command: Any) -> str:
         """Carry out the command and return its answer as JSON text.
@@ -62,28 +64,37 @@ class Executor:
         Raises the `ClientError`s of the service, and `Paused` with the outcome when the database is away.
         """
         request = request_of(who.user.id, write.name, command)
+        patience = Patience(self._database)
         try:
-            facts = await write.ask(self._backends, who, command)  # never inside the transaction
+            facts = await write.ask(
+                replace(self._backends, database=patience), who, command
+            )  # not in the transaction
         except Paused:
             raise  # where nobody can be asked, looking for an earlier answer only takes as long again
         except ClientError:
             # A repeated command is answered as it was, also to somebody who has lost the rights since.
-            earlier = None if request is None else await earlier_answer(self._backends.database, request)
+            earlier = None if request is None else await earlier_answer(patience, request)
             if earlier is None:
                 raise
             return _or_raise(earlier)
         if write.carry_out is comments.add:
             addition = comments.Addition(who, command, facts)
-            return await self._additions.run(facts.topic.name, addition, request)
-        return await self._run_alone(write, who, command, facts, request)
+            return await self._additions.run(facts.topic.name, addition, request, patience.since)
+        return await self._run_alone(write, who, command, facts, request, patience.since)
 
     async def _run_alone(
-        self, write: Write[Any, Any], who: Identity, command: Any, facts: Any, request: Request | None
+        self,
+        write: Write[Any, Any],
+        who: Identity,
+        command: Any,
+        facts: Any,
+        request: Request | None,
+        since: float,
     ) -> str:
         async def carry_out(tx: Transaction, _: Sequence[int]) -> list[Answer]:
             return [await write.carry_out(tx, who, command, facts)]
 
-        [answer], recorded = await commit_once(self._backends.database, [request], carry_out)
+        [answer], recorded = await commit_once(self._database, [request], carry_out, since=since)
         self._tell(recorded)
         return _or_raise(answer)
 

@@ -145,7 +145,7 @@ async def list_notifications(backends: Backends, who: Identity, command: ListNot
     """`{items: [Notification], next}`, the latest first."""
     limit = page_limit(command.limit)
     cursor = read_cursor(command.cursor)
-    await backends.deliver(who)
+    await backends.deliver(backends.database, who)
     found = await inbox.listed(
         backends.database,
         who.user.id,
@@ -161,7 +161,7 @@ async def list_notifications(backends: Backends, who: Identity, command: ListNot
 
 async def count_notifications(backends: Backends, who: Identity, command: CountNotifications) -> str:
     """`{unread}`: the badge."""
-    await backends.deliver(who)
+    await backends.deliver(backends.database, who)
     return f'{{"unread":{await inbox.unread(backends.database, who.user.id)}}}'
 
 

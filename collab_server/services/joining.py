@@ -6,7 +6,8 @@ what is there. Each command has its own answer; one that is refused does not tou
 fails by a bug its commands are carried out again one by one, so that only the culprit fails.
 
 Topics are spread over `LANES`; those of a lane take turns, so a node never waits for itself on a topic's lock. A lane
-runs while it has work; there is no task while there is none.
+runs while it has work; there is no task while there is none. A transaction may take as long as the one that has waited
+longest has left, and whoever has waited for too long for it to be worth it is refused instead.
 """
 
 from __future__ import annotations
@@ -20,19 +21,20 @@ from typing import Any, Generic, TypeVar
 
 from collab_server.errors import ClientError, Paused
 from collab_server.services.once import Answer, Request
-from collab_server.storage.database import Database
+from collab_server.storage.database import COMMAND_SECONDS, Database
 
 LANES = 4
 MOST_JOINED = 64
 MOST_WAITING = 4096
+LEAST_SECONDS = 0.3  # with less left before its deadline, a command would only cut the others short
 
 T = TypeVar("T")
 
 Commit = Callable[
     [Database, Sequence[T], Sequence[Request | None], float], Awaitable[tuple[list[Answer], Sequence[Any]]]
 ]
-"""Carries out several commands in one transaction, each once; the last argument is how long the first has waited, in
-seconds. Returns their answers and what the transaction recorded."""
+"""Carries out several commands in one transaction, each once; the last argument is since when one of them has waited
+(time of the loop). Returns their answers and what the transaction recorded."""
 
 
 @dataclass(slots=True)
@@ -58,8 +60,8 @@ class Joiner(Generic[T]):
         self._lanes: list[deque[_Waiting[T]]] = [deque() for _ in range(LANES)]
         self._running: dict[int, asyncio.Task[None]] = {}
 
-    async def run(self, topic: str, item: T, request: Request | None) -> str:
-        """Carry out a command on a topic; the JSON text of its answer.
+    async def run(self, topic: str, item: T, request: Request | None, since: float) -> str:
+        """Carry out a command on a topic, for a client that has waited `since` then; the JSON text of its answer.
 
         Raises its `ClientError`, or `Paused` as `Database.run` does.
         """
@@ -67,7 +69,7 @@ class Joiner(Generic[T]):
         lane = self._lanes[number]
         if len(lane) >= MOST_WAITING:
             raise Paused("the database is busy")
-        waiting = _Waiting(item, request, asyncio.get_running_loop().time())
+        waiting = _Waiting(item, request, since)
         lane.append(waiting)
         if number not in self._running:
             self._running[number] = asyncio.create_task(self._run_lane(number, lane))
@@ -76,7 +78,8 @@ class Joiner(Generic[T]):
     async def _run_lane(self, number: int, lane: deque[_Waiting[T]]) -> None:
         try:
             while lane:
-                await self._run_batch(_take(lane))
+                if batch := _take(lane, asyncio.get_running_loop().time()):
+                    await self._run_batch(batch)
         finally:
             del self._running[number]
 
@@ -99,17 +102,23 @@ class Joiner(Generic[T]):
     async def _carry_out(self, batch: list[_Waiting[T]]) -> list[Answer]:
         items = [waiting.item for waiting in batch]
         asked = [waiting.request for waiting in batch]
-        waited_seconds = asyncio.get_running_loop().time() - batch[0].since
-        answers, recorded = await self._commit(self._database, items, asked, waited_seconds)
+        since = min(waiting.since for waiting in batch)
+        answers, recorded = await self._commit(self._database, items, asked, since)
         self._publish(recorded)  # reached only after COMMIT
         return answers
 
 
-def _take(lane: deque[_Waiting[T]]) -> list[_Waiting[T]]:
-    """What goes together now: all that waits, in order, up to the limit and to a request that is in already."""
+def _take(lane: deque[_Waiting[T]], now: float) -> list[_Waiting[T]]:
+    """What goes together now: all that waits, in order, up to the limit and to a request that is in already.
+
+    Answers those that have waited for too long.
+    """
     batch: list[_Waiting[T]] = []
     keys: set[tuple[str, str]] = set()
     while lane and len(batch) < MOST_JOINED:
+        if lane[0].since + COMMAND_SECONDS - LEAST_SECONDS < now:
+            _answer(lane.popleft(), Paused("the database is busy"))
+            continue
         request = lane[0].request
         if request is not None:
             if request.key in keys:

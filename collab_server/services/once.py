@@ -7,6 +7,7 @@ command out at the same time meet there: the second one is rolled back, looks ag
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
@@ -16,7 +17,7 @@ from typing import Any, TypeVar
 from collab_server.domain.jsontext import dumps
 from collab_server.errors import ClientError, Conflict, Invalid, Paused
 from collab_server.storage import requests
-from collab_server.storage.database import COMMAND_SECONDS, Database, Transaction
+from collab_server.storage.database import Database, Reads, Transaction
 
 REQUEST_ID_CHARACTERS = 128
 TRIES = 3
@@ -61,7 +62,7 @@ def _fingerprint(name: str, command: Any) -> bytes:
         raise Invalid("expected JSON values") from None
 
 
-async def earlier_answer(database: Database, request: Request) -> Answer | None:
+async def earlier_answer(database: Reads, request: Request) -> Answer | None:
     """What the request was answered when it took effect; None if it has not."""
     found = await requests.find(database, request.user_id, request.request_id)
     return None if found is None else same_answer(found, request)
@@ -72,22 +73,22 @@ async def commit_once(
     asked: Sequence[Request | None],
     carry_out: Callable[[Transaction, Sequence[int]], Awaitable[list[Answer]]],
     *,
-    waited_seconds: float = 0,
+    since: float | None = None,
 ) -> tuple[list[Answer], Sequence[Any]]:
     """Carry out several commands in one transaction, each of them once.
 
     `carry_out` gets the positions of those that have not taken effect before and answers them in that order; it may
-    be called again, for a new transaction. Returns all answers and what the committed transaction recorded.
+    be called again, for a new transaction. `since`: see `Database.run`. Returns all answers and what the committed
+    transaction recorded.
     Raises what `carry_out` raises, which stores nothing, and `Paused`.
     """
 
     async def work(tx: Transaction) -> tuple[list[Answer], Sequence[Any]]:
         return await _answer_each(tx, asked, carry_out), tx.recorded
 
-    async def commit() -> tuple[list[Answer], Sequence[Any]]:
-        return await database.run(work, waited_seconds=min(waited_seconds, COMMAND_SECONDS / 2))
-
-    return await until_not_taken(commit)
+    if since is None:
+        since = asyncio.get_running_loop().time()
+    return await until_not_taken(lambda: database.run(work, since=since))
 
 
 async def until_not_taken(commit: Callable[[], Awaitable[T]]) -> T:

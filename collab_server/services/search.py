@@ -36,7 +36,7 @@ from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.pages import page_limit, read_cursor, write_cursor
 from collab_server.storage import comments, search
-from collab_server.storage.database import Database
+from collab_server.storage.database import Database, Reads
 from collab_server.storage.search import Candidate
 
 log = logging.getLogger(__name__)
@@ -125,7 +125,7 @@ async def _page(
     return found, None
 
 
-async def _shown(database: Database, query: Query, ids: Sequence[UUID]) -> list[str]:
+async def _shown(database: Reads, query: Query, ids: Sequence[UUID]) -> list[str]:
     """The JSON text of what was found, looked at again as it is now."""
     items = []
     now = await comments.get_many(database, ids) if ids else {}
@@ -180,7 +180,7 @@ class _Readable:
 
 
 async def walk(
-    database: Database, user_id: str, query: Query, topic: Topic | None, author: str | None, before: UUID
+    database: Reads, user_id: str, query: Query, topic: Topic | None, author: str | None, before: UUID
 ) -> AsyncIterator[tuple[list[Candidate], UUID]]:
     """Comments below an id in which the query stands, the newest first, in steps: what was found, and the id down to
     which that is all.
@@ -221,7 +221,7 @@ async def walk(
 class _InContent:
     """Comments on content, looked for in one period after the other, longer ones as long as they will hold few."""
 
-    def __init__(self, database: Database, terms: Sequence[int], topic_id: int | None) -> None:
+    def __init__(self, database: Reads, terms: Sequence[int], topic_id: int | None) -> None:
         self._database, self._terms, self._topic_id = database, terms, topic_id
         self._size = 0
 
@@ -247,7 +247,7 @@ class _InContent:
 class _InDiscussions:
     """Comments in the discussions that a user is a member of, all of them or one."""
 
-    def __init__(self, database: Database, terms: Sequence[int], topic_id: int | None, user_id: str) -> None:
+    def __init__(self, database: Reads, terms: Sequence[int], topic_id: int | None, user_id: str) -> None:
         self._database, self._terms, self._topic_id, self._user_id = database, terms, topic_id, user_id
 
     async def begin(self, before: UUID) -> UUID:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
@@ -20,6 +20,7 @@ from collab_server.errors import Invalid, UnknownCommand
 from collab_server.services import comments, discussions, inbox, search, threads, topics
 from collab_server.services.backends import Backends
 from collab_server.services.executor import Executor, Write
+from collab_server.storage.database import Database, Patience
 
 C = TypeVar("C")
 
@@ -103,7 +104,8 @@ _EXPECTED = {
 class Commands:
     """The table with what stands behind it: parse a payload, answer a command."""
 
-    def __init__(self, backends: Backends, executor: Executor) -> None:
+    def __init__(self, database: Database, backends: Backends, executor: Executor) -> None:
+        self._database = database
         self._backends = backends
         self._executor = executor
 
@@ -114,7 +116,7 @@ class Commands:
         """
         if isinstance(entry, Write):
             return await self._executor.run(entry, who, command)
-        return await entry.answer(self._backends, who, command)
+        return await entry.answer(replace(self._backends, database=Patience(self._database)), who, command)
 
 
 def entry_named(name: Any) -> Entry:

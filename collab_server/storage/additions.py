@@ -119,15 +119,15 @@ Placed = Event | Answered | None
 """What became of a comment: its event, what its request was answered before, or nothing: its topic has no row yet."""
 
 
-async def add(db: Database, additions: Sequence[Plain], *, waited_seconds: float = 0) -> list[Placed]:
-    """Store plain comments, in one transaction, each under the next `seq` of its topic.
+async def add(db: Database, additions: Sequence[Plain], *, since: float | None = None) -> list[Placed]:
+    """Store plain comments, in one transaction, each under the next `seq` of its topic. `since`: see `Database.run`.
 
     Raises `Taken` when one of the requests took effect elsewhere meanwhile, and `Paused`, with the outcome `unknown`
     where the connection was lost under way; apart from that case, nothing is stored when it raises.
     """
     columns = zip(*(_row(addition) for addition in additions), strict=True)
     try:
-        rows = await db.write(_ADD, *map(list, columns), waited_seconds=waited_seconds)
+        rows = await db.write(_ADD, *map(list, columns), since=since)
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "requests_pkey":
             raise Taken from None
@@ -135,12 +135,12 @@ async def add(db: Database, additions: Sequence[Plain], *, waited_seconds: float
     return [_placed(addition, row) for addition, row in zip(additions, rows, strict=True)]
 
 
-async def create_topics(db: Database, names: Sequence[str]) -> None:
-    """Give these topics their rows, where they have none.
+async def create_topics(db: Database, names: Sequence[str], *, since: float | None = None) -> None:
+    """Give these topics their rows, where they have none. `since`: see `Database.run`.
 
     Raises `Paused`.
     """
-    await db.write(topics.CREATE_MANY, list(names))
+    await db.write(topics.CREATE_MANY, list(names), since=since)
 
 
 def _row(addition: Plain) -> tuple[object, ...]:

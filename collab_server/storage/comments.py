@@ -12,7 +12,7 @@ from collab_server.domain.comments import Comment
 from collab_server.domain.events import Event, actor_text, event_of
 from collab_server.domain.people import User
 from collab_server.domain.search import terms_text
-from collab_server.storage.database import Database, Transaction
+from collab_server.storage.database import Reads, Transaction
 
 _COLUMNS = """
     comment.id, topic.name AS topic, comment.seq, comment.thread_id,
@@ -269,18 +269,18 @@ def _comment(row: Any) -> Comment:
     )
 
 
-async def get(source: Database | Transaction, comment_id: UUID) -> Comment | None:
+async def get(source: Reads, comment_id: UUID) -> Comment | None:
     """The comment, deleted or not."""
     row = await source.fetchrow(_GET, comment_id)
     return None if row is None else _comment(row)
 
 
-async def get_many(db: Database, ids: Sequence[UUID]) -> dict[UUID, Comment]:
+async def get_many(db: Reads, ids: Sequence[UUID]) -> dict[UUID, Comment]:
     """Those of these comments that exist, by id, deleted or not."""
     return {row["id"]: _comment(row) for row in await db.fetch(_GET_MANY, ids)}
 
 
-async def topic_of(db: Database, comment_id: UUID) -> str | None:
+async def topic_of(db: Reads, comment_id: UUID) -> str | None:
     """The name of the topic that a comment is on."""
     name: str | None = await db.fetchval(_TOPIC_OF, comment_id)
     return name
@@ -367,14 +367,14 @@ async def set_resolved(tx: Transaction, root_id: UUID, resolved: str | None) -> 
     await tx.execute(_SET_RESOLVED, root_id, resolved)
 
 
-async def revisions(db: Database, comment_id: UUID) -> list[Revision]:
+async def revisions(db: Reads, comment_id: UUID) -> list[Revision]:
     """What the comment said before its edits, oldest first."""
     rows = await db.fetch(_REVISIONS, comment_id)
     return [Revision(row["revision"], row["text"], row["mentions"], row["at"]) for row in rows]
 
 
 async def listed(
-    db: Database, topic: str, filter: Filter, *, is_newest_first: bool, from_seq: int | None, limit: int
+    db: Reads, topic: str, filter: Filter, *, is_newest_first: bool, from_seq: int | None, limit: int
 ) -> Sequence[Comment]:
     """The comments of a topic that pass the filter, by `seq`, going on beyond `from_seq`, at most `limit`."""
     arguments: list[Any] = [topic]

@@ -2,9 +2,10 @@
 
 Promises:
 
-* A command waits for nothing but Postgres and at most `COMMAND_SECONDS` in all: for a connection, for locks,
-  for the commit. A read waits at most `READ_SECONDS`. Whatever ends a wait early is `errors.Paused`: its
-  `outcome` is `none` when nothing was stored, and `unknown` only where the COMMIT itself was cut.
+* A command waits for nothing but Postgres and at most `COMMAND_SECONDS` in all: for what it reads before its
+  transaction (`Patience`), for a connection, for locks, for the commit, and behind others that share the
+  transaction. A read by itself waits as long. Whatever ends a wait early is `errors.Paused`: its `outcome` is
+  `none` when nothing was stored, and `unknown` only where the COMMIT itself was cut.
 * Once the database is known to be away, commands and reads are refused at once, without touching a socket.
 * No connection that was open before an absence is used after it.
 * What Postgres says about a statement (a violated constraint, a missing table) is raised as it is: it is a
@@ -31,9 +32,9 @@ import random
 import socket
 import ssl
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, TypeAlias, TypeVar
 
 import asyncpg
 
@@ -43,14 +44,13 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
     Record: TypeAlias = asyncpg.Record
 
-__all__ = ["COMMAND_SECONDS", "READ_SECONDS", "Database", "Transaction"]
+__all__ = ["COMMAND_SECONDS", "Database", "Patience", "Reads", "Transaction"]
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 COMMAND_SECONDS = 1.8  # leaves a client that was promised an answer within 2 s a margin for the way back
-READ_SECONDS = 1.8
 CONNECT_SECONDS = 1.0
 PROBE_SECONDS = 1.0
 PROBE_EVERY_SECONDS = 0.5
@@ -78,6 +78,16 @@ _ROLLED_BACK = ("23", "25P03", "40")  # answers to COMMIT after which surely not
 
 class _Contended(Paused):
     """Nothing was stored, and the same transaction may well succeed if it is begun again at once."""
+
+
+class Reads(Protocol):
+    """Where single statements that only read are answered: see `Database.fetch`."""
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[Record]: ...
+
+    async def fetchrow(self, sql: str, *arguments: Any) -> Record | None: ...
+
+    async def fetchval(self, sql: str, *arguments: Any) -> Any: ...
 
 
 class Transaction:
@@ -243,15 +253,15 @@ class Database:
         """
         return Transaction(self, asyncio.get_running_loop().time() + COMMAND_SECONDS)
 
-    async def run(self, work: Callable[[Transaction], Awaitable[T]], *, waited_seconds: float = 0) -> T:
+    async def run(self, work: Callable[[Transaction], Awaitable[T]], *, since: float | None = None) -> T:
         """Carry out `work` in a transaction, and begin it again where repeating helps.
 
-        `waited_seconds` is what its client has waited for it already; the deadline is so much nearer.
+        `since` is when its client began to wait for the database (time of the loop); now, if None.
 
         That is after a deadlock, a serialization failure, a lock timeout, a connection lost before COMMIT: up
         to three tries within one deadline, each with a new `Transaction`. Raises as `transaction` does.
         """
-        deadline = asyncio.get_running_loop().time() + COMMAND_SECONDS - waited_seconds
+        deadline = _deadline(since)
         for _ in range(TRIES - 1):
             with contextlib.suppress(_Contended):
                 async with Transaction(self, deadline) as tx:
@@ -262,14 +272,15 @@ class Database:
             result = await work(tx)
         return result
 
-    async def write(self, sql: str, *arguments: Any, waited_seconds: float = 0) -> list[Record]:
+    async def write(self, sql: str, *arguments: Any, since: float | None = None) -> list[Record]:
         """One statement that is a transaction by itself, and what it returns; one round trip.
 
-        Begun again where that helps, as `run` does. Raises as `transaction` does, but where the connection is lost
-        under way nobody can tell whether the statement was committed: then the outcome is `unknown`.
+        Begun again where that helps, with the deadline of `run`. Raises as `transaction` does, but where the
+        connection is lost under way nobody can tell whether the statement was committed: then the outcome is
+        `unknown`.
         """
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + COMMAND_SECONDS - waited_seconds
+        deadline = _deadline(since)
         tries_left = TRIES
         while self.is_up and loop.time() < deadline:
             tries_left -= 1
@@ -297,7 +308,7 @@ class Database:
         raise self._refusal()
 
     async def fetch(self, sql: str, *arguments: Any) -> list[Record]:
-        """Rows, outside of any transaction. Raises `Paused` when there is no answer within `READ_SECONDS`."""
+        """Rows, outside of any transaction. Raises `Paused` when there is no answer within `COMMAND_SECONDS`."""
         return await self._read(_fetch, sql, arguments)
 
     async def fetchrow(self, sql: str, *arguments: Any) -> Record | None:
@@ -404,9 +415,11 @@ class Database:
         method: Callable[[Connection, str, tuple[Any, ...]], Awaitable[T]],
         sql: str,
         arguments: tuple[Any, ...],
+        *,
+        since: float | None = None,
     ) -> T:
         loop = asyncio.get_running_loop()
-        deadline = loop.time() + READ_SECONDS
+        deadline = _deadline(since)
         while self._is_reachable and loop.time() < deadline:
             connection = self._reads.take_idle() or await self._take(self._reads, deadline)
             timer = loop.call_at(deadline, connection.terminate)
@@ -580,6 +593,62 @@ class Database:
                     callback(self._was_up)
                 except Exception:
                     log.exception("A listener for the state of the database failed")
+
+
+class Patience:
+    """The database as one command reads it: all it does together waits no longer than one statement.
+
+    Only waiting for the database counts, not what the command does in between: Library has limits of its own.
+    """
+
+    __slots__ = ("_database", "_spent_seconds")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._spent_seconds = 0.0
+
+    @property
+    def since(self) -> float:
+        """When the command would have begun to wait, had it done nothing else (time of the loop)."""
+        return asyncio.get_running_loop().time() - self._spent_seconds
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[Record]:
+        """As `Database.fetch`."""
+        return await self._read(_fetch, sql, arguments)
+
+    async def fetchrow(self, sql: str, *arguments: Any) -> Record | None:
+        """As `Database.fetchrow`."""
+        return await self._read(_fetchrow, sql, arguments)
+
+    async def fetchval(self, sql: str, *arguments: Any) -> Any:
+        """As `Database.fetchval`."""
+        return await self._read(_fetchval, sql, arguments)
+
+    async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T:
+        """As `Database.run`."""
+        with self._waiting() as since:
+            return await self._database.run(work, since=since)
+
+    async def _read(
+        self,
+        method: Callable[[Connection, str, tuple[Any, ...]], Awaitable[T]],
+        sql: str,
+        arguments: tuple[Any, ...],
+    ) -> T:
+        with self._waiting() as since:
+            return await self._database._read(method, sql, arguments, since=since)
+
+    @contextlib.contextmanager
+    def _waiting(self) -> Iterator[float]:
+        since = self.since
+        try:
+            yield since
+        finally:
+            self._spent_seconds = asyncio.get_running_loop().time() - since
+
+
+def _deadline(since: float | None) -> float:
+    return (asyncio.get_running_loop().time() if since is None else since) + COMMAND_SECONDS
 
 
 class _Share:

@@ -11,7 +11,7 @@ from uuid import UUID
 from collab_server.domain.discussions import Discussion, Member
 from collab_server.domain.people import User
 from collab_server.storage import topics
-from collab_server.storage.database import Database, Transaction
+from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.topics import LockedTopic
 
 _INSERT = """
@@ -165,7 +165,7 @@ async def delete(tx: Transaction, id: UUID, at: datetime) -> None:
     await tx.execute(_DELETE, id, at)
 
 
-async def get(source: Database | Transaction, id: UUID) -> Discussion | None:
+async def get(source: Reads, id: UUID) -> Discussion | None:
     """The discussion with its members, unless it was deleted."""
     rows = await source.fetch(_GET, id)
     if not rows:
@@ -176,7 +176,7 @@ async def get(source: Database | Transaction, id: UUID) -> Discussion | None:
     return _discussion(rows[0], members)
 
 
-async def get_for(db: Database, id: UUID, user_id: str) -> Discussion | None:
+async def get_for(db: Reads, id: UUID, user_id: str) -> Discussion | None:
     """The discussion with what a member has not read of it, and whether they muted it."""
     discussion = await get(db, id)
     if discussion is None:
@@ -185,7 +185,7 @@ async def get_for(db: Database, id: UUID, user_id: str) -> Discussion | None:
     return replace(discussion, last_seq=snapshot.seq, unread=snapshot.unread, is_muted=snapshot.muted)
 
 
-async def is_owner(source: Database | Transaction, id: UUID, user_id: str) -> bool | None:
+async def is_owner(source: Reads, id: UUID, user_id: str) -> bool | None:
     """Whether a member is the owner; None for who is no member, or when there is no such discussion."""
     standing: bool | None = await source.fetchval(_STANDING, id, user_id)
     return standing
@@ -197,7 +197,7 @@ async def member_ids(tx: Transaction, id: UUID) -> set[str]:
 
 
 async def listed(
-    db: Database,
+    db: Reads,
     user_id: str,
     about: tuple[str, str] | None,
     before: tuple[datetime, int] | None,

@@ -13,7 +13,7 @@ from uuid import UUID
 
 from collab_server.domain.events import Event, actor_text, event_of
 from collab_server.domain.people import User
-from collab_server.storage.database import Database, Transaction
+from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.topics import LockedTopic
 
 _APPEND = """
@@ -104,18 +104,18 @@ async def append(
     return event
 
 
-async def read(db: Database, topic_id: int, topic: str, *, after: int, upto: int, limit: int) -> list[Event]:
+async def read(db: Reads, topic_id: int, topic: str, *, after: int, upto: int, limit: int) -> list[Event]:
     """The topic's events with `after` < `seq` ≤ `upto`, oldest first, at most `limit` and some `PAGE_BYTES`."""
     rows = await db.fetch(_READ, topic_id, after, upto, limit, PAGE_BYTES)
     return [event_of(topic, row["seq"], row["type"], row["at"], row["actor"], row["data"]) for row in rows]
 
 
-async def heads(db: Database, topics: Sequence[str]) -> dict[str, int]:
+async def heads(db: Reads, topics: Sequence[str]) -> dict[str, int]:
     """The last `seq` of each of these topics; one without events is left out."""
     return {row["name"]: row["last_seq"] for row in await db.fetch(_HEADS, topics)}
 
 
-async def read_gaps(db: Database, gaps: Sequence[Gap], *, limit: int) -> list[Event]:
+async def read_gaps(db: Reads, gaps: Sequence[Gap], *, limit: int) -> list[Event]:
     """What fills the gaps, each topic's oldest first, at most `limit` events a topic, in one query."""
     rows = await db.fetch(_GAPS, [gap.topic for gap in gaps], [gap.after for gap in gaps], limit)
     return [

@@ -9,7 +9,7 @@ from uuid import UUID
 
 from collab_server.domain.ids import uuid7
 from collab_server.domain.inbox import Notice, Notification, Notified, Reason
-from collab_server.storage.database import Database, Transaction
+from collab_server.storage.database import Reads, Transaction
 
 _STORE = """
     INSERT INTO collab.notifications (
@@ -175,12 +175,12 @@ async def store(tx: Transaction, notice: Notice, told: Mapping[str, Reason], *, 
         tx.recorded.append(Notified(tuple(row["user_id"] for row in rows), is_permitted))
 
 
-async def pending_topics(db: Database, user_id: str, limit: int) -> list[str]:
+async def pending_topics(db: Reads, user_id: str, limit: int) -> list[str]:
     """The topics about which something waits until Library says that the user may open them, the latest first."""
     return [row["topic"] for row in await db.fetch(_PENDING_TOPICS, user_id, limit)]
 
 
-async def pending(db: Database, user_id: str, permitted_topics: Sequence[str], limit: int) -> list[UUID]:
+async def pending(db: Reads, user_id: str, permitted_topics: Sequence[str], limit: int) -> list[UUID]:
     """What waits and can be delivered, given the topics that the user may open: ids, oldest first."""
     return [row["id"] for row in await db.fetch(_PENDING, user_id, permitted_topics, limit)]
 
@@ -195,12 +195,12 @@ async def put(tx: Transaction, id: UUID, seq: int) -> None:
     await tx.execute(_PUT, id, seq)
 
 
-async def undelivered(db: Database, connected: Sequence[str], limit: int) -> list[str]:
+async def undelivered(db: Reads, connected: Sequence[str], limit: int) -> list[str]:
     """Users for whom something waits that can be delivered, or whose right to know can be settled here."""
     return [row["user_id"] for row in await db.fetch(_UNDELIVERED, connected, limit)]
 
 
-async def unread(source: Database | Transaction, user_id: str) -> int:
+async def unread(source: Reads, user_id: str) -> int:
     """The badge: how many notifications in the inbox are not read."""
     count: int = await source.fetchval(_UNREAD, user_id)
     return count
@@ -231,7 +231,7 @@ async def mute(tx: Transaction, user_id: str, topic_id: int, is_muted: bool, unt
     await tx.execute(_MUTE, user_id, topic_id, is_muted, until)
 
 
-async def unread_comments(source: Database | Transaction, user_id: str, topic_id: int) -> int:
+async def unread_comments(source: Reads, user_id: str, topic_id: int) -> int:
     """How many comments of others, not deleted, come after the user's read mark."""
     count: int = await source.fetchval(_UNREAD_COMMENTS, user_id, topic_id)
     return count
@@ -246,7 +246,7 @@ async def thread_authors(tx: Transaction, thread_ids: Sequence[UUID]) -> dict[UU
 
 
 async def listed(
-    db: Database, user_id: str, *, is_unread: bool | None, kind: str | None, before: int | None, limit: int
+    db: Reads, user_id: str, *, is_unread: bool | None, kind: str | None, before: int | None, limit: int
 ) -> list[Notification]:
     """A user's notifications, the latest first, from before a `seq` on."""
     arguments: list[Any] = [user_id]

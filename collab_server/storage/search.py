@@ -17,7 +17,7 @@ from uuid import UUID
 
 import asyncpg
 
-from collab_server.storage.database import Database
+from collab_server.storage.database import Database, Reads
 
 _NEWEST_SETTLED = """
     SELECT comment_id
@@ -169,20 +169,20 @@ def _candidates(rows: Sequence[Any]) -> list[Candidate]:
     return [Candidate(row["id"], row["topic"], row["text"]) for row in rows]
 
 
-async def newest_settled(db: Database) -> UUID | None:
+async def newest_settled(db: Reads) -> UUID | None:
     """The greatest id of all comments in the index; None while there are none."""
     id: UUID | None = await db.fetchval(_NEWEST_SETTLED)
     return id
 
 
-async def topic_id(db: Database, topic: str) -> int | None:
+async def topic_id(db: Reads, topic: str) -> int | None:
     """The number of a topic's row; None while nothing was ever said there."""
     id: int | None = await db.fetchval(_TOPIC_ID, topic)
     return id
 
 
 async def recent(
-    db: Database, user_id: str, terms: Sequence[int], before: UUID, topic_id: int | None
+    db: Reads, user_id: str, terms: Sequence[int], before: UUID, topic_id: int | None
 ) -> list[Candidate]:
     """All recent comments below an id that have all these numbers, on one topic or on any.
 
@@ -192,20 +192,20 @@ async def recent(
 
 
 async def with_terms(
-    db: Database, terms: Sequence[int], before: UUID, topic_id: int | None, limit: int
+    db: Reads, terms: Sequence[int], before: UUID, topic_id: int | None, limit: int
 ) -> list[Candidate]:
     """The newest comments below an id that have all these numbers, on one topic or on any, whosoever they are."""
     return _candidates(await db.fetch(_WITH_TERMS, terms, before, topic_id, limit))
 
 
 async def in_discussions_of(
-    db: Database, user_id: str, terms: Sequence[int], before: UUID, topic_id: int | None, limit: int
+    db: Reads, user_id: str, terms: Sequence[int], before: UUID, topic_id: int | None, limit: int
 ) -> list[Candidate]:
     """The newest comments below an id that have all these numbers, in discussions that the user is a member of."""
     return _candidates(await db.fetch(_IN_DISCUSSIONS_OF, terms, before, topic_id, limit, user_id))
 
 
-async def count_recent(db: Database) -> int:
+async def count_recent(db: Reads) -> int:
     """How many comments wait to be settled."""
     count: int = await db.fetchval(_COUNT_RECENT)
     return count

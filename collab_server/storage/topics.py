@@ -8,7 +8,7 @@ from datetime import datetime
 from uuid import UUID
 
 from collab_server.domain.topics import Topic
-from collab_server.storage.database import Database, Transaction
+from collab_server.storage.database import Reads, Transaction
 
 _LOCK = """
     SELECT id, last_seq
@@ -159,7 +159,7 @@ class AnchorCounts:
     total: int
 
 
-async def anchors(db: Database, topic: str, user_id: str) -> list[AnchorCounts]:
+async def anchors(db: Reads, topic: str, user_id: str) -> list[AnchorCounts]:
     """The counts of every place that has comments, deleted ones left out, in one query."""
     rows = await db.fetch(_ANCHORS, topic, user_id)
     return [
@@ -168,7 +168,7 @@ async def anchors(db: Database, topic: str, user_id: str) -> list[AnchorCounts]:
     ]
 
 
-async def unread_threads(db: Database, topic: str, user_id: str) -> list[tuple[UUID, int]]:
+async def unread_threads(db: Reads, topic: str, user_id: str) -> list[tuple[UUID, int]]:
     """The threads in which a person has not read everything: (thread id, unread comments), in one query."""
     rows = await db.fetch(_UNREAD_THREADS, topic, user_id)
     return [(row["thread_id"], row["unread"]) for row in rows]
@@ -204,7 +204,7 @@ async def find(tx: Transaction, topic: Topic) -> LockedTopic | None:
     return None if row is None else LockedTopic(row["id"], topic.name, row["last_seq"])
 
 
-async def snapshots(db: Database, asked: Sequence[tuple[str, str]]) -> list[Snapshot]:
+async def snapshots(db: Reads, asked: Sequence[tuple[str, str]]) -> list[Snapshot]:
     """The snapshot for each (topic name, user id), in the order asked, in one query."""
     rows = await db.fetch(_SNAPSHOTS, [topic for topic, _ in asked], [user for _, user in asked])
     return [

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import time
+from typing import Any
 from uuid import uuid4
 
+import asyncpg
 import pytest
 
 from tests.conftest import MakeCluster
 from tests.faults.proxy import Proxy
+from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.harness.world import TestDatabase
 from tests.integration.doors import BOARD, Door, DoorName
@@ -182,3 +185,54 @@ async def test_a_silent_database_is_told_of_within_two_seconds(
         await cluster[0].wait_for_state("running")
     assert answer["error"]["code"] == "paused"
     assert took < 2.4, "2 s, and some for a busy machine"
+
+
+async def test_a_slow_database_is_told_of_within_two_seconds_however_many_statements_a_command_takes(
+    make_cluster: MakeCluster, database: TestDatabase, topic: str
+) -> None:
+    server = database.server
+    with Proxy((server.host, server.port)) as proxy:
+        cluster = await make_cluster(nodes=0, start=False)
+        cluster.add_node(postgres=proxy.address)
+        await cluster.start()
+        ann = await cluster.client(0, "ann")
+        added = await ann.call("comment.add", {"topic": topic, "text": "Before"})
+        proxy.delay(0.3)  # each way: the node finds its database up, and three statements take 1.8 s
+        began = time.monotonic()
+        answer = await ann.ask(
+            "comment.edit", {"commentId": added["comment"]["id"], "text": "During", "requestId": request_id()}
+        )
+        took = time.monotonic() - began
+        proxy.heal()
+        await cluster[0].wait_for_state("running")
+    assert answer["error"]["code"] == "paused"
+    assert took < 2.4, "2 s, and some for a busy machine"
+
+
+async def test_whoever_waits_behind_a_locked_topic_is_told_within_two_seconds(
+    cluster: Cluster, database: TestDatabase, topic: str
+) -> None:
+    people = [await cluster.client(0, login) for login in ("ann", "bob", "carol") * 3]
+    await people[0].call("comment.add", {"topic": topic, "text": "Before"})
+    stranger = await asyncpg.connect(**database.connect_arguments())
+
+    async def add(who: Client, number: int) -> tuple[dict[str, Any], float]:
+        began = time.monotonic()
+        payload = {"topic": topic, "text": f"During {number}", "requestId": request_id()}
+        answer = await who.ask("comment.add", payload)
+        return answer, time.monotonic() - began
+
+    try:
+        async with stranger.transaction():
+            await stranger.execute("SELECT FROM collab.topics WHERE name = $1 FOR UPDATE", topic)
+            adding = []
+            for number, who in enumerate(people):
+                adding.append(asyncio.create_task(add(who, number)))
+                await asyncio.sleep(0.2)  # one after the other, so that some come behind a batch that waits
+            answers = await asyncio.gather(*adding)
+    finally:
+        await stranger.close()
+    for number, (answer, took) in enumerate(answers):
+        assert answer["error"]["code"] == "paused", (number, answer)
+        assert took < 2.4, f"{number}: 2 s, and some for a busy machine"
+    assert (await people[0].call("comment.add", {"topic": topic, "text": "After"}))["seq"] == 2
