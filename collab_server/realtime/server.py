@@ -69,6 +69,7 @@ RENEWAL_ROUND_SECONDS = 5.0
 DRAIN_COMMANDS_SECONDS = 3.0
 DRAIN_CLOSES_PER_SECOND = 400.0  # which the other nodes take in without making anybody wait
 DRAIN_SPREAD_SECONDS = 2.5
+DRAIN_SECONDS = 3.5  # all of it: open requests (3 s) and logging out (3 s) come after it, and ten is the end
 DRAIN_STEP_SECONDS = 0.01
 
 
@@ -514,15 +515,20 @@ class Door:
     # -- leaving ---------------------------------------------------------------------------------------------
 
     async def drain(self) -> None:
-        """Let commands finish, then close all transports, spread over at most `DRAIN_SPREAD_SECONDS`."""
+        """Let commands finish, then close all transports, spread over at most `DRAIN_SPREAD_SECONDS`.
+
+        Takes at most `DRAIN_SECONDS`: where commands took long, the closing is the faster.
+        """
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + DRAIN_SECONDS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_COMMANDS_SECONDS):
                 while any(client.is_busy for client in self._clients.values()):
                     await asyncio.sleep(0.02)
         leaving = list(self.server.eio.sockets)
         random.shuffle(leaving)
-        loop = asyncio.get_running_loop()
-        spread = min(DRAIN_SPREAD_SECONDS, len(leaving) / DRAIN_CLOSES_PER_SECOND)
+        time_left = max(ends_at - loop.time(), DRAIN_STEP_SECONDS)
+        spread = min(DRAIN_SPREAD_SECONDS, len(leaving) / DRAIN_CLOSES_PER_SECOND, time_left)
         began, closed = loop.time(), 0
         while closed < len(leaving):
             # By the clock: a pause after each would take many times as long on a machine that has much to do.
