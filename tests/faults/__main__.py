@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.faults.document import as_document, as_json
-from tests.faults.report import as_text, summary, table
+from tests.faults.report import as_text, summary, table, tallies
 from tests.faults.run import run
 from tests.faults.schedule import ALL_KINDS, make_schedule
 from tests.faults.stock_run import run_stock
@@ -22,11 +22,11 @@ SHOWN = 25
 
 
 def main() -> int:
-    """The exit status: 0 when nothing was found."""
+    """The exit status: 0 when nothing was found, and no node logged a bug."""
     options = _options()
     if options.report is not None:
-        ours, stock, document = options.report
-        document.write_text(as_document(json.loads(ours.read_text()), json.loads(stock.read_text())))
+        ours = [json.loads(path.read_text()) for path in options.ours]
+        options.report.write_text(as_document(ours, json.loads(options.stock_run.read_text())))
         return 0
     seed = options.seed if options.seed is not None else secrets.randbelow(10**6)
     kinds = (
@@ -49,9 +49,9 @@ def main() -> int:
     else:
         outcome = asyncio.run(run(steps, seed, plant=options.plant, **how))
     if options.save is not None:
-        options.save.write_text(json.dumps(as_json(outcome)))
+        options.save.write_text(json.dumps(as_json(outcome, options.pause)))
     print()
-    print(as_text(table(outcome)))
+    print(as_text(table(tallies(outcome))))
     print()
     print(summary(outcome))
     for finding in outcome.findings[:SHOWN]:
@@ -63,9 +63,10 @@ def main() -> int:
         print(f"{len(outcome.tracebacks)} tracebacks in the nodes' logs:")
         for text in outcome.tracebacks[:SHOWN]:
             print(f"  {text}")
-    if outcome.findings:
+    is_bad = bool(outcome.findings or outcome.tracebacks)
+    if is_bad:
         print(f"to repeat: {repeat}")
-    return 1 if outcome.findings else 0
+    return 1 if is_bad else 0
 
 
 def _options() -> argparse.Namespace:
@@ -82,10 +83,13 @@ def _options() -> argparse.Namespace:
     parser.add_argument(
         "--report",
         type=Path,
-        nargs=3,
-        metavar=("OURS", "STOCK", "MARKDOWN"),
-        help="only write the document of two saved runs",
+        metavar="MARKDOWN",
+        help="only write this document, of the saved runs --ours and --stock-run",
     )
+    parser.add_argument(
+        "--ours", type=Path, nargs="+", default=[], metavar="FILE", help="runs saved by --save"
+    )
+    parser.add_argument("--stock-run", type=Path, metavar="FILE", help="a run saved by --stock --save")
     parser.add_argument("--keep", action="store_true", help="keep data and logs")
     return parser.parse_args()
 

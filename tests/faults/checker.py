@@ -17,6 +17,7 @@ stuck           a write was never answered
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -278,12 +279,11 @@ class _Membership:
         """Whether the event is for the user; whoever is put out may hear just that."""
         if not self._changes:
             return True
-        was_member = False
-        for changed_at, is_member in self._changes.get(user_id, ()):
-            if changed_at > seq or (changed_at == seq and not is_member):
-                break
-            was_member = is_member
-        return was_member
+        changes = self._changes.get(user_id, [])
+        number = bisect_right(changes, (seq, True))
+        if number and changes[number - 1] == (seq, False):
+            number -= 1
+        return number > 0 and changes[number - 1][1]
 
 
 def _check_rights(

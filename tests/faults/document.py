@@ -1,13 +1,14 @@
-"""docs/faults.md, made of two saved runs of the same schedule: ours, and the ready-made stack's."""
+"""docs/faults.md, made of saved runs: ours, and the ready-made stack's under one of the same schedules."""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.faults.report import as_markdown, table
+from tests.faults.report import Tally, as_markdown, percentile, table, tallies, together, total
 from tests.faults.run import Outcome
 from tests.faults.schedule import ALL_KINDS
 
@@ -19,8 +20,8 @@ _TEXT = """\
 **{acknowledged:,} acknowledged writes under {count} injected faults: {verdict}.**
 
 {events:,} events were read over {connections} connections; a fault had healed {p50} s (half of them) to {p99} s (99 of
-100) after its end. The same schedule took {stock_undelivered:,} deliveries from connected readers of the ready-made
-stack.
+100) after its end. {stock_count} of the same faults took {stock_undelivered:,} deliveries from connected readers of the
+ready-made stack.
 
 ## What is done
 
@@ -62,9 +63,9 @@ and in real nodes (`plants/`): a hint dropped and nothing repaired, an acknowled
 before the commit, two events swapped, an event twice, a forgotten `requestId`, delivery after removal, rights that
 nobody looks after, a wrong count. Each is found.
 
-## The run
+## The runs
 
-Seed {seed}, {minutes:.0f} minutes, {cores} cores for everything, {when}.
+Seed {seeds}, {minutes:.0f} minutes in all, {cores} cores for everything, {when}.
 
 {ours}
 
@@ -72,7 +73,7 @@ Writers met on the way: {trouble}.
 
 Findings: {findings}.
 
-## The ready-made stack under the same schedule
+## The ready-made stack under the schedule of seed {stock_seed}
 
 python-socketio with its own `AsyncRedisManager`, a comment stored in PostgreSQL, emitted, then acknowledged
 (`tests/faults/stock.py`). It has no log to catch up from and no `requestId`, so less is asked of it: an event counts as
@@ -85,8 +86,10 @@ times).
 
 ## To repeat it
 
-    make faults N={count} SEED={seed}                # the run above, with another seed by another SEED
-    python -m tests.faults --faults {count} --seed {seed} --stock
+    make faults N={stock_count} SEED={stock_seed}    # with another seed by another SEED
+    python -m tests.faults --faults {a_count} --seed {a_seed} --pause {pause:g}    # a run above; --save FILE keeps it
+    python -m tests.faults --faults {stock_count} --seed {stock_seed} --stock
+    python -m tests.faults --report docs/faults.md --ours FILE … --stock-run FILE
 
 A failing run prints the seed that repeats its schedule. `--only redis` keeps to some kinds, `--plant` gives the nodes a
 bug, `--keep` leaves data and logs. `tests/faults/test_faults.py` is a run of 30 faults in the test suite, with a new
@@ -99,53 +102,69 @@ have, or still need, tests of their own.
 """
 
 
-def as_json(outcome: Outcome) -> dict[str, Any]:
-    """What the document needs of a run."""
+def as_json(outcome: Outcome, pause_seconds: float) -> dict[str, Any]:
+    """What the document needs of a run, as plain values."""
     return {
         "seed": outcome.seed,
+        "pause": pause_seconds,
         "count": len(outcome.intervals),
-        "kinds": len({interval.step.kind for interval in outcome.intervals}),
         "seconds": outcome.seconds,
-        "acknowledged": outcome.acknowledged,
         "events": outcome.deliveries,
         "connections": outcome.connections,
-        "table": table(outcome),
+        "tallies": {name: tally.as_json() for name, tally in tallies(outcome).items()},
         "trouble": dict(outcome.trouble.most_common()),
-        "findings": dict(Counter(finding.kind for finding in outcome.findings)),
         "not_healed": sum(interval.healed_at is None for interval in outcome.intervals),
     }
 
 
-def as_document(ours: dict[str, Any], stock: dict[str, Any]) -> str:
-    """The whole text of docs/faults.md. Raises `ValueError` unless both ran the same schedule."""
-    if (ours["seed"], ours["count"]) != (stock["seed"], stock["count"]):
-        raise ValueError("the two runs had different schedules")
-    header, *_, last = ours["table"]
-    total = dict(zip(header, last, strict=True))
-    shown = [row[:-3] for row in stock["table"]]  # its clients do not measure the others
-    bad = {kind: count for kind, count in ours["findings"].items() if count}
+def as_document(ours: Sequence[dict[str, Any]], stock: dict[str, Any]) -> str:
+    """The whole text of docs/faults.md, of saved runs of ours and one of the ready-made stack.
+
+    Raises `ValueError` unless one of ours ran the same schedule as the stack.
+    """
+    schedules = [(run["seed"], run["count"]) for run in ours]
+    if (stock["seed"], stock["count"]) not in schedules:
+        raise ValueError("none of the runs had the schedule of the ready-made stack")
+    found = together(_tallies(run) for run in ours)
+    all_of_it = total(found)
+    found_stock = _tallies(stock)
+    bad = {kind: count for kind, count in all_of_it.found.items() if count}
     verdict = (
         "none lost, none doubled, none out of order, nothing that was never committed"
         if not bad
         else ", ".join(f"{count} {kind}" for kind, count in bad.items())
     )
+    trouble = sum((Counter(run["trouble"]) for run in ours), Counter[str]())
     return _TEXT.format(
-        acknowledged=ours["acknowledged"],
-        count=ours["count"],
+        acknowledged=all_of_it.acknowledged,
+        count=all_of_it.count,
         verdict=verdict,
-        events=ours["events"],
-        connections=ours["connections"],
-        p50=total["heal p50 s"],
-        p99=total["heal p99 s"],
-        stock_undelivered=stock["findings"].get("undelivered", 0),
+        events=sum(run["events"] for run in ours),
+        connections=sum(run["connections"] for run in ours),
+        p50=_shown(percentile(all_of_it.healed, 0.5)),
+        p99=_shown(percentile(all_of_it.healed, 0.99)),
+        stock_count=stock["count"],
+        stock_seed=stock["seed"],
+        stock_undelivered=total(found_stock).found["undelivered"],
         kinds=len(ALL_KINDS),
-        seed=ours["seed"],
-        minutes=ours["seconds"] / 60,
+        seeds=", ".join(f"{seed} ({count} faults)" for seed, count in schedules),
+        a_seed=ours[0]["seed"],
+        a_count=ours[0]["count"],
+        pause=ours[0]["pause"],
+        minutes=sum(run["seconds"] for run in ours) / 60,
         cores=os.cpu_count(),
         when=datetime.now(UTC).strftime("%B %Y"),
-        ours=as_markdown(ours["table"]),
-        trouble=", ".join(f"{name} {count}" for name, count in ours["trouble"].items()) or "nothing",
+        ours=as_markdown(table(found)),
+        trouble=", ".join(f"{name} {count}" for name, count in trouble.most_common()) or "nothing",
         findings=", ".join(f"{kind} {count}" for kind, count in bad.items()) or "none",
         not_healed=stock["not_healed"],
-        stock=as_markdown(shown),
+        stock=as_markdown([row[:-3] for row in table(found_stock)]),  # its clients do not measure the others
     )
+
+
+def _tallies(run: dict[str, Any]) -> dict[str, Tally]:
+    return {name: Tally.from_json(values) for name, values in run["tallies"].items()}
+
+
+def _shown(seconds: float | None) -> str:
+    return "-" if seconds is None else f"{seconds:.2f}"

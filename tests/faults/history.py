@@ -69,13 +69,20 @@ class Session:
     has_caught_up: bool = False
     live: list[Delivery] = field(default_factory=list)
     is_again: bool = False
+    _looked_at: int = field(default=0, compare=False)
+    _highest: int = field(default=0, compare=False)
 
     @property
     def position(self) -> int:
         """Up to where the reader has the log: what it gives as `after` when it comes back."""
         if not self.has_caught_up:
             return self.caught_up[-1].seq if self.caught_up else self.after
-        return max((delivery.seq for delivery in self.live), default=self.seq)
+        if not self.live:
+            return self.seq
+        for number in range(self._looked_at, len(self.live)):  # asked often, of many deliveries
+            self._highest = max(self._highest, self.live[number].seq)
+        self._looked_at = len(self.live)
+        return self._highest
 
 
 @dataclass(frozen=True, slots=True)

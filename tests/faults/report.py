@@ -1,10 +1,12 @@
-"""What a run brought, as a table a person reads."""
+"""What a run brought, as numbers that can be added to those of other runs, and as a table a person reads."""
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Self
 
 from tests.faults.checker import KINDS
 from tests.faults.run import Interval, Outcome
@@ -12,88 +14,139 @@ from tests.faults.run import Interval, Outcome
 OTHER_TIMES = "between faults"
 
 
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` of all do not exceed."""
-    ordered = sorted(values)
-    return ordered[min(len(ordered) - 1, max(0, int(share * len(ordered) + 0.999999) - 1))]
+@dataclass(slots=True)
+class Tally:
+    """What came of one kind of fault. Times are counted in milliseconds: how many took so long."""
+
+    count: int = 0
+    acknowledged: int = 0
+    cut: int = 0
+    found: Counter[str] = field(default_factory=Counter)
+    healed: Counter[int] = field(default_factory=Counter)
+    answered: Counter[int] = field(default_factory=Counter)
+    late: Counter[int] = field(default_factory=Counter)
+
+    def add(self, other: Tally) -> None:
+        """Count another's in."""
+        self.count += other.count
+        self.acknowledged += other.acknowledged
+        self.cut += other.cut
+        for name in _COUNTERS:
+            getattr(self, name).update(getattr(other, name))
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        counters = {name: sorted(getattr(self, name).items()) for name in _COUNTERS}
+        return {"count": self.count, "acknowledged": self.acknowledged, "cut": self.cut, **counters}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> Self:
+        """The reverse."""
+        counters = {name: Counter(dict(values[name])) for name in _COUNTERS}
+        return cls(values["count"], values["acknowledged"], values["cut"], **counters)
 
 
-def table(outcome: Outcome) -> list[list[str]]:
-    """Header, a row per kind of fault, a row for the times between, and a last one for all."""
-    by_kind: dict[str, list[Interval]] = defaultdict(list)
-    for interval in outcome.intervals:
-        by_kind[interval.step.kind].append(interval)
-    acknowledged = Counter(
-        _kind_at(outcome.intervals, write.acknowledged_at)
-        for write in outcome.history.writes
-        if write.acknowledged_at is not None
-    )
-    found: dict[str, Counter[str]] = defaultdict(Counter)
+_COUNTERS = ("found", "healed", "answered", "late")
+
+
+def percentile(milliseconds: Counter[int], share: float) -> float | None:
+    """The smallest of the counted times, in seconds, that at least `share` of all do not exceed; None without any."""
+    needed, passed = share * milliseconds.total(), 0
+    for value in sorted(milliseconds):
+        passed += milliseconds[value]
+        if passed >= needed - 1e-9:
+            return value / 1000
+    return None
+
+
+def tallies(outcome: Outcome) -> dict[str, Tally]:
+    """By kind of fault, in order, those of the times between the faults last."""
+    found: dict[str, Tally] = defaultdict(Tally)
+    intervals = outcome.intervals
+    for interval in intervals:
+        tally = found[interval.step.kind]
+        tally.count += 1
+        if interval.heal_seconds is not None:
+            tally.healed[round(interval.heal_seconds * 1000)] += 1
+    for write in outcome.history.writes:
+        if write.acknowledged_at is not None:
+            found[_kind_at(intervals, write.acknowledged_at)].acknowledged += 1
     for finding in outcome.findings:
-        found[_kind_at(outcome.intervals, finding.at)][finding.kind] += 1
+        found[_kind_at(intervals, finding.at)].found[finding.kind] += 1
+    for at, seconds in outcome.answered:
+        found[_kind_at(intervals, at)].answered[round(seconds * 1000)] += 1
+    for at, seconds in outcome.delivered:
+        found[_kind_at(intervals, at)].late[round(seconds * 1000)] += 1
+    for at in outcome.lost_at:
+        found[_kind_at(intervals, at)].cut += 1
+    between = found.pop(OTHER_TIMES, Tally())
+    return {**dict(sorted(found.items())), OTHER_TIMES: between}
 
-    answered, delivered, cut = (
-        _by_kind(outcome.intervals, timed)
-        for timed in (outcome.answered, outcome.delivered, [(at, 0.0) for at in outcome.lost_at])
-    )
 
-    def row(name: str, intervals: Sequence[Interval], acked: int, findings: Counter[str]) -> list[str]:
-        lost, doubled = (
-            findings["lost"] + findings["undelivered"],
-            findings["doubled"] + findings["delivered twice"],
-        )
-        other = sum(findings.values()) - lost - doubled - findings["out of order"] - findings["phantom"]
-        heals = [interval.heal_seconds for interval in intervals if interval.heal_seconds is not None]
-        return [
-            name,
-            str(len(intervals) or ""),
-            str(acked),
-            str(lost),
-            str(doubled),
-            str(findings["out of order"]),
-            str(findings["phantom"]),
-            str(other),
-            *_p50_and_p99(heals),
-            *_p50_and_p99(answered[name])[1:],
-            *_p50_and_p99(delivered[name])[1:],
-            str(len(cut[name])),
-        ]
+def together(runs: Iterable[Mapping[str, Tally]]) -> dict[str, Tally]:
+    """The tallies of several runs as those of one."""
+    found: dict[str, Tally] = defaultdict(Tally)
+    for run in runs:
+        for kind, tally in run.items():
+            found[kind].add(tally)
+    between = found.pop(OTHER_TIMES, Tally())
+    return {**dict(sorted(found.items())), OTHER_TIMES: between}
 
-    rows = [
-        [
-            "fault",
-            "count",
-            "acknowledged",
-            "lost",
-            "doubled",
-            "out of order",
-            "phantom",
-            "other",
-            "heal p50 s",
-            "heal p99 s",
-            "answer p99 s",
-            "late p99 s",
-            "cut",
-        ]
+
+def total(found: Mapping[str, Tally]) -> Tally:
+    """All of them as one."""
+    sum_of_all = Tally()
+    for tally in found.values():
+        sum_of_all.add(tally)
+    return sum_of_all
+
+
+_HEADER = [
+    "fault",
+    "count",
+    "acknowledged",
+    "lost",
+    "doubled",
+    "out of order",
+    "phantom",
+    "other",
+    "heal p50 s",
+    "heal p99 s",
+    "answer p99 s",
+    "late p99 s",
+    "cut",
+]
+
+
+def table(found: Mapping[str, Tally]) -> list[list[str]]:
+    """Header, a row per kind of fault, a row for the times between, and a last one for all."""
+    rows = [_row(name, tally) for name, tally in found.items()]
+    return [_HEADER, *rows, _row("all", total(found))]
+
+
+def _row(name: str, tally: Tally) -> list[str]:
+    found = tally.found
+    lost, doubled = found["lost"] + found["undelivered"], found["doubled"] + found["delivered twice"]
+    other = sum(found.values()) - lost - doubled - found["out of order"] - found["phantom"]
+    return [
+        name,
+        str(tally.count or ""),
+        str(tally.acknowledged),
+        str(lost),
+        str(doubled),
+        str(found["out of order"]),
+        str(found["phantom"]),
+        str(other),
+        _seconds(percentile(tally.healed, 0.5)),
+        _seconds(percentile(tally.healed, 0.99)),
+        _seconds(percentile(tally.answered, 0.99)),
+        _seconds(percentile(tally.late, 0.99)),
+        str(tally.cut),
     ]
-    for kind in sorted(by_kind):
-        rows.append(row(kind, by_kind[kind], acknowledged[kind], found[kind]))
-    rows.append(row(OTHER_TIMES, (), acknowledged[OTHER_TIMES], found[OTHER_TIMES]))
-    for timed in (answered, delivered, cut):
-        timed["all"] = [seconds for of_kind in timed.values() for seconds in of_kind]
-    rows.append(row("all", outcome.intervals, acknowledged.total(), sum(found.values(), Counter())))
-    return rows
 
 
-def _by_kind(intervals: Sequence[Interval], timed: Iterable[tuple[float, float]]) -> dict[str, list[float]]:
-    found: dict[str, list[float]] = defaultdict(list)
-    for at, seconds in timed:
-        found[_kind_at(intervals, at)].append(seconds)
-    return found
-
-
-def _p50_and_p99(values: Sequence[float]) -> list[str]:
-    return [f"{percentile(values, share):.2f}" if values else "" for share in (0.5, 0.99)]
+def _seconds(value: float | None) -> str:
+    return "" if value is None else f"{value:.2f}"
 
 
 def _kind_at(intervals: Sequence[Interval], at: float | None) -> str:

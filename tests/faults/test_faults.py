@@ -13,7 +13,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.faults.report import as_text, summary, table
+from tests.faults.report import as_text, summary, table, tallies
 from tests.faults.run import run
 from tests.faults.schedule import ALL_KINDS, make_schedule
 
@@ -37,7 +37,7 @@ async def test_nothing_acknowledged_is_lost_doubled_or_out_of_order() -> None:
     said: list[str] = []
     async with asyncio.timeout(RUN_SECONDS * count / 30):
         outcome = await run(make_schedule(seed, count), seed, say=said.append)
-    print("\n".join(said), as_text(table(outcome)), summary(outcome), *outcome.tracebacks, sep="\n")
+    print("\n".join(said), as_text(table(tallies(outcome))), summary(outcome), *outcome.tracebacks, sep="\n")
     assert outcome.findings == [], f"repeat it with: make faults N={count} SEED={seed}"
     assert outcome.tracebacks == [], "a node logged a bug of ours"
     assert outcome.acknowledged > 5 * count
