@@ -133,7 +133,8 @@ class Reader:
         if self.is_wanderer and not self._stays.is_set():
             self.is_away = True
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stays.wait(), self._chance.uniform(*AWAY_SECONDS))
+                async with asyncio.timeout(self._chance.uniform(*AWAY_SECONDS)):
+                    await self._stays.wait()
             self.is_away = False
 
     async def _connect(self, url: str) -> Client:
@@ -225,7 +226,8 @@ class Reader:
         leaves_at = time.monotonic() + self._chance.uniform(*STAY_SECONDS)
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(ended.wait(), LOOK_SECONDS)
+                async with asyncio.timeout(LOOK_SECONDS):
+                    await ended.wait()
             if ended.is_set():
                 self.lost_at.append(time.monotonic())
                 return

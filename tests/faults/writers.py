@@ -96,7 +96,8 @@ class Writer:
                 await self.write(*self._next())
                 with contextlib.suppress(TimeoutError):
                     pause = self._chance.expovariate(1 / self._pause_seconds)
-                    await asyncio.wait_for(self._is_stopping.wait(), pause)
+                    async with asyncio.timeout(pause):
+                        await self._is_stopping.wait()
         finally:
             self._drop_client()
             if self._leaving:
@@ -289,7 +290,8 @@ class Manager(Writer):
                     await self.write(kind, self._topics[0], self._member_id)
                     with contextlib.suppress(TimeoutError):
                         pause = self._chance.expovariate(1 / self._pause_seconds)
-                        await asyncio.wait_for(self._is_stopping.wait(), pause)
+                        async with asyncio.timeout(pause):
+                            await self._is_stopping.wait()
         finally:
             self._drop_client()
             if self._leaving:

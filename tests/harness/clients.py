@@ -179,8 +179,18 @@ class Client:
         return next(event.data for event in self.events if event.name == "server.hello")
 
     async def ask(self, command: str, payload: Any = None, *, timeout: float = TIMEOUT_SECONDS) -> Any:
-        """The acknowledgement as it came: `{ok:true, data}` or `{ok:false, error}`."""
-        return await self.sio.call(command, {} if payload is None else payload, timeout=timeout)
+        """The acknowledgement as it came: `{ok:true, data}` or `{ok:false, error}`. Raises `TimeoutError`."""
+        # Not `sio.call`: its asyncio.wait_for swallows, up to Python 3.11, a cancellation that meets the answer, and
+        # whoever asks in a loop then asks for ever.
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+
+        def note(*reply: Any) -> None:
+            if not answer.done():
+                answer.set_result(reply[0] if len(reply) == 1 else reply)
+
+        await self.sio.emit(command, {} if payload is None else payload, callback=note)
+        async with asyncio.timeout(timeout):
+            return await answer
 
     async def call(self, command: str, payload: Any = None, *, timeout: float = TIMEOUT_SECONDS) -> Any:
         """The `data` of the answer. Raises `Failed`."""
