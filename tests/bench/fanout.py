@@ -14,10 +14,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
-import importlib.metadata
 import json
 import os
-import platform
 import secrets
 import shutil
 import statistics
@@ -34,6 +32,7 @@ import uvloop
 
 from collab_server.demo.embedded import free_port
 from collab_server.demo.tied import TiedProcess
+from tests.bench.document import circumstances, put
 from tests.bench.load import (
     Dialect,
     Http,
@@ -49,8 +48,6 @@ from tests.harness.world import World, fresh_topic
 
 PEERS = Path(__file__).parent / "peers"
 NODE_PACKAGES = ["socket.io@4.8.4", "@socket.io/redis-adapter@8.3.0", "redis@4"]
-DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
-BEGIN, END = "<!-- fanout: written by the run -->", "<!-- fanout: end -->"
 WARM_SECONDS = 1.0
 MEASURE_SECONDS = 4.0
 TEXT_CHARACTERS = 200
@@ -434,19 +431,10 @@ def _shown(value: float) -> str:
     return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
-def circumstances(rounds: int) -> str:
-    """Machine, versions and commit, in a sentence."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True
-    ).stdout.strip()
+def peers_versions() -> str:
+    """What the peers are, in words."""
     node = subprocess.run(["node", "--version"], capture_output=True, text=True).stdout.strip()
-    versions = ", ".join(
-        f"{name} {importlib.metadata.version(name)}" for name in ("uvicorn", "uvloop", "python-socketio")
-    )
-    return (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}; Node {node}, "
-        f"{', '.join(NODE_PACKAGES)}; commit {commit}; {rounds} interleaved rounds."
-    )
+    return f"Node {node}, {', '.join(NODE_PACKAGES)}"
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -462,10 +450,8 @@ def main(arguments: list[str] | None = None) -> int:
     found = uvloop.run(run(setups, scenarios, options.rounds))
     if options.json:
         options.json.write_text(json.dumps(found, indent=1))
-    shown = f"{circumstances(options.rounds)}\n\n{table(found)}"
+    shown = f"{circumstances(peers_versions(), options.rounds)}\n\n{table(found)}"
     print(f"\n{shown}")
     if options.write:
-        text = DOCUMENT.read_text()
-        before, after = text.split(BEGIN)[0], text.split(END)[1]
-        DOCUMENT.write_text(f"{before}{BEGIN}\n\n{shown}\n\n{END}{after}")
+        put("fanout", shown)
     return 0

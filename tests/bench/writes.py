@@ -31,6 +31,7 @@ from uuid import uuid4
 import psutil
 
 from collab_server.demo.embedded import EmbeddedPostgres
+from tests.bench.document import circumstances, put
 from tests.bench.wire import WebSocket
 from tests.harness.clients import LibraryUser
 from tests.harness.cluster import Cluster
@@ -251,9 +252,10 @@ def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench writes", description=__doc__)
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--only", choices=("many", "hot"))
+    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
     parser.add_argument("--writers", type=int, nargs="*", default=WRITERS)
     arguments = parser.parse_args(argv)
-    if pgbench() is None:
+    if (binary := pgbench()) is None:
         print("pgbench is missing; Debian has it in the package postgresql-contrib", file=sys.stderr)
         return 1
     cases = [
@@ -262,7 +264,12 @@ def main(argv: list[str] | None = None) -> int:
         for writers in arguments.writers
         if arguments.only in (None, name)
     ]
-    print(table(asyncio.run(bench(cases, arguments.rounds))))
+    found = asyncio.run(bench(cases, arguments.rounds))
+    version = subprocess.run([binary, "--version"], capture_output=True, text=True).stdout.strip()
+    shown = f"{circumstances(f'{version} on the same server', arguments.rounds)}\n\n{table(found)}"
+    print(shown)
+    if arguments.write:
+        put("writes", shown)
     return 0
 
 
