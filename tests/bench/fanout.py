@@ -52,6 +52,7 @@ WARM_SECONDS = 1.0
 MEASURE_SECONDS = 4.0
 TEXT_CHARACTERS = 200
 EVENT_BYTES = 480
+STALLED_CHARACTERS, STALLED_EVENTS, STALLED_AT_ONCE = 8_000, 3_000, 8
 
 Found = dict[str, dict[str, list[dict[str, float]]]]
 """scenario → setup → the figures of each round"""
@@ -353,6 +354,30 @@ async def connects(setup: Setup, *, clients: int) -> dict[str, float]:
     return {"connects/s": clients / seconds, "us/connect": used / clients * 1e6}
 
 
+async def stalled(setup: Setup, *, clients: int) -> dict[str, float]:
+    """Memory that clients cost which have stopped reading, and what one that reads notices of them."""
+    room = setup.rooms(1)[0]
+    tallies, reading = await join_all(setup.b, setup.dialect, [room], 1)
+    asleep = [await join(setup.b, setup.dialect, room, Tally()) for _ in range(clients)]
+    publisher = await join(setup.a, setup.dialect, setup.rooms(1)[0], Tally())
+    before = most = setup.b_process.memory_info().rss
+    for member in asleep:
+        member.transport.pause_reading()
+    tally = tallies[room]
+    for number in range(1, STALLED_EVENTS // STALLED_AT_ONCE + 1):
+        answers = [publisher.publish(room, STALLED_CHARACTERS) for _ in range(STALLED_AT_ONCE)]
+        async with asyncio.timeout(20):
+            await asyncio.gather(*answers)
+            while tally.delivered < number * STALLED_AT_ONCE:
+                await asyncio.sleep(0.0005)
+        most = max(most, setup.b_process.memory_info().rss)
+    assert not reading[0].is_lost
+    for member in [*reading, *asleep, publisher]:
+        member.transport.abort()
+    waited = sorted(tally.waited)
+    return {"KiB": (most - before) / clients / 1024, "p99": waited[int(len(waited) * 0.99)] * 1e3}
+
+
 SCENARIOS: dict[str, Callable[[Setup], Any]] = {
     "s100": lambda setup: fan_out(setup, rooms=10, members=100, outstanding=8),
     "s1000": lambda setup: fan_out(setup, rooms=1, members=1000, outstanding=4),
@@ -360,6 +385,7 @@ SCENARIOS: dict[str, Callable[[Setup], Any]] = {
     "polling": lambda setup: poll_delivery(setup, members=100, outstanding=2),
     "connects": lambda setup: connects(setup, clients=2000),
     "idle": lambda setup: idle(setup, clients=5000),
+    "stalled": lambda setup: stalled(setup, clients=10),
 }
 
 
@@ -393,6 +419,8 @@ ROWS: list[tuple[str, str, str, float]] = [
     ("connects", "us/connect", "CPU us per such connect", 1.0),
     ("idle", "connects/s", "connects/s, websocket", 1.0),
     ("idle", "us/connect", "CPU us per websocket connect", 1.0),
+    ("stalled", "KiB", "KiB for each of 10 clients that have stopped reading, 24 MB of events later", 0.1),
+    ("stalled", "p99", "p99 ms, a client that reads beside them", 1.0),
     ("s100", "p99", "p99 ms, 10 topics of 100", 1.0),
     ("s1000", "p99", "p99 ms, a topic of 1000", 1.0),
     ("hot", "p99", "p99 ms, hot topic", 1.0),
