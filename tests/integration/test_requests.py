@@ -210,11 +210,11 @@ async def test_a_slow_database_is_told_of_within_two_seconds_however_many_statem
 
 
 async def test_whoever_waits_behind_a_locked_topic_is_told_within_two_seconds(
-    cluster: Cluster, database: TestDatabase, topic: str
+    cluster: Cluster, topic: str
 ) -> None:
     people = [await cluster.client(0, login) for login in ("ann", "bob", "carol") * 3]
     await people[0].call("comment.add", {"topic": topic, "text": "Before"})
-    stranger = await asyncpg.connect(**database.connect_arguments())
+    stranger = await asyncpg.connect(**cluster.database.connect_arguments())
 
     async def add(who: Client, number: int) -> tuple[dict[str, Any], float]:
         began = time.monotonic()

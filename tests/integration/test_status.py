@@ -269,6 +269,7 @@ async def test_without_postgres_nothing_is_stored_and_everybody_stays(
         assert await health(node) == (200, 200)
     answer = await ann.call("comment.add", {"topic": topic, "text": "Now?", "requestId": "during"})
     await bob.wait_for_seq(topic, answer["seq"])
+    await cluster[1].wait_for_state("running")  # it finds out by itself
     after = await say(bob, topic, "After")
     await ann.wait_for_seq(topic, after["seq"])
     assert seqs(ann, topic) == seqs(bob, topic) == list(range(1, after["seq"] + 1))
