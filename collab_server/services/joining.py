@@ -21,12 +21,13 @@ from typing import Any, Generic, TypeVar
 
 from collab_server.errors import ClientError, Paused
 from collab_server.services.once import Answer, Request
-from collab_server.storage.database import COMMAND_SECONDS, Database
+from collab_server.storage.database import COMMAND_SECONDS, LOCK_SECONDS, Database
 
 LANES = 4
 MOST_JOINED = 64
 MOST_WAITING = 4096
-LEAST_SECONDS = 0.3  # with less left before its deadline, a command would only cut the others short
+LEAST_SECONDS = LOCK_SECONDS + 0.05
+"""With less left before its deadline, a command could be cut while it waits for its topic, and cut the others short."""
 
 T = TypeVar("T")
 

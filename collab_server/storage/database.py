@@ -44,13 +44,14 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
     Record: TypeAlias = asyncpg.Record
 
-__all__ = ["COMMAND_SECONDS", "Database", "Patience", "Reads", "Transaction"]
+__all__ = ["COMMAND_SECONDS", "LOCK_SECONDS", "Database", "Patience", "Reads", "Transaction"]
 
 T = TypeVar("T")
 
 log = logging.getLogger(__name__)
 
 COMMAND_SECONDS = 1.8  # leaves a client that was promised an answer within 2 s a margin for the way back
+LOCK_SECONDS = 0.8  # for one lock: twice that, and the pause between, is less than a command has
 CONNECT_SECONDS = 1.0
 PROBE_SECONDS = 1.0
 PROBE_EVERY_SECONDS = 0.5
@@ -62,7 +63,7 @@ WAITING_LIMIT = 4096  # callers that wait for a connection; more than can be ser
 
 SESSION = {
     "statement_timeout": "2000",
-    "lock_timeout": "1000",
+    "lock_timeout": f"{LOCK_SECONDS * 1000:.0f}",
     "idle_in_transaction_session_timeout": "2000",
     "TimeZone": "UTC",
     "jit": "off",  # every statement of ours is small
@@ -297,7 +298,9 @@ class Database:
                     raise _unknown() from error
                 self._writes.give_back(connection)
                 paused = self._as_paused(error, is_lost=False)
-                if not (isinstance(paused, _Contended) and tries_left):
+                # Cut while it waits for a lock again, nobody could tell whether it was committed: then rather not.
+                has_time = deadline - loop.time() > LOCK_SECONDS + RETRY_SECONDS
+                if not (isinstance(paused, _Contended) and tries_left and has_time):
                     self._raise(error, is_lost=False)
             else:
                 self._writes.give_back(connection)

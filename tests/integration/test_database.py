@@ -175,7 +175,7 @@ async def test_more_commands_than_connections_all_get_through(db: Database) -> N
 async def test_sessions_carry_the_limits(db: Database) -> None:
     for name, wanted in {
         "statement_timeout": "2s",
-        "lock_timeout": "1s",
+        "lock_timeout": "800ms",
         "idle_in_transaction_session_timeout": "2s",
         "TimeZone": "UTC",
         "jit": "off",
