@@ -114,19 +114,14 @@ async def _commit_plain(
     plain = [_plain(addition, request, at) for addition, request in zip(asked, requests, strict=True)]
     placed: list[additions.Placed | ClientError] = [*await _place(database, plain, since)]
     waiting = [number for number, place in enumerate(placed) if place is None]
-    if (
-        waiting
-    ):  # the first comments on their topics; the others are stored already, whatever becomes of these
+    if waiting:  # their topics' rows were made elsewhere; the others are stored, whatever becomes of these
+        later: Sequence[additions.Placed | ClientError]
         try:
-            await additions.create_topics(
-                database, sorted({plain[number].comment.topic for number in waiting}), since=since
-            )
             later = await _place(database, [plain[number] for number in waiting], since)
         except ClientError as error:
-            placed = [error if place is None else place for place in placed]
-        else:
-            for number, place in zip(waiting, later, strict=True):
-                placed[number] = place
+            later = [error] * len(waiting)
+        for number, place in zip(waiting, later, strict=True):
+            placed[number] = place
     answers = [_answer(*of) for of in zip(plain, placed, requests, strict=True)]
     return answers, [place for place in placed if isinstance(place, Event)]
 

@@ -4,6 +4,8 @@ Most comments need no look at anything but their topic's head: they are about co
 nobody. For those, one round trip does what a transaction does in six: look up and store the `requestId`s, lock the
 topics in the order of their ids, give out the next `seq`s, store comments, events and answers. `FOR UPDATE` makes the
 statement see each head as it is once the lock is held; everything else that it reads cannot have changed meanwhile.
+A topic without a row gets one, with its head as it will be; where another transaction was faster, the comment is not
+stored, and the next statement finds the row.
 """
 
 from __future__ import annotations
@@ -16,7 +18,6 @@ import asyncpg
 from collab_server.domain.comments import Comment
 from collab_server.domain.events import Event, actor_text, event_of
 from collab_server.domain.search import terms_text
-from collab_server.storage import topics
 from collab_server.storage.database import Database
 from collab_server.storage.requests import Answered, Taken
 
@@ -46,26 +47,42 @@ _ADD = """
          ORDER BY id
            FOR UPDATE
     ),
+    created AS (
+        INSERT INTO collab.topics (name, last_seq, comments, last_at)
+        SELECT topic, count(*), count(*), max(at)
+          FROM asked
+         WHERE NOT EXISTS (SELECT FROM locked WHERE locked.name = asked.topic)
+           AND NOT EXISTS (SELECT FROM earlier WHERE earlier.position = asked.position)
+         GROUP BY topic
+         ORDER BY topic
+            ON CONFLICT (name) DO NOTHING
+     RETURNING id, name, 0 AS last_seq
+    ),
+    head AS (
+        SELECT id, name, last_seq FROM locked
+         UNION ALL
+        SELECT id, name, last_seq FROM created
+    ),
     numbered AS MATERIALIZED (
         SELECT asked.*,
-               locked.id AS topic_id,
-               locked.last_seq + row_number() OVER (PARTITION BY locked.id ORDER BY asked.position) AS seq
+               head.id AS topic_id,
+               head.last_seq + row_number() OVER (PARTITION BY head.id ORDER BY asked.position) AS seq
           FROM asked
-          JOIN locked
-            ON locked.name = asked.topic
+          JOIN head
+            ON head.name = asked.topic
          WHERE NOT EXISTS (SELECT FROM earlier WHERE earlier.position = asked.position)
     ),
     moved AS (
         UPDATE collab.topics AS topic
-           SET last_seq = head.last_seq,
-               comments = topic.comments + head.added,
-               last_at = head.last_at
+           SET last_seq = moving.last_seq,
+               comments = topic.comments + moving.added,
+               last_at = moving.last_at
           FROM (
                SELECT topic_id, max(seq) AS last_seq, count(*) AS added, max(at) AS last_at
                  FROM numbered
                 GROUP BY topic_id
-               ) AS head
-         WHERE topic.id = head.topic_id
+               ) AS moving
+         WHERE topic.id = moving.topic_id
     ),
     stored AS (
         INSERT INTO collab.comments (
@@ -116,7 +133,8 @@ class Plain:
 
 
 Placed = Event | Answered | None
-"""What became of a comment: its event, what its request was answered before, or nothing: its topic has no row yet."""
+"""What became of a comment: its event, what its request was answered before, or nothing: somebody else has just made
+its topic's row."""
 
 
 async def add(db: Database, additions: Sequence[Plain], *, since: float | None = None) -> list[Placed]:
@@ -133,14 +151,6 @@ async def add(db: Database, additions: Sequence[Plain], *, since: float | None =
             raise Taken from None
         raise
     return [_placed(addition, row) for addition, row in zip(additions, rows, strict=True)]
-
-
-async def create_topics(db: Database, names: Sequence[str], *, since: float | None = None) -> None:
-    """Give these topics their rows, where they have none. `since`: see `Database.run`.
-
-    Raises `Paused`.
-    """
-    await db.write(topics.CREATE_MANY, list(names), since=since)
 
 
 def _row(addition: Plain) -> tuple[object, ...]:

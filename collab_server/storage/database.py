@@ -67,6 +67,7 @@ SESSION = {
     "idle_in_transaction_session_timeout": "2000",
     "TimeZone": "UTC",
     "jit": "off",  # every statement of ours is small
+    "enable_seqscan": "off",
     "plan_cache_mode": "force_generic_plan",  # planning `comment.add` anew takes longer than carrying it out
 }
 

@@ -31,7 +31,7 @@ _LOCK_MANY = """
        FOR UPDATE
 """
 
-CREATE_MANY = """
+_CREATE_MANY = """
     INSERT INTO collab.topics (name)
     SELECT unnest($1::text[])
      ORDER BY 1
@@ -178,7 +178,7 @@ async def lock_many(tx: Transaction, names: Sequence[str]) -> dict[str, LockedTo
     """Lock several topics, always in the same order, creating the rows of those that have none."""
     locked = await _lock_many(tx, names)
     if len(locked) < len(names):
-        await tx.execute(CREATE_MANY, [name for name in names if name not in locked])
+        await tx.execute(_CREATE_MANY, [name for name in names if name not in locked])
         locked = await _lock_many(tx, names)
     return locked
 

@@ -45,6 +45,22 @@ async def test_writes_to_different_topics_keep_their_order_too(cluster: Cluster)
         assert times == sorted(times)
 
 
+async def test_the_first_comments_on_a_topic_are_numbered_too_when_all_nodes_add_one_at_once(
+    cluster: Cluster,
+) -> None:
+    authors = [
+        await cluster.client(number % 3, login) for number, login in enumerate(("ann", "bob", "carol") * 3)
+    ]
+    for _ in range(20):
+        topic = fresh_topic()
+        added = await asyncio.gather(
+            *(who.call("comment.add", {"topic": topic, "text": f"{n}"}) for n, who in enumerate(authors))
+        )
+        assert sorted(answer["seq"] for answer in added) == list(range(1, len(authors) + 1))
+        head = await authors[0].call("topic.get", {"topic": topic})
+        assert (head["seq"], head["comments"]) == (len(authors), len(authors))
+
+
 async def test_writes_that_follow_from_each_other_are_sent_without_waiting(
     cluster: Cluster, topic: str
 ) -> None:
