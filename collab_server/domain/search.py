@@ -192,22 +192,24 @@ def _number(spelled: str) -> int:
 
 
 _PERIODS = 1 << 30
-_EVER = len(PERIOD_BITS := (20, 24, 28, 32, 36))
-"""What is on content is indexed by periods of so many bits of milliseconds: 17 minutes, 5 hours, 3, 50, 795 days.
-A search goes back through them, short ones first, so that what stands everywhere costs no more than what is rare."""
+PERIOD_BITS = (20, 24, 28, 32)
+"""What is on content is indexed by periods of so many bits of milliseconds: 17 minutes, 5 hours, 3 and 50 days. A
+search goes back through them, short ones first, so that what stands everywhere costs no more than what is rare. What is
+rare even in the longest is looked for in all of time: a longer period's own list would take longer to read than the
+words' lists."""
 
 
 def content_terms(id: UUID) -> list[int]:
-    """The numbers of the periods in which a comment on content, by its UUIDv7, was made, and that of all content."""
+    """The numbers of the periods in which a comment on content, by its UUIDv7, was made."""
     made = id.int >> 80
-    return [*(_period(size, made >> bits) for size, bits in enumerate(PERIOD_BITS)), _period(_EVER, 0)]
+    return [_period(size, made >> bits) for size, bits in enumerate(PERIOD_BITS)]
 
 
-def period_before(id: UUID, size: int) -> tuple[int, UUID]:
+def period_before(id: UUID, size: int) -> tuple[int | None, UUID]:
     """The number of the period, one of `PERIOD_BITS` by its index, that ends at `id` or has it inside, and the first
-    id that it can hold. Beyond the last size it is all of time."""
-    if id.int == 0 or size >= _EVER:
-        return _period(_EVER, 0), UUID(int=0)
+    id that it can hold. Beyond the last size it is all of time, which has no number."""
+    if id.int == 0 or size >= len(PERIOD_BITS):
+        return None, UUID(int=0)
     number = (id.int - 1) >> 80 >> PERIOD_BITS[size]
     return _period(size, number), UUID(int=number << PERIOD_BITS[size] << 80)
 

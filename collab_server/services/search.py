@@ -224,20 +224,24 @@ class _InContent:
     def __init__(self, database: Reads, terms: Sequence[int], topic_id: int | None) -> None:
         self._database, self._terms, self._topic_id = database, terms, topic_id
         self._size = 0
+        self._oldest = _BEGINNING
 
     async def begin(self, before: UUID) -> UUID:
         """The id, at most `before`, from which on there are none."""
-        newest = await search.newest_settled(self._database)
-        return _BEGINNING if newest is None else min(before, UUID(int=newest.int + 1))
+        settled = await search.settled(self._database)
+        if settled is None:
+            return _BEGINNING
+        self._oldest, newest = settled
+        return min(before, UUID(int=newest.int + 1))
 
     async def below(self, before: UUID) -> tuple[list[Candidate], UUID]:
         """The next candidates, and the id from which on there are no more of them."""
         period, begin = period_before(before, self._size)
-        terms = [*self._terms, period]
+        terms = self._terms if period is None else [*self._terms, period]
         found = await search.with_terms(self._database, terms, before, self._topic_id, BATCH)
         if len(found) == BATCH:
             return found, found[-1].id
-        _, longer_begin = period_before(begin, self._size + 1)
+        longer_begin = max(period_before(begin, self._size + 1)[1], min(self._oldest, begin))
         expected = len(found) * (begin.int - longer_begin.int) / (before.int - begin.int)
         if expected <= MOST_EXPECTED:
             self._size += 1

@@ -19,11 +19,9 @@ import asyncpg
 
 from collab_server.storage.database import Database, Reads
 
-_NEWEST_SETTLED = """
-    SELECT comment_id
-      FROM collab.comment_terms
-     ORDER BY comment_id DESC
-     LIMIT 1
+_SETTLED = """
+    SELECT (SELECT comment_id FROM collab.comment_terms ORDER BY comment_id LIMIT 1) AS oldest,
+           (SELECT comment_id FROM collab.comment_terms ORDER BY comment_id DESC LIMIT 1) AS newest
 """
 
 _TOPIC_ID = """
@@ -68,6 +66,12 @@ _WITH_TERMS = """
           FROM hits
          WHERE comment_id < $2
            AND ($3::bigint IS NULL OR topic_id = $3)
+           AND EXISTS (
+               SELECT
+                 FROM collab.topics AS topic
+                WHERE topic.id = hits.topic_id
+                  AND topic.name LIKE 'content:%'
+           )
          ORDER BY comment_id DESC
          LIMIT $4
     )
@@ -169,10 +173,10 @@ def _candidates(rows: Sequence[Any]) -> list[Candidate]:
     return [Candidate(row["id"], row["topic"], row["text"]) for row in rows]
 
 
-async def newest_settled(db: Reads) -> UUID | None:
-    """The greatest id of all comments in the index; None while there are none."""
-    id: UUID | None = await db.fetchval(_NEWEST_SETTLED)
-    return id
+async def settled(db: Reads) -> tuple[UUID, UUID] | None:
+    """The least and the greatest id of all comments in the index; None while there are none."""
+    row = await db.fetchrow(_SETTLED)
+    return None if row is None or row["oldest"] is None else (row["oldest"], row["newest"])
 
 
 async def topic_id(db: Reads, topic: str) -> int | None:
@@ -194,7 +198,7 @@ async def recent(
 async def with_terms(
     db: Reads, terms: Sequence[int], before: UUID, topic_id: int | None, limit: int
 ) -> list[Candidate]:
-    """The newest comments below an id that have all these numbers, on one topic or on any, whosoever they are."""
+    """The newest comments on content below an id that have all these numbers, on one topic or on any."""
     return _candidates(await db.fetch(_WITH_TERMS, terms, before, topic_id, limit))
 
 
