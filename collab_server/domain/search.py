@@ -49,6 +49,9 @@ _RUN_RANGES = (
 _STROKES = str.maketrans({"đ": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "ŧ": "t", "æ": "ae", "œ": "oe"})
 _MARKUP = re.compile(r"\]\((?:user|group):[0-9A-Fa-f]{32}\)")  # of a mention; the name in front of it is read
 _PIECES = re.compile("(?P<word>w+)|r+")
+_ASCII_PIECES = re.compile(
+    r"[0-9a-z]+|\$+"
+)  # what the classes of ASCII come to: most texts, several times faster
 
 Highlight = tuple[int, int]
 """Where something was found: its first code point, how many there are."""
@@ -240,6 +243,9 @@ class _Folded:
 
 def _pieces(folded: _Folded) -> tuple[set[str], set[str]]:
     """The words and the runs of a folded text."""
+    if folded.text.isascii():
+        pieces = set(_ASCII_PIECES.findall(folded.text))
+        return {piece for piece in pieces if piece[0] != "$"}, {piece for piece in pieces if piece[0] == "$"}
     words: set[str] = set()
     runs: set[str] = set()
     for piece in _PIECES.finditer(folded.classes):

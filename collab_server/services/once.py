@@ -11,7 +11,8 @@ import asyncio
 import contextlib
 import hashlib
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from typing import Any, TypeVar
 
 from collab_server.domain.jsontext import dumps
@@ -55,11 +56,25 @@ def request_of(user_id: str, name: str, command: Any) -> Request | None:
 def _fingerprint(name: str, command: Any) -> bytes:
     """The same name and values, through whichever door, give the same bytes."""
     try:
-        values = asdict(command)
+        values = _plain(command)
         del values["request_id"]
         return hashlib.sha256(dumps([name, values]).encode()).digest()
     except (ValueError, TypeError, RecursionError):
         raise Invalid("expected JSON values") from None
+
+
+def _plain(value: Any) -> Any:
+    """A command, and what is in it, as JSON values. `dataclasses.asdict` would copy every leaf of it."""
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value) and not isinstance(value, type):
+        return {name: _plain(getattr(value, name)) for name in _field_names(value.__class__)}
+    return value
+
+
+@cache
+def _field_names(kind: type) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 async def earlier_answer(database: Reads, request: Request) -> Answer | None:
