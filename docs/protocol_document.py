@@ -104,17 +104,26 @@ REFUSALS: dict[str, tuple[str, ...]] = {
 REMARKS: dict[str, str] = {
     "comment.add": "Whoever is mentioned, and whoever takes part in the thread, is told in their inbox, if they may"
     " open the topic and have not muted it.",
-    "comment.edit": "Only those are told that the edit newly mentions.",
+    "comment.edit": (
+        "Only those are told that the edit newly mentions, and who was told of the comment before is not told again."
+    ),
     "topic.subscribe": "[Subscribing, catching up](#subscribing-catching-up) says what `after` does.",
     "topic.read": "Own comments are never unread. The other devices learn of it by `topic.was_read`.",
     "topic.anchors": "`items` has a place for every `pageKey` and `visualizationKey` that comments name, and one with"
-    " both null for the others; deleted comments do not count.",
+    " both null for the others; deleted comments do not count. A reply that names neither counts at its root's place,"
+    " here and in the filters of `topic.comments`.",
+    "topic.summaries": "Each topic once, in the order asked; the asker's own inbox may be among them.",
+    "topic.unsubscribe": "Who leaves their own inbox hears of it again after subscribing to it, or with the next"
+    " connection.",
     "discussion.create": "The asker is a member and the owner. Those invited find it in their inboxes; `seq` is the"
     " event `discussion.created`.",
     "discussion.invite": "New members see all that was said before. When all of them are members already, nothing"
     " happens, and `seq` is the head.",
     "discussion.remove": "The removed person gets `member.removed` as the last event, then `topic.closed`.",
-    "discussion.delete": "The members get `discussion.deleted`, then `topic.closed`. There is no way back.",
+    "discussion.delete": "The members get `discussion.deleted`, then `topic.closed`. There is no way back. Nobody can"
+    " read what was said there any more; what inboxes tell of it stays as it was told.",
+    "discussion.leave": "When the owner leaves, the longest-standing member owns it. The last who leaves deletes it:"
+    " then the only event is `discussion.deleted`.",
     "share": "The kind of the notification is `shared`. Whoever may not open the object is told nothing, unless they"
     " may one day. The answer does not say who that is.",
     "comments.search": "Every word of `q` has to be found, where a word begins with it (in scripts without spaces:"

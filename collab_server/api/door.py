@@ -30,6 +30,8 @@ from collab_server.status import Counters
 
 log = logging.getLogger(__name__)
 
+_METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
+
 
 class RestDoor:
     """Answers REST calls."""
@@ -56,8 +58,13 @@ class RestDoor:
         app.include_router(documents_router())
         app.mount("/docs-static", DocumentFiles(), name="docs-static")
         app.include_router(operations)
-        for route in ROUTES:
-            self._add(app, route)
+        # Those without names in their paths come first: `/topics/summaries` is no topic.
+        for path in sorted({route.path for route in ROUTES}, key=lambda path: ("{" in path, path)):
+            routes = [route for route in ROUTES if route.path == path]
+            for route in routes:
+                self._add(app, route)
+            _refuse(app, path, 405, {"Allow": ", ".join(route.method for route in routes)})
+        _refuse(app, "/{path:path}", 404)
         app.mount("/", Pages(), name="pages")
         app.add_exception_handler(Exception, self._on_bug)
         app.add_exception_handler(HTTPException, self._on_http_error)
@@ -171,8 +178,20 @@ class RestDoor:
         if request.url.path.startswith("/api"):
             self._counters.rest_calls_received += 1
         code = {404: "not_found", 405: "unknown_command"}.get(error.status_code, "invalid")
-        wire = {**Internal().as_wire(), "code": code, "message": f"{request.method} is not known here"}
+        message = (
+            "there is no such call" if error.status_code == 404 else f"{request.method} is not known here"
+        )
+        wire = {**Internal().as_wire(), "code": code, "message": message}
         return Response(dumps(wire), error.status_code, headers=error.headers, media_type="application/json")
+
+
+def _refuse(app: FastAPI, path: str, status: int, headers: dict[str, str] | None = None) -> None:
+    """Answer every call on a path that no route before took, which the pages at `/` would do otherwise."""
+
+    async def endpoint(request: Request) -> Response:
+        raise HTTPException(status, headers=headers)
+
+    app.add_route(f"/api{path}", endpoint, methods=_METHODS, include_in_schema=False)
 
 
 def _refusal(error: Exception, what: str) -> Response:

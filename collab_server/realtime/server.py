@@ -284,12 +284,23 @@ class Door:
             now = datetime.now(UTC)
             for client in [client for client in self._clients.values() if client.renew_at <= now]:
                 signed_in = self._authenticator.renew(client.who)
-                position = self.feed.position(inbox_topic(client.who.user.id).name)
-                if signed_in is None or position is None:
+                if signed_in is None or signed_in.expires_at <= client.who.expires_at:
                     continue
-                if signed_in.expires_at > client.who.expires_at:
+                try:
+                    position = await self._inbox_seq(client)
+                except ClientError:
+                    continue  # the next round tries again
+                if not client.is_closed:
                     client.who = signed_in.identity
                     self._say_hello(client, position, signed_in.resume_token, signed_in.expires_at)
+
+    async def _inbox_seq(self, client: Client) -> int:
+        """The head of a client's inbox, which it need not follow any more. Raises `Paused`."""
+        inbox = inbox_topic(client.who.user.id).name
+        position = self.feed.position(inbox)
+        return (
+            position if position is not None else (await self._snapshots.read(inbox, client.who.user.id)).seq
+        )
 
     def identity_of(self, user_id: str) -> Identity | None:
         """The identity of somebody who has a client here."""
@@ -408,12 +419,10 @@ class Door:
 
     async def _unsubscribe(self, client: Client, ack_id: int | None, command: Unsubscribe) -> None:
         name = parse_topic(command.topic).name
-        if name not in client.topics:
+        if not self.feed.leave(client.eio_sid, name):
             raise NotFound("subscription")
         client.topics.discard(name)
-        if name != inbox_topic(client.who.user.id).name:  # which every connection keeps
-            self.feed.leave(client.eio_sid, name)
-            self._presence.depart(name, client.who.user.id, client.eio_sid, is_for_good=True)
+        self._presence.depart(name, client.who.user.id, client.eio_sid, is_for_good=True)
         client.acknowledge(ack_id, "{}")
 
     async def _set_typing(self, client: Client, ack_id: int | None, command: SetTyping) -> None:

@@ -120,8 +120,7 @@ async def create(tx: Transaction, who: Identity, command: CreateDiscussion, fact
     if facts.first is not None:
         first = AddComment(topic=topic.name, text=facts.first.text)
         await comments.add(tx, who, first, facts.first)
-    created = await _reload(tx, id)
-    return f'{{"discussion":{created.as_json()},"seq":{event.seq}}}'
+    return await _answer(tx, who, id, event.seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +149,7 @@ async def rename(tx: Transaction, who: Identity, command: RenameDiscussion, fact
     event = await event_log.append(
         tx, topic, "discussion.renamed", who.user, now_ms(), dumps({"name": command.name})
     )
-    return await _answer(tx, facts.id, event.seq)
+    return await _answer(tx, who, facts.id, event.seq)
 
 
 async def ask_invite(backends: Backends, who: Identity, command: InviteMembers) -> DiscussionFacts:
@@ -164,7 +163,7 @@ async def invite(tx: Transaction, who: Identity, command: InviteMembers, facts: 
     discussion = await _reload(tx, facts.id)
     new = [user for user in facts.users if discussion.member(user.id) is None]
     if not new:
-        return await _answer(tx, facts.id, topic.last_seq)
+        return await _answer(tx, who, facts.id, topic.last_seq)
     if len(discussion.members) + len(new) > facts.limit:
         raise TooLarge(f"expected at most {facts.limit} members", field="members")
     at = now_ms()
@@ -173,7 +172,7 @@ async def invite(tx: Transaction, who: Identity, command: InviteMembers, facts: 
     data = dumps({"members": [_member_wire(invited, user.id) for user in new]})
     event = await event_log.append(tx, topic, "member.added", who.user, at, data)
     await _tell_invited(tx, who, discussion, [user.id for user in new], event.seq, at)
-    return await _answer(tx, facts.id, event.seq)
+    return await _answer(tx, who, facts.id, event.seq)
 
 
 async def ask_remove(backends: Backends, who: Identity, command: RemoveMember) -> DiscussionFacts:
@@ -189,7 +188,7 @@ async def remove(tx: Transaction, who: Identity, command: RemoveMember, facts: D
     if facts.user_id == who.user.id:
         raise Conflict("you cannot remove yourself; leave the discussion instead")
     seq = await _take_out(tx, topic, who, facts.id, facts.user_id)
-    return await _answer(tx, facts.id, seq)
+    return await _answer(tx, who, facts.id, seq)
 
 
 async def ask_transfer(backends: Backends, who: Identity, command: TransferDiscussion) -> DiscussionFacts:
@@ -205,9 +204,9 @@ async def transfer(
     if discussion.member(facts.user_id) is None:
         raise NotFound("member")
     if facts.user_id == discussion.owner_id:
-        return await _answer(tx, facts.id, topic.last_seq)
+        return await _answer(tx, who, facts.id, topic.last_seq)
     seq = await _hand_over(tx, topic, who, facts.id, facts.user_id)
-    return await _answer(tx, facts.id, seq)
+    return await _answer(tx, who, facts.id, seq)
 
 
 async def ask_leave(backends: Backends, who: Identity, command: LeaveDiscussion) -> DiscussionFacts:
@@ -288,8 +287,11 @@ async def _reload(tx: Transaction, id: UUID) -> Discussion:
     return discussion
 
 
-async def _answer(tx: Transaction, id: UUID, seq: int) -> str:
-    return f'{{"discussion":{(await _reload(tx, id)).as_json()},"seq":{seq}}}'
+async def _answer(tx: Transaction, who: Identity, id: UUID, seq: int) -> str:
+    """The discussion as it is for who asked, and the command's `seq`."""
+    discussion = await discussions.get_for(tx, id, who.user.id)
+    assert discussion is not None  # its topic is locked
+    return f'{{"discussion":{discussion.as_json()},"seq":{seq}}}'
 
 
 async def _take_out(tx: Transaction, topic: LockedTopic, who: Identity, id: UUID, user_id: str) -> int:

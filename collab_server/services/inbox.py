@@ -46,16 +46,16 @@ async def read_topic(tx: Transaction, who: Identity, command: ReadTopic, on: Top
     """Move the read mark forward, never back, and read the topic's notifications up to there."""
     user_id = who.user.id
     found = await topics.find(tx, on)
-    if found is None:
-        return '{"unread":0}'  # nothing was ever said there
     own = await topics.lock(tx, inbox_topic(user_id))
-    seq = min(command.seq, found.last_seq)
-    has_moved = await inbox.mark_read(tx, user_id, found.id, seq)
-    unread = await inbox.unread_comments(tx, user_id, found.id)
     at = now_ms()
-    if has_moved:
-        data = dumps({"topic": on.name, "seq": seq, "unread": unread})
-        await event_log.append(tx, own, "topic.was_read", who.user, at, data)
+    seq = unread = 0
+    if found is not None:  # otherwise nothing was ever said there; it may have been shared
+        seq = min(command.seq, found.last_seq)
+        has_moved = seq > 0 and await inbox.mark_read(tx, user_id, found.id, seq)
+        unread = await inbox.unread_comments(tx, user_id, found.id)
+        if has_moved:
+            data = dumps({"topic": on.name, "seq": seq, "unread": unread})
+            await event_log.append(tx, own, "topic.was_read", who.user, at, data)
     await _tell_read(tx, who, own, await inbox.read_of_topic(tx, user_id, on.name, seq, at), at)
     return f'{{"unread":{unread}}}'
 

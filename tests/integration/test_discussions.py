@@ -225,6 +225,20 @@ async def test_the_owner_renames_hands_over_and_removes(cluster: Cluster, door: 
 
 
 @BOTH
+async def test_the_answer_to_a_change_shows_the_discussion_as_it_is_for_who_changed_it(
+    cluster: Cluster, door: DoorName
+) -> None:
+    ann, bob = await doors(cluster, door, "ann", "bob")
+    discussion = await created(ann, BOB)
+    id, topic = discussion["id"], discussion["topic"]
+    await bob.call("comment.add", {"topic": topic, "text": "Not read yet"})
+    await ann.call("topic.mute", {"topic": topic, "muted": True})
+    renamed = await ann.call("discussion.rename", {"discussionId": id, "name": "Other plans"})
+    assert (renamed["discussion"]["unread"], renamed["discussion"]["muted"]) == (1, True)
+    assert renamed["discussion"] == await ann.call("discussion.get", {"discussionId": id})
+
+
+@BOTH
 async def test_what_the_owner_cannot_do(cluster: Cluster, door: DoorName) -> None:
     [ann] = await doors(cluster, door, "ann")
     id = {"discussionId": (await created(ann, BOB))["id"]}

@@ -136,6 +136,24 @@ async def test_answers_are_json_whatever_they_are(cluster: Cluster, topic: str) 
         assert headers["Content-Type"] == "application/json"
 
 
+async def test_paths_and_methods_that_are_not_known_are_told_apart(cluster: Cluster, topic: str) -> None:
+    rest = await cluster.rest(0, "ann")
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        status, content, _ = await rest.request(method, "/nothing/at/all", None if method == "GET" else {})
+        assert (status, content["code"]) == (404, "not_found"), method
+    for method, path, allowed in (
+        ("GET", "/shares", "POST"),
+        ("POST", "/me", "GET"),
+        ("GET", "/notifications/read", "PUT"),
+        ("GET", "/topics/summaries", "POST"),
+        ("GET", f"/topics/{topic}/read", "PUT"),
+        ("PUT", f"/topics/{topic}/comments", "GET, POST"),
+        ("POST", "/comments/x", "GET, PATCH, DELETE"),
+    ):
+        status, content, headers = await rest.request(method, path, None if method == "GET" else {})
+        assert (status, content["code"], headers["Allow"]) == (405, "unknown_command", allowed), path
+
+
 async def test_pages_of_library_may_call_and_others_may_not(cluster: Cluster) -> None:
     allowed = str(URL(cluster.library.url).origin())
     asked = {

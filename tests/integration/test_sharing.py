@@ -49,6 +49,19 @@ async def test_what_is_shared_arrives_live_with_its_view(
 
 
 @BOTH
+async def test_reading_the_topic_reads_what_was_shared_of_it_also_where_nothing_was_said(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    ann, bob = await doors(cluster, door, "ann", "bob")
+    await ann.call("share", {"content": content_of(topic), "recipients": users(BOB), "message": "Look"})
+    [item] = await got(bob, topic)
+    assert item["readAt"] is None
+    assert await bob.call("topic.read", {"topic": topic, "seq": 0}) == {"unread": 0}
+    [item] = await got(bob, topic)
+    assert item["readAt"] is not None
+
+
+@BOTH
 async def test_each_person_gets_a_share_once(cluster: Cluster, topic: str, door: DoorName) -> None:
     ann, bob, carol = await doors(cluster, door, "ann", "bob", "carol")
     recipients = [*users(BOB, BOB.lower(), ANN), *groups(SALES, SALES)]

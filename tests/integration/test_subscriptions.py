@@ -351,6 +351,24 @@ async def test_everybody_is_subscribed_to_their_own_inbox_from_the_start(cluster
     assert "comment.add" not in answer["rights"]
 
 
+async def test_who_leaves_their_own_inbox_hears_no_more_of_it(cluster: Cluster, topic: str) -> None:
+    ann, bob = await cluster.client(0, "ann"), await cluster.client(1, "bob")
+    me = bob.hello["user"]
+    inbox = f"inbox:{me['id']}"
+    assert await bob.call("topic.unsubscribe", {"topic": inbox}) == {}
+    assert (await bob.ask("topic.unsubscribe", {"topic": inbox}))["error"]["code"] == "not_found"
+    before = await bob.call("notification.count")
+    await ann.call("comment.add", {"topic": topic, "text": f"@[{me['name']}](user:{me['id']}) look"})
+
+    async def is_told() -> bool:
+        return bool((await bob.call("notification.count")) != before)
+
+    await until(is_told, 5, "the notification is in the inbox")
+    answer = await bob.call("topic.subscribe", {"topic": inbox, "after": bob.hello["inboxSeq"]})
+    assert "notification.added" in [event["type"] for event in answer["events"]]
+    assert bob.events_of(inbox) == []
+
+
 # -- without Redis ---------------------------------------------------------------------------------------------
 
 

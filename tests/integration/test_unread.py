@@ -95,6 +95,15 @@ async def test_reading_a_topic_of_which_nothing_is_known_yet(
     assert await unread(bob, topic) == 1
 
 
+async def test_reading_nothing_is_no_event(cluster: Cluster, topic: str) -> None:
+    ann, bob = await cluster.client(0, "ann"), await cluster.client(1, "bob")
+    inbox = f"inbox:{bob.hello['user']['id']}"
+    await ann.call("comment.add", {"topic": topic, "text": "Unread"})
+    head = (await bob.call("topic.get", {"topic": inbox}))["seq"]
+    assert await bob.call("topic.read", {"topic": topic, "seq": 0}) == {"unread": 1}
+    assert (await bob.call("topic.get", {"topic": inbox}))["seq"] == head
+
+
 async def test_a_second_device_learns_at_once_what_the_first_has_read(cluster: Cluster, topic: str) -> None:
     ann = await Door.open(cluster, "rest", "ann")
     phone, laptop = await cluster.client(1, "bob"), await cluster.client(2, "bob")
