@@ -28,7 +28,7 @@ import inspect
 import json
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -307,9 +307,11 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             return packet[1:]
 
     def _hand_in(self, session: Session, message: Any) -> None:
-        """Give a message to its handler, behind those that came before it."""
-        if session.worker is None and not self._is_async["message"]:
-            self._call("message", session.sid, message)
+        """Give a message to its handler, behind those that came before it. There is no task where none has to wait."""
+        if session.worker is None:
+            work = self._handle(session.sid, message)
+            if work is not None:
+                session.worker = asyncio.get_running_loop().create_task(self._work(session, work))
             return
         if session.inbox is None:
             session.inbox = deque()
@@ -318,33 +320,40 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         if session.inbox_bytes > self.max_http_buffer_size and not session.is_paused:
             session.is_paused = True
             session.carrier.pause_reading()
-        if session.worker is None:
-            session.worker = asyncio.get_running_loop().create_task(self._work(session))
 
-    async def _work(self, session: Session) -> None:
-        """Work the inbox off, in order."""
-        inbox = session.inbox
-        while inbox:
-            message = inbox.popleft()
+    async def _work(self, session: Session, work: Awaitable[Any] | None = None) -> None:
+        """Finish what is under way, then work the inbox off, in order."""
+        if work is not None:
+            await self._finish(work)
+        while session.inbox:
+            message = session.inbox.popleft()
             if isinstance(message, _Ended):
                 await asyncio.sleep(0)  # handlers that run as tasks of their own begin before it
                 await self._trigger_event("disconnect", session.sid, message.reason, run_async=False)
                 self._forget(session)
                 break
             session.inbox_bytes -= _weight(message)
-            await self._call_async(session.sid, message)
+            work = self._handle(session.sid, message)
+            if work is not None:
+                await self._finish(work)
             if session.is_paused and session.inbox_bytes * 2 < self.max_http_buffer_size:
                 session.is_paused = False
                 session.carrier.resume_reading()
         session.worker = None
 
-    async def _call_async(self, sid: str, message: Any) -> None:
-        """Call the coroutine handler of messages, or begin it as a task if handlers may overtake each other."""
-        if self.async_handlers:
-            await self._trigger_event("message", sid, message, run_async=True)
-            return
+    def _handle(self, sid: str, message: Any) -> Awaitable[Any] | None:
+        """Call the handler of messages; what is left to be waited for, if anything.
+
+        A coroutine handler begins as a task of its own where handlers may overtake each other.
+        """
+        if self._is_async["message"] and self.async_handlers:
+            return self._trigger_event("message", sid, message, run_async=True)  # type: ignore[no-any-return]
+        work = self._call("message", sid, message)
+        return work if inspect.isawaitable(work) else None
+
+    async def _finish(self, work: Awaitable[Any]) -> None:
         try:
-            await self.handlers["message"](sid, message)
+            await work
         except Exception:
             self.logger.exception("message handler error")
 
@@ -358,7 +367,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             return False
 
     def on(self, event: str, handler: Any = None) -> Any:
-        """Register a handler, as in the stock class. A plain function for `message` is called at once."""
+        """Register a handler, as in the stock class.
+
+        A plain function for `message` is called at once; it may return something to be waited for before the next.
+        """
         register = super().on(event)  # refuses unknown events
 
         def set_handler(function: Any) -> Any:

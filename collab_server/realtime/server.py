@@ -86,9 +86,7 @@ class CollabServer(SocketServer):
         await super()._handle_connect(eio_sid, namespace, data)
         await self._door.greet(eio_sid)  # so that it follows the CONNECT answer
 
-    async def _handle_event(
-        self, eio_sid: str, namespace: str | None, id: int | None, data: list[Any]
-    ) -> None:
+    def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: list[Any]) -> None:
         self._door.receive(eio_sid, id, data)
 
 

@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Iterable, Iterator
 from typing import Any
 
 import socketio
@@ -277,16 +277,19 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     # --- In ---------------------------------------------------------------------------------------------------
 
-    async def _handle_eio_message(self, eio_sid: str, data: Any) -> None:
+    def _handle_eio_message(self, eio_sid: str, data: Any) -> Awaitable[None] | None:
+        """Take a message; what is left to be waited for before the next one, if anything."""
         try:
             packet = self._read(eio_sid, data)
-            if packet is not None:
-                _check(packet)
-                await self._take(eio_sid, packet)
+            if packet is None:
+                return None
+            _check(packet)
+            return self._take(eio_sid, packet)
         except MalformedPacket as error:
             self.logger.info("%s: put out: %s", eio_sid, error)
             self._binary_packet.pop(eio_sid, None)
             self.eio.close_transport(eio_sid, self.reason.TRANSPORT_ERROR)
+            return None
 
     def _read(self, eio_sid: str, data: Any) -> Any:
         """The packet that is whole now, if one is."""
@@ -314,29 +317,29 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._binary_packet[eio_sid], self._attachment_bytes[eio_sid] = packet, 0
         return None
 
-    async def _take(self, eio_sid: str, packet: Any) -> None:
+    def _take(self, eio_sid: str, packet: Any) -> Awaitable[None] | None:
         kind, namespace = packet.packet_type, packet.namespace
         if kind == sio_packet.CONNECT:
             if self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is not None:
                 raise MalformedPacket("connected already")
-            await self._handle_connect(eio_sid, namespace, packet.data)
-        elif kind == sio_packet.DISCONNECT:
-            await self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
-        else:
-            self._must_be_connected(eio_sid, packet)
-            if kind in (sio_packet.EVENT, sio_packet.BINARY_EVENT):
-                await self._handle_event(eio_sid, namespace, packet.id, packet.data)
-            else:
-                await self._handle_ack(eio_sid, namespace, packet.id, packet.data)
+            return self._handle_connect(eio_sid, namespace, packet.data)
+        if kind == sio_packet.DISCONNECT:
+            return self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)  # type: ignore[no-any-return]
+        self._must_be_connected(eio_sid, packet)
+        if kind in (sio_packet.EVENT, sio_packet.BINARY_EVENT):
+            return self._handle_event(eio_sid, namespace, packet.id, packet.data)
+        return self._handle_ack(eio_sid, namespace, packet.id, packet.data)  # type: ignore[no-any-return]
 
     def _must_be_connected(self, eio_sid: str, packet: Any) -> None:
         if self.manager.sid_from_eio_sid(eio_sid, packet.namespace or "/") is None:
             raise MalformedPacket("not connected")
 
-    async def _handle_event(
+    def _handle_event(
         self, eio_sid: str, namespace: str | None, id: int | None, data: list[Any]
-    ) -> None:
-        namespace = namespace or "/"
+    ) -> Awaitable[None] | None:
+        return self._run_handlers(eio_sid, namespace or "/", id, data)
+
+    async def _run_handlers(self, eio_sid: str, namespace: str, id: int | None, data: list[Any]) -> None:
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)
         if not self.manager.is_connected(sid, namespace):
             return

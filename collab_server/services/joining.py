@@ -5,9 +5,10 @@ other anyway, so whatever waits goes together. Nothing waits in order to be join
 what is there. Each command has its own answer; one that is refused does not touch the others, and if a transaction
 fails by a bug its commands are carried out again one by one, so that only the culprit fails.
 
-Topics are spread over `LANES`; those of a lane take turns, so a node never waits for itself on a topic's lock. A lane
-runs while it has work; there is no task while there is none. A transaction may take as long as the one that has waited
-longest has left, and whoever has waited for too long for it to be worth it is refused instead.
+Topics are spread over `LANES`; those of a lane take turns, so a node never waits for itself on a topic's lock. Who
+finds a lane free carries their command out themselves; a task of the lane's does what has come meanwhile, and ends.
+A transaction may take as long as the one that has waited longest has left, and whoever has waited for too long for it
+to be worth it is refused instead.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Joiner(Generic[T]):
         self._commit = commit
         self._publish = publish
         self._lanes: list[deque[_Waiting[T]]] = [deque() for _ in range(LANES)]
-        self._running: dict[int, asyncio.Task[None]] = {}
+        self._running: dict[int, asyncio.Task[None] | None] = {}  # None: in the task of a command
 
     async def run(self, topic: str, item: T, request: Request | None, since: float) -> str:
         """Carry out a command on a topic, for a client that has waited `since` then; the JSON text of its answer.
@@ -73,16 +74,30 @@ class Joiner(Generic[T]):
         waiting = _Waiting(item, request, since)
         lane.append(waiting)
         if number not in self._running:
-            self._running[number] = asyncio.create_task(self._run_lane(number, lane))
+            self._running[number] = None
+            try:
+                await self._run_next(lane)
+            finally:
+                self._go_on(number, lane)
         return await waiting.answer
+
+    def _go_on(self, number: int, lane: deque[_Waiting[T]]) -> None:
+        """Leave what has come meanwhile to a task, so that nobody's command waits for those of others."""
+        if lane:
+            self._running[number] = asyncio.create_task(self._run_lane(number, lane))
+        else:
+            del self._running[number]
 
     async def _run_lane(self, number: int, lane: deque[_Waiting[T]]) -> None:
         try:
             while lane:
-                if batch := _take(lane, asyncio.get_running_loop().time()):
-                    await self._run_batch(batch)
+                await self._run_next(lane)
         finally:
             del self._running[number]
+
+    async def _run_next(self, lane: deque[_Waiting[T]]) -> None:
+        if batch := _take(lane, asyncio.get_running_loop().time()):
+            await self._run_batch(batch)
 
     async def _run_batch(self, batch: list[_Waiting[T]]) -> None:
         """Answer every command of the batch, one way or another. Never raises."""
