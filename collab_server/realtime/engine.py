@@ -109,6 +109,9 @@ class WebSocketCarrier(Carrier, Protocol):
     def refuse(self, refusal: Refusal) -> None:
         """Answer the handshake with an error."""
 
+    def turn_away(self) -> None:
+        """Complete the handshake, then close at once: a second websocket of one session."""
+
 
 class _Nowhere:
     """Carries a session that has ended: whoever still writes to it does no harm."""
@@ -406,7 +409,13 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             else:
                 raise _BAD_METHOD
         except Refusal as refusal:
-            self.refuse(exchange, refusal)
+            self.refuse(exchange, refusal.with_traceback(None))
+
+    async def let_upgrade(self, scope: Scope) -> None:
+        """Give the packets of an upgrading websocket, sent before this request, the time to come through ASGI."""
+        session = self.sockets.get(query_of(scope).get("sid", ""))
+        if session is not None and session.upgrading is not None:
+            await asyncio.sleep(0.01)
 
     def serve_websocket(self, scope: Scope, websocket: WebSocketCarrier) -> None:
         """Decide on a websocket handshake: a new session, or the upgrade of one; calls `accept` or `refuse`."""
@@ -417,10 +426,13 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             if session is None:
                 self._open(scope, [], partial(self._welcome, websocket), websocket.refuse)
                 return
-            if session.upgraded or session.upgrading is not None or not self.allow_upgrades:
+            if not self.allow_upgrades:
                 raise _BAD_REQUEST
+            if session.upgraded or session.upgrading is not None:
+                websocket.turn_away()
+                return
         except Refusal as refusal:
-            websocket.refuse(refusal)
+            websocket.refuse(refusal.with_traceback(None))
             return
         session.upgrading = websocket
         self._upgrades.start(session)

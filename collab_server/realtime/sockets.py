@@ -380,6 +380,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         _, held = self._held[eio_sid] = (namespace, [])
         try:
             await super()._handle_connect(eio_sid, namespace, data)
+            if held:  # in a write of its own, later than the CONNECT answer
+                await asyncio.sleep(0.005)
         except Exception:
             self.logger.exception("connect handler error")
             sid = self.manager.sid_from_eio_sid(eio_sid, namespace)

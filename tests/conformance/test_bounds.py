@@ -15,6 +15,7 @@ import aiohttp
 import pytest
 import trustme
 
+from collab_server.realtime import engine
 from collab_server.realtime.transport.polling import Polling
 
 from .conftest import Served, echo_engine, echo_sockets, serve, wait_until
@@ -85,8 +86,8 @@ class Raw:
 
 
 def on_loop(server: Any, function: Any, *args: Any) -> None:
-    engine = getattr(server, "eio", server)
-    engine._loop.call_soon_threadsafe(function, *args)
+    eio = getattr(server, "eio", server)
+    eio._loop.call_soon_threadsafe(function, *args)
 
 
 # --- A client that does not read --------------------------------------------------------------------------------
@@ -165,6 +166,54 @@ async def test_too_large_a_packet_closes_the_websocket(way: dict[str, Any]) -> N
             client.socket.sendall(masked(0, b"x" * 60_000))
             client.read_to_end()
             await asyncio.to_thread(wait_until, lambda: client.sid not in served.server.sockets)
+
+
+async def test_client_that_broke_the_limit_is_told_why_while_it_still_sends(way: dict[str, Any]) -> None:
+    with (
+        serve(echo_engine(max_packet_bytes=LIMIT), ws_max_size=LIMIT, **way) as served,
+        Raw(served) as client,
+    ):
+        client.socket.sendall(masked(1, b"4" + b"x" * 60_000, is_final=False))
+        client.socket.sendall(masked(0, b"x" * 60_000, is_final=False) + masked(0, b"x" * 10_000) * 5)
+        assert b"\x88" in client.read_to_end()
+        assert b"\x03\xf1" in client.received  # 1009
+
+
+async def test_what_was_answered_before_the_close_frame_goes_before_it(way: dict[str, Any]) -> None:
+    if way.get("lifespan") == "off":
+        pytest.skip("uvicorn's own websockets answer the close frame there")
+    server = echo_engine()
+    server.on("message", lambda sid, text: server.send_text(sid, text))
+    with serve(server, **way) as served, Raw(served) as client:
+        client.socket.sendall(masked(1, b"4hello") + masked(8, b"\x03\xe8"))
+        received = client.read_to_end()
+        assert received.index(b"4hello") < received.index(b"\x88")
+
+
+async def test_what_is_refused_leaves_nothing_behind(way: dict[str, Any]) -> None:
+    refusals = [value for value in vars(engine).values() if isinstance(value, engine.Refusal)]
+    assert refusals
+    with serve(echo_engine(), **way) as served:
+        async with aiohttp.ClientSession() as http:
+            assert (await get(http, served, f"{POLL}&sid=nobody"))[0] == 400
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                await http.ws_connect(f"{served.url}{SOCKET}&sid=nobody")
+    assert [refusal.__traceback__ for refusal in refusals] == [None] * len(refusals)
+
+
+async def test_an_answer_to_head_has_no_body(way: dict[str, Any]) -> None:
+    with serve(echo_engine(), **way) as served:
+        host, port = served.url.removeprefix("http://").split(":")
+        with socket.create_connection((host, int(port)), timeout=5) as connection:
+            connection.sendall(f"HEAD {POLL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            connection.sendall(f"GET {POLL} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            received = b""
+            while data := connection.recv(65536):
+                received += data
+        first, second = received.split(b"HTTP/1.1 ")[1:]
+        assert first.startswith(b"400")
+        assert first.endswith(b"\r\n\r\n")
+        assert b'"sid":' in second
 
 
 async def test_messages_wait_in_order_and_within_bounds(way: dict[str, Any]) -> None:

@@ -374,7 +374,7 @@ async def test_late_requests_on_the_old_transport_are_refused(
 
 
 @pytest.mark.parametrize("is_upgraded", [False, True])
-async def test_second_websocket_for_a_session_is_refused(
+async def test_second_websocket_for_a_session_is_closed_at_once(
     http: aiohttp.ClientSession, engine: Served, is_upgraded: bool
 ) -> None:
     sid = await open_polling(http, engine)
@@ -385,8 +385,8 @@ async def test_second_websocket_for_a_session_is_refused(
             await websocket.send_str("5")
             session = engine.server.sockets[sid]
             await asyncio.to_thread(wait_until, lambda: session.upgraded)
-        with pytest.raises(aiohttp.WSServerHandshakeError):
-            await http.ws_connect(f"{engine.url}{SOCKET}&sid={sid}")
+        async with http.ws_connect(f"{engine.url}{SOCKET}&sid={sid}") as second:
+            assert await is_closed(second)
         if not is_upgraded:
             await websocket.send_str("5")
         await websocket.send_str("4hello")

@@ -39,6 +39,7 @@ async def serve_http(server: EngineServer, scope: Scope, receive: Receive, send:
     """Serve one request, as long as its client stays."""
     exchange = AsgiExchange(scope)
     if await _read_body(exchange, receive, server.max_http_buffer_size):
+        await server.let_upgrade(scope)
         server.serve(exchange)
         if not exchange.answer.done():
             await _wait(exchange, receive)
@@ -109,6 +110,11 @@ class AsgiWebSocket:
     def refuse(self, refusal: Refusal) -> None:
         """The handshake is to be answered with an error."""
         self.decided.set_result(refusal)
+
+    def turn_away(self) -> None:
+        """Complete the handshake, then close at once."""
+        self._is_closed = True
+        self.decided.set_result(None)
 
     def write(self, ready: list[bytes]) -> bool:
         """Take these frames; False if the client lets too much pile up."""
@@ -188,7 +194,10 @@ async def serve_websocket(server: EngineServer, scope: Scope, receive: Receive, 
     refusal = await websocket.decided
     if refusal is None:
         await send({"type": "websocket.accept"})
-        await websocket.serve(receive, send)
+        if websocket.session is None:  # turned away
+            await send({"type": "websocket.close", "code": frames.NORMAL})
+        else:
+            await websocket.serve(receive, send)
     elif "websocket.http.response" in scope.get("extensions", {}):
         headers = [(b"content-type", b"application/json")]
         await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})

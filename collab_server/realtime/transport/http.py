@@ -144,7 +144,9 @@ class HttpProtocol(HttpToolsProtocol):
             parts += (name, b": ", value, b"\r\n")
         if not exchange.keep_alive:
             parts.append(b"connection: close\r\n")
-        parts += (b"content-length: %d\r\n\r\n" % len(body), body)
+        parts.append(b"content-length: %d\r\n\r\n" % len(body))
+        if exchange.scope["method"] != "HEAD":
+            parts.append(body)
         self.transport.write(b"".join(parts))
         if not exchange.keep_alive:
             self.transport.close()
@@ -169,6 +171,7 @@ class HttpProtocol(HttpToolsProtocol):
         """The client or the network has closed; a poll that waits ends its session."""
         waiting = [self.cycle, *(cycle for cycle, _ in self.pipeline)]
         super().connection_lost(exc)
+        self.cycle = None  # type: ignore[assignment]  # it holds us
         for exchange in waiting:
             if isinstance(exchange, LeanExchange) and not exchange.response_complete:
                 exchange.disconnected = True

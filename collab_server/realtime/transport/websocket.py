@@ -48,6 +48,7 @@ class WebSocketProtocol(asyncio.Protocol):
         "_config",
         "_connections",
         "_is_closing",
+        "_is_lingering",
         "_is_read_paused",
         "_key",
         "_reader",
@@ -72,6 +73,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._key = ""
         self._is_closing = False  # our close frame is out, or the connection is no more
         self._is_read_paused = False
+        self._is_lingering = False  # we send nothing more, but wait for the client to close
 
     # --- asyncio's side ---------------------------------------------------------------------------------------
 
@@ -96,6 +98,8 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         self._is_closing = True
         self._connections.discard(self)
+        if self._is_lingering:
+            self._server.farewells.stop(self)  # type: ignore[union-attr]
         self._leave()
 
     def eof_received(self) -> bool | None:
@@ -188,6 +192,16 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._transport.is_closing():  # it went away while the connect handler ran
             asyncio.get_running_loop().call_soon(session.server.carrier_lost, session, self)
 
+    def turn_away(self) -> None:
+        """Complete the handshake, then close at once."""
+        assert self._server is not None
+        self._transport.write(
+            b"".join(
+                [_ACCEPTED, accept_key(self._key).encode(), b"\r\n\r\n", frames.close_frame(frames.NORMAL)]
+            )
+        )
+        self._linger()
+
     def refuse(self, refusal: Refusal) -> None:
         """Answer the handshake with an error."""
         self._refuse(refusal.status, refusal.body, b"content-type: application/json\r\n")
@@ -231,14 +245,37 @@ class WebSocketProtocol(asyncio.Protocol):
             self._fail(error.code)
             return
         if not self._is_closing:
-            self._transport.write(answer)
+            self._transport.write(self._take_out() + answer)
         self._lose()
+
+    def _take_out(self) -> bytes:
+        """What was already sent to the client in this turn of the loop: it goes before our close frame."""
+        session = self._session
+        if session is None or session.carrier is not self:
+            return b""
+        ready, session.out = session.out, []
+        return b"".join(ready)
 
     def _fail(self, code: int) -> None:
         """The client broke the protocol of websockets: say so and go."""
         if not self._is_closing:
-            self._transport.write(frames.close_frame(code))
-        self._lose()
+            self._transport.write(self._take_out() + frames.close_frame(code))
+        self._linger()
+
+    def _linger(self) -> None:
+        """Send nothing more, but take what still comes: closing on unread data would reset the connection, and the
+        client would not get to see our close frame."""
+        self._is_closing = True
+        self._reader = None
+        self.resume_reading()
+        self._leave()
+        try:
+            self._transport.write_eof()  # not over TLS
+        except (OSError, NotImplementedError):
+            self._transport.close()
+        else:
+            self._is_lingering = True
+            self._server.farewells.start(self)  # type: ignore[union-attr]
 
     def _lose(self) -> None:
         self._is_closing = True
@@ -256,9 +293,9 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def write(self, ready: list[bytes]) -> bool:
         """Take these frames in one write; False if the client lets too much pile up."""
-        if self._is_closing:
-            return True
         transport = self._transport
+        if self._is_closing or transport.is_closing():  # the latter: lost, though we were not yet told
+            return True
         data = ready[0] if len(ready) == 1 else b"".join(ready)
         piled_up = transport.get_write_buffer_size()
         if piled_up and piled_up + len(data) > self._server.outgoing_bytes:  # type: ignore[union-attr]
