@@ -12,9 +12,11 @@ import time
 from pathlib import Path
 from typing import Any
 
+import uvloop
+
 from tests.faults.document import as_document, as_json
 from tests.faults.report import as_text, summary, table, tallies
-from tests.faults.run import run
+from tests.faults.run import READERS, WRITERS, run
 from tests.faults.schedule import ALL_KINDS, make_schedule
 from tests.faults.stock_run import run_stock
 
@@ -37,6 +39,9 @@ def main() -> int:
     steps = make_schedule(seed, options.faults, kinds=kinds)
     repeat = f"make faults N={options.faults} SEED={seed}"
     print(f"{len(steps)} faults of {len(kinds)} kinds; to repeat: {repeat}", flush=True)
+    sys.setswitchinterval(
+        0.0005
+    )  # the proxies are threads: none is to wait 5 ms for its turn to move a few bytes
     logging.getLogger("engineio").setLevel(logging.CRITICAL)  # it prints what the faults do to its clients
     began = time.monotonic()
 
@@ -47,7 +52,9 @@ def main() -> int:
     if options.stock:
         outcome = asyncio.run(run_stock(steps, seed, **how))
     else:
-        outcome = asyncio.run(run(steps, seed, plant=options.plant, **how))
+        how |= {"readers": options.readers, "writers": options.writers}
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            outcome = runner.run(run(steps, seed, plant=options.plant, **how))
     if options.save is not None:
         options.save.write_text(json.dumps(as_json(outcome, options.pause)))
     print()
@@ -79,6 +86,8 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--stock", action="store_true", help="against the ready-made stack instead")
     parser.add_argument("--pause", type=float, default=0.2, help="mean pause of each writer, in seconds")
+    parser.add_argument("--writers", type=int, default=len(WRITERS), help="how many write")
+    parser.add_argument("--readers", type=int, default=READERS, help="how many read, 5 at least")
     parser.add_argument("--save", type=Path, default=None, help="write what the report needs into this file")
     parser.add_argument(
         "--report",

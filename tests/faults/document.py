@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,6 +12,7 @@ from typing import Any
 from tests.faults.report import Tally, as_markdown, percentile, table, tallies, together, total
 from tests.faults.run import Outcome
 from tests.faults.schedule import ALL_KINDS
+from tests.harness.cluster import ROOT
 
 _TEXT = """\
 # Faults
@@ -35,12 +37,12 @@ evenly; every eighth fault comes together with another one. A fault lasts up to 
   terminated, all its connections taken, every topic's row locked by a stranger; Redis is killed, frozen, out of memory,
   its subscriptions or all its connections are ended, its output buffers made too small; NGINX is killed and frozen.
 
-Six writers add, answer, edit and delete comments through both doors, at any node or through NGINX. Each writes down
-what it means to do under a `requestId`, and repeats it, wherever it can, until it is answered. One request in twenty is
-sent to two nodes at once; some are too large for the bus. Ten readers, websocket and long-polling, follow all topics,
-subscribe again in between, come back after each loss with `after` and `epoch`, and write down all that comes, as it
-comes. Two of them go away by themselves. One person never has the right to one of the dashboards, and tries; another
-loses it on the way; a third is put out of a discussion and let in again, all the time.
+Writers, six or some dozen, add, answer, edit and delete comments through both doors, at any node or through NGINX.
+Each writes down what it means to do under a `requestId`, and repeats it, wherever it can, until it is answered. One
+request in twenty is sent to two nodes at once; some are too large for the bus. Readers, five to ten, websocket and
+long-polling, follow all topics, subscribe again in between, come back after each loss with `after` and `epoch`, and
+write down all that comes, as it comes. One in five goes away by itself. One person never has the right to one of the
+dashboards, and tries; another loses it on the way; a third is put out of a discussion and let in again, all the time.
 
 After each fault the run goes on when it has *healed*: when a write at every node was acknowledged and has reached every
 reader. For a process that was stopped the time counts from when it is ready again, and it includes the clients' pauses
@@ -65,7 +67,7 @@ nobody looks after, a wrong count. Each is found.
 
 ## The runs
 
-Seed {seeds}, {minutes:.0f} minutes in all, {cores} cores for everything, {when}.
+Seed {seeds}, {minutes:.0f} minutes in all, {cores} cores for everything, {when}, commit {commits}.
 
 {ours}
 
@@ -107,6 +109,9 @@ def as_json(outcome: Outcome, pause_seconds: float) -> dict[str, Any]:
     return {
         "seed": outcome.seed,
         "pause": pause_seconds,
+        "commit": subprocess.run(
+            ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=ROOT
+        ).stdout.strip(),
         "count": len(outcome.intervals),
         "seconds": outcome.seconds,
         "events": outcome.deliveries,
@@ -151,6 +156,7 @@ def as_document(ours: Sequence[dict[str, Any]], stock: dict[str, Any]) -> str:
         a_seed=ours[0]["seed"],
         a_count=ours[0]["count"],
         pause=ours[0]["pause"],
+        commits=", ".join(dict.fromkeys(run["commit"] for run in ours)),
         minutes=sum(run["seconds"] for run in ours) / 60,
         cores=os.cpu_count(),
         when=datetime.now(UTC).strftime("%B %Y"),

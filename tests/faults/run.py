@@ -24,7 +24,7 @@ from tests.faults.injection import inject
 from tests.faults.readers import Reader
 from tests.faults.schedule import Fault, Step
 from tests.faults.stored import read_stored
-from tests.faults.writers import Manager, Writer
+from tests.faults.writers import Door, Manager, Writer
 from tests.harness.waiting import until
 from tests.harness.world import PROJECT_ID, fresh_topic
 
@@ -33,6 +33,15 @@ RESTRICTED_OBJECT = "DA000000000000000000000000000003"
 RESTRICTED = f"content:{PROJECT_ID}:{RESTRICTED_OBJECT}"
 LOGINS = ("ann", "bob", "carol", "dan", "eve")
 READERS = 10
+WRITERS: tuple[tuple[str, Door], ...] = (
+    ("ann", "socket"),
+    ("bob", "socket"),
+    ("carol", "rest"),
+    ("dan", "rest"),
+    ("eve", "socket"),
+    ("bob", "rest"),
+)
+"""Who writes, and through which door; more writers are more of the same."""
 WANDER_EVERY = 5
 POLL_EVERY = 4
 RIGHTS_GRACE_SECONDS = 60 + 6
@@ -98,16 +107,20 @@ async def run(
     pause_seconds: float = 0.2,
     heal_seconds: float = HEAL_SECONDS,
     keep_folder: bool = False,
+    readers: int = READERS,
+    writers: int = len(WRITERS),
 ) -> Outcome:
     """Carry the schedule out and judge what it left. Main thread only; servers are started and removed.
 
     `say` is told what happens. `plant` names a bug for the nodes to have. Each writer pauses for `pause_seconds` on
-    average; a fault that has not healed `heal_seconds` after its end is a finding.
+    average; a fault that has not healed `heal_seconds` after its end is a finding. There are so many `readers`, at
+    least one for each person, and `writers`.
     """
     arena = Arena(plant=plant)
     try:
         async with arena:
-            return await _Run(arena, steps, seed, say, pause_seconds, heal_seconds).carry_out()
+            run = _Run(arena, steps, seed, say, pause_seconds, heal_seconds, readers, writers)
+            return await run.carry_out()
     finally:
         if keep_folder:
             say(f"logs: {arena.folder}")
@@ -124,7 +137,11 @@ class _Run:
         say: Say,
         pause_seconds: float,
         heal_seconds: float,
+        readers: int,
+        writers: int,
     ) -> None:
+        self._reader_count = readers
+        self._writer_count = writers
         self._arena = arena
         self._steps = steps
         self._seed = seed
@@ -204,7 +221,7 @@ class _Run:
         def chance() -> random.Random:
             return random.Random(self._chance.random())
 
-        for number in range(READERS):
+        for number in range(self._reader_count):
             login = LOGINS[number % len(LOGINS)]
             name = f"reader{number + 1}-{login}"
             may_read_restricted = login in ("ann", "bob")
@@ -229,22 +246,14 @@ class _Run:
             if login != "eve":
                 self._history.must_have.add((name, self._discussion))
         self._history.never |= {(people["eve"].id, RESTRICTED), (people["eve"].id, self._discussion)}
-        for number, (login, door) in enumerate(
-            [
-                ("ann", "socket"),
-                ("bob", "socket"),
-                ("carol", "rest"),
-                ("dan", "rest"),
-                ("eve", "socket"),
-                ("bob", "rest"),
-            ]
-        ):
+        for number in range(self._writer_count):
+            login, door = WRITERS[number % len(WRITERS)]
             topics = [*self._topics, *self._private_topics(login)]
             self._writers.append(
                 Writer(
                     f"w{number + 1}",
                     people[login],
-                    door,  # type: ignore[arg-type]
+                    door,
                     self._arena,
                     self._history,
                     topics,
