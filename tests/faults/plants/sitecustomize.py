@@ -69,7 +69,7 @@ def acknowledge_before_the_commit() -> None:
     from collab_server.storage.database import Database
 
     async def write_most(self: Any, sql: str, *arguments: Any, **more: Any) -> Any:
-        if sql is additions._ADD and _is_turn():
+        if sql in (additions._ADD, additions._ADD_ONE) and _is_turn():
             return await _roll_back(self, sql, arguments)
         return await write(self, sql, *arguments, **more)
 
@@ -90,7 +90,7 @@ def publish_before_the_commit() -> None:
         executors.append(self)
 
     async def write_most(self: Any, sql: str, *arguments: Any, **more: Any) -> Any:
-        if sql is additions._ADD and _is_turn():
+        if sql in (additions._ADD, additions._ADD_ONE) and _is_turn():
             return await _roll_back(self, sql, arguments), True
         return await write(self, sql, *arguments, **more), False
 
