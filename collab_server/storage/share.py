@@ -1,0 +1,148 @@
+"""Some connections to PostgreSQL, lent to one caller each: the last used first, callers in order of arrival.
+
+What runs concurrently: any number of callers on one event loop. A caller waits until its deadline for a connection, and
+no more than `WAITING_LIMIT` wait. How it stops: `terminate`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+
+from collab_server.errors import Paused
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+
+CONNECT_SECONDS = 1.0
+REFUSED_SECONDS = 1.0  # between attempts to get more connections from a server that has no more
+WAITING_LIMIT = 4096  # callers that wait for a connection; more than can be served within their deadline
+
+
+class Share:
+    """Some connections, lent to one caller each: the last used first, callers in order of arrival."""
+
+    __slots__ = ("_connect", "_idle", "_limit", "_members", "_opening", "_refused_until", "_waiting")
+
+    def __init__(self, connect: Callable[[float], Awaitable[Connection]], limit: int) -> None:
+        self._connect = connect
+        self._limit = limit
+        self._opening = 0
+        self._refused_until = 0.0
+        self._idle: list[Connection] = []
+        self._members: set[Connection] = set()  # idle or lent out; the others that come back are terminated
+        self._waiting: deque[asyncio.Future[Connection | None]] = deque()
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it has no connection at all, lent out ones included."""
+        for connection in [member for member in self._idle if member.is_closed()]:
+            self._idle.remove(connection)
+            self._members.discard(connection)
+        return not self._members
+
+    def take_idle(self) -> Connection | None:
+        """An idle connection if there is one, at no cost."""
+        while self._idle:
+            connection = self._idle.pop()
+            if not connection.is_closed():
+                return connection
+            self._members.discard(connection)
+        return None
+
+    async def take(self, deadline: float) -> Connection:
+        """A connection: an idle, a new or the next free one.
+
+        Raises `Paused` when none is free until `deadline` (time of the loop), and whatever a failed attempt
+        to connect raised.
+        """
+        loop = asyncio.get_running_loop()
+        while True:
+            if connection := self.take_idle():
+                return connection
+            may_open = loop.time() >= self._refused_until or not self._members
+            if may_open and len(self._members) + self._opening < self._limit:
+                try:
+                    return await self._open(min(CONNECT_SECONDS, deadline - loop.time()))
+                except asyncpg.TooManyConnectionsError:
+                    if not self._members:
+                        raise
+                    self._refused_until = loop.time() + REFUSED_SECONDS  # go on with those there are
+            if len(self._waiting) >= WAITING_LIMIT:
+                raise Paused("the database is busy")
+            waiter: asyncio.Future[Connection | None] = loop.create_future()
+            self._waiting.append(waiter)
+            try:
+                async with asyncio.timeout_at(deadline):
+                    connection = await waiter
+            except BaseException as error:
+                if waiter.done() and not waiter.cancelled() and waiter.exception() is None:
+                    self._pass_on(waiter.result())  # it came in the moment we gave up
+                if isinstance(error, TimeoutError):
+                    raise Paused("the database is busy") from None
+                raise
+            if connection is not None:
+                if not connection.is_closed():
+                    return connection
+                self._members.discard(connection)
+
+    def give_back(self, connection: Connection) -> None:
+        """Return a connection in which nothing is under way."""
+        if connection not in self._members or connection.is_closed():
+            self.drop(connection)
+        else:
+            self._pass_on(connection)
+
+    def drop(self, connection: Connection) -> None:
+        """Return a connection that must not be used again. Its place is free at once."""
+        connection.terminate()
+        self._members.discard(connection)
+        self._pass_on(None)
+
+    def adopt(self, connection: Connection) -> None:
+        """Take a new connection in."""
+        self._members.add(connection)
+        self._pass_on(connection)
+
+    def forget_all(self) -> None:
+        """Terminate the idle connections at once, the others when they come back; refuse those who wait."""
+        for connection in self._idle:
+            connection.terminate()
+        self._idle.clear()
+        self._members.clear()
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_exception(Paused())
+
+    def terminate(self) -> None:
+        """Cut every connection, lent out or not."""
+        for connection in self._members:
+            connection.terminate()
+        self.forget_all()
+
+    async def _open(self, timeout: float) -> Connection:
+        self._opening += 1
+        try:
+            connection = await self._connect(timeout)
+        except BaseException:
+            self._opening -= 1
+            self._pass_on(None)
+            raise
+        self._opening -= 1
+        self._members.add(connection)
+        return connection
+
+    def _pass_on(self, connection: Connection | None) -> None:
+        """To the first who waits; None tells them that a place is free."""
+        while self._waiting:
+            waiter = self._waiting.popleft()
+            if not waiter.done():
+                waiter.set_result(connection)
+                return
+        if connection is not None:
+            self._idle.append(connection)
