@@ -196,8 +196,13 @@ async def _postgres_lock(arena: Arena, fault: Fault) -> AsyncIterator[None]:
     """Somebody's session holds every topic's row, as a careless administrator's would."""
     connection = await asyncpg.connect(**arena.database.connect_arguments(), timeout=2)
     try:
-        await connection.execute("BEGIN")
-        await connection.execute(f"SELECT FROM {arena.locked_table} FOR UPDATE")
+        while True:
+            await connection.execute("BEGIN")
+            try:
+                await connection.execute(f"SELECT FROM {arena.locked_table} FOR UPDATE")
+                break
+            except asyncpg.DeadlockDetectedError:  # it takes them in any order, and this time it was the victim
+                await connection.execute("ROLLBACK")
         yield
     finally:
         connection.terminate()
