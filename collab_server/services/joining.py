@@ -24,7 +24,7 @@ from collab_server.errors import ClientError, Paused
 from collab_server.services.once import Answer, Request
 from collab_server.storage.database import COMMAND_SECONDS, LOCK_SECONDS, Database
 
-LANES = 4
+LANES = 2
 MOST_JOINED = 64
 MOST_WAITING = 4096
 LEAST_SECONDS = LOCK_SECONDS + 0.05
