@@ -89,7 +89,7 @@ times).
 ## To repeat it
 
     make faults N={stock_count} SEED={stock_seed}    # with another seed by another SEED
-    python -m tests.faults --faults {a_count} --seed {a_seed} --pause {pause:g}    # a run above; --save FILE keeps it
+    python -m tests.faults --faults {a_count} --seed {a_seed} --pause {pause:g} --writers 36 --readers 5    # as above
     python -m tests.faults --faults {stock_count} --seed {stock_seed} --stock
     python -m tests.faults --report docs/faults.md --ours FILE … --stock-run FILE
 
