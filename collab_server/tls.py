@@ -37,6 +37,7 @@ S = TypeVar("S")
 def server_context(section: ServerTlsSection) -> ssl.SSLContext:
     """For serving: TLS 1.2 or newer, HTTP/1.1. Raises `ConfigError`."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2  # some builds of Python leave it to the system
     context.set_alpn_protocols(["http/1.1"])
     if section.pem is not None:
         certificate, key = section.pem
