@@ -32,7 +32,8 @@ import random
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
-from types import TracebackType
+from functools import partial
+from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, TypeAlias, TypeVar
 
 import asyncpg
@@ -64,9 +65,12 @@ SESSION = {
     "idle_in_transaction_session_timeout": "2000",
     "TimeZone": "UTC",
     "jit": "off",  # every statement of ours is small
-    "enable_seqscan": "off",
     "plan_cache_mode": "force_generic_plan",  # planning `comment.add` anew takes longer than carrying it out
 }
+
+# A connection plans its statements once, and on an empty database it plans to read whole tables. What changes something
+# finds a few rows by an index, always; what only reads, many rows at a time, is better left to the planner.
+_WRITING = {"enable_seqscan": "off"}
 
 _AWAY = ("08", "57P", "58", "25P03", "25006", "53300")  # the server, or its connection, is gone or of no use
 _CONTENDED = ("40", "55P03")  # repeat it: deadlock, serialization failure, lock timeout
@@ -177,7 +181,7 @@ class Database:
         }
         self._application_name = f"collab {node}".strip()
         self._chance = chance
-        self._writes = Share(self._connect, pool_size)
+        self._writes = Share(partial(self._connect, settings=_WRITING), pool_size)
         self._reads = Share(self._connect, read_pool_size)
         self._sessions: set[Any] = set()
         self._prober: Connection | None = None
@@ -446,7 +450,9 @@ class Database:
 
     # Connections and their errors
 
-    async def _connect(self, timeout: float, settings: Mapping[str, str] = SESSION) -> Connection:
+    async def _connect(
+        self, timeout: float, settings: Mapping[str, str] = MappingProxyType({})
+    ) -> Connection:
         return await asyncpg.connect(
             **self._connect_arguments,
             timeout=timeout,
@@ -524,7 +530,7 @@ class Database:
                     self._is_full = not await self._can_write(prober)
                 for share in (self._writes, self._reads):
                     if share.is_empty:
-                        share.adopt(await self._connect(PROBE_SECONDS))  # one for the first who comes
+                        share.adopt(await share.connect(PROBE_SECONDS))  # one for the first who comes
                 return
             except Exception:
                 self._drop_prober()

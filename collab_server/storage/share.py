@@ -26,10 +26,10 @@ WAITING_LIMIT = 4096  # callers that wait for a connection; more than can be ser
 class Share:
     """Some connections, lent to one caller each: the last used first, callers in order of arrival."""
 
-    __slots__ = ("_connect", "_idle", "_limit", "_members", "_opening", "_refused_until", "_waiting")
+    __slots__ = ("_idle", "_limit", "_members", "_opening", "_refused_until", "_waiting", "connect")
 
     def __init__(self, connect: Callable[[float], Awaitable[Connection]], limit: int) -> None:
-        self._connect = connect
+        self.connect = connect
         self._limit = limit
         self._opening = 0
         self._refused_until = 0.0
@@ -128,7 +128,7 @@ class Share:
     async def _open(self, timeout: float) -> Connection:
         self._opening += 1
         try:
-            connection = await self._connect(timeout)
+            connection = await self.connect(timeout)
         except BaseException:
             self._opening -= 1
             self._pass_on(None)
