@@ -242,7 +242,7 @@ class Door:
         inbox = inbox_topic(client.who.user.id).name
         self.feed.hold(eio_sid, inbox)
         try:
-            snapshot = await self._snapshots.read(inbox, client.who.user.id)
+            seq = await self._inbox_seq(client)
         except ClientError:
             # The database has just gone. The client comes back by itself, as it would not after a refusal.
             self.feed.leave(eio_sid, inbox)
@@ -251,9 +251,9 @@ class Door:
         if client.is_closed:
             self.feed.leave(eio_sid, inbox)
             return
-        self.feed.learn(inbox, snapshot.seq)
-        self._say_hello(client, snapshot.seq, resume_token, expires_at)
-        self.feed.release(eio_sid, inbox, snapshot.seq)
+        self.feed.learn(inbox, seq)
+        self._say_hello(client, seq, resume_token, expires_at)
+        self.feed.release(eio_sid, inbox, seq)
         self.on_arrival(client.who.user.id)
 
     def _say_hello(self, client: Client, inbox_seq: int, resume_token: str, expires_at: datetime) -> None:
@@ -293,7 +293,10 @@ class Door:
                     self._say_hello(client, position, signed_in.resume_token, signed_in.expires_at)
 
     async def _inbox_seq(self, client: Client) -> int:
-        """The head of a client's inbox, which it need not follow any more. Raises `Paused`."""
+        """From where on a client hears of its inbox: what this node has delivered, if it follows that, else the head.
+
+        Raises `Paused`.
+        """
         inbox = inbox_topic(client.who.user.id).name
         position = self.feed.position(inbox)
         return (

@@ -2,7 +2,7 @@
 
 The first question is asked at once; those that come soon after it wait for the end of a window and go in one query.
 A window is as long as the query before it was large: 10 ms a question, `LONGEST_WINDOW_SECONDS` at most. Up to 100
-questions a second nobody waits longer than 10 ms; a storm of clients that come back costs 25 queries a second,
+questions a second nobody waits longer than 10 ms; a storm of clients that come back costs 20 queries a second and node,
 however large it is.
 """
 
@@ -15,7 +15,7 @@ from collab_server.storage.database import Database
 from collab_server.storage.topics import Snapshot
 
 WINDOW_SECONDS = 0.01  # for each question of the query before
-LONGEST_WINDOW_SECONDS = 0.04
+LONGEST_WINDOW_SECONDS = 0.05
 AT_ONCE = 500
 
 _Question = tuple[str, str, "asyncio.Future[Snapshot]"]

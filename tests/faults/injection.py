@@ -201,7 +201,9 @@ async def _postgres_lock(arena: Arena, fault: Fault) -> AsyncIterator[None]:
             try:
                 await connection.execute(f"SELECT FROM {arena.locked_table} FOR UPDATE")
                 break
-            except asyncpg.DeadlockDetectedError:  # it takes them in any order, and this time it was the victim
+            except (
+                asyncpg.DeadlockDetectedError
+            ):  # it takes them in any order, and this time it was the victim
                 await connection.execute("ROLLBACK")
         yield
     finally:
