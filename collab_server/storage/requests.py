@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from collab_server.storage.database import Reads, Transaction
+from collab_server.storage.database import Database, Reads, Transaction
 
 KEPT_DAYS = 8
 """The contract promises at least 7 days."""
@@ -97,6 +97,6 @@ async def store_many(tx: Transaction, done: Sequence[Done]) -> None:
         raise Taken
 
 
-async def forget_old(db: Reads, *, at_most: int = 5000) -> None:
+async def forget_old(db: Database, *, at_most: int = 5000) -> None:
     """Drop answers older than `KEPT_DAYS`, at most so many at once."""
     await db.fetch(_FORGET, KEPT_DAYS, at_most)
