@@ -37,6 +37,7 @@ from collab_server.errors import (
     Forbidden,
     Internal,
     NotFound,
+    Paused,
     RateLimited,
     TooLarge,
     Unauthenticated,
@@ -56,6 +57,7 @@ from collab_server.services.topics import check_after, check_event_limit
 from collab_server.status import Counters
 from collab_server.storage import event_log
 from collab_server.storage.database import Database
+from collab_server.storage.topics import Snapshot
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +68,7 @@ RIGHTS_RENEWED_AFTER_SECONDS = (25.0, 40.0)
 left to chance, or all who came together would be asked about together for ever."""
 RIGHTS_AT_ONCE = 16
 RENEWAL_ROUND_SECONDS = 5.0
+MOST_LOOKS = 5
 DRAIN_COMMANDS_SECONDS = 3.0
 DRAIN_CLOSES_PER_SECOND = 400.0  # which the other nodes take in without making anybody wait
 DRAIN_SPREAD_SECONDS = 2.5
@@ -241,8 +244,10 @@ class Door:
         resume_token, expires_at = greeting
         inbox = inbox_topic(client.who.user.id).name
         self.feed.hold(eio_sid, inbox)
+        seq = self.feed.position(inbox)
         try:
-            seq = await self._inbox_seq(client)
+            if seq is None:
+                seq = (await self._look(client, inbox)).seq
         except ClientError:
             # The database has just gone. The client comes back by itself, as it would not after a refusal.
             self.feed.leave(eio_sid, inbox)
@@ -251,7 +256,6 @@ class Door:
         if client.is_closed:
             self.feed.leave(eio_sid, inbox)
             return
-        self.feed.learn(inbox, seq)
         self._say_hello(client, seq, resume_token, expires_at)
         self.feed.release(eio_sid, inbox, seq)
         self.on_arrival(client.who.user.id)
@@ -284,24 +288,19 @@ class Door:
                 signed_in = self._authenticator.renew(client.who)
                 if signed_in is None or signed_in.expires_at <= client.who.expires_at:
                     continue
-                try:
-                    position = await self._inbox_seq(client)
-                except ClientError:
-                    continue  # the next round tries again
-                if not client.is_closed:
+                # Whoever has been greeted follows their inbox, and has been told of all up to here.
+                position = self.feed.position(inbox_topic(client.who.user.id).name)
+                if position is not None:
                     client.who = signed_in.identity
                     self._say_hello(client, position, signed_in.resume_token, signed_in.expires_at)
 
-    async def _inbox_seq(self, client: Client) -> int:
-        """From where on a client hears of its inbox: what this node has delivered, if it follows that, else the head.
-
-        Raises `Paused`.
-        """
-        inbox = inbox_topic(client.who.user.id).name
-        position = self.feed.position(inbox)
-        return (
-            position if position is not None else (await self._snapshots.read(inbox, client.who.user.id)).seq
-        )
+    async def _look(self, client: Client, topic: str) -> Snapshot:
+        """A topic as a client that is held finds it: the feed brings it everything after that. Raises `Paused`."""
+        for _ in range(MOST_LOOKS):
+            snapshot = await self._snapshots.read(topic, client.who.user.id)
+            if self.feed.learn(client.eio_sid, topic, snapshot.seq):
+                return snapshot
+        raise Paused("the database is behind what it has told before")
 
     def identity_of(self, user_id: str) -> Identity | None:
         """The identity of somebody who has a client here."""
@@ -374,10 +373,9 @@ class Door:
         # feed, whoever was removed before it is refused.
         received = self.feed.hold(eio_sid, name)
         try:
-            snapshot = await self._snapshots.read(name, client.who.user.id)
+            snapshot = await self._look(client, name)
             if topic.kind == "discussion" and snapshot.is_owner is None:
                 raise NotFound("discussion")
-            self.feed.learn(name, snapshot.seq)
             epoch = self._backends.epoch()
             is_recovered = after is not None and command.epoch in (None, epoch) and after <= snapshot.seq
             events: list[Event] = []

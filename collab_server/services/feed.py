@@ -51,13 +51,17 @@ class Outlet(Protocol):
 
 
 class _Held:
-    """A client whose events must not reach it yet. `known` is what its acknowledgement told it, once that is out."""
+    """A client whose events must not reach it yet. `known` is what its acknowledgement told it, once that is out.
 
-    __slots__ = ("events", "known")
+    `events` has everything after `since`; None while the node does not know the topic's head.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("events", "known", "since")
+
+    def __init__(self, since: int | None) -> None:
         self.events: list[Event] = []
         self.known: int | None = None
+        self.since = since
 
 
 class _Log:
@@ -163,24 +167,32 @@ class Feed:
             followed = self._logs[topic] = _Log(topic)
         was_live, before = client in followed.live, followed.held.get(client)
         followed.live.pop(client, None)
-        followed.held[client] = _Held()
+        followed.held[client] = _Held(followed.applied)
         if was_live:
             return followed.applied
         return before.known if before is not None else None
 
-    def learn(self, topic: str, seq: int) -> None:
-        """The head of a followed topic, as somebody has just read it in Postgres."""
+    def learn(self, client: str, topic: str, seq: int) -> bool:
+        """The head of a topic, as somebody has just read it in Postgres for a client that is held.
+
+        False: it is behind what others have read meanwhile, and the events between the two will not come; read it
+        again.
+        """
         followed = self._logs.get(topic)
         if followed is None:
-            return
+            return True
         if followed.applied is None:
             followed.applied = seq
+            for other in followed.held.values():
+                other.since = seq
             early = sorted(followed.waiting.values(), key=lambda event: event.seq)
             followed.waiting.clear()
             for event in early:
                 self._take(followed, event)
         elif seq > followed.applied:
             self._ask_repair(followed)
+        held = followed.held.get(client)
+        return held is None or held.since is None or seq >= held.since
 
     def release(self, client: str, topic: str, known: int) -> None:
         """Let the held events go: the client has been told everything up to `known`.

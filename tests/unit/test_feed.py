@@ -95,7 +95,7 @@ async def feed(
 def subscribe(feed: Feed, client: str, head: int, topic: str = TOPIC) -> None:
     """As a door does it, without anything in between."""
     feed.hold(client, topic)
-    feed.learn(topic, head)
+    feed.learn(client, topic, head)
     feed.release(client, topic, head)
 
 
@@ -247,7 +247,7 @@ async def test_a_held_client_gets_nothing_until_its_release(feed: Feed, mailbox:
     subscribe(feed, "other", 0)
     feed.hold("a", TOPIC)
     feed.offer(events(1, 2))
-    feed.learn(TOPIC, 1)
+    feed.learn("a", TOPIC, 1)
     feed.offer(events(3))
     assert mailbox.got == {"other": [1, 2, 3]}
     feed.release("a", TOPIC, 1)
@@ -259,7 +259,7 @@ async def test_a_held_client_gets_nothing_until_its_release(feed: Feed, mailbox:
 async def test_events_before_the_first_head_is_known_are_kept(feed: Feed, mailbox: Mailbox) -> None:
     feed.hold("a", TOPIC)
     feed.offer(events(7, 8, 6))
-    feed.learn(TOPIC, 6)
+    feed.learn("a", TOPIC, 6)
     feed.release("a", TOPIC, 6)
     assert mailbox.got == {"a": [7, 8]}
 
@@ -269,7 +269,7 @@ async def test_a_client_that_knows_more_than_the_node_gets_nothing_twice(
 ) -> None:
     subscribe(feed, "old", 0)
     feed.hold("new", TOPIC)
-    feed.learn(TOPIC, 2)
+    feed.learn("new", TOPIC, 2)
     feed.release("new", TOPIC, 2)
     feed.offer(events(1))
     feed.offer(events(2))
@@ -294,9 +294,37 @@ async def test_an_older_head_read_late_changes_nothing(feed: Feed, mailbox: Mail
     subscribe(feed, "a", 0)
     feed.hold("b", TOPIC)
     feed.offer(events(1, 2))
-    feed.learn(TOPIC, 0)
+    feed.learn("b", TOPIC, 0)
     feed.release("b", TOPIC, 0)
     assert mailbox.got == {"a": [1, 2], "b": [1, 2]}
+
+
+async def test_a_head_behind_what_another_client_has_begun_from_is_to_be_read_again(
+    feed: Feed, mailbox: Mailbox
+) -> None:
+    """Two read the head of a topic that nobody here has followed yet, and the later answer comes first."""
+    feed.hold("early", TOPIC)
+    feed.offer(events(8))
+    feed.hold("late", TOPIC)
+    feed.offer(events(9))
+    assert feed.learn("late", TOPIC, 9)
+    assert not feed.learn("early", TOPIC, 7)
+    feed.offer(events(10))
+    assert feed.learn("early", TOPIC, 9)
+    feed.release("early", TOPIC, 9)
+    assert mailbox.got == {"early": [10]}
+
+
+async def test_a_head_behind_what_came_before_a_second_subscription_is_to_be_read_again(
+    feed: Feed, mailbox: Mailbox
+) -> None:
+    """A client subscribes twice at once; what came between the two is in neither's hands but by the second look."""
+    subscribe(feed, "other", 5)
+    feed.hold("a", TOPIC)
+    feed.offer(events(6))
+    feed.hold("a", TOPIC)
+    assert not feed.learn("a", TOPIC, 5)
+    assert feed.learn("a", TOPIC, 6)
 
 
 async def test_subscribing_again_holds_and_goes_on(feed: Feed, mailbox: Mailbox) -> None:
@@ -305,7 +333,7 @@ async def test_subscribing_again_holds_and_goes_on(feed: Feed, mailbox: Mailbox)
     assert feed.hold("a", TOPIC) == 1
     feed.offer(events(2))
     assert mailbox.got == {"a": [1]}
-    feed.learn(TOPIC, 2)
+    feed.learn("a", TOPIC, 2)
     feed.release("a", TOPIC, 2)
     feed.offer(events(3))
     assert mailbox.got == {"a": [1, 3]}
@@ -337,7 +365,7 @@ async def test_a_first_subscription_that_fails_leaves_nothing(feed: Feed) -> Non
     assert feed.hold("a", TOPIC) is None
     assert feed.leave("a", TOPIC)
     assert not feed.is_followed(TOPIC)
-    feed.learn(TOPIC, 5)
+    feed.learn("a", TOPIC, 5)
     feed.release("a", TOPIC, 5)
     assert feed.topics == []
 
