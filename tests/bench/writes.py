@@ -32,9 +32,9 @@ import psutil
 
 from collab_server.demo.embedded import EmbeddedPostgres
 from tests.bench.document import circumstances, put
-from tests.bench.wire import WebSocket
 from tests.harness.clients import LibraryUser
 from tests.harness.cluster import Cluster
+from tests.harness.wire import Wire
 from tests.harness.world import StandInLibrary, TestDatabase, fresh_topic
 
 ROUNDS = 3
@@ -127,29 +127,27 @@ def generate(url: str, token: str, topics: list[str], writers: int, result: Any)
 
 
 async def _write_all(url: str, token: str, topics: list[str], writers: int) -> tuple[list[float], float]:
-    sockets = [await WebSocket.connect(url) for _ in range(writers)]
-    for socket in sockets:
-        await socket.sign_in(token)
+    wires = [await Wire.connect(url, {"identityToken": token}) for _ in range(writers)]
     began = time.process_time()
     latencies: list[float] = []
     until = time.perf_counter() + SECONDS
     await asyncio.gather(
-        *(_write(socket, topics[i:] + topics[:i], until, latencies) for i, socket in enumerate(sockets))
+        *(_write(wire, topics[i:] + topics[:i], until, latencies) for i, wire in enumerate(wires))
     )
     spent = time.process_time() - began
-    for socket in sockets:
-        socket.close()
+    for wire in wires:
+        wire.close()
     return latencies, spent
 
 
-async def _write(socket: WebSocket, topics: list[str], until: float, latencies: list[float]) -> None:
+async def _write(wire: Wire, topics: list[str], until: float, latencies: list[float]) -> None:
     name = uuid4().hex
     for number, topic in zip(itertools.count(), itertools.cycle(topics)):
         began = time.perf_counter()
         if began >= until:
             return
         payload = {"topic": topic, "text": TEXT, "requestId": f"{name}-{number}"}
-        answer = await socket.call(number, "comment.add", payload)
+        answer = await wire.ask("comment.add", payload)
         assert answer.startswith('{"ok":true'), answer
         latencies.append((time.perf_counter() - began) * 1000)
 
@@ -171,11 +169,10 @@ async def run_ours(cluster: Cluster, token: str, topics: list[str], writers: int
 
 async def warm_up(url: str, token: str, topics: list[str]) -> None:
     """Have the node ask Library about every topic, as it would have over the day."""
-    socket = await WebSocket.connect(url)
-    await socket.sign_in(token)
-    for number, topic in enumerate(topics):
-        await socket.call(number, "topic.get", {"topic": topic})
-    socket.close()
+    wire = await Wire.connect(url, {"identityToken": token})
+    for topic in topics:
+        await wire.ask("topic.get", {"topic": topic})
+    wire.close()
 
 
 async def bench(

@@ -39,9 +39,6 @@ def main() -> int:
     steps = make_schedule(seed, options.faults, kinds=kinds)
     repeat = f"make faults N={options.faults} SEED={seed}"
     print(f"{len(steps)} faults of {len(kinds)} kinds; to repeat: {repeat}", flush=True)
-    sys.setswitchinterval(
-        0.0005
-    )  # the proxies are threads: none is to wait 5 ms for its turn to move a few bytes
     logging.getLogger("engineio").setLevel(logging.CRITICAL)  # it prints what the faults do to its clients
     began = time.monotonic()
 

@@ -13,18 +13,14 @@ import asyncio
 import contextlib
 import random
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
-import aiohttp
-import socketio
-
 from tests.faults.arena import Arena
+from tests.faults.connections import LOST, Connection, Hear, Kind, ask, connect
 from tests.faults.history import Delivery, History, Session, event_key
-from tests.harness.clients import Client, Failed, LibraryUser, Refused, Transport
+from tests.harness.clients import Failed, LibraryUser, Refused
 
-CONNECT_SECONDS = 4.0
-ANSWER_SECONDS = 4.0
 LOOK_SECONDS = 1.0
 PAUSE_SECONDS = (0.05, 0.5)
 AWAY_SECONDS = (0.5, 6.0)
@@ -34,9 +30,6 @@ LEAVE_PROBABILITY = 0.05
 RETRY_PROBABILITY = 0.5
 LEAVE_TRIES = 5
 PAGE = 40
-
-LOST = (Failed, Refused, TimeoutError, OSError, aiohttp.ClientError, socketio.exceptions.SocketIOError)
-"""Whatever a client meets when its server, or the way there, has gone."""
 
 
 class Reader:
@@ -51,7 +44,7 @@ class Reader:
         topics: Sequence[str],
         chance: random.Random,
         *,
-        transport: Transport = "websocket",
+        kind: Kind = "lean",
         is_wanderer: bool = False,
     ) -> None:
         self.name = name
@@ -65,13 +58,12 @@ class Reader:
         self._arena = arena
         self._history = history
         self._chance = chance
-        self._transport: Transport = transport
+        self._kind: Kind = kind
         self._positions: dict[str, int] = {}
         self._current: dict[str, Session] = {}
         self._epoch: str | None = None
         self._resume_token: str | None = None
         self._stays = asyncio.Event()
-        self._leaving: set[asyncio.Task[None]] = set()
 
     # What others ask
 
@@ -87,28 +79,19 @@ class Reader:
     # What it does
 
     async def run(self) -> None:
-        try:
-            while True:
-                with contextlib.suppress(*LOST):
-                    await self._visit()
-                await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
-        finally:
-            if self._leaving:
-                await asyncio.wait(self._leaving, timeout=7)
+        while True:
+            with contextlib.suppress(*LOST):
+                await self._visit()
+            await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
 
     async def _visit(self) -> None:
         """One connection, from beginning to end."""
         url = self._chance.choice(
             [*map(self._arena.url, range(len(self._arena.nodes))), self._arena.balancer_url]
         )
-        client = await self._connect(url)
-        self.connections += 1
-        node = client.hello["node"]
-        self._epoch = self._epoch or client.hello["epoch"]
-        ended = asyncio.Event()
         is_over = False
 
-        def hear(name: str, data: Any = None, *_: Any) -> None:
+        def hear(name: str, data: Any) -> None:
             if is_over:
                 return
             if name == "topic.closed":
@@ -116,12 +99,14 @@ class Reader:
             elif isinstance(data, dict) and "seq" in data and data.get("topic") in self.topics:
                 self._note(data)
 
-        client.sio.on("*", hear)
-        client.sio.on("disconnect", lambda _reason=None: ended.set())
+        connection = await self._connect(url, hear)
+        self.connections += 1
+        node = connection.hello["node"]
+        self._epoch = self._epoch or connection.hello["epoch"]
         try:
             for topic in self.topics:
-                await self._subscribe(client, node, topic)
-            await self._watch(client, node, ended)
+                await self._subscribe(connection, node, topic)
+            await self._watch(connection, node)
         except LOST:
             self.lost_at.append(time.monotonic())
             raise
@@ -129,7 +114,7 @@ class Reader:
             is_over = True
             for topic in list(self._current):
                 self._end(topic)
-            self._leave_behind(client)
+            connection.leave()
         if self.is_wanderer and not self._stays.is_set():
             self.is_away = True
             with contextlib.suppress(TimeoutError):
@@ -137,26 +122,22 @@ class Reader:
                     await self._stays.wait()
             self.is_away = False
 
-    async def _connect(self, url: str) -> Client:
-        tokens: dict[str, str] = {}
+    async def _connect(self, url: str, hear: Hear) -> Connection:
         if self._resume_token is not None and self._chance.random() < 0.8:
-            tokens["resume_token"] = self._resume_token
+            auth = {"resumeToken": self._resume_token}
         else:
-            tokens["identity_token"] = await self.person.identity_token()
+            auth = {"identityToken": await self.person.identity_token()}
         try:
-            client = await Client.connect(url, transport=self._transport, timeout=CONNECT_SECONDS, **tokens)
+            connection = await connect(self._kind, url, auth, hear)
         except Refused as refusal:
             if refusal.code == "unauthenticated":
-                self.unexpected.append(f"{self.name} was refused with {next(iter(tokens))}: {refusal}")
+                self.unexpected.append(f"{self.name} was refused with {next(iter(auth))}: {refusal}")
                 self._resume_token = None
             raise
-        self._resume_token = client.hello["resumeToken"]
-        # aiohttp repeats a GET whose connection was cut. The answer that was cut with it held events of a poll: a
-        # client that goes on as if nothing had happened has lost them itself. Official clients give up and come back.
-        client.http._retry_connection = False
-        return client
+        self._resume_token = connection.hello["resumeToken"]
+        return connection
 
-    async def _subscribe(self, client: Client, node: str, topic: str) -> None:
+    async def _subscribe(self, connection: Connection, node: str, topic: str) -> None:
         """Subscribe and catch up. What is pushed from the acknowledgement on is noted as it comes."""
         earlier = self._current.get(topic)
         after = earlier.position if earlier is not None else self._positions.get(topic, 0)
@@ -188,7 +169,7 @@ class Reader:
 
         # The session begins in the callback itself: what is pushed behind the acknowledgement finds it.
         try:
-            session = await ask(client, "topic.subscribe", payload, begin)
+            session = await ask(connection, "topic.subscribe", payload, begin)
         except Failed as error:
             if error.code in ("not_found", "forbidden"):
                 return
@@ -196,7 +177,7 @@ class Reader:
         while not session.has_caught_up and self._current.get(topic) is session:
             payload = {"topic": topic, "after": session.caught_up[-1].seq, "limit": PAGE}
             try:
-                page = await ask(client, "topic.events", payload, lambda data: data)
+                page = await ask(connection, "topic.events", payload)
             except Failed as error:
                 if error.code in ("not_found", "forbidden"):
                     self._end(topic)
@@ -221,81 +202,41 @@ class Reader:
         if session is not None:
             self._positions[topic] = session.position
 
-    async def _watch(self, client: Client, node: str, ended: asyncio.Event) -> None:
+    async def _watch(self, connection: Connection, node: str) -> None:
         """Until the connection ends, is silent, or a wanderer wants to leave."""
         leaves_at = time.monotonic() + self._chance.uniform(*STAY_SECONDS)
         while True:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(LOOK_SECONDS):
-                    await ended.wait()
-            if ended.is_set():
+                    await connection.ended.wait()
+            if connection.ended.is_set():
                 self.lost_at.append(time.monotonic())
                 return
             if self.is_wanderer and not self._stays.is_set() and time.monotonic() > leaves_at:
                 return
             with contextlib.suppress(Failed):  # a refusal is an answer, too
-                await ask(client, "me", {}, lambda data: data)
-                await self._fidget(client, node)
+                await ask(connection, "me", {})
+                await self._fidget(connection, node)
 
-    async def _fidget(self, client: Client, node: str) -> None:
+    async def _fidget(self, connection: Connection, node: str) -> None:
         """Subscribe again to what it follows, or leave a topic and come back at once, or try one it may not have."""
         for topic in self.topics:
             if topic not in self._current and self._chance.random() < RETRY_PROBABILITY:
-                await self._subscribe(client, node, topic)
+                await self._subscribe(connection, node, topic)
         if not self._current:
             return
         topic = self._chance.choice(sorted(self._current))
         if self._chance.random() < LEAVE_PROBABILITY:
-            await ask(client, "topic.unsubscribe", {"topic": topic}, lambda _: self._end(topic))
+            await ask(connection, "topic.unsubscribe", {"topic": topic}, lambda _: self._end(topic))
             for _ in range(LEAVE_TRIES):
                 with contextlib.suppress(Failed):
-                    await self._subscribe(client, node, topic)
+                    await self._subscribe(connection, node, topic)
                     return
                 await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
         elif self._chance.random() < AGAIN_PROBABILITY and self._current[topic].has_caught_up:
-            await self._subscribe(client, node, topic)
-
-    def _leave_behind(self, client: Client) -> None:
-        task = asyncio.create_task(leave(client))
-        self._leaving.add(task)
-        task.add_done_callback(self._leaving.discard)
+            await self._subscribe(connection, node, topic)
 
 
 def _deliveries(events: Sequence[dict[str, Any]]) -> list[Delivery]:
     now = time.monotonic()
     return [Delivery(event["seq"], event_key(event), now) for event in events]
-
-
-async def ask(
-    client: Client,
-    command: str,
-    payload: dict[str, Any],
-    take: Callable[[Any], Any],
-    timeout: float = ANSWER_SECONDS,
-) -> Any:
-    """What `take` made of the command's data, called before anything that came behind it is looked at.
-
-    Raises `Failed`, or `TimeoutError` when there is no answer.
-    """
-    answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-
-    def note(reply: Any = None, *_: Any) -> None:
-        if answer.done():
-            return
-        if not isinstance(reply, dict) or "ok" not in reply:
-            answer.set_exception(Failed({"code": "malformed", "message": repr(reply)}))
-        elif not reply["ok"]:
-            answer.set_exception(Failed(reply["error"]))
-        else:
-            answer.set_result(take(reply["data"]))
-
-    await client.sio.emit(command, payload, callback=note)
-    async with asyncio.timeout(timeout):
-        return await answer
-
-
-async def leave(client: Client) -> None:
-    """Close a connection that may be dead already; never raises, never takes long."""
-    with contextlib.suppress(Exception):
-        async with asyncio.timeout(6):
-            await client.close()

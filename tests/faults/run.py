@@ -19,6 +19,7 @@ import aiohttp
 from tests.faults import checker
 from tests.faults.arena import Arena
 from tests.faults.checker import Finding, check
+from tests.faults.connections import until_all_have_left
 from tests.faults.history import History, Revocation, UnreadTold
 from tests.faults.injection import inject
 from tests.faults.readers import Reader
@@ -181,6 +182,7 @@ class _Run:
             await asyncio.gather(*reading, *writing, return_exceptions=True)
             for probe in self._probes:
                 probe.stop()
+            await until_all_have_left()
         self._say("everybody has left; judging")
         tracebacks = self._arena.tracebacks()
         return Outcome(
@@ -225,6 +227,7 @@ class _Run:
             login = LOGINS[number % len(LOGINS)]
             name = f"reader{number + 1}-{login}"
             may_read_restricted = login in ("ann", "bob")
+            is_wanderer = number % WANDER_EVERY == WANDER_EVERY - 1
             # Carol loses the right to one dashboard on the way; Dan is put out of the discussion and let in again, all
             # the time. Eve never had either, and goes on trying.
             topics = [*self._topics, self._discussion, *([RESTRICTED] if login != "dan" else [])]
@@ -236,8 +239,8 @@ class _Run:
                     self._history,
                     topics,
                     chance(),
-                    transport="polling" if number % POLL_EVERY == 2 else "websocket",
-                    is_wanderer=number % WANDER_EVERY == WANDER_EVERY - 1,
+                    kind="polling" if number % POLL_EVERY == 2 else "websocket" if is_wanderer else "lean",
+                    is_wanderer=is_wanderer,
                 )
             )
             self._history.must_have |= {(name, topic) for topic in self._topics}

@@ -19,12 +19,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import aiohttp
-import socketio
 
 from tests.faults.arena import Arena
+from tests.faults.connections import LOST, Connection, ask, connect
 from tests.faults.history import Answer, History, Write
-from tests.faults.readers import CONNECT_SECONDS, LOST, ask, leave
-from tests.harness.clients import Client, Failed, LibraryUser
+from tests.harness.clients import Failed, LibraryUser
 
 ANSWER_SECONDS = 4.0
 PAUSE_SECONDS = (0.02, 0.3)
@@ -81,10 +80,9 @@ class Writer:
         self._number = 0
         self._mine: dict[str, list[str]] = {topic: [] for topic in topics}
         self._roots: dict[str, list[str]] = {topic: [] for topic in topics}
-        self._client: Client | None = None
+        self._connection: Connection | None = None
         self._asked_at = 0.0
         self._identity_token: str | None = None
-        self._leaving: set[asyncio.Task[None]] = set()
 
     def stop(self) -> None:
         """Begin nothing new."""
@@ -99,9 +97,7 @@ class Writer:
                     async with asyncio.timeout(pause):
                         await self._is_stopping.wait()
         finally:
-            self._drop_client()
-            if self._leaving:
-                await asyncio.wait(self._leaving, timeout=7)
+            self._hang_up()
 
     def _next(self) -> tuple[str, str, str | None]:
         """What to do where, and with which comment."""
@@ -172,7 +168,7 @@ class Writer:
         except LOST as error:
             self.trouble[type(error).__name__] += 1
             if door == "socket":
-                self._drop_client()
+                self._hang_up()
         else:
             comment = data.get("comment")
             answered = comment["id"] if comment is not None else write.comment_id
@@ -186,10 +182,10 @@ class Writer:
     # Through the Socket.IO door
 
     async def _ask_socket(self, write: Write, comment_id: str | None) -> Mapping[str, Any]:
-        client = await self._connected()
+        connection = await self._connected()
         self._asked_at = time.monotonic()
         command, payload = self._command(write, comment_id)
-        data: Mapping[str, Any] = await ask(client, command, payload, lambda data: data, self._answer_seconds)
+        data: Mapping[str, Any] = await ask(connection, command, payload, timeout=self._answer_seconds)
         return data
 
     def _command(self, write: Write, comment_id: str | None) -> tuple[str, dict[str, Any]]:
@@ -218,22 +214,17 @@ class Writer:
             payload["viewState"] = {"filler": "x" * LARGE_CHARACTERS}
         return "comment.add", payload
 
-    async def _connected(self) -> Client:
-        if self._client is None or not self._client.is_connected:
-            self._drop_client()
-            self._client = await Client.connect(
-                self._any_url(), identity_token=await self._token(), timeout=CONNECT_SECONDS
-            )
-        if not self._client.sio.connected:
-            raise socketio.exceptions.DisconnectedError
-        return self._client
+    async def _connected(self) -> Connection:
+        if self._connection is None or self._connection.ended.is_set():
+            self._hang_up()
+            auth = {"identityToken": await self._token()}
+            self._connection = await connect("lean", self._any_url(), auth, lambda *_: None)
+        return self._connection
 
-    def _drop_client(self) -> None:
-        client, self._client = self._client, None
-        if client is not None:
-            task = asyncio.create_task(leave(client))
-            self._leaving.add(task)
-            task.add_done_callback(self._leaving.discard)
+    def _hang_up(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.leave()
 
     # Through the REST door
 
@@ -293,6 +284,4 @@ class Manager(Writer):
                         async with asyncio.timeout(pause):
                             await self._is_stopping.wait()
         finally:
-            self._drop_client()
-            if self._leaving:
-                await asyncio.wait(self._leaving, timeout=7)
+            self._hang_up()
