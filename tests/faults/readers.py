@@ -184,6 +184,8 @@ class Reader:
                     return
                 await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
                 continue
+            if self._current.get(topic) is not session:
+                return  # it has ended meanwhile, and comes back from where it was then
             # The head has moved since; what lies beyond the acknowledged one is pushed.
             session.caught_up += [d for d in _deliveries(page["events"]) if d.seq <= session.seq]
             session.has_caught_up = session.caught_up[-1].seq >= session.seq or not page["events"]
