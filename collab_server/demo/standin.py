@@ -30,7 +30,7 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 
@@ -434,7 +434,7 @@ def _page(request: Request, found: list[dict[str, Any]]) -> list[dict[str, Any]]
 async def _body(request: Request) -> dict[str, Any]:
     try:
         body = json.loads(await request.body())
-    except ValueError:
+    except (ValueError, ClientDisconnect):
         body = None
     if not isinstance(body, dict):
         raise _Refusal(400, "ERR005", "The body must be a JSON object.")

@@ -38,7 +38,7 @@ from tests.harness.wire import Wire
 from tests.harness.world import StandInLibrary, TestDatabase, fresh_topic
 
 ROUNDS = 3
-WRITERS = (1, 16, 64)
+WRITERS = (1, 16, 64, 200)
 TOPICS = 1900
 SECONDS = 4.0
 TEXT = "The figures of the north look wrong since Monday; somebody please have a look at the filter."
@@ -181,7 +181,7 @@ async def bench(
     """Every case (name, topics, writers), ours and the peer in turn."""
     found: dict[tuple[str, int], tuple[list[Figures], list[Figures]]] = {}
     folder = Path(tempfile.mkdtemp(prefix="collab-bench-"))
-    server = EmbeddedPostgres(folder / "postgres").start()
+    server = EmbeddedPostgres(folder / "postgres", settings={"max_connections": "300"}).start()  # for pgbench
     library = StandInLibrary().start()
     try:
         server.create_database("bench")

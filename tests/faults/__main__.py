@@ -53,7 +53,8 @@ def main() -> int:
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             outcome = runner.run(run(steps, seed, plant=options.plant, **how))
     if options.save is not None:
-        options.save.write_text(json.dumps(as_json(outcome, options.pause)))
+        shown = f"--pause {options.pause:g} --writers {options.writers} --readers {options.readers}"
+        options.save.write_text(json.dumps(as_json(outcome, shown)))
     print()
     print(as_text(table(tallies(outcome))))
     print()

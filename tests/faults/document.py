@@ -39,10 +39,12 @@ evenly; every eighth fault comes together with another one. A fault lasts up to 
 
 Writers, six or some dozen, add, answer, edit and delete comments through both doors, at any node or through NGINX.
 Each writes down what it means to do under a `requestId`, and repeats it, wherever it can, until it is answered. One
-request in twenty is sent to two nodes at once; some are too large for the bus. Readers, five to ten, websocket and
-long-polling, follow all topics, subscribe again in between, come back after each loss with `after` and `epoch`, and
-write down all that comes, as it comes. One in five goes away by itself. One person never has the right to one of the
-dashboards, and tries; another loses it on the way; a third is put out of a discussion and let in again, all the time.
+request in twenty is sent to two nodes at once; some are too large for the bus. Readers, five to ten, follow all topics,
+subscribe again in between, come back after each loss with `after` and `epoch`, and write down all that comes, as it
+comes. One in five, over long-polling, and one in five that goes away by itself are official Python clients; the others,
+and the writers, are lean ones of our own (`tests/harness/wire.py`), so that the clients leave the machine to the nodes.
+One person never has the right to one of the dashboards, and tries; another loses it on the way; a third is put out of a
+discussion and let in again, all the time.
 
 After each fault the run goes on when it has *healed*: when a write at every node was acknowledged and has reached every
 reader. For a process that was stopped the time counts from when it is ready again, and it includes the clients' pauses
@@ -89,7 +91,7 @@ times).
 ## To repeat it
 
     make faults N={stock_count} SEED={stock_seed}    # with another seed by another SEED
-    python -m tests.faults --faults {a_count} --seed {a_seed} --pause {pause:g} --writers 36 --readers 5    # as above
+    python -m tests.faults --faults {a_count} --seed {a_seed} {options}    # as above
     python -m tests.faults --faults {stock_count} --seed {stock_seed} --stock
     python -m tests.faults --report docs/faults.md --ours FILE … --stock-run FILE
 
@@ -99,16 +101,17 @@ seed each time (`FAULTS_SEED`, `FAULTS_COUNT`).
 
 ## What is not in it
 
-A full disk, a clock that jumps, a failover to another PostgreSQL, nodes of two versions, thousands of clients: these
-have, or still need, tests of their own.
+A full disk, a primary that became a standby (`tests/integration/test_database.py`), a clock that jumps
+(`test_clock.py`), nodes of two versions (`test_two_versions.py`) and crowds that come back together
+(`test_storm.py`; `python -m tests.faults.storm` for thousands) have tests of their own.
 """
 
 
-def as_json(outcome: Outcome, pause_seconds: float) -> dict[str, Any]:
-    """What the document needs of a run, as plain values."""
+def as_json(outcome: Outcome, options: str) -> dict[str, Any]:
+    """What the document needs of a run, as plain values; `options` are those it was started with."""
     return {
         "seed": outcome.seed,
-        "pause": pause_seconds,
+        "options": options,
         "commit": subprocess.run(
             ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=ROOT
         ).stdout.strip(),
@@ -155,7 +158,7 @@ def as_document(ours: Sequence[dict[str, Any]], stock: dict[str, Any]) -> str:
         seeds=", ".join(f"{seed} ({count} faults)" for seed, count in schedules),
         a_seed=ours[0]["seed"],
         a_count=ours[0]["count"],
-        pause=ours[0]["pause"],
+        options=ours[0]["options"],
         commits=", ".join(dict.fromkeys(run["commit"] for run in ours)),
         minutes=sum(run["seconds"] for run in ours) / 60,
         cores=os.cpu_count(),
