@@ -165,6 +165,7 @@ class Node:
         uvicorn_hooks.adopt(receive, self.config)
         if transport.install(scope, receive, {"/socket.io/": self._door.server.eio}):
             transport.tune_garbage_collector()
+        transport.allow_many_connections()
         try:
             await self.start()
         except Exception as error:

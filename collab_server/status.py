@@ -11,6 +11,7 @@ is called on the event loop.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -139,10 +140,11 @@ class Sampler:
             self.sample()
 
     def sample(self) -> None:
-        """Sample now."""
-        self.cpu_current = round(self._process.cpu_percent())
-        self.cpu_max = max(self.cpu_max, self.cpu_current)
-        self._sample_memory()
+        """Sample now. What the system does not tell, as when there are no file descriptors left, stays as it was."""
+        with contextlib.suppress(OSError, psutil.Error):
+            self.cpu_current = round(self._process.cpu_percent())
+            self.cpu_max = max(self.cpu_max, self.cpu_current)
+            self._sample_memory()
 
     def _sample_memory(self) -> None:
         self.memory_current = self._process.memory_info().rss

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import os
 import re
@@ -13,6 +14,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx2
+import psutil
 import pytest
 import pytest_asyncio
 from fastapi import FastAPI, Request
@@ -190,6 +192,20 @@ async def test_sampler_notices_work(node: Node) -> None:
         with contextlib.suppress(asyncio.CancelledError):
             await sampling
     assert node.sampler.cpu_max >= node.sampler.cpu_current >= 0
+
+
+def test_what_the_system_does_not_tell_stays_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Without a file descriptor left nothing under /proc can be read."""
+    sampler = Sampler()
+    before = sampler.memory_current
+
+    def fail(*_: object) -> None:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(psutil.Process, "cpu_percent", fail)
+    monkeypatch.setattr(psutil.Process, "memory_info", fail)
+    sampler.sample()
+    assert sampler.memory_current == before > 0
 
 
 async def test_status_is_200_in_both_states_and_never_cached(node: Node, client: httpx2.AsyncClient) -> None:

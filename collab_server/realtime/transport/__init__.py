@@ -10,6 +10,7 @@ from __future__ import annotations
 import gc
 import logging
 import os
+import resource
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,9 @@ from collab_server.realtime.transport.websocket import STATE_KEY, WebSocketProto
 if TYPE_CHECKING:
     from collab_server.realtime.engine import EngineServer
 
-__all__ = ["WebSocketProtocol", "install", "tune_garbage_collector"]
+__all__ = ["WebSocketProtocol", "allow_many_connections", "install", "tune_garbage_collector"]
+
+MOST_DESCRIPTORS = 1_048_576
 
 _logger = logging.getLogger(__name__)
 
@@ -50,6 +53,19 @@ def install(scope: MutableMapping[str, Any], receive: Any, engines: Mapping[str,
     if config.http_protocol_class is HttpToolsProtocol:
         config.http_protocol_class = HttpProtocol
     return True
+
+
+def allow_many_connections() -> int:
+    """Raise this process's limit on file descriptors as far as it may; every connection takes one.
+
+    Shells and systemd give 1,024 and allow far more; Node.js does the same. Returns the limit.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = MOST_DESCRIPTORS if hard == resource.RLIM_INFINITY else min(hard, MOST_DESCRIPTORS)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return soft
 
 
 def tune_garbage_collector() -> None:
