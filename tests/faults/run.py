@@ -42,7 +42,9 @@ WRITERS: tuple[tuple[str, Door], ...] = (
     ("eve", "socket"),
     ("bob", "rest"),
 )
-"""Who writes, and through which door; more writers are more of the same."""
+"""Who writes, and through which door. More writers are the same people, one in `REST_EVERY` through REST, which costs
+several times as much: the machine is to be busy with writing."""
+REST_EVERY = 6
 WANDER_EVERY = 5
 POLL_EVERY = 4
 RIGHTS_GRACE_SECONDS = 60 + 6
@@ -251,6 +253,8 @@ class _Run:
         self._history.never |= {(people["eve"].id, RESTRICTED), (people["eve"].id, self._discussion)}
         for number in range(self._writer_count):
             login, door = WRITERS[number % len(WRITERS)]
+            if number >= len(WRITERS):
+                door = "rest" if number % REST_EVERY == 0 else "socket"
             topics = [*self._topics, *self._private_topics(login)]
             self._writers.append(
                 Writer(
