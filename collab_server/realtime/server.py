@@ -374,7 +374,7 @@ class Door:
         received = self.feed.hold(eio_sid, name)
         try:
             snapshot = await self._look(client, name)
-            if topic.kind == "discussion" and snapshot.is_owner is None:
+            if topic.kind == "discussion" and not snapshot.is_member:
                 raise NotFound("discussion")
             epoch = self._backends.epoch()
             is_recovered = after is not None and command.epoch in (None, epoch) and after <= snapshot.seq

@@ -84,32 +84,30 @@ async def list_summaries(backends: Backends, who: Identity, command: ListSummari
     """
     if len(command.topics) > MAX_SUMMARIES:
         raise TooLarge(f"expected at most {MAX_SUMMARIES} topics", field="topics")
-    asked = {
-        topic.name: topic
-        for topic in (parse_topic(name, f"topics[{index}]") for index, name in enumerate(command.topics))
-    }
-    names: list[str] = []
+    asked = [
+        *dict.fromkeys(parse_topic(name, f"topics[{index}]") for index, name in enumerate(command.topics))
+    ]
+    shown: list[Topic] = []
     for start in range(0, len(asked), MOST_CALLS_PER_USER):
-        some = [*asked][start : start + MOST_CALLS_PER_USER]
-        may_open = await asyncio.gather(*(_may_summarize(backends, who, asked[name]) for name in some))
-        names += [name for name, may in zip(some, may_open, strict=True) if may]
+        some = asked[start : start + MOST_CALLS_PER_USER]
+        may_open = await asyncio.gather(*(_may_summarize(backends, who, topic) for topic in some))
+        shown += [topic for topic, may in zip(some, may_open, strict=True) if may]
     items = [
         {
-            "topic": snapshot.topic,
-            "seq": snapshot.seq,
-            "comments": snapshot.comments,
-            "unread": snapshot.unread,
-            "lastAt": None if snapshot.last_at is None else rfc3339(snapshot.last_at),
+            "topic": summary.topic,
+            "seq": summary.seq,
+            "comments": summary.comments,
+            "unread": summary.unread,
+            "lastAt": None if summary.last_at is None else rfc3339(summary.last_at),
         }
-        for snapshot in await topics.snapshots(backends.database, [(name, who.user.id) for name in names])
-        if asked[snapshot.topic].kind != "discussion" or snapshot.is_owner is not None
+        for summary in await topics.summaries(backends.database, shown, who.user.id)
     ]
     return dumps({"items": items})
 
 
 async def _may_summarize(backends: Backends, who: Identity, topic: Topic) -> bool:
     if topic.kind == "discussion":
-        return True  # the snapshot tells
+        return True  # the query tells
     try:
         await role_on(backends, who, topic)
     except NotFound:

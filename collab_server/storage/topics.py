@@ -48,8 +48,15 @@ _SNAPSHOTS = """
     SELECT topic.id,
            COALESCE(topic.last_seq, 0) AS seq,
            COALESCE(topic.comments, 0) AS comments,
-           topic.last_at,
-           CASE WHEN member.user_id IS NOT NULL THEN discussion.owner_id = member.user_id END AS is_owner,
+           asked.name LIKE 'discussion:%' AND EXISTS (
+               SELECT
+                 FROM collab.discussions AS discussion
+                 JOIN collab.members AS member
+                   ON member.discussion_id = discussion.id
+                WHERE discussion.topic_id = topic.id
+                  AND discussion.deleted_at IS NULL
+                  AND member.user_id = asked.user_id
+           ) AS is_member,
            COALESCE(mark.seq, 0) AS read_seq,
            COALESCE(mark.muted AND COALESCE(mark.muted_until > now(), true), false) AS muted,
            CASE
@@ -76,15 +83,63 @@ _SNAPSHOTS = """
       LEFT JOIN collab.read_marks AS mark
         ON mark.user_id = asked.user_id
        AND mark.topic_id = topic.id
-      LEFT JOIN collab.discussions AS discussion
-        ON discussion.topic_id = topic.id
-       AND discussion.deleted_at IS NULL
-      LEFT JOIN collab.members AS member
-        ON member.discussion_id = discussion.id
-       AND member.user_id = asked.user_id
      ORDER BY asked.position
 """
 
+# As `_SNAPSHOTS`, but always of one person: one look into an index serves all topics.
+_SUMMARIES = """
+    WITH topics AS MATERIALIZED (
+        SELECT topic.id, topic.name, topic.last_seq, topic.comments, topic.last_at
+          FROM collab.topics AS topic
+         WHERE topic.name = ANY($1::text[])
+         UNION ALL
+        SELECT topic.id, topic.name, topic.last_seq, topic.comments, topic.last_at
+          FROM collab.members AS member
+          JOIN collab.discussions AS discussion
+            ON discussion.id = member.discussion_id
+          JOIN collab.topics AS topic
+            ON topic.id = discussion.topic_id
+         WHERE member.discussion_id = ANY($2::uuid[])
+           AND member.user_id = $3
+           AND discussion.deleted_at IS NULL
+    ),
+    marks AS MATERIALIZED (
+        SELECT topic_id, seq
+          FROM collab.read_marks
+         WHERE user_id = $3
+           AND topic_id = ANY(ARRAY(SELECT id FROM topics))
+    ),
+    asked AS MATERIALIZED (
+        SELECT topics.*, COALESCE(mark.seq, 0) AS read_seq
+          FROM topics
+          LEFT JOIN marks AS mark
+            ON mark.topic_id = topics.id
+    ),
+    own AS MATERIALIZED (
+        SELECT topic_id, count(*) AS comments
+          FROM collab.comments
+         WHERE author_id = $3
+           AND topic_id = ANY(ARRAY(SELECT id FROM asked WHERE read_seq = 0 AND last_seq > 0))
+           AND deleted_at IS NULL
+         GROUP BY topic_id
+    )
+    SELECT asked.name AS topic, asked.last_seq AS seq, asked.comments, asked.last_at,
+           CASE
+               WHEN asked.last_seq <= asked.read_seq THEN 0
+               WHEN asked.read_seq = 0 THEN asked.comments - COALESCE(own.comments, 0)
+               ELSE (
+                   SELECT count(*)
+                     FROM collab.comments AS comment
+                    WHERE comment.topic_id = asked.id
+                      AND comment.seq > asked.read_seq
+                      AND comment.author_id <> $3
+                      AND comment.deleted_at IS NULL
+               )
+           END AS unread
+      FROM asked
+      LEFT JOIN own
+        ON own.topic_id = asked.id
+"""
 
 _ANCHORS = """
     SELECT comment.page_key,
@@ -134,7 +189,7 @@ class LockedTopic:
 class Snapshot:
     """A topic as one person finds it, at one moment. `id` is None while it has no row, that is, no event.
 
-    `is_owner` is None unless the topic is a discussion that the person is a member of.
+    `is_member` is true only of a discussion.
     """
 
     topic: str
@@ -144,8 +199,18 @@ class Snapshot:
     read_seq: int
     muted: bool
     unread: int
+    is_member: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A topic as one person finds it, in a list of many."""
+
+    topic: str
+    seq: int
+    comments: int
+    unread: int
     last_at: datetime | None
-    is_owner: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,8 +281,20 @@ async def snapshots(db: Reads, asked: Sequence[tuple[str, str]]) -> list[Snapsho
             read_seq=row["read_seq"],
             muted=row["muted"],
             unread=row["unread"],
-            last_at=row["last_at"],
-            is_owner=row["is_owner"],
+            is_member=row["is_member"],
         )
         for (topic, _), row in zip(asked, rows, strict=True)
     ]
+
+
+async def summaries(db: Reads, asked: Sequence[Topic], user_id: str) -> list[Summary]:
+    """What a person finds on each of many topics, in the order asked, in one query.
+
+    Discussions are left out unless the person is a member; whether the other topics may be shown is not looked at.
+    """
+    names = [topic.name for topic in asked if topic.kind != "discussion"]
+    discussions = [UUID(topic.first) for topic in asked if topic.kind == "discussion"]
+    found = {name: Summary(name, seq=0, comments=0, unread=0, last_at=None) for name in names}
+    for row in await db.fetch(_SUMMARIES, names, discussions, user_id):
+        found[row["topic"]] = Summary(**row)
+    return [found[topic.name] for topic in asked if topic.name in found]

@@ -581,9 +581,13 @@ def cases(world: World) -> list[Case]:
     def subscribed(chance: random.Random, count: int) -> list[tuple[str, str]]:
         return [(any_topic(chance).name, user(chance)) for _ in range(count)]
 
-    def of_one(chance: random.Random, count: int) -> list[tuple[str, str]]:
-        who = user(chance)
-        return [(name, who) for name in {any_topic(chance).name for _ in range(count * 2)}][:count]
+    async def summaries(db: Any, chance: random.Random) -> None:
+        number = skewed(chance, world.users)
+        owned = [
+            Topic("discussion", str(discussion_id(n))) for n in range(number, world.discussions, world.users)
+        ]
+        about = {parse_topic(content(chance)): None for _ in range(1000)}
+        await topics.summaries(db, [*owned, *about][:500], user_id(number))
 
     async def gaps(db: Any, chance: random.Random) -> None:
         heads = await event_log.heads(db, [any_topic(chance).name for _ in range(500)])
@@ -655,7 +659,7 @@ def cases(world: World) -> list[Case]:
         Case(
             "topic.subscribe, 100 at once", lambda db, chance: topics.snapshots(db, subscribed(chance, 100))
         ),
-        Case("topic.summaries, 500", lambda db, chance: topics.snapshots(db, of_one(chance, 500))),
+        Case("topic.summaries, 500", summaries),
         Case("topic.events", events),
         Case("topic.anchors, counts", lambda db, chance: topics.anchors(db, content(chance), user(chance))),
         Case(
