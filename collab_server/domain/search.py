@@ -199,7 +199,7 @@ PERIOD_BITS = (20, 24, 28, 32)
 """What is on content is indexed by periods of so many bits of milliseconds: 17 minutes, 5 hours, 3 and 50 days. A
 search goes back through them, short ones first, so that what stands everywhere costs no more than what is rare. What is
 rare even in the longest is looked for in all of time: a longer period's own list would take longer to read than the
-words' lists."""
+words' lists. Only nodes of versions before this one look into the 17 minutes."""
 
 
 def content_terms(id: UUID) -> list[int]:

@@ -2,8 +2,9 @@
 
 A search for comments goes back in time, the newest first, along what fits: the discussions that the asker is a member
 of, which one statement knows, and content, for which Library is asked topic by topic, for a page at most
-`MOST_CALLS` times. A page ends when it is full or has cost enough; its cursor goes on from the last comment looked at.
-What the asker may not read leaves nothing in the answer but, at most, that a page is short.
+`MOST_CALLS` times. What is rare is looked for in both at once. A page ends when it is full or has cost enough; its
+cursor goes on from the last comment looked at. What the asker may not read leaves nothing in the answer but, at most,
+that a page is short.
 
 Runs `settle_for_ever` beside the commands, as a task of the application's.
 """
@@ -19,6 +20,7 @@ from collab_server.domain.ids import library_id
 from collab_server.domain.jsontext import dumps
 from collab_server.domain.people import Identity
 from collab_server.domain.search import (
+    PERIOD_BITS,
     QUERY_CHARACTERS,
     FindRecipients,
     Query,
@@ -47,7 +49,12 @@ CALLS_A_TOPIC = 2  # an object is a dashboard, or else a report
 TOPICS_AT_ONCE = 8
 PAGE_SECONDS = 1.5
 MOST_STEPS = 30
+FIRST_BATCH = 30
 BATCH = 100
+"""How many texts are read at a time: most pages are full after the first, and each may be in a place of its own."""
+FIRST_SIZE = 1
+LONGEST_SIZE = len(PERIOD_BITS) - 1
+"""The periods that a search begins with, and the longest that there are."""
 MOST_EXPECTED = 10 * BATCH
 """How many comments a period may be expected to hold: the index tells all of them, the newest `BATCH` are used."""
 
@@ -196,14 +203,22 @@ async def walk(
         if topic_id is None:
             return
         terms.append(topic_term(topic_id))
-    sources: list[_InContent | _InDiscussions] = []
-    if topic is None or topic.kind == "content":
-        sources.append(_InContent(database, terms, topic_id))
-    if topic is None or topic.kind == "discussion":
-        sources.append(_InDiscussions(database, terms, topic_id, user_id))
     recent = await search.recent(database, user_id, terms, before, topic_id)  # first: see `storage.search`
     known = {one.id: one for one in recent}
-    floors = [await source.begin(before) for source in sources]
+    sources: list[_InContent | _InDiscussions] = [_InDiscussions(database, terms, topic_id, user_id)]
+    floors = [before]
+    if topic is None or topic.kind == "content":
+        content = _InContent(database, terms, topic_id, user_id)
+        floor = await content.begin(before)
+        if not recent and floor != _BEGINNING:
+            found, floor = await content.survey(floor)
+            known.update((one.id, one) for one in found)
+        if content.is_rare:  # one look for everything; what the survey found comes again
+            sources, floors = [content], [before]
+        elif topic is None:
+            sources, floors = [content, *sources], [floor, before]
+        else:
+            sources, floors = [content], [floor]
     while before != _BEGINNING:
         for index, source in enumerate(sources):
             if floors[index] >= before:
@@ -219,12 +234,21 @@ async def walk(
 
 
 class _InContent:
-    """Comments on content, looked for in one period after the other, longer ones as long as they will hold few."""
+    """Comments on content, looked for in one period after the other, longer ones as long as they will hold few.
 
-    def __init__(self, database: Reads, terms: Sequence[int], topic_id: int | None) -> None:
-        self._database, self._terms, self._topic_id = database, terms, topic_id
-        self._size = 0
+    What is rare is looked for in all of time, which finds what is in discussions with it.
+    """
+
+    def __init__(self, database: Reads, terms: Sequence[int], topic_id: int | None, user_id: str) -> None:
+        self._database, self._terms, self._topic_id, self._user_id = database, terms, topic_id, user_id
+        self._batch = FIRST_BATCH
+        self._size = FIRST_SIZE
         self._oldest = _BEGINNING
+
+    @property
+    def is_rare(self) -> bool:
+        """Whether so few are expected that the next look is into all of time."""
+        return self._size > LONGEST_SIZE
 
     async def begin(self, before: UUID) -> UUID:
         """The id, at most `before`, from which on there are none."""
@@ -234,12 +258,23 @@ class _InContent:
         self._oldest, newest = settled
         return min(before, UUID(int=newest.int + 1))
 
+    async def survey(self, before: UUID) -> tuple[list[Candidate], UUID]:
+        """As `below`. When the first period holds none, the longest tells at once whether this is rare."""
+        found, begin = await self.below(before)
+        if not found and begin != _BEGINNING:
+            self._size = max(self._size, LONGEST_SIZE)
+            found, begin = await self.below(begin)
+        return found, begin
+
     async def below(self, before: UUID) -> tuple[list[Candidate], UUID]:
         """The next candidates, and the id from which on there are no more of them."""
         period, begin = period_before(before, self._size)
         terms = self._terms if period is None else [*self._terms, period]
-        found = await search.with_terms(self._database, terms, before, self._topic_id, BATCH)
-        if len(found) == BATCH:
+        found = await search.with_terms(
+            self._database, self._user_id, terms, before, self._topic_id, self._batch
+        )
+        if len(found) == self._batch:
+            self._batch = BATCH
             return found, found[-1].id
         longer_begin = max(period_before(begin, self._size + 1)[1], min(self._oldest, begin))
         expected = len(found) * (begin.int - longer_begin.int) / (before.int - begin.int)
@@ -253,17 +288,17 @@ class _InDiscussions:
 
     def __init__(self, database: Reads, terms: Sequence[int], topic_id: int | None, user_id: str) -> None:
         self._database, self._terms, self._topic_id, self._user_id = database, terms, topic_id, user_id
-
-    async def begin(self, before: UUID) -> UUID:
-        """The id, at most `before`, from which on there are none."""
-        return before
+        self._batch = FIRST_BATCH
 
     async def below(self, before: UUID) -> tuple[list[Candidate], UUID]:
         """The next candidates, and the id from which on there are no more of them."""
         found = await search.in_discussions_of(
-            self._database, self._user_id, self._terms, before, self._topic_id, BATCH
+            self._database, self._user_id, self._terms, before, self._topic_id, self._batch
         )
-        return found, found[-1].id if len(found) == BATCH else _BEGINNING
+        if len(found) < self._batch:
+            return found, _BEGINNING
+        self._batch = BATCH
+        return found, found[-1].id
 
 
 def _cursor(place: UUID) -> str:

@@ -61,27 +61,33 @@ _WITH_TERMS = """
           FROM collab.comment_terms
          WHERE terms @> $1::integer[]
     ),
-    newest AS MATERIALIZED (
+    newest AS (
         SELECT comment_id, topic_id
           FROM hits
          WHERE comment_id < $2
            AND ($3::bigint IS NULL OR topic_id = $3)
-           AND EXISTS (
-               SELECT
-                 FROM collab.topics AS topic
-                WHERE topic.id = hits.topic_id
-                  AND topic.name LIKE 'content:%'
-           )
          ORDER BY comment_id DESC
-         LIMIT $4
     )
     SELECT newest.comment_id AS id, topic.name AS topic, comment.text
       FROM newest
-      JOIN collab.comments AS comment
-        ON comment.id = newest.comment_id
       JOIN collab.topics AS topic
         ON topic.id = newest.topic_id
+      JOIN collab.comments AS comment
+        ON comment.id = newest.comment_id
+     WHERE (
+           topic.name LIKE 'content:%'
+        OR EXISTS (
+               SELECT
+                 FROM collab.discussions AS discussion
+                 JOIN collab.members AS member
+                   ON member.discussion_id = discussion.id
+                WHERE discussion.topic_id = newest.topic_id
+                  AND discussion.deleted_at IS NULL
+                  AND member.user_id = $4
+           )
+       )
      ORDER BY newest.comment_id DESC
+     LIMIT $5
 """
 
 # The discussions' own numbers are looked for by thirties: the time of a look grows with the square of their count.
@@ -196,10 +202,12 @@ async def recent(
 
 
 async def with_terms(
-    db: Reads, terms: Sequence[int], before: UUID, topic_id: int | None, limit: int
+    db: Reads, user_id: str, terms: Sequence[int], before: UUID, topic_id: int | None, limit: int
 ) -> list[Candidate]:
-    """The newest comments on content below an id that have all these numbers, on one topic or on any."""
-    return _candidates(await db.fetch(_WITH_TERMS, terms, before, topic_id, limit))
+    """The newest comments below an id that have all these numbers, on one topic or on any: on content, whosoever may
+    open it, or in discussions that the user is a member of. All that have the numbers are looked at.
+    """
+    return _candidates(await db.fetch(_WITH_TERMS, terms, before, topic_id, user_id, limit))
 
 
 async def in_discussions_of(

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from collab_server.services import search
+from collab_server.services.pages import write_cursor
 from collab_server.storage.database import Database
 from tests.conftest import MakeCluster
 from tests.harness.clients import new_session
@@ -283,6 +284,7 @@ async def test_what_is_found_does_not_hang_on_when_it_is_moved_to_the_index(
         assert await all_found(bob, word, limit=50) == [id for id in expected if id not in changed]
         assert await all_found(bob, other) == [recent[0]["id"], settled[1]["id"], settled[0]["id"]]
         await _settle(database)
+    assert await found(bob, word, cursor=write_cursor(0, 0, 5)) == []  # in 1970
 
 
 async def _settle(database: TestDatabase) -> None:
