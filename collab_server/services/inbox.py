@@ -79,7 +79,7 @@ def _until(command: MuteTopic) -> datetime | None:
     if not command.muted:
         raise Invalid("goes only with muted: true", field="until")
     try:
-        given = datetime.fromisoformat(command.until)
+        given = datetime.fromisoformat(command.until.upper())  # RFC 3339 allows t and z
         until = given.astimezone(UTC) if given.tzinfo is not None else None
     except (ValueError, OverflowError):  # in UTC it may be in a year that there is not
         until = None

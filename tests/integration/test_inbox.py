@@ -373,6 +373,17 @@ async def test_a_mute_may_have_an_end(cluster: Cluster, topic: str, door: DoorNa
 
 
 @BOTH
+async def test_the_end_of_a_mute_may_be_spelled_in_small_letters(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    [bob] = await doors(cluster, door, "bob")
+    await bob.call("topic.mute", {"topic": topic, "muted": True, "until": "2101-01-01t00:00:00z"})
+    events = (await bob.call("topic.events", {"topic": f"inbox:{BOB}", "limit": 500}))["events"]
+    [muted] = [event["data"] for event in events if event["data"].get("topic") == topic]
+    assert muted["until"] == "2101-01-01T00:00:00.000Z"
+
+
+@BOTH
 @pytest.mark.parametrize(
     ("more", "field"),
     [
