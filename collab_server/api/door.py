@@ -133,9 +133,9 @@ class RestDoor:
     async def _payload(
         self, request: Request, route: Route, entry: Entry, types: dict[str, str]
     ) -> dict[str, Any]:
-        payload: dict[str, Any] = {}
-        if route.has_body:
-            payload = await self._body(request)
+        payload = await self._body(request, is_expected=route.has_body)
+        if payload and not route.has_body:
+            raise Invalid("is not known here: fields go into the query", field=next(iter(payload)))
         for name, text in request.query_params.multi_items():
             if route.has_body:
                 raise Invalid("is not known here: fields go into the body", field=name)
@@ -153,7 +153,7 @@ class RestDoor:
             payload["requestId"] = key
         return payload
 
-    async def _body(self, request: Request) -> dict[str, Any]:
+    async def _body(self, request: Request, *, is_expected: bool) -> dict[str, Any]:
         body = bytearray()
         try:
             async for chunk in request.stream():
@@ -162,6 +162,8 @@ class RestDoor:
                     raise TooLarge(f"expected a body of at most {self._max_body_bytes} bytes")
         except ClientDisconnect:
             raise Invalid("the body ended early") from None  # nobody is there to hear it, and it is no bug
+        if not body and not is_expected:
+            return {}
         try:
             payload = json.loads(body, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):

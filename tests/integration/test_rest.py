@@ -154,6 +154,20 @@ async def test_paths_and_methods_that_are_not_known_are_told_apart(cluster: Clus
         assert (status, content["code"], headers["Allow"]) == (405, "unknown_command", allowed), path
 
 
+async def test_a_field_in_the_body_of_a_call_without_one_is_refused(cluster: Cluster, topic: str) -> None:
+    rest = await cluster.rest(0, "ann")
+    added = await rest.post(f"/topics/{topic}/comments", {"text": "One"})
+    path = f"/comments/{added['comment']['id']}"
+    for method, call in (("DELETE", path), ("PUT", f"{path}/resolution"), ("GET", path)):
+        for field in ("nonsense", "requestId"):
+            status, content, _ = await rest.request(method, call, {field: "x"})
+            assert (status, content["code"], content["field"]) == (400, "invalid", field), method
+        status, content, _ = await rest.request(method, call, ["x"])
+        assert (status, content["code"]) == (400, "invalid"), method
+    status, _, _ = await rest.request("DELETE", path, {})
+    assert status == 200
+
+
 async def test_pages_of_library_may_call_and_others_may_not(cluster: Cluster) -> None:
     allowed = str(URL(cluster.library.url).origin())
     asked = {
