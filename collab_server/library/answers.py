@@ -31,7 +31,9 @@ class Flights:
         Raises what the call raises. `ask` has to bring its own time limit.
         """
         task = self._tasks.get(question)
-        if task is None:
+        if (
+            task is None or task.done()
+        ):  # one that has just landed is no call in flight: who asks again asks anew
             task = asyncio.create_task(ask())
             self._tasks[question] = task
             task.add_done_callback(lambda done: self._land(question, done))
@@ -39,7 +41,8 @@ class Flights:
         return answer
 
     def _land(self, question: Hashable, done: asyncio.Task[Any]) -> None:
-        del self._tasks[question]
+        if self._tasks.get(question) is done:
+            del self._tasks[question]
         if not done.cancelled():
             done.exception()  # looked at, so that a call whose waiters have all gone is not reported as a bug
 
