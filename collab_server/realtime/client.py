@@ -102,7 +102,7 @@ class Client:
         while len(self._reads) >= READS_AT_ONCE:
             await asyncio.wait(self._reads, return_when=asyncio.FIRST_COMPLETED)
         if isinstance(entry, OfConnection):
-            topic = getattr(command, "topic", "")
+            topic = getattr(command, "topic", "").lower()  # its ids may be in either case
             task = self._door.spawn(self._answer_in_turn(ack_id, entry, command, self._chains.get(topic)))
             self._chains[topic] = task
             task.add_done_callback(lambda done: self._unchain(topic, done))

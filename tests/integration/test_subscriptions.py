@@ -198,8 +198,14 @@ async def test_subscribe_and_unsubscribe_sent_at_once_keep_their_order(cluster: 
     person = await cluster.person("bob")
     async with await Raw.open(cluster[0].url, {"identityToken": await person.identity_token()}) as bob:
         payload = json.dumps({"topic": topic})
+        lower = json.dumps({"topic": topic.lower()})
         names = ["topic.subscribe", "topic.unsubscribe"] * 5 + ["topic.subscribe"]
-        await bob.send(*(f'42{number}["{name}",{payload}]' for number, name in enumerate(names)))
+        await bob.send(
+            *(
+                f'42{number}["{name}",{lower if number % 3 else payload}]'
+                for number, name in enumerate(names)
+            )
+        )
         for number in range(len(names)):
             assert (await bob.answer(number))["ok"] is True
         await say(ann, topic, "One")
