@@ -438,6 +438,8 @@ class Door:
         signed_in = await self._authenticator.sign_in(credentials)
         if signed_in.identity.user.id != client.who.user.id:
             raise Forbidden("this token is another user's")
+        if client.is_closed:
+            return  # gone meanwhile: nobody would ever detach it from the session
         client.who = signed_in.identity
         self._attach(client)
         client.acknowledge(

@@ -1,0 +1,83 @@
+"""The Socket.IO door with nothing behind it: what becomes of commands whose client goes while they are under way."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from collab_server.auth import Attachment, Credentials, SignIn
+from collab_server.config import Limits
+from collab_server.domain.people import Identity, LibrarySession, User
+from collab_server.domain.subscriptions import RefreshSession
+from collab_server.realtime.client import Client
+from collab_server.realtime.server import Door
+from collab_server.status import Counters
+
+LATER = datetime(2026, 11, 27, tzinfo=UTC)
+
+
+def identity(token: str) -> Identity:
+    session = LibrarySession(token, None, is_delegated=True)
+    return Identity(User("A" * 32, "Ann", "A"), session, is_administrator=False, expires_at=LATER)
+
+
+class FakeAuthenticator:
+    """Accepts every token once `may_answer`; `attached` are the sessions in use."""
+
+    def __init__(self) -> None:
+        self.may_answer = asyncio.Event()
+        self.attached: set[str] = set()
+
+    async def sign_in(self, credentials: Credentials) -> SignIn:
+        await self.may_answer.wait()
+        return SignIn(identity(str(credentials.resume_token or credentials.auth_token)), "sealed", LATER)
+
+    def attach(self, who: Identity, on_ended: Callable[[Any], None]) -> Attachment:
+        token = who.session.auth_token
+        self.attached.add(token)
+        return Attachment(on_ended, lambda _: self.attached.discard(token))
+
+
+@pytest.fixture
+def authenticator() -> FakeAuthenticator:
+    return FakeAuthenticator()
+
+
+@pytest.fixture
+def door(authenticator: FakeAuthenticator) -> Door:
+    door = Door(
+        node="node1",
+        database=cast("Any", None),
+        backends=cast("Any", SimpleNamespace(presence=None)),
+        commands=cast("Any", None),
+        authenticator=cast("Any", authenticator),
+        limits=Limits(),
+        limiter=cast("Any", None),
+        counters=Counters(),
+        is_origin_allowed=lambda origin, environ: True,
+    )
+    manager = SimpleNamespace(eio_sid_from_sid=lambda sid, namespace: f"eio-{sid}")
+    engine = SimpleNamespace(send_text=lambda eio_sid, text: None)
+    door.server = cast("Any", SimpleNamespace(manager=manager, eio=engine))
+    return door
+
+
+async def test_a_session_is_not_used_for_ever_by_who_left_while_refreshing_it(
+    door: Door, authenticator: FakeAuthenticator
+) -> None:
+    authenticator.may_answer.set()
+    await door.sign_in("ann", {}, {"resumeToken": "first"})
+    client: Client = door._clients["eio-ann"]
+    assert authenticator.attached == {"first"}
+    authenticator.may_answer.clear()
+    refreshing = door.spawn(door._refresh_session(client, 1, RefreshSession(auth_token="second")))
+    await asyncio.sleep(0)
+    await door.forget("ann")
+    authenticator.may_answer.set()
+    await refreshing
+    assert authenticator.attached == set()
