@@ -164,8 +164,15 @@ class Deliveries:
         await self._deliver(database, who.user.id, who)
 
     async def _deliver(self, database: Database | Patience, user_id: str, who: Identity | None) -> None:
+        await self._put(database, user_id, [])  # what needs no leave of Library does not wait for it
         topics_to_ask = await inbox.pending_topics(database, user_id, MOST_TOPICS) if who else []
         permitted_topics = [topic for topic in topics_to_ask if who and await self._may_open(who, topic)]
+        if permitted_topics:
+            await self._put(database, user_id, permitted_topics)
+
+    async def _put(
+        self, database: Database | Patience, user_id: str, permitted_topics: Sequence[str]
+    ) -> None:
         permitted = await inbox.pending(database, user_id, permitted_topics, MOST_AT_ONCE)
         for start in range(0, len(permitted), BATCH):
             ids = permitted[start : start + BATCH]

@@ -15,6 +15,7 @@ from tests.harness.clients import Client, Failed, LibraryUser, Refused
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary, TestDatabase, fresh_topic
+from tests.integration.scene import BOB, mention, users
 
 AT_MOST_SECONDS = 3.5
 """Three seconds are promised; the rest is for a busy machine."""
@@ -132,3 +133,24 @@ async def test_no_database_connection_is_held_meanwhile(edge: Edge, fault: str) 
     for asked in asking:
         asked.cancel()
     await asyncio.gather(*asking, return_exceptions=True)
+
+
+@WAYS
+async def test_what_needs_no_leave_of_library_is_told_meanwhile(edge: Edge, fault: str) -> None:
+    """A mention in a discussion, although one on a dashboard waits for Library to say whether bob may open it."""
+    cluster, known, unknown, inbox = edge.cluster, fresh_topic(), fresh_topic(), f"inbox:{BOB}"
+    ann, bob, _ = [await cluster.client(*of) for of in ((0, "ann"), (0, "bob"), (1, "bob"))]
+    payload = {"name": "Plans", "members": users(BOB)}
+    discussion = (await ann.call("discussion.create", payload))["discussion"]["topic"]
+    await ann.call("comment.add", {"topic": known, "text": mention(BOB)})  # Library says once who bob is
+    await ann.call("topic.get", {"topic": unknown})
+    seq = bob.hello["inboxSeq"]
+    await bob.wait_for_seq(inbox, seq + 2)
+    edge.suffer(fault)
+    await ann.call("comment.add", {"topic": unknown, "text": mention(BOB)})
+    await ann.call("comment.add", {"topic": discussion, "text": mention(BOB)})
+    told = await bob.wait_for_seq(inbox, seq + 3)
+    assert told.data["data"]["notification"]["topic"] == discussion
+    edge.proxy.heal()
+    told = await bob.wait_for_seq(inbox, seq + 4, timeout=15)
+    assert told.data["data"]["notification"]["topic"] == unknown
