@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from collab_server.config import Limits
 from collab_server.domain.people import Identity
+from collab_server.errors import Unavailable
 from collab_server.library.sessions import Library
 from collab_server.services.presence import Presence
 from collab_server.storage.database import Database, Patience
+
+ASK_SECONDS = 6.0  # with a transaction after it, well below the 10 s that a client gives a command
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,3 +30,16 @@ class Backends:
     epoch: Callable[[], str]
     deliver: Callable[[Database | Patience, Identity], Awaitable[None]]
     presence: Presence
+
+
+@asynccontextmanager
+async def asking_in_time() -> AsyncIterator[None]:
+    """Bound what a command asks of Library, which may be many questions, each answered slowly.
+
+    Raises `Unavailable` when time is up. What was answered until then is kept for the next try.
+    """
+    try:
+        async with asyncio.timeout(ASK_SECONDS):
+            yield
+    except TimeoutError:
+        raise Unavailable("Library takes too long") from None

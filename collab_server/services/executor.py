@@ -16,7 +16,7 @@ from collab_server.domain.inbox import Notified
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Paused
 from collab_server.services import comments
-from collab_server.services.backends import Backends
+from collab_server.services.backends import Backends, asking_in_time
 from collab_server.services.joining import Joiner
 from collab_server.services.once import Answer, Request, commit_once, earlier_answer, request_of
 from collab_server.storage.database import Database, Patience, Transaction
@@ -66,9 +66,8 @@ class Executor:
         request = request_of(who.user.id, write.name, command)
         patience = Patience(self._database)
         try:
-            facts = await write.ask(
-                replace(self._backends, database=patience), who, command
-            )  # not in the transaction
+            async with asking_in_time():  # not in the transaction
+                facts = await write.ask(replace(self._backends, database=patience), who, command)
         except Paused:
             raise  # where nobody can be asked, looking for an earlier answer only takes as long again
         except ClientError:

@@ -18,7 +18,7 @@ from collab_server.domain.people import Identity
 from collab_server.domain.presence import SetTyping
 from collab_server.errors import Invalid, UnknownCommand
 from collab_server.services import comments, discussions, inbox, search, threads, topics
-from collab_server.services.backends import Backends
+from collab_server.services.backends import Backends, asking_in_time
 from collab_server.services.executor import Executor, Write
 from collab_server.storage.database import Database, Patience
 
@@ -116,7 +116,10 @@ class Commands:
         """
         if isinstance(entry, Write):
             return await self._executor.run(entry, who, command)
-        return await entry.answer(replace(self._backends, database=Patience(self._database)), who, command)
+        async with asking_in_time():
+            return await entry.answer(
+                replace(self._backends, database=Patience(self._database)), who, command
+            )
 
 
 def entry_named(name: Any) -> Entry:

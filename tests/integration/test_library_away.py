@@ -15,7 +15,7 @@ from tests.harness.clients import Client, Failed, LibraryUser, Refused
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary, TestDatabase, fresh_topic
-from tests.integration.scene import BOB, mention, users
+from tests.integration.scene import ANN, BOB, CAROL, DAN, EVE, FINANCE, SALES, groups, mention, users
 
 AT_MOST_SECONDS = 3.5
 """Three seconds are promised; the rest is for a busy machine."""
@@ -154,3 +154,18 @@ async def test_what_needs_no_leave_of_library_is_told_meanwhile(edge: Edge, faul
     edge.proxy.heal()
     told = await bob.wait_for_seq(inbox, seq + 4, timeout=15)
     assert told.data["data"]["notification"]["topic"] == unknown
+
+
+async def test_many_questions_to_a_library_that_answers_slowly_end_in_time(edge: Edge) -> None:
+    """A client gives a command 10 s. Repeated, it goes on from the answers that it has got so far."""
+    bob = await edge.cluster.client(0, "bob")
+    payload = {"name": "Plans", "members": [*users(ANN, CAROL, DAN, EVE), *groups(SALES, FINANCE)]}
+    edge.proxy.delay(1.1)
+    codes = []
+    while not codes or codes[-1] is not None:
+        began = time.monotonic()
+        answer = await bob.ask("discussion.create", payload, timeout=30)
+        assert time.monotonic() - began < 9
+        codes.append(None if answer["ok"] else answer["error"]["code"])
+    assert set(codes[:-1]) == {"unavailable"}
+    assert len(codes) <= 5
