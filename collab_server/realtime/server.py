@@ -435,13 +435,17 @@ class Door:
         if (command.identity_token is None) == (command.auth_token is None):
             raise Unauthenticated("expected one of identityToken and authToken")
         credentials = Credentials(identity_token=command.identity_token, auth_token=command.auth_token)
-        signed_in = await self._authenticator.sign_in(credentials)
-        if signed_in.identity.user.id != client.who.user.id:
-            raise Forbidden("this token is another user's")
-        if client.is_closed:
-            return  # gone meanwhile: nobody would ever detach it from the session
-        client.who = signed_in.identity
-        self._attach(client)
+        # That its present session is over may come out just now, and must not sign out who brings another.
+        if client.attachment is not None:
+            client.attachment.detach()
+        try:
+            signed_in = await self._authenticator.sign_in(credentials)
+            if signed_in.identity.user.id != client.who.user.id:
+                raise Forbidden("this token is another user's")
+            client.who = signed_in.identity
+        finally:
+            if not client.is_closed:  # nobody would ever detach who has gone meanwhile
+                self._attach(client)
         client.acknowledge(
             ack_id,
             dumps(

@@ -298,6 +298,19 @@ async def test_a_refreshed_connection_outlives_its_first_session(
     await goes.close()
 
 
+async def test_a_connection_is_refreshed_though_its_session_turns_out_to_be_over(
+    brief: Cluster, brief_library: StandInLibrary
+) -> None:
+    dan = await LibraryUser.sign_in(brief_library.url, "dan")
+    client = await Client.connect(brief[0].url, identity_token=await dan.identity_token())
+    await at_standin(brief_library, "POST", "/end-sessions", {"person": "dan"})
+    dan = await LibraryUser.sign_in(brief_library.url, "dan")
+    await client.call("session.refresh", {"identityToken": await dan.identity_token()})
+    assert (await client.call("me"))["user"]["id"] == dan.id
+    assert client.is_connected
+    await client.close()
+
+
 # -- not signing in --------------------------------------------------------------------------------------------
 
 

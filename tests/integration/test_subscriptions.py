@@ -201,10 +201,7 @@ async def test_subscribe_and_unsubscribe_sent_at_once_keep_their_order(cluster: 
         lower = json.dumps({"topic": topic.lower()})
         names = ["topic.subscribe", "topic.unsubscribe"] * 5 + ["topic.subscribe"]
         await bob.send(
-            *(
-                f'42{number}["{name}",{lower if number % 3 else payload}]'
-                for number, name in enumerate(names)
-            )
+            *(f'42{number}["{name}",{lower if number % 3 else payload}]' for number, name in enumerate(names))
         )
         for number in range(len(names)):
             assert (await bob.answer(number))["ok"] is True
