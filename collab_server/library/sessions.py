@@ -346,6 +346,8 @@ class Library:
         delay = self._chance(SOONEST_CHECK, 1.0) * every * (0.2 if soon else 1.0)
         left = known.runs_out_at - self._clock()
         delay = min(delay, max(left / 2, 0.1)) if left > 0 else min(delay, 0.1)
+        if known.timer is not None:
+            known.timer.cancel()  # of who took it up while it was being checked
         known.timer = asyncio.get_running_loop().call_later(delay, self._start_check, known)
 
     def _start_check(self, known: _Known) -> None:
