@@ -364,6 +364,8 @@ class Door:
         after = None if command.after is None else check_after(command.after)
         limit = check_event_limit(command.limit)
         name, eio_sid = topic.name, client.eio_sid
+        if client.is_closed:
+            return
         if name not in client.topics and len(client.topics) >= self.limits.topicsPerConnection:
             raise TooLarge(
                 f"expected at most {self.limits.topicsPerConnection} topics a connection", field="topic"
@@ -384,15 +386,16 @@ class Door:
                     self._backends.database, snapshot.id, name, after=after, upto=snapshot.seq, limit=limit
                 )
         except BaseException:
-            if received is None or client.is_closed:
+            if client.is_closed:
+                pass
+            elif received is None:
                 client.topics.discard(name)
                 self.feed.leave(eio_sid, name)
             else:
                 self.feed.release(eio_sid, name, received)  # the subscription of before goes on
             raise
         if client.is_closed:
-            self.feed.leave(eio_sid, name)
-            return
+            return  # `forget` has ended it, and whoever signed in next on this transport may follow the topic
         if not self.feed.follows(eio_sid, name):
             client.topics.discard(name)
             raise NotFound("topic")  # put out meanwhile

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -13,10 +13,15 @@ import pytest
 from collab_server.auth import Attachment, Credentials, SignIn
 from collab_server.config import Limits
 from collab_server.domain.people import Identity, LibrarySession, User
-from collab_server.domain.subscriptions import RefreshSession
+from collab_server.domain.subscriptions import RefreshSession, Subscribe
+from collab_server.domain.topics import content_topic
+from collab_server.realtime import server
 from collab_server.realtime.client import Client
 from collab_server.realtime.server import Door
+from collab_server.services.presence import Presence
 from collab_server.status import Counters
+from collab_server.storage import topics
+from collab_server.storage.topics import Snapshot
 
 LATER = datetime(2026, 11, 27, tzinfo=UTC)
 
@@ -50,10 +55,11 @@ def authenticator() -> FakeAuthenticator:
 
 @pytest.fixture
 def door(authenticator: FakeAuthenticator) -> Door:
+    presence = Presence(node="node1", tell=lambda *signal: None)
     door = Door(
         node="node1",
         database=cast("Any", None),
-        backends=cast("Any", SimpleNamespace(presence=None)),
+        backends=cast("Any", SimpleNamespace(presence=presence, epoch=lambda: "epoch")),
         commands=cast("Any", None),
         authenticator=cast("Any", authenticator),
         limits=Limits(),
@@ -81,3 +87,34 @@ async def test_a_session_is_not_used_for_ever_by_who_left_while_refreshing_it(
     authenticator.may_answer.set()
     await refreshing
     assert authenticator.attached == set()
+
+
+async def test_a_subscription_under_way_ends_with_its_client_and_not_with_the_next_one_on_its_transport(
+    door: Door, authenticator: FakeAuthenticator, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    topic, may_read = content_topic("F" * 32, "D" * 32), asyncio.Event()
+
+    async def access_topic(*_: Any) -> Any:
+        return topic, "viewer"
+
+    async def snapshots(_database: Any, asked: Sequence[tuple[str, str]]) -> list[Snapshot]:
+        await may_read.wait()
+        return [Snapshot(name, 1, 0, 0, 0, False, 0, is_member=False) for name, _ in asked]
+
+    monkeypatch.setattr(server, "access_topic", access_topic)
+    monkeypatch.setattr(topics, "snapshots", snapshots)
+    authenticator.may_answer.set()
+    subscribing = []
+    for _ in range(2):
+        await door.sign_in("ann", {}, {"resumeToken": "first"})
+        client = door._clients["eio-ann"]
+        subscribing.append(door.spawn(door._subscribe(client, 1, Subscribe(topic.name))))
+        await asyncio.sleep(0.03)
+        if len(subscribing) == 1:
+            await door.forget("ann")
+            assert door.feed.topics == []
+    may_read.set()
+    await asyncio.gather(*subscribing)
+    assert list(door.feed.clients_of(topic.name)) == ["eio-ann"]
+    await door.forget("ann")
+    assert door.feed.topics == []
