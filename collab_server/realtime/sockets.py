@@ -228,8 +228,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     Args:
         connect_seconds: a client that is connected to no namespace by then is put out.
-        keeps_environ: False to forget a client's `environ` when it is connected (half of what a client costs); only
-            for servers of one namespace that do not ask for it later.
+        keeps_environ: False to forget a client's `environ` but for its cookies when it is connected (half of what a
+            client costs); only for servers that do not ask for it later.
     """
 
     eio: EngineServer
@@ -394,7 +394,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             assert self._unconnected is not None
             self._unconnected.stop(eio_sid)
             if not self._keeps_environ:
-                self.environ.pop(eio_sid, None)
+                self.environ[eio_sid] = _cookies_of(self.environ[eio_sid])
             for packet in held:
                 self.deliver([eio_sid], packet)
 
@@ -417,6 +417,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._attachment_bytes.pop(eio_sid, None)
         self._running.pop(eio_sid, None)
         await super()._handle_eio_disconnect(eio_sid, reason)
+
+
+_NO_COOKIES: dict[str, Any] = {}
+
+
+def _cookies_of(environ: dict[str, Any]) -> dict[str, Any]:
+    """What a client that connects again on the same transport may need of its handshake."""
+    return {"HTTP_COOKIE": environ["HTTP_COOKIE"]} if "HTTP_COOKIE" in environ else _NO_COOKIES
 
 
 def _no_packet() -> Any:

@@ -311,6 +311,17 @@ async def test_a_connection_is_refreshed_though_its_session_turns_out_to_be_over
     await client.close()
 
 
+async def test_a_client_may_leave_and_sign_in_again_without_a_new_transport(cluster: Cluster) -> None:
+    person = await cluster.person("bob")
+    connect = {"identityToken": await person.identity_token()}
+    async with await Raw.open(cluster[0].url, connect) as bob:
+        await bob.send("41", f"40{json.dumps(connect)}")
+        assert str(await bob.next()).startswith('40{"sid"')
+        assert str(await bob.next()).startswith('42["server.hello"')
+        await bob.send('421["me"]')
+        assert (await bob.answer(1))["data"]["user"]["id"] == person.id
+
+
 # -- not signing in --------------------------------------------------------------------------------------------
 
 
