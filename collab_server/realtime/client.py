@@ -128,6 +128,8 @@ class Client:
     ) -> None:
         if before is not None:
             await asyncio.wait((before,))
+        if self.is_closed:
+            return  # there is nothing to end, and the transport may be another's already
         try:
             await self._door.of_connection[entry.name](self, ack_id, command)
         except Exception as error:

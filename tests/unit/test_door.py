@@ -13,12 +13,13 @@ import pytest
 from collab_server.auth import Attachment, Credentials, SignIn
 from collab_server.config import Limits
 from collab_server.domain.people import Identity, LibrarySession, User
-from collab_server.domain.subscriptions import RefreshSession, Subscribe
+from collab_server.domain.subscriptions import RefreshSession, Subscribe, Unsubscribe
 from collab_server.domain.topics import content_topic
 from collab_server.realtime import server
 from collab_server.realtime.client import Client
 from collab_server.realtime.server import Door
 from collab_server.services.presence import Presence
+from collab_server.services.table import OfConnection
 from collab_server.status import Counters
 from collab_server.storage import topics
 from collab_server.storage.topics import Snapshot
@@ -118,3 +119,25 @@ async def test_a_subscription_under_way_ends_with_its_client_and_not_with_the_ne
     assert list(door.feed.clients_of(topic.name)) == ["eio-ann"]
     await door.forget("ann")
     assert door.feed.topics == []
+
+
+async def test_what_a_client_still_had_to_unsubscribe_from_is_left_to_the_next_one_on_its_transport(
+    door: Door, authenticator: FakeAuthenticator
+) -> None:
+    authenticator.may_answer.set()
+    topic, is_done = content_topic("F" * 32, "D" * 32).name, asyncio.Event()
+    await door.sign_in("ann", {}, {"resumeToken": "first"})
+
+    async def wait() -> None:
+        await is_done.wait()
+
+    entry = OfConnection("topic.unsubscribe", Unsubscribe)
+    unsubscribing = door.spawn(
+        door._clients["eio-ann"]._answer_in_turn(1, entry, Unsubscribe(topic), door.spawn(wait()))
+    )
+    await door.forget("ann")
+    await door.sign_in("ann", {}, {"resumeToken": "first"})
+    door.feed.hold("eio-ann", topic)
+    is_done.set()
+    await unsubscribing
+    assert door.feed.follows("eio-ann", topic)
