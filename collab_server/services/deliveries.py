@@ -6,7 +6,8 @@ content waits until a node where the person has a session has asked Library whet
 told by a hint, and every `SWEEP_SECONDS` each node looks for what waits for the people it has, so that a lost hint or
 a killed node delays a notification and never loses it.
 
-Runs `AT_ONCE` workers at the most, and one sweeper; `stop` ends them.
+What needs no leave of Library never waits behind what does: for each there are `AT_ONCE` workers at the most. They, and
+one sweeper, run until `stop`.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -42,6 +43,50 @@ MOST_WAITING = 20_000
 ARRIVALS_SECONDS = 0.25
 
 
+class _Turns:
+    """Works for users, `AT_ONCE` of them at the most, each by one task; for who is queued meanwhile once more."""
+
+    def __init__(self, work: Callable[[str], Awaitable[None]]) -> None:
+        self._work = work
+        self._waiting: dict[str, None] = {}
+        self._busy: set[str] = set()
+        self._again: set[str] = set()
+        self.tasks: set[asyncio.Task[None]] = set()
+
+    def queue(self, users: Iterable[str]) -> None:
+        """Work for these users soon. Never waits, never raises."""
+        for user in users:
+            if user in self._busy:
+                self._again.add(user)
+            elif len(self._waiting) < MOST_WAITING:  # the sweeper finds the others
+                self._waiting[user] = None
+        while self._waiting and len(self.tasks) < AT_ONCE:
+            user = next(iter(self._waiting))
+            del self._waiting[user]
+            self._busy.add(user)
+            task = asyncio.create_task(self._run(user))
+            self.tasks.add(task)
+            task.add_done_callback(self._done)
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        self.tasks.discard(task)
+        if not task.cancelled():
+            self.queue(())
+
+    async def _run(self, user_id: str) -> None:
+        try:
+            await self._work(user_id)
+        except ClientError:
+            pass  # the database or Library is away; the sweeper comes back to it
+        except Exception:
+            log.exception("a delivery failed")
+        finally:
+            self._busy.discard(user_id)
+            if user_id in self._again:
+                self._again.discard(user_id)
+                self._waiting[user_id] = None
+
+
 class Deliveries:
     """Delivers for one node.
 
@@ -62,11 +107,9 @@ class Deliveries:
         self._connected = connected
         self._all_connected = all_connected
         self._tell_nodes = tell_nodes
-        self._waiting: dict[str, None] = {}
         self._arrived: dict[str, None] = {}
-        self._busy: set[str] = set()
-        self._again: set[str] = set()
-        self._workers: set[asyncio.Task[None]] = set()
+        self._putting = _Turns(self._put_permitted)
+        self._asking = _Turns(self._put_asked)
         self._sweeper: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self.delivered = 0
@@ -75,7 +118,7 @@ class Deliveries:
         self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="deliveries")
 
     async def stop(self) -> None:
-        tasks = [*self._workers, *([self._sweeper] if self._sweeper else [])]
+        tasks = [*self._putting.tasks, *self._asking.tasks, *([self._sweeper] if self._sweeper else [])]
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -85,51 +128,19 @@ class Deliveries:
     def notified(self, notified: Notified) -> None:
         """A command of this node has stored notifications. Never waits, never raises."""
         if notified.is_permitted:
-            self._queue(notified.users)
+            self._putting.queue(notified.users)
             return
-        self._queue(user for user in notified.users if self._connected(user) is not None)
+        self._putting.queue(user for user in notified.users if self._connected(user) is not None)
         self._tell_nodes(notified.users)
 
     def hear(self, users: Iterable[str]) -> None:
         """Another node has stored notifications for these users."""
-        self._queue(user for user in users if self._connected(user) is not None)
+        self._putting.queue(user for user in users if self._connected(user) is not None)
 
     def arrived(self, user_id: str) -> None:
         """Somebody has signed in here: what waited for them can be looked at."""
         self._arrived[user_id] = None
         self._wake.set()
-
-    def _queue(self, users: Iterable[str]) -> None:
-        for user in users:
-            if user in self._busy:
-                self._again.add(user)
-            elif len(self._waiting) < MOST_WAITING:  # the sweeper finds the others
-                self._waiting[user] = None
-        while self._waiting and len(self._workers) < AT_ONCE:
-            user = next(iter(self._waiting))
-            del self._waiting[user]
-            self._busy.add(user)
-            worker = asyncio.create_task(self._work(user))
-            self._workers.add(worker)
-            worker.add_done_callback(self._done)
-
-    def _done(self, worker: asyncio.Task[None]) -> None:
-        self._workers.discard(worker)
-        if not worker.cancelled():
-            self._queue(())
-
-    async def _work(self, user_id: str) -> None:
-        try:
-            await self._deliver(self._backends.database, user_id, self._connected(user_id))
-        except ClientError:
-            pass  # the database or Library is away; the sweeper comes back to it
-        except Exception:
-            log.exception("a delivery failed")
-        finally:
-            self._busy.discard(user_id)
-            if user_id in self._again:
-                self._again.discard(user_id)
-                self._waiting[user_id] = None
 
     async def _sweep_for_ever(self) -> None:
         loop = asyncio.get_running_loop()
@@ -148,7 +159,7 @@ class Deliveries:
                     await asyncio.sleep(ARRIVALS_SECONDS)  # those who come together are asked for together
                     connected = [*self._arrived]
                     self._arrived.clear()
-                self._queue(await inbox.undelivered(self._backends.database, connected, SWEEP_USERS))
+                self._putting.queue(await inbox.undelivered(self._backends.database, connected, SWEEP_USERS))
             except ClientError:
                 log.debug("deliveries wait for the database")
             except Exception:
@@ -161,14 +172,24 @@ class Deliveries:
 
         Raises `Paused`, or `Unavailable` when only Library could tell whether they may know.
         """
-        await self._deliver(database, who.user.id, who)
+        await self._put(database, who.user.id, [])
+        await self._ask(database, who)
 
-    async def _deliver(self, database: Database | Patience, user_id: str, who: Identity | None) -> None:
-        await self._put(database, user_id, [])  # what needs no leave of Library does not wait for it
-        topics_to_ask = await inbox.pending_topics(database, user_id, MOST_TOPICS) if who else []
-        permitted_topics = [topic for topic in topics_to_ask if who and await self._may_open(who, topic)]
+    async def _put_permitted(self, user_id: str) -> None:
+        await self._put(self._backends.database, user_id, [])
+        if self._connected(user_id) is not None:
+            self._asking.queue((user_id,))
+
+    async def _put_asked(self, user_id: str) -> None:
+        who = self._connected(user_id)
+        if who is not None:
+            await self._ask(self._backends.database, who)
+
+    async def _ask(self, database: Database | Patience, who: Identity) -> None:
+        topics_to_ask = await inbox.pending_topics(database, who.user.id, MOST_TOPICS)
+        permitted_topics = [topic for topic in topics_to_ask if await self._may_open(who, topic)]
         if permitted_topics:
-            await self._put(database, user_id, permitted_topics)
+            await self._put(database, who.user.id, permitted_topics)
 
     async def _put(
         self, database: Database | Patience, user_id: str, permitted_topics: Sequence[str]
