@@ -67,12 +67,13 @@ class _Held:
 class _Log:
     """What this node knows of a topic. A client is in `live` or in `held`, never in both."""
 
-    __slots__ = ("applied", "gap_timer", "held", "live", "name", "waiting")
+    __slots__ = ("applied", "gap_timer", "held", "hinted", "live", "name", "waiting")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.applied: int | None = None  # None until the first subscriber has read the head
         self.waiting: dict[int, Event] = {}
+        self.hinted = 0  # the last of which it is known, while `applied` is not, that it exists
         self.live: dict[str, None] = {}
         self.held: dict[str, _Held] = {}
         self.gap_timer: asyncio.TimerHandle | None = None
@@ -104,7 +105,11 @@ class Feed:
     def hint(self, topic: str, seq: int) -> None:
         """Take notice that an event exists, without the event: it is read from Postgres."""
         followed = self._logs.get(topic)
-        if followed is not None and followed.applied is not None and seq > followed.applied:
+        if followed is None:
+            return
+        if followed.applied is None:
+            followed.hinted = max(followed.hinted, seq)
+        elif seq > followed.applied:
             self._ask_repair(followed)
 
     def suspect(self) -> None:
@@ -189,7 +194,7 @@ class Feed:
             followed.waiting.clear()
             for event in early:
                 self._take(followed, event)
-        elif seq > followed.applied:
+        if max(seq, followed.hinted) > followed.applied:
             self._ask_repair(followed)
         held = followed.held.get(client)
         return held is None or held.since is None or seq >= held.since
@@ -248,6 +253,7 @@ class Feed:
         """Forget how far every topic was delivered: the epoch is new. The clients of before must be sent away."""
         for followed in self._logs.values():
             followed.applied = None
+            followed.hinted = 0
             followed.waiting.clear()
 
     def position(self, topic: str) -> int | None:

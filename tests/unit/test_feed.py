@@ -179,6 +179,17 @@ async def test_a_hint_without_its_event_is_read(feed: Feed, mailbox: Mailbox, da
     assert database.reads == ["gaps"]
 
 
+async def test_a_hint_that_comes_before_the_first_head_is_read_as_soon_as_that_is_known(
+    feed: Feed, mailbox: Mailbox, database: FakeDatabase
+) -> None:
+    feed.hold("a", TOPIC)
+    database.stored[TOPIC] = 3
+    feed.hint(TOPIC, 3)
+    feed.learn("a", TOPIC, 2)
+    feed.release("a", TOPIC, 2)
+    await until(lambda: mailbox.got == {"a": [3]}, 2)
+
+
 async def test_topics_do_not_mix(feed: Feed, mailbox: Mailbox) -> None:
     subscribe(feed, "a", 0, "t1")
     subscribe(feed, "b", 0, "t2")
