@@ -39,7 +39,17 @@ _NO_TASK = _Event()
 class LeanExchange:
     """One request of a long-polling client. Stands in for uvicorn's RequestResponseCycle."""
 
-    __slots__ = ("body", "cancelled", "disconnected", "keep_alive", "protocol", "response_complete", "scope")
+    __slots__ = (
+        "body",
+        "cancelled",
+        "disconnected",
+        "is_too_large",
+        "is_whole",
+        "keep_alive",
+        "protocol",
+        "response_complete",
+        "scope",
+    )
     message_event = _NO_TASK
     more_body = False
 
@@ -48,6 +58,8 @@ class LeanExchange:
         self.scope = scope
         self.body = bytearray()
         self.keep_alive = keep_alive
+        self.is_whole = False
+        self.is_too_large = False
         self.response_complete = False
         self.disconnected = False
         self.cancelled: Callable[[], None] | None = None
@@ -64,6 +76,7 @@ class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, with a short way for long-polling."""
 
     _engine: EngineServer | None = None  # of the request that is being read
+    _served: LeanExchange | None = None  # the latest whose turn has come
     _is_in_head = False
     _head_bytes = 0
 
@@ -111,29 +124,41 @@ class HttpProtocol(HttpToolsProtocol):
         exchange = self.cycle
         if self._engine is None or not isinstance(exchange, LeanExchange):
             super().on_body(body)
-        elif not exchange.response_complete:
+        elif not exchange.is_whole and not exchange.is_too_large:  # whole: one before an upgrade with a body
             exchange.body += body
             if len(exchange.body) > self._engine.max_http_buffer_size:
                 exchange.body = bytearray()
                 exchange.keep_alive = False
-                exchange.respond(413, [], b"")
+                exchange.is_too_large = True
+                if not self.pipeline:
+                    self._serve(exchange)
 
     def on_message_complete(self) -> None:
         """A whole request is there."""
         exchange = self.cycle
         if self._engine is None or not isinstance(exchange, LeanExchange):
             super().on_message_complete()
-        elif not exchange.response_complete and not self.pipeline:
-            self._engine.serve(exchange)
+        elif not exchange.is_whole and not exchange.is_too_large:
+            exchange.is_whole = True
+            if not self.pipeline:
+                self._serve(exchange)
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """Start a request whose turn has come."""
         if not isinstance(cycle, LeanExchange):
             super()._start_asgi_task(cycle, app)
+        elif cycle.is_whole or cycle.is_too_large:  # else when the rest of it is there
+            asyncio.get_running_loop().call_soon(self._serve, cycle)
+
+    def _serve(self, exchange: LeanExchange) -> None:
+        engine = engine_for(self.app_state, exchange.scope["raw_path"])
+        if engine is None or exchange.disconnected:
             return
-        engine = engine_for(self.app_state, cycle.scope["raw_path"])
-        if engine is not None:
-            asyncio.get_running_loop().call_soon(engine.serve, cycle)  # type: ignore[arg-type]
+        self._served = exchange
+        if exchange.is_too_large:
+            exchange.respond(413, [], b"")
+        else:
+            engine.serve(exchange)  # type: ignore[arg-type]
 
     def answer(self, exchange: LeanExchange, status: int, headers: Headers, body: bytes) -> None:
         """Write a whole answer at once."""
@@ -154,6 +179,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hand an upgrade of ours over without writing the request again for another parser."""
+        if self.cycle is not None and not self.cycle.response_complete:
+            self.send_400_response("The request before has no answer yet.")
+            return
         if self._engine is None:
             super().handle_websocket_upgrade()
             return
@@ -165,13 +193,13 @@ class HttpProtocol(HttpToolsProtocol):
         scope["scheme"] = "wss" if self.scheme == "https" else "ws"
         protocol.begin(self._engine, scope)
         self.transport.set_protocol(protocol)
-        self.parser = self.cycle = self.flow = None  # type: ignore[assignment]  # or a cycle keeps them alive
+        self.parser = self.cycle = self._served = self.flow = None  # type: ignore[assignment]  # or a cycle keeps them alive
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client or the network has closed; a poll that waits ends its session."""
-        waiting = [self.cycle, *(cycle for cycle, _ in self.pipeline)]
+        waiting = [self._served, self.cycle, *(cycle for cycle, _ in self.pipeline)]
         super().connection_lost(exc)
-        self.cycle = None  # type: ignore[assignment]  # it holds us
+        self.cycle = self._served = None  # type: ignore[assignment]  # they hold us
         for exchange in waiting:
             if isinstance(exchange, LeanExchange) and not exchange.response_complete:
                 exchange.disconnected = True
@@ -180,8 +208,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def shutdown(self) -> None:
         """uvicorn stops gracefully: a poll that waits is let go, and its connection with it."""
-        exchange = self.cycle
+        exchange = self._served
         super().shutdown()
-        if isinstance(exchange, LeanExchange) and exchange.cancelled is not None:
+        if exchange is not None and exchange.cancelled is not None:
+            exchange.keep_alive = False
             exchange.respond(200, [(b"content-type", b"text/plain; charset=UTF-8")], b"1")
             exchange.cancelled()

@@ -1,0 +1,115 @@
+"""HTTP as no browser speaks it: pipelined, in pieces, without an end, and never read."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import aiohttp
+import pytest
+
+from .conftest import Served, echo_engine, serve, wait_until
+from .test_bounds import on_loop, upgrade_request
+from .test_engineio import POLL, SOCKET, get, open_polling
+
+
+class Connection:
+    """A connection of bare bytes."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    async def send(self, *parts: bytes) -> None:
+        self._writer.write(b"".join(parts))
+        await self._writer.drain()
+
+    async def receive(self, until: bytes) -> bytes:
+        """All that comes, up to these bytes."""
+        async with asyncio.timeout(5):
+            return await self._reader.readuntil(until)
+
+    async def receive_all(self) -> bytes:
+        """All that comes until the server closes."""
+        async with asyncio.timeout(5):
+            return await self._reader.read()
+
+
+@asynccontextmanager
+async def dial(served: Served) -> AsyncIterator[Connection]:
+    host, port = served.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        yield Connection(reader, writer)
+    finally:
+        writer.close()
+
+
+def only_lean(way: dict[str, Any]) -> None:
+    if "lifespan" in way or way.get("http") == "h11":
+        pytest.skip("the HTTP protocol is uvicorn's own there")
+
+
+def request(method: str, sid: str, body: bytes | None = None) -> bytes:
+    length = "" if body is None else f"Content-Length: {len(body)}\r\n"
+    return f"{method} {POLL}&sid={sid} HTTP/1.1\r\nHost: x\r\n{length}\r\n".encode() + (body or b"")
+
+
+async def until_polled(served: Served, sid: str) -> None:
+    carrier = served.server.sockets[sid].carrier
+    await asyncio.to_thread(wait_until, lambda: carrier._waiting is not None)
+
+
+# --- Pipelined --------------------------------------------------------------------------------------------------
+
+
+async def test_post_behind_a_poll_is_taken_when_it_is_whole(
+    http: aiohttp.ClientSession, engine: Served
+) -> None:
+    sid = await open_polling(http, engine)
+    async with dial(engine) as connection:
+        post = request("POST", sid, b"4hello\x1e4world")
+        await connection.send(request("GET", sid), post[:-9])
+        await until_polled(engine, sid)
+        on_loop(engine.server, engine.server.send_text, sid, "wake up")
+        await connection.receive(b"4wake up")
+        await connection.send(post[-9:])
+        await connection.receive(b"ok")
+    assert await get(http, engine, f"{POLL}&sid={sid}") == (200, "4hello\x1e4world")
+
+
+async def test_too_large_a_post_is_refused_after_the_answer_before_it(
+    http: aiohttp.ClientSession, way: dict[str, Any]
+) -> None:
+    with serve(echo_engine(max_packet_bytes=1000), **way) as served:
+        sid = await open_polling(http, served)
+        async with dial(served) as connection:
+            await connection.send(request("GET", sid), request("POST", sid, b"4" * 3000))
+            await until_polled(served, sid)
+            on_loop(served.server, served.server.send_text, sid, "wake up")
+            assert (await connection.receive(b"4wake up")).startswith(b"HTTP/1.1 200")
+            assert (await connection.receive(b"\r\n\r\n")).startswith(b"HTTP/1.1 413")
+
+
+async def test_connection_cut_for_nonsense_ends_the_poll_that_waits_on_it(
+    http: aiohttp.ClientSession, engine: Served, way: dict[str, Any]
+) -> None:
+    only_lean(way)
+    sid = await open_polling(http, engine)
+    async with dial(engine) as connection:
+        await connection.send(request("GET", sid), request("POST", sid, b"4hello"), b"nonsense\r\n\r\n")
+        assert (await connection.receive_all()).startswith(b"HTTP/1.1 400")
+        await asyncio.to_thread(wait_until, lambda: sid not in engine.server.sockets)
+
+
+async def test_upgrade_behind_a_waiting_poll_is_refused(
+    http: aiohttp.ClientSession, engine: Served, way: dict[str, Any]
+) -> None:
+    only_lean(way)
+    sid = await open_polling(http, engine)
+    async with dial(engine) as connection:
+        await connection.send(request("GET", sid), upgrade_request(SOCKET))
+        assert (await connection.receive_all()).startswith(b"HTTP/1.1 400")
+    await asyncio.to_thread(wait_until, lambda: sid not in engine.server.sockets)
