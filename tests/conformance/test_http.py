@@ -11,7 +11,7 @@ import aiohttp
 import pytest
 
 from .conftest import Served, echo_engine, serve, wait_until
-from .test_bounds import on_loop, upgrade_request
+from .test_bounds import KEY, on_loop, upgrade_request
 from .test_engineio import POLL, SOCKET, get, open_polling
 
 
@@ -60,6 +60,15 @@ def request(method: str, sid: str, body: bytes | None = None) -> bytes:
 async def until_polled(served: Served, sid: str) -> None:
     carrier = served.server.sockets[sid].carrier
     await asyncio.to_thread(wait_until, lambda: carrier._waiting is not None)
+
+
+async def test_websocket_key_that_is_not_ascii_is_refused(engine: Served) -> None:
+    connections = engine.uvicorn.server_state.connections
+    before = len(connections)
+    async with dial(engine) as connection:
+        await connection.send(upgrade_request(SOCKET).replace(KEY.encode(), b"\xff" * 24))
+        assert (await connection.receive_all()).startswith(b"HTTP/1.1 400")
+    await asyncio.to_thread(wait_until, lambda: len(connections) <= before)
 
 
 # --- Pipelined --------------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ hands it the request. One for a path of ours is carried from here on; any other 
 from __future__ import annotations
 
 import asyncio
-import binascii
 import http
 from base64 import b64decode
 from typing import TYPE_CHECKING, Any
@@ -336,5 +335,5 @@ class WebSocketProtocol(asyncio.Protocol):
 def _is_key(key: str) -> bool:
     try:
         return len(b64decode(key, validate=True)) == 16
-    except binascii.Error:
+    except ValueError:  # no base64, or not even ASCII
         return False
