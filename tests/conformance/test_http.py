@@ -14,6 +14,8 @@ from .conftest import Served, echo_engine, serve, wait_until
 from .test_bounds import KEY, on_loop, upgrade_request
 from .test_engineio import POLL, SOCKET, get, open_polling
 
+CHUNKED = f"POST {POLL} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
+
 
 class Connection:
     """A connection of bare bytes."""
@@ -25,6 +27,12 @@ class Connection:
     async def send(self, *parts: bytes) -> None:
         self._writer.write(b"".join(parts))
         await self._writer.drain()
+
+    async def send_endlessly(self, data: bytes) -> None:
+        """Send the same again and again, until the server takes no more of it for a while."""
+        for _ in range(10_000):
+            async with asyncio.timeout(1):
+                await self.send(data)
 
     async def receive(self, until: bytes) -> bytes:
         """All that comes, up to these bytes."""
@@ -122,3 +130,38 @@ async def test_upgrade_behind_a_waiting_poll_is_refused(
         await connection.send(request("GET", sid), upgrade_request(SOCKET))
         assert (await connection.receive_all()).startswith(b"HTTP/1.1 400")
     await asyncio.to_thread(wait_until, lambda: sid not in engine.server.sockets)
+
+
+# --- Without an end, and never read -----------------------------------------------------------------------------
+
+
+async def test_endless_trailer_is_cut_off(engine: Served, way: dict[str, Any]) -> None:
+    only_lean(way)
+    async with dial(engine) as connection:
+        await connection.send(CHUNKED, b"0\r\n")
+        with pytest.raises(ConnectionError):
+            await connection.send_endlessly(b"x-header: " + b"x" * 1000 + b"\r\n")
+
+
+async def test_headers_in_a_trailer_count_for_nothing(
+    http: aiohttp.ClientSession, way: dict[str, Any]
+) -> None:
+    only_lean(way)
+    server = echo_engine()
+    server.cors_allowed_origins = ["http://friend.example"]
+    with serve(server, **way) as served:
+        async with dial(served) as connection:
+            await connection.send(CHUNKED, b"0\r\nOrigin: http://stranger.example\r\n\r\n")
+            assert b"Bad handshake method" in await connection.receive(b"}")
+
+
+async def test_head_that_begins_behind_a_large_body_is_taken(
+    http: aiohttp.ClientSession, engine: Served
+) -> None:
+    sid = await open_polling(http, engine)
+    async with dial(engine) as connection:
+        head = request("GET", sid)
+        await connection.send(request("POST", sid, b"4" + b"x" * 100_000), head[:-1])
+        await connection.receive(b"ok")
+        await connection.send(head[-1:])
+        assert (await connection.receive(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")

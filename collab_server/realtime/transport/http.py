@@ -78,20 +78,32 @@ class HttpProtocol(HttpToolsProtocol):
     _engine: EngineServer | None = None  # of the request that is being read
     _served: LeanExchange | None = None  # the latest whose turn has come
     _is_in_head = False
-    _head_bytes = 0
+    _is_in_trailer = False  # or may be: a chunk's size has come, and nothing after it
+    _head_bytes = 0  # of the head or trailer that is being read, without the read that it began in
+    _read_bytes = 0
 
     def data_received(self, data: bytes) -> None:
-        """Also bounds the head of a request, which uvicorn does not."""
+        """Also bounds the head of a request and the trailer behind its body, which uvicorn does not."""
+        self._read_bytes = len(data)
         super().data_received(data)
-        if self._is_in_head:
+        if self._is_in_head or self._is_in_trailer:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("Request head too large.")
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        self._is_in_head, self._head_bytes = True, 0
+        self._is_in_head, self._head_bytes = True, -self._read_bytes
         super().on_message_begin()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """A header; one in a trailer is none that anybody has checked, and is dropped."""
+        if self._is_in_head:
+            super().on_header(name, value)
+
+    def on_chunk_header(self) -> None:
+        """The size of a chunk: a piece of the body follows or, if it was 0, the trailer."""
+        self._is_in_trailer, self._head_bytes = True, -self._read_bytes
 
     def on_headers_complete(self) -> None:
         """The head of a request is there: is it for us?"""
@@ -121,6 +133,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
+        self._is_in_trailer = False
         exchange = self.cycle
         if self._engine is None or not isinstance(exchange, LeanExchange):
             super().on_body(body)
@@ -135,6 +148,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A whole request is there."""
+        self._is_in_trailer = False
         exchange = self.cycle
         if self._engine is None or not isinstance(exchange, LeanExchange):
             super().on_message_complete()
