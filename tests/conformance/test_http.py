@@ -28,10 +28,13 @@ class Connection:
         self._writer.write(b"".join(parts))
         await self._writer.drain()
 
+    def stop_reading(self) -> None:
+        self._writer.transport.pause_reading()  # type: ignore[attr-defined]
+
     async def send_endlessly(self, data: bytes) -> None:
         """Send the same again and again, until the server takes no more of it for a while."""
-        for _ in range(10_000):
-            async with asyncio.timeout(1):
+        for _ in range(50_000):
+            async with asyncio.timeout(3):
                 await self.send(data)
 
     async def receive(self, until: bytes) -> bytes:
@@ -52,7 +55,7 @@ async def dial(served: Served) -> AsyncIterator[Connection]:
     try:
         yield Connection(reader, writer)
     finally:
-        writer.close()
+        writer.transport.abort()
 
 
 def only_lean(way: dict[str, Any]) -> None:
@@ -153,6 +156,18 @@ async def test_headers_in_a_trailer_count_for_nothing(
         async with dial(served) as connection:
             await connection.send(CHUNKED, b"0\r\nOrigin: http://stranger.example\r\n\r\n")
             assert b"Bad handshake method" in await connection.receive(b"}")
+
+
+async def test_client_that_asks_without_reading_is_not_heard(engine: Served, way: dict[str, Any]) -> None:
+    only_lean(way)
+    connections = engine.uvicorn.server_state.connections
+    before = set(connections)
+    async with dial(engine) as connection:
+        connection.stop_reading()
+        with pytest.raises(TimeoutError):
+            await connection.send_endlessly(request("GET", "nobody") * 10)
+        (protocol,) = connections - before
+        assert protocol.transport.get_write_buffer_size() < 1_000_000
 
 
 async def test_head_that_begins_behind_a_large_body_is_taken(

@@ -191,6 +191,18 @@ class HttpProtocol(HttpToolsProtocol):
             self.transport.close()
         self.on_response_complete()
 
+    def on_response_complete(self) -> None:
+        """An answer is out: the next request has to wait while the client does not read."""
+        super().on_response_complete()
+        if self.flow.write_paused:
+            self.flow.pause_reading()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        super().resume_writing()
+        if not self.pipeline:
+            self.flow.resume_reading()
+
     def handle_websocket_upgrade(self) -> None:
         """Hand an upgrade of ours over without writing the request again for another parser."""
         if self.cycle is not None and not self.cycle.response_complete:
