@@ -111,6 +111,19 @@ async def test_client_that_does_not_read_is_put_out(way: dict[str, Any]) -> None
             assert other in server.sockets
 
 
+async def test_client_that_closes_but_does_not_read_is_cut_off(
+    way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if way.get("lifespan") == "off":
+        pytest.skip("uvicorn's own websockets close there")
+    monkeypatch.setattr(engine, "FAREWELL_SECONDS", 0.2)
+    server = echo_engine()
+    with serve(server, **way) as served, Raw(served, receive_buffer=4096) as stalled:
+        on_loop(server, server.send_text, stalled.sid, "x" * 10_000_000)
+        stalled.socket.sendall(masked(8, b"\x03\xe8"))
+        await asyncio.to_thread(wait_until, lambda: not served.uvicorn.server_state.connections)
+
+
 async def test_client_that_does_not_poll_is_put_out(way: dict[str, Any]) -> None:
     server = echo_engine()
     server.outgoing_bytes = LIMIT

@@ -72,7 +72,7 @@ class WebSocketProtocol(asyncio.Protocol):
         self._key = ""
         self._is_closing = False  # our close frame is out, or the connection is no more
         self._is_read_paused = False
-        self._is_lingering = False  # we send nothing more, but wait for the client to close
+        self._is_lingering = False  # we send nothing more, but wait for the client to read and close
 
     # --- asyncio's side ---------------------------------------------------------------------------------------
 
@@ -264,23 +264,24 @@ class WebSocketProtocol(asyncio.Protocol):
     def _linger(self) -> None:
         """Send nothing more, but take what still comes: closing on unread data would reset the connection, and the
         client would not get to see our close frame."""
-        self._is_closing = True
-        self._reader = None
         self.resume_reading()
-        self._leave()
+        self._let_go()
         try:
             self._transport.write_eof()  # not over TLS
         except (OSError, NotImplementedError):
             self._transport.close()
-        else:
-            self._is_lingering = True
-            self._server.farewells.start(self)  # type: ignore[union-attr]
 
     def _lose(self) -> None:
+        self._let_go()
+        self._transport.close()  # once the client has read everything
+
+    def _let_go(self) -> None:
+        """Leave the session; the client gets a while to read what was sent, and to close."""
         self._is_closing = True
         self._reader = None
-        self._transport.close()
         self._leave()
+        self._is_lingering = True
+        self._server.farewells.start(self)  # type: ignore[union-attr]
 
     def _leave(self) -> None:
         session, self._session = self._session, None
