@@ -287,7 +287,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             return True
         kind = packet[:1]
         if kind == "4":
-            self._hand_in(session, self._decode_message(packet))
+            self._hand_in(session, packet)
         elif kind == "3":
             if self._pongs.stop(session):
                 self._pings.start(session)
@@ -309,8 +309,11 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         except RecursionError:
             return packet[1:]
 
-    def _hand_in(self, session: Session, message: Any) -> None:
-        """Give a message to its handler, behind those that came before it. There is no task where none has to wait."""
+    def _hand_in(self, session: Session, message: str | bytes) -> None:
+        """Give a message to its handler, behind those that came before it. There is no task where none has to wait.
+
+        It waits as it came: decoded, it may take many times as much.
+        """
         if session.worker is None:
             work = self._handle(session.sid, message)
             if work is not None:
@@ -344,11 +347,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
                 session.carrier.resume_reading()
         session.worker = None
 
-    def _handle(self, sid: str, message: Any) -> Awaitable[Any] | None:
+    def _handle(self, sid: str, packet: str | bytes) -> Awaitable[Any] | None:
         """Call the handler of messages; what is left to be waited for, if anything.
 
         A coroutine handler begins as a task of its own where handlers may overtake each other.
         """
+        message = self._decode_message(packet) if isinstance(packet, str) else packet
         if self._is_async["message"] and self.async_handlers:
             return self._trigger_event("message", sid, message, run_async=True)  # type: ignore[no-any-return]
         work = self._call("message", sid, message)
@@ -707,8 +711,8 @@ def _frame_of(packet: str | bytes) -> bytes:
     return frames.frame(frames.BINARY, bytes(packet))
 
 
-def _weight(message: Any) -> int:
-    return _WAITING_MESSAGE_BYTES + (len(message) if isinstance(message, (str, bytes)) else 0)
+def _weight(message: str | bytes) -> int:
+    return _WAITING_MESSAGE_BYTES + len(message)
 
 
 def header(scope: Scope, name: bytes) -> str | None:

@@ -262,6 +262,25 @@ async def test_messages_wait_in_order_and_within_bounds(way: dict[str, Any]) -> 
     assert most < LIMIT + 300_000  # and one read of the network
 
 
+async def test_json_that_waits_is_bounded_too(way: dict[str, Any]) -> None:
+    server = echo_engine(max_packet_bytes=LIMIT)
+    server.async_handlers = False
+    gate = asyncio.Event()
+
+    @server.on("message")
+    async def message(sid: str, data: Any) -> None:
+        await gate.wait()
+
+    with serve(server, **way) as served:
+        async with aiohttp.ClientSession() as http, http.ws_connect(served.url + SOCKET) as websocket:
+            await websocket.receive_str()
+            session = next(iter(server.sockets.values()))
+            for _ in range(4):
+                await websocket.send_str("4[" + "1," * 20_000 + "1]")
+            await asyncio.to_thread(wait_until, lambda: session.is_paused)
+            on_loop(server, gate.set)
+
+
 async def test_posts_are_answered_when_there_is_room_again(way: dict[str, Any]) -> None:
     server = echo_engine(max_packet_bytes=LIMIT)
     server.async_handlers = False
