@@ -306,6 +306,29 @@ async def test_posts_are_answered_when_there_is_room_again(way: dict[str, Any]) 
     assert taken == ["b"] * 20
 
 
+async def test_post_beside_one_that_waits_ends_the_session(way: dict[str, Any]) -> None:
+    server = echo_engine(max_packet_bytes=LIMIT)
+    server.async_handlers = False
+    gate = asyncio.Event()
+
+    @server.on("message")
+    async def message(sid: str, data: str) -> None:
+        await gate.wait()
+
+    with serve(server, **way) as served:
+        async with aiohttp.ClientSession() as http:
+            sid = await open_polling(http, served)
+            path = f"{POLL}&sid={sid}"
+            session = server.sockets[sid]
+            assert await post(http, served, path, "\x1e".join(["4" + "x" * 45_000] * 2)) == (200, "ok")
+            waiting = asyncio.ensure_future(post(http, served, path, "\x1e".join(["4" + "x" * 45_000] * 2)))
+            await asyncio.to_thread(wait_until, lambda: session.is_paused)
+            assert (await post(http, served, path, "4more"))[0] == 400
+            assert await waiting == (200, "ok")
+            on_loop(server, gate.set)
+            await asyncio.to_thread(wait_until, lambda: server.ended.get(sid) == "transport error")
+
+
 async def test_websocket_pings_are_answered_and_a_flood_of_them_is_bounded(way: dict[str, Any]) -> None:
     if way.get("lifespan") == "off":
         pytest.skip("uvicorn's own websockets answer pings there")

@@ -35,14 +35,14 @@ class Exchange(Protocol):
 class Polling:
     """Carries a session: what is to be sent waits for the next poll, what comes is posted."""
 
-    __slots__ = ("_backlog", "_backlog_bytes", "_greeting", "_posts", "_server", "_session", "_waiting")
+    __slots__ = ("_backlog", "_backlog_bytes", "_greeting", "_post", "_server", "_session", "_waiting")
     name = "polling"
 
     def __init__(self, server: EngineServer, session: Session) -> None:
         self._server = server
         self._session = session
         self._waiting: Exchange | None = None  # the poll that is answered when there is something to send
-        self._posts: list[Exchange] | None = None  # those that are answered when the inbox has room again
+        self._post: Exchange | None = None  # the one that is answered when the inbox has room again
         self._greeting: Headers = []
         self._backlog: list[bytes] = []
         self._backlog_bytes = 0
@@ -66,12 +66,13 @@ class Polling:
             self.release()
 
     def post(self, exchange: Exchange) -> None:
-        """A POST: packets of the client. One that is none ends the session."""
-        if not self._receive(exchange.body):
+        """A POST: packets of the client. One that is none ends the session, and so does a second one while the first
+        waits, as with the reference server: it would go past the bounds."""
+        if self._post is not None or not self._receive(exchange.body):
             self._server.end(self._session, self._server.reason.TRANSPORT_ERROR)
             self._server.refuse(exchange)
         elif self._session.is_paused:
-            self._posts = [*(self._posts or ()), exchange]
+            self._post = exchange
         else:
             self._server.respond(exchange, 200, _TEXT, b"ok")
 
@@ -120,9 +121,9 @@ class Polling:
         """Nothing to do: the next POST is not answered."""
 
     def resume_reading(self) -> None:
-        """Answer the POSTs that were held back."""
-        posts, self._posts = self._posts, None
-        for exchange in posts or ():
+        """Answer the POST that was held back."""
+        exchange, self._post = self._post, None
+        if exchange is not None:
             self._server.respond(exchange, 200, _TEXT, b"ok")
 
     def _answer(self) -> None:
