@@ -43,8 +43,10 @@ def check_characters(value: Any, field: str = "") -> None:
                 raise Invalid("U+0000 and lone surrogates are not allowed", field=path or None)
         elif isinstance(item, dict):
             for key, inner in item.items():
-                stack.append((path or "payload", key))
                 stack.append((f"{path}.{key}" if path else key, inner))
+                stack.append(
+                    (path or "payload", key)
+                )  # looked at first: a path is made of keys that can be sent
         elif isinstance(item, list):
             stack.extend((f"{path}[{index}]", inner) for index, inner in enumerate(item))
 

@@ -71,3 +71,9 @@ def test_times_are_utc_with_milliseconds() -> None:
     assert rfc3339(moment) == "2026-11-23T18:07:00.123Z"
     assert rfc3339(datetime(999, 1, 2, tzinfo=UTC)).endswith("-01-02T00:00:00.000Z")
     assert now_ms(moment).microsecond == 123_000
+
+
+def test_field_that_is_named_can_itself_be_sent() -> None:
+    with pytest.raises(Invalid) as error:
+        check_characters({"a": {"\ud800": "\ud800"}})
+    assert dumps(error.value.as_wire()).encode()
