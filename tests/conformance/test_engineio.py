@@ -242,6 +242,16 @@ async def test_poll_after_the_ping_timeout_is_refused(http: aiohttp.ClientSessio
     assert (await get(http, hasty, path))[0] == 400
 
 
+async def test_pong_that_came_while_the_server_slept_is_taken(
+    http: aiohttp.ClientSession, way: dict[str, Any]
+) -> None:
+    with serve(echo_engine(ping_interval=0.1, ping_timeout=0.3), **way) as served:
+        path = f"{POLL}&sid={await open_polling(http, served)}"
+        assert await get(http, served, path) == (200, "2")
+        served.server._loop.call_soon_threadsafe(time.sleep, 1.6)
+        assert await post(http, served, path, "3") == (200, "ok")
+
+
 async def test_websocket_heartbeat_is_exact(http: aiohttp.ClientSession, hasty: Served) -> None:
     async with http.ws_connect(hasty.url + SOCKET) as websocket:
         await websocket.receive_str()

@@ -48,9 +48,12 @@ class Lane(Generic[T]):
         return self._waiting.pop(who, None) is not None
 
     def is_overdue(self, who: T) -> bool:
-        """True if the time of `who` is up, though the timer may not have come round to it."""
+        """True if the time of `who` is up, though the timer may not have come round to it.
+
+        Not if that is long ago: then the process slept, and the timer reads first, then judges.
+        """
         due = self._waiting.get(who)
-        return due is not None and due <= self._loop.time()
+        return due is not None and 0 <= self._loop.time() - due <= _ASLEEP_SECONDS
 
     def close(self) -> None:
         """Forget everybody."""
