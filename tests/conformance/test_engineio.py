@@ -408,7 +408,8 @@ async def test_websocket_that_does_not_probe_is_closed_and_polling_goes_on(
 ) -> None:
     sid = await open_polling(http, engine)
     async with http.ws_connect(f"{engine.url}{SOCKET}&sid={sid}") as websocket:
-        await websocket.send_str("4not yet")
+        for packet in ("4not yet", "nonsense", "4nor this"):
+            await websocket.send_str(packet)
         assert await is_closed(websocket)
     assert await post(http, engine, f"{POLL}&sid={sid}", "4hello") == (200, "ok")
     assert await get(http, engine, f"{POLL}&sid={sid}") == (200, "4hello")

@@ -160,6 +160,8 @@ class AsgiWebSocket:
             event = await receive()
             if event["type"] != "websocket.receive":
                 return
+            if self._is_closed:
+                continue
             packet = event.get("bytes")
             if packet is None:
                 packet = event.get("text") or ""
