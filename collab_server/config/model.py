@@ -114,7 +114,10 @@ class Limits(_Section):
         description="Commands that a user may send at once after a quiet time.",
     )
     commandsWaiting: int = Field(
-        default=512, ge=1, le=100_000, description="Commands of one connection that may wait for their turn."
+        default=512,
+        ge=1,
+        le=100_000,
+        description="Commands of one connection that may wait for their turn, together of two packets' bytes at most.",
     )
     connectionsPerUser: int = Field(
         default=20, ge=1, le=1_000_000, description="Connections of one user to one node."

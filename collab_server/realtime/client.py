@@ -2,7 +2,8 @@
 
 Writing commands take effect one by one, in the order sent. A read starts when the writes sent before it are done
 and then runs beside whatever follows, delaying nothing. Subscribing and unsubscribing run like reads, but those of
-one topic keep their order. At most `commandsWaiting` commands wait; one more is refused at once.
+one topic keep their order. At most `commandsWaiting` commands wait, and `WAITING_PACKETS` packets' worth of bytes; one
+more is refused at once.
 
 There is no task while nothing is to be done. `close` ends the subscriptions; a write under way is carried through.
 """
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 READS_AT_ONCE = 8
+WAITING_PACKETS = 2
+"""Commands that wait may be so many packets of the largest size together."""
 
 
 class Client:
@@ -37,6 +40,7 @@ class Client:
         "_door",
         "_reads",
         "_waiting",
+        "_waiting_bytes",
         "_worker",
         "attachment",
         "eio_sid",
@@ -56,7 +60,8 @@ class Client:
         self.topics: set[str] = set()
         self.is_closed = False
         self.renew_at = who.expires_at  # when its resume token should be replaced by a younger one
-        self._waiting: deque[tuple[int | None, list[Any]]] = deque()
+        self._waiting: deque[tuple[int | None, list[Any], int]] = deque()
+        self._waiting_bytes = 0
         self._worker: asyncio.Task[None] | None = None
         self._reads: set[asyncio.Task[None]] = set()
         self._chains: dict[str, asyncio.Task[None]] = {}
@@ -68,19 +73,26 @@ class Client:
 
     # -- commands in -----------------------------------------------------------------------------------------
 
-    def receive(self, ack_id: int | None, data: list[Any]) -> None:
-        """Take a command: its name and its arguments. Never waits; the answer is an acknowledgement."""
-        if len(self._waiting) >= self._door.limits.commandsWaiting:
+    def receive(self, ack_id: int | None, data: list[Any], size: int) -> None:
+        """Take a command: its name and its arguments, and how many bytes it came in.
+
+        Never waits; the answer is an acknowledgement.
+        """
+        limits = self._door.limits
+        is_full = self._waiting_bytes + size > WAITING_PACKETS * limits.packetBytes
+        if is_full or len(self._waiting) >= limits.commandsWaiting:
             self._refuse(ack_id, RateLimited("too many commands of this connection wait", retry_after=1))
             return
-        self._waiting.append((ack_id, data))
+        self._waiting.append((ack_id, data, size))
+        self._waiting_bytes += size
         if self._worker is None:
             self._worker = self._door.spawn(self._work())
 
     async def _work(self) -> None:
         try:
             while self._waiting:
-                ack_id, data = self._waiting.popleft()
+                ack_id, data, size = self._waiting.popleft()
+                self._waiting_bytes -= size
                 await self._begin(ack_id, data)
         finally:
             self._worker = None

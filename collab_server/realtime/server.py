@@ -89,8 +89,8 @@ class CollabServer(SocketServer):
         await super()._handle_connect(eio_sid, namespace, data)
         await self._door.greet(eio_sid)  # so that it follows the CONNECT answer
 
-    def _handle_event(self, eio_sid: str, namespace: str | None, id: int | None, data: list[Any]) -> None:
-        self._door.receive(eio_sid, id, data)
+    def _take_event(self, eio_sid: str, packet: Any) -> None:
+        self._door.receive(eio_sid, packet.id, packet.data, packet.size)
 
 
 class Door:
@@ -311,12 +311,12 @@ class Door:
         """The ids of everybody who has a client here."""
         return list(self._of_user)
 
-    def receive(self, eio_sid: str, ack_id: int | None, data: list[Any]) -> None:
-        """Take a command of a client; those of nobody are dropped."""
+    def receive(self, eio_sid: str, ack_id: int | None, data: list[Any], size: int) -> None:
+        """Take a command of a client, `size` bytes of it; those of nobody are dropped."""
         client = self._clients.get(eio_sid)
         if client is not None:
             self._counters.messages_processed += 1
-            client.receive(ack_id, data)
+            client.receive(ack_id, data, size)
 
     async def forget(self, sid: str, *_reason: Any) -> None:
         """Socket.IO's disconnect handler."""

@@ -302,6 +302,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
                 raise MalformedPacket("attachments are too large")
             if not packet.add_attachment(data):
                 return None
+            packet.size += self._attachment_bytes[eio_sid]
             del self._binary_packet[eio_sid], self._attachment_bytes[eio_sid]
             return packet
         try:
@@ -310,6 +311,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             raise
         except Exception as error:  # of another serializer
             raise MalformedPacket(str(error)) from None
+        packet.size = len(data)
         if not packet.attachment_count:
             return packet if data else _no_packet()
         _check(packet)
@@ -327,17 +329,16 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             return self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)  # type: ignore[no-any-return]
         self._must_be_connected(eio_sid, packet)
         if kind in (sio_packet.EVENT, sio_packet.BINARY_EVENT):
-            return self._handle_event(eio_sid, namespace, packet.id, packet.data)
+            return self._take_event(eio_sid, packet)
         return self._handle_ack(eio_sid, namespace, packet.id, packet.data)  # type: ignore[no-any-return]
 
     def _must_be_connected(self, eio_sid: str, packet: Any) -> None:
         if self.manager.sid_from_eio_sid(eio_sid, packet.namespace or "/") is None:
             raise MalformedPacket("not connected")
 
-    def _handle_event(
-        self, eio_sid: str, namespace: str | None, id: int | None, data: list[Any]
-    ) -> Awaitable[None] | None:
-        return self._run_handlers(eio_sid, namespace or "/", id, data)
+    def _take_event(self, eio_sid: str, packet: Any) -> Awaitable[None] | None:
+        """Take an event; `packet.size` is how much came for it, in characters and bytes."""
+        return self._run_handlers(eio_sid, packet.namespace or "/", packet.id, packet.data)
 
     async def _run_handlers(self, eio_sid: str, namespace: str, id: int | None, data: list[Any]) -> None:
         sid = self.manager.sid_from_eio_sid(eio_sid, namespace)

@@ -141,3 +141,17 @@ async def test_what_a_client_still_had_to_unsubscribe_from_is_left_to_the_next_o
     is_done.set()
     await unsubscribing
     assert door.feed.follows("eio-ann", topic)
+
+
+async def test_what_waits_is_bounded_in_bytes_too(door: Door) -> None:
+    said: list[str] = []
+    door.server.eio = cast("Any", SimpleNamespace(send_text=lambda eio_sid, text: said.append(text)))
+    client = Client(door, "eio-a", "a", identity("session"))
+    large = door.limits.packetBytes
+    for number in range(3):
+        client.receive(number, ["comment.add", {}], large)
+    client.receive(3, ["comment.add", {}], 1)
+    assert [text.partition("[")[0] for text in said] == ["32", "33"]
+    assert all('"code":"rate_limited"' in text for text in said)
+    for task in asyncio.all_tasks() - {asyncio.current_task()}:
+        task.cancel()
