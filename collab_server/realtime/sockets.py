@@ -326,7 +326,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
                 raise MalformedPacket("connected already")
             return self._handle_connect(eio_sid, namespace, packet.data)
         if kind == sio_packet.DISCONNECT:
-            return self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)  # type: ignore[no-any-return]
+            return self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
         self._must_be_connected(eio_sid, packet)
         if kind in (sio_packet.EVENT, sio_packet.BINARY_EVENT):
             return self._take_event(eio_sid, packet)
@@ -411,13 +411,33 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         packet = self.packet_class(sio_packet.CONNECT_ERROR, data={"message": message}, namespace=namespace)
         await self._send_packet(eio_sid, packet)
 
+    async def disconnect(self, sid: str, namespace: str | None = None, ignore_queue: bool = False) -> None:
+        """Disconnect a client from a namespace, as in the stock class."""
+        eio_sid = self.manager.eio_sid_from_sid(sid, namespace or "/")
+        await super().disconnect(sid, namespace=namespace, ignore_queue=ignore_queue)
+        self._wait_for_connect(eio_sid)
+
+    async def _handle_disconnect(
+        self, eio_sid: str, namespace: str | None, reason: str | None = None
+    ) -> None:
+        await super()._handle_disconnect(eio_sid, namespace, reason)
+        self._wait_for_connect(eio_sid)
+
+    def _wait_for_connect(self, eio_sid: str | None) -> None:
+        """A client that has left its last namespace has as long for another as a new one."""
+        namespaces = list(self.manager.get_namespaces())
+        if self._unconnected is None or eio_sid is None or eio_sid not in self.environ:
+            return
+        if all(self.manager.sid_from_eio_sid(eio_sid, namespace) is None for namespace in namespaces):
+            self._unconnected.start(eio_sid)
+
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
-        if self._unconnected is not None:
-            self._unconnected.stop(eio_sid)
         self._binary_packet.pop(eio_sid, None)
         self._attachment_bytes.pop(eio_sid, None)
         self._running.pop(eio_sid, None)
         await super()._handle_eio_disconnect(eio_sid, reason)
+        if self._unconnected is not None:
+            self._unconnected.stop(eio_sid)
 
 
 _NO_COOKIES: dict[str, Any] = {}

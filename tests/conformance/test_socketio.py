@@ -105,6 +105,22 @@ async def test_client_that_never_connects_is_closed(way: dict[str, Any]) -> None
             assert await client.receive() == '42["message-back",1]'
 
 
+async def test_client_that_leaves_its_last_namespace_and_stays_is_closed(way: dict[str, Any]) -> None:
+    server = echo_sockets()
+    server._connect_seconds = 0.2
+    with serve(server, **way) as served:
+        async with connect(served) as client:
+            await client.send("40/custom")
+            assert (await client.receive()).startswith("40/custom")
+            assert (await client.receive()).startswith("42/custom")
+            await client.send("41/custom,")
+            await asyncio.sleep(0.3)  # it is in another one still
+            await client.send('42["message",1]')
+            assert await client.receive() == '42["message-back",1]'
+            await client.send("41")
+            assert await client.receive() is None
+
+
 async def test_connect_handler_refuses_with_its_error(way: dict[str, Any]) -> None:
     import socketio
 
