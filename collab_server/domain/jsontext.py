@@ -44,9 +44,7 @@ def check_characters(value: Any, field: str = "") -> None:
         elif isinstance(item, dict):
             for key, inner in item.items():
                 stack.append((f"{path}.{key}" if path else key, inner))
-                stack.append(
-                    (path or "payload", key)
-                )  # looked at first: a path is made of keys that can be sent
+                stack.append((path or "payload", key))  # looked at first: a path is of keys that can be sent
         elif isinstance(item, list):
             stack.extend((f"{path}[{index}]", inner) for index, inner in enumerate(item))
 

@@ -31,9 +31,7 @@ class Flights:
         Raises what the call raises. `ask` has to bring its own time limit.
         """
         task = self._tasks.get(question)
-        if (
-            task is None or task.done()
-        ):  # one that has just landed is no call in flight: who asks again asks anew
+        if task is None or task.done():  # one that has just landed is in flight no more: it is asked anew
             task = asyncio.create_task(ask())
             self._tasks[question] = task
             task.add_done_callback(lambda done: self._land(question, done))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
 
 import aiohttp
 import pytest
+
+from collab_server.realtime.transport import http as http_module
 
 from .conftest import Served, echo_engine, serve, wait_until
 from .test_bounds import KEY, on_loop, upgrade_request
@@ -180,3 +183,51 @@ async def test_head_that_begins_behind_a_large_body_is_taken(
         await connection.receive(b"ok")
         await connection.send(head[-1:])
         assert (await connection.receive(b"\r\n\r\n")).startswith(b"HTTP/1.1 200")
+
+
+@pytest.mark.parametrize(
+    "beginning",
+    [
+        b"",
+        f"GET {POLL} HTT".encode(),
+        f"POST {POLL} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n4he".encode(),
+    ],
+    ids=["nothing", "half a head", "half a body"],
+)
+async def test_a_request_that_does_not_come_to_its_end_is_not_waited_for(
+    way: dict[str, Any], beginning: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_lean(way)
+    monkeypatch.setattr(http_module, "REQUEST_SECONDS", 0.2)
+    with serve(echo_engine(), **way) as served:
+        async with dial(served) as first:
+            await first.send(beginning)
+            with contextlib.suppress(ConnectionResetError):
+                assert await first.receive_all() == b""
+        if not beginning:
+            return  # uvicorn looks after those who keep a connection for another request
+        async with dial(served) as second:  # nor one that follows a whole one
+            await second.send(f"GET {POLL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await second.receive(b"}")
+            await second.send(beginning)
+            with contextlib.suppress(ConnectionResetError):
+                await second.receive_all()
+
+
+async def test_who_is_connected_is_not_asked_for_another_request(
+    way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    only_lean(way)
+    monkeypatch.setattr(http_module, "REQUEST_SECONDS", 0.2)
+    with serve(echo_engine(), **way) as served:
+        async with aiohttp.ClientSession() as http, http.ws_connect(f"{served.url}{SOCKET}") as socket:
+            assert (await socket.receive_str()).startswith("0{")
+            await asyncio.sleep(0.4)
+            await socket.send_str("4hello")
+            assert await socket.receive_str() == "4hello"
+            sid = await open_polling(http, served)
+            poll = asyncio.create_task(get(http, served, f"{POLL}&sid={sid}"))
+            await until_polled(served, sid)
+            await asyncio.sleep(0.4)
+            on_loop(served.server, served.server.send_text, sid, "wake up")
+            assert await poll == (200, "4wake up")

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from collab_server.realtime.engine import EngineServer
 
 HEAD_BYTES = 65_536
+REQUEST_SECONDS = 30.0
+"""So long a request may take to come, from its first byte to its last; the first one from when the client connected."""
 _STATUS = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
 }
@@ -81,18 +83,41 @@ class HttpProtocol(HttpToolsProtocol):
     _is_in_trailer = False  # or may be: a chunk's size has come, and nothing after it
     _head_bytes = 0  # of the head or trailer that is being read, without the read that it began in
     _read_bytes = 0
+    _is_in_request = False
+    _deadline: asyncio.TimerHandle | None = None  # while a part of a request is there, or nothing yet
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """A client has connected."""
+        super().connection_made(transport)
+        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
 
     def data_received(self, data: bytes) -> None:
-        """Also bounds the head of a request and the trailer behind its body, which uvicorn does not."""
+        """Also bounds what uvicorn does not: the head of a request, the trailer behind its body, and their time."""
         self._read_bytes = len(data)
         super().data_received(data)
+        if not self._is_in_request:
+            self._stop_waiting()
+        elif self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
         if self._is_in_head or self._is_in_trailer:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("Request head too large.")
 
+    def _stop_waiting(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _give_up(self) -> None:
+        if self.flow is not None and self.flow.read_paused:  # it is we who do not read
+            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+        else:
+            self.transport.abort()
+
     def on_message_begin(self) -> None:
         """A request begins."""
+        self._is_in_request = True
         self._is_in_head, self._head_bytes = True, -self._read_bytes
         super().on_message_begin()
 
@@ -148,7 +173,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A whole request is there."""
-        self._is_in_trailer = False
+        self._is_in_request = self._is_in_trailer = False
         exchange = self.cycle
         if self._engine is None or not isinstance(exchange, LeanExchange):
             super().on_message_complete()
@@ -205,6 +230,7 @@ class HttpProtocol(HttpToolsProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hand an upgrade of ours over without writing the request again for another parser."""
+        self._is_in_request = False
         if self.cycle is not None and not self.cycle.response_complete:
             self.send_400_response("The request before has no answer yet.")
             return
@@ -225,6 +251,7 @@ class HttpProtocol(HttpToolsProtocol):
         """The client or the network has closed; a poll that waits ends its session."""
         waiting = [self._served, self.cycle, *(cycle for cycle, _ in self.pipeline)]
         super().connection_lost(exc)
+        self._stop_waiting()
         self.cycle = self._served = None  # type: ignore[assignment]  # they hold us
         for exchange in waiting:
             if isinstance(exchange, LeanExchange) and not exchange.response_complete:
