@@ -180,8 +180,7 @@ class Reader:
                 page = await ask(connection, "topic.events", payload)
             except Failed as error:
                 if error.code in ("not_found", "forbidden"):
-                    self._end(topic)
-                    return
+                    return  # put out; the subscription goes on until the node has heard so, and says `topic.closed`
                 await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
                 continue
             if self._current.get(topic) is not session:
