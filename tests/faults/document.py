@@ -77,10 +77,10 @@ Writers met on the way: {trouble}.
 
 Findings: {findings}.
 
-What a run before these found is mended and has a test: of two clients that subscribed to a topic at the same moment, one
-never got what came between their two looks at its head. It took clients as fast as those of the harness are now. A run
-of 380 faults and 379,746 writes is left out: a reader that was refused a page took its subscription for ended, up to
-two seconds before the node, which did not hear Redis, said so, and so counted three events as outside of it.
+What a run before these found is mended and has a test: of two clients that subscribed to a topic at the same moment,
+one never got what came between their two looks at its head. It took clients as fast as those of the harness are now. A
+run of 380 faults and 379,746 writes is left out: a reader that was refused a page took its subscription for ended, up
+to two seconds before the node, which did not hear Redis, said so, and so counted three events as outside of it.
 
 ## The ready-made stack under the schedule of seed {stock_seed}
 
