@@ -92,12 +92,6 @@ class Proxy:
         return self._address
 
     @property
-    def accepted(self) -> int:
-        """Connections taken since the start."""
-        count: int = self._do("count_accepted")
-        return count
-
-    @property
     def open_connections(self) -> int:
         """Connections open now, stalled ones included."""
         count: int = self._do("count_open")

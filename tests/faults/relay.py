@@ -275,7 +275,6 @@ class Relay:
     down: _Lane = field(default_factory=_Lane)
     up_moves: asyncio.Event = field(default_factory=asyncio.Event)
     connections: set[_Connection] = field(default_factory=set)
-    _accepted: int = 0
     _resets_new: bool = False
     _listener: socket.socket | None = None
     _opening: set[asyncio.Task[None]] = field(default_factory=set)
@@ -285,9 +284,6 @@ class Relay:
 
     async def address(self) -> tuple[str, int]:
         return HOST, self._reservation.getsockname()[1]
-
-    async def count_accepted(self) -> int:
-        return self._accepted
 
     async def count_open(self) -> int:
         return len(self.connections)
@@ -360,7 +356,6 @@ class Relay:
                 accepted, _ = listener.accept()
             except OSError:
                 return
-            self._accepted += 1
             if self._resets_new:
                 accepted.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
                 accepted.close()
