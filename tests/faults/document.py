@@ -78,9 +78,16 @@ Writers met on the way: {trouble}.
 Findings: {findings}.
 
 What a run before these found is mended and has a test: of two clients that subscribed to a topic at the same moment,
-one never got what came between their two looks at its head. It took clients as fast as those of the harness are now. A
-run of 380 faults and 379,746 writes is left out: a reader that was refused a page took its subscription for ended, up
-to two seconds before the node, which did not hear Redis, said so, and so counted three events as outside of it.
+one never got what came between their two looks at its head. It took clients as fast as those of the harness are now.
+
+One run is not in the table: 380 faults (seed 34, commit 641b696), 379,746 writes acknowledged, and three findings, all
+of one reader that was put out of a discussion and let in again: events "outside of a subscription", while Redis was cut
+off from a node. By reading, the reader was at fault: refused a page, it took its subscription for ended, up to two
+seconds before the node heard of the removal and said `topic.closed`. It waits for that now. The case was not reproduced
+by itself; the runs after it (seeds 35 and 36) have no such finding.
+
+The runs were not all alone on the machine: tests ran beside those of seeds 31 to 33, and the ready-made stack's run
+beside the beginning of that of seed 35. Times are the longer for it.
 
 ## The ready-made stack under the schedule of seed {stock_seed}
 
