@@ -726,7 +726,11 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 def query_of(scope: Scope) -> dict[str, str]:
     """The query of a request; of a name that is given twice the last."""
-    return dict(parse_qsl(scope["query_string"].decode("latin-1")))
+    query = scope["query_string"].decode("latin-1")
+    if "%" in query or "+" in query:
+        return dict(parse_qsl(query))
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    return {name: value for name, _, value in pairs if value}
 
 
 def environ_of(scope: Scope) -> dict[str, Any]:

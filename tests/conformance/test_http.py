@@ -85,6 +85,16 @@ async def test_websocket_key_that_is_not_ascii_is_refused(engine: Served) -> Non
     await asyncio.to_thread(wait_until, lambda: len(connections) <= before)
 
 
+# --- One after the other ----------------------------------------------------------------------------------------
+
+
+async def test_names_and_values_of_a_query_may_be_percent_encoded(engine: Served) -> None:
+    async with dial(engine) as connection:
+        for query in ("E%49O=4&transport=poll%69ng", "x&y=&EIO=3&EIO=4&transport=polling&z=a+b"):
+            await connection.send(f"GET /engine.io/?{query} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            assert (await connection.receive(b"}")).partition(b"\r\n\r\n")[2].startswith(b'0{"sid"')
+
+
 # --- Pipelined --------------------------------------------------------------------------------------------------
 
 

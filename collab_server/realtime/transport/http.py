@@ -45,6 +45,7 @@ class LeanExchange:
         "body",
         "cancelled",
         "disconnected",
+        "engine",
         "is_too_large",
         "is_whole",
         "keep_alive",
@@ -55,8 +56,11 @@ class LeanExchange:
     message_event = _NO_TASK
     more_body = False
 
-    def __init__(self, protocol: HttpProtocol, scope: dict[str, Any], keep_alive: bool) -> None:
+    def __init__(
+        self, protocol: HttpProtocol, engine: EngineServer, scope: dict[str, Any], keep_alive: bool
+    ) -> None:
         self.protocol = protocol
+        self.engine = engine
         self.scope = scope
         self.body = bytearray()
         self.keep_alive = keep_alive
@@ -77,13 +81,11 @@ class LeanExchange:
 class HttpProtocol(HttpToolsProtocol):
     """uvicorn's HTTP protocol, with a short way for long-polling."""
 
-    _engine: EngineServer | None = None  # of the request that is being read
     _served: LeanExchange | None = None  # the latest whose turn has come
-    _is_in_head = False
-    _is_in_trailer = False  # or may be: a chunk's size has come, and nothing after it
+    _is_in_request = False
+    _is_in_head = False  # or in the trailer behind a body, or in what may be one: a chunk's size has come
     _head_bytes = 0  # of the head or trailer that is being read, without the read that it began in
     _read_bytes = 0
-    _is_in_request = False
     _deadline: asyncio.TimerHandle | None = None  # while a part of a request is there, or nothing yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -96,10 +98,12 @@ class HttpProtocol(HttpToolsProtocol):
         self._read_bytes = len(data)
         super().data_received(data)
         if not self._is_in_request:
-            self._stop_waiting()
-        elif self._deadline is None:
+            if self._deadline is not None:
+                self._stop_waiting()
+            return
+        if self._deadline is None:
             self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
-        if self._is_in_head or self._is_in_trailer:
+        if self._is_in_head:
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("Request head too large.")
@@ -121,20 +125,16 @@ class HttpProtocol(HttpToolsProtocol):
         self._is_in_head, self._head_bytes = True, -self._read_bytes
         super().on_message_begin()
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """A header; one in a trailer is none that anybody has checked, and is dropped."""
-        if self._is_in_head:
-            super().on_header(name, value)
-
     def on_chunk_header(self) -> None:
         """The size of a chunk: a piece of the body follows or, if it was 0, the trailer."""
-        self._is_in_trailer, self._head_bytes = True, -self._read_bytes
+        self._is_in_head, self._head_bytes = True, -self._read_bytes
 
     def on_headers_complete(self) -> None:
         """The head of a request is there: is it for us?"""
         self._is_in_head = False
-        self._engine = engine_for(self.app_state, self.url)
-        if self._engine is None:
+        self.headers = self.headers.copy()  # the scope keeps its own: nobody has checked what a trailer adds
+        engine = engine_for(self.app_state, self.url)
+        if engine is None:
             super().on_headers_complete()
             return
         parser, scope = self.parser, self.scope
@@ -148,7 +148,8 @@ class HttpProtocol(HttpToolsProtocol):
         if parser.should_upgrade() and self._should_upgrade():
             return
         previous = self.cycle
-        exchange = LeanExchange(self, scope, version != "1.0" and parser.should_keep_alive())  # type: ignore[arg-type]
+        keep_alive = version != "1.0" and parser.should_keep_alive()
+        exchange = LeanExchange(self, engine, scope, keep_alive)  # type: ignore[arg-type]
         self.cycle = exchange  # type: ignore[assignment]
         if previous is not None and not previous.response_complete:
             self.flow.pause_reading()  # pipelined: its turn comes when the answer before it is out
@@ -158,13 +159,13 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
-        self._is_in_trailer = False
+        self._is_in_head = False
         exchange = self.cycle
-        if self._engine is None or not isinstance(exchange, LeanExchange):
+        if not isinstance(exchange, LeanExchange):
             super().on_body(body)
         elif not exchange.is_whole and not exchange.is_too_large:  # whole: one before an upgrade with a body
             exchange.body += body
-            if len(exchange.body) > self._engine.max_http_buffer_size:
+            if len(exchange.body) > exchange.engine.max_http_buffer_size:
                 exchange.body = bytearray()
                 exchange.keep_alive = False
                 exchange.is_too_large = True
@@ -173,9 +174,9 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A whole request is there."""
-        self._is_in_request = self._is_in_trailer = False
+        self._is_in_request = self._is_in_head = False
         exchange = self.cycle
-        if self._engine is None or not isinstance(exchange, LeanExchange):
+        if not isinstance(exchange, LeanExchange):
             super().on_message_complete()
         elif not exchange.is_whole and not exchange.is_too_large:
             exchange.is_whole = True
@@ -190,14 +191,13 @@ class HttpProtocol(HttpToolsProtocol):
             asyncio.get_running_loop().call_soon(self._serve, cycle)
 
     def _serve(self, exchange: LeanExchange) -> None:
-        engine = engine_for(self.app_state, exchange.scope["raw_path"])
-        if engine is None or exchange.disconnected:
+        if exchange.disconnected:
             return
         self._served = exchange
         if exchange.is_too_large:
             exchange.respond(413, [], b"")
         else:
-            engine.serve(exchange)  # type: ignore[arg-type]
+            exchange.engine.serve(exchange)  # type: ignore[arg-type]
 
     def answer(self, exchange: LeanExchange, status: int, headers: Headers, body: bytes) -> None:
         """Write a whole answer at once."""
@@ -234,7 +234,8 @@ class HttpProtocol(HttpToolsProtocol):
         if self.cycle is not None and not self.cycle.response_complete:
             self.send_400_response("The request before has no answer yet.")
             return
-        if self._engine is None:
+        engine = engine_for(self.app_state, self.url)
+        if engine is None:
             super().handle_websocket_upgrade()
             return
         self.connections.discard(self)
@@ -243,7 +244,7 @@ class HttpProtocol(HttpToolsProtocol):
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]
         scope["type"] = "websocket"
         scope["scheme"] = "wss" if self.scheme == "https" else "ws"
-        protocol.begin(self._engine, scope)
+        protocol.begin(engine, scope)
         self.transport.set_protocol(protocol)
         self.parser = self.cycle = self._served = self.flow = None  # type: ignore[assignment]  # or a cycle keeps them alive
 
