@@ -88,6 +88,43 @@ async def test_websocket_key_that_is_not_ascii_is_refused(engine: Served) -> Non
 # --- One after the other ----------------------------------------------------------------------------------------
 
 
+async def test_requests_of_one_connection_are_each_taken_for_what_they_are(
+    http: aiohttp.ClientSession, way: dict[str, Any]
+) -> None:
+    server = echo_engine()
+    server.cors_allowed_origins = ["http://friend.example"]
+    with serve(server, **way) as served:
+        mine, yours = await open_polling(http, served), await open_polling(http, served)
+        async with dial(served) as connection:
+
+            async def ask(request: bytes, answer: bytes) -> bytes:
+                await connection.send(request)
+                head = await connection.receive(b"\r\n\r\n")
+                await connection.receive(answer)
+                return head.lower()
+
+            async def poll(sid: str, message: str, header: bytes = b"") -> bytes:
+                on_loop(server, server.send_text, sid, message)
+                head = request("GET", sid).replace(b"Host: x\r\n", b"Host: x\r\n" + header)
+                return await ask(head, f"4{message}".encode())
+
+            for number in range(3):
+                await poll(mine, f"mine {number}")
+                await poll(yours, f"yours {number}")
+                assert b" 200 " in await ask(request("POST", mine, b"4posted"), b"ok")
+                assert b" 200 " in await ask(request("GET", mine), b"4posted")
+                assert b"access-control" not in await poll(mine, "without an origin")
+                head = await poll(mine, "with one", b"Origin: http://friend.example\r\n")
+                assert b"access-control-allow-origin: http://friend.example" in head
+                assert b" 400 " in await ask(request("GET", "nobody"), b"}")
+                assert b" 404 " in await ask(
+                    b"GET /nothing?x HTTP/1.1\r\nHost: x\r\n\r\n", b"Not Found\r\n0\r\n\r\n"
+                )
+            last = await poll(mine, "last", b"Connection: close\r\n")
+            assert b"connection: close" in last
+            assert await connection.receive_all() == b""
+
+
 async def test_names_and_values_of_a_query_may_be_percent_encoded(engine: Served) -> None:
     async with dial(engine) as connection:
         for query in ("E%49O=4&transport=poll%69ng", "x&y=&EIO=3&EIO=4&transport=polling&z=a+b"):

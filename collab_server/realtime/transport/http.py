@@ -1,14 +1,16 @@
 """Long-polling right on uvicorn's HTTP protocol: no ASGI events and no task per request.
 
 `HttpProtocol` is uvicorn's httptools protocol with one difference: a request for a path of ours is answered by the
-Engine.IO server directly. All others, their parsing, pipelining and keep-alive stay uvicorn's. Polls are not written to
-the access log: their query holds the session's secret, and there are too many of them.
+Engine.IO server directly. All others, their parsing, pipelining and keep-alive stay uvicorn's. A poll that differs from
+one before it on its connection only in its query is not parsed again. Polls are not written to the access log: their
+query holds the session's secret, and there are too many of them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import http
+import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -27,6 +29,8 @@ REQUEST_SECONDS = 30.0
 _STATUS = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
 }
+
+_GET = re.compile(rb"GET (/[!\"$-~]+) HTTP/1\.1\r\n")  # [!"$-~]: what is visible, but #
 
 
 class _Event:
@@ -85,7 +89,8 @@ class HttpProtocol(HttpToolsProtocol):
     _is_in_request = False
     _is_in_head = False  # or in the trailer behind a body, or in what may be one: a chunk's size has come
     _head_bytes = 0  # of the head or trailer that is being read, without the read that it began in
-    _read_bytes = 0
+    _read_bytes = _read_requests = 0
+    _poll: tuple[bytes, EngineServer, dict[str, Any]] | None = None  # what the latest one was made of
     _deadline: asyncio.TimerHandle | None = None  # while a part of a request is there, or nothing yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -95,9 +100,14 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Also bounds what uvicorn does not: the head of a request, the trailer behind its body, and their time."""
-        self._read_bytes = len(data)
+        line = None if self._is_in_request else _GET.match(data)
+        if line is not None and self._poll_again(line[1], data[line.end() :]):
+            return
+        self._read_bytes, self._read_requests = len(data), 0
         super().data_received(data)
         if not self._is_in_request:
+            if line is not None and self._read_requests == 1:
+                self._learn(data[line.end() :])
             if self._deadline is not None:
                 self._stop_waiting()
             return
@@ -107,6 +117,31 @@ class HttpProtocol(HttpToolsProtocol):
             self._head_bytes += len(data)
             if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
                 self.send_400_response("Request head too large.")
+
+    def _learn(self, rest: bytes) -> None:
+        """Remember what the request that came in one read was made of, behind its first line."""
+        exchange = self.cycle
+        if isinstance(exchange, LeanExchange) and exchange.keep_alive and not self.parser.should_upgrade():
+            self._poll = rest, exchange.engine, exchange.scope
+
+    def _poll_again(self, target: bytes, rest: bytes) -> bool:
+        """Serve a poll that differs from one before only in its query: the same bytes need not be parsed again.
+
+        False if this is none, or if its turn has not come.
+        """
+        if self._poll is None or rest != self._poll[0] or not self.cycle.response_complete:
+            return False
+        _, engine, scope = self._poll
+        path, _, query = target.partition(b"?")
+        if path != scope["raw_path"]:
+            return False
+        self._unset_keepalive_if_required()
+        scope = {**scope, "query_string": query, "state": self.app_state.copy()}
+        exchange = LeanExchange(self, engine, scope, keep_alive=True)
+        exchange.is_whole = True
+        self.cycle = exchange  # type: ignore[assignment]
+        self._serve(exchange)
+        return True
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
@@ -122,6 +157,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """A request begins."""
         self._is_in_request = True
+        self._read_requests += 1
         self._is_in_head, self._head_bytes = True, -self._read_bytes
         super().on_message_begin()
 
