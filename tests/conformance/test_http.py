@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -278,3 +279,35 @@ async def test_who_is_connected_is_not_asked_for_another_request(
             await asyncio.sleep(0.4)
             on_loop(served.server, served.server.send_text, sid, "wake up")
             assert await poll == (200, "4wake up")
+
+
+# --- Gone before the answer -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("decision", [None, "not you"], ids=["accepted", "refused"])
+@pytest.mark.parametrize("path", [SOCKET, POLL], ids=["websocket", "polling"])
+async def test_client_may_go_while_its_connect_handler_runs(
+    way: dict[str, Any], decision: str | None, path: str
+) -> None:
+    server = echo_engine()
+    gate = asyncio.Event()
+
+    @server.on("connect")
+    async def connect(sid: str, environ: dict[str, Any]) -> Any:
+        await gate.wait()
+        return decision
+
+    with serve(server, **way) as served:
+        async with dial(served) as connection:
+            is_socket = path == SOCKET
+            get = f"GET {path} HTTP/1.1\r\nHost: x\r\n\r\n".encode()
+            await connection.send(upgrade_request(path) if is_socket else get)
+            await asyncio.to_thread(wait_until, lambda: server.sockets)
+        await asyncio.to_thread(wait_until, lambda: not served.uvicorn.server_state.connections)
+        (session,) = server.sockets.values()
+        on_loop(server, gate.set)
+        await asyncio.to_thread(wait_until, lambda: session.worker is None)
+        if not is_socket and decision is None:  # its heartbeat would tell
+            on_loop(server, server.close_all, "test")
+        await asyncio.to_thread(wait_until, lambda: not server.sockets)
+        gc.collect()  # what a task raised is logged when it is let go

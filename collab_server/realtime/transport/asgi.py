@@ -143,9 +143,13 @@ class AsgiWebSocket:
         self._may_read.set()
 
     async def serve(self, receive: Receive, send: Send) -> None:
-        """Carry, until either side closes."""
-        self._tasks = [asyncio.ensure_future(self._read(receive)), asyncio.ensure_future(self._write(send))]
+        """Complete the handshake and carry, until either side closes."""
         try:
+            await send({"type": "websocket.accept"})
+            self._tasks = [
+                asyncio.ensure_future(self._read(receive)),
+                asyncio.ensure_future(self._write(send)),
+            ]
             await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
         finally:
             self.abort()
@@ -194,12 +198,11 @@ async def serve_websocket(server: EngineServer, scope: Scope, receive: Receive, 
     websocket = AsgiWebSocket(server)
     server.serve_websocket(scope, websocket)
     refusal = await websocket.decided
-    if refusal is None:
+    if refusal is None and websocket.session is not None:
+        await websocket.serve(receive, send)
+    elif refusal is None:  # turned away
         await send({"type": "websocket.accept"})
-        if websocket.session is None:  # turned away
-            await send({"type": "websocket.close", "code": frames.NORMAL})
-        else:
-            await websocket.serve(receive, send)
+        await send({"type": "websocket.close", "code": frames.NORMAL})
     elif "websocket.http.response" in scope.get("extensions", {}):
         headers = [(b"content-type", b"application/json")]
         await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})

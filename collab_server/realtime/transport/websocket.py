@@ -184,12 +184,14 @@ class WebSocketProtocol(asyncio.Protocol):
     def accept(self, session: Session, ready: list[bytes]) -> None:
         """Complete the handshake, with these frames; from now on hand in what comes for this session."""
         assert self._server is not None
+        if self._transport.is_closing():  # it went away while the connect handler ran
+            self._is_closing = True
+            asyncio.get_running_loop().call_soon(session.server.carrier_lost, session, self)
+            return
         self._session = session
         self._reader = frames.FrameReader(self._server.max_http_buffer_size)
         self._transport.write(b"".join([_ACCEPTED, accept_key(self._key).encode(), b"\r\n\r\n", *ready]))
         self._key = ""
-        if self._transport.is_closing():  # it went away while the connect handler ran
-            asyncio.get_running_loop().call_soon(session.server.carrier_lost, session, self)
 
     def turn_away(self) -> None:
         """Complete the handshake, then close at once."""
@@ -207,6 +209,8 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def _refuse(self, status: int, body: bytes, headers: bytes = b"") -> None:
         self._is_closing = True
+        if self._transport.is_closing():
+            return
         phrase = http.HTTPStatus(status).phrase
         head = f"HTTP/1.1 {status} {phrase}\r\nconnection: close\r\ncontent-length: {len(body)}\r\n".encode()
         self._transport.write(head + headers + b"\r\n" + body)
