@@ -76,7 +76,7 @@ _BAD_METHOD = _refusal(2, "Bad handshake method")
 _BAD_REQUEST = _refusal(3, "Bad request")
 _FORBIDDEN = _refusal(4, "Forbidden")
 _UNSUPPORTED_VERSION = _refusal(5, "Unsupported protocol version")
-_DRAINING = _refusal(3, "Try another node", status=503)
+_NO_ROOM = _refusal(3, "Try another node", status=503)
 
 
 class Carrier(Protocol):
@@ -210,6 +210,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self._is_async = dict.fromkeys(self.event_names, False)
         self.outgoing_bytes = outgoing_bytes
         self.accepts_handshakes: Callable[[], bool] = lambda: True  # if not, new clients get 503
+        self.has_room: Callable[[], bool] = lambda: True  # the same, of the server above this one
         self.overflows = 0  # clients put out because they did not read
         self.handshakes = 0  # sessions opened since start
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -476,8 +477,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         refuse: Callable[[Refusal], None],
     ) -> None:
         """Begin a session, if the connect handler agrees; its first packet is on its way before the handler runs."""
-        if not self.accepts_handshakes():
-            raise _DRAINING
+        if not (self.has_room() and self.accepts_handshakes()):
+            raise _NO_ROOM
         session = Session(self, self.generate_id())
         self.sockets[session.sid] = session
         self.send_frame(

@@ -33,6 +33,9 @@ JSON_DEPTH = 128
 EVENTS_AT_ONCE = 1000
 ACKS_OUTSTANDING = 1000
 CONNECT_SECONDS = 10.0
+UNCONNECTED = (
+    10_000  # clients that are connected to no namespace (yet); more get 503 and try again by themselves
+)
 
 _RESERVED = {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 
@@ -247,6 +250,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._connect_seconds = connect_seconds
         self._keeps_environ = keeps_environ
         self._unconnected: Lane[str] | None = None
+        self.eio.has_room = lambda: self._unconnected is None or len(self._unconnected) < UNCONNECTED
         self._held: dict[str, tuple[str, list[Any]]] = {}  # while a connect handler runs: namespace, packets
         self._attachment_bytes: dict[str, int] = {}
         self._running: dict[str, set[asyncio.Task[None]]] = {}  # event handlers, per client

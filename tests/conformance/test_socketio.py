@@ -12,6 +12,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from collab_server.realtime import sockets as sockets_module
+
 from .conftest import CALM, Served, echo_sockets, serve, wait_until
 
 POLL = "/socket.io/?EIO=4&transport=polling"
@@ -119,6 +121,32 @@ async def test_client_that_leaves_its_last_namespace_and_stays_is_closed(way: di
             assert await client.receive() == '42["message-back",1]'
             await client.send("41")
             assert await client.receive() is None
+
+
+async def test_clients_that_are_connected_to_nothing_are_limited_in_number(
+    http: aiohttp.ClientSession, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sockets_module, "UNCONNECTED", 3)
+    with serve(echo_sockets(), **way) as served:
+        url = f"{served.url}/socket.io/?EIO=4&transport="
+        async with connect(served), connect(served), connect(served), connect(served):
+            sids = []
+            for _ in range(3):
+                async with http.get(url + "polling") as opening:
+                    sids.append(json.loads((await opening.text())[1:])["sid"])
+            async with http.get(url + "polling") as refused:
+                assert refused.status == 503
+                assert refused.headers["Retry-After"] == "1"
+            with pytest.raises(aiohttp.WSServerHandshakeError) as refused_socket:
+                await http.ws_connect(url + "websocket")
+            assert refused_socket.value.status == 503
+            for sid, packet in ((sids[0], "40"), (sids[1], "1")):  # one signs in, one goes
+                async with http.post(f"{url}polling&sid={sid}", data=packet) as answer:
+                    assert answer.status == 200
+            await asyncio.to_thread(wait_until, lambda: len(served.server._unconnected) == 1)
+            async with connect(served, None), connect(served, None):
+                async with http.get(url + "polling") as refused:
+                    assert refused.status == 503
 
 
 async def test_connect_handler_refuses_with_its_error(way: dict[str, Any]) -> None:

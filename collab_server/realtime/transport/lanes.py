@@ -43,6 +43,9 @@ class Lane(Generic[T]):
         if self._timer is None:
             self._timer = self._loop.call_at(due, self._expire)
 
+    def __len__(self) -> int:
+        return len(self._waiting)
+
     def stop(self, who: T) -> bool:
         """Wait no more; False for one who did not wait."""
         return self._waiting.pop(who, None) is not None
