@@ -17,7 +17,6 @@ import socket
 import sys
 from collections.abc import Coroutine
 from typing import Any
-from urllib.parse import urlsplit
 
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
@@ -405,7 +404,7 @@ class Node:
         if origin is None or "*" in allowed or origin in allowed:
             return True
         host = environ.get("HTTP_X_FORWARDED_HOST") or environ.get("HTTP_HOST")
-        return bool(host) and urlsplit(origin).netloc == host
+        return bool(host) and origin.partition("://")[2] == host
 
 
 def create_app(config: Config) -> Node:

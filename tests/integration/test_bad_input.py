@@ -516,6 +516,18 @@ async def test_a_foreign_page_may_not_connect(cluster: Cluster) -> None:
     await own.close()
 
 
+@pytest.mark.parametrize("origin", ["http://[", "null", "//", "[", "http://"])
+async def test_an_origin_that_is_none_is_refused(cluster: Cluster, origin: str) -> None:
+    url = f"{cluster[0].url}/socket.io/?EIO=4&transport="
+    async with new_session() as http:
+        async with http.get(url + "polling", headers={"Origin": origin}) as answer:
+            assert answer.status == 400
+            assert (await answer.json())["message"] == "Forbidden"
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await http.ws_connect(url + "websocket", headers={"Origin": origin})
+        assert refused.value.status == 400
+
+
 async def test_after_all_of_it_the_nodes_are_well(cluster: Cluster, topic: str) -> None:
     ann, bob = await cluster.client(0, "ann"), await cluster.client(1, "bob")
     await bob.call("topic.subscribe", {"topic": topic})
