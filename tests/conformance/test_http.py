@@ -209,6 +209,21 @@ async def test_headers_in_a_trailer_count_for_nothing(
             assert b"Bad handshake method" in await connection.receive(b"}")
 
 
+async def test_trailer_that_says_close_is_obeyed(engine: Served, way: dict[str, Any]) -> None:
+    only_lean(way)
+    async with dial(engine) as connection:
+        await connection.send(CHUNKED, b"0\r\nConnection: close\r\n\r\n")
+        assert (await connection.receive_all()).startswith(b"HTTP/1.1 400")
+
+
+async def test_a_head_of_too_many_headers_is_refused(engine: Served, way: dict[str, Any]) -> None:
+    only_lean(way)
+    for headers, status in ((b"a: b\r\n" * 200, b"200"), (b"a:\r\n" * 300, b"400")):
+        async with dial(engine) as connection:
+            await connection.send(f"GET {POLL} HTTP/1.1\r\n".encode(), headers, b"\r\n")
+            assert (await connection.receive(b"\r\n\r\n")).startswith(b"HTTP/1.1 " + status)
+
+
 async def test_client_that_asks_without_reading_is_not_heard(engine: Served, way: dict[str, Any]) -> None:
     only_lean(way)
     connections = engine.uvicorn.server_state.connections
@@ -237,10 +252,11 @@ async def test_head_that_begins_behind_a_large_body_is_taken(
     "beginning",
     [
         b"",
+        b"\r\n",
         f"GET {POLL} HTT".encode(),
         f"POST {POLL} HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n4he".encode(),
     ],
-    ids=["nothing", "half a head", "half a body"],
+    ids=["nothing", "an empty line", "half a head", "half a body"],
 )
 async def test_a_request_that_does_not_come_to_its_end_is_not_waited_for(
     way: dict[str, Any], beginning: bytes, monkeypatch: pytest.MonkeyPatch
@@ -279,6 +295,14 @@ async def test_who_is_connected_is_not_asked_for_another_request(
             await asyncio.sleep(0.4)
             on_loop(served.server, served.server.send_text, sid, "wake up")
             assert await poll == (200, "4wake up")
+            async with dial(served) as connection:
+                for number in range(3):  # with an empty line behind each request, as old clients send
+                    await connection.send(request("GET", sid))
+                    await until_polled(served, sid)
+                    await asyncio.sleep(0.3)
+                    on_loop(served.server, served.server.send_text, sid, f"{number}")
+                    await connection.receive(f"\r\n\r\n4{number}".encode())
+                    await connection.send(b"\r\n")
 
 
 # --- Gone before the answer -------------------------------------------------------------------------------------

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from collab_server.realtime.engine import EngineServer
 
 HEAD_BYTES = 65_536
+LEARNED_BYTES = 8_192
+HEADERS = 256
 REQUEST_SECONDS = 30.0
 """So long a request may take to come, from its first byte to its last; the first one from when the client connected."""
 _STATUS = {
@@ -31,6 +33,8 @@ _STATUS = {
 }
 
 _GET = re.compile(rb"GET (/[!\"$-~]+) HTTP/1\.1\r\n")  # [!"$-~]: what is visible, but #
+# Any other request is a handshake, whose scope a connect handler gets and may change.
+_OF_SESSION = re.compile(rb"(?:\A|&)sid=[^&]")
 
 
 class _Event:
@@ -100,28 +104,33 @@ class HttpProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Also bounds what uvicorn does not: the head of a request, the trailer behind its body, and their time."""
-        line = None if self._is_in_request else _GET.match(data)
+        if self.transport.is_closing():
+            return
+        was_in_request = self._is_in_request
+        line = None if was_in_request else _GET.match(data)
         if line is not None and self._poll_again(line[1], data[line.end() :]):
             return
         self._read_bytes, self._read_requests = len(data), 0
         super().data_received(data)
-        if not self._is_in_request:
-            if line is not None and self._read_requests == 1:
-                self._learn(data[line.end() :])
-            if self._deadline is not None:
-                self._stop_waiting()
+        has_ended = was_in_request or self._read_requests > 0  # else nothing came but an empty line
+        if self._is_in_request or not (has_ended or self._has_to_answer()):
+            self._wait_for_the_rest(len(data))
             return
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
-        if self._is_in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
-                self.send_400_response("Request head too large.")
+        self._stop_waiting()
+        if line is not None and self._read_requests == 1:
+            self._learn(data[line.end() :])
 
     def _learn(self, rest: bytes) -> None:
         """Remember what the request that came in one read was made of, behind its first line."""
         exchange = self.cycle
-        if isinstance(exchange, LeanExchange) and exchange.keep_alive and not self.parser.should_upgrade():
+        if (
+            len(rest) <= LEARNED_BYTES
+            and isinstance(exchange, LeanExchange)
+            and exchange.keep_alive
+            and not self.expect_100_continue
+            and not self.parser.should_upgrade()
+            and _OF_SESSION.search(exchange.scope["query_string"])
+        ):
             self._poll = rest, exchange.engine, exchange.scope
 
     def _poll_again(self, target: bytes, rest: bytes) -> bool:
@@ -129,19 +138,30 @@ class HttpProtocol(HttpToolsProtocol):
 
         False if this is none, or if its turn has not come.
         """
-        if self._poll is None or rest != self._poll[0] or not self.cycle.response_complete:
+        if self._poll is None or rest != self._poll[0] or self._has_to_answer():
             return False
-        _, engine, scope = self._poll
+        _, engine, learned = self._poll
         path, _, query = target.partition(b"?")
-        if path != scope["raw_path"]:
+        if path != learned["raw_path"] or _OF_SESSION.search(query) is None:
             return False
         self._unset_keepalive_if_required()
-        scope = {**scope, "query_string": query, "state": self.app_state.copy()}
-        exchange = LeanExchange(self, engine, scope, keep_alive=True)
+        self._stop_waiting()
+        exchange = LeanExchange(self, engine, {**learned, "query_string": query}, keep_alive=True)
         exchange.is_whole = True
         self.cycle = exchange  # type: ignore[assignment]
         self._serve(exchange)
         return True
+
+    def _has_to_answer(self) -> bool:
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def _wait_for_the_rest(self, read_bytes: int) -> None:
+        if self._deadline is None:
+            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+        if self._is_in_head:
+            self._head_bytes += read_bytes
+            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response("Request head too large.")
 
     def _stop_waiting(self) -> None:
         if self._deadline is not None:
@@ -168,6 +188,8 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head of a request is there: is it for us?"""
         self._is_in_head = False
+        if len(self.headers) > HEADERS:  # each takes a hundred bytes, however short it is
+            raise ValueError("too many headers")  # uvicorn answers with 400
         self.headers = self.headers.copy()  # the scope keeps its own: nobody has checked what a trailer adds
         engine = engine_for(self.app_state, self.url)
         if engine is None:
@@ -216,6 +238,9 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
         elif not exchange.is_whole and not exchange.is_too_large:
             exchange.is_whole = True
+            exchange.keep_alive = (
+                exchange.keep_alive and self.parser.should_keep_alive()
+            )  # a trailer may say close
             if not self.pipeline:
                 self._serve(exchange)
 
@@ -267,7 +292,7 @@ class HttpProtocol(HttpToolsProtocol):
     def handle_websocket_upgrade(self) -> None:
         """Hand an upgrade of ours over without writing the request again for another parser."""
         self._is_in_request = False
-        if self.cycle is not None and not self.cycle.response_complete:
+        if self._has_to_answer():
             self.send_400_response("The request before has no answer yet.")
             return
         engine = engine_for(self.app_state, self.url)
@@ -280,8 +305,8 @@ class HttpProtocol(HttpToolsProtocol):
         scope: dict[str, Any] = self.scope  # type: ignore[assignment]
         scope["type"] = "websocket"
         scope["scheme"] = "wss" if self.scheme == "https" else "ws"
-        protocol.begin(engine, scope)
         self.transport.set_protocol(protocol)
+        protocol.begin(engine, scope)
         self.parser = self.cycle = self._served = self.flow = None  # type: ignore[assignment]  # or a cycle keeps them alive
 
     def connection_lost(self, exc: Exception | None) -> None:
