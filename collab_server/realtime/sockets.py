@@ -309,6 +309,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             packet.size += self._attachment_bytes[eio_sid]
             del self._binary_packet[eio_sid], self._attachment_bytes[eio_sid]
             return packet
+        if not data:  # the stock class decodes nothing then; JSON that is no packet may be 0, false or null
+            raise MalformedPacket("empty")
         try:
             packet = self.packet_class(encoded_packet=data)
         except MalformedPacket:
@@ -317,7 +319,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             raise MalformedPacket(str(error)) from None
         packet.size = len(data)
         if not packet.attachment_count:
-            return packet if data else _no_packet()
+            return packet
         _check(packet)
         self._must_be_connected(eio_sid, packet)
         self._binary_packet[eio_sid], self._attachment_bytes[eio_sid] = packet, 0
@@ -450,7 +452,3 @@ _NO_COOKIES: dict[str, Any] = {}
 def _cookies_of(environ: dict[str, Any]) -> dict[str, Any]:
     """What a client that connects again on the same transport may need of its handshake."""
     return {"HTTP_COOKIE": environ["HTTP_COOKIE"]} if "HTTP_COOKIE" in environ else _NO_COOKIES
-
-
-def _no_packet() -> Any:
-    raise MalformedPacket("empty")

@@ -276,6 +276,12 @@ async def test_polling_carries_socketio(sockets: Served, http: aiohttp.ClientSes
 MALFORMED: list[tuple[str | bytes, ...]] = [
     ("4abc",),
     ("4",),
+    ("4-0",),
+    ("4 0",),
+    ("4false",),
+    ("4null",),
+    ('4""',),
+    ("4[]",),
     ("47",),
     ("42{}",),
     ("42",),
