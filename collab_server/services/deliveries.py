@@ -108,6 +108,9 @@ class Deliveries:
         self._all_connected = all_connected
         self._tell_nodes = tell_nodes
         self._arrived: dict[str, None] = {}
+        self._refused: dict[
+            str, int
+        ] = {}  # who waits for more than `MOST_TOPICS`: how many to skip the next time
         self._putting = _Turns(self._put_permitted)
         self._asking = _Turns(self._put_asked)
         self._sweeper: asyncio.Task[None] | None = None
@@ -182,14 +185,20 @@ class Deliveries:
 
     async def _put_asked(self, user_id: str) -> None:
         who = self._connected(user_id)
+        skip = self._refused.pop(user_id, 0)
         if who is not None:
-            await self._ask(self._backends.database, who)
+            asked, refused = await self._ask(self._backends.database, who, skip)
+            if asked == MOST_TOPICS:
+                self._refused[user_id] = skip + refused
 
-    async def _ask(self, database: Database | Patience, who: Identity) -> None:
-        topics_to_ask = await inbox.pending_topics(database, who.user.id, MOST_TOPICS)
+    async def _ask(self, database: Database | Patience, who: Identity, skip: int = 0) -> tuple[int, int]:
+        """Deliver what Library permits of the latest topics behind the first `skip`: how many it was asked about, and
+        how many of these it refused."""
+        topics_to_ask = await inbox.pending_topics(database, who.user.id, MOST_TOPICS, skip)
         permitted_topics = [topic for topic in topics_to_ask if await self._may_open(who, topic)]
         if permitted_topics:
             await self._put(database, who.user.id, permitted_topics)
+        return len(topics_to_ask), len(topics_to_ask) - len(permitted_topics)
 
     async def _put(
         self, database: Database | Patience, user_id: str, permitted_topics: Sequence[str]

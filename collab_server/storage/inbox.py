@@ -39,8 +39,8 @@ _PENDING_TOPICS = """
        AND seq IS NULL
        AND NOT is_permitted
      GROUP BY topic
-     ORDER BY max(created_at) DESC
-     LIMIT $2
+     ORDER BY max(created_at) DESC, topic
+     LIMIT $2 OFFSET $3
 """
 
 _PENDING = """
@@ -175,9 +175,9 @@ async def store(tx: Transaction, notice: Notice, told: Mapping[str, Reason], *, 
         tx.recorded.append(Notified(tuple(row["user_id"] for row in rows), is_permitted))
 
 
-async def pending_topics(db: Reads, user_id: str, limit: int) -> list[str]:
+async def pending_topics(db: Reads, user_id: str, limit: int, skip: int = 0) -> list[str]:
     """The topics about which something waits until Library says that the user may open them, the latest first."""
-    return [row["topic"] for row in await db.fetch(_PENDING_TOPICS, user_id, limit)]
+    return [row["topic"] for row in await db.fetch(_PENDING_TOPICS, user_id, limit, skip)]
 
 
 async def pending(db: Reads, user_id: str, permitted_topics: Sequence[str], limit: int) -> list[UUID]:
