@@ -401,7 +401,7 @@ class Door:
             raise NotFound("topic")  # put out meanwhile
         if topic.kind != "inbox":
             self._presence.arrive(name, client.who.user, eio_sid)
-        present = self._presence.present(name, client.who.user.id)
+        present = self._presence.present(name, client.who.user.id, subscriber=eio_sid)
         more = bool(events) and events[-1].seq < snapshot.seq
         state = dumps(
             {

@@ -87,9 +87,12 @@ class _Typist:
 
 
 class _Room:
-    """A topic with somebody on it. `order` is sorted; `shown` is what its subscribers have been told."""
+    """A topic with somebody on it. `order` is sorted; `shown` is what its subscribers have been told.
 
-    __slots__ = ("mine", "order", "people", "shown", "signal", "signalled_at", "topic", "typists")
+    `ahead` are those who subscribed while a signal was due, and were given what that one is about: each with it.
+    """
+
+    __slots__ = ("ahead", "mine", "order", "people", "shown", "signal", "signalled_at", "topic", "typists")
 
     def __init__(self, topic: str) -> None:
         self.topic = topic
@@ -98,6 +101,7 @@ class _Room:
         self.mine: dict[str, _Mine] = {}
         self.typists: dict[str, _Typist] = {}
         self.shown: dict[str, str] = {}
+        self.ahead: dict[str, dict[str, str]] = {}
         self.signal: Timer | None = None
         self.signalled_at: float | None = None
 
@@ -198,6 +202,7 @@ class Presence:
             return
         self._stop_typing(room, user_id, connection)
         del mine.connections[connection]
+        room.ahead.pop(connection, None)
         if mine.connections:
             return
         if is_for_good:
@@ -209,12 +214,18 @@ class Presence:
         del self._rooms[topic].mine[user_id]
         self._rolls.drop(topic, user_id)
 
-    def present(self, topic: str, asker: str) -> str:
-        """Who is on the topic, as the JSON text of a list of users. Only for those who may open it."""
+    def present(self, topic: str, asker: str, *, subscriber: str | None = None) -> str:
+        """Who is on the topic, as the JSON text of a list of users. Only for those who may open it.
+
+        `subscriber` is a connection that has just arrived: the signals that it gets go on from this answer.
+        """
         room = self._rooms.get(topic)
         if room is None:
             return "[]"
         shown = room.visible()
+        if subscriber is not None and room.signal is not None:
+            latest = next(reversed(room.ahead.values()), None)
+            room.ahead[subscriber] = latest if latest == shown else shown.copy()
         if asker in room.people:
             shown.setdefault(asker, room.people[asker].text)
         return f"[{','.join(shown.values())}]"
@@ -241,12 +252,25 @@ class Presence:
     def _signal_presence(self, room: _Room) -> None:
         room.signal = None
         told, room.shown = room.shown, room.visible()
+        ahead, room.ahead = room.ahead, {}
+        connections = room.connections()
+        self._tell_change(
+            room, told, [one for one in connections if one not in ahead] if ahead else connections
+        )
+        together: dict[int, list[str]] = {}  # who was given the very same
+        for connection, given in ahead.items():
+            together.setdefault(id(given), []).append(connection)
+        for group in together.values():
+            self._tell_change(room, ahead[group[0]], group)
+
+    def _tell_change(self, room: _Room, told: dict[str, str], connections: list[str]) -> None:
+        """Tell these connections, who know of those in `told`, who else is there now, and who is not."""
         joined = [text for id, text in room.shown.items() if id not in told]
         left = [text for id, text in told.items() if id not in room.shown]
         if not joined and not left:
             return
         room.signalled_at = self._clock()
-        if connections := room.connections():
+        if connections:
             data = f'{{"topic":"{room.topic}","joined":[{",".join(joined)}],"left":[{",".join(left)}]}}'
             self._tell(connections, "presence", data)
 

@@ -6,6 +6,7 @@ import heapq
 import itertools
 import json
 from collections.abc import Callable, Iterable
+from random import Random
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ import pytest
 from collab_server.cluster import presence as rolls_module
 from collab_server.domain.events import Event
 from collab_server.domain.people import User
-from collab_server.services.presence import PRESENT_AT_MOST, Presence
+from collab_server.services.presence import PRESENCE_SECONDS, PRESENT_AT_MOST, Presence
 
 TOPIC = "content:A:B"
 ANN, BOB, CAROL = (
@@ -287,6 +288,30 @@ def test_what_a_subscriber_was_given_and_told_is_what_is_present(node: Node) -> 
             known |= {user["id"] for user in data["joined"]}
             known -= {user["id"] for user in data["left"]}
     assert known == set(node.present(asker="BOB"))
+
+
+def test_whoever_subscribes_in_a_burst_ends_with_who_is_present(node: Node) -> None:
+    random = Random(1)
+    users = [User(f"U{number}", "U", "U") for number in range(6)]
+    known: dict[str, set[str]] = {}
+    for _ in range(2000):
+        user = random.choice(users)
+        if user.id in known:
+            node.depart(user, is_for_good=True)
+            del known[user.id]
+        else:
+            node.arrive(user)
+            given = node.presence.present(TOPIC, user.id, subscriber=user.id)
+            known[user.id] = {user["id"] for user in json.loads(given)}
+        seconds = random.choice([0.001, 0.05, 0.1, 0.5])
+        wait(node, seconds)
+        for connections, _, data in node.told:
+            for connection in known.keys() & connections:
+                known[connection] |= {user["id"] for user in data["joined"]}
+                known[connection] -= {user["id"] for user in data["left"]}
+        node.told.clear()
+        if seconds > PRESENCE_SECONDS:
+            assert all(people == known.keys() for people in known.values())
 
 
 def test_nothing_remains_of_a_topic_that_everybody_left(node: Node) -> None:
