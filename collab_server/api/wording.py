@@ -32,7 +32,8 @@ _SEQ = {"minimum": 0, "maximum": 2**53 - 1}
 _WORDS = {"minLength": 1, "pattern": r"\S"}
 _NAME = {**_WORDS, "maxLength": 200}
 _KEY = {"minLength": 1, "maxLength": 256}
-_QUERY = {"minLength": 1, "maxLength": 200, "pattern": r"[^\W_]"}  # or an emoji, which is hard to say
+# A letter, a digit or an emoji. \W means another thing in JavaScript, so this refuses what is plain ASCII and none.
+_QUERY = {"minLength": 1, "maxLength": 200, "pattern": r"[^\x00-/:-@\[-`{-\x7f]"}
 _CONTENT_TOPIC = {"pattern": "^content:[0-9A-Fa-f]{32}:[0-9A-Fa-f]{32}$"}
 _TOPIC = {
     "pattern": "^(content:[0-9A-Fa-f]{32}:[0-9A-Fa-f]{32}"

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from collab_server.domain.ids import library_id
-from collab_server.domain.jsontext import dumps, json_object_text, rfc3339
+from collab_server.domain.jsontext import dumps, is_blank, json_object_text, rfc3339
 from collab_server.domain.people import User
 from collab_server.domain.wire import WIRE, Flag, Text, Whole
 from collab_server.errors import Invalid, TooLarge
@@ -104,7 +104,7 @@ def check_text(text: str, max_characters: int, field: str = "text") -> str:
     """
     if len(text) > max_characters:
         raise TooLarge(f"expected at most {max_characters} characters, got {len(text)}", field=field)
-    if not text or text.isspace():
+    if is_blank(text):
         raise Invalid("expected a text that is not blank", field=field)
     return text
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
-from collab_server.domain.jsontext import dumps, rfc3339
+from collab_server.domain.jsontext import dumps, is_blank, rfc3339
 from collab_server.domain.people import User
 from collab_server.domain.topics import Topic
 from collab_server.domain.wire import WIRE, Text, Whole
@@ -96,7 +96,7 @@ def check_name(name: str) -> str:
     """
     if len(name) > NAME_CHARACTERS:
         raise TooLarge(f"expected at most {NAME_CHARACTERS} characters, got {len(name)}", field="name")
-    if not name or name.isspace():
+    if is_blank(name):
         raise Invalid("expected a name that is not blank", field="name")
     return name
 

@@ -3,10 +3,18 @@
 from __future__ import annotations
 
 import json
+import re
 from datetime import UTC, datetime
 from typing import Any
 
 from collab_server.errors import Invalid, TooLarge
+
+INTEGER_DIGITS = 100  # clients of python-socketio refuse a whole packet for a longer one
+_MANY_DIGITS = re.compile(rf"[0-9]{{{INTEGER_DIGITS + 1}}}")
+
+_RFC3339 = re.compile(
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:)([0-5][0-9]|60)((?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2}))"
+)
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
@@ -28,6 +36,26 @@ def now_ms(now: datetime | None = None) -> datetime:
 def rfc3339(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-11-23T18:07:00.123Z`."""
     return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"  # it ends in +00:00
+
+
+def read_rfc3339(text: str) -> datetime:
+    """The moment that a time of RFC 3339 names, in UTC; of a leap second, the second before.
+
+    Raises `ValueError` for what is none, or not in the years 1 to 9999.
+    """
+    found = _RFC3339.fullmatch(text)
+    if found is None:
+        raise ValueError("no time of RFC 3339")
+    minute, second, rest = found.groups()
+    try:
+        return datetime.fromisoformat((minute + min(second, "59") + rest).upper()).astimezone(UTC)
+    except OverflowError:
+        raise ValueError("no year that there is") from None
+
+
+def is_blank(text: str) -> bool:
+    """True if there is nothing in it but white space, as JavaScript and JSON Schema count it, too."""
+    return not text.replace("\ufeff", "").strip()
 
 
 def check_characters(value: Any, field: str = "") -> None:
@@ -62,8 +90,8 @@ def _is_encodable(text: str) -> bool:
 def json_object_text(value: dict[str, Any], *, field: str, max_bytes: int, max_levels: int) -> str:
     """A JSON object as compact text, for keeping it just as it came.
 
-    Raises `Invalid` when it is nested deeper than `max_levels` or holds a number that JSON cannot write, and
-    `TooLarge` when the text has more than `max_bytes` bytes in UTF-8.
+    Raises `Invalid` when it is nested deeper than `max_levels` or holds a number that JSON cannot write, or clients
+    cannot read, and `TooLarge` when the text has more than `max_bytes` bytes in UTF-8.
     """
     if _levels(value, max_levels) > max_levels:
         raise Invalid(f"expected an object of at most {max_levels} levels", field=field)
@@ -73,9 +101,24 @@ def json_object_text(value: dict[str, Any], *, field: str, max_bytes: int, max_l
         raise Invalid(
             "expected JSON: no binary, no number outside the range of a double", field=field
         ) from None
+    if _MANY_DIGITS.search(text) and _has_long_integer(value):
+        raise Invalid(f"expected integers of at most {INTEGER_DIGITS} digits", field=field)
     if len(text.encode()) > max_bytes:
         raise TooLarge(f"expected at most {max_bytes} bytes of JSON", field=field)
     return text
+
+
+def _has_long_integer(value: Any) -> bool:
+    stack = [value]
+    while stack:
+        item = stack.pop()
+        if isinstance(item, dict):
+            stack.extend(item.values())
+        elif isinstance(item, list):
+            stack.extend(item)
+        elif isinstance(item, int) and abs(item) >= 10**INTEGER_DIGITS:
+            return True
+    return False
 
 
 def _levels(value: Any, stop_after: int) -> int:

@@ -20,7 +20,7 @@ from collab_server.domain.inbox import (
     Reason,
     Share,
 )
-from collab_server.domain.jsontext import dumps, now_ms, rfc3339
+from collab_server.domain.jsontext import dumps, now_ms, read_rfc3339, rfc3339
 from collab_server.domain.people import Identity
 from collab_server.domain.topics import Topic, content_topic, inbox_topic
 from collab_server.errors import Invalid, TooLarge
@@ -79,9 +79,8 @@ def _until(command: MuteTopic) -> datetime | None:
     if not command.muted:
         raise Invalid("goes only with muted: true", field="until")
     try:
-        given = datetime.fromisoformat(command.until.upper())  # RFC 3339 allows t and z
-        until = given.astimezone(UTC) if given.tzinfo is not None else None
-    except (ValueError, OverflowError):  # in UTC it may be in a year that there is not
+        until = read_rfc3339(command.until)
+    except ValueError:
         until = None
     if until is None:
         raise Invalid("expected a time such as 2026-11-23T18:00:00Z", field="until")

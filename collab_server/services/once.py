@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import hashlib
+import json
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar
 
-from collab_server.domain.jsontext import dumps
 from collab_server.errors import ClientError, Conflict, Invalid, Paused
 from collab_server.storage import requests
 from collab_server.storage.database import Database, Reads, Transaction
@@ -58,7 +58,10 @@ def _fingerprint(name: str, command: Any) -> bytes:
     try:
         values = _plain(command)
         del values["request_id"]
-        return hashlib.sha256(dumps([name, values]).encode()).digest()
+        text = json.dumps(
+            [name, values], ensure_ascii=False, separators=(",", ":")
+        )  # infinities are refused later
+        return hashlib.sha256(text.encode()).digest()
     except (ValueError, TypeError, RecursionError):
         raise Invalid("expected JSON values") from None
 

@@ -193,9 +193,15 @@ _BURY_IN_INBOXES = """
 """
 
 # The log must not go on telling what the comment said: late readers get it as the tombstone it is now.
+# As json, not jsonb: that would sort keys and write numbers anew.
 _BURY_IN_LOG = """
     UPDATE collab.events
-       SET data = jsonb_set(data::jsonb, '{comment}', (data::jsonb -> 'comment') || $2::jsonb)::text
+       SET data = '{"comment":{' || (
+               SELECT string_agg(
+                          to_json(key)::text || ':' || coalesce($2::json -> key, value)::text, ',' ORDER BY place
+                      )
+                 FROM json_each(data::json -> 'comment') WITH ORDINALITY AS field (key, value, place)
+           ) || '}}'
      WHERE comment_id = $1
        AND type IN ('comment.added', 'comment.edited')
 """

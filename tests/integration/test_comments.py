@@ -217,6 +217,7 @@ async def test_view_states_come_back_exactly(
     [
         (deep(65), "invalid"),
         (deep(100), "invalid"),
+        ({"n": [10**100]}, "invalid"),
         ({"x": "y" * (65_537 - len('{"x":""}'))}, "too_large"),
         ({"x": "🦊" * 16_384}, "too_large"),
         ([], "invalid"),
@@ -224,7 +225,17 @@ async def test_view_states_come_back_exactly(
         ({"a": {"b\0": 1}}, "invalid"),
         ({"a": ["\ud83e"]}, "invalid"),
     ],
-    ids=["65 levels", "100 levels", "64 KiB + 1", "foxes", "list", "string", "U+0000", "surrogate"],
+    ids=[
+        "65 levels",
+        "100 levels",
+        "101 digits",
+        "64 KiB + 1",
+        "foxes",
+        "list",
+        "string",
+        "U+0000",
+        "surrogate",
+    ],
 )
 async def test_view_states_that_are_refused(
     cluster: Cluster, topic: str, door: DoorName, view_state: Any, code: str
@@ -408,6 +419,25 @@ async def test_a_deleted_comment_stays_as_a_tombstone_and_its_words_are_gone(
     for command in ("comment.edit", "comment.delete"):
         payload = {"commentId": root["id"], **({"text": "x"} if command == "comment.edit" else {})}
         assert (await ann.refusal(command, payload))["code"] == "conflict"
+
+
+@BOTH
+async def test_a_deleted_comment_keeps_all_else_as_it_was(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    ann = await Door.open(cluster, door, "ann")
+    point = {"Year": 2026, "A": 1, "B": {"zz": None, "y": [1e30, 1e300, -0.0, 2.50]}, "": "x"}
+    comment = await added(ann, topic, "Gone", anchor={"pageKey": "p", "dataPoint": point})
+    for emoji in ("👍🏽", "👍", "🎉"):
+        await ann.call("comment.react", {"commentId": comment["id"], "emoji": emoji})
+    await ann.call("comment.edit", {"commentId": comment["id"], "text": "Edited"})
+    await ann.call("comment.delete", {"commentId": comment["id"]})
+    shown = await ann.call("comment.get", {"commentId": comment["id"]})
+    log = (await ann.call("topic.events", {"topic": topic}))["events"]
+    first, edited = log[0]["data"]["comment"], log[4]["data"]["comment"]
+    assert repr(edited) == repr({**shown, "replyCount": 0})
+    assert repr(first) == repr({**shown, "editedAt": None, "revision": 1, "reactions": {}})
+    assert list(first) == COMMENT_KEYS
 
 
 @BOTH

@@ -10,7 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab_server.domain.jsontext import check_characters, dumps, json_object_text, now_ms, rfc3339
+from collab_server.domain.jsontext import (
+    check_characters,
+    dumps,
+    is_blank,
+    json_object_text,
+    now_ms,
+    read_rfc3339,
+    rfc3339,
+)
 from collab_server.errors import Invalid, TooLarge
 
 _text = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
@@ -40,6 +48,66 @@ def test_bad_characters_are_found_wherever_they_are(value: Any, bad: str, is_key
 def test_numbers_that_json_does_not_have_are_refused(value: float) -> None:
     with pytest.raises(Invalid, match="JSON"):
         json_object_text({"a": [value]}, field="f", max_bytes=100, max_levels=5)
+
+
+@pytest.mark.parametrize(
+    ("value", "fits"), [(10**100 - 1, True), (10**100, False), (-(10**400), False), (1e300, True)]
+)
+def test_integers_that_clients_cannot_read_are_refused(value: float, fits: bool) -> None:
+    holder = {"text": "7" * 200, "a": [{"b": value}]}
+    if fits:
+        assert json.loads(json_object_text(holder, field="f", max_bytes=1000, max_levels=5)) == holder
+    else:
+        with pytest.raises(Invalid, match="100 digits"):
+            json_object_text(holder, field="f", max_bytes=1000, max_levels=5)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\t\r\n", "\ufeff", "\u3000 \ufeff\u2003"])
+def test_white_space_is_blank(text: str) -> None:
+    assert is_blank(text)
+    assert not is_blank(f"{text}x{text}")
+
+
+@pytest.mark.parametrize(
+    ("text", "moment"),
+    [
+        ("2026-11-23T18:07:00Z", "2026-11-23T18:07:00.000Z"),
+        ("2026-11-23t18:07:00.123456789z", "2026-11-23T18:07:00.123Z"),
+        ("2026-11-23T18:07:00.5+05:30", "2026-11-23T12:37:00.500Z"),
+        ("2999-06-30T23:59:60Z", "2999-06-30T23:59:59.000Z"),
+    ],
+)
+def test_times_are_read(text: str, moment: str) -> None:
+    assert rfc3339(read_rfc3339(text)) == moment
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "tomorrow", "2999-01-01", "2999-01-01T00:00:00", "2999-01-01T00Z", "29990101T000000Z"),
+        *(
+            "2999-W01-1T00:00:00Z",
+            "2999-01-01\U0001f44d00:00:00Z",
+            "2999-01-01x00:00:00Z",
+            "2999-01-01T00:00:00,5Z",
+        ),
+        *(
+            "2999-01-01T00:00:00.Z",
+            "2999-01-01T00:00:00+00:00:01",
+            "2999-13-01T00:00:00Z",
+            "2999-01-01T00:00:61Z",
+        ),
+        *(
+            "9999-12-31T23:59:59-23:00",
+            "0001-01-01T00:00:00+01:00",
+            "٢٩٩٩-01-01T00:00:00Z",
+            "2999-01-01T00:00:00Z\n",
+        ),
+    ],
+)
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        read_rfc3339(text)
 
 
 def test_bytes_are_refused() -> None:
