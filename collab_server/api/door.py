@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from typing import Any
+from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
@@ -30,6 +32,7 @@ from collab_server.status import Counters
 
 log = logging.getLogger(__name__)
 
+_INTEGER = re.compile(r"-?[0-9]{1,100}")
 _METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 
 
@@ -136,7 +139,7 @@ class RestDoor:
         payload = await self._body(request, is_expected=route.has_body)
         if payload and not route.has_body:
             raise Invalid("is not known here: fields go into the query", field=next(iter(payload)))
-        for name, text in request.query_params.multi_items():
+        for name, text in _query(request):
             if route.has_body:
                 raise Invalid("is not known here: fields go into the body", field=name)
             if name in payload:
@@ -146,8 +149,8 @@ class RestDoor:
             if name in payload:
                 raise Invalid("is in the path already", field=name)
             payload[name] = text
-        key = request.headers.get("idempotency-key")
-        if key is not None and isinstance(entry, Write):
+        if (header := request.headers.get("idempotency-key")) is not None and isinstance(entry, Write):
+            key = _utf8(header.encode("latin-1"), "header Idempotency-Key", "requestId")
             if payload.get("requestId", key) != key:
                 raise Invalid("differs from the header Idempotency-Key", field="requestId")
             payload["requestId"] = key
@@ -165,7 +168,7 @@ class RestDoor:
         if not body and not is_expected:
             return {}
         try:
-            payload = json.loads(body, parse_constant=_refuse_constant)
+            payload = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             raise Invalid("expected a JSON object as body") from None
         if not isinstance(payload, dict):
@@ -211,11 +214,23 @@ def _refuse_constant(name: str) -> Any:
     raise ValueError(f"{name} is not JSON")
 
 
+def _query(request: Request) -> list[tuple[str, str]]:
+    _utf8(unquote_to_bytes(request.scope["query_string"]), "query")
+    return request.query_params.multi_items()
+
+
+def _utf8(raw: bytes, what: str, field: str | None = None) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        raise Invalid(f"expected UTF-8 in the {what}", field=field) from None
+
+
 def _from_query(name: str, text: str, types: dict[str, str]) -> Any:
     """A query parameter as the type its field has; what does not fit is left to be refused by the parser."""
     match types.get(name):
         case "integer":
-            return int(text) if text.lstrip("-").isdecimal() and text.isascii() and len(text) < 18 else text
+            return int(text) if _INTEGER.fullmatch(text) else text
         case "boolean":
             return {"true": True, "false": False}.get(text, text)
         case _:

@@ -8,6 +8,7 @@ import binascii
 from collab_server.errors import Invalid
 
 MAX_PAGE = 200
+_MOST = 253_402_300_799_999_999  # the largest number in a cursor: the last microsecond of the year 9999, since 1970
 
 
 def page_limit(limit: int) -> int:
@@ -39,6 +40,6 @@ def read_cursor(cursor: str | None, *, parts: int = 1) -> tuple[int, ...] | None
         place = tuple(int(part) for part in text.split(".") if part.isdecimal() and len(part) < 19)
     except (binascii.Error, ValueError):
         place = ()
-    if len(place) != parts:
+    if len(place) != parts or max(place) > _MOST:
         raise Invalid("expected a cursor from `next` of an earlier page", field="cursor")
     return place

@@ -450,6 +450,38 @@ async def test_paths_that_are_not_there(cluster: Cluster, method: str, path: str
         assert {"code", "message", "ticketId"} <= error.keys()
 
 
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ("limit=--5", "limit"),
+        ("limit=-", "limit"),
+        ("limit=+5", "limit"),
+        ("limit=1.0", "limit"),
+        ("limit=%D9%A5", "limit"),  # an Arabic 5
+        ("limit=" + "9" * 40, "limit"),
+        ("limit=" + "9" * 5000, "limit"),
+        ("pageKey=%ff", None),
+        ("pageKey=%ed%a0%80", None),
+    ],
+)
+async def test_query_parameters_that_are_refused(
+    cluster: Cluster, topic: str, query: str, field: str | None
+) -> None:
+    rest = await cluster.rest(0, "ann")
+    url = URL(f"{rest.base}/topics/{topic}/comments?{query}", encoded=True)
+    async with rest.http.get(url, headers=rest.headers) as answer:
+        error = await answer.json()
+        assert (answer.status, error["code"], error.get("field")) == (400, "invalid", field)
+
+
+async def test_a_body_that_is_not_utf_8_is_refused(cluster: Cluster, topic: str) -> None:
+    rest = await cluster.rest(0, "ann")
+    url = f"{rest.base}/topics/{topic}/comments"
+    for body in ('{"text":"x"}'.encode("utf-16"), b'{"text":"\xff"}'):
+        async with rest.http.post(url, data=body, headers=rest.headers) as answer:
+            assert (answer.status, (await answer.json())["code"]) == (400, "invalid")
+
+
 async def test_query_parameters_given_twice_are_refused(cluster: Cluster, topic: str) -> None:
     rest = await cluster.rest(0, "ann")
     status, error, _ = await rest.request("GET", f"/topics/{topic}/comments?limit=1&limit=2")

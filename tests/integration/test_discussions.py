@@ -504,6 +504,7 @@ async def test_discussion_lists_asked_for_wrongly(cluster: Cluster, door: DoorNa
         {"limit": 201},
         {"cursor": "x"},
         {"cursor": "MQ"},
+        {"cursor": "MjUzNDAyMzAwODAwMDAwMDAwLjE"},  # of the year 10000
         {"about": "inbox:x"},
         {"about": f"discussion:{uuid4()}"},
     ):
