@@ -28,6 +28,17 @@ def identity(user_id: str) -> Identity:
     return Identity(User(user_id, user_id, user_id), session, False, datetime.now(UTC))
 
 
+def a_node() -> Deliveries:
+    """Deliveries without a database, on a node where everybody is connected."""
+    return Deliveries(
+        cast("Any", SimpleNamespace(database=None)),
+        lambda events: None,
+        connected=identity,
+        all_connected=lambda: [],
+        tell_nodes=lambda users: None,
+    )
+
+
 async def test_what_needs_no_leave_of_library_does_not_wait_behind_what_does(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -48,13 +59,7 @@ async def test_what_needs_no_leave_of_library_does_not_wait_behind_what_does(
     monkeypatch.setattr(inbox, "pending_topics", pending_topics)
     monkeypatch.setattr(inbox, "pending", pending)
     monkeypatch.setattr(deliveries, "role_on", role_on)
-    node = Deliveries(
-        cast("Any", SimpleNamespace(database=None)),
-        lambda events: None,
-        connected=identity,
-        all_connected=lambda: [],
-        tell_nodes=lambda users: None,
-    )
+    node = a_node()
     waiting = [f"waiting {number}" for number in range(2 * AT_ONCE)]
     node.notified(Notified((*waiting, "lucky"), is_permitted=False))
     await until(lambda: ("lucky", []) in looked, 2)
@@ -88,13 +93,7 @@ async def test_what_library_refuses_does_not_hide_what_it_permits(monkeypatch: p
     monkeypatch.setattr(inbox, "pending_topics", pending_topics)
     monkeypatch.setattr(inbox, "pending", pending)
     monkeypatch.setattr(deliveries, "role_on", role_on)
-    node = Deliveries(
-        cast("Any", SimpleNamespace(database=None)),
-        lambda events: None,
-        connected=identity,
-        all_connected=lambda: [],
-        tell_nodes=lambda users: None,
-    )
+    node = a_node()
     await sweep()
     assert given == {topics[0]}
     for _ in range(2):
