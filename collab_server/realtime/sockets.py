@@ -33,9 +33,8 @@ JSON_DEPTH = 128
 EVENTS_AT_ONCE = 1000
 ACKS_OUTSTANDING = 1000
 CONNECT_SECONDS = 10.0
-UNCONNECTED = (
-    10_000  # clients that are connected to no namespace (yet); more get 503 and try again by themselves
-)
+UNCONNECTED = 10_000
+"""So many clients may be connected to no namespace (yet); more get 503, and try again by themselves."""
 
 _RESERVED = {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 

@@ -108,9 +108,7 @@ class Deliveries:
         self._all_connected = all_connected
         self._tell_nodes = tell_nodes
         self._arrived: dict[str, None] = {}
-        self._refused: dict[
-            str, int
-        ] = {}  # who waits for more than `MOST_TOPICS`: how many to skip the next time
+        self._skips: dict[str, int] = {}  # for who waits for more than `MOST_TOPICS`: where to go on asking
         self._putting = _Turns(self._put_permitted)
         self._asking = _Turns(self._put_asked)
         self._sweeper: asyncio.Task[None] | None = None
@@ -185,11 +183,15 @@ class Deliveries:
 
     async def _put_asked(self, user_id: str) -> None:
         who = self._connected(user_id)
-        skip = self._refused.pop(user_id, 0)
-        if who is not None:
-            asked, refused = await self._ask(self._backends.database, who, skip)
-            if asked == MOST_TOPICS:
-                self._refused[user_id] = skip + refused
+        if who is None:
+            self._skips.pop(user_id, None)
+            return
+        skip = self._skips.get(user_id, 0)
+        asked, refused = await self._ask(self._backends.database, who, skip)
+        if asked == MOST_TOPICS:
+            self._skips[user_id] = skip + refused
+        else:
+            self._skips.pop(user_id, None)
 
     async def _ask(self, database: Database | Patience, who: Identity, skip: int = 0) -> tuple[int, int]:
         """Deliver what Library permits of the latest topics behind the first `skip`: how many it was asked about, and

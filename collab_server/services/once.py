@@ -58,9 +58,8 @@ def _fingerprint(name: str, command: Any) -> bytes:
     try:
         values = _plain(command)
         del values["request_id"]
-        text = json.dumps(
-            [name, values], ensure_ascii=False, separators=(",", ":")
-        )  # infinities are refused later
+        # Not `dumps`: infinities are refused later, by who knows their field.
+        text = json.dumps([name, values], ensure_ascii=False, separators=(",", ":"))
         return hashlib.sha256(text.encode()).digest()
     except (ValueError, TypeError, RecursionError):
         raise Invalid("expected JSON values") from None

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from collab_server.realtime.engine import EngineServer
 
 HEAD_BYTES = 65_536
-LEARNED_BYTES = 8_192
-HEADERS = 256
+LEARNED_BYTES = 8_192  # of a poll that is remembered, for as long as its connection lasts
+HEADERS = 256  # each takes a hundred bytes, however short it is
 REQUEST_SECONDS = 30.0
 """So long a request may take to come, from its first byte to its last; the first one from when the client connected."""
 _STATUS = {
@@ -94,7 +94,7 @@ class HttpProtocol(HttpToolsProtocol):
     _is_in_head = False  # or in the trailer behind a body, or in what may be one: a chunk's size has come
     _head_bytes = 0  # of the head or trailer that is being read, without the read that it began in
     _read_bytes = _read_requests = 0
-    _poll: tuple[bytes, EngineServer, dict[str, Any]] | None = None  # what the latest one was made of
+    _learned: tuple[bytes, EngineServer, dict[str, Any]] | None = None  # what the latest poll was made of
     _deadline: asyncio.TimerHandle | None = None  # while a part of a request is there, or nothing yet
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -108,7 +108,8 @@ class HttpProtocol(HttpToolsProtocol):
             return
         was_in_request = self._is_in_request
         line = None if was_in_request else _GET.match(data)
-        if line is not None and self._poll_again(line[1], data[line.end() :]):
+        rest = data[line.end() :] if line is not None else b""
+        if line is not None and self._poll_again(line[1], rest):
             return
         self._read_bytes, self._read_requests = len(data), 0
         super().data_received(data)
@@ -118,7 +119,7 @@ class HttpProtocol(HttpToolsProtocol):
             return
         self._stop_waiting()
         if line is not None and self._read_requests == 1:
-            self._learn(data[line.end() :])
+            self._learn(rest)
 
     def _learn(self, rest: bytes) -> None:
         """Remember what the request that came in one read was made of, behind its first line."""
@@ -131,16 +132,16 @@ class HttpProtocol(HttpToolsProtocol):
             and not self.parser.should_upgrade()
             and _OF_SESSION.search(exchange.scope["query_string"])
         ):
-            self._poll = rest, exchange.engine, exchange.scope
+            self._learned = rest, exchange.engine, exchange.scope
 
     def _poll_again(self, target: bytes, rest: bytes) -> bool:
         """Serve a poll that differs from one before only in its query: the same bytes need not be parsed again.
 
         False if this is none, or if its turn has not come.
         """
-        if self._poll is None or rest != self._poll[0] or self._has_to_answer():
+        if self._learned is None or rest != self._learned[0] or self._has_to_answer():
             return False
-        _, engine, learned = self._poll
+        _, engine, learned = self._learned
         path, _, query = target.partition(b"?")
         if path != learned["raw_path"] or _OF_SESSION.search(query) is None:
             return False
@@ -188,7 +189,7 @@ class HttpProtocol(HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """The head of a request is there: is it for us?"""
         self._is_in_head = False
-        if len(self.headers) > HEADERS:  # each takes a hundred bytes, however short it is
+        if len(self.headers) > HEADERS:
             raise ValueError("too many headers")  # uvicorn answers with 400
         self.headers = self.headers.copy()  # the scope keeps its own: nobody has checked what a trailer adds
         engine = engine_for(self.app_state, self.url)
@@ -205,11 +206,11 @@ class HttpProtocol(HttpToolsProtocol):
         scope["query_string"] = query.partition(b"#")[0]
         if parser.should_upgrade() and self._should_upgrade():
             return
-        previous = self.cycle
+        has_to_wait = self._has_to_answer()
         keep_alive = version != "1.0" and parser.should_keep_alive()
         exchange = LeanExchange(self, engine, scope, keep_alive)  # type: ignore[arg-type]
         self.cycle = exchange  # type: ignore[assignment]
-        if previous is not None and not previous.response_complete:
+        if has_to_wait:
             self.flow.pause_reading()  # pipelined: its turn comes when the answer before it is out
             self.pipeline.appendleft((exchange, None))  # type: ignore[arg-type]
         elif self.expect_100_continue:
@@ -238,9 +239,8 @@ class HttpProtocol(HttpToolsProtocol):
             super().on_message_complete()
         elif not exchange.is_whole and not exchange.is_too_large:
             exchange.is_whole = True
-            exchange.keep_alive = (
-                exchange.keep_alive and self.parser.should_keep_alive()
-            )  # a trailer may say close
+            if not self.parser.should_keep_alive():  # a trailer may say so, too
+                exchange.keep_alive = False
             if not self.pipeline:
                 self._serve(exchange)
 
