@@ -164,7 +164,8 @@ _STATUS_EXAMPLE: Schema = {
 _OPERATIONS: Mapping[str, tuple[str, str, Schema]] = {
     "/status": (
         "How this node is",
-        "Always 200, so that it can be opened in a browser. `?verbose=1` says more, to administrators.",
+        "Always 200, so that it can be opened in a browser. `?verbose=1` says more, to administrators and to"
+        " whoever shows the operator's `statusToken`.",
         {
             "200": {
                 "description": "Its state and counters",

@@ -10,6 +10,7 @@ import base64
 import hashlib
 import re
 from pathlib import Path
+from typing import Any
 
 import fastapi_offline
 from fastapi import APIRouter, Request, Response
@@ -20,11 +21,7 @@ from collab_server.api.description import openapi
 from collab_server.domain.jsontext import dumps
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
-_NO_CACHE = {
-    "Cache-Control": "no-cache",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
-}
+_NO_CACHE = {"Cache-Control": "no-cache"}  # kept, but asked about at each use
 
 _SCRIPT = """\
 SwaggerUIBundle({
@@ -80,6 +77,12 @@ class DocumentFiles(StaticFiles):
 
     def __init__(self) -> None:
         super().__init__(directory=Path(fastapi_offline.__file__).parent / "static")
+
+    def file_response(self, *args: Any, **kwargs: Any) -> Response:
+        """A file, or that it has not changed."""
+        response = super().file_response(*args, **kwargs)
+        response.headers.update(_NO_CACHE)
+        return response
 
 
 def _prefix(request: Request) -> str:

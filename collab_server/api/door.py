@@ -16,9 +16,11 @@ from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp
 
 from collab_server.api.description import openapi, payload, plain
 from collab_server.api.documents import DocumentFiles, documents_router
+from collab_server.api.headers import SafeHeaders
 from collab_server.api.pages import Pages
 from collab_server.api.routes import ROUTES, Route
 from collab_server.auth import Authenticator, Credentials
@@ -54,7 +56,7 @@ class RestDoor:
         self._counters = counters
         self._max_body_bytes = max_body_bytes
 
-    def build(self, *, allowed_origins: frozenset[str], operations: APIRouter) -> FastAPI:
+    def build(self, *, allowed_origins: frozenset[str], operations: APIRouter) -> ASGIApp:
         """The application with `/api`, its OpenAPI document, `/docs`, and the operators' pages."""
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         app.openapi = openapi  # type: ignore[method-assign]
@@ -84,7 +86,7 @@ class RestDoor:
             ],
             expose_headers=["Retry-After"],
         )
-        return app
+        return SafeHeaders(app)
 
     def _add(self, app: FastAPI, route: Route) -> None:
         entry = TABLE[route.command]

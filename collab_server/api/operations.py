@@ -6,7 +6,6 @@ only to whom the given predicate lets see it; the others get the plain answer.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -17,20 +16,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from collab_server.status import Status
 
-__all__ = ["is_from_loopback", "operations_router"]
-
-_NO_STORE = {"Cache-Control": "no-store"}
-_FORWARDING = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
-
-
-def is_from_loopback(request: Request) -> bool:
-    """Whether the request comes from this machine itself, not through a proxy that runs on it."""
-    if request.client is None or any(name in request.headers for name in _FORWARDING):
-        return False
-    try:
-        return ipaddress.ip_address(request.client.host).is_loopback
-    except ValueError:
-        return False
+__all__ = ["operations_router"]
 
 
 def operations_router(status: Status, may_see_verbose: Callable[[Request], Awaitable[bool]]) -> APIRouter:
@@ -40,20 +26,20 @@ def operations_router(status: Status, may_see_verbose: Callable[[Request], Await
     async def get_status(request: Request) -> Response:
         """The state of this node. Always 200, so that it can be opened in a browser."""
         is_verbose = request.query_params.get("verbose") in ("1", "true") and await may_see_verbose(request)
-        return JSONResponse(status.verbose_report() if is_verbose else status.report(), headers=_NO_STORE)
+        return JSONResponse(status.verbose_report() if is_verbose else status.report())
 
     async def get_live() -> Response:
         """200 while the process runs its loop."""
-        return JSONResponse({"live": True}, headers=_NO_STORE)
+        return JSONResponse({"live": True})
 
     async def get_ready() -> Response:
         """200 while clients should be sent to this node; 503 while the database is away or not migrated yet, and
         while the node drains."""
         answer: dict[str, Any] = {"ready": status.is_ready}
         if status.is_ready:
-            return JSONResponse(answer, headers=_NO_STORE)
+            return JSONResponse(answer)
         answer["reason"] = "The server is stopping" if status.is_draining else status.reason
-        return JSONResponse(answer, status_code=503, headers={**_NO_STORE, "Retry-After": "2"})
+        return JSONResponse(answer, status_code=503, headers={"Retry-After": "2"})
 
     async def get_metrics() -> Response:
         """Counters and latencies for Prometheus."""

@@ -21,6 +21,7 @@ from collab_server.config.values import (
     RedisSection,
     RedisUrl,
     ServerTlsSection,
+    StatusToken,
     UserId,
     WebUrl,
     origin_of,
@@ -204,6 +205,12 @@ class Config(_Section):
         " own origin is always allowed. Default: the origin of `authorizationServerUrl`.",
     )
     administrators: tuple[UserId, ...] = _array((), "The Library ids of the users who may administer.")
+    statusToken: StatusToken | None = Field(
+        default=None,
+        description="Whoever shows it as `Authorization: Bearer …` gets `/status?verbose=1`, as administrators do:"
+        " 16 to 1024 visible ASCII characters, or with `dataSource.encryptionKeyFile` an `ENC(…)` value. Without it"
+        " only administrators do.",
+    )
     trustedProxies: tuple[Proxy, ...] = _array(
         ("127.0.0.1", "::1"),
         "Addresses or networks of the load balancers whose `X-Forwarded-*` headers are believed; `*`"
@@ -278,6 +285,11 @@ class Config(_Section):
             return ServerTlsSection(pem=(self.publicCertFile, self.privateKeyFile))
         raise ConfigError([Problem("enableTls", "is true, but neither pair of files is complete")])
 
+    @cached_property
+    def status_token(self) -> SecretStr | None:
+        """`statusToken` in clear. Raises `ConfigError` when it cannot be decrypted (`load_config` has tried it)."""
+        return self._in_clear("statusToken", self.statusToken)
+
     @property
     def has_data_source(self) -> bool:
         """Whether `dataSource` says where the database is; pool sizes and key file alone do not."""
@@ -287,7 +299,9 @@ class Config(_Section):
         key_file = self.dataSource.encryptionKeyFile
         if secret is None:
             return None
-        if not is_encrypted(secret.get_secret_value()) and (key_file is None or name == "passphrase"):
+        if not is_encrypted(secret.get_secret_value()) and (
+            key_file is None or name != "dataSource.password"
+        ):
             return secret
         if key_file is None:
             message = "is an ENC(…) value, but dataSource.encryptionKeyFile does not say where its key is"

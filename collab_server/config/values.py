@@ -256,6 +256,14 @@ def parse_redis_url(url: str) -> RedisSection:
     )
 
 
+def _check_status_token(value: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[!-~]{16,1024}", value.get_secret_value()) is None:
+        raise refuse(
+            "expected 16 to 1024 visible ASCII characters, so that it can be sent and not be guessed"
+        )
+    return value
+
+
 def _check_dburl(value: SecretStr) -> SecretStr:
     parse_dburl(value.get_secret_value())
     return value
@@ -274,4 +282,5 @@ Origin = Annotated[str, AfterValidator(_origin)]
 UserId = Annotated[str, AfterValidator(_user_id)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_dburl)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url)]
+StatusToken = Annotated[SecretStr, AfterValidator(_check_status_token)]
 Proxy = Annotated[str, AfterValidator(_proxy)]

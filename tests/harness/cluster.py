@@ -31,6 +31,7 @@ from tests.harness.world import ADMIN_ID, StandInLibrary, TestDatabase
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30
+STATUS_TOKEN = "the-status-token-of-tests"
 
 Address = tuple[str, int]
 Launch = Literal["uvicorn", "serve"]
@@ -139,7 +140,11 @@ class Node:
         """The answer of `/status`."""
         async with (
             new_session(keeps_cookies=False) as http,
-            http.get(f"{self.url}/status", params={"verbose": "1"} if is_verbose else None) as answer,
+            http.get(
+                f"{self.url}/status",
+                params={"verbose": "1"} if is_verbose else None,
+                headers={"Authorization": f"Bearer {STATUS_TOKEN}"},
+            ) as answer,
         ):
             assert answer.status == 200
             status: dict[str, Any] = await answer.json()
@@ -229,6 +234,7 @@ class Cluster:
             "authorizationServerUrl": self.library.url,
             "logging": True,
             "administrators": [ADMIN_ID],
+            "statusToken": STATUS_TOKEN,
         }
         if library is not None:
             config["authorizationServerUrl"] = f"http://{library[0]}:{library[1]}/api"

@@ -136,6 +136,40 @@ async def test_answers_are_json_whatever_they_are(cluster: Cluster, topic: str) 
         assert headers["Content-Type"] == "application/json"
 
 
+async def test_no_answer_is_kept_by_caches_or_taken_for_another_kind(cluster: Cluster, topic: str) -> None:
+    api = await cluster.rest(0, "ann")
+    kept = {
+        "/",
+        "/index.html",
+        "/docs",
+        "/openapi.json",
+        "/docs-static/swagger-ui.css",
+    }  # they hold nobody's data
+    outside = [
+        "/status",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+        "/nothing",
+        "/api",
+        "/api/nothing",
+        *kept,
+    ]
+    asked = [(method, f"/api{path}") for method, path in CALLS.values()]
+    asked += [(method, path) for path in outside for method in ("GET", "HEAD", "OPTIONS", "TRACE", "PUT")]
+    preflight = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "GET"}
+    async with new_session(keeps_cookies=False) as http:
+        for method, path in asked:
+            for sent in ({}, dict(api.headers), preflight):
+                url = URL(cluster[0].url + path)
+                async with http.request(method, url, headers=sent, allow_redirects=False) as answer:
+                    where = (method, path, answer.status, dict(answer.headers))
+                    assert answer.headers["X-Content-Type-Options"] == "nosniff", where
+                    assert answer.headers["Referrer-Policy"] == "no-referrer", where
+                    expected = {"no-cache"} if path in kept and answer.status == 200 else {"no-store"}
+                    assert {answer.headers["Cache-Control"]} == expected, where
+
+
 async def test_paths_and_methods_that_are_not_known_are_told_apart(cluster: Cluster, topic: str) -> None:
     rest = await cluster.rest(0, "ann")
     for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from collab_server.config import Config, ConfigError, DataSource, LoadedConfig, Problem, load_config
+from collab_server.encryption import create_key_file, encrypt
 from tests.harness.certificates import PASSPHRASE, write_certificates
 
 EXAMPLE_OF_THE_HELP = {
@@ -48,9 +49,9 @@ def warnings(file: Path, content: Any, environ: dict[str, str] | None = None) ->
 # ------------------------------------------------------------------------------------ what is accepted
 
 
-def test_cluster_example_of_the_help_works_unchanged_and_without_a_warning(file: Path) -> None:
+def test_cluster_example_of_the_help_works_unchanged(file: Path) -> None:
     config, found, path = load(file, EXAMPLE_OF_THE_HELP)
-    assert found == []
+    assert {problem.property for problem in found} == {"redisServerUrl"}  # which has no password
     assert path == file
     assert config.port == 3000
     assert config.database.username == "mstr_collab"
@@ -98,10 +99,10 @@ def test_port_zero_means_3000_and_counts_as_given(file: Path) -> None:
 
 
 def test_comment_keys_are_ignored_at_every_level(file: Path) -> None:
-    content = {"// port": 1, "//": "x", "dataSource": {"//host": "y", "host": "db"}, **LIBRARY}
+    content = {"// port": 1, "//": "x", "dataSource": {"//host": "y", "host": "db.localhost"}, **LIBRARY}
     loaded = load(file, content)
     assert loaded.warnings == []
-    assert loaded.config.database.host == "db"
+    assert loaded.config.database.host == "db.localhost"
 
 
 def test_byte_order_mark_is_accepted(file: Path) -> None:
@@ -251,6 +252,23 @@ def test_port_must_be_a_number_in_range(file: Path, value: Any) -> None:
     assert list(errors(file, {"port": value})) == ["port"]
 
 
+@pytest.mark.parametrize("value", ["", "short", "sixteen letters…", "has a blank in it!", "x" * 1025, 7])
+def test_a_status_token_can_be_sent_and_not_be_guessed(file: Path, value: Any) -> None:
+    assert list(errors(file, {"statusToken": value})) == ["statusToken"]
+
+
+def test_a_status_token_may_be_encrypted_or_in_clear_beside_a_key_file(file: Path) -> None:
+    key_file = file.parent / "collab.key"
+    create_key_file(key_file)
+    token = "the-token-of-the-monitor"
+    for written in (encrypt(token, key_file), token):
+        section = {"dataSource": {"encryptionKeyFile": "collab.key"}, "statusToken": written}
+        shown = load(file, section).config.status_token
+        assert shown is not None
+        assert shown.get_secret_value() == token
+    assert list(errors(file, {"statusToken": encrypt(token, key_file)})) == ["statusToken"]
+
+
 def test_a_section_that_is_no_object_is_an_error(file: Path) -> None:
     found = errors(file, {"dataSource": "postgres://x", "limits": []}, {"COLLAB_DATASOURCE__HOST": "db"})
     assert found == {
@@ -343,7 +361,7 @@ def test_what_is_set_but_not_used_is_a_warning(file: Path) -> None:
         **LIBRARY,
         "redisServerUrl": "redis://h",
         "dburl": "postgres://h",
-        "dataSource": {"host": "db"},
+        "dataSource": {"host": "localhost"},
     }
     assert set(warnings(file, content)) == {"redisServerUrl", "dburl"}
 
@@ -355,7 +373,7 @@ def test_every_property_can_be_overridden(file: Path) -> None:
     write_certificates(file.parent)
     config, found, _ = load(
         file,
-        {"port": 3000, "dataSource": {"host": "file", "port": 1}, **LIBRARY},
+        {"port": 3000, "dataSource": {"host": "file.localhost", "port": 1}, **LIBRARY},
         {
             "COLLAB_PORT": "3001",
             "COLLAB_DATASOURCE__PASSWORD": "from the environment",
@@ -372,7 +390,7 @@ def test_every_property_can_be_overridden(file: Path) -> None:
     )
     assert found == []
     assert (config.port, config.logging, config.limits.textCharacters) == (3001, True, 500)
-    assert (config.database.host, config.database.port) == ("file", 5433)
+    assert (config.database.host, config.database.port) == ("file.localhost", 5433)
     assert config.database.password is not None
     assert config.database.password.get_secret_value() == "from the environment"
     assert config.trustedCerts == (file.parent / "ca.pem",)
@@ -558,3 +576,53 @@ def test_no_repr_shows_a_secret(file: Path) -> None:
 
 def test_a_problem_reads_as_one_line() -> None:
     assert str(Problem("port", "is odd", "warning")) == "warning: port: is odd"
+
+
+# ---------------------------------------------------------------------------------------------- insecure settings
+
+_SAFE = {
+    "authorizationServerUrl": "https://library.example.com/api",
+    "dataSource": {"host": "database.example.com", "sslRootCertFile": "ca.pem"},
+    "scaling": "horizontal",
+    "redisServerUrl": "redis://:hunter2@redis.example.com",
+}
+
+
+@pytest.mark.parametrize(
+    ("content", "warned"),
+    [
+        ({}, set()),
+        ({"authorizationServerUrl": "http://library.example.com/api"}, {"authorizationServerUrl"}),
+        ({"authorizationServerUrl": "http://10.0.0.1/api"}, {"authorizationServerUrl"}),
+        ({"redisServerUrl": "redis://redis.example.com"}, {"redisServerUrl"}),
+        ({"redisServerUrl": "rediss://redis.example.com"}, {"redisServerUrl"}),
+        ({"redisServerUrl": "redis+sentinel://localhost,other/main"}, {"redisServerUrl"}),
+        ({"dataSource": {"host": "database.example.com"}}, {"dataSource.host"}),
+        ({"dataSource": {"host": "::2"}}, {"dataSource.host"}),
+        ({"allowedOrigins": ["https://a.example.com", "*"]}, {"allowedOrigins"}),
+        ({"trustedProxies": ["*"]}, {"trustedProxies"}),
+    ],
+)
+def test_what_is_open_to_others_is_warned_of(file: Path, content: dict[str, Any], warned: set[str]) -> None:
+    write_certificates(file.parent)
+    assert set(warnings(file, {**_SAFE, **content})) == warned
+
+
+def test_a_database_url_in_clear_is_warned_of(file: Path) -> None:
+    safe = {"dburl": "postgres://u:p@h/d?sslmode=require", **LIBRARY}
+    assert warnings(file, safe) == {}
+    assert set(warnings(file, {**safe, "dburl": "postgres://u:p@h/d"})) == {"dburl"}
+
+
+@pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.1.2.3", "[::1]", "collab.localhost"])
+def test_nothing_is_warned_of_on_this_machine(file: Path, host: str) -> None:
+    found = warnings(
+        file,
+        {
+            "authorizationServerUrl": f"http://{host}:8080/api",
+            "dataSource": {"host": host.strip("[]")},
+            "scaling": "horizontal",
+            "redisServerUrl": f"redis://{host}:6379",
+        },
+    )
+    assert found == {}
