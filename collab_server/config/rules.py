@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import ipaddress
 import os
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from collab_server.config.model import Config
 from collab_server.config.problems import ConfigError, Problem
@@ -17,6 +20,7 @@ def cross_check(config: Config) -> Iterator[Problem]:
     yield from _tls_problems(config)
     yield from _scaling_problems(config)
     yield from _limit_problems(config)
+    yield from _open_doors(config)
     for index, certificate in enumerate(config.trustedCerts):
         yield from _file_problems(f"trustedCerts[{index}]", certificate)
     if config.logFile is not None and not config.logFile.parent.is_dir():
@@ -58,6 +62,10 @@ def _database_problems(config: Config) -> Iterator[Problem]:
         yield Problem("dataSource.encryptionKeyFile", f"others may read {key_file}: chmod 600", "warning")
     try:
         _ = config.database
+    except ConfigError as error:
+        yield from error.problems
+    try:
+        _ = config.status_token
     except ConfigError as error:
         yield from error.problems
 
@@ -111,6 +119,41 @@ def _scaling_problems(config: Config) -> Iterator[Problem]:
         )
     elif config.cpus > 1:
         yield Problem("cpus", f"is not used: scaling is {config.scaling}", "warning")
+
+
+def _open_doors(config: Config) -> Iterator[Problem]:
+    """What lets others read along or come in. Never of this machine itself: nobody is in between there."""
+    library = config.authorizationServerUrl
+    if library is not None and library.startswith("http:") and not _is_here(urlsplit(library).hostname):
+        message = "is http: users' tokens go over the network in clear; use https"
+        yield Problem("authorizationServerUrl", message, "warning")
+    redis = config.redis
+    if redis is not None and redis.password is None and not all(_is_here(host) for host, _ in redis.hosts):
+        message = "has no password: whoever reaches Redis can disturb the nodes; give Redis one"
+        yield Problem("redisServerUrl", message, "warning")
+    with contextlib.suppress(ConfigError):  # said already
+        database = config.database
+        if not database.is_tls and not _is_here(database.host):
+            is_by_url = config.dburl is not None and not config.has_data_source
+            name = "dburl" if is_by_url else "dataSource.host"
+            how = "add ?sslmode=require" if is_by_url else "set dataSource.sslRootCertFile"
+            message = f"is another machine: password and comments go over the network in clear; {how}"
+            yield Problem(name, message, "warning")
+    if "*" in config.allowed_origins:
+        yield Problem("allowedOrigins", "holds *: pages of any origin may connect; name them", "warning")
+    if "*" in config.trustedProxies:
+        message = "holds *: anybody can claim any address; name the load balancers"
+        yield Problem("trustedProxies", message, "warning")
+
+
+def _is_here(host: str | None) -> bool:
+    """Whether a host is this machine: loopback, by number or name, or the path of a socket file."""
+    if not host or host.startswith("/") or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _limit_problems(config: Config) -> Iterator[Problem]:
