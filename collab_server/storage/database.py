@@ -8,6 +8,8 @@ Promises:
   `none` when nothing was stored, and `unknown` only where the COMMIT itself was cut.
 * Once the database is known to be away, commands and reads are refused at once, without touching a socket.
 * No connection that was open before an absence is used after it.
+* Connections that the network forgot while they were idle (a firewall that swallows what comes on them) cost no
+  command: one that was not used lately is asked first (`share`), and keep-alive packets let none be forgotten.
 * What Postgres says about a statement (a violated constraint, a missing table) is raised as it is: it is a
   bug, or something the caller asked to know.
 
@@ -54,6 +56,9 @@ log = logging.getLogger(__name__)
 COMMAND_SECONDS = 1.8  # leaves a client that was promised an answer within 2 s a margin for the way back
 LOCK_SECONDS = 0.8  # for one lock: twice that, and the pause between, is less than a command has
 PROBE_SECONDS = 1.0
+ASK_SECONDS = (
+    0.5  # for a stale connection to say that it is alive: a new one still fits into a command after that
+)
 PROBE_EVERY_SECONDS = 0.5
 PROBE_GAP_SECONDS = 0.1  # however often the prober is woken
 TRIES = 3
@@ -71,6 +76,15 @@ SESSION = {
 # A connection plans its statements once, and on an empty database it plans to read whole tables. What changes something
 # finds a few rows by an index, always; what only reads, many rows at a time, is better left to the planner.
 _WRITING = {"enable_seqscan": "off"}
+
+# Firewalls and NAT gateways forget what is silent for some minutes; what does not take our bytes is as good as gone.
+_KEEP_ALIVE = {
+    "SO_KEEPALIVE": 1,
+    "TCP_KEEPIDLE": 30,
+    "TCP_KEEPINTVL": 10,
+    "TCP_KEEPCNT": 3,
+    "TCP_USER_TIMEOUT": 30_000,
+}
 
 _AWAY = ("08", "57P", "58", "25P03", "25006", "53300")  # the server, or its connection, is gone or of no use
 _CONTENDED = ("40", "55P03")  # repeat it: deadlock, serialization failure, lock timeout
@@ -181,8 +195,8 @@ class Database:
         }
         self._application_name = f"collab {node}".strip()
         self._chance = chance
-        self._writes = Share(partial(self._connect, settings=_WRITING), pool_size)
-        self._reads = Share(self._connect, read_pool_size)
+        self._writes = Share(partial(self._connect, settings=_WRITING), self._answers, pool_size)
+        self._reads = Share(self._connect, self._answers, read_pool_size)
         self._sessions: set[Any] = set()
         self._prober: Connection | None = None
         self._prober_task: asyncio.Task[None] | None = None
@@ -288,7 +302,7 @@ class Database:
         while self.is_up and loop.time() < deadline:
             tries_left -= 1
             connection = self._writes.take_idle() or await self._take(self._writes, deadline)
-            timer = loop.call_at(deadline, connection.terminate)
+            timer = loop.call_at(deadline, self._give_up, connection)
             try:
                 rows = await connection.fetch(sql, *arguments)
             except BaseException as error:
@@ -363,7 +377,7 @@ class Database:
         loop = asyncio.get_running_loop()
         while self.is_up and loop.time() < deadline:
             connection = self._writes.take_idle() or await self._take(self._writes, deadline)
-            timer = loop.call_at(deadline, connection.terminate)
+            timer = loop.call_at(deadline, self._give_up, connection)
             try:
                 await connection.execute("BEGIN")
             except BaseException as error:
@@ -427,7 +441,7 @@ class Database:
         deadline = _deadline(since)
         while self._is_reachable and loop.time() < deadline:
             connection = self._reads.take_idle() or await self._take(self._reads, deadline)
-            timer = loop.call_at(deadline, connection.terminate)
+            timer = loop.call_at(deadline, self._give_up, connection)
             try:
                 result = await method(connection, sql, arguments)
             except BaseException as error:
@@ -453,11 +467,46 @@ class Database:
     async def _connect(
         self, timeout: float, settings: Mapping[str, str] = MappingProxyType({})
     ) -> Connection:
-        return await asyncpg.connect(
+        connection: Connection = await asyncpg.connect(
             **self._connect_arguments,
             timeout=timeout,
             server_settings={**SESSION, **settings, "application_name": self._application_name},
         )
+        _keep_alive(connection)
+        return connection
+
+    async def _answers(self, connection: Connection, deadline: float) -> bool:
+        """Whether a connection that was idle still leads to the database. Where it is silent, no stale one does."""
+        loop = asyncio.get_running_loop()
+        is_silent = False
+
+        def give_up() -> None:
+            nonlocal is_silent
+            is_silent = True
+            connection.terminate()
+
+        timer = loop.call_at(min(deadline, loop.time() + ASK_SECONDS), give_up)
+        try:
+            await connection.execute("SELECT 1")
+        except Exception:
+            self._trouble.set()
+            if is_silent:
+                self._writes.drop_stale()
+                self._reads.drop_stale()
+            return False
+        else:
+            return True
+        finally:
+            timer.cancel()
+
+    def _give_up(self, connection: Connection) -> None:
+        """Nothing has come on this connection in time, so nothing may come on the idle ones either."""
+        connection.terminate()
+        self._suspect()
+
+    def _suspect(self) -> None:
+        self._writes.suspect()
+        self._reads.suspect()
 
     async def _take(self, share: Share, deadline: float) -> Connection:
         try:
@@ -534,6 +583,7 @@ class Database:
                 return
             except Exception:
                 self._drop_prober()
+                self._suspect()
                 if not tries_left or loop.time() > last_try_at:
                     raise
 
@@ -656,6 +706,20 @@ class Patience:
 
 def _deadline(since: float | None) -> float:
     return (asyncio.get_running_loop().time() if since is None else since) + COMMAND_SECONDS
+
+
+def _keep_alive(connection: Connection) -> None:
+    """Have the operating system notice, and prevent, that a silent connection leads nowhere."""
+    transport = getattr(connection, "_transport", None)  # asyncpg has no public way to its socket
+    ours = transport.get_extra_info("socket") if transport is not None else None
+    if ours is None or ours.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    for name, value in _KEEP_ALIVE.items():
+        option = getattr(socket, name, None)  # not every system has all of them
+        if option is not None:
+            ours.setsockopt(
+                socket.SOL_SOCKET if name.startswith("SO_") else socket.IPPROTO_TCP, option, value
+            )
 
 
 _LOSSES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)

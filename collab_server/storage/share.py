@@ -1,5 +1,10 @@
 """Some connections to PostgreSQL, lent to one caller each: the last used first, callers in order of arrival.
 
+A connection that lay idle may have been forgotten by the network, which then swallows what is sent on it and tells
+nobody. So one that is *stale* - idle for `ASK_AFTER_SECONDS`, or since before something gave reason to `suspect` - is
+asked before anybody gets it. If it is silent, it is dropped with all that are stale like it: whatever the number of
+connections, finding out costs one question, and no command is lost for it.
+
 What runs concurrently: any number of callers on one event loop. A caller waits until its deadline for a connection, and
 no more than `WAITING_LIMIT` wait. How it stops: `terminate`.
 """
@@ -19,43 +24,83 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
 CONNECT_SECONDS = 1.0
+ASK_AFTER_SECONDS = 2.0  # idle for longer, a connection is asked; what has always something to do never is
 REFUSED_SECONDS = 1.0  # between attempts to get more connections from a server that has no more
 WAITING_LIMIT = 4096  # callers that wait for a connection; more than can be served within their deadline
 
 
 class Share:
-    """Some connections, lent to one caller each: the last used first, callers in order of arrival."""
+    """Some connections, lent to one caller each: the last used first, callers in order of arrival.
 
-    __slots__ = ("_idle", "_limit", "_members", "_opening", "_refused_until", "_waiting", "connect")
+    `connect` opens one within so many seconds. `answers` asks one whether it is alive, until a deadline (time of the
+    loop) at the latest; if not, it drops what it has to (see `drop_stale`).
+    """
 
-    def __init__(self, connect: Callable[[float], Awaitable[Connection]], limit: int) -> None:
+    __slots__ = (
+        "_answers",
+        "_idle",
+        "_limit",
+        "_members",
+        "_opening",
+        "_refused_until",
+        "_trusted_since",
+        "_waiting",
+        "connect",
+    )
+
+    def __init__(
+        self,
+        connect: Callable[[float], Awaitable[Connection]],
+        answers: Callable[[Connection, float], Awaitable[bool]],
+        limit: int,
+    ) -> None:
         self.connect = connect
+        self._answers = answers
         self._limit = limit
         self._opening = 0
         self._refused_until = 0.0
-        self._idle: list[Connection] = []
+        self._trusted_since = 0.0
+        self._idle: list[
+            tuple[float, Connection]
+        ] = []  # since when, so the last is never older than the others
         self._members: set[Connection] = set()  # idle or lent out; the others that come back are terminated
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
 
     @property
     def is_empty(self) -> bool:
         """Whether it has no connection at all, lent out ones included."""
-        for connection in [member for member in self._idle if member.is_closed()]:
-            self._idle.remove(connection)
-            self._members.discard(connection)
+        for entry in [entry for entry in self._idle if entry[1].is_closed()]:
+            self._idle.remove(entry)
+            self._members.discard(entry[1])
         return not self._members
 
     def take_idle(self) -> Connection | None:
-        """An idle connection if there is one, at no cost."""
-        while self._idle:
-            connection = self._idle.pop()
+        """An idle connection that is not stale if there is one, at no cost."""
+        trusted_since = self._trusted_from()
+        while self._idle and self._idle[-1][0] >= trusted_since:
+            connection = self._idle.pop()[1]
             if not connection.is_closed():
                 return connection
             self._members.discard(connection)
         return None
 
+    def suspect(self) -> None:
+        """One connection was silent: the others that are idle now are to be asked before they are used."""
+        self._trusted_since = asyncio.get_running_loop().time()
+
+    def drop_stale(self) -> None:
+        """Drop all idle connections that are to be asked: one of their kind was silent."""
+        trusted_since = self._trusted_from()
+        stale = [entry for entry in self._idle if entry[0] < trusted_since]
+        del self._idle[: len(stale)]
+        for _, connection in stale:
+            self.drop(connection)
+
+    def _trusted_from(self) -> float:
+        return max(self._trusted_since, asyncio.get_running_loop().time() - ASK_AFTER_SECONDS)
+
     async def take(self, deadline: float) -> Connection:
-        """A connection: an idle, a new or the next free one.
+        """A connection: an idle one, which has answered if it was stale, a new or the next free one.
 
         Raises `Paused` when none is free until `deadline` (time of the loop), and whatever a failed attempt
         to connect raised.
@@ -64,6 +109,11 @@ class Share:
         while True:
             if connection := self.take_idle():
                 return connection
+            if self._idle:
+                stale = self._idle.pop()[1]
+                if await self._is_alive(stale, deadline):
+                    return stale
+                continue
             may_open = loop.time() >= self._refused_until or not self._members
             if may_open and len(self._members) + self._opening < self._limit:
                 try:
@@ -110,7 +160,7 @@ class Share:
 
     def forget_all(self) -> None:
         """Terminate the idle connections at once, the others when they come back; refuse those who wait."""
-        for connection in self._idle:
+        for _, connection in self._idle:
             connection.terminate()
         self._idle.clear()
         self._members.clear()
@@ -124,6 +174,16 @@ class Share:
         for connection in self._members:
             connection.terminate()
         self.forget_all()
+
+    async def _is_alive(self, connection: Connection, deadline: float) -> bool:
+        """Ask a stale connection; it is dropped unless it answers."""
+        is_alive = False
+        try:
+            is_alive = not connection.is_closed() and await self._answers(connection, deadline)
+        finally:
+            if not is_alive:
+                self.drop(connection)
+        return is_alive
 
     async def _open(self, timeout: float) -> Connection:
         self._opening += 1
@@ -145,4 +205,4 @@ class Share:
                 waiter.set_result(connection)
                 return
         if connection is not None:
-            self._idle.append(connection)
+            self._idle.append((asyncio.get_running_loop().time(), connection))

@@ -134,6 +134,10 @@ class Proxy:
         """Reset every open connection on the target's side only; the client is told nothing, and waits."""
         self._do("lose_target")
 
+    def forget_idle(self, seconds: float) -> None:
+        """As many firewalls do: on a connection that was silent for so long, bytes vanish from then on, untold."""
+        self._do("forget_idle", seconds)
+
     def stall(self, direction: Direction = "both") -> None:
         """No byte moves, nothing is closed; new connections are taken, and as silent. No byte is lost."""
         self._do("stall", direction)

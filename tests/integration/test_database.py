@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from typing import Any
@@ -15,6 +16,7 @@ import pytest_asyncio
 
 from collab_server.demo.embedded import EmbeddedPostgres
 from collab_server.errors import NotFound, Paused
+from collab_server.storage import share
 from collab_server.storage.database import SESSION, Database, Transaction
 from tests.faults.proxy import Proxy
 from tests.harness.waiting import until
@@ -105,6 +107,23 @@ async def own_db(own_postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
     database = await reach(target)
     yield database
     await database.stop()
+
+
+async def fill(db: Database, pool_size: int) -> None:
+    """Have every connection for writes opened and used."""
+    all_in = asyncio.Barrier(pool_size)
+
+    async def work(tx: Transaction) -> None:
+        await tx.execute("SELECT 1")
+        async with asyncio.timeout(1.5):
+            await all_in.wait()
+
+    await asyncio.gather(*(db.run(work) for _ in range(pool_size)))
+
+
+async def idle_for(seconds: float) -> None:
+    """Let the connections lie idle: here it is time itself that has to pass."""
+    await asyncio.sleep(seconds)
 
 
 def assert_paused(timed: Timed, outcome: str = "none") -> None:
@@ -369,6 +388,64 @@ async def test_half_open_connections_are_not_handed_out_twice(far_db: Database, 
     proxy.lose_target()  # as when a firewall forgot the connections: silence on them, new ones work
     await asyncio.gather(*(_timed(far_db.run(add)) for _ in range(10)))
     assert (await Timed(far_db.run(add))).error is None
+
+
+@pytest.mark.parametrize("pool_size", [3, 10])
+async def test_connections_that_were_forgotten_while_idle_cost_no_command(
+    empty_database: TestDatabase, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, pool_size: int
+) -> None:
+    monkeypatch.setattr(share, "ASK_AFTER_SECONDS", 0.2)
+    empty_database.sql(TABLE)
+    db = await reach(empty_database, proxy.address, pool_size=pool_size)
+    insert = "INSERT INTO counter VALUES (0, 1) ON CONFLICT (id) DO UPDATE SET value = counter.value + 1"
+    try:
+        await fill(db, pool_size)
+        proxy.forget_idle(0.4)
+        for write in (lambda: db.run(add), lambda: db.write(insert), lambda: db.fetchval("SELECT 1")):
+            await idle_for(0.6)
+            timed = await _timed(write())
+            assert timed.error is None
+            assert timed.seconds < ANSWER_SECONDS
+            assert all([(await _timed(write())).error is None for _ in range(2 * pool_size)])
+            await fill(db, pool_size)
+        await idle_for(0.6)
+        together = await asyncio.gather(*(_timed(db.run(add)) for _ in range(2 * pool_size)))
+        assert [timed.error for timed in together] == [None] * len(together)
+        assert db.is_up
+    finally:
+        await db.stop()
+
+
+async def test_one_silent_connection_makes_the_others_suspect(far_db: Database, proxy: Proxy) -> None:
+    await fill(far_db, 10)
+    proxy.lose_target()  # just after they were used, so the first one is trusted
+    timed = [await _timed(far_db.run(add)) for _ in range(10)]
+    assert [one.error is None for one in timed[1:]] == [True] * 9
+
+
+async def test_a_connection_used_just_now_is_not_asked(far_db: Database) -> None:
+    await far_db.run(add)
+    asked: list[object] = []
+
+    async def answers(connection: object, deadline: float) -> bool:
+        asked.append(connection)
+        return True
+
+    far_db._writes._answers = answers
+    for _ in range(20):
+        await far_db.run(add)
+    assert asked == []
+    far_db._suspect()
+    await far_db.run(add)
+    await far_db.run(add)
+    assert len(asked) == 1
+
+
+async def test_the_system_is_told_to_keep_connections_alive(db: Database) -> None:
+    async with db.transaction() as tx:
+        used = tx._connection._transport.get_extra_info("socket")
+        assert used.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert used.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
 
 
 # The server away
