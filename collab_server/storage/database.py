@@ -65,6 +65,9 @@ TRIES = 3
 RETRY_SECONDS = 0.1  # at most: two that were in each other's way come back one after the other
 
 SESSION = {
+    # All that is ours is named with its schema. Another role may own `public`, or a schema that is called like ours,
+    # and a function of theirs that fits an argument better than the built-in one would run in our name.
+    "search_path": "pg_catalog, pg_temp",
     "statement_timeout": "2000",
     "lock_timeout": f"{LOCK_SECONDS * 1000:.0f}",
     "idle_in_transaction_session_timeout": "2000",

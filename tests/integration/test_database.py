@@ -49,7 +49,7 @@ async def add(tx: Transaction, id: int = 1) -> int:
     """One command: counts up row `id`, creating it."""
     value = await tx.fetchval(
         """
-        INSERT INTO counter (id, value)
+        INSERT INTO public.counter (id, value)
         VALUES ($1, 1)
         ON CONFLICT (id) DO UPDATE SET value = counter.value + 1
         RETURNING value
@@ -60,7 +60,13 @@ async def add(tx: Transaction, id: int = 1) -> int:
     return value
 
 
-TABLE = "CREATE TABLE counter (id int PRIMARY KEY, value int NOT NULL)"
+TABLE = "CREATE TABLE public.counter (id int PRIMARY KEY, value int NOT NULL)"
+
+
+def _plain(target: TestDatabase) -> dict[str, Any]:
+    """What a session of anybody else connects with."""
+    arguments = target.connect_arguments()
+    return {name: arguments[name] for name in ("host", "port", "user", "password", "database")}
 
 
 async def reach(target: TestDatabase, address: tuple[str, int] | None = None, **settings: Any) -> Database:
@@ -135,16 +141,44 @@ def assert_paused(timed: Timed, outcome: str = "none") -> None:
 # In good times
 
 
+async def test_functions_of_others_never_run_in_our_name(db: Database, empty_database: TestDatabase) -> None:
+    user = empty_database.sql("SELECT current_user")
+    for schema in ("public", user):
+        empty_database.sql(
+            f"""
+            CREATE SCHEMA IF NOT EXISTS "{schema}";
+            CREATE FUNCTION "{schema}".to_json(text) RETURNS json LANGUAGE sql
+                AS 'INSERT INTO public.counter VALUES (666, 0); SELECT NULL::json';
+            """
+        )
+    ask = "SELECT to_json('word'::text)::text"
+    with contextlib.suppress(asyncpg.PostgresError):
+        await (await asyncpg.connect(**_plain(empty_database))).fetchval(ask)
+    assert (
+        empty_database.sql("SELECT count(*) FROM public.counter WHERE id = 666") == "1"
+    )  # the trap is sharp
+    empty_database.sql("DELETE FROM public.counter")
+
+    async with db.transaction() as tx:
+        said = [await tx.fetchval(ask)]
+    said += [await db.fetchval(ask), (await db.write(ask))[0][0]]
+    session = await db.session({"statement_timeout": "0"})
+    said.append(await session.fetchval(ask))
+    session.terminate()
+    assert said == ['"word"'] * 4
+    assert empty_database.sql("SELECT count(*) FROM public.counter") == "0"
+
+
 async def test_what_a_transaction_did_is_there_after_it(db: Database) -> None:
     async with db.transaction() as tx:
         await add(tx)
         tx.recorded.append("fact")
     assert tx.recorded == ["fact"]
-    assert await db.fetchval("SELECT value FROM counter") == 1
-    row = await db.fetchrow("SELECT id, value FROM counter")
+    assert await db.fetchval("SELECT value FROM public.counter") == 1
+    row = await db.fetchrow("SELECT id, value FROM public.counter")
     assert row is not None
     assert tuple(row) == (1, 1)
-    assert [row["id"] for row in await db.fetch("SELECT id FROM counter")] == [1]
+    assert [row["id"] for row in await db.fetch("SELECT id FROM public.counter")] == [1]
 
 
 async def test_an_error_of_the_service_leaves_nothing_stored(db: Database) -> None:
@@ -154,14 +188,14 @@ async def test_an_error_of_the_service_leaves_nothing_stored(db: Database) -> No
 
     with pytest.raises(NotFound):
         await db.run(work)
-    assert await db.fetchval("SELECT count(*) FROM counter") == 0
+    assert await db.fetchval("SELECT count(*) FROM public.counter") == 0
 
 
 async def test_a_violated_constraint_is_told_as_it_is_and_the_connection_lives_on(db: Database) -> None:
     for _ in range(3):
         with pytest.raises(asyncpg.NotNullViolationError):
             async with db.transaction() as tx:
-                await tx.execute("INSERT INTO counter VALUES (1, NULL)")
+                await tx.execute("INSERT INTO public.counter VALUES (1, NULL)")
     with pytest.raises(asyncpg.UndefinedTableError):
         await db.fetch("SELECT 1 FROM nowhere")
     assert await db.run(add) == 1
@@ -172,11 +206,11 @@ async def test_a_service_that_swallows_a_database_error_does_not_seem_to_succeed
     async def work(tx: Transaction) -> None:
         await add(tx)
         with contextlib.suppress(asyncpg.NotNullViolationError):
-            await tx.execute("INSERT INTO counter VALUES (2, NULL)")
+            await tx.execute("INSERT INTO public.counter VALUES (2, NULL)")
 
     with pytest.raises(RuntimeError, match="rolled back"):
         await db.run(work)
-    assert await db.fetchval("SELECT count(*) FROM counter") == 0
+    assert await db.fetchval("SELECT count(*) FROM public.counter") == 0
 
 
 async def test_a_finished_transaction_cannot_be_used(db: Database) -> None:
@@ -222,9 +256,9 @@ async def test_deadlocked_commands_both_succeed(empty_database: TestDatabase) ->
 
         return cross
 
-    await db.run(lambda tx: tx.executemany("INSERT INTO counter VALUES ($1, 0)", [(1,), (2,)]))
+    await db.run(lambda tx: tx.executemany("INSERT INTO public.counter VALUES ($1, 0)", [(1,), (2,)]))
     await asyncio.gather(db.run(work(1, 2)), db.run(work(2, 1)))
-    assert [row["value"] for row in await db.fetch("SELECT value FROM counter")] == [2, 2]
+    assert [row["value"] for row in await db.fetch("SELECT value FROM public.counter")] == [2, 2]
     await db.stop()
 
 
@@ -234,9 +268,9 @@ async def test_a_held_lock_pauses_the_command_and_nothing_else(
     await db.run(add)
     holder = await asyncpg.connect(**empty_database.connect_arguments())
     try:
-        await holder.execute("BEGIN; UPDATE counter SET value = value")
+        await holder.execute("BEGIN; UPDATE public.counter SET value = value")
         blocked = [asyncio.create_task(_timed(db.run(add))) for _ in range(30)]
-        reads = await Timed(db.fetchval("SELECT value FROM counter"))
+        reads = await Timed(db.fetchval("SELECT value FROM public.counter"))
         assert reads.result == 1
         assert reads.seconds < 0.5
         for timed in await asyncio.gather(*blocked):
@@ -251,7 +285,7 @@ async def test_a_frozen_node_holds_a_row_for_two_seconds_at_most(db: Database) -
     await db.run(add)
     frozen = await db.session(SESSION)  # its process sends nothing any more
     try:
-        await frozen.execute("BEGIN; UPDATE counter SET value = value")
+        await frozen.execute("BEGIN; UPDATE public.counter SET value = value")
         began = time.monotonic()
 
         async def stored() -> bool:
@@ -277,7 +311,7 @@ async def test_a_cancelled_command_stores_nothing_and_frees_its_connection(db: D
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-    assert (await Timed(db.fetchval("SELECT count(*) FROM counter"))).result == 0
+    assert (await Timed(db.fetchval("SELECT count(*) FROM public.counter"))).result == 0
     assert db.is_up
 
 
@@ -309,7 +343,7 @@ async def test_terminated_backends_in_mid_transaction_go_unseen(
 
     timed = await Timed(db.run(work))
     assert (timed.result, tries) == (1, 2)
-    assert await db.fetchval("SELECT value FROM counter") == 1
+    assert await db.fetchval("SELECT value FROM public.counter") == 1
     assert timed.seconds < ANSWER_SECONDS
 
 
@@ -325,7 +359,7 @@ async def test_a_commit_cut_by_the_server_is_unknown(db: Database, empty_databas
         """
         CREATE FUNCTION linger() RETURNS trigger LANGUAGE plpgsql AS $$
             BEGIN PERFORM pg_sleep(1.5); RETURN NULL; END $$;
-        CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON counter DEFERRABLE INITIALLY DEFERRED
+        CREATE CONSTRAINT TRIGGER linger AFTER INSERT ON public.counter DEFERRABLE INITIALLY DEFERRED
             FOR EACH ROW EXECUTE FUNCTION linger();
         """
     )
@@ -347,7 +381,7 @@ async def test_a_commit_whose_answer_is_lost_is_unknown_and_stored(
         proxy.stall("down")
 
     assert_paused(await Timed(far_db.run(work)), outcome="unknown")
-    assert empty_database.sql("SELECT value FROM counter") == "1"
+    assert empty_database.sql("SELECT value FROM public.counter") == "1"
     proxy.heal()
     await until(lambda: far_db.is_up)
 
@@ -362,7 +396,7 @@ async def test_a_commit_that_never_arrives_is_unknown_and_not_stored(
     assert_paused(await Timed(far_db.run(work)), outcome="unknown")
     proxy.cut()
     proxy.heal()
-    assert empty_database.sql("SELECT count(*) FROM counter") == "0"
+    assert empty_database.sql("SELECT count(*) FROM public.counter") == "0"
 
 
 async def test_dropped_packets_pause_in_time_and_pass_when_they_flow_again(
@@ -516,7 +550,7 @@ async def test_writers_through_a_restart_lose_nothing_acknowledged(
     await until(lambda: len(acknowledged) > seen + 50, 5)
     is_over = True
     await asyncio.gather(*writers)
-    stored = await own_db.fetchval("SELECT sum(value) FROM counter")
+    stored = await own_db.fetchval("SELECT sum(value) FROM public.counter")
     assert len(acknowledged) <= stored <= len(acknowledged) + unknown
 
 
