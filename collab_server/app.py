@@ -39,6 +39,7 @@ from collab_server.services.backends import Backends
 from collab_server.services.deliveries import Deliveries
 from collab_server.services.executor import Executor
 from collab_server.services.limiter import RateLimiter
+from collab_server.services.pages import Cursors
 from collab_server.services.presence import Presence
 from collab_server.services.search import settle_for_ever
 from collab_server.services.table import Commands
@@ -98,6 +99,7 @@ class Node:
             self.bus.on_node_found(rights.node_found)
             self.bus.listen(Kind.LIMITS, lambda _node, report: limiter.hear(report))
         self._presence = self._build_presence()
+        self._cursors = Cursors()
         backends = Backends(
             self.database,
             self.library,
@@ -105,6 +107,7 @@ class Node:
             epoch=lambda: self._epoch,
             deliver=lambda database, who: self._deliveries.deliver(database, who),
             presence=self._presence,
+            cursors=self._cursors,
         )
         executor = Executor(
             self.database,
@@ -274,6 +277,7 @@ class Node:
     def _install(self, found: Installation) -> None:
         self._installation = found
         self.authenticator.use_key(found.seal_key)
+        self._cursors.use_secrets([found.seal_key])
         if self.bus is not None:
             self.bus.set_epoch(found.epoch)
 

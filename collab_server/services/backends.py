@@ -11,6 +11,7 @@ from collab_server.config import Limits
 from collab_server.domain.people import Identity
 from collab_server.errors import Unavailable
 from collab_server.library.sessions import Library
+from collab_server.services.pages import Cursors
 from collab_server.services.presence import Presence
 from collab_server.storage.database import Database, Patience
 
@@ -21,7 +22,8 @@ ASK_SECONDS = 6.0  # with a transaction after it, well below the 10 s that a cli
 class Backends:
     """For all services of a node, or for one command: the database, Library for rights, the limits, the epoch.
 
-    `deliver` puts what waits for somebody into their inbox; `presence` knows who is on a topic.
+    `deliver` puts what waits for somebody into their inbox; `presence` knows who is on a topic;
+    `cursors` seals where pages of lists end.
     """
 
     database: Database | Patience
@@ -30,6 +32,7 @@ class Backends:
     epoch: Callable[[], str]
     deliver: Callable[[Database | Patience, Identity], Awaitable[None]]
     presence: Presence
+    cursors: Cursors
 
 
 @asynccontextmanager

@@ -33,7 +33,7 @@ from collab_server.errors import ClientError, Conflict, Forbidden, Invalid, NotF
 from collab_server.services.access import access_comment, access_comments_topic, access_topic, lock_topic
 from collab_server.services.backends import Backends
 from collab_server.services.once import Answer, Request, commit_once, same_answer, until_not_taken
-from collab_server.services.pages import page_limit, read_cursor, write_cursor
+from collab_server.services.pages import page_limit
 from collab_server.storage import additions, comments, discussions, event_log, inbox, topics
 from collab_server.storage.database import Database, Transaction
 
@@ -334,7 +334,7 @@ async def list_comments(backends: Backends, who: Identity, command: ListComments
     """`{items: [Comment], next}`, ordered by `seq`; `next` is the cursor of the following page or null."""
     topic, _ = await access_topic(backends, who, command.topic, "topic.comments")
     limit = page_limit(command.limit)
-    cursor = read_cursor(command.cursor)
+    cursor = backends.cursors.read(who, "topic.comments", command.cursor)
     found = await comments.listed(
         backends.database,
         topic.name,
@@ -349,7 +349,9 @@ async def list_comments(backends: Backends, who: Identity, command: ListComments
         limit=limit + 1,
     )
     items = found[:limit]
-    next_cursor = write_cursor(items[-1].seq) if len(found) > limit else None
+    next_cursor = None
+    if len(found) > limit:
+        next_cursor = backends.cursors.write(who, "topic.comments", items[-1].seq)
     return f'{{"items":[{",".join(item.as_json() for item in items)}],"next":{dumps(next_cursor)}}}'
 
 

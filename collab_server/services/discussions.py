@@ -37,7 +37,7 @@ from collab_server.errors import Conflict, Invalid, NotFound, TooLarge
 from collab_server.services import comments
 from collab_server.services.access import access_discussion, lock_topic
 from collab_server.services.backends import Backends
-from collab_server.services.pages import page_limit, read_cursor, write_cursor
+from collab_server.services.pages import page_limit
 from collab_server.storage import discussions, event_log, inbox, topics
 from collab_server.storage.database import Transaction
 from collab_server.storage.topics import LockedTopic
@@ -256,16 +256,16 @@ async def list_mine(backends: Backends, who: Identity, command: ListDiscussions)
             raise Invalid("expected the topic of a dashboard: content:{projectId}:{objectId}", field="about")
         about = (content.first, content.second)
     before = None
-    if (cursor := read_cursor(command.cursor, parts=2)) is not None:
+    cursor = backends.cursors.read(who, "discussion.list", command.cursor, parts=2)
+    if cursor is not None:
         before = (datetime.fromtimestamp(0, UTC) + _MICROSECOND * cursor[0], cursor[1])
     found = await discussions.listed(backends.database, who.user.id, about, before, limit + 1)
     items = found[:limit]
     next_cursor = None
     if len(found) > limit:
         last = items[-1]
-        next_cursor = write_cursor(
-            (last.last_at - datetime.fromtimestamp(0, UTC)) // _MICROSECOND, last.topic_id
-        )
+        moment = (last.last_at - datetime.fromtimestamp(0, UTC)) // _MICROSECOND
+        next_cursor = backends.cursors.write(who, "discussion.list", moment, last.topic_id)
     shown = ",".join(item.discussion.as_json() for item in items)
     return f'{{"items":[{shown}],"next":{dumps(next_cursor)}}}'
 

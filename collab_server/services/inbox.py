@@ -27,7 +27,7 @@ from collab_server.errors import Invalid, TooLarge
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.discussions import content_ids, people_named
-from collab_server.services.pages import page_limit, read_cursor, write_cursor
+from collab_server.services.pages import page_limit
 from collab_server.services.topics import check_after
 from collab_server.storage import event_log, inbox, topics
 from collab_server.storage.database import Transaction
@@ -143,7 +143,7 @@ async def _tell_read(
 async def list_notifications(backends: Backends, who: Identity, command: ListNotifications) -> str:
     """`{items: [Notification], next}`, the latest first."""
     limit = page_limit(command.limit)
-    cursor = read_cursor(command.cursor)
+    cursor = backends.cursors.read(who, "notification.list", command.cursor)
     await backends.deliver(backends.database, who)
     found = await inbox.listed(
         backends.database,
@@ -154,7 +154,9 @@ async def list_notifications(backends: Backends, who: Identity, command: ListNot
         limit=limit + 1,
     )
     items = found[:limit]
-    next_cursor = write_cursor(items[-1].seq) if len(found) > limit else None
+    next_cursor = None
+    if len(found) > limit:
+        next_cursor = backends.cursors.write(who, "notification.list", items[-1].seq)
     return f'{{"items":[{",".join(item.as_json() for item in items)}],"next":{dumps(next_cursor)}}}'
 
 

@@ -1,14 +1,28 @@
-"""Pages of lists: how many items, and the opaque cursor that goes on where a page ended."""
+"""Pages of lists: how many items, and the sealed cursor that goes on where a page ended.
+
+A cursor is a place in one list of one person. It is encrypted and authenticated under a key that all nodes of an
+installation derive from its secret: whoever holds one can hand it back, on any node, and do nothing else with it.
+"""
 
 from __future__ import annotations
 
 import base64
 import binascii
+import secrets
+from collections.abc import Sequence
 
-from collab_server.errors import Invalid
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from collab_server.domain.keys import purpose_key
+from collab_server.domain.people import Identity
+from collab_server.errors import Invalid, Paused
 
 MAX_PAGE = 200
-_MOST = 253_402_300_799_999_999  # the largest number in a cursor: the last microsecond of the year 9999, since 1970
+MOST_CURSOR_CHARACTERS = 4096
+_NONCE_BYTES = 12
+_PADDED_TO = 48
+"""What is sealed is as long as a multiple of this: the length of a cursor does not tell how large a number is."""
 
 
 def page_limit(limit: int) -> int:
@@ -21,25 +35,67 @@ def page_limit(limit: int) -> int:
     return limit
 
 
-def write_cursor(*place: int) -> str:
-    """The opaque cursor that goes on after this place in a list."""
-    return base64.urlsafe_b64encode(".".join(map(str, place)).encode()).decode().rstrip("=")
+class Cursors:
+    """Seals and opens cursors. Raises `Paused` before there is a key."""
+
+    def __init__(self) -> None:
+        self._ciphers: list[AESGCM] = []
+
+    def use_secrets(self, installation: Sequence[bytes]) -> None:
+        """From now on seal under the first of these secrets of the installation, and open under any of them."""
+        self._ciphers = [AESGCM(purpose_key(secret, "cursors")) for secret in installation]
+
+    def write(self, who: Identity, command: str, *place: int) -> str:
+        """The cursor with which `who` goes on after this place in the list that `command` shows."""
+        text = ".".join(map(str, place)).encode()
+        padded = text.ljust(-(-len(text) // _PADDED_TO) * _PADDED_TO)
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        sealed = nonce + self._usable()[0].encrypt(nonce, padded, _bound_to(who, command))
+        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+
+    def read(
+        self, who: Identity, command: str, cursor: str | None, *, parts: int | None = 1
+    ) -> tuple[int, ...] | None:
+        """The place, of so many numbers (None: any), that a cursor of `write` goes on from; None without a cursor.
+
+        Raises `Invalid` for anything else: another list's, another person's, one that was written before an update.
+        """
+        if cursor is None:
+            return None
+        place = tuple(map(int, self._opened(_bound_to(who, command), cursor).split(b".")))
+        if parts is not None and len(place) != parts:
+            raise _unknown()
+        return place
+
+    def _opened(self, bound_to: bytes, cursor: str) -> bytes:
+        ciphers = self._usable()
+        if len(cursor) > MOST_CURSOR_CHARACTERS:
+            raise _unknown()
+        try:
+            sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
+        except (binascii.Error, ValueError):
+            raise _unknown() from None
+        if len(sealed) <= _NONCE_BYTES:
+            raise _unknown()
+        for cipher in ciphers:
+            try:
+                return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to).rstrip()
+            except InvalidTag:
+                continue
+        raise _unknown()
+
+    def _usable(self) -> list[AESGCM]:
+        if not self._ciphers:
+            raise Paused("the database, which keeps the key of cursors, has not been reached yet")
+        return self._ciphers
 
 
-def read_cursor(cursor: str | None, *, parts: int = 1) -> tuple[int, ...] | None:
-    """The place, of so many numbers, that a cursor of ours goes on from.
+def _bound_to(who: Identity, command: str) -> bytes:
+    return f"{command} {who.user.id}".encode()
 
-    Raises `Invalid` for anything else.
-    """
-    if cursor is None:
-        return None
-    try:
-        text = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True).decode(
-            "ascii"
-        )
-        place = tuple(int(part) for part in text.split(".") if part.isdecimal() and len(part) < 19)
-    except (binascii.Error, ValueError):
-        place = ()
-    if len(place) != parts or max(place) > _MOST:
-        raise Invalid("expected a cursor from `next` of an earlier page", field="cursor")
-    return place
+
+def _unknown() -> Invalid:
+    return Invalid(
+        "this is no `next` of a page of this list, or one of before an update: begin at the first page, without it",
+        field="cursor",
+    )

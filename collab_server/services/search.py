@@ -33,10 +33,10 @@ from collab_server.domain.search import (
     topic_term,
 )
 from collab_server.domain.topics import Topic, parse_topic
-from collab_server.errors import ClientError, Invalid, TooLarge
+from collab_server.errors import ClientError, TooLarge
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
-from collab_server.services.pages import page_limit, read_cursor, write_cursor
+from collab_server.services.pages import page_limit
 from collab_server.storage import comments, search
 from collab_server.storage.database import Database, Reads
 from collab_server.storage.search import Candidate
@@ -64,7 +64,6 @@ SETTLED_AT_ONCE = 2000
 
 _BEGINNING = UUID(int=0)
 END = UUID(int=(1 << 128) - 1)
-_PART_BITS = 43
 
 
 async def find_recipients(backends: Backends, who: Identity, command: FindRecipients) -> str:
@@ -75,14 +74,17 @@ async def find_recipients(backends: Backends, who: Identity, command: FindRecipi
     if len(command.search) > QUERY_CHARACTERS:
         raise TooLarge(f"expected at most {QUERY_CHARACTERS} characters", field="search")
     limit = page_limit(command.limit)
-    [offset] = read_cursor(command.cursor) or (0,)
+    [offset] = backends.cursors.read(who, "recipients.find", command.cursor) or (0,)
     found = await backends.library.recipients(who, command.search, offset=offset, limit=limit + 1)
     items = [
         {"kind": one.kind, "id": one.id, "name": one.name}
         for one in found[:limit]
         if command.kind in (None, one.kind)
     ]
-    return dumps({"items": items, "next": write_cursor(offset + limit) if len(found) > limit else None})
+    cursor = None
+    if len(found) > limit:
+        cursor = backends.cursors.write(who, "recipients.find", offset + limit)
+    return dumps({"items": items, "next": cursor})
 
 
 async def search_comments(backends: Backends, who: Identity, command: SearchComments) -> str:
@@ -94,11 +96,12 @@ async def search_comments(backends: Backends, who: Identity, command: SearchComm
     query = parse_query(command.q)
     author = None if command.author is None else library_id(command.author, "author")
     limit = page_limit(command.limit)
-    before = _place(command.cursor) or END
+    cursor = backends.cursors.read(who, "comments.search", command.cursor)
+    before = END if cursor is None else UUID(int=cursor[0])
 
     found, place = await _page(backends, who, query, topic, author, before, limit)
-    cursor = None if place is None else _cursor(place)
-    return f'{{"items":[{",".join(await _shown(database, query, found))}],"next":{dumps(cursor)}}}'
+    next_cursor = None if place is None else backends.cursors.write(who, "comments.search", place.int)
+    return f'{{"items":[{",".join(await _shown(database, query, found))}],"next":{dumps(next_cursor)}}}'
 
 
 async def _page(
@@ -299,21 +302,6 @@ class _InDiscussions:
             return found, _BEGINNING
         self._batch = BATCH
         return found, found[-1].id
-
-
-def _cursor(place: UUID) -> str:
-    mask = (1 << _PART_BITS) - 1
-    return write_cursor(place.int >> 2 * _PART_BITS, place.int >> _PART_BITS & mask, place.int & mask)
-
-
-def _place(cursor: str | None) -> UUID | None:
-    parts = read_cursor(cursor, parts=3)
-    if parts is None:
-        return None
-    if any(part >> _PART_BITS for part in parts) or parts[0] >> 128 - 2 * _PART_BITS:
-        raise Invalid("expected a cursor from `next` of an earlier page", field="cursor")
-    high, middle, low = parts
-    return UUID(int=high << 2 * _PART_BITS | middle << _PART_BITS | low)
 
 
 # -- keeping the index ---------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +11,6 @@ from typing import Any
 import pytest
 
 from collab_server.services import search
-from collab_server.services.pages import write_cursor
 from collab_server.storage.database import Database
 from tests.conftest import MakeCluster
 from tests.harness.clients import new_session
@@ -284,7 +284,6 @@ async def test_what_is_found_does_not_hang_on_when_it_is_moved_to_the_index(
         assert await all_found(bob, word, limit=50) == [id for id in expected if id not in changed]
         assert await all_found(bob, other) == [recent[0]["id"], settled[1]["id"], settled[0]["id"]]
         await _settle(database)
-    assert await found(bob, word, cursor=write_cursor(0, 0, 5)) == []  # in 1970
 
 
 async def _settle(database: TestDatabase) -> None:
@@ -347,6 +346,37 @@ async def test_people_and_groups_are_found_by_a_part_of_their_name(cluster: Clus
         "next": None,
     }
     assert await ann.call("recipients.find", {"search": new_word()}) == {"items": [], "next": None}
+
+
+@BOTH
+async def test_a_page_is_gone_on_from_on_any_node_by_its_reader_in_its_list_only(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    ann, elsewhere = [await Door.open(cluster, door, "ann", node) for node in (0, 1)]
+    bob = await Door.open(cluster, door, "bob")
+    for number in range(3):
+        await added(ann, topic, f"{number}")
+    asked = {"topic": topic, "limit": 1}
+    first = await ann.call("topic.comments", asked)
+    again = await ann.call("topic.comments", asked)
+    assert first["next"] != again["next"], "nothing can be learned from how a cursor looks"
+    [second] = (await elsewhere.call("topic.comments", {**asked, "cursor": first["next"]}))["items"]
+    assert second["text"] == "1"
+    changed = ("B" if first["next"][30] == "A" else "A").join((first["next"][:30], first["next"][31:]))
+    of_the_version_before = base64.urlsafe_b64encode(b"3").decode().rstrip("=")
+    for who, command, payload in (
+        (bob, "topic.comments", {**asked, "cursor": first["next"]}),
+        (ann, "topic.comments", {**asked, "cursor": changed}),
+        (ann, "topic.comments", {**asked, "cursor": first["next"][:-2]}),
+        (ann, "topic.comments", {**asked, "cursor": of_the_version_before}),
+        (ann, "notification.list", {"cursor": first["next"]}),
+        (ann, "discussion.list", {"cursor": first["next"]}),
+        (ann, "recipients.find", {"search": "a", "cursor": first["next"]}),
+        (ann, "comments.search", {"q": "a", "cursor": first["next"]}),
+    ):
+        refusal = await who.refusal(command, payload)
+        assert (refusal["code"], refusal["field"]) == ("invalid", "cursor")
+        assert "first page" in refusal["message"]
 
 
 @BOTH

@@ -6,7 +6,6 @@ import pytest
 
 from collab_server.domain.comments import Anchor, anchor_text, check_text, mentions_in
 from collab_server.errors import Invalid, TooLarge
-from collab_server.services.pages import read_cursor, write_cursor
 
 ID, OTHER = "A" * 32, "B" * 32
 
@@ -69,16 +68,3 @@ def test_anchors_leave_out_what_was_not_given() -> None:
     for anchor in (Anchor(page_key=""), Anchor(visualization_key="x" * 257)):
         with pytest.raises(Invalid):
             anchor_text(anchor)
-
-
-@pytest.mark.parametrize("place", [(0,), (1,), (12345,), (10**15,), (7, 0), (1, 2, 3)])
-def test_cursors_come_back(place: tuple[int, ...]) -> None:
-    assert read_cursor(write_cursor(*place), parts=len(place)) == place
-
-
-@pytest.mark.parametrize(
-    "cursor", ["", "x", "s1", "czF4", "====", "🦊", "c" * 1000, write_cursor(1) + "!", write_cursor(1, 2)]
-)
-def test_other_cursors_are_invalid(cursor: str) -> None:
-    with pytest.raises(Invalid):
-        read_cursor(cursor)
