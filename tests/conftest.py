@@ -20,7 +20,7 @@ import pytest
 import pytest_asyncio
 
 from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres, EmbeddedValkey
-from tests.harness.cluster import Cluster
+from tests.harness.cluster import Cluster, warm
 from tests.harness.world import StandInLibrary, TestDatabase, World, fresh_topic
 
 MakeCluster = Callable[..., Awaitable[Cluster]]
@@ -38,6 +38,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
+    warm()  # it imports while the first servers start
     with World() as world:
         yield world
 

@@ -33,7 +33,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
-from .tied import NOBODY, EmbeddedError, Privileges, TiedProcess, is_alive, unprivileged
+from .tied import NOBODY, EmbeddedError, Privileges, ProcessTree, TiedProcess, is_alive, unprivileged
 
 __all__ = [
     "NOT_DURABLE",
@@ -109,7 +109,7 @@ class EmbeddedServer:
     def __init__(self, port: int | None) -> None:
         self._port = port
         self._port_is_given = port is not None
-        self._process: TiedProcess | None = None
+        self._process: ProcessTree | None = None
 
     @property
     def port(self) -> int:
@@ -119,7 +119,7 @@ class EmbeddedServer:
         return self._port
 
     @property
-    def process(self) -> TiedProcess:
+    def process(self) -> ProcessTree:
         """The running process. Raises `EmbeddedError` if there is none."""
         if self._process is None:
             raise EmbeddedError(f"{self.name} has not been started")
@@ -212,7 +212,7 @@ class EmbeddedServer:
     ) -> None:
         self.stop()
 
-    def _spawn(self) -> TiedProcess:
+    def _spawn(self) -> ProcessTree:
         raise NotImplementedError
 
     def _is_ready(self) -> bool:

@@ -8,8 +8,9 @@ What it promises: works as root and as an ordinary user; everything listens on 1
 in one folder; several demos with folders of their own do not meet. Nothing is left running, not even after a
 kill -9.
 
-What runs concurrently: the servers and nodes as child processes tied to this one, the stand-in Library in a
-thread. How it stops: in the order opposite to the one it was started in, every wait with a deadline.
+What runs concurrently: the servers as child processes tied to this one, the nodes as forks of one more (see
+`warm`), the stand-in Library in a thread. How it stops: in the order opposite to the one it was started in,
+every wait with a deadline.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ from typing import Any, NoReturn, TypeVar
 from .embedded import HOST, EmbeddedError, EmbeddedPostgres, EmbeddedServer, EmbeddedValkey
 from .nginx import EmbeddedNginx, balancer_config
 from .serving import LoopbackServer
-from .tied import TiedProcess
+from .tied import ProcessTree
+from .warm import WarmPython
 
 __all__ = ["DEFAULT_FOLDER", "DEFAULT_PORT", "Demo", "run_demo"]
 
@@ -52,8 +54,9 @@ class _Interrupted(BaseException):
 class NodeServer(EmbeddedServer):
     """One node of the demo: `collab_server.app` under uvicorn, with a config.json in `folder`."""
 
-    def __init__(self, number: int, folder: Path, config: dict[str, Any]) -> None:
+    def __init__(self, number: int, folder: Path, config: dict[str, Any], warm: WarmPython) -> None:
         super().__init__(None)
+        self._warm = warm
         self.name = f"node {number}"
         self._folder = folder
         self._config = config
@@ -80,21 +83,16 @@ class NodeServer(EmbeddedServer):
             connection.close()
         return answer
 
-    def _spawn(self) -> TiedProcess:
+    def _spawn(self) -> ProcessTree:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._folder / "config.json"
         with open(path, "w", opener=_private) as file:  # it holds passwords
             json.dump({"port": self.port, **self._config}, file, indent=2)
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("COLLAB_")}
-        package = str(Path(__file__).parents[2])
-        python_path = os.pathsep.join(filter(None, [package, inherited.get("PYTHONPATH")]))
-        command = ["-m", "uvicorn", "collab_server.app:app", "--host", self.host, "--port", str(self.port)]
+        command = ["uvicorn", "collab_server.app:app", "--host", self.host, "--port", str(self.port)]
         with self._log_path.open("wb") as log:
-            return TiedProcess(
-                [sys.executable, *command],
-                output=log,
-                env={**inherited, "PYTHONPATH": python_path, "COLLAB_CONFIG": str(path)},
-                cwd=self._folder,
+            return self._warm.run(
+                command, output=log, env={**inherited, "COLLAB_CONFIG": str(path)}, cwd=self._folder
             )
 
     def _is_ready(self) -> bool:
@@ -124,6 +122,7 @@ class Demo:
         self.postgres = EmbeddedPostgres(self.folder / "postgres")
         self.valkey = EmbeddedValkey(log_path=self.folder / "valkey.log")
         self.nodes: list[NodeServer] = []
+        self._warm = WarmPython()
         self._library: LoopbackServer | None = None
         self._nginx: EmbeddedNginx | None = None
 
@@ -145,6 +144,7 @@ class Demo:
             self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
         except OSError as error:
             raise EmbeddedError(f"no folder for the data at {self.folder}: {error.strerror}") from error
+        self._warm.start()  # it imports what nodes need while the others start
         self._timed("PostgreSQL", self._start_postgres)
         self._timed("Valkey", self._start_valkey)
         self._timed("stand-in Library", self._start_library)
@@ -163,6 +163,8 @@ class Demo:
                 for stopping in [threads.submit(server.stop) for server in servers]:
                     with contextlib.suppress(EmbeddedError):
                         stopping.result()
+        with contextlib.suppress(EmbeddedError):
+            self._warm.stop()
 
     def parts_ended(self) -> list[str]:
         """The parts whose process is gone."""
@@ -219,7 +221,9 @@ class Demo:
             "redisServerUrl": self.valkey.url,
             "administrators": self._administrators,
         }
-        self.nodes = [NodeServer(n, self.folder / f"node{n}", config) for n in range(1, NODES + 1)]
+        self.nodes = [
+            NodeServer(n, self.folder / f"node{n}", config, self._warm) for n in range(1, NODES + 1)
+        ]
         for node in self.nodes:
             self._begin(node).launch()
         for node in self.nodes:
@@ -331,6 +335,7 @@ def _interruptible() -> Iterator[None]:
     """Inside, the signals that stop us raise `_Interrupted`, until `_deaf`."""
 
     def interrupt(number: int, frame: object) -> NoReturn:
+        _deaf()  # a second signal must not meet us on the way to stopping
         raise _Interrupted
 
     before = {

@@ -19,6 +19,7 @@ This file is run by `python -I -S`, so it imports the standard library only.
 
 from __future__ import annotations
 
+import abc
 import ctypes
 import functools
 import os
@@ -31,7 +32,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Literal
 
-__all__ = ["NOBODY", "EmbeddedError", "Privileges", "TiedProcess", "is_alive", "unprivileged"]
+__all__ = ["NOBODY", "EmbeddedError", "Privileges", "ProcessTree", "TiedProcess", "is_alive", "unprivileged"]
 
 Privileges = Literal["ours", "namespace", "nobody"]
 """As whom a child runs: as we do; in a user namespace of its own (root outside, uid 1000 within); as
@@ -69,64 +70,27 @@ def unprivileged() -> Privileges:
     return "namespace" if trial.returncode == 0 else "nobody"
 
 
-class TiedProcess:
-    """One program, running from construction on, with everything that it starts.
-
-    `stdin` is text handed to the program, then closed; `output` takes standard output and error (a file, or
-    `subprocess.DEVNULL`). Raises `RuntimeError` outside the main thread and `OSError` when Python itself
-    cannot be started; a program that cannot be started shows as an early exit with 127.
-    """
-
-    def __init__(
-        self,
-        argv: Sequence[str | Path],
-        *,
-        output: IO[bytes] | int,
-        death_signal: signal.Signals = signal.SIGKILL,
-        privileges: Privileges = "ours",
-        env: Mapping[str, str] | None = None,
-        cwd: Path | None = None,
-        stdin: str | None = None,
-    ) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("a tied process would die with this thread: start it from the main thread")
-        self._child = subprocess.Popen(
-            _launcher(privileges, death_signal, [str(part) for part in argv]),
-            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=None if env is None else dict(env),
-            cwd=cwd,
-            start_new_session=True,
-        )
-        if stdin is not None:
-            assert self._child.stdin is not None
-            try:
-                self._child.stdin.write(stdin.encode())
-                self._child.stdin.close()
-            except BrokenPipeError:
-                pass  # it is gone already: `returncode` tells
+class ProcessTree(abc.ABC):
+    """A program that runs, with everything that it starts."""
 
     @property
+    @abc.abstractmethod
     def pid(self) -> int:
         """The program's process id."""
-        return self._child.pid
 
     @property
+    @abc.abstractmethod
     def returncode(self) -> int | None:
         """The exit code, negative for a signal; `None` while it runs."""
-        return self._child.poll()
+
+    @abc.abstractmethod
+    def wait(self, timeout: float) -> int:
+        """The exit code, waited for up to `timeout` seconds; raises `TimeoutError`."""
 
     def send(self, number: signal.Signals) -> None:
         """Send one signal to the program itself; nothing happens if it is gone."""
-        self._child.send_signal(number)
-
-    def wait(self, timeout: float) -> int:
-        """The exit code, waited for up to `timeout` seconds; raises `TimeoutError`."""
-        try:
-            return self._child.wait(timeout)
-        except subprocess.TimeoutExpired as error:
-            raise TimeoutError(f"process {self.pid} did not end within {timeout} s") from error
+        if self.returncode is None:
+            _send(self.pid, number)
 
     def freeze(self) -> None:
         """SIGSTOP to the whole tree: sockets stay open, nothing answers."""
@@ -156,7 +120,7 @@ class TiedProcess:
                 for pid in tree:
                     _send(pid, signal.SIGKILL)
                 self.kill()
-        return self._child.wait()
+        return self.wait(timeout)
 
     def tree(self) -> list[int]:
         """The program, if it still runs, and all its descendants, parents first."""
@@ -177,6 +141,62 @@ class TiedProcess:
             if time.monotonic() > deadline:
                 raise EmbeddedError(f"process {self.pid} or one of its children does not end")
             time.sleep(0.005)
+
+
+class TiedProcess(ProcessTree):
+    """One program, running from construction on, with everything that it starts.
+
+    `stdin` is text handed to the program, then closed; `output` takes standard output and error (a file, or
+    `subprocess.DEVNULL`); it inherits the descriptors of `pass_fds`. Raises `RuntimeError` outside the main thread
+    and `OSError` when Python itself cannot be started; a program that cannot be started shows as an early exit with
+    127.
+    """
+
+    def __init__(
+        self,
+        argv: Sequence[str | Path],
+        *,
+        output: IO[bytes] | int,
+        death_signal: signal.Signals = signal.SIGKILL,
+        privileges: Privileges = "ours",
+        env: Mapping[str, str] | None = None,
+        cwd: Path | None = None,
+        stdin: str | None = None,
+        pass_fds: Sequence[int] = (),
+    ) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("a tied process would die with this thread: start it from the main thread")
+        self._child = subprocess.Popen(
+            _launcher(privileges, death_signal, [str(part) for part in argv]),
+            stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=None if env is None else dict(env),
+            cwd=cwd,
+            start_new_session=True,
+            pass_fds=pass_fds,
+        )
+        if stdin is not None:
+            assert self._child.stdin is not None
+            try:
+                self._child.stdin.write(stdin.encode())
+                self._child.stdin.close()
+            except BrokenPipeError:
+                pass  # it is gone already: `returncode` tells
+
+    @property
+    def pid(self) -> int:
+        return self._child.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._child.poll()
+
+    def wait(self, timeout: float) -> int:
+        try:
+            return self._child.wait(timeout)
+        except subprocess.TimeoutExpired as error:
+            raise TimeoutError(f"process {self.pid} did not end within {timeout} s") from error
 
 
 def _launcher(privileges: Privileges, death_signal: signal.Signals, argv: Sequence[str]) -> list[str]:
@@ -216,9 +236,16 @@ def _descendants(root: int) -> list[int]:
 # What follows runs in the child, between fork and exec of the real program.
 
 
+def die_with(parent: int, death_signal: int) -> None:
+    """Ask the kernel for a signal when the thread that started this process dies; ends it if that has happened."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
+    if os.getppid() != parent:
+        sys.exit(_EXIT_ORPHAN)  # the parent died before the kernel knew that we care
+
+
 def _become(parent: int, death_signal: int, privileges: str, argv: Sequence[str]) -> None:
-    libc = ctypes.CDLL(None, use_errno=True)
     if privileges == "namespace":
+        libc = ctypes.CDLL(None, use_errno=True)
         uid, gid = os.geteuid(), os.getegid()
         if libc.unshare(_CLONE_NEWUSER) != 0:
             sys.exit(_EXIT_NO_NAMESPACE)
@@ -232,10 +259,7 @@ def _become(parent: int, death_signal: int, privileges: str, argv: Sequence[str]
         os.setgroups([])
         os.setgid(NOBODY)
         os.setuid(NOBODY)
-    # Only now: a change of credentials clears it.
-    libc.prctl(_PR_SET_PDEATHSIG, death_signal, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit(_EXIT_ORPHAN)  # the parent died before the kernel knew that we care
+    die_with(parent, death_signal)  # only now: a change of credentials clears it
     try:
         os.execv(argv[0], list(argv))
     except OSError as error:

@@ -156,6 +156,7 @@ async def ours(world: World, environ: dict[str, str]) -> AsyncIterator[Setup]:
         nodes=2,
         overrides={"logging": False, "limits": no_end},
         env={"UVICORN_ACCESS_LOG": "false", **environ},
+        is_warm=False,
     )
     async with cluster:
         ann = await cluster.person("ann")

@@ -194,6 +194,7 @@ async def bench(
             nodes=1,
             folder=folder / "cluster",
             overrides={"limits": limits, "logging": False},
+            is_warm=False,
         ) as cluster:
             server.sql(_PEER_TABLES, database=database.name)
             ann = await LibraryUser.sign_in(library.url, "ann")
