@@ -32,6 +32,7 @@ from collab_server.config import Config, ConfigError, load_config
 from collab_server.errors import ClientError
 from collab_server.library.rights import SharedRights
 from collab_server.library.sessions import Library
+from collab_server.pulse import Pulse
 from collab_server.realtime import build_asgi, transport
 from collab_server.realtime.manager import BusManager
 from collab_server.realtime.server import Door
@@ -90,6 +91,7 @@ class Node:
 
         self.counters = Counters()
         self._sampler = Sampler()
+        self._pulse = Pulse()
         self.status = self._build_status()
         limits = config.limits
         self._limiter = limiter = RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
@@ -185,6 +187,7 @@ class Node:
 
     async def start(self) -> None:
         """Begin everything. Waits for no dependency."""
+        self._pulse.start()
         if self.config.scaling == "vertical":
             log.warning("scaling is vertical, which is not there yet: this node runs as one process")
         await self.library.start()
@@ -229,6 +232,7 @@ class Node:
             await self.bus.stop()
         await self.library.stop()
         await self.database.stop()
+        self._pulse.stop()
         log.info("the node has stopped", extra={"node": self.name})
 
     async def _owned(self, work: Coroutine[Any, Any, Any]) -> None:
@@ -358,6 +362,7 @@ class Node:
             node=self.name,
             counters=self.counters,
             sampler=self._sampler,
+            pulse=self._pulse,
         )
         database = self.database
         status.depends_on(

@@ -5,7 +5,7 @@ owners last found out by themselves (`Probe`); processor and memory are sampled 
 microseconds whatever the dependencies do, and is as fresh as the owners' probes.
 
 What runs concurrently: `Sampler.run`, one task, owned by the composition root; cancel it to stop. Everything else
-is called on the event loop.
+is called on the event loop. How long its turns take is measured by `collab_server.pulse`.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamil
 from prometheus_client.registry import Collector
 
 from collab_server import __version__
+from collab_server.pulse import Pulse
 
 __all__ = ["DATABASE", "REDIS", "Counters", "Dependency", "Probe", "Sampler", "Serving", "Status"]
 
@@ -197,10 +198,12 @@ class Status:
         node: str,
         counters: Counters,
         sampler: Sampler,
+        pulse: Pulse | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.counters = counters
         self.sampler = sampler
+        self.pulse = pulse or Pulse()
         self.has_started = False
         self.is_draining = False
         self.serving: Callable[[], Serving] = lambda: Serving(False, False, False)
@@ -293,6 +296,10 @@ class Status:
                     "current": round(self.sampler.lag_seconds * 1000, 1),
                     "max": round(self.sampler.lag_max_seconds * 1000, 1),
                 },
+                "loopHeldMs": {
+                    "recent": round(self.pulse.recent * 1000, 1),
+                    "max": round(self.pulse.longest * 1000, 1),
+                },
             },
         }
 
@@ -337,6 +344,18 @@ class _Figures(Collector):
         yield gauge("cpu_percent", "Percent of one core in the last second", sampler.cpu_current)
         yield gauge("memory_bytes", "Resident memory", sampler.memory_current)
         yield gauge("loop_lag_seconds", "How late the event loop's last timer was", sampler.lag_seconds)
+        yield gauge(
+            "loop_held_seconds", "The loop's longest turn of the last 10 s, in CPU time", status.pulse.recent
+        )
+        yield gauge(
+            "loop_held_max_seconds", "The loop's longest turn since start, in CPU time", status.pulse.longest
+        )
+        held = CounterMetricFamily(
+            "collab_loop_held", "Turns of the loop that took more CPU time than this", labels=["over_seconds"]
+        )
+        for bound, count in status.pulse.counts.items():
+            held.add_metric([f"{bound:g}"], count)
+        yield held
         yield gauge("connections_current", "Clients connected now", counters.connections_current)
         yield counter("connections", "Clients connected since start", counters.connections_total)
         yield counter("messages_processed", "Socket.IO commands handled", counters.messages_processed)
