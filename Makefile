@@ -6,7 +6,7 @@ N ?= 30
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check format docs lock bench plans faults clean
+.PHONY: help run demo test check format docs lock bench plans faults hostile clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ bench: $(BIN)/.installed ## Measure against the peers (tests/bench)
 
 plans: $(BIN)/.installed ## Time every statement on a million comments
 	$(BIN)/python -m tests.bench.plans
+
+hostile: $(BIN)/.installed ## Send hostile payloads for SECONDS, an hour by default (tests/hostile)
+	HOSTILE_SECONDS=$(or $(SECONDS),3600) HOSTILE_SEED=$(SEED) $(BIN)/pytest -s --timeout 0 tests/hostile/test_generated.py
 
 faults: $(BIN)/.installed ## Inject N faults from SEED (tests/faults): make faults N=300 SEED=7
 	$(BIN)/python -m tests.faults --faults $(N) $(if $(SEED),--seed $(SEED))

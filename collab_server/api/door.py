@@ -24,12 +24,12 @@ from collab_server.api.headers import SafeHeaders
 from collab_server.api.pages import Pages
 from collab_server.api.routes import ROUTES, Route
 from collab_server.auth import Authenticator, Credentials
-from collab_server.domain.jsontext import dumps
+from collab_server.domain.jsontext import dumps, shown_name
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Internal, Invalid, TooLarge, Unauthenticated
 from collab_server.services.executor import Write
 from collab_server.services.limiter import RateLimiter
-from collab_server.services.table import TABLE, Commands, Entry, OfConnection, parse
+from collab_server.services.table import TABLE, Commands, Entry, OfConnection
 from collab_server.status import Counters
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ class RestDoor:
             who = await self.identify(request)
             self._limiter.spend(who.user.id)
             assert not isinstance(entry, OfConnection)
-            command = parse(entry, await self._payload(request, route, entry, types))
+            command = self._commands.read(entry, await self._payload(request, route, entry, types))
             answer = await self._commands.answer(who, entry, command)
         except Exception as error:
             return _refusal(error, route.command)
@@ -140,12 +140,14 @@ class RestDoor:
     ) -> dict[str, Any]:
         payload = await self._body(request, is_expected=route.has_body)
         if payload and not route.has_body:
-            raise Invalid("is not known here: fields go into the query", field=next(iter(payload)))
+            raise Invalid(
+                "is not known here: fields go into the query", field=shown_name(next(iter(payload)))
+            )
         for name, text in _query(request):
             if route.has_body:
-                raise Invalid("is not known here: fields go into the body", field=name)
+                raise Invalid("is not known here: fields go into the body", field=shown_name(name))
             if name in payload:
-                raise Invalid("is given twice", field=name)
+                raise Invalid("is given twice", field=shown_name(name))
             payload[name] = _from_query(name, text, types)
         for name, text in request.path_params.items():
             if name in payload:
@@ -170,7 +172,9 @@ class RestDoor:
         if not body and not is_expected:
             return {}
         try:
-            payload = json.loads(body.decode("utf-8-sig"), parse_constant=_refuse_constant)
+            text = body.decode("utf-8-sig")
+            self._commands.check_text(text)
+            payload = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             raise Invalid("expected a JSON object as body") from None
         if not isinstance(payload, dict):

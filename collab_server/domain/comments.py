@@ -5,13 +5,13 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from collab_server.domain.ids import library_id
 from collab_server.domain.jsontext import dumps, is_blank, json_object_text, rfc3339
 from collab_server.domain.people import User
-from collab_server.domain.wire import WIRE, Flag, Text, Whole
+from collab_server.domain.wire import WIRE, AtMost, Flag, Prose, Text, Whole
 from collab_server.errors import Invalid, TooLarge
 
 VIEW_STATE_LEVELS = 64
@@ -29,7 +29,7 @@ class Anchor:
 
     page_key: Text | None = None
     visualization_key: Text | None = None
-    data_point: Any = None
+    data_point: Annotated[Any, AtMost(ANCHOR_BYTES)] = None
 
     def as_wire(self) -> dict[str, Any]:
         wire = {
@@ -155,10 +155,10 @@ class AddComment:
 
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text
-    text: Text
+    text: Prose
     reply_to: Text | None = None
     anchor: Anchor | None = None
-    view_state: dict[str, Any] | None = None
+    view_state: Annotated[dict[str, Any], AtMost("viewStateBytes")] | None = None
     request_id: Text | None = None
 
 
@@ -168,7 +168,7 @@ class EditComment:
 
     __pydantic_config__: ClassVar[Any] = WIRE
     comment_id: Text
-    text: Text
+    text: Prose
     request_id: Text | None = None
 
 

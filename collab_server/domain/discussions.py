@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from collab_server.domain.jsontext import dumps, is_blank, rfc3339
 from collab_server.domain.people import User
 from collab_server.domain.topics import Topic
-from collab_server.domain.wire import WIRE, Text, Whole
+from collab_server.domain.wire import WIRE, AtMost, Prose, Text, Whole
 from collab_server.errors import Invalid, TooLarge
 
 NAME_CHARACTERS = 200
@@ -45,6 +45,10 @@ class Person:
 
     kind: Literal["user", "group"]
     id: Text
+
+
+People = Annotated[list[Person], AtMost("discussionMembers")]
+"""Whom a command is about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +110,10 @@ class CreateDiscussion:
     """Begin a private discussion. Send a `requestId`: repeated without, there are two."""
 
     __pydantic_config__: ClassVar[Any] = WIRE
-    name: Text
-    members: list[Person]
+    name: Prose
+    members: People
     about: Content | None = None
-    text: Text | None = None
+    text: Prose | None = None
     request_id: Text | None = None
 
 
@@ -119,7 +123,7 @@ class RenameDiscussion:
 
     __pydantic_config__: ClassVar[Any] = WIRE
     discussion_id: Text
-    name: Text
+    name: Prose
     request_id: Text | None = None
 
 
@@ -129,7 +133,7 @@ class InviteMembers:
 
     __pydantic_config__: ClassVar[Any] = WIRE
     discussion_id: Text
-    members: list[Person]
+    members: People
     request_id: Text | None = None
 
 

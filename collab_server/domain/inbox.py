@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from collab_server.domain.discussions import Content, Person
+from collab_server.domain.discussions import Content, People
 from collab_server.domain.jsontext import dumps, rfc3339
-from collab_server.domain.wire import WIRE, Flag, Text, Whole
+from collab_server.domain.wire import WIRE, AtMost, Flag, Prose, Text, Whole
 
 Kind = Literal["mention", "reply", "invited", "shared"]
 
 EXCERPT_CHARACTERS = 500
 MAX_IDS = 500
+MAX_SUMMARIES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +113,7 @@ class ReadNotifications:
     """Mark notifications read, by their ids or all up to a `seq` of the inbox. Repeating it changes nothing."""
 
     __pydantic_config__: ClassVar[Any] = WIRE
-    ids: list[Text] | None = None
+    ids: Annotated[list[Text], AtMost(MAX_IDS)] | None = None
     up_to: Whole | None = None
     request_id: Text | None = None
 
@@ -141,9 +142,9 @@ class Share:
 
     __pydantic_config__: ClassVar[Any] = WIRE
     content: Content
-    recipients: list[Person]
-    message: Text | None = None
-    view_state: dict[str, Any] | None = None
+    recipients: People
+    message: Prose | None = None
+    view_state: Annotated[dict[str, Any], AtMost("viewStateBytes")] | None = None
     request_id: Text | None = None
 
 
@@ -152,7 +153,7 @@ class ListSummaries:
     """Many topics at a glance, in the order asked, without those that the asker may not open."""
 
     __pydantic_config__: ClassVar[Any] = WIRE
-    topics: list[Text]
+    topics: Annotated[list[Text], AtMost(MAX_SUMMARIES)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -58,23 +58,81 @@ def is_blank(text: str) -> bool:
     return not text.replace("\ufeff", "").strip()
 
 
-def check_characters(value: Any, field: str = "") -> None:
-    """Refuse U+0000 and lone surrogates, which no JSON text in Postgres can hold, anywhere in a parsed payload.
+def is_sendable(text: str) -> bool:
+    """Whether JSON text in Postgres, or on the wire, can hold it: no U+0000, no lone surrogate."""
+    return "\0" not in text and _is_encodable(text)
 
-    Raises `Invalid`, naming the field that holds the character.
+
+def check_json(value: Any, *, field: str, max_bytes: int) -> None:
+    """Refuse parsed JSON that cannot be kept: with U+0000 or a lone surrogate anywhere in it, or too large.
+
+    Looks at each value once, and at no more of them than `max_bytes` of JSON text can hold.
+    Raises `Invalid`, naming the place of the character, or `TooLarge`, naming `field`.
     """
-    stack: list[tuple[str, Any]] = [(field, value)]
+    bytes_left = max_bytes  # what is counted is the least that its text can have
+    stack = [value]
     while stack:
-        path, item = stack.pop()
+        item = stack.pop()
         if isinstance(item, str):
-            if "\0" in item or not _is_encodable(item):
-                raise Invalid("U+0000 and lone surrogates are not allowed", field=path or None)
+            if not is_sendable(item):
+                raise Invalid("U+0000 and lone surrogates are not allowed", field=_place(value, field))
+            bytes_left -= len(item) + 2
         elif isinstance(item, dict):
-            for key, inner in item.items():
-                stack.append((f"{path}.{key}" if path else key, inner))
-                stack.append((path or "payload", key))  # looked at first: a path is of keys that can be sent
+            bytes_left -= 2 * len(item) + 1
+            if bytes_left >= 0:
+                stack.extend(item)
+                stack.extend(item.values())
         elif isinstance(item, list):
-            stack.extend((f"{path}[{index}]", inner) for index, inner in enumerate(item))
+            bytes_left -= len(item) + 1
+            if bytes_left >= 0:
+                stack.extend(item)
+        else:
+            bytes_left -= 1
+        if bytes_left < 0:
+            raise TooLarge(f"expected at most {max_bytes} bytes of JSON", field=field)
+
+
+_Steps = tuple[Any, str | int] | None
+"""The way to a value: that to what holds it, and its key or index there."""
+
+
+def _place(value: Any, field: str) -> str:
+    """Where in it the first text is that cannot be sent. Of a key, the object that has it."""
+    stack: list[tuple[Any, _Steps]] = [(value, None)]
+    while stack:
+        item, steps = stack.pop()
+        if isinstance(item, str) and not is_sendable(item):
+            return spelled_path(field, steps)
+        if isinstance(item, dict):
+            if not all(map(is_sendable, item)):
+                return spelled_path(field, steps)
+            stack.extend((inner, (steps, key)) for key, inner in item.items())
+        elif isinstance(item, list):
+            stack.extend((inner, (steps, index)) for index, inner in enumerate(item))
+    return field
+
+
+PATH_CHARACTERS = 100
+"""How much of a field's name is shown to who made it up."""
+
+
+def shown_name(name: str) -> str | None:
+    """A field's name as a client made it up, for telling it: its beginning, or None for what cannot be sent."""
+    return name[:PATH_CHARACTERS] if is_sendable(name) else None
+
+
+def spelled_path(field: str, steps: _Steps) -> str:
+    """`viewState` and the steps `a`, 0 → `viewState.a[0]`; the beginning of a long one."""
+    parts: list[str | int] = []
+    while steps is not None:
+        steps, step = steps
+        parts.append(step)
+    path = field
+    for part in reversed(parts):
+        if len(path) > PATH_CHARACTERS:
+            break
+        path += f"[{part}]" if isinstance(part, int) else f".{part[:PATH_CHARACTERS]}"
+    return path[:PATH_CHARACTERS]
 
 
 def _is_encodable(text: str) -> bool:

@@ -24,7 +24,7 @@ from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from collab_server.domain.comments import Comment
-from collab_server.domain.wire import WIRE, Text, Whole
+from collab_server.domain.wire import WIRE, Prose, Text, Whole
 from collab_server.errors import Invalid, TooLarge
 
 QUERY_CHARACTERS = 200
@@ -62,7 +62,7 @@ class FindRecipients:
     """Users and groups by name, as Library shows them to the asker."""
 
     __pydantic_config__: ClassVar[Any] = WIRE
-    search: Text
+    search: Prose
     kind: Literal["user", "group"] | None = None
     cursor: Text | None = None
     limit: Whole = 50
@@ -73,7 +73,7 @@ class SearchComments:
     """Comments that the asker may read, by what they say, the newest first."""
 
     __pydantic_config__: ClassVar[Any] = WIRE
-    q: Text
+    q: Prose
     topic: Text | None = None
     author: Text | None = None
     cursor: Text | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from collab_server.domain.wire import WIRE, Text, Whole
+from collab_server.domain.wire import WIRE, Text, Token, Whole
 
 MAX_EVENTS = 500
 
@@ -52,8 +52,8 @@ class RefreshSession:
     """Go on with a fresh token of the same user, without a new connection."""
 
     __pydantic_config__: ClassVar[Any] = WIRE
-    identity_token: Text | None = None
-    auth_token: Text | None = None
+    identity_token: Token | None = None
+    auth_token: Token | None = None
 
 
 @dataclass(frozen=True, slots=True)

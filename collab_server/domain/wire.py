@@ -1,17 +1,43 @@
-"""How a command's fields are spelled and typed on the wire: camelCase, no unknown ones, no guessing of types.
+"""How a command's fields are spelled, typed and bounded on the wire: camelCase, no unknown ones, no guessing of types.
 
-The doors build each command from its payload with pydantic; these annotations are all it is told.
+The doors build each command from its payload with pydantic; these annotations are all they are told. A bound belongs to
+the type, so that it is looked at before the value is.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Annotated, Any
 
+from pydantic import GetCoreSchemaHandler, StrictStr
 from pydantic import StrictBool as Flag
 from pydantic import StrictInt as Whole
-from pydantic import StrictStr as Text
+from pydantic_core import CoreSchema
 
-__all__ = ["WIRE", "Flag", "Text", "Whole", "camel"]
+__all__ = ["WIRE", "AtMost", "Flag", "Prose", "Text", "Token", "Whole", "camel"]
+
+
+@dataclass(frozen=True, slots=True)
+class AtMost:
+    """The most that a payload may give: characters of a text, items of a list, bytes of the text of free JSON.
+
+    `most` is a number, or the name of one of the configuration's `limits`. A list's items are looked at up to the first
+    wrong one. Every list and every piece of free JSON in a command has such a bound.
+    """
+
+    most: int | str
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        return {**schema, "fail_fast": True} if schema["type"] == "list" else schema
+
+
+Text = Annotated[StrictStr, AtMost(1024)]
+"""What programs read: an id, a key, a cursor, a time. What it has to be like is checked by who knows."""
+Token = Annotated[StrictStr, AtMost(16_384)]
+"""A token of Library."""
+Prose = StrictStr
+"""What people write; how long it may be is checked by who knows, together with the rest about it."""
 
 
 def camel(name: str) -> str:

@@ -20,7 +20,7 @@ from collab_server.domain.jsontext import dumps
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Internal, Invalid, RateLimited
 from collab_server.services.executor import Write
-from collab_server.services.table import OfConnection, Read, entry_named, parse
+from collab_server.services.table import OfConnection, Read, entry_named
 
 if TYPE_CHECKING:
     from collab_server.realtime.server import Door
@@ -81,7 +81,7 @@ class Client:
         limits = self._door.limits
         is_full = self._waiting_bytes + size > WAITING_PACKETS * limits.packetBytes
         if is_full or len(self._waiting) >= limits.commandsWaiting:
-            self._refuse(ack_id, RateLimited("too many commands of this connection wait", retry_after=1))
+            self.refuse(ack_id, RateLimited("too many commands of this connection wait", retry_after=1))
             return
         self._waiting.append((ack_id, data, size))
         self._waiting_bytes += size
@@ -104,7 +104,7 @@ class Client:
             entry = entry_named(name)
             if len(data) > 2:
                 raise Invalid("expected one object as payload")
-            command = parse(entry, data[1] if len(data) == 2 else {})
+            command = self._door.commands.read(entry, data[1] if len(data) == 2 else {})
         except Exception as error:
             self._fail(ack_id, name, error)
             return
@@ -156,7 +156,7 @@ class Client:
 
     def _fail(self, ack_id: int | None, name: Any, error: Exception) -> None:
         if isinstance(error, ClientError):
-            self._refuse(ack_id, error)
+            self.refuse(ack_id, error)
             return
         internal = Internal()
         log.error(
@@ -164,9 +164,10 @@ class Client:
             exc_info=error,
             extra={"ticket": internal.ticket_id, "command": name if isinstance(name, str) else None},
         )
-        self._refuse(ack_id, internal)
+        self.refuse(ack_id, internal)
 
-    def _refuse(self, ack_id: int | None, error: ClientError) -> None:
+    def refuse(self, ack_id: int | None, error: ClientError) -> None:
+        """Acknowledge a command with an error."""
         if ack_id is not None and not self.is_closed:
             self._door.send_text(self.eio_sid, f'3{ack_id}[{{"ok":false,"error":{dumps(error.as_wire())}}}]')
 

@@ -16,7 +16,8 @@ import contextlib
 import json
 import logging
 import random
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from http.cookies import CookieError, SimpleCookie
 from typing import Any
@@ -75,6 +76,9 @@ DRAIN_SPREAD_SECONDS = 2.5
 DRAIN_SECONDS = 3.5  # all of it: open requests (3 s) and logging out (3 s) come after it, and ten is the end
 DRAIN_STEP_SECONDS = 0.01
 
+COMMAND = re.compile(r"2(?P<id>[0-9]{1,20})?\[")
+"""How the packet of a command begins."""
+
 
 class CollabServer(SocketServer):
     """python-socketio's server with this product's commands behind it."""
@@ -88,6 +92,21 @@ class CollabServer(SocketServer):
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         await super()._handle_connect(eio_sid, namespace, data)
         await self._door.greet(eio_sid)  # so that it follows the CONNECT answer
+
+    def _handle_eio_message(self, eio_sid: str, data: Any) -> Awaitable[None] | None:
+        if isinstance(data, str):
+            try:
+                self._door.commands.check_text(data)
+            except ClientError as error:
+                self._refuse_unread(eio_sid, data, error)
+                return None
+        return super()._handle_eio_message(eio_sid, data)
+
+    def _refuse_unread(self, eio_sid: str, text: str, error: ClientError) -> None:
+        """Answer a command without decoding it; what is none ends the connection."""
+        head = COMMAND.match(text)
+        if head is None or not self._door.refuse(eio_sid, int(head["id"]) if head["id"] else None, error):
+            self.eio.close_transport(eio_sid, self.reason.TRANSPORT_ERROR)
 
     def _take_event(self, eio_sid: str, packet: Any) -> None:
         self._door.receive(eio_sid, packet.id, packet.data, packet.size)
@@ -317,6 +336,15 @@ class Door:
         if client is not None:
             self._counters.messages_processed += 1
             client.receive(ack_id, data, size)
+
+    def refuse(self, eio_sid: str, ack_id: int | None, error: ClientError) -> bool:
+        """Refuse a command of a client that was not even read. False when there is no such client."""
+        client = self._clients.get(eio_sid)
+        if client is None:
+            return False
+        self._counters.messages_processed += 1
+        client.refuse(ack_id, error)
+        return True
 
     async def forget(self, sid: str, *_reason: Any) -> None:
         """Socket.IO's disconnect handler."""

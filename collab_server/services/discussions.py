@@ -46,11 +46,8 @@ from collab_server.storage.topics import LockedTopic
 async def people_named(backends: Backends, who: Identity, named: Sequence[Person], field: str) -> list[User]:
     """The users that a list of users and groups comes to, each once, in order; not the asker.
 
-    Raises `Invalid` for somebody who does not exist, `TooLarge`, or `Unavailable`.
+    Raises `Invalid` for somebody who does not exist, or `Unavailable`.
     """
-    limit = backends.limits.discussionMembers
-    if len(named) > limit:
-        raise TooLarge(f"expected at most {limit} people and groups", field=field)
     found: dict[str, User] = {}
     for index, person in enumerate(named):
         at = f"{field}[{index}].id"

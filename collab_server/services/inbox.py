@@ -10,7 +10,6 @@ from uuid import UUID
 from collab_server.domain.comments import view_state_text
 from collab_server.domain.ids import own_id, uuid7
 from collab_server.domain.inbox import (
-    MAX_IDS,
     CountNotifications,
     ListNotifications,
     MuteTopic,
@@ -111,8 +110,6 @@ async def ask_read_notifications(
     if command.ids is None:
         check_after(command.up_to or 0, "upTo")
         return ()
-    if len(command.ids) > MAX_IDS:
-        raise TooLarge(f"expected at most {MAX_IDS} ids", field="ids")
     return [own_id(id, f"ids[{index}]") for index, id in enumerate(command.ids)]
 
 

@@ -6,20 +6,18 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from pydantic import TypeAdapter, ValidationError
-
 from collab_server.domain import comments as said
 from collab_server.domain import discussions as private
 from collab_server.domain import inbox as told
 from collab_server.domain import search as sought
 from collab_server.domain import subscriptions as about
-from collab_server.domain.jsontext import check_characters
 from collab_server.domain.people import Identity
 from collab_server.domain.presence import SetTyping
-from collab_server.errors import Invalid, UnknownCommand
+from collab_server.errors import UnknownCommand
 from collab_server.services import comments, discussions, inbox, search, threads, topics
 from collab_server.services.backends import Backends, asking_in_time
 from collab_server.services.executor import Executor, Write
+from collab_server.services.payloads import Payloads
 from collab_server.storage.database import Database, Patience
 
 C = TypeVar("C")
@@ -87,27 +85,23 @@ _ENTRIES: tuple[Entry, ...] = (
 
 TABLE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
 
-_PARSERS: dict[str, TypeAdapter[Any]] = {entry.name: TypeAdapter(entry.command) for entry in _ENTRIES}
-
-_EXPECTED = {
-    "string_type": "expected a string",
-    "int_type": "expected a whole number",
-    "bool_type": "expected true or false",
-    "dict_type": "expected an object",
-    "dataclass_type": "expected an object",
-    "list_type": "expected a list",
-    "missing": "is required",
-    "unexpected_keyword_argument": "is not known here",
-}
-
 
 class Commands:
-    """The table with what stands behind it: parse a payload, answer a command."""
+    """The table with what stands behind it: read a payload, answer a command."""
 
     def __init__(self, database: Database, backends: Backends, executor: Executor) -> None:
         self._database = database
         self._backends = backends
         self._executor = executor
+        self._payloads = Payloads(((entry.name, entry.command) for entry in _ENTRIES), backends.limits)
+        self.check_text = self._payloads.check_text
+
+    def read(self, entry: Entry, payload: Any) -> Any:
+        """The command, a frozen dataclass of the domain, that a payload spells.
+
+        Raises `Invalid` or `TooLarge`, naming the field and saying what was expected.
+        """
+        return self._payloads.read(entry.name, payload)
 
     async def answer(self, who: Identity, entry: Write[Any, Any] | Read[Any], command: Any) -> str:
         """Carry out a parsed command of `entry`; returns the JSON text of its data.
@@ -131,34 +125,3 @@ def entry_named(name: Any) -> Entry:
     if entry is None:
         raise UnknownCommand("there is no such command")
     return entry
-
-
-def parse(entry: Entry, payload: Any) -> Any:
-    """The command, a frozen dataclass of the domain, that a payload spells.
-
-    Raises `Invalid` that names the field and says what was expected.
-    """
-    if not isinstance(payload, dict):
-        raise Invalid("expected one object as payload")
-    check_characters(payload)
-    try:
-        return _PARSERS[entry.name].validate_python(payload)
-    except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        field = _path(first["loc"])
-        if first["type"] == "literal_error":
-            expected = f"expected {first['ctx']['expected']}"
-        else:
-            expected = _EXPECTED.get(first["type"], first["msg"])
-        raise Invalid(expected, field=field) from None
-
-
-def _path(location: tuple[int | str, ...]) -> str | None:
-    """`("members", 0, "id")` → `members[0].id`."""
-    path = ""
-    for part in location:
-        if isinstance(part, int):
-            path += f"[{part}]"
-        else:
-            path += f".{part}" if path else part
-    return path[:100] or None

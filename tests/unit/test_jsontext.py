@@ -11,13 +11,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collab_server.domain.jsontext import (
-    check_characters,
+    check_json,
     dumps,
     is_blank,
     json_object_text,
     now_ms,
     read_rfc3339,
     rfc3339,
+    shown_name,
 )
 from collab_server.errors import Invalid, TooLarge
 
@@ -32,16 +33,51 @@ _json = st.recursive(
 @given(_json)
 def test_what_is_written_is_read_back_the_same(value: Any) -> None:
     assert repr(json.loads(dumps(value))) == repr(value)
-    check_characters(value)
+    check_json(value, field="x", max_bytes=len(dumps(value).encode()))
 
 
 @given(_json, st.sampled_from(["\0", "\ud800", "a\udfffb"]), st.booleans())
 def test_bad_characters_are_found_wherever_they_are(value: Any, bad: str, is_key: bool) -> None:
-    holder = {"x": [value, {bad: 1} if is_key else {"y": bad}]}
+    holder = [value, {bad: 1} if is_key else {"y": bad}]
     with pytest.raises(Invalid) as refusal:
-        check_characters(holder)
-    assert refusal.value.field is not None
-    assert refusal.value.field.startswith("x[1]")
+        check_json(holder, field="x", max_bytes=100_000)
+    assert refusal.value.field == ("x[1]" if is_key else "x[1].y")
+
+
+@given(_json)
+def test_free_json_that_fits_is_never_refused_by_its_size(value: Any) -> None:
+    """Whatever is refused would be refused by its text, too; the text itself is only looked at later."""
+    size = len(dumps(value).encode())
+    for most in range(max(0, size - 3), size):
+        try:
+            check_json(value, field="x", max_bytes=most)
+        except TooLarge:
+            assert size > most
+
+
+@pytest.mark.parametrize(
+    "value", [[0] * 50, {str(n): 0 for n in range(30)}, "x" * 99, {"x" * 99: 0}, [[[]] * 10] * 10, [1.5] * 60]
+)
+def test_free_json_that_cannot_fit_is_refused_unread(value: Any) -> None:
+    with pytest.raises(TooLarge) as refusal:
+        check_json(value, field="x", max_bytes=100)
+    assert refusal.value.field == "x"
+
+
+def test_a_place_is_shown_by_its_beginning() -> None:
+    value: Any = "\0"
+    for _ in range(50):
+        value = {"k" * 1000: [value]}
+    with pytest.raises(Invalid) as refusal:
+        check_json(value, field="x", max_bytes=1_000_000)
+    assert refusal.value.field == "x." + "k" * 98
+
+
+def test_names_that_cannot_be_sent_are_not_shown() -> None:
+    assert shown_name("colour") == "colour"
+    assert shown_name("k" * 1000) == "k" * 100
+    assert shown_name("\ud800") is None
+    assert shown_name("a\0") is None
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
@@ -143,5 +179,5 @@ def test_times_are_utc_with_milliseconds() -> None:
 
 def test_field_that_is_named_can_itself_be_sent() -> None:
     with pytest.raises(Invalid) as error:
-        check_characters({"a": {"\ud800": "\ud800"}})
+        check_json({"a": {"\ud800": "\ud800"}}, field="x", max_bytes=100)
     assert dumps(error.value.as_wire()).encode()
