@@ -39,11 +39,13 @@ format: $(BIN)/.installed ## Format the code and sort its imports
 docs: $(BIN)/.installed ## Write the generated documents anew
 	$(BIN)/python docs/generate.py
 
-lock: $(BIN)/.installed ## Pin what the image installs (requirements.lock), moving to the newest versions
+PIN = $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes --python-version 3.11 \
+    --no-header --no-emit-index-url --no-emit-find-links
+
+lock: $(BIN)/.installed ## Pin what the image installs, and builds with, moving to the newest versions
 	$(BIN)/pip install -q uv
-	printf 'hatchling\n' | $(BIN)/uv pip compile --quiet --upgrade --universal --generate-hashes \
-	    --python-version 3.11 --extra embedded --no-header --no-emit-index-url --no-emit-find-links \
-	    --output-file requirements.lock pyproject.toml -
+	$(PIN) --output-file requirements.lock pyproject.toml
+	printf 'hatchling\n' | $(PIN) --output-file requirements-build.lock -
 
 bench: $(BIN)/.installed ## Measure against the peers (tests/bench)
 	$(BIN)/python -m tests.bench

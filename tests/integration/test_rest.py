@@ -138,23 +138,8 @@ async def test_answers_are_json_whatever_they_are(cluster: Cluster, topic: str) 
 
 async def test_no_answer_is_kept_by_caches_or_taken_for_another_kind(cluster: Cluster, topic: str) -> None:
     api = await cluster.rest(0, "ann")
-    kept = {
-        "/",
-        "/index.html",
-        "/docs",
-        "/openapi.json",
-        "/docs-static/swagger-ui.css",
-    }  # they hold nobody's data
-    outside = [
-        "/status",
-        "/health/live",
-        "/health/ready",
-        "/metrics",
-        "/nothing",
-        "/api",
-        "/api/nothing",
-        *kept,
-    ]
+    kept = {"/docs", "/openapi.json", "/docs-static/swagger-ui.css"}  # they hold nobody's data
+    outside = ["/", "/status", "/health/live", "/health/ready", "/metrics", "/nothing", "/api/nothing", *kept]
     asked = [(method, f"/api{path}") for method, path in CALLS.values()]
     asked += [(method, path) for path in outside for method in ("GET", "HEAD", "OPTIONS", "TRACE", "PUT")]
     preflight = {"Origin": "https://elsewhere.example", "Access-Control-Request-Method": "GET"}
@@ -168,6 +153,13 @@ async def test_no_answer_is_kept_by_caches_or_taken_for_another_kind(cluster: Cl
                     assert answer.headers["Referrer-Policy"] == "no-referrer", where
                     expected = {"no-cache"} if path in kept and answer.status == 200 else {"no-store"}
                     assert {answer.headers["Cache-Control"]} == expected, where
+
+
+async def test_a_node_serves_no_page_unless_it_is_told_to(cluster: Cluster) -> None:
+    async with new_session() as http:
+        for path in ("/", "/index.html", "/js/connection.js"):
+            async with http.get(cluster[0].url + path) as answer:
+                assert (answer.status, (await answer.json())["code"]) == (404, "not_found")
 
 
 async def test_paths_and_methods_that_are_not_known_are_told_apart(cluster: Cluster, topic: str) -> None:
