@@ -55,9 +55,16 @@ class Served:
 @contextlib.contextmanager
 def serve(server: Any, **options: Any) -> Iterator[Served]:
     """Run a server of `build_server` or `build_engineio_server` under uvicorn."""
+    with serve_application(build_asgi(server), server, **options) as served:
+        yield served
+
+
+@contextlib.contextmanager
+def serve_application(application: Any, server: Any, **options: Any) -> Iterator[Served]:
+    """Run an ASGI application, with this server in it, under uvicorn."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        config = uvicorn.Config(build_asgi(server), log_config=None, access_log=False, **options)
+        config = uvicorn.Config(application, log_config=None, access_log=False, **options)
         running = uvicorn.Server(config)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()

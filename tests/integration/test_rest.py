@@ -279,6 +279,31 @@ async def test_a_bug_of_ours_is_logged_under_a_ticket_and_shown_to_nobody(
         await cluster.close(may_trace_back=["anchor"])
 
 
+async def test_a_call_that_offers_an_upgrade_is_carried_out_and_so_is_the_next(
+    cluster: Cluster, topic: str
+) -> None:
+    """As the HTTP client of a JDK sends it, whose first request offers h2c."""
+    token = await (await cluster.person("ann")).identity_token()
+    head = f"POST /api/topics/{topic}/comments HTTP/1.1\r\nHost: x\r\nX-MSTR-IdentityToken: {token}\r\n"
+    offer = (
+        "Connection: Upgrade, HTTP2-Settings\r\nUpgrade: h2c\r\n"
+        "HTTP2-Settings: AAEAAEAAAAIAAAABAAMAAABkAAQBAAAAAAUAAEAA\r\n"
+    )
+    reader, writer = await asyncio.open_connection("127.0.0.1", cluster[0].port)
+    try:
+        for more in (offer, "", offer):
+            writer.write(f'{head}{more}Content-Length: 21\r\n\r\n{{"text":"from a JDK"}}'.encode())
+        async with asyncio.timeout(10):
+            for _ in range(3):
+                answer = (await reader.readuntil(b"\r\n\r\n")).lower()
+                assert answer.startswith(b"http/1.1 201")
+                await reader.readexactly(int(answer.partition(b"content-length: ")[2].split()[0]))
+    finally:
+        writer.transport.abort()
+    ann = await Door.open(cluster, "rest", "ann")
+    assert (await ann.call("topic.get", {"topic": topic}))["comments"] == 3
+
+
 async def test_a_caller_that_leaves_in_the_middle_of_a_body_is_no_bug(cluster: Cluster, topic: str) -> None:
     token = await (await cluster.person("ann")).identity_token()
     node = cluster[0]

@@ -1,8 +1,9 @@
 """What carries Engine.IO: websocket frames, long-polling, and the lean protocol classes for uvicorn.
 
 uvicorn gets them in one of two ways: `install`, called at lifespan startup, or by its own option
-(`--ws collab_server.realtime.transport:WebSocketProtocol`). `COLLAB_TRANSPORT=asgi` in the environment switches
-`install` off; then, and under any other server, everything goes the plain ASGI way of `asgi.py`.
+(`--ws collab_server.realtime.transport:WebSocketProtocol`). With `COLLAB_TRANSPORT=asgi` in the environment, and under
+any other server, everything goes the plain ASGI way of `asgi.py`; uvicorn then keeps its own protocol classes, but for
+one mend (`offers.py`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import resource
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from collab_server.realtime.transport.offers import PATHS_KEY
 from collab_server.realtime.transport.websocket import STATE_KEY, WebSocketProtocol
 
 if TYPE_CHECKING:
@@ -37,22 +39,34 @@ def install(scope: MutableMapping[str, Any], receive: Any, engines: Mapping[str,
     Returns:
         True if uvicorn is the server, was recognised, and the switch is not off.
     """
-    if os.environ.get("COLLAB_TRANSPORT", "").lower() == "asgi" or not isinstance(scope.get("state"), dict):
-        return False
     config: Any = getattr(getattr(receive, "__self__", None), "config", None)
-    if not hasattr(config, "ws_protocol_class") or not hasattr(config, "http_protocol_class"):
+    if (
+        not isinstance(scope.get("state"), dict)
+        or not hasattr(config, "ws_protocol_class")
+        or not hasattr(config, "http_protocol_class")
+    ):
         return False
-    scope["state"][STATE_KEY] = {prefix.encode(): engine for prefix, engine in engines.items()}
-    config.ws_protocol_class = WebSocketProtocol
-    try:
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+    scope["state"][PATHS_KEY] = tuple(prefix.encode() for prefix in engines)
+    is_lean = os.environ.get("COLLAB_TRANSPORT", "").lower() != "asgi"
+    if is_lean:
+        scope["state"][STATE_KEY] = {prefix.encode(): engine for prefix, engine in engines.items()}
+        config.ws_protocol_class = WebSocketProtocol
+    config.http_protocol_class = _http_protocol_class(config.http_protocol_class, is_lean=is_lean)
+    return is_lean
 
+
+def _http_protocol_class(stock: Any, *, is_lean: bool) -> Any:
+    """What takes the place of uvicorn's class for HTTP; another one than its own two stays."""
+    if getattr(stock, "__module__", "") == "uvicorn.protocols.http.h11_impl":
+        from collab_server.realtime.transport.stock_h11 import StockH11Protocol
+
+        return StockH11Protocol
+    if getattr(stock, "__module__", "") == "uvicorn.protocols.http.httptools_impl":
         from collab_server.realtime.transport.http import HttpProtocol
-    except ImportError:  # no httptools: polling goes the ASGI way
-        return True
-    if config.http_protocol_class is HttpToolsProtocol:
-        config.http_protocol_class = HttpProtocol
-    return True
+        from collab_server.realtime.transport.stock_httptools import StockHttpProtocol
+
+        return HttpProtocol if is_lean else StockHttpProtocol
+    return stock
 
 
 def allow_many_connections() -> int:

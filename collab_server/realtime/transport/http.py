@@ -15,9 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
-
 from collab_server.realtime.transport.polling import Headers
+from collab_server.realtime.transport.stock_httptools import StockHttpProtocol
 from collab_server.realtime.transport.websocket import WebSocketProtocol, engine_for
 
 if TYPE_CHECKING:
@@ -86,7 +85,7 @@ class LeanExchange:
         self.protocol.answer(self, status, headers, body)
 
 
-class HttpProtocol(HttpToolsProtocol):
+class HttpProtocol(StockHttpProtocol):
     """uvicorn's HTTP protocol, with a short way for long-polling."""
 
     _served: LeanExchange | None = None  # the latest whose turn has come
@@ -129,7 +128,6 @@ class HttpProtocol(HttpToolsProtocol):
             and isinstance(exchange, LeanExchange)
             and exchange.keep_alive
             and not self.expect_100_continue
-            and not self.parser.should_upgrade()
             and _OF_SESSION.search(exchange.scope["query_string"])
         ):
             self._learned = rest, exchange.engine, exchange.scope
@@ -192,23 +190,16 @@ class HttpProtocol(HttpToolsProtocol):
         if len(self.headers) > HEADERS:
             raise ValueError("too many headers")  # uvicorn answers with 400
         self.headers = self.headers.copy()  # the scope keeps its own: nobody has checked what a trailer adds
+        if self._has_offer():
+            return
         engine = engine_for(self.app_state, self.url)
         if engine is None:
             super().on_headers_complete()
             return
-        parser, scope = self.parser, self.scope
-        version = parser.get_http_version()
-        path, _, query = self.url.partition(b"?")
-        scope["method"] = parser.get_method().decode("ascii")
-        scope["http_version"] = version
-        scope["path"] = unquote(path.decode("latin-1"))
-        scope["raw_path"] = path
-        scope["query_string"] = query.partition(b"#")[0]
-        if parser.should_upgrade() and self._should_upgrade():
-            return
+        scope = self._whole_scope()
         has_to_wait = self._has_to_answer()
-        keep_alive = version != "1.0" and parser.should_keep_alive()
-        exchange = LeanExchange(self, engine, scope, keep_alive)  # type: ignore[arg-type]
+        keep_alive = scope["http_version"] != "1.0" and self.parser.should_keep_alive()
+        exchange = LeanExchange(self, engine, scope, keep_alive)
         self.cycle = exchange  # type: ignore[assignment]
         if has_to_wait:
             self.flow.pause_reading()  # pipelined: its turn comes when the answer before it is out
@@ -216,13 +207,24 @@ class HttpProtocol(HttpToolsProtocol):
         elif self.expect_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
+    def _whole_scope(self) -> dict[str, Any]:
+        parser = self.parser
+        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        path, _, query = self.url.partition(b"?")
+        scope["method"] = parser.get_method().decode("ascii")
+        scope["http_version"] = parser.get_http_version()
+        scope["path"] = unquote(path.decode("latin-1"))
+        scope["raw_path"] = path
+        scope["query_string"] = query.partition(b"#")[0]
+        return scope
+
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
         self._is_in_head = False
         exchange = self.cycle
         if not isinstance(exchange, LeanExchange):
             super().on_body(body)
-        elif not exchange.is_whole and not exchange.is_too_large:  # whole: one before an upgrade with a body
+        elif not exchange.is_too_large:
             exchange.body += body
             if len(exchange.body) > exchange.engine.max_http_buffer_size:
                 exchange.body = bytearray()
@@ -233,6 +235,8 @@ class HttpProtocol(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         """A whole request is there."""
+        if self.parser.should_upgrade():
+            return  # its head: it is taken, or read again
         self._is_in_request = self._is_in_head = False
         exchange = self.cycle
         if not isinstance(exchange, LeanExchange):
@@ -296,13 +300,11 @@ class HttpProtocol(HttpToolsProtocol):
             self.send_400_response("The request before has no answer yet.")
             return
         engine = engine_for(self.app_state, self.url)
-        if engine is None:
-            super().handle_websocket_upgrade()
-            return
+        assert engine is not None  # or the offer was not taken
         self.connections.discard(self)
         protocol = WebSocketProtocol(self.config, self.server_state, self.app_state)
         protocol.connection_made(self.transport)
-        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope = self._whole_scope()
         scope["type"] = "websocket"
         scope["scheme"] = "wss" if self.scheme == "https" else "ws"
         self.transport.set_protocol(protocol)
