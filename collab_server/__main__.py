@@ -73,8 +73,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _serve(arguments: argparse.Namespace) -> int:
-    from collab_server import logs
+    from collab_server import hangup, logs
 
+    hangup.listen()
     loaded = _load(arguments)
     _print_problems(loaded.warnings)
     config = loaded.config

@@ -22,7 +22,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from collab_server import __version__, logs, tls, uvicorn_hooks
+from collab_server import __version__, hangup, logs, tls, uvicorn_hooks
 from collab_server.api.door import RestDoor
 from collab_server.api.operations import operations_router
 from collab_server.auth import Authenticator
@@ -168,6 +168,7 @@ class Node:
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
+        hangup.listen()
         uvicorn_hooks.adopt(receive, self.config)
         if transport.install(scope, receive, {"/socket.io/": self._door.server.eio}):
             transport.tune_garbage_collector()
@@ -440,6 +441,7 @@ def __getattr__(name: str) -> Any:
     if name != "app":
         raise AttributeError(name)
     if _app is None:
+        hangup.listen()
         try:
             loaded = load_config()
             found = loaded.config

@@ -25,7 +25,7 @@ from structlog.types import EventDict, Processor, WrappedLogger
 
 from collab_server.config import ConfigError, Problem
 
-__all__ = ["configure"]
+__all__ = ["configure", "reopen"]
 
 FILE_BYTES = 20_000_000
 OLD_FILES = 5
@@ -45,7 +45,12 @@ class _StreamHandler(_OurHandler, logging.StreamHandler[Any]):
 
 
 class _FileHandler(_OurHandler, logging.handlers.RotatingFileHandler):
-    pass
+    def reopen(self) -> None:
+        """Go on in the file that has the name now. Raises `OSError`, and goes on in the old one."""
+        with self.lock:  # type: ignore[union-attr]
+            before, self.stream = self.stream, self._open()
+            if before is not None:
+                before.close()
 
 
 def configure(
@@ -82,6 +87,18 @@ def configure(
             logger.handlers.clear()
             logger.propagate = True
             logger.filters = [_UvicornFilter(is_detailed)]
+
+
+def reopen() -> Path | None:
+    """Goes on in the file of the configured name, made anew if it was moved away; returns it, None if there is none.
+
+    Raises `OSError` where the file cannot be written; what is logged still goes to the old one.
+    """
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, _FileHandler):
+            handler.reopen()
+            return Path(handler.baseFilename)
+    return None
 
 
 def _handler(log_file: Path | None) -> logging.Handler:

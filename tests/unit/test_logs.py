@@ -124,3 +124,24 @@ def test_a_full_file_is_kept_and_a_new_one_begun(tmp_path: Path, monkeypatch: py
 def test_a_file_that_cannot_be_written_is_a_config_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="logFile"):
         logs.configure(log_file=tmp_path)
+
+
+def test_a_file_that_was_moved_away_is_begun_anew_when_asked(tmp_path: Path) -> None:
+    assert logs.reopen() is None
+    logs.configure(log_file=tmp_path / "log")
+    ours.info("before")
+    (tmp_path / "log").rename(tmp_path / "log.old")
+    ours.info("still before")
+    assert logs.reopen() == tmp_path / "log"
+    ours.info("after")
+    assert (len(lines(tmp_path / "log.old")), len(lines(tmp_path / "log"))) == (2, 1)
+
+
+def test_a_file_that_cannot_be_begun_anew_is_not_given_up(tmp_path: Path) -> None:
+    (tmp_path / "here").mkdir()
+    logs.configure(log_file=tmp_path / "here" / "log")
+    (tmp_path / "here").rename(tmp_path / "there")
+    with pytest.raises(OSError, match="here"):
+        logs.reopen()
+    ours.info("goes on")
+    assert len(lines(tmp_path / "there" / "log")) == 1

@@ -1,0 +1,63 @@
+"""SIGHUP, by which operators and logrotate ask a node to look at its files again: it never ends one.
+
+The log file is opened anew, which one line says. Settings and certificates are not read again: that needs a restart.
+
+What runs concurrently: one thread, which sleeps until a signal comes and ends with the process. The signal's handler
+only wakes it, for it may interrupt whatever runs, a line that is being logged or a lock that is being taken included.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import queue
+import signal
+import threading
+from types import FrameType
+
+from collab_server import logs
+
+__all__ = ["listen"]
+
+log = logging.getLogger(__name__)
+
+_asked: queue.SimpleQueue[None] = queue.SimpleQueue()  # may be put to from a signal's handler
+
+
+def listen() -> None:
+    """From now on SIGHUP makes this process look at its files again; may be called again.
+
+    Leaves alone what the program that runs us has set for SIGHUP, and threads other than the main one, which get no
+    signals.
+    """
+    is_free = signal.getsignal(signal.SIGHUP) in (signal.SIG_DFL, signal.SIG_IGN)
+    if not is_free or threading.current_thread() is not threading.main_thread():
+        return
+    signal.signal(signal.SIGHUP, _note)
+    # Python gives handlers back before it is gone, and the signal its deadly default.
+    atexit.register(signal.signal, signal.SIGHUP, signal.SIG_IGN)
+    threading.Thread(target=_attend, name="hangup", daemon=True).start()
+
+
+def _note(number: int, frame: FrameType | None) -> None:
+    _asked.put(None)
+
+
+def _attend() -> None:
+    while True:
+        _asked.get()
+        while not _asked.empty():  # many at once are one
+            _asked.get()
+        _look_again()
+
+
+def _look_again() -> None:
+    try:
+        file = logs.reopen()
+    except OSError as error:
+        log.error("SIGHUP: the log file cannot be opened, the old one goes on: %s", error.strerror)
+        return
+    if file is None:
+        log.info("SIGHUP: there is no log file to open again; settings and certificates need a restart")
+    else:
+        log.info("SIGHUP: the log file is open again; settings and certificates need a restart")
