@@ -84,7 +84,7 @@ function Comment({ comment, me, conversation, act, onApply }) {
               />
             `
           : html`<p class="text">
-              ${pieces(comment.text).map(({ text, mention }) =>
+              ${pieces(comment.text, comment.mentions).map(({ text, mention }) =>
                 mention === undefined ? text : html`<span class="mention">@${mention}</span>`,
               )}
             </p>`}

@@ -2,6 +2,7 @@
 // Its filters are the view state that comments carry: {filters: [{name, values: [value]}]}.
 
 import { html } from "../vendor/htm-preact-standalone.js";
+import { filtersIn } from "./words.js";
 
 const CHOICES = {
   Region: ["North", "South", "East", "West"],
@@ -22,8 +23,8 @@ export function viewStateOf(chosen) {
 /** The filters that somebody's view state chooses; what this dashboard does not have is left out. */
 export function filtersOf(viewState) {
   const chosen = { ...NO_FILTERS };
-  for (const { name, values } of Array.isArray(viewState?.filters) ? viewState.filters : []) {
-    if (CHOICES[name]?.includes(values?.[0])) chosen[name] = values[0];
+  for (const { name, values } of filtersIn(viewState)) {
+    if (Object.hasOwn(CHOICES, name) && CHOICES[name].includes(values[0])) chosen[name] = values[0];
   }
   return chosen;
 }

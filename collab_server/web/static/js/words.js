@@ -1,14 +1,21 @@
 // Texts as people read them.
 
-const MENTION = /@\[((?:(?!\]\().){1,256}?)\]\((?:user|group):[^()\s]{1,64}\)/gs;
+// As the server reads them: code points, and no name goes over the end of a line.
+const MENTION = /@\[((?:(?!\]\()[^\n]){1,256}?)\]\((user|group):([0-9A-Fa-f]{32})\)/gu;
 
-/** The pieces of a comment's text: `{text}` or `{mention}`, the shown name. */
-export function pieces(text) {
+/**
+ * The pieces of a comment's text: `{text}` or `{mention}`, a name. `mentions` are the comment's, which the server has
+ * looked up: the name in the text is what its author wants to be read, and a mention that is not among them is none.
+ */
+export function pieces(text, mentions) {
+  const names = new Map((mentions ?? []).map(({ kind, id, name }) => [`${kind}:${id.toUpperCase()}`, name]));
   const found = [];
   let end = 0;
   for (const match of text.matchAll(MENTION)) {
+    const name = names.get(`${match[2]}:${match[3].toUpperCase()}`);
+    if (name === undefined) continue;
     if (match.index > end) found.push({ text: text.slice(end, match.index) });
-    found.push({ mention: match[1] });
+    found.push({ mention: name });
     end = match.index + match[0].length;
   }
   if (end < text.length) found.push({ text: text.slice(end) });
@@ -24,13 +31,29 @@ export function shortTime(at, now = new Date()) {
   return moment.toDateString() === now.toDateString() ? clock.format(moment) : day.format(moment);
 }
 
-/** The filters in a view state as words (`Region: North · Year: 2026`), or null where there are none to read. */
+const MOST_WORDS = 240;
+
+/**
+ * The filters in a view state as words (`Region: North · Year: 2026`), or null where there are none to read. A view
+ * state is whatever somebody sent: what has not the form of a filter is passed over.
+ */
 export function filtersInWords(viewState) {
+  const words = filtersIn(viewState)
+    .map(({ name, values }) => `${name}: ${values.filter(isPlain).join(", ")}`)
+    .join(" · ");
+  return words.length > MOST_WORDS ? `${[...words].slice(0, MOST_WORDS).join("")} …` : words || null;
+}
+
+/** What is a filter in a view state: `{name, values}`, a text and a list with something in it that can be read. */
+export function filtersIn(viewState) {
   const filters = Array.isArray(viewState?.filters) ? viewState.filters : [];
-  const words = filters
-    .filter(({ name, values } = {}) => typeof name === "string" && Array.isArray(values) && values.length > 0)
-    .map(({ name, values }) => `${name}: ${values.map(String).join(", ")}`);
-  return words.length > 0 ? words.join(" · ") : null;
+  return filters.filter(
+    (filter) => typeof filter?.name === "string" && Array.isArray(filter.values) && filter.values.some(isPlain),
+  );
+}
+
+function isPlain(value) {
+  return ["string", "number", "boolean"].includes(typeof value);
 }
 
 /** A colour of one's own for everybody, 0 to 359. */
