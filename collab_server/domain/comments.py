@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
@@ -17,8 +18,9 @@ from collab_server.errors import Invalid, TooLarge
 VIEW_STATE_LEVELS = 64
 ANCHOR_KEY_CHARACTERS = 256
 ANCHOR_BYTES = 4096
+MENTIONED_NAME_CHARACTERS = 256
 
-_MENTION = re.compile(r"@\[((?:(?!\]\().){1,256}?)\]\((user|group):([^()\s]{1,64})\)")
+_MENTION_END = re.compile(r"\]\((user|group):([^()\s]{1,64})\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,31 @@ def mentions_in(text: str, max_mentions: int) -> list[Mention]:
     Raises `Invalid` for an id that cannot be one and `TooLarge` for more than `max_mentions`.
     """
     found: dict[tuple[str, str], Mention] = {}
-    for shown, kind, written_id in _MENTION.findall(text):
+    for shown, kind, written_id in _written_mentions(text):
         id = library_id(written_id, "text")
         found.setdefault((kind, id), Mention(kind, id, shown))
     if len(found) > max_mentions:
         raise TooLarge(f"expected at most {max_mentions} mentions, got {len(found)}", field="text")
     return list(found.values())
+
+
+def _written_mentions(text: str) -> Iterator[tuple[str, Literal["user", "group"], str]]:
+    """The name, kind and id of each `@[Shown Name](user:ID)`. A name is on one line and has no `](` in it.
+
+    Looks for the ends, then for where the name in front may begin: a search for beginnings reads on from each of them.
+    """
+    behind = 0
+    for end in _MENTION_END.finditer(text):
+        name_end = end.start()
+        floor = max(behind, name_end - MENTIONED_NAME_CHARACTERS - len("@["))
+        for never in ("\n", "]("):
+            place = text.rfind(never, floor, name_end)
+            floor = floor if place < 0 else place + len(never)
+        begin = text.find("@[", floor, name_end)
+        if 0 <= begin < name_end - len("@["):
+            kind: Literal["user", "group"] = "user" if end[1] == "user" else "group"
+            yield text[begin + len("@[") : name_end], kind, end[2]
+            behind = end.end()
 
 
 def anchor_text(anchor: Anchor | None) -> str | None:

@@ -16,10 +16,12 @@ from __future__ import annotations
 import re
 import unicodedata
 import zlib
+from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from itertools import chain, pairwise
+from heapq import merge
+from itertools import accumulate, chain, pairwise, starmap
 from typing import Any, ClassVar, Literal
 from uuid import UUID
 
@@ -46,12 +48,15 @@ _RUN_RANGES = (
     ),  # Hangul, kana
     (0x20000, 0x40000),
 )
+_RUN_BOUNDS = tuple(chain.from_iterable(_RUN_RANGES))
 _STROKES = str.maketrans({"đ": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "ŧ": "t", "æ": "ae", "œ": "oe"})
 _MARKUP = re.compile(r"\]\((?:user|group):[0-9A-Fa-f]{32}\)")  # of a mention; the name in front of it is read
-_PIECES = re.compile("(?P<word>w+)|r+")
-_ASCII_PIECES = re.compile(
-    r"[0-9a-z]+|\$+"
-)  # what the classes of ASCII come to: most texts, several times faster
+
+_MOST_MARKS = 30
+"""How many marks behind a character are folded with it, as in Unicode's stream-safe texts. No language needs more, and
+to bring them into their order takes time that grows with the square of their number."""
+_SURELY_CHEAP = 500
+"""Texts of so many characters may be anything: the square of this is little."""
 
 Highlight = tuple[int, int]
 """Where something was found: its first code point, how many there are."""
@@ -95,7 +100,8 @@ def parse_query(text: str) -> Query:
     """
     if len(text) > QUERY_CHARACTERS:
         raise TooLarge(f"expected at most {QUERY_CHARACTERS} characters, got {len(text)}", field="q")
-    words, runs = _pieces(_folded(text))
+    folded = _folded(text)
+    words, runs = set(folded.words.split()), set(folded.runs.split())
     if not words and not runs:
         raise Invalid("expected something to look for: a letter, a digit or an emoji", field="q")
     if len(words) + len(runs) > QUERY_WORDS:
@@ -106,37 +112,67 @@ def parse_query(text: str) -> Query:
 def highlights(query: Query, text: str) -> list[Highlight] | None:
     """Where the query's words stand in a text, in order and apart from each other; None unless all of them do.
 
-    At most the first `MAX_HIGHLIGHTS`, in code points.
+    At most the first `MAX_HIGHLIGHTS`, in code points. Takes time in proportion to the text.
     """
     folded = _folded(text)
-    missing = {*query.words, *query.runs}
-    found: list[tuple[int, int]] = []
-    for piece in _PIECES.finditer(folded.classes):
-        start, end = piece.span()
-        here = folded.text[start:end]
-        if piece["word"] is not None:
-            begun = [
-                word for word in query.words if here == word or (len(word) > 1 and here.startswith(word))
-            ]
-            missing.difference_update(begun)
-            if begun:
-                found.append((start, start + max(map(len, begun))))
-        else:
-            for run in query.runs:
-                for match in re.finditer(f"(?={re.escape(run)})", here):
-                    missing.discard(run)
-                    found.append((start + match.start(), start + match.start() + len(run)))
-    if missing:
+    if not all(begun in folded.words for begun in map(_begun, query.words)):
         return None
-    return _united(folded.span(start, end) for start, end in sorted(found))[:MAX_HIGHLIGHTS]
+    if not all(run in folded.runs for run in query.runs):
+        return None
+    places = [_places_of_word(_begun(word), folded.words) for word in query.words]
+    places += [_places_of_run(run, folded.runs) for run in query.runs]
+    return _united(starmap(folded.span, merge(*places)))
+
+
+def _begun(word: str) -> str:
+    """What has to stand in `_Folded.words` for a query's word to be found: words there have a space on both sides."""
+    return f" {word}" if len(word) > 1 else f" {word} "
+
+
+def _places_of_word(begun: str, words: str) -> Iterator[tuple[int, int]]:
+    length = len(begun.strip())
+    place = words.find(begun)
+    while place >= 0:
+        yield place + 1, place + 1 + length
+        place = words.find(begun, place + 1)
+
+
+def _places_of_run(run: str, runs: str) -> Iterator[tuple[int, int]]:
+    """The places of a run, those made one that follow each other by what the run repeats (`haha` in `hahahaha`).
+
+    So the others are at least half a run apart, and all of them together are no longer than twice the text.
+    """
+    repeated = run[-_period_of(run) :]
+    place = runs.find(run)
+    while place >= 0:
+        end = place + len(run)
+        while runs.startswith(repeated, end):
+            end += len(repeated)
+        yield place, end
+        place = runs.find(run, end - len(run) + 1)
+
+
+@lru_cache(maxsize=64)
+def _period_of(run: str) -> int:
+    """The least number of characters after which a run repeats itself; all of them if it does not."""
+    borders = [0]  # of each beginning, the longest that it also ends with (Knuth, Morris and Pratt)
+    border = 0
+    for character in run[1:]:
+        while border and run[border] != character:
+            border = borders[border - 1]
+        border += run[border] == character
+        borders.append(border)
+    return len(run) - border
 
 
 def _united(spans: Iterable[tuple[int, int]]) -> list[Highlight]:
-    """Spans (first, after the last) in order, those that overlap or touch made one."""
+    """Spans (first, after the last) in order, those that overlap or touch made one, until there are enough."""
     united: list[tuple[int, int]] = []
     for start, end in spans:
         if united and start <= united[-1][1]:
             united[-1] = (united[-1][0], max(end, united[-1][1]))
+        elif len(united) == MAX_HIGHLIGHTS:
+            break
         else:
             united.append((start, end))
     return [(start, end - start) for start, end in united]
@@ -146,16 +182,18 @@ def _united(spans: Iterable[tuple[int, int]]) -> list[Highlight]:
 
 
 def index_terms(text: str) -> set[int]:
-    """The numbers of what a text says."""
-    words, runs = _pieces(_folded(text))
-    terms = set(chain.from_iterable(map(_word_terms, words)))
-    for run in runs:
-        terms.update(map(_number, run), map(_pair_term, pairwise(run)))
+    """The numbers of what a text says. Takes time in proportion to the text."""
+    folded = _folded(text)
+    longest = _BEGINNINGS[-1]
+    terms = set(chain.from_iterable(map(_word_terms, {word[:longest] for word in folded.words.split()})))
+    for run in set(folded.runs.split()):
+        terms.update(map(_number, set(run)), map(_pair_term, set(pairwise(run))))
     return terms
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def _word_terms(word: str) -> tuple[int, ...]:
+    """The numbers of a word, of which at most as many characters are given as its longest beginning has."""
     if len(word) == 1:
         return (_number(word),)
     return tuple(_number(word[:length]) for length in _BEGINNINGS if length <= len(word))
@@ -178,10 +216,16 @@ def author_term(author_id: str) -> int:
     return _number(f"@{author_id}")
 
 
-def terms_text(comment: Comment) -> str:
-    """The numbers of a comment but for that of its topic, as PostgreSQL writes an array."""
+def said_text(text: str) -> str:
+    """The numbers of what a text says, as they go into `terms_text`: made once, before anybody waits for it."""
+    return ",".join(map(str, index_terms(text)))
+
+
+def terms_text(comment: Comment, said: str) -> str:
+    """The numbers of a comment but for that of its topic, as PostgreSQL writes an array; `said` is its `said_text`."""
     where = content_terms(comment.id) if comment.topic.startswith("content:") else []
-    return f"{{{','.join(map(str, (*index_terms(comment.text), author_term(comment.author.id), *where)))}}}"
+    others = ",".join(map(str, (author_term(comment.author.id), *where)))
+    return f"{{{said},{others}}}" if said else f"{{{others}}}"
 
 
 def topic_term(topic_id: int) -> int:
@@ -189,7 +233,7 @@ def topic_term(topic_id: int) -> int:
     return topic_id % _PERIODS
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 15)
 def _number(spelled: str) -> int:
     return ~(zlib.crc32(spelled.encode()) >> 1)
 
@@ -226,31 +270,23 @@ def _period(size: int, number: int) -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Folded:
-    """A folded text; `classes` says of each of its characters whether it belongs to a word (w), a run (r) or neither.
+    """A folded text, twice: `words` has spaces where its characters belong to no word, and one more at each end, `runs`
+    where they belong to no run, and one more at its beginning, so that a place is the same in both.
 
-    `places` holds, for each, the place in the text of what it comes from and the place behind that; None where
-    nothing has moved.
+    `starts` holds, for each thing that was folded as one, its place in `words` and in the text; None where nothing has
+    moved.
     """
 
-    text: str
-    classes: str
-    places: Sequence[tuple[int, int]] | None
+    words: str
+    runs: str
+    starts: tuple[Sequence[int], Sequence[int]] | None
 
     def span(self, start: int, end: int) -> tuple[int, int]:
         """Where in the text the folded characters from `start` to before `end` come from."""
-        return (start, end) if self.places is None else (self.places[start][0], self.places[end - 1][1])
-
-
-def _pieces(folded: _Folded) -> tuple[set[str], set[str]]:
-    """The words and the runs of a folded text."""
-    if folded.text.isascii():
-        pieces = set(_ASCII_PIECES.findall(folded.text))
-        return {piece for piece in pieces if piece[0] != "$"}, {piece for piece in pieces if piece[0] == "$"}
-    words: set[str] = set()
-    runs: set[str] = set()
-    for piece in _PIECES.finditer(folded.classes):
-        (runs if piece["word"] is None else words).add(folded.text[piece.start() : piece.end()])
-    return words, runs
+        if self.starts is None:
+            return start - 1, end - 1
+        folded, written = self.starts
+        return written[bisect_right(folded, start) - 1], written[bisect_right(folded, end - 1)]
 
 
 def _folded(text: str) -> _Folded:
@@ -258,25 +294,34 @@ def _folded(text: str) -> _Folded:
         text = _MARKUP.sub(lambda markup: "\n" * len(markup[0]), text)
     if text.isascii():
         lower = text.lower()
-        return _Folded(lower, lower.translate(_ascii_classes()), None)
+        runs = lower.translate(_ASCII_RUNS) if "$" in lower else ""
+        return _Folded(f" {lower.translate(_ASCII_WORDS)} ", f" {runs}", None)
     clusters = list(_clusters(text))
-    folded = [_folded_cluster(cluster) for cluster in clusters]
-    places: list[tuple[int, int]] = []
-    start = 0
-    for cluster, (characters, _) in zip(clusters, folded, strict=True):
-        end = start + len(cluster)
-        places.extend([(start, end)] * len(characters))
-        start = end
-    return _Folded(
-        "".join(characters for characters, _ in folded), "".join(classes for _, classes in folded), places
-    )
+    folded = list(map(_folded_cluster, clusters))
+    words = [words for words, _ in folded]
+    lengths = list(map(len, words))
+    starts = None
+    if len(clusters) != len(text) or lengths.count(1) != len(lengths):
+        starts = list(accumulate(lengths, initial=1)), list(accumulate(map(len, clusters), initial=0))
+    return _Folded(f" {''.join(words)} ", f" {''.join([runs for _, runs in folded])}", starts)
 
 
-def _clusters(text: str) -> Iterator[str] | str:
+def _clusters(text: str) -> Iterable[str]:
     """A text cut into what is folded as one: a character, with those behind it that may change it."""
-    if unicodedata.is_normalized("NFC", text) and "\uff9e" not in text and "\uff9f" not in text:
-        return text
-    return chain.from_iterable([cluster] for cluster in _composed(text))
+    is_plain = (
+        "\uff9e" not in text
+        and "\uff9f" not in text
+        and not _has_many_marks(text)
+        and unicodedata.is_normalized("NFC", text)
+    )
+    return text if is_plain else _composed(text)
+
+
+def _has_many_marks(text: str) -> bool:
+    """Whether more marks follow one another than Unicode's functions can take quickly."""
+    if len(text) <= _SURELY_CHEAP:
+        return False
+    return b"\1" * _MOST_MARKS in bytes(map(bool, map(unicodedata.combining, text)))
 
 
 def _composed(text: str) -> Iterator[str]:
@@ -287,20 +332,38 @@ def _composed(text: str) -> Iterator[str]:
             or "\u1160" <= character <= "\u11ff"  # the later letters of a Korean syllable
             or character in "\uff9e\uff9f"  # voice marks of half width
         )
-        if place and not changes_the_last:
+        if place and (not changes_the_last or place - start > _MOST_MARKS):
             yield text[start:place]
             start = place
     if text:
         yield text[start:]
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def _folded_cluster(cluster: str) -> tuple[str, str]:
-    """The folded characters, and their classes."""
+    """The folded characters twice: spaces instead of those that belong to no word, and to no run."""
+    if _is_folded(cluster):
+        return (" ", cluster) if _is_of_run(cluster) else (cluster, " ")
     parts = unicodedata.normalize("NFKD", unicodedata.normalize("NFKD", cluster).casefold())
-    kept = "".join(part for part in parts if not _is_dropped(part))
+    kept = "".join([part for part in parts if not _is_dropped(part)])
     folded = unicodedata.normalize("NFKC", kept).translate(_STROKES)
-    return folded, "".join(map(_class, folded))
+    if len(folded) == 1:
+        kind = _class(folded)
+        return folded if kind == "w" else " ", folded if kind == "r" else " "
+    classes = list(map(_class, folded))
+    return (
+        "".join([part if kind == "w" else " " for part, kind in zip(folded, classes, strict=True)]),
+        "".join([part if kind == "r" else " " for part, kind in zip(folded, classes, strict=True)]),
+    )
+
+
+def _is_folded(cluster: str) -> bool:
+    """Whether it is surely a letter that folding leaves as it is: most of Han and Hangul, of which there are many."""
+    if len(cluster) > 1:
+        return False
+    return "\uac00" <= cluster <= "\ud7a3" or (
+        unicodedata.category(cluster) == "Lo" and unicodedata.is_normalized("NFKD", cluster)
+    )
 
 
 def _is_dropped(character: str) -> bool:
@@ -318,15 +381,18 @@ def _is_dropped(character: str) -> bool:
 
 
 def _class(character: str) -> str:
+    """Whether a character belongs to a word (w), a run (r) or neither."""
     category = unicodedata.category(character)
-    point = ord(character)
     if category in ("So", "Sc"):
         return "r"
     if not character.isalnum() and category[0] != "M":
         return " "
-    return "r" if any(first <= point < end for first, end in _RUN_RANGES) else "w"
+    return "r" if _is_of_run(character) else "w"
 
 
-@lru_cache(maxsize=1)
-def _ascii_classes() -> str:
-    return "".join(map(_class, map(chr, range(128))))
+def _is_of_run(letter: str) -> bool:
+    return bisect_right(_RUN_BOUNDS, ord(letter)) % 2 == 1
+
+
+_ASCII_WORDS = {point: " " for point in range(128) if _class(chr(point)) != "w"}
+_ASCII_RUNS = {point: " " for point in range(128) if _class(chr(point)) != "r"}

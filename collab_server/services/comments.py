@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -28,6 +29,7 @@ from collab_server.domain.ids import own_id, uuid7
 from collab_server.domain.inbox import EXCERPT_CHARACTERS, Notice, Reason
 from collab_server.domain.jsontext import dumps, now_ms, rfc3339
 from collab_server.domain.people import Identity
+from collab_server.domain.search import said_text
 from collab_server.domain.topics import Topic
 from collab_server.errors import ClientError, Conflict, Forbidden, Invalid, NotFound
 from collab_server.services.access import access_comment, access_comments_topic, access_topic, lock_topic
@@ -37,6 +39,8 @@ from collab_server.services.pages import page_limit
 from collab_server.storage import additions, comments, discussions, event_log, inbox, topics
 from collab_server.storage.database import Database, Transaction
 
+LONG_TEXT = 1000
+
 _REPLIED = Reason("reply", "replied in a thread you take part in")
 
 
@@ -44,11 +48,13 @@ _REPLIED = Reason("reply", "replied in a thread you take part in")
 class CommentFacts:
     """What was settled before the transaction.
 
-    `mentions`, `anchor` and `view_state` are JSON text; `mentioned` says of whom the mentions are, user id → why.
+    `said` is the `said_text`; `mentions`, `anchor` and `view_state` are JSON text; `mentioned` says of whom the
+    mentions are, user id → why.
     """
 
     topic: Topic
     text: str
+    said: str
     mentions: str
     mentioned: Mapping[str, Reason]
     anchor: str | None = None
@@ -66,15 +72,10 @@ async def ask_add(backends: Backends, who: Identity, command: AddComment) -> Com
     limits = backends.limits
     text = check_text(command.text, limits.textCharacters)
     mentions, mentioned = await checked_mentions(backends, who, text)
-    return CommentFacts(
-        topic,
-        text,
-        mentions,
-        mentioned,
-        anchor_text(command.anchor),
-        view_state_text(command.view_state, limits.viewStateBytes),
-        reply_to,
-    )
+    anchor = anchor_text(command.anchor)
+    view_state = view_state_text(command.view_state, limits.viewStateBytes)
+    said = await said_by(text)
+    return CommentFacts(topic, text, said, mentions, mentioned, anchor, view_state, reply_to)
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,11 +149,19 @@ def _plain(addition: Addition, request: Request | None, at: datetime) -> additio
     return additions.Plain(
         comment,
         comment.as_json(),
+        addition.facts.said,
         page_key=anchor.page_key if anchor else None,
         visualization_key=anchor.visualization_key if anchor else None,
         request_id=request.request_id if request else None,
         fingerprint=request.fingerprint if request else None,
     )
+
+
+async def said_by(text: str) -> str:
+    """Read a text for the index. A long one may take as long as a callback may: it has one of its own."""
+    if len(text) > LONG_TEXT:
+        await asyncio.sleep(0)
+    return said_text(text)
 
 
 async def add(tx: Transaction, who: Identity, command: AddComment, facts: CommentFacts) -> str:
@@ -192,6 +201,7 @@ async def add_many(tx: Transaction, asked: Sequence[Addition]) -> list[str | Cli
             comment,
             locked[comment.topic].id,
             comment.as_json(),
+            addition.facts.said,
             page_key=anchor.page_key if anchor else None,
             visualization_key=anchor.visualization_key if anchor else None,
         )
@@ -257,7 +267,7 @@ async def ask_edit(backends: Backends, who: Identity, command: EditComment) -> C
     await _check_author(backends, who, command.comment_id)
     text = check_text(command.text, backends.limits.textCharacters)
     mentions, mentioned = await checked_mentions(backends, who, text)
-    return CommentFacts(topic, text, mentions, mentioned)
+    return CommentFacts(topic, text, await said_by(text), mentions, mentioned)
 
 
 async def edit(tx: Transaction, who: Identity, command: EditComment, facts: CommentFacts) -> str:
@@ -266,7 +276,7 @@ async def edit(tx: Transaction, who: Identity, command: EditComment, facts: Comm
     if comment.is_deleted:
         raise Conflict("the comment was deleted")
     at = now_ms()
-    edited = await comments.edit(tx, comment, facts.text, facts.mentions, at)
+    edited = await comments.edit(tx, comment, facts.text, facts.said, facts.mentions, at)
     shown = edited.as_json()
     event = await event_log.append(
         tx, topic, "comment.edited", who.user, at, f'{{"comment":{shown}}}', comment_id=comment.id

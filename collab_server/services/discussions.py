@@ -97,7 +97,7 @@ async def ask_create(backends: Backends, who: Identity, command: CreateDiscussio
     if command.text is not None:
         text = check_text(command.text, backends.limits.textCharacters)
         mentions, mentioned = await comments.checked_mentions(backends, who, text)
-        first = comments.CommentFacts(topic, text, mentions, mentioned)
+        first = comments.CommentFacts(topic, text, await comments.said_by(text), mentions, mentioned)
     return CreateFacts(name, tuple(members), about, first, topic)
 
 

@@ -181,10 +181,12 @@ _ADD_ONE = f"""
 
 @dataclass(frozen=True, slots=True)
 class Plain:
-    """A new root comment on content (its `seq` is not known yet), with its place and `shown`, its JSON text."""
+    """A new root comment on content (its `seq` is not known yet), with its place, `shown`, its JSON text, and `said`,
+    its `said_text`."""
 
     comment: Comment
     shown: str
+    said: str
     page_key: str | None
     visualization_key: str | None
     request_id: str | None
@@ -234,7 +236,7 @@ def _row(addition: Plain) -> tuple[object, ...]:
         comment.created_at,
         actor_text(author.id, author.name, author.initials),
         addition.shown,
-        terms_text(comment),
+        terms_text(comment, addition.said),
     )
 
 

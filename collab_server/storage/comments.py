@@ -245,11 +245,12 @@ class Parent:
 
 @dataclass(frozen=True, slots=True)
 class Added:
-    """A new comment, with its place in the object and `shown`, its JSON text."""
+    """A new comment, with its place in the object, `shown`, its JSON text, and `said`, its `said_text`."""
 
     comment: Comment
     topic_id: int
     shown: str
+    said: str
     page_key: str | None
     visualization_key: str | None
 
@@ -329,7 +330,7 @@ async def add(tx: Transaction, added: Sequence[Added]) -> list[Event]:
             comment.created_at,
             actor,
             data,
-            terms_text(comment),
+            terms_text(comment, item.said),
         )
         for column, value in zip(columns, row, strict=True):
             column.append(value)
@@ -339,12 +340,17 @@ async def add(tx: Transaction, added: Sequence[Added]) -> list[Event]:
     return events
 
 
-async def edit(tx: Transaction, comment: Comment, text: str, mentions: str, at: datetime) -> Comment:
-    """Give a comment a new text and keep the old one as a revision. Returns the comment as it is now."""
+async def edit(
+    tx: Transaction, comment: Comment, text: str, said: str, mentions: str, at: datetime
+) -> Comment:
+    """Give a comment a new text, with its `said_text`, and keep the old one as a revision.
+
+    Returns the comment as it is now.
+    """
     since = comment.edited_at or comment.created_at
     await tx.execute(_KEEP_REVISION, comment.id, comment.revision, comment.text, comment.mentions, since)
     edited = replace(comment, text=text, mentions=mentions, edited_at=at, revision=comment.revision + 1)
-    await tx.execute(_EDIT, comment.id, text, mentions, at, edited.revision, terms_text(edited))
+    await tx.execute(_EDIT, comment.id, text, mentions, at, edited.revision, terms_text(edited, said))
     return edited
 
 

@@ -33,7 +33,14 @@ from collab_server.domain.comments import Comment
 from collab_server.domain.ids import uuid7
 from collab_server.domain.inbox import Notice, Reason
 from collab_server.domain.people import User
-from collab_server.domain.search import author_term, content_terms, index_terms, parse_query, topic_term
+from collab_server.domain.search import (
+    author_term,
+    content_terms,
+    index_terms,
+    parse_query,
+    said_text,
+    topic_term,
+)
 from collab_server.domain.topics import Topic, inbox_topic, parse_topic
 from collab_server.services.search import END as LAST
 from collab_server.services.search import walk
@@ -449,7 +456,9 @@ def cases(world: World) -> list[Case]:
                 seq=heads[name],
                 text=chance.choice(world.texts),
             )
-            added.append(comments.Added(new, locked[name].id, new.as_json(), "page1", None))
+            added.append(
+                comments.Added(new, locked[name].id, new.as_json(), said_text(new.text), "page1", None)
+            )
         await comments.add(tx, added)
 
     async def plain(db: Any, chance: random.Random, count: int) -> None:
@@ -457,7 +466,9 @@ def cases(world: World) -> list[Case]:
         for _ in range(count):
             text, id = chance.choice(world.texts), uuid7()
             new = replace(comment(chance), id=id, thread_id=id, topic=content(chance), text=text)
-            added.append(additions.Plain(new, new.as_json(), None, None, str(id), b"0" * 32))
+            added.append(
+                additions.Plain(new, new.as_json(), said_text(new.text), None, None, str(id), b"0" * 32)
+            )
         await additions.add(db, added)
 
     async def reply(tx: Any, chance: random.Random) -> None:
@@ -466,13 +477,16 @@ def cases(world: World) -> list[Case]:
         await comments.parents(tx, [parent.id])
         await inbox.thread_authors(tx, [parent.thread_id])
         new = replace(parent, id=uuid7(), seq=locked[parent.topic].last_seq + 1)
-        await comments.add(tx, [comments.Added(new, locked[parent.topic].id, new.as_json(), None, None)])
+        await comments.add(
+            tx, [comments.Added(new, locked[parent.topic].id, new.as_json(), said_text(new.text), None, None)]
+        )
 
     async def edit(tx: Any, chance: random.Random) -> None:
         one = comment(chance)
         topic = await topics.lock(tx, parse_topic(one.topic))
         await comments.get(tx, one.id)
-        await comments.edit(tx, one, chance.choice(world.texts), "[]", END)
+        text = chance.choice(world.texts)
+        await comments.edit(tx, one, text, said_text(text), "[]", END)
         await event_log.append(tx, topic, "comment.edited", one.author, END, "{}", comment_id=one.id)
 
     async def delete(tx: Any, chance: random.Random) -> None:
