@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -158,6 +159,12 @@ def anchor_text(anchor: Anchor | None) -> str | None:
     return json_object_text(
         anchor.as_wire(), field="anchor", max_bytes=ANCHOR_BYTES, max_levels=VIEW_STATE_LEVELS
     )
+
+
+def anchor_without_data(anchor: str | None) -> dict[str, str] | None:
+    """What a deleted comment keeps of its anchor (JSON text): the page and the visualization, which name its place."""
+    kept = {key: value for key, value in json.loads(anchor or "{}").items() if key != "dataPoint"}
+    return kept or None
 
 
 def view_state_text(view_state: dict[str, Any] | None, max_bytes: int) -> str | None:

@@ -20,6 +20,7 @@ from collab_server.domain.comments import (
     ListRevisions,
     Mention,
     anchor_text,
+    anchor_without_data,
     check_text,
     mentions_in,
     view_state_text,
@@ -299,13 +300,25 @@ async def delete(tx: Transaction, who: Identity, command: DeleteComment, on: Top
     if comment.is_deleted:
         raise Conflict("the comment was deleted already")
     at = now_ms()
-    tombstone: dict[str, Any] = {"text": "", "mentions": [], "viewState": None, "deletedAt": rfc3339(at)}
-    await comments.bury(tx, comment, dumps(tombstone), at)
+    await bury(tx, comment, at)
     data = dumps({"commentId": str(comment.id), "threadId": str(comment.thread_id)})
     event = await event_log.append(
         tx, topic, "comment.deleted", who.user, at, data, comment_id=comment.id, added_comments=-1
     )
     return f'{{"seq":{event.seq}}}'
+
+
+async def bury(tx: Transaction, comment: Comment, at: datetime) -> None:
+    """Leave of a comment its place in the conversation, and none of its words."""
+    anchor = anchor_without_data(comment.anchor)
+    tombstone: dict[str, Any] = {
+        "text": "",
+        "mentions": [],
+        "anchor": anchor,
+        "viewState": None,
+        "deletedAt": rfc3339(at),
+    }
+    await comments.bury(tx, comment.id, dumps(tombstone), None if anchor is None else dumps(anchor), at)
 
 
 async def get(backends: Backends, who: Identity, command: GetComment) -> str:

@@ -156,8 +156,14 @@ _BURY = """
        SET text = '',
            mentions = '[]',
            view_state = NULL,
+           anchor = $3,
            deleted_at = $2
      WHERE id = $1
+"""
+
+_FORGET_REVISIONS = """
+    DELETE FROM collab.comment_revisions
+     WHERE comment_id = $1
 """
 
 _SET_REACTIONS = """
@@ -204,6 +210,20 @@ _BURY_IN_LOG = """
            ) || '}}'
      WHERE comment_id = $1
        AND type IN ('comment.added', 'comment.edited')
+"""
+
+# Nor the answer that is kept for whoever repeats the command that wrote it (the index requests_about).
+_BURY_IN_ANSWERS = """
+    UPDATE collab.requests
+       SET answer = '{"comment":{' || (
+               SELECT string_agg(
+                          to_json(key)::text || ':' || coalesce($2::json -> key, value)::text, ',' ORDER BY place
+                      )
+                 FROM json_each(answer::json -> 'comment') WITH ORDINALITY AS field (key, value, place)
+           ) || '},"seq":' || (answer::json ->> 'seq') || '}'
+     WHERE strpos(left(answer, 40), '"id":"') > 0
+       AND substr(answer, strpos(left(answer, 40), '"id":"') + 6, 36) = $1::text
+       AND starts_with(answer, '{"comment":')
 """
 
 _REVISIONS = """
@@ -354,19 +374,19 @@ async def edit(
     return edited
 
 
-async def bury(tx: Transaction, comment: Comment, tombstone: str, at: datetime) -> None:
-    """Turn a comment into a tombstone, in its row and in the log.
+async def bury(tx: Transaction, comment_id: UUID, tombstone: str, anchor: str | None, at: datetime) -> None:
+    """Turn a comment into a tombstone, wherever its words stand: its row, what it said before, log, inboxes, answers.
 
-    `tombstone` is the JSON text of the keys that a tombstone changes. What it said is kept as its last revision,
-    which only an audit reads.
+    `tombstone` is the JSON text of the keys that a tombstone changes, `anchor` that of what it keeps of its place. May
+    be done again, to a comment that is one.
     """
-    since = comment.edited_at or comment.created_at
-    await tx.execute(_KEEP_REVISION, comment.id, comment.revision, comment.text, comment.mentions, since)
-    await tx.execute(_BURY, comment.id, at)
-    await tx.execute(_BURY_IN_LOG, comment.id, tombstone)
-    await tx.execute(_FORGET_TO_NOTIFY, comment.id)
-    await tx.execute(_BURY_IN_NOTIFICATIONS, comment.id)
-    await tx.execute(_BURY_IN_INBOXES, comment.id)
+    await tx.execute(_BURY, comment_id, at, anchor)
+    await tx.execute(_FORGET_REVISIONS, comment_id)
+    await tx.execute(_BURY_IN_LOG, comment_id, tombstone)
+    await tx.execute(_FORGET_TO_NOTIFY, comment_id)
+    await tx.execute(_BURY_IN_NOTIFICATIONS, comment_id)
+    await tx.execute(_BURY_IN_INBOXES, comment_id)
+    await tx.execute(_BURY_IN_ANSWERS, str(comment_id), tombstone)
 
 
 async def set_reactions(tx: Transaction, comment_id: UUID, reactions: str) -> None:

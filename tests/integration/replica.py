@@ -42,7 +42,8 @@ class Held:
             case "comment.deleted":
                 comment = self.comments[data["commentId"]]
                 gone = {"text": "", "mentions": [], "viewState": None, "deletedAt": event["at"]}
-                self.comments[comment["id"]] = {**comment, **gone}
+                place = {key: it for key, it in (comment["anchor"] or {}).items() if key != "dataPoint"}
+                self.comments[comment["id"]] = {**comment, **gone, "anchor": place or None}
                 self.unread.discard(comment["id"])
             case "reaction.added":
                 self._reactions(data).setdefault(data["emoji"], []).append(data["userId"])

@@ -11,6 +11,7 @@ import pytest
 
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
+from tests.harness.world import TestDatabase
 from tests.integration.doors import BOARD, GROUP_SALES, Door, DoorName
 
 BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
@@ -419,6 +420,57 @@ async def test_a_deleted_comment_stays_as_a_tombstone_and_its_words_are_gone(
     for command in ("comment.edit", "comment.delete"):
         payload = {"commentId": root["id"], **({"text": "x"} if command == "comment.edit" else {})}
         assert (await ann.refusal(command, payload))["code"] == "conflict"
+
+
+def tables_with(database: TestDatabase, word: str) -> dict[str, str]:
+    """The tables that hold the word anywhere, each with a row that does."""
+    names = database.sql(
+        "SELECT string_agg(tablename, ' ') FROM pg_tables WHERE schemaname = 'collab'"
+    ).split()
+    found = {
+        name: database.sql(f"SELECT max(t::text) FROM collab.{name} AS t WHERE t::text LIKE '%{word}%'")
+        for name in names
+    }
+    assert {"comments", "events", "requests", "notifications", "comment_revisions"} <= found.keys()
+    return {name: row for name, row in found.items() if row}
+
+
+@BOTH
+async def test_no_table_holds_the_words_of_a_deleted_comment(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    ann, bob = await Door.open(cluster, door, "ann"), await cluster.person("bob")
+    word = f"Secret{uuid4().hex}"
+    comment = await added(
+        ann,
+        topic,
+        f"{word} @[{word}](user:{bob.id})",
+        anchor={"pageKey": "p", "dataPoint": {word: word}},
+        viewState={word: word},
+        requestId=f"add-{uuid4()}",
+    )
+    for text in (f"{word} once more", f"{word} again"):
+        await ann.call(
+            "comment.edit", {"commentId": comment["id"], "text": text, "requestId": f"edit-{uuid4()}"}
+        )
+    await (await Door.open(cluster, door, "bob")).call("notification.list", {})
+    everywhere = {"comments", "events", "requests", "notifications", "comment_revisions"}
+    assert tables_with(cluster.database, word).keys() == everywhere
+    await ann.call("comment.delete", {"commentId": comment["id"]})
+    assert tables_with(cluster.database, word) == {}
+
+
+@BOTH
+async def test_a_command_repeated_after_its_comment_is_deleted_gets_the_tombstone(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    ann = await Door.open(cluster, door, "ann")
+    command = {"topic": topic, "text": "Words", "anchor": {"dataPoint": 1}, "requestId": f"add-{uuid4()}"}
+    first = await ann.call("comment.add", command)
+    await ann.call("comment.delete", {"commentId": first["comment"]["id"]})
+    tombstone = await ann.call("comment.get", {"commentId": first["comment"]["id"]})
+    again = await ann.call("comment.add", command)
+    assert repr(again) == repr({"comment": tombstone, "seq": first["seq"]})
 
 
 @BOTH
