@@ -38,6 +38,7 @@ from collab_server.realtime.manager import BusManager
 from collab_server.realtime.server import Door
 from collab_server.services.backends import Backends
 from collab_server.services.deliveries import Deliveries
+from collab_server.services.epoch_watch import EpochWatch
 from collab_server.services.executor import Executor
 from collab_server.services.limiter import RateLimiter
 from collab_server.services.pages import Cursors
@@ -45,14 +46,13 @@ from collab_server.services.presence import Presence
 from collab_server.services.search import settle_for_ever
 from collab_server.services.table import Commands
 from collab_server.status import DATABASE, REDIS, Counters, Probe, Sampler, Serving, Status
-from collab_server.storage import installation, requests
+from collab_server.storage import requests
 from collab_server.storage.database import Database
 from collab_server.storage.installation import Installation, Preparation
 
 log = logging.getLogger(__name__)
 
 STATE_SECONDS = 0.5
-EPOCH_SECONDS = 2.0
 FORGET_SECONDS = 600.0
 LIMITS_SECONDS = 1.0
 
@@ -203,7 +203,6 @@ class Node:
             self._prepare(),
             self._sampler.run(),
             self._watch_state(),
-            self._watch_epoch(),
             self._door.run(),
             self._exchange_limits(),
             self._forget(),
@@ -276,9 +275,14 @@ class Node:
     # -- background ------------------------------------------------------------------------------------------
 
     async def _prepare(self) -> None:
-        """Migrate and learn the installation, whenever the database comes; from then on the node serves."""
-        self._install(await self._preparation.run())
+        """Migrate and learn the installation, whenever the database comes; from then on the node serves.
+
+        And see to it that it stays the same database.
+        """
+        found = await self._preparation.run()
+        self._install(found)
         self.status.has_started = True
+        await EpochWatch(self.database, self._door.feed, self._begin_epoch).run(found)
 
     def _install(self, found: Installation) -> None:
         self._installation = found
@@ -287,21 +291,11 @@ class Node:
         if self.bus is not None:
             self.bus.set_epoch(found.epoch)
 
-    async def _watch_epoch(self) -> None:
-        """Follow `collab-server new-epoch`: clients come back and learn that their `seq` are of another time."""
-        while True:
-            await asyncio.sleep(EPOCH_SECONDS)
-            if self._installation is None or not self.database.is_readable:
-                continue
-            try:
-                found = await installation.load(self.database)
-            except ClientError:
-                continue
-            if found != self._installation:
-                log.warning("the epoch is new; clients are sent to fetch it")
-                self._install(found)
-                self._door.feed.reset()
-                self._door.close_all("new epoch")
+    def _begin_epoch(self, found: Installation) -> None:
+        """Clients come back and learn that their `seq` are of another time."""
+        self._install(found)
+        self._door.feed.reset()
+        self._door.close_all("new epoch")
 
     async def _watch_state(self) -> None:
         """Tell clients when the state changes."""

@@ -25,6 +25,7 @@ from collab_server.services.feed import Feed
 
 WAITING_MESSAGES = 10_000
 USERS_A_HINT = 1000
+HEAD_BYTES = 600  # of an event nobody follows here: its name, its `seq`, its time
 
 
 class BusManager(AsyncPubSubManager, DirectManager):  # type: ignore[misc]
@@ -69,6 +70,10 @@ class BusManager(AsyncPubSubManager, DirectManager):  # type: ignore[misc]
             self._feed.hint(hint.topic, hint.seq)
         elif self._feed.is_followed(hint.topic):
             self._feed.offer((Event(hint.topic, hint.seq, hint.type, hint.body.decode()),))
+        else:
+            self._feed.witness.note(
+                Event(hint.topic, hint.seq, hint.type, hint.body[:HEAD_BYTES].decode(errors="replace"))
+            )
 
     def _hear_message(self, _node: str, payload: bytes) -> None:
         if not self._messages.full():

@@ -317,7 +317,7 @@ class Door:
         """A topic as a client that is held finds it: the feed brings it everything after that. Raises `Paused`."""
         for _ in range(MOST_LOOKS):
             snapshot = await self._snapshots.read(topic, client.who.user.id)
-            if self.feed.learn(client.eio_sid, topic, snapshot.seq):
+            if self.feed.learn(client.eio_sid, topic, snapshot.seq, snapshot.head):
                 return snapshot
         raise Paused("the database is behind what it has told before")
 

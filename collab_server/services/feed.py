@@ -9,6 +9,8 @@ What it promises.
   read. One that was delivered before is dropped.
 - Every 1.5 s at most the heads of all followed topics are compared with Postgres and all gaps are read: two queries,
   whatever the number of topics. So hints may be lost: by Redis, by a node that dies between COMMIT and publish.
+- What cannot be - a head behind what was delivered, two events under one `seq` - is told to the `witness`: the
+  database may have gone back in time (`epoch_watch`).
 - Between subscribing and its acknowledgement nothing of the topic reaches the client; after it comes every event
   beyond the acknowledged `seq`.
 
@@ -26,9 +28,10 @@ from typing import Protocol
 
 from collab_server.domain.events import Event
 from collab_server.errors import ClientError
+from collab_server.services.witness import Witness
 from collab_server.storage import event_log
 from collab_server.storage.database import Database
-from collab_server.storage.event_log import Gap
+from collab_server.storage.event_log import Claim, Gap
 
 REPAIR_SECONDS = 1.5  # so that what was missed is there within 2 s, reading included
 GAP_WAIT_SECONDS = 0.03
@@ -67,11 +70,12 @@ class _Held:
 class _Log:
     """What this node knows of a topic. A client is in `live` or in `held`, never in both."""
 
-    __slots__ = ("applied", "gap_timer", "held", "hinted", "live", "name", "waiting")
+    __slots__ = ("applied", "gap_timer", "head", "held", "hinted", "live", "name", "waiting")
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.applied: int | None = None  # None until the first subscriber has read the head
+        self.head = ""  # the identity of the event `applied`, if it is known
         self.waiting: dict[int, Event] = {}
         self.hinted = 0  # the last of which it is known, while `applied` is not, that it exists
         self.live: dict[str, None] = {}
@@ -85,6 +89,7 @@ class Feed:
     def __init__(self, database: Database, outlet: Outlet) -> None:
         self._database = database
         self._outlet = outlet
+        self.witness = Witness()
         self._logs: dict[str, _Log] = {}
         self._gapped: set[str] = set()
         self._wake = asyncio.Event()
@@ -98,6 +103,7 @@ class Feed:
     def offer(self, events: Iterable[Event]) -> None:
         """Take events from wherever they come. Never waits, never raises."""
         for event in events:
+            self.witness.note(event)
             followed = self._logs.get(event.topic)
             if followed is not None:
                 self._take(followed, event)
@@ -145,6 +151,7 @@ class Feed:
 
     def _apply(self, followed: _Log, event: Event) -> None:
         followed.applied = event.seq
+        followed.head = event.identity
         if followed.live:
             self._deliver(followed.live, event)
         if followed.held:
@@ -177,17 +184,18 @@ class Feed:
             return followed.applied
         return before.known if before is not None else None
 
-    def learn(self, client: str, topic: str, seq: int) -> bool:
+    def learn(self, client: str, topic: str, seq: int, head: str = "") -> bool:
         """The head of a topic, as somebody has just read it in Postgres for a client that is held.
 
-        False: it is behind what others have read meanwhile, and the events between the two will not come; read it
-        again.
+        `head` is the identity of that event. False: it is behind what others have read meanwhile, and the events
+        between the two will not come; read it again.
         """
         followed = self._logs.get(topic)
         if followed is None:
             return True
         if followed.applied is None:
             followed.applied = seq
+            followed.head = head
             for other in followed.held.values():
                 other.since = seq
             early = sorted(followed.waiting.values(), key=lambda event: event.seq)
@@ -197,7 +205,10 @@ class Feed:
         if max(seq, followed.hinted) > followed.applied:
             self._ask_repair(followed)
         held = followed.held.get(client)
-        return held is None or held.since is None or seq >= held.since
+        is_behind = held is not None and held.since is not None and seq < held.since
+        if is_behind:
+            self.witness.doubt()
+        return not is_behind
 
     def release(self, client: str, topic: str, known: int) -> None:
         """Let the held events go: the client has been told everything up to `known`.
@@ -253,6 +264,7 @@ class Feed:
         """Forget how far every topic was delivered: the epoch is new. The clients of before must be sent away."""
         for followed in self._logs.values():
             followed.applied = None
+            followed.head = ""
             followed.hinted = 0
             followed.waiting.clear()
 
@@ -260,6 +272,14 @@ class Feed:
         """Up to which `seq` this node has delivered a followed topic; None while it does not know."""
         followed = self._logs.get(topic)
         return followed.applied if followed is not None else None
+
+    def heads(self) -> list[Claim]:
+        """Up to where each followed topic was delivered, as far as it is known which event that is."""
+        return [
+            Claim(name, followed.applied, followed.head)
+            for name, followed in self._logs.items()
+            if followed.applied and followed.head
+        ]
 
     def clients_of(self, topic: str) -> Iterable[str]:
         """The clients that receive the topic's events now."""
@@ -309,6 +329,8 @@ class Feed:
             known = {name: entry.applied for name, entry in self._logs.items() if entry.applied is not None}
             heads = await event_log.heads(self._database, list(known))
             behind.update(topic for topic, head in heads.items() if head > known[topic])
+            if any(heads.get(topic, 0) < seq for topic, seq in known.items()):
+                self.witness.doubt()  # what was delivered was committed
         while gaps := [
             Gap(topic, applied)
             for topic in behind

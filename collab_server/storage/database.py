@@ -7,7 +7,9 @@ Promises:
   transaction. A read by itself waits as long. Whatever ends a wait early is `errors.Paused`: its `outcome` is
   `none` when nothing was stored, and `unknown` only where the COMMIT itself was cut.
 * Once the database is known to be away, commands and reads are refused at once, without touching a socket.
-* No connection that was open before an absence is used after it.
+* No connection that was open before an absence is used after it, nor one to the server before, once the address leads
+  to another (a failover too quick to be an absence). Whoever has to look whether that one has all that was committed
+  is told (`on_return`).
 * Connections that the network forgot while they were idle (a firewall that swallows what comes on them) cost no
   command: one that was not used lately is asked first (`share`), and keep-alive packets let none be forgotten.
 * What Postgres says about a statement (a violated constraint, a missing table) is raised as it is: it is a
@@ -34,6 +36,7 @@ import random
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping
+from datetime import datetime
 from functools import partial
 from types import MappingProxyType, TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self, TypeAlias, TypeVar
@@ -208,6 +211,9 @@ class Database:
         self._is_full = False
         self._was_up = False  # what the callbacks were last told
         self._callbacks: list[Callable[[bool], None]] = []
+        self._server_started_at: datetime | None = None
+        self._has_returned = False
+        self._return_callbacks: list[Callable[[], None]] = []
         self.problem: str | None = "no connection yet"
         self.latency_seconds: float | None = None
 
@@ -229,6 +235,13 @@ class Database:
     def on_change(self, callback: Callable[[bool], None]) -> None:
         """Call `callback(is_up)` on the event loop after each change of `is_up`. It must not wait."""
         self._callbacks.append(callback)
+
+    def on_return(self, callback: Callable[[], None]) -> None:
+        """Call `callback()` on the event loop whenever the server may be another than a moment ago.
+
+        That is after the prober had to connect anew, or found that the server was started anew. It must not wait.
+        """
+        self._return_callbacks.append(callback)
 
     async def until_up(self) -> None:
         """Return once `is_up`; at once if it is."""
@@ -568,6 +581,9 @@ class Database:
             self._set(False, self.describe(error))
         else:
             self._set(True, None if not self._is_full else self.problem)
+            if self._has_returned:
+                self._has_returned = False
+                _call(self._return_callbacks)
 
     async def _examine(self) -> None:
         # A lost connection may be all that was lost, so new ones decide. A stall of our own loop, which makes
@@ -576,7 +592,10 @@ class Database:
         last_try_at = loop.time() + 1.5 * PROBE_SECONDS
         for tries_left in reversed(range(TRIES)):
             try:
-                prober = self._prober = self._prober or await self._connect(PROBE_SECONDS)
+                if self._prober is None:
+                    self._prober = await self._connect(PROBE_SECONDS)
+                    self._has_returned = True
+                prober = self._prober
                 await self._ask(prober)
                 if self._is_full:
                     self._is_full = not await self._can_write(prober)
@@ -595,15 +614,25 @@ class Database:
         began = loop.time()
         timer = loop.call_later(PROBE_SECONDS, connection.terminate)
         try:
-            is_read_only = await connection.fetchval("SELECT current_setting('transaction_read_only') = 'on'")
+            found = await connection.fetchrow(
+                "SELECT current_setting('transaction_read_only') = 'on' AS is_read_only,"
+                " pg_postmaster_start_time() AS started_at"
+            )
         except Exception as error:
             if loop.time() >= began + PROBE_SECONDS:
                 raise TimeoutError from error
             raise
         finally:
             timer.cancel()
-        if is_read_only:
+        assert found is not None
+        if found["is_read_only"]:
             raise ConnectionError(f"{self.address} is read-only: a standby, or no longer the primary")
+        if found["started_at"] != self._server_started_at:
+            if self._server_started_at is not None:
+                self._writes.replace_all()
+                self._reads.replace_all()
+            self._server_started_at = found["started_at"]
+            self._has_returned = True
         self.latency_seconds = loop.time() - began
 
     async def _can_write(self, connection: Connection) -> bool:
@@ -648,11 +677,7 @@ class Database:
                 session.terminate()
         self._was_up = self.is_up
         if self._was_up != was_up:
-            for callback in list(self._callbacks):
-                try:
-                    callback(self._was_up)
-                except Exception:
-                    log.exception("A listener for the state of the database failed")
+            _call([partial(callback, self._was_up) for callback in self._callbacks])
 
 
 class Patience:
@@ -705,6 +730,14 @@ class Patience:
             yield since
         finally:
             self._spent_seconds = asyncio.get_running_loop().time() - since
+
+
+def _call(callbacks: Iterable[Callable[[], None]]) -> None:
+    for callback in list(callbacks):
+        try:
+            callback()
+        except Exception:
+            log.exception("A listener for the state of the database failed")
 
 
 def _deadline(since: float | None) -> float:

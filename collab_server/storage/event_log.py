@@ -11,8 +11,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from collab_server.domain.events import Event, actor_text, event_of
+from collab_server.domain.events import Event, actor_text, event_of, identity_of
 from collab_server.domain.people import User
+from collab_server.errors import Paused
 from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.topics import LockedTopic
 
@@ -72,6 +73,40 @@ _GAPS = """
            ) AS event
 """
 
+_LATEST = """
+    SELECT topic.name, event.seq, event.type, event.at
+      FROM (SELECT id, name, last_seq
+              FROM collab.topics
+             WHERE last_at IS NOT NULL
+             ORDER BY last_at DESC
+             LIMIT $1
+           ) AS topic
+      JOIN collab.events AS event
+        ON event.topic_id = topic.id
+       AND event.seq = topic.last_seq
+"""
+
+_FOUND = """
+    SELECT topic.last_seq, event.type, event.at
+      FROM unnest($1::text[], $2::bigint[]) WITH ORDINALITY AS claim (name, seq, position)
+      LEFT JOIN LATERAL (
+           SELECT id, last_seq
+             FROM collab.topics
+            WHERE name = claim.name
+            LIMIT 1
+           ) AS topic
+        ON true
+      LEFT JOIN LATERAL (
+           SELECT type, at
+             FROM collab.events
+            WHERE topic_id = topic.id
+              AND seq = claim.seq
+            LIMIT 1
+           ) AS event
+        ON true
+     ORDER BY claim.position
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Gap:
@@ -79,6 +114,15 @@ class Gap:
 
     topic: str
     after: int
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """That the event `seq` of the topic was committed, and which it is (`Event.identity`)."""
+
+    topic: str
+    seq: int
+    identity: str
 
 
 async def append(
@@ -120,4 +164,30 @@ async def read_gaps(db: Reads, gaps: Sequence[Gap], *, limit: int) -> list[Event
     rows = await db.fetch(_GAPS, [gap.topic for gap in gaps], [gap.after for gap in gaps], limit)
     return [
         event_of(row["name"], row["seq"], row["type"], row["at"], row["actor"], row["data"]) for row in rows
+    ]
+
+
+async def latest(db: Reads, limit: int) -> list[Claim]:
+    """The last event of each of the topics that were written to last, at most `limit`. Reads all rows of topics."""
+    return [
+        Claim(row["name"], row["seq"], identity_of(row["type"], row["at"]))
+        for row in await db.fetch(_LATEST, limit)
+    ]
+
+
+async def disproved(tx: Transaction, claims: Sequence[Claim]) -> list[Claim]:
+    """Those of the claims that the log contradicts: it ends before their `seq`, or has another event there.
+
+    A row that is missing below the topic's head proves nothing: logs have no gaps, so it was removed on purpose. Raises
+    `Paused` on a standby that is about to become the primary: what it has not replayed yet is not lost.
+    """
+    if await tx.fetchval("SELECT pg_is_in_recovery()"):
+        raise Paused("the database is a standby")
+    rows = await tx.fetch(_FOUND, [claim.topic for claim in claims], [claim.seq for claim in claims])
+    return [
+        claim
+        for claim, row in zip(claims, rows, strict=True)
+        if row["last_seq"] is None
+        or row["last_seq"] < claim.seq
+        or (row["type"] is not None and identity_of(row["type"], row["at"]) != claim.identity)
     ]

@@ -2,6 +2,13 @@
 
 `Preparation.run` is the one background task here: the composition root owns it. It migrates and loads the
 `Installation`, trying again for as long as that fails, and says meanwhile in `problem` why.
+
+The epoch says within which history of the database two `seq` can be compared. It is renewed when commits were lost, by
+`renew`, which compares and sets: however many nodes find that out, there is one new epoch. The *timeline* says which
+server, in which of its histories, was last known to have lost nothing. Nodes that run through a failover see by
+themselves whether anything is missing (`services/epoch_watch.py`), and note the new timeline if not. A node that starts
+and finds another timeline than was noted gives them `JUDGE_SECONDS` for that; then nobody can tell any more, and it
+renews the epoch.
 """
 
 from __future__ import annotations
@@ -13,6 +20,8 @@ import uuid
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import asyncpg
+
 from collab_server.storage import migrations
 from collab_server.storage.database import Database
 
@@ -21,14 +30,58 @@ __all__ = ["Installation", "Preparation", "load", "new_epoch"]
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+JUDGE_SECONDS = 5.0  # for nodes that ran through a failover to find out whether commits were lost
+LOOK_SECONDS = 0.5
+
+_LOOK = """
+    SELECT epoch, seal_key, renewals, timeline, tableoid::text || ':' || xmin::text AS version
+      FROM collab.installation
+"""
+
+_TIMELINE = """
+    SELECT system_identifier::text || '/' || left(pg_walfile_name(pg_current_wal_lsn()), 8)
+      FROM pg_control_system()
+"""
+
+_RENEW = """
+    UPDATE collab.installation
+       SET epoch = $1,
+           renewals = greatest(renewals, $2) + 1,
+           timeline = $3
+     WHERE epoch = $4
+       AND timeline IS NOT DISTINCT FROM $5
+ RETURNING epoch
+"""
+
+_NOTE = """
+    UPDATE collab.installation
+       SET timeline = $1
+     WHERE epoch = $2
+       AND timeline IS NOT DISTINCT FROM $3
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """`epoch` names this history of the database (a UUID as text); `seal_key` is 32 secret bytes."""
+    """`epoch` names this history of the database (a UUID as text); `seal_key` is 32 secret bytes.
+
+    `renewals` says how often the epoch was renewed, `timeline` which server was last known to have lost nothing (None:
+    not known), `version` changes whenever the row was written, or put back by a restore.
+    """
 
     epoch: str
     seal_key: bytes = field(repr=False)
+    renewals: int = field(default=0, compare=False)
+    timeline: str | None = field(default=None, compare=False)
+    version: str = field(default="", compare=False)
+
+
+async def look(database: Database) -> Installation | None:
+    """The installation as it is stored now; None while there is none. Raises `Paused`."""
+    row = await database.fetchrow(_LOOK)
+    if row is None:
+        return None
+    return Installation(row["epoch"], row["seal_key"], row["renewals"], row["timeline"], row["version"])
 
 
 async def load(database: Database) -> Installation:
@@ -37,9 +90,9 @@ async def load(database: Database) -> Installation:
     Raises `Paused`.
     """
     while True:
-        row = await database.fetchrow("SELECT epoch, seal_key FROM collab.installation")
-        if row is not None:
-            return Installation(row["epoch"], row["seal_key"])
+        found = await look(database)
+        if found is not None:
+            return found
         async with database.transaction() as tx:
             await tx.execute(
                 """
@@ -52,16 +105,54 @@ async def load(database: Database) -> Installation:
             )
 
 
-async def new_epoch(database: Database) -> str:
-    """Renew the epoch, as after a restore from backup, and return it. Nodes must be started again.
+async def current_timeline(database: Database) -> str | None:
+    """Which server this is, in which of its histories: `{system identifier}/{timeline}`; None where it cannot be told.
+
+    The part after the `/` changes when a standby is promoted and after a recovery to a point in time, both when the
+    data were brought to another server with `pg_dump`. Raises `Paused`.
+    """
+    try:
+        found: str | None = await database.fetchval(_TIMELINE)
+    except (
+        asyncpg.PostgresError
+    ) as error:  # services that resemble PostgreSQL keep some of these functions to themselves
+        log.debug("the timeline of the database cannot be told", extra={"reason": database.describe(error)})
+        return None
+    return found
+
+
+async def note_timeline(database: Database, found: Installation, timeline: str) -> None:
+    """Note that the database lost nothing on its way to this timeline, unless somebody else noted anything since
+    `found` was read.
 
     Raises `Paused`.
     """
-    await load(database)
-    epoch = str(uuid.uuid4())
+    await database.write(_NOTE, timeline, found.epoch, found.timeline)
+
+
+async def renew(database: Database, found: Installation, *, known_renewals: int = 0) -> Installation | None:
+    """Renew the epoch of `found`, and return the installation with the new one.
+
+    None: somebody else was first, or has noted a timeline; look again. The next look counts more than
+    `known_renewals`. Raises `Paused`.
+    """
+    epoch, timeline = str(uuid.uuid4()), await current_timeline(database)
     async with database.transaction() as tx:
-        await tx.execute("UPDATE collab.installation SET epoch = $1", epoch)
-    return epoch
+        is_renewed = await tx.fetchval(_RENEW, epoch, known_renewals, timeline, found.epoch, found.timeline)
+    if is_renewed is None:
+        return None
+    renewed = await look(database)
+    return renewed if renewed is not None and renewed.epoch == epoch else None
+
+
+async def new_epoch(database: Database) -> str:
+    """Renew the epoch, as after a restore from backup, and return it. Running nodes notice.
+
+    Raises `Paused`.
+    """
+    while True:
+        if renewed := await renew(database, await load(database)):
+            return renewed.epoch
 
 
 class Preparation:
@@ -86,13 +177,41 @@ class Preparation:
             await self._database.until_up()
             try:
                 await migrations.apply(self._database, self._folder)
-                self.installation = await load(self._database)
+                self.installation = await self._judge(await load(self._database))
             except Exception as error:
                 self._note(self._database.describe(error))
             else:
                 self.problem = None
                 return self.installation
             await asyncio.sleep(RETRY_SECONDS)
+
+    async def _judge(self, found: Installation) -> Installation:
+        """The installation to work with: of a new epoch, if commits may have been lost while no node ran."""
+        timeline = await current_timeline(self._database)
+        if timeline is None or found.timeline == timeline:
+            return found
+        if found.timeline is None:
+            await note_timeline(self._database, found, timeline)
+            return await load(self._database)
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + JUDGE_SECONDS
+        while loop.time() < ends_at:
+            self.problem = (
+                "the database has another timeline: running nodes are given time to say what became of it"
+            )
+            await asyncio.sleep(LOOK_SECONDS)
+            found = await load(self._database)
+            if found.timeline == await current_timeline(self._database):
+                return found
+        renewed = await renew(self._database, found)
+        if renewed is None:
+            return await self._judge(await load(self._database))
+        log.warning(
+            "The database has another timeline than when a node last knew it, and no node ran meanwhile that could"
+            " tell whether commits were lost: the epoch is renewed, clients begin afresh",
+            extra={"was": found.timeline, "epoch": renewed.epoch, "timeline": renewed.timeline},
+        )
+        return renewed
 
     def _note(self, problem: str) -> None:
         if problem != self.problem:

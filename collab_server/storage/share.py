@@ -158,8 +158,17 @@ class Share:
         self._members.add(connection)
         self._pass_on(connection)
 
+    def replace_all(self) -> None:
+        """Terminate the idle connections at once, the others when they come back; new ones take their place."""
+        for _, connection in self._idle:
+            connection.terminate()
+        self._idle.clear()
+        self._members.clear()
+        for _ in range(self._limit):
+            self._pass_on(None)
+
     def forget_all(self) -> None:
-        """Terminate the idle connections at once, the others when they come back; refuse those who wait."""
+        """As `replace_all`, but those who wait are refused."""
         for _, connection in self._idle:
             connection.terminate()
         self._idle.clear()

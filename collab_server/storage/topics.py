@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from collab_server.domain.events import identity_of
 from collab_server.domain.topics import Topic
 from collab_server.storage.database import Reads, Transaction
 
@@ -47,6 +48,8 @@ _CREATE = """
 _SNAPSHOTS = """
     SELECT topic.id,
            COALESCE(topic.last_seq, 0) AS seq,
+           head.type AS head_type,
+           head.at AS head_at,
            COALESCE(topic.comments, 0) AS comments,
            asked.name LIKE 'discussion:%' AND EXISTS (
                SELECT
@@ -80,6 +83,9 @@ _SNAPSHOTS = """
       FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (name, user_id, position)
       LEFT JOIN collab.topics AS topic
         ON topic.name = asked.name
+      LEFT JOIN collab.events AS head
+        ON head.topic_id = topic.id
+       AND head.seq = topic.last_seq
       LEFT JOIN collab.read_marks AS mark
         ON mark.user_id = asked.user_id
        AND mark.topic_id = topic.id
@@ -189,7 +195,7 @@ class LockedTopic:
 class Snapshot:
     """A topic as one person finds it, at one moment. `id` is None while it has no row, that is, no event.
 
-    `is_member` is true only of a discussion.
+    `is_member` is true only of a discussion. `head` is the identity of its last event; empty while it has none.
     """
 
     topic: str
@@ -200,6 +206,7 @@ class Snapshot:
     muted: bool
     unread: int
     is_member: bool
+    head: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +289,7 @@ async def snapshots(db: Reads, asked: Sequence[tuple[str, str]]) -> list[Snapsho
             muted=row["muted"],
             unread=row["unread"],
             is_member=row["is_member"],
+            head=identity_of(row["head_type"], row["head_at"]) if row["head_type"] is not None else "",
         )
         for (topic, _), row in zip(asked, rows, strict=True)
     ]

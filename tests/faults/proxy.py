@@ -138,6 +138,10 @@ class Proxy:
         """As many firewalls do: on a connection that was silent for so long, bytes vanish from then on, untold."""
         self._do("forget_idle", seconds)
 
+    def aim(self, target: Address) -> None:
+        """New connections lead to another target, as when an address moves to another machine. Open ones go on."""
+        self._do("aim", *target)
+
     def stall(self, direction: Direction = "both") -> None:
         """No byte moves, nothing is closed; new connections are taken, and as silent. No byte is lost."""
         self._do("stall", direction)

@@ -341,6 +341,9 @@ class Relay:
     async def forget_idle(self, seconds: float) -> None:
         self.forgets_after = seconds
 
+    async def aim(self, host: str, port: int) -> None:
+        self.target = (host, port)
+
     async def cut(self) -> None:
         connections = list(self.connections)
         self.connections.clear()

@@ -433,3 +433,35 @@ async def test_an_event_puts_out_just_those_whom_it_reaches(feed: Feed, mailbox:
     feed.offer(events(4))
     assert mailbox.got == {"live": [2], "before": [2], "after": [4]}
     assert list(feed.clients_of(TOPIC)) == ["after"]
+
+
+async def test_a_head_behind_what_was_delivered_makes_the_node_doubt_the_database(
+    feed: Feed, database: FakeDatabase
+) -> None:
+    feed.hold("a", TOPIC)
+    feed.learn("a", TOPIC, 3, "the third")
+    feed.release("a", TOPIC, 3)
+    database.stored[TOPIC] = 3
+    await feed._repair(is_full=True)
+    assert not feed.witness.doubts.is_set()
+    assert [(claim.seq, claim.identity) for claim in feed.heads()] == [(3, "the third")]
+    database.stored[TOPIC] = 2
+    await feed._repair(is_full=True)
+    assert feed.witness.doubts.is_set()
+
+
+async def test_a_subscriber_who_is_told_less_than_was_delivered_makes_the_node_doubt(feed: Feed) -> None:
+    feed.hold("a", TOPIC)
+    feed.learn("a", TOPIC, 3)
+    feed.hold("b", TOPIC)
+    assert not feed.learn("b", TOPIC, 2)
+    assert feed.witness.doubts.is_set()
+
+
+async def test_the_head_is_that_of_the_last_delivered_event_and_a_new_epoch_forgets_it(feed: Feed) -> None:
+    feed.hold("a", TOPIC)
+    feed.learn("a", TOPIC, 1, "the first")
+    feed.offer(events(2))
+    assert [(claim.seq, claim.identity) for claim in feed.heads()] == [(2, event(2).identity)]
+    feed.reset()
+    assert feed.heads() == []
