@@ -121,7 +121,7 @@ def _library(arguments: argparse.Namespace) -> int:
         f" http://{arguments.host}:{arguments.port}/MicroStrategyLibrary/api"
     )
     try:
-        serve_standin(arguments.host, arguments.port, data=data)
+        serve_standin(arguments.host, arguments.port, data=data, balanced=arguments.balanced)
     except SystemExit as left:  # uvicorn has said why
         return FAILED if left.code else DONE
     return DONE
@@ -269,6 +269,12 @@ def _port(text: str) -> int:
     return int(text)
 
 
+def _members(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 100:
+        raise argparse.ArgumentTypeError("expected a number from 1 to 100")
+    return int(text)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="collab-server",
@@ -350,12 +356,19 @@ def _parser() -> argparse.ArgumentParser:
         """
         collab-server library --port 3080
         collab-server library --port 3080 --data people.json
+        collab-server library --port 3080 --balanced 3
         """,
     )
     library.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     library.add_argument("--port", type=_port, required=True, help="port to listen on")
     library.add_argument(
         "--data", type=Path, metavar="FILE", help="people, groups and projects (default: the built-in)"
+    )
+    library.add_argument(
+        "--balanced",
+        type=_members,
+        metavar="N",
+        help="behave as N members that do not share sessions, behind a load balancer that goes by a cookie of its own",
     )
 
     migrate = add(

@@ -1,11 +1,11 @@
 """Token → Identity, for both doors.
 
 Whoever comes shows one of three tokens: an identity token of Library (exchanged for a session of our own), an auth
-token of Library (used as it is, with the cookie that came along), or a resume token of ours. A resume token seals
-user and Library session with a key that is kept in Postgres: any node accepts it without asking Library for as long
-as the session can live by itself, so that clients can come back after a short-lived identity token has run out, and a
-storm of them does not reach Library. What is sealed proves who it was, never what they may do: whether somebody is
-an administrator is computed afresh.
+token of Library (used as it is, with Library's cookies that came along), or a resume token of ours. A resume token
+seals user and Library session, with its cookies, with a key that is kept in Postgres: any node accepts it without
+asking Library for as long as the session can live by itself, so that clients can come back after a short-lived
+identity token has run out, and a storm of them does not reach Library. What is sealed proves who it was, never what
+they may do: whether somebody is an administrator is computed afresh.
 
 Promises: the same token goes to Library at most once in 60 s (5 s when it was refused), and a token that cannot be
 one never does; whom Library had confirmed is still known while Library is silent, until their session runs out;
@@ -18,7 +18,7 @@ import asyncio
 import base64
 import hashlib
 import json
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -31,6 +31,7 @@ from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.errors import ClientError, Paused, Unauthenticated, Unavailable
 from collab_server.library.answers import Flights
 from collab_server.library.client import Silent, is_sendable_token
+from collab_server.library.cookies import SESSION_COOKIE, Cookie, find_cookie, without_cookie
 from collab_server.library.sessions import Attachment, Ended, Library, SignedIn
 
 __all__ = ["Attachment", "Authenticator", "Credentials", "Ended", "SignIn"]
@@ -40,6 +41,8 @@ REFUSAL_SECONDS = 5.0
 PATIENCE_SECONDS = 0.25  # what somebody who is known waits for a silent Library
 MOST_PROOFS = 20_000
 MOST_RESUME_CHARACTERS = 32_768
+MOST_SEALED_BYTES = 6_000
+"""Of cookies no more are sealed than leave a resume token below 8 KB, which is what many servers take as a header."""
 SEAL_VERSION = 1
 FERNET_BEGINS = "gAAAAA"  # its version and the leading zeros of its time stamp, until the year 2106
 
@@ -48,7 +51,10 @@ FERNET_BEGINS = "gAAAAA"  # its version and the leading zeros of its time stamp,
 class Credentials:
     """What somebody showed. The first of resume, identity and auth token that is there counts.
 
-    `bearer` may be any of the three. `cookie` is the value of `JSESSIONID`; it belongs to an auth token.
+    `bearer` may be any of the three. `cookie_header` is the Cookie header that came along; what belongs to an auth
+    token is taken from it. `cookie` is the value of `JSESSIONID` where that is known otherwise. `are_cookies_old` says
+    that they came before the token, as with a socket that is open: `JSESSIONID` may be that of an earlier session, and
+    where it is not accepted the auth token is tried without.
     """
 
     identity_token: str | None = field(default=None, repr=False)
@@ -56,6 +62,13 @@ class Credentials:
     resume_token: str | None = field(default=None, repr=False)
     bearer: str | None = field(default=None, repr=False)
     cookie: str | None = field(default=None, repr=False)
+    cookie_header: str = field(default="", repr=False)
+    are_cookies_old: bool = False
+
+    @property
+    def session_cookie(self) -> str | None:
+        """The value of `JSESSIONID`, if it was shown."""
+        return self.cookie if self.cookie is not None else find_cookie(self.cookie_header, SESSION_COOKIE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,30 +158,44 @@ class Authenticator:
         if shown.resume_token is not None:
             return await self._resume(shown.resume_token)
         if shown.identity_token is not None:
-            return await self._ask("identity", shown.identity_token, None)
+            return await self._ask("identity", shown.identity_token)
         if shown.auth_token is not None:
-            return await self._ask("auth", shown.auth_token, shown.cookie)
+            return await self._ask_with_cookies(shown.auth_token, shown)
         if shown.bearer is None:
             raise Unauthenticated("a token is needed")
         if shown.bearer.startswith(FERNET_BEGINS):
             return await self._resume(shown.bearer)
-        return await self._ask_either(shown.bearer, shown.cookie)
+        return await self._ask_either(shown.bearer, shown.session_cookie, shown.cookie_header)
 
-    async def _ask_either(self, token: str, cookie: str | None) -> _Proof:
+    async def _ask_with_cookies(self, token: str, shown: Credentials) -> _Proof:
+        cookie = shown.session_cookie
+        try:
+            return await self._ask("auth", token, cookie, shown.cookie_header)
+        except Unauthenticated:
+            if cookie is None or not shown.are_cookies_old:
+                raise
+            return await self._ask("auth", token, None, without_cookie(shown.cookie_header, SESSION_COOKIE))
+
+    async def _ask_either(self, token: str, cookie: str | None, cookie_header: str) -> _Proof:
         """A bearer token: as an identity token, then as an auth token; first as what it is known to be."""
         if _digest("auth", token, cookie) in self._proofs:
-            return await self._ask("auth", token, cookie)
+            return await self._ask("auth", token, cookie, cookie_header)
         try:
-            return await self._ask("identity", token, None)
+            return await self._ask("identity", token)
         except Unauthenticated:
-            return await self._ask("auth", token, cookie)
+            return await self._ask("auth", token, cookie, cookie_header)
 
-    async def _ask(self, kind: _Kind, token: str, cookie: str | None) -> _Proof:
+    async def _ask(
+        self, kind: _Kind, token: str, cookie: str | None = None, cookie_header: str = ""
+    ) -> _Proof:
         """What Library says about one of its own tokens, now or at most 60 s ago."""
         if not is_sendable_token(token):
             raise _not_accepted()
+        # Token and JSESSIONID prove somebody, whatever else comes with them: balancers renew their cookies all the
+        # time. A refusal, and a call in flight, count for just what was shown.
         digest = _digest(kind, token, cookie)
-        if digest in self._refused:
+        attempt = _digest(kind, token, cookie, *self._library.library_cookies(cookie_header))
+        if attempt in self._refused:
             raise _not_accepted()
         known = self._proofs.get(digest)
         if known is not None and self._library.is_ended(known.session):
@@ -176,9 +203,10 @@ class Authenticator:
         if known is not None and digest in self._fresh:
             return known
         is_hopeless = known is not None and self._library.is_silent
+        exchange = partial(self._exchange, kind, token, cookie, cookie_header, digest, attempt)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if is_hopeless else None):
-                return await self._flights.join(digest, partial(self._exchange, kind, token, cookie, digest))
+                return await self._flights.join(attempt, exchange)
         except (Silent, TimeoutError):
             if known is None or self._library.is_ended(known.session):
                 raise Unavailable from None
@@ -187,14 +215,22 @@ class Authenticator:
                 raise Unavailable from None
             return known
 
-    async def _exchange(self, kind: _Kind, token: str, cookie: str | None, digest: bytes) -> _Proof:
+    async def _exchange(
+        self,
+        kind: _Kind,
+        token: str,
+        cookie: str | None,
+        cookie_header: str,
+        digest: bytes,
+        attempt: bytes,
+    ) -> _Proof:
         try:
             if kind == "identity":
                 signed_in = await self._library.sign_in_with_identity_token(token)
             else:
-                signed_in = await self._library.sign_in_with_auth_token(token, cookie)
+                signed_in = await self._library.sign_in_with_auth_token(token, cookie, cookie_header)
         except Unauthenticated:
-            self._refused[digest] = True
+            self._refused[attempt] = True
             self._proofs.pop(digest, None)
             raise
         proof = self._proof(signed_in)
@@ -224,7 +260,8 @@ class Authenticator:
         return self._fernet
 
     def _sealed(self, proof: _Proof) -> SignIn:
-        token = self._sealer().encrypt(_to_bytes(proof)).decode("ascii")
+        sealed = _to_bytes(proof, self._library.cookies(proof.session))
+        token = self._sealer().encrypt(sealed).decode("ascii")
         self._library.mark_sealed(proof.session)
         return SignIn(self._identity(proof), token, proof.runs_out_at)
 
@@ -233,14 +270,14 @@ class Authenticator:
         if len(token) > MOST_RESUME_CHARACTERS:
             raise Unauthenticated("this resume token is not one of ours")
         try:
-            proof = _from_bytes(self._sealer().decrypt(token))
+            proof, cookies = _from_bytes(self._sealer().decrypt(token))
         except (InvalidToken, ValueError, TypeError, KeyError):
             raise Unauthenticated("this resume token is not one of ours") from None
         session = proof.session
         if self._library.is_ended(session):
             raise Unauthenticated("your Library session is over: sign in again")
         sealed_age = (self._now() - proof.said_at).total_seconds()
-        self._library.adopt(session, proof.timeout_seconds, sealed_age)
+        self._library.adopt(session, proof.timeout_seconds, sealed_age, cookies)
         proof = self._as_last_used(proof)
         # Another node's clock may be ahead of ours: an age below zero is still an age.
         if abs((self._now() - proof.said_at).total_seconds()) <= proof.timeout_seconds:
@@ -251,35 +288,55 @@ class Authenticator:
         return self._proof(confirmed)
 
 
-def _digest(kind: _Kind, token: str, cookie: str | None) -> bytes:
+def _digest(kind: _Kind, token: str, cookie: str | None, *more: str) -> bytes:
     """What a token is remembered by: not the token. The parts are kept apart by their lengths."""
-    parts = [kind, token, "" if cookie is None else "=" + cookie]
+    parts = [kind, token, "" if cookie is None else "=" + cookie, *more]
     return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
-def _to_bytes(proof: _Proof) -> bytes:
+def _to_bytes(proof: _Proof, cookies: Sequence[Cookie]) -> bytes:
+    """What is sealed. The version before reads it too, and drops the `cookies`, of which it knows nothing."""
     session, user = proof.session, proof.user
-    sealed = {
+    sealed: dict[str, Any] = {
         "v": SEAL_VERSION,
         "user": [user.id, user.name, user.initials],
         "session": [session.auth_token, session.cookie, session.is_delegated],
         "issuedAt": proof.said_at.timestamp(),
         "timeout": proof.timeout_seconds,
     }
-    return json.dumps(sealed, separators=(",", ":"), ensure_ascii=False).encode()
+    room = MOST_SEALED_BYTES - len(_dumped(sealed)) - len(',"cookies":[]')
+    rows: list[list[Any]] = []
+    for cookie in reversed(cookies):  # the youngest first
+        row = [cookie.name, cookie.value, cookie.path, cookie.expires_at]
+        size = len(_dumped(row)) + 1
+        if size <= room:
+            room -= size
+            rows.insert(0, row)
+    return _dumped({**sealed, "cookies": rows} if rows else sealed)
 
 
-def _from_bytes(data: bytes) -> _Proof:
+def _dumped(value: Any) -> bytes:
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+
+
+def _from_bytes(data: bytes) -> tuple[_Proof, list[Cookie]]:
     """Raises `ValueError`, `TypeError` or `KeyError` for what `_to_bytes` has not made."""
     sealed: dict[str, Any] = json.loads(data)
     if sealed["v"] != SEAL_VERSION:
         raise ValueError("sealed by another version")
-    return _Proof(
+    proof = _Proof(
         User(*sealed["user"]),
         LibrarySession(*sealed["session"]),
         float(sealed["timeout"]),
         datetime.fromtimestamp(sealed["issuedAt"], UTC),
     )
+    cookies = [
+        Cookie(
+            str(name), str(value), None if path is None else str(path), None if end is None else float(end)
+        )
+        for name, value, path, end, *_ in sealed.get("cookies", ())
+    ]
+    return proof, cookies
 
 
 def _not_accepted() -> ClientError:

@@ -31,8 +31,8 @@ _INTRODUCTION = """\
 Comments and discussions on dashboards. Every call is a command that Socket.IO at `/socket.io/` has too: its name is \
 the `operationId`, its fields and its answer are the same. Live events come over Socket.IO only.
 
-- Show who you are with **one** of the headers `X-MSTR-IdentityToken`, `X-MSTR-AuthToken` (with Library's cookie \
-`JSESSIONID`, where there is one) and `Authorization: Bearer`.
+- Show who you are with **one** of the headers `X-MSTR-IdentityToken`, `X-MSTR-AuthToken` (with Library's \
+cookies, where there are any) and `Authorization: Bearer`.
 - Every refusal is an `Error`. What is not known, in a body or a query, is refused as `invalid`.
 - A writing call may be repeated: under the same `Idempotency-Key` it takes effect once and is answered as it was.
 - Lists answer `{items, next}`; `next` is the `cursor` of the next page.
@@ -62,7 +62,7 @@ SECURITY_SCHEMES: Schema = {
         "type": "apiKey",
         "in": "header",
         "name": "X-MSTR-AuthToken",
-        "description": "An auth token of Library, with its cookie `JSESSIONID` where there is one.",
+        "description": "An auth token of Library, with its cookies where there are any: `JSESSIONID`, its balancer's.",
     },
     "Bearer": {
         "type": "http",

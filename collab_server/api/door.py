@@ -128,7 +128,7 @@ class RestDoor:
             identity_token=headers.get("x-mstr-identitytoken"),
             auth_token=headers.get("x-mstr-authtoken"),
             bearer=bearer.strip() if scheme.lower() == "bearer" else None,
-            cookie=request.cookies.get("JSESSIONID"),
+            cookie_header="; ".join(headers.getlist("cookie")),
         )
         given = (credentials.identity_token, credentials.auth_token, credentials.bearer)
         if sum(token is not None for token in given) != 1:

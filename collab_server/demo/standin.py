@@ -14,15 +14,24 @@ file. What Library does not have is kept apart, under `/standin` (and `/MicroStr
 Promises: a session ends after `session_timeout_seconds` without a call, an identity token after
 `identity_token_seconds`; a token sent with another session's JSESSIONID is refused. Everything is in memory
 and touched by one event loop only; nothing runs in the background, and stopping needs nothing.
+
+Balanced, it is what the product's help recommends: several members behind a load balancer, which keeps a session
+with its member by a cookie of its own and renews that on every answer. Members do not share their sessions; a
+request without the cookie goes to the next member in turn, which most likely does not know the session. An identity
+token is signed and good on every member. What is under `/standin` is about all of them together.
 """
 
 from __future__ import annotations
 
+import base64
+import hashlib
+import hmac
+import itertools
 import json
 import secrets
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
@@ -30,13 +39,18 @@ from typing import Any, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.applications import Starlette
+from starlette.datastructures import MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-__all__ = ["LibraryData", "create_standin", "load_data", "serve_standin"]
+from collab_server.library.cookies import SESSION_COOKIE, find_cookie
+
+__all__ = ["LibraryData", "create_members", "create_standin", "load_data", "serve_standin"]
 
 BASES = ("/MicroStrategyLibrary", "")
+ROUTE_COOKIE = "LIBRARYROUTE"
 MOST_SESSIONS = 20_000
 USER, GROUP = 8704, 8705  # Library's subtypes of its object type 34
 
@@ -132,10 +146,14 @@ def _not_found() -> _Refusal:
 
 
 class _StandIn:
-    """The state, and one method per call."""
+    """The state, and one method per call. A member of several shares with the `first` one all but its sessions."""
 
     def __init__(
-        self, data: LibraryData, session_timeout_seconds: float, identity_token_seconds: float
+        self,
+        data: LibraryData,
+        session_timeout_seconds: float,
+        identity_token_seconds: float,
+        first: _StandIn | None = None,
     ) -> None:
         self.data = data
         self.session_timeout_seconds = session_timeout_seconds
@@ -143,10 +161,17 @@ class _StandIn:
         self.people = {person.login: person for person in data.people}
         self.people_by_id = {person.id: person for person in data.people}
         self.groups = {group.id: group for group in data.groups}
-        self.open_to = {item.id: item.openTo for project in data.projects for item in project.objects}
         self.sessions: dict[str, _Session] = {}
-        self.identity_tokens: dict[str, tuple[_Session, float]] = {}
-        self.calls: Counter[str] = Counter()
+        self.peers: list[_StandIn]
+        if first is None:
+            self.open_to = {item.id: item.openTo for project in data.projects for item in project.objects}
+            self.calls: Counter[str] = Counter()
+            self._key = secrets.token_bytes(32)
+            self.peers = []
+        else:
+            self.open_to, self.calls, self._key = first.open_to, first.calls, first._key
+            self.peers = first.peers
+        self.peers.append(self)
 
     # --- sessions
 
@@ -155,7 +180,7 @@ class _StandIn:
         session = self.sessions.get(request.headers.get("x-mstr-authtoken", ""))
         if session is None or not self._is_alive(session):
             raise _session_gone()
-        cookie = request.cookies.get("JSESSIONID")
+        cookie = find_cookie(_cookie_header(request.scope), SESSION_COOKIE)
         if cookie is not None and cookie != session.cookie:
             raise _session_gone()
         session.last_used = time.monotonic()
@@ -174,18 +199,21 @@ class _StandIn:
         self.sessions[session.token] = session
         response = Response(status_code=204, headers={"X-MSTR-AuthToken": session.token})
         # Library's own cookie is for its context path; with `/` the server beside it gets the cookie as well.
-        response.set_cookie("JSESSIONID", session.cookie, path="/", httponly=True, samesite="lax")
+        response.set_cookie(SESSION_COOKIE, session.cookie, path="/", httponly=True, samesite="lax")
         return response
 
-    def _identity(self, token: str) -> _Session:
-        now = time.monotonic()
-        # All live equally long, so that the oldest come first.
-        while self.identity_tokens and next(iter(self.identity_tokens.values()))[1] <= now:
-            del self.identity_tokens[next(iter(self.identity_tokens))]
-        session, _ = self.identity_tokens.get(token, (None, 0.0))
-        if session is None:
-            raise _Refusal(401, "ERR003", "The identity token is not valid, or has expired.")
-        return session
+    def _signature(self, claims: bytes) -> str:
+        return hmac.digest(self._key, claims, hashlib.sha256).hex()
+
+    def _identity(self, token: str) -> Person:
+        claims, _, signature = token.partition(".")
+        if hmac.compare_digest(
+            self._signature(claims.encode(errors="replace")).encode(), signature.encode(errors="replace")
+        ):
+            login, ends_at, _ = json.loads(base64.urlsafe_b64decode(claims))
+            if ends_at > time.monotonic():
+                return self.people[login]
+        raise _Refusal(401, "ERR003", "The identity token is not valid, or has expired.")
 
     async def login(self, request: Request) -> Response:
         body = await _body(request)
@@ -200,8 +228,10 @@ class _StandIn:
 
     async def make_identity_token(self, request: Request) -> Response:
         session = self.session(request)
-        token = secrets.token_urlsafe(48)
-        self.identity_tokens[token] = (session, time.monotonic() + self.identity_token_seconds)
+        ends_at = time.monotonic() + self.identity_token_seconds
+        claims = json.dumps([session.person.login, ends_at, secrets.token_hex(8)])
+        encoded = base64.urlsafe_b64encode(claims.encode())
+        token = f"{encoded.decode()}.{self._signature(encoded)}"
         return Response(status_code=201, headers={"X-MSTR-IdentityToken": token})
 
     async def check_identity_token(self, request: Request) -> Response:
@@ -212,7 +242,7 @@ class _StandIn:
         body = await _body(request)
         if body.get("loginMode") != -1:
             raise _Refusal(400, "ERR005", "loginMode must be -1.")
-        return self._open_session(self._identity(str(body.get("identityToken"))).person)
+        return self._open_session(self._identity(str(body.get("identityToken"))))
 
     async def get_session(self, request: Request) -> Response:
         person = self.session(request).person
@@ -323,7 +353,12 @@ class _StandIn:
         )
 
     async def standin_sessions(self, request: Request) -> Response:
-        alive = Counter(s.person.login for s in list(self.sessions.values()) if self._is_alive(s))
+        alive = Counter(
+            session.person.login
+            for member in self.peers
+            for session in list(member.sessions.values())
+            if member._is_alive(session)
+        )
         return JSONResponse({"open": alive.total(), "byPerson": alive})
 
     async def standin_calls(self, request: Request) -> Response:
@@ -341,8 +376,9 @@ class _StandIn:
 
     async def standin_end_sessions(self, request: Request) -> Response:
         login = (await _body(request)).get("person")
-        for session in [s for s in self.sessions.values() if s.person.login == login]:
-            del self.sessions[session.token]
+        for member in self.peers:
+            for session in [s for s in member.sessions.values() if s.person.login == login]:
+                del member.sessions[session.token]
         return Response(status_code=204)
 
     async def front_page(self, request: Request) -> Response:
@@ -395,6 +431,30 @@ class _StandIn:
             return await answer(request)
 
         return counted
+
+
+class _Balancer:
+    """In front of several members: sends each request to the one that its cookie names."""
+
+    def __init__(self, members: Sequence[ASGIApp]) -> None:
+        self._members = members
+        self._turns = itertools.cycle(range(len(members)))
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        number, _, _ = (find_cookie(_cookie_header(scope), ROUTE_COOKIE) or "").partition(".")
+        member = int(number) if number in map(str, range(len(self._members))) else next(self._turns)
+
+        async def send_renewed(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                cookie = f"{ROUTE_COOKIE}={member}.{secrets.token_hex(8)}; Path=/; HttpOnly; SameSite=Lax"
+                MutableHeaders(scope=message).append("Set-Cookie", cookie)
+            await send(message)
+
+        await self._members[member](scope, receive, send_renewed)
+
+
+def _cookie_header(scope: Scope) -> str:
+    return "; ".join(value.decode("latin-1") for name, value in scope["headers"] if name == b"cookie")
 
 
 def _shown(person: Person) -> dict[str, Any]:
@@ -454,10 +514,34 @@ def create_standin(
     *,
     session_timeout_seconds: float = 1800,
     identity_token_seconds: float = 60,
-) -> Starlette:
-    """The stand-in as an ASGI app. Without `data` it has that of the package. Not for production."""
-    standin = _StandIn(data or load_data(), session_timeout_seconds, identity_token_seconds)
-    return Starlette(routes=standin.routes(), exception_handlers={_Refusal: _refuse})
+    balanced: int | None = None,
+) -> ASGIApp:
+    """The stand-in as an ASGI app. Without `data` it has that of the package. Not for production.
+
+    `balanced`: so many members behind a balancer, see the module.
+    """
+    members = create_members(
+        balanced or 1,
+        data,
+        session_timeout_seconds=session_timeout_seconds,
+        identity_token_seconds=identity_token_seconds,
+    )
+    return members[0] if balanced is None else _Balancer(members)
+
+
+def create_members(
+    number: int,
+    data: LibraryData | None = None,
+    *,
+    session_timeout_seconds: float = 1800,
+    identity_token_seconds: float = 60,
+) -> list[ASGIApp]:
+    """Stand-ins to be put behind a load balancer, all on one event loop: see the module."""
+    members: list[_StandIn] = []
+    for _ in range(number):
+        first = members[0] if members else None
+        members.append(_StandIn(data or load_data(), session_timeout_seconds, identity_token_seconds, first))
+    return [Starlette(routes=member.routes(), exception_handlers={_Refusal: _refuse}) for member in members]
 
 
 def serve_standin(
@@ -467,6 +551,7 @@ def serve_standin(
     data: LibraryData | None = None,
     session_timeout_seconds: float = 1800,
     identity_token_seconds: float = 60,
+    balanced: int | None = None,
 ) -> None:
     """Serve the stand-in in the foreground until SIGINT or SIGTERM.
 
@@ -475,7 +560,10 @@ def serve_standin(
     import uvicorn
 
     app = create_standin(
-        data, session_timeout_seconds=session_timeout_seconds, identity_token_seconds=identity_token_seconds
+        data,
+        session_timeout_seconds=session_timeout_seconds,
+        identity_token_seconds=identity_token_seconds,
+        balanced=balanced,
     )
     uvicorn.run(
         app,

@@ -22,7 +22,8 @@ class User:
 class LibrarySession:
     """A session at Library. The secrets are kept out of `repr`, and so out of every log.
 
-    `cookie` is the value of `JSESSIONID`. `is_delegated` says that we opened the session ourselves
+    `cookie` is the value of `JSESSIONID`; what else Library's side sets is kept beside the session, for it changes
+    while the session stays the same. `is_delegated` says that we opened the session ourselves
     (`POST /auth/delegate`); only such a session is ours to log out.
     """
 

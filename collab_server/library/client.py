@@ -1,8 +1,8 @@
 """Library's REST API, one method per call: a typed answer, or one of three refusals.
 
-This is the boundary to `authorizationServerUrl` and the only importer of the HTTP client. It keeps no state
-about anybody: a session's token and cookie are sent explicitly with each call and there is no cookie jar,
-for a shared jar would send ann's cookie with bob's call.
+This is the boundary to `authorizationServerUrl` and the only importer of the HTTP client. A session's token and its
+own cookies (`cookies`) are sent explicitly with each call, and what an answer sets is kept for that session: the HTTP
+client has no cookie jar, for a shared one would send ann's cookie with bob's call.
 
 Promises: a call answers, or raises, within `DEADLINE_SECONDS`, whether Library is away, slow or frozen;
 what Library says is checked before it is believed, and an answer that makes no sense is `Unavailable`,
@@ -28,6 +28,7 @@ import httpx2
 from collab_server.domain.ids import library_id
 from collab_server.domain.people import LibrarySession, User
 from collab_server.errors import Invalid, Unavailable
+from collab_server.library.cookies import SESSION_COOKIE, Cookies, Jar, is_sendable_cookie
 
 __all__ = [
     "DEADLINE_SECONDS",
@@ -38,7 +39,6 @@ __all__ = [
     "SessionGone",
     "SessionInfo",
     "Silent",
-    "is_sendable_cookie",
     "is_sendable_token",
     "trust",
 ]
@@ -49,9 +49,7 @@ MOST_ANSWER_BYTES = 2_000_000
 MOST_TOKEN_CHARACTERS = 8192
 DEFAULT_SESSION_SECONDS = 1200  # for a Library that does not say
 
-# What may go into a header: printable ASCII. A cookie's value, besides, must not begin another cookie.
-_TOKEN = re.compile(r"[!-~]+")
-_COOKIE = re.compile(r"[!-:<-~]+")
+_TOKEN = re.compile(r"[!-~]+")  # what may go into a header: printable ASCII
 
 USER_GROUP = 8705  # Library's subtype of a user group; a user has 8704
 
@@ -107,11 +105,6 @@ def is_sendable_token(token: str) -> bool:
     return len(token) <= MOST_TOKEN_CHARACTERS and _TOKEN.fullmatch(token) is not None
 
 
-def is_sendable_cookie(value: str) -> bool:
-    """Whether `value` can be the value of a cookie, and cannot smuggle in another one."""
-    return len(value) <= MOST_TOKEN_CHARACTERS and _COOKIE.fullmatch(value) is not None
-
-
 def trust(certificates: Iterable[Path]) -> ssl.SSLContext:
     """The TLS context that trusts the machine's own root certificates and those PEM files (`trustedCerts`).
 
@@ -131,9 +124,15 @@ class Client:
     else `Invalid`.
     """
 
-    def __init__(self, base_url: str, *, ssl_context: ssl.SSLContext | None = None) -> None:
-        """`base_url` ends in `/api`. Without `ssl_context` the machine's root certificates are trusted."""
+    def __init__(
+        self, base_url: str, *, ssl_context: ssl.SSLContext | None = None, cookies: Cookies | None = None
+    ) -> None:
+        """`base_url` ends in `/api`. Without `ssl_context` the machine's root certificates are trusted.
+
+        `cookies`: where those of the sessions are kept.
+        """
         self._base_url = base_url.rstrip("/")
+        self.cookies = cookies or Cookies(base_url)
         self._ssl_context = ssl_context
         self._http: httpx2.AsyncClient | None = None
 
@@ -170,7 +169,7 @@ class Client:
     async def login(self, username: str, password: str) -> LibrarySession:
         """`POST /auth/login`. Raises `Refused` for a wrong password."""
         body = {"username": username, "password": password, "loginMode": 1}
-        return _new_session(await self._call("POST", "/auth/login", body=body), is_delegated=False)
+        return self._new_session(await self._call("POST", "/auth/login", body=body), is_delegated=False)
 
     async def delegate(self, identity_token: str) -> LibrarySession:
         """`POST /auth/delegate`: a session of our own for the user who was given that token.
@@ -178,7 +177,15 @@ class Client:
         Raises `Refused` when the token is not valid, or not any more.
         """
         body = {"loginMode": -1, "identityToken": identity_token}
-        return _new_session(await self._call("POST", "/auth/delegate", body=body), is_delegated=True)
+        return self._new_session(await self._call("POST", "/auth/delegate", body=body), is_delegated=True)
+
+    def _new_session(self, response: httpx2.Response, *, is_delegated: bool) -> LibrarySession:
+        session = _session_of(response, is_delegated=is_delegated)
+        if set_cookies := response.headers.get_list("Set-Cookie"):
+            jar = Jar()
+            self.cookies.hear(set_cookies, jar, is_librarys=True)
+            self.cookies.put(session, jar)
+        return session
 
     async def logout(self, session: LibrarySession) -> None:
         """`POST /auth/logout`. Only for a delegated session: see `Library`."""
@@ -201,16 +208,16 @@ class Client:
             return False
         return True
 
-    async def session_info(self, session: LibrarySession) -> SessionInfo:
-        """`GET /sessions`."""
-        answer = _object(await self._call("GET", "/sessions", session))
+    async def session_info(self, session: LibrarySession, jar: Jar | None = None) -> SessionInfo:
+        """`GET /sessions`. `jar`: cookies to be tried with the session instead of its own."""
+        answer = _object(await self._call("GET", "/sessions", session, jar=jar))
         timeout = answer.get("timeout")
         is_said = isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0
         return SessionInfo(_user(answer), float(timeout) if is_said and timeout else DEFAULT_SESSION_SECONDS)
 
-    async def user_info(self, session: LibrarySession) -> User:
-        """`GET /sessions/userInfo`: whose session it is."""
-        return _user(_object(await self._call("GET", "/sessions/userInfo", session)))
+    async def user_info(self, session: LibrarySession, jar: Jar | None = None) -> User:
+        """`GET /sessions/userInfo`: whose session it is. `jar` as above."""
+        return _user(_object(await self._call("GET", "/sessions/userInfo", session, jar=jar)))
 
     async def keep_alive(self, session: LibrarySession) -> None:
         """`PUT /sessions`: counts as a use of the session."""
@@ -290,6 +297,7 @@ class Client:
         path: str,
         session: LibrarySession | None = None,
         *,
+        jar: Jar | None = None,
         query: dict[str, Any] | None = None,
         headers: dict[str, str] | None = None,
         body: dict[str, Any] | None = None,
@@ -298,8 +306,8 @@ class Client:
         sent = dict(headers or {})
         if session is not None:
             sent["X-MSTR-AuthToken"] = session.auth_token
-            if session.cookie is not None:
-                sent["Cookie"] = f"JSESSIONID={session.cookie}"
+            if (cookies := self.cookies.header(session, path, jar)) is not None:
+                sent["Cookie"] = cookies
         try:
             async with asyncio.timeout(DEADLINE_SECONDS):
                 response = await self._send(method, path, query, sent, body)
@@ -311,6 +319,8 @@ class Client:
         ):  # TimeoutError is an OSError
             raise Silent from None
         status = response.status_code
+        if set_cookies := response.headers.get_list("Set-Cookie"):
+            self._hear(set_cookies, status, session, jar)
         if 200 <= status < 300:
             return response
         if status == 401 and session is not None:
@@ -320,6 +330,22 @@ class Client:
         if status in (502, 503, 504):  # a load balancer that does not reach Library
             raise Silent
         raise _senseless()
+
+    def _hear(
+        self, set_cookies: list[str], status: int, session: LibrarySession | None, jar: Jar | None
+    ) -> None:
+        """What an answer sets is the session's, unless it says that there is no such session: see `_new_session` too.
+
+        Such an answer may come from a member that does not know it, with a cookie that leads there.
+        """
+        if session is None or status == 401:
+            jar = None
+        elif jar is None:
+            jar = self.cookies.of(session) or Jar()
+            self.cookies.hear(set_cookies, jar, is_librarys=200 <= status < 300)
+            self.cookies.put(session, jar)
+            return
+        self.cookies.hear(set_cookies, jar, is_librarys=200 <= status < 300)
 
     async def _send(
         self,
@@ -375,14 +401,14 @@ def _is_absence(refusal: Refused) -> bool:
     return refusal.status in (400, 404)
 
 
-def _new_session(response: httpx2.Response, *, is_delegated: bool) -> LibrarySession:
+def _session_of(response: httpx2.Response, *, is_delegated: bool) -> LibrarySession:
     token = response.headers.get("X-MSTR-AuthToken", "")
     if not is_sendable_token(token):
         raise _senseless()
     cookie = None
     for header in response.headers.get_list("Set-Cookie"):
         name, _, value = header.partition(";")[0].partition("=")
-        if name.strip() == "JSESSIONID":
+        if name.strip() == SESSION_COOKIE:
             cookie = value.strip()
     if cookie is not None and not is_sendable_cookie(cookie):
         raise _senseless()

@@ -10,7 +10,9 @@ What it adds to the bare calls of `client`:
 - *sessions in use are kept alive* and so checked, each on a schedule of its own with chance in it, often
   enough that an ended one is noticed within 60 s; all clients of a session share that one check;
 - *Library may fall silent*: no session ends before its time for that, and what somebody was allowed to open
-  stays allowed for 15 minutes more; what was not asked before is `Unavailable`.
+  stays allowed for 15 minutes more; what was not asked before is `Unavailable`;
+- *every call of a session reaches the Library that made it*: with the cookies that its side has set (`cookies`), also
+  behind a balancer that keeps sessions together by a cookie of its own.
 
 Which sessions are logged out: only delegated ones, and of those only the surplus and, at the end, those
 that no resume token was made of. A resume token seals its session, so any other node may be using it: such
@@ -29,7 +31,7 @@ import math
 import random
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -50,9 +52,9 @@ from collab_server.library.client import (
     Refused,
     SessionGone,
     Silent,
-    is_sendable_cookie,
     is_sendable_token,
 )
+from collab_server.library.cookies import Cookie, Cookies, Jar, is_sendable_cookie
 
 __all__ = ["Attachment", "ContentAnswer", "Ended", "Library", "SignedIn", "Timing"]
 
@@ -68,6 +70,9 @@ MOST_LOGOUTS_AT_ONCE = 16
 MOST_LOGOUTS_WAITING = 1000
 MOST_CHECKS_AT_ONCE = 16
 MOST_GROUP_MEMBERS = 1000
+MOST_AUTH_TOKEN_CHARACTERS = (
+    3072  # with 4 KB of cookies still a head that any server takes; Library's have some 30
+)
 SOONEST_CHECK = 0.6  # of the time between two checks, by chance
 STOP_SECONDS = 3.0
 PAGE = 200
@@ -147,7 +152,10 @@ class Library:
         chance: Callable[[float, float], float] = random.uniform,
     ) -> None:
         """`base_url` is `authorizationServerUrl`; None: every question is `Unavailable`."""
-        self._client = Client(base_url, ssl_context=ssl_context) if base_url is not None else None
+        self._cookies = Cookies(base_url)
+        self._client = (
+            Client(base_url, ssl_context=ssl_context, cookies=self._cookies) if base_url is not None else None
+        )
         self._timing = timing or Timing()
         self._clock = clock
         self._chance = chance
@@ -225,18 +233,44 @@ class Library:
                 self._log_out_later(mine)
                 raise
 
-    async def sign_in_with_auth_token(self, token: str, cookie: str | None) -> SignedIn:
-        """Use somebody's own session. Raises `Unauthenticated` when Library does not accept it."""
-        if not is_sendable_token(token) or not (cookie is None or is_sendable_cookie(cookie)):
+    async def sign_in_with_auth_token(
+        self, token: str, cookie: str | None, cookie_header: str = ""
+    ) -> SignedIn:
+        """Use somebody's own session. Raises `Unauthenticated` when Library does not accept it.
+
+        `cookie` is the value of `JSESSIONID`. Of the rest of a browser's `cookie_header` Library gets what it has
+        itself set, or what stands before it: a session that is known here goes on with the cookies that are kept for
+        it, and the browser's are tried where it is refused with those. So are they where the refusal has taught which
+        ones count, as happens to a node that has heard nothing from Library yet.
+        """
+        can_be_sent = is_sendable_token(token) and len(token) <= MOST_AUTH_TOKEN_CHARACTERS
+        if not can_be_sent or not (cookie is None or is_sendable_cookie(cookie)):
             raise _not_accepted()
-        return await self._confirmed(LibrarySession(token, cookie, is_delegated=False))
+        session = LibrarySession(token, cookie, is_delegated=False)
+        async with self._answer_in_time() as client:
+            jar = self._cookies.of(session) or Jar(self._cookies.pick(cookie_header))
+            try:
+                signed_in = await self._who_is(client, session, jar)
+            except SessionGone:
+                shown = Jar(self._cookies.pick(cookie_header))
+                try:
+                    if jar.has_the_values_of(shown):
+                        raise
+                    signed_in = await self._who_is(client, session, jar := shown)
+                except SessionGone:
+                    self._end(session, "session_ended")
+                    raise _not_accepted() from None
+            self._cookies.put(session, jar)
+        self._confirm(session, signed_in.timeout_seconds)
+        return signed_in
+
+    def library_cookies(self, cookie_header: str) -> tuple[str, ...]:
+        """Those of a browser's cookies, as text, that would go to Library beside `JSESSIONID`."""
+        return tuple(f"{cookie.name}={cookie.value}" for cookie in self._cookies.pick(cookie_header))
 
     async def confirm(self, session: LibrarySession) -> SignedIn:
         """Ask whose session it is, and so use it. Raises `Unauthenticated` when it is over."""
         self._refuse_ended(session)
-        return await self._confirmed(session)
-
-    async def _confirmed(self, session: LibrarySession) -> SignedIn:
         async with self._answer_in_time() as client:
             try:
                 signed_in = await self._who_is(client, session)
@@ -246,10 +280,10 @@ class Library:
         self._confirm(session, signed_in.timeout_seconds)
         return signed_in
 
-    async def _who_is(self, client: Client, session: LibrarySession) -> SignedIn:
+    async def _who_is(self, client: Client, session: LibrarySession, jar: Jar | None = None) -> SignedIn:
         try:
-            user = await client.user_info(session)
-            info = await client.session_info(session)
+            user = await client.user_info(session, jar)
+            info = await client.session_info(session, jar)
         except Refused:
             raise SessionGone(session) from None
         if info.user.id != user.id:
@@ -277,11 +311,22 @@ class Library:
         self._confirm(new.session, new.timeout_seconds)
         return new
 
-    def adopt(self, session: LibrarySession, timeout_seconds: float, age_seconds: float) -> None:
-        """Take on a session that a node, any one, had confirmed `age_seconds` ago."""
+    def adopt(
+        self,
+        session: LibrarySession,
+        timeout_seconds: float,
+        age_seconds: float,
+        cookies: Iterable[Cookie] = (),
+    ) -> None:
+        """Take on a session that a node, any one, had confirmed `age_seconds` ago, with the cookies it kept."""
+        self._cookies.adopt(session, cookies)
         if self._find(session) is None:
             confirmed_at = self._clock() - max(age_seconds, 0.0)
             self._known[session] = _Known(session, timeout_seconds, confirmed_at, is_sealed=True)
+
+    def cookies(self, session: LibrarySession) -> list[Cookie]:
+        """What has to go along with the session to another node, beside its `JSESSIONID`; the oldest first."""
+        return self._cookies.kept(session)
 
     def mark_sealed(self, session: LibrarySession) -> None:
         """Say that a resume token was made of the session: from now on it is not ours alone to log out."""
@@ -324,6 +369,7 @@ class Library:
             age = max(DEFAULT_SESSION_SECONDS - lives, 0.0)
             known = _Known(session, max(DEFAULT_SESSION_SECONDS, lives), self._clock() - age)
         self._in_use[session] = self._known[session] = known
+        self._cookies.pin(session)
         known.attachments.add(attachment)
         if known.timer is None:
             self._check_later(known)
@@ -336,6 +382,7 @@ class Library:
         known.attachments.discard(attachment)
         if not known.attachments:
             del self._in_use[session]
+            self._cookies.unpin(session)
             if known.timer is not None:
                 known.timer.cancel()
                 known.timer = None
@@ -386,6 +433,7 @@ class Library:
             return  # only what was a session is remembered as ended: guesses would fill the memory
         self._in_use.pop(session, None)
         self._known.pop(session, None)
+        self._cookies.forget(session)
         self._ended[session] = why
         if known.timer is not None:
             known.timer.cancel()
@@ -421,6 +469,7 @@ class Library:
                 await self._client.logout(session)
             except (Unavailable, Refused, SessionGone):
                 log.debug("a surplus session was not logged out; Library will end it")
+        self._cookies.forget(session)
 
     def _in_background(self, work: Coroutine[Any, Any, None], where: set[asyncio.Task[None]]) -> None:
         task = asyncio.create_task(work)

@@ -33,7 +33,10 @@ WAITING_PACKETS = 2
 
 
 class Client:
-    """A signed-in connection. `eio_sid` names it towards the transport and the feed."""
+    """A signed-in connection. `eio_sid` names it towards the transport and the feed.
+
+    `cookie_header` is what its handshake brought, for an auth token that it may bring later.
+    """
 
     __slots__ = (
         "_chains",
@@ -43,6 +46,7 @@ class Client:
         "_waiting_bytes",
         "_worker",
         "attachment",
+        "cookie_header",
         "eio_sid",
         "is_closed",
         "renew_at",
@@ -51,11 +55,12 @@ class Client:
         "who",
     )
 
-    def __init__(self, door: Door, eio_sid: str, sid: str, who: Identity) -> None:
+    def __init__(self, door: Door, eio_sid: str, sid: str, who: Identity, cookie_header: str = "") -> None:
         self._door = door
         self.eio_sid = eio_sid
         self.sid = sid
         self.who = who
+        self.cookie_header = cookie_header
         self.attachment: Attachment | None = None
         self.topics: set[str] = set()
         self.is_closed = False

@@ -757,7 +757,8 @@ def environ_of(scope: Scope) -> dict[str, Any]:
         if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
             key = "HTTP_" + key
         text = value.decode("latin-1")
-        environ[key] = f"{environ[key]},{text}" if key in environ else text
+        separator = "; " if key == "HTTP_COOKIE" else ","  # HTTP/2 may bring the cookies one by one
+        environ[key] = f"{environ[key]}{separator}{text}" if key in environ else text
     environ["wsgi.url_scheme"] = environ.get("HTTP_X_FORWARDED_PROTO", _http_scheme(scope.get("scheme")))
     return environ
 

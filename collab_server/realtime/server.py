@@ -19,7 +19,6 @@ import random
 import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import socketio
@@ -247,7 +246,7 @@ class Door:
         eio_sid = self.server.manager.eio_sid_from_sid(sid, "/")
         if eio_sid is None:
             return  # gone meanwhile
-        client = Client(self, eio_sid, sid, signed_in.identity)
+        client = Client(self, eio_sid, sid, signed_in.identity, environ.get("HTTP_COOKIE", ""))
         self._greetings[eio_sid] = (signed_in.resume_token, signed_in.expires_at)
         self._clients[eio_sid] = client
         self._of_user.setdefault(user.id, set()).add(client)
@@ -465,7 +464,12 @@ class Door:
     async def _refresh_session(self, client: Client, ack_id: int | None, command: RefreshSession) -> None:
         if (command.identity_token is None) == (command.auth_token is None):
             raise Unauthenticated("expected one of identityToken and authToken")
-        credentials = Credentials(identity_token=command.identity_token, auth_token=command.auth_token)
+        credentials = Credentials(
+            identity_token=command.identity_token,
+            auth_token=command.auth_token,
+            cookie_header=client.cookie_header,
+            are_cookies_old=True,
+        )
         # That its present session is over may come out just now, and must not sign out who brings another.
         if client.attachment is not None:
             client.attachment.detach()
@@ -586,7 +590,7 @@ class Door:
 
 
 def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:
-    """What a client hands over in its CONNECT packet, with the handshake's JSESSIONID cookie.
+    """What a client hands over in its CONNECT packet, with the cookies of the handshake.
 
     Raises `Unauthenticated` when there is no token.
     """
@@ -602,14 +606,5 @@ def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:
         identity_token=given.get("identityToken"),
         auth_token=given.get("authToken"),
         resume_token=given.get("resumeToken"),
-        cookie=session_cookie(environ.get("HTTP_COOKIE", "")),
+        cookie_header=environ.get("HTTP_COOKIE", ""),
     )
-
-
-def session_cookie(header: str) -> str | None:
-    """The value of `JSESSIONID` in a Cookie header, if there is one."""
-    try:
-        morsel = SimpleCookie(header).get("JSESSIONID")
-    except CookieError:
-        return None
-    return morsel.value if morsel is not None else None

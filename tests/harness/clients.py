@@ -13,6 +13,7 @@ from typing import Any, Literal, Self
 
 import aiohttp
 import socketio
+import yarl
 
 from tests.harness.waiting import until
 
@@ -49,27 +50,41 @@ def new_session(*, keeps_cookies: bool = True) -> aiohttp.ClientSession:
 
 @dataclass(slots=True)
 class LibraryUser:
-    """Somebody signed in at the stand-in Library. `url` is its REST base (`…/api`)."""
+    """Somebody signed in at the stand-in Library. `url` is its REST base (`…/api`).
+
+    `cookie` is the value of `JSESSIONID`, `cookie_header` everything their browser would send.
+    """
 
     url: str
     login: str
     auth_token: str
     cookie: str
+    cookie_header: str
     id: str
     name: str
     initials: str
 
     @classmethod
-    async def sign_in(cls, url: str, login: str) -> Self:
-        """Sign in; the password is the login."""
+    async def sign_in(cls, url: str, login: str, *, earlier: Self | None = None) -> Self:
+        """Sign in; the password is the login. `earlier`: in the browser of this earlier session of theirs."""
         async with new_session() as http:
+            if earlier is not None:
+                http.cookie_jar.update_cookies(dict(earlier.cookies), yarl.URL(url))
             body = {"username": login, "password": login, "loginMode": 1}
             async with http.post(f"{url}/auth/login", json=body) as answer:
                 assert answer.status == 204, f"{login} cannot sign in: {answer.status} {await answer.text()}"
                 token, cookie = answer.headers["X-MSTR-AuthToken"], answer.cookies["JSESSIONID"].value
             async with http.get(f"{url}/sessions/userInfo", headers={"X-MSTR-AuthToken": token}) as answer:
                 who = await answer.json()
-        return cls(url, login, token, cookie, who["id"], who["fullName"], who["initials"])
+            shown = "; ".join(f"{one.key}={one.value}" for one in http.cookie_jar)
+        return cls(url, login, token, cookie, shown, who["id"], who["fullName"], who["initials"])
+
+    @property
+    def cookies(self) -> list[tuple[str, str]]:
+        """The same as pairs of name and value."""
+        return [
+            (name, value) for name, _, value in (c.partition("=") for c in self.cookie_header.split("; "))
+        ]
 
     async def identity_token(self) -> str:
         """A new identity token."""
@@ -89,7 +104,7 @@ class LibraryUser:
             assert answer.status == 204
 
     def _headers(self) -> dict[str, str]:
-        return {"X-MSTR-AuthToken": self.auth_token, "Cookie": f"JSESSIONID={self.cookie}"}
+        return {"X-MSTR-AuthToken": self.auth_token, "Cookie": self.cookie_header}
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,13 +102,23 @@ def fresh_topic() -> str:
 
 
 class StandInLibrary(LoopbackServer):
-    """The stand-in Library on a port of loopback; can be stopped and started again there, with its sessions."""
+    """The stand-in Library on a port of loopback; can be stopped and started again there, with its sessions.
 
-    def __init__(self, *, session_timeout_seconds: float = 1800, identity_token_seconds: float = 600) -> None:
+    `balanced`: so many members behind a balancer.
+    """
+
+    def __init__(
+        self,
+        *,
+        session_timeout_seconds: float = 1800,
+        identity_token_seconds: float = 600,
+        balanced: int | None = None,
+    ) -> None:
         app = create_standin(
             test_data(),
             session_timeout_seconds=session_timeout_seconds,
             identity_token_seconds=identity_token_seconds,
+            balanced=balanced,
         )
         super().__init__(app, name="stand-in Library")
 

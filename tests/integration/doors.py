@@ -191,10 +191,13 @@ class Raw:
     frames: deque[str | bytes] = field(default_factory=deque)
 
     @classmethod
-    async def open(cls, url: str, auth: Mapping[str, Any] | None = None) -> Self:
+    async def open(
+        cls, url: str, auth: Mapping[str, Any] | None = None, headers: Mapping[str, str] | None = None
+    ) -> Self:
         """Open the transport; with `auth` also the Socket.IO connection, up to `server.hello`."""
         http = aiohttp.ClientSession()
-        socket = await http.ws_connect(f"{url}/socket.io/?EIO=4&transport=websocket", max_msg_size=0)
+        address = f"{url}/socket.io/?EIO=4&transport=websocket"
+        socket = await http.ws_connect(address, max_msg_size=0, headers=headers)
         raw = cls(http, socket)
         assert str(await raw.next()).startswith("0{")
         if auth is not None:

@@ -130,7 +130,15 @@ def test_version(cli: Cli) -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [[], ["nope"], ["serve", "--port", "0"], ["serve", "--port", "x"], ["library"], ["demo", "--data"]],
+    [
+        [],
+        ["nope"],
+        ["serve", "--port", "0"],
+        ["serve", "--port", "x"],
+        ["library"],
+        ["demo", "--data"],
+        ["library", "--port", "1", "--balanced", "0"],
+    ],
 )
 def test_a_wrong_command_line_exits_with_2(cli: Cli, arguments: list[str]) -> None:
     status, out, err = cli(*arguments)
@@ -249,9 +257,13 @@ def test_serve_exits_with_1_and_says_why_when_the_port_is_taken(cli: Cli) -> Non
 
 def test_library_serves_the_stand_in_until_it_is_stopped(cli: Cli) -> None:
     port = free_port()
-    process = cli.start("library", "--port", str(port))
-    status, people, _ = get(port, "/MicroStrategyLibrary/standin/people", process)
-    assert status == 200
+    process = cli.start("library", "--port", str(port), "--balanced", "2")
+    members = set()
+    for _ in range(3):
+        status, people, headers = get(port, "/MicroStrategyLibrary/standin/people", process)
+        assert status == 200
+        members.add(headers["set-cookie"].partition(".")[0])
+    assert members == {"LIBRARYROUTE=0", "LIBRARYROUTE=1"}
     assert "ann" in json.dumps(people)
     assert "NOT FOR PRODUCTION" in cli.errors()
     process.send_signal(signal.SIGINT)

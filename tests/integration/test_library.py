@@ -1,4 +1,7 @@
-"""The Library client, sessions and sign-in, over real HTTP with the stand-in."""
+"""The Library client, sessions and sign-in, over real HTTP with the stand-in.
+
+Where a test does not say otherwise that is three members behind a balancer which goes by a cookie of its own.
+"""
 
 from __future__ import annotations
 
@@ -23,6 +26,7 @@ from collab_server.demo.standin import create_standin, load_data
 from collab_server.domain.people import Identity, LibrarySession
 from collab_server.errors import Unauthenticated, Unavailable
 from collab_server.library.client import Client, Refused, SessionGone, trust
+from collab_server.library.cookies import Cookie, Jar, without_cookie
 from collab_server.library.sessions import Ended, Library, SignedIn, Timing
 
 KEY = b"k" * 32
@@ -59,9 +63,12 @@ class StandIn:
         session_timeout_seconds: float = 1800,
         identity_token_seconds: float = 60,
         certificate: Path | None = None,
+        balanced: int | None = 3,
     ) -> None:
         app = create_standin(
-            session_timeout_seconds=session_timeout_seconds, identity_token_seconds=identity_token_seconds
+            session_timeout_seconds=session_timeout_seconds,
+            identity_token_seconds=identity_token_seconds,
+            balanced=balanced,
         )
         self.gate = FreezingGate(app)
         self._socket = socket.create_server(("127.0.0.1", 0))
@@ -145,6 +152,11 @@ def an_authenticator(library: Library) -> Authenticator:
     return authenticator
 
 
+def cookies_of(client: Client, session: LibrarySession) -> str:
+    """What the browser of that session would show, were it beside the node."""
+    return client.cookies.header(session, "/") or ""
+
+
 async def identity_token(client: Client, login: str) -> str:
     return await client.make_identity_token(await client.login(login, login))
 
@@ -171,7 +183,13 @@ async def until_called(standin: StandIn, call: str, times: int) -> None:
 # --- the bare calls
 
 
-async def test_every_call_of_library_is_understood(standin: StandIn) -> None:
+@pytest.mark.parametrize("balanced", [None, 3])
+async def test_every_call_of_library_is_understood(balanced: int | None) -> None:
+    with StandIn(balanced=balanced) as standin:
+        await make_every_call(standin)
+
+
+async def make_every_call(standin: StandIn) -> None:
     async with a_client(standin) as client:
         session = await client.login("ann", "ann")
         ann = PEOPLE["ann"]
@@ -299,8 +317,10 @@ async def test_an_answer_is_kept_and_asked_again_when_it_is_old(standin: StandIn
 async def test_a_question_of_one_users_two_sessions_survives_the_end_of_one(standin: StandIn) -> None:
     async with a_client(standin) as client, a_library(standin.url) as library:
         first, second = await client.login("ann", "ann"), await client.login("ann", "ann")
-        one = who(await library.sign_in_with_auth_token(first.auth_token, first.cookie))
-        two = who(await library.sign_in_with_auth_token(second.auth_token, second.cookie))
+        one, two = [
+            who(await library.sign_in_with_auth_token(mine.auth_token, mine.cookie, cookies_of(client, mine)))
+            for mine in (first, second)
+        ]
         await client.logout(first)
         answers = await asyncio.gather(
             library.may_open(one, RETAIL.id, BOARD.id),
@@ -373,7 +393,9 @@ async def test_at_the_end_only_delegated_sessions_that_nobody_holds_are_logged_o
             carol = await client.login("carol", "carol")
             await authenticator.sign_in(Credentials(identity_token=await identity_token(client, "ann")))
             await authenticator.identify(Credentials(identity_token=await identity_token(client, "bob")))
-            await authenticator.sign_in(Credentials(auth_token=carol.auth_token, cookie=carol.cookie))
+            await authenticator.sign_in(
+                Credentials(auth_token=carol.auth_token, cookie_header=cookies_of(client, carol))
+            )
         assert standin.open_sessions("ann") == 2  # sealed into a resume token: another node may use it
         assert standin.open_sessions("bob") == 1  # only the browser's is left
         assert standin.open_sessions("carol") == 1
@@ -398,13 +420,62 @@ async def test_an_auth_token_with_anothers_cookie_is_refused_and_ends_nobodys_se
     async with a_client(standin) as client, a_library(standin.url) as library:
         authenticator = an_authenticator(library)
         ann, bob = await client.login("ann", "ann"), await client.login("bob", "bob")
-        right = Credentials(auth_token=ann.auth_token, cookie=ann.cookie)
+        cookies = cookies_of(client, ann)
+        right = Credentials(auth_token=ann.auth_token, cookie_header=cookies)
         assert (await authenticator.identify(right)).user.name == "Ann Archer"
+        wrong = Credentials(auth_token=ann.auth_token, cookie=bob.cookie, cookie_header=cookies)
         with pytest.raises(Unauthenticated):
-            await authenticator.identify(Credentials(auth_token=ann.auth_token, cookie=bob.cookie))
+            await authenticator.identify(wrong)
         assert (await authenticator.identify(right)).user.name == "Ann Archer"
-        without = await authenticator.identify(Credentials(auth_token=ann.auth_token))
+        others = without_cookie(cookies, "JSESSIONID")
+        without = await authenticator.identify(Credentials(auth_token=ann.auth_token, cookie_header=others))
         assert without.user.name == "Ann Archer"
+
+
+async def test_a_first_sign_in_teaches_which_cookies_are_librarys(standin: StandIn) -> None:
+    """Nothing is known of Library yet, and each call without its balancer's cookie goes to another member."""
+    shown = "; ".join(f"app{number}={'x' * 1000}" for number in range(60))
+    async with a_client(standin) as client:
+        for login in ("ann", "bob", "carol", "dan"):
+            session = await client.login(login, login)
+            async with a_library(standin.url) as library:
+                header = f"{shown}; {cookies_of(client, session)}"
+                credentials = Credentials(auth_token=session.auth_token, cookie_header=header)
+                identity = await an_authenticator(library).identify(credentials)
+                assert identity.user.id == PEOPLE[login].id
+                assert await library.may_open(identity, RETAIL.id, OVERVIEW.id) is not None
+
+
+async def test_a_session_goes_on_whatever_cookies_its_user_shows(standin: StandIn) -> None:
+    async with a_client(standin) as client, a_library(standin.url) as library:
+        session = await client.login("ann", "ann")
+        cookies = cookies_of(client, session)
+        told: list[Ended] = []
+        signed_in = await library.sign_in_with_auth_token(session.auth_token, session.cookie, cookies)
+        attachment = library.attach(signed_in.session, 1000, told.append)
+        right = dict(pair.split("=", 1) for pair in cookies.split("; "))["LIBRARYROUTE"]
+        for member in {"0", "1", "2"} - {right[0]}:
+            for header in ("", f"LIBRARYROUTE={member}.x"):
+                again = await library.sign_in_with_auth_token(session.auth_token, session.cookie, header)
+                assert again.session == signed_in.session
+        attachment.detach()
+        assert told == []
+        # And what is kept here may be of no use any more while the browser's is.
+        library._cookies.put(signed_in.session, Jar([Cookie("LIBRARYROUTE", "nowhere")]))
+        for _ in range(3):
+            await library.sign_in_with_auth_token(session.auth_token, session.cookie, cookies)
+        assert await library.may_open(who(signed_in), RETAIL.id, OVERVIEW.id) is not None
+
+
+async def test_another_node_reaches_the_member_that_has_the_session(standin: StandIn) -> None:
+    async with a_client(standin) as client:
+        tokens = [await identity_token(client, login) for login in ("ann", "bob", "carol", "dan")]
+        async with a_library(standin.url) as one, a_library(standin.url) as other:
+            for token in tokens:
+                first = await an_authenticator(one).sign_in(Credentials(identity_token=token))
+                resumed = await an_authenticator(other).sign_in(Credentials(resume_token=first.resume_token))
+                assert await other.may_open(resumed.identity, RETAIL.id, OVERVIEW.id) is not None
+                assert await one.may_open(first.identity, RETAIL.id, STORES.id) is not None
 
 
 # --- the authenticator
@@ -430,11 +501,12 @@ async def test_a_bearer_token_may_be_of_any_kind(standin: StandIn) -> None:
         as_identity = await client.make_identity_token(admin)
         signed_in = await authenticator.sign_in(Credentials(bearer=as_identity))
         assert signed_in.identity.is_administrator
+        cookies = cookies_of(client, admin)
         for bearer in (as_identity, admin.auth_token, signed_in.resume_token):
-            identity = await authenticator.identify(Credentials(bearer=bearer))
+            identity = await authenticator.identify(Credentials(bearer=bearer, cookie_header=cookies))
             assert identity.user.id == PEOPLE["admin"].id
         before = standin.calls()
-        await authenticator.identify(Credentials(bearer=admin.auth_token))
+        await authenticator.identify(Credentials(bearer=admin.auth_token, cookie_header=cookies))
         assert standin.calls() == before
         with pytest.raises(Unauthenticated):
             await authenticator.identify(Credentials(bearer="nonsense"))
@@ -587,7 +659,8 @@ async def test_rights_and_sessions_that_are_held_go_on_while_library_is_silent(s
     async with a_client(standin) as client, a_library(standin.url, timing) as library:
         authenticator = an_authenticator(library)
         browser = await client.login("ann", "ann")
-        ann = (await authenticator.sign_in(Credentials(auth_token=browser.auth_token))).identity
+        shown = Credentials(auth_token=browser.auth_token, cookie_header=cookies_of(client, browser))
+        ann = (await authenticator.sign_in(shown)).identity
         told: list[Ended] = []
         authenticator.attach(ann, told.append)
         assert await library.may_open(ann, RETAIL.id, BOARD.id) is not None

@@ -22,14 +22,19 @@ SESSION_SECONDS = 6
 
 @pytest.fixture(scope="module")
 def brief_library() -> Iterator[StandInLibrary]:
-    server = StandInLibrary(session_timeout_seconds=SESSION_SECONDS, identity_token_seconds=4).start()
+    server = StandInLibrary(
+        session_timeout_seconds=SESSION_SECONDS, identity_token_seconds=4, balanced=3
+    ).start()
     yield server
     server.stop()
 
 
 @pytest_asyncio.fixture(scope="module")
 async def brief(world: World, brief_library: StandInLibrary) -> AsyncIterator[Cluster]:
-    """Two nodes whose Library has short sessions. Nobody is kept signed in: use `LibraryUser.sign_in`."""
+    """Two nodes whose Library has short sessions, and members behind a balancer that goes by a cookie.
+
+    Nobody is kept signed in: use `LibraryUser.sign_in`.
+    """
     async with Cluster(world.new_database(), brief_library, world.valkey.url, nodes=2) as cluster:
         yield cluster
 
@@ -162,7 +167,8 @@ async def test_while_library_is_away_known_people_come_back_and_nobody_else(
 ) -> None:
     ann, bob = [await LibraryUser.sign_in(brief_library.url, login) for login in ("ann", "bob")]
     bobs_token = await bob.identity_token()
-    first = await Client.connect(brief[0].url, auth_token=ann.auth_token)
+    shown = {"Cookie": ann.cookie_header}
+    first = await Client.connect(brief[0].url, auth_token=ann.auth_token, headers=shown)
     try:
         await asyncio.to_thread(brief_library.stop)
         again = await Client.connect(brief[1].url, resume_token=first.hello["resumeToken"])
@@ -286,9 +292,13 @@ async def test_a_session_is_not_refreshed_with_somebody_elses_token(cluster: Clu
 async def test_a_refreshed_connection_outlives_its_first_session(
     brief: Cluster, brief_library: StandInLibrary
 ) -> None:
-    first, second = [await LibraryUser.sign_in(brief_library.url, "eve") for _ in range(2)]
-    stays = await Client.connect(brief[0].url, auth_token=first.auth_token)
-    goes = await Client.connect(brief[0].url, auth_token=first.auth_token)
+    first = await LibraryUser.sign_in(brief_library.url, "eve")
+    second = await LibraryUser.sign_in(brief_library.url, "eve", earlier=first)
+    shown = {
+        "Cookie": first.cookie_header
+    }  # of the handshake: the JSESSIONID is not that of the second session
+    stays = await Client.connect(brief[0].url, auth_token=first.auth_token, headers=shown)
+    goes = await Client.connect(brief[0].url, auth_token=first.auth_token, headers=shown)
     await stays.call("session.refresh", {"authToken": second.auth_token})
     await first.sign_out()
     await goes.wait_for("server.signed_out", timeout=SESSION_SECONDS + 4)

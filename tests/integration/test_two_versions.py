@@ -1,7 +1,8 @@
 """A node of this version beside one of the next or the one before, on one database and one Redis.
 
 What differs between versions and can be told without their code: a layout of the bus that one side does not know,
-kinds of messages it has never heard of, longer rows in those it has, columns and tables that it does not use.
+kinds of messages it has never heard of, longer rows in those it has, columns and tables that it does not use. What
+needs the code of the version before takes it out of the history, and is skipped where that is not there.
 """
 
 from __future__ import annotations
@@ -9,8 +10,11 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import subprocess
+from pathlib import Path
 from typing import Any
 
+import pytest
 import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -18,12 +22,16 @@ from redis.backoff import NoBackoff
 from collab_server.cluster.envelope import Kind, pack_envelope
 from collab_server.demo.embedded import EmbeddedValkey
 from tests.conftest import MakeCluster
-from tests.harness.cluster import Cluster
+from tests.harness.clients import Client
+from tests.harness.cluster import ROOT, Cluster
 from tests.harness.hurry import hurried
 from tests.harness.waiting import until
-from tests.harness.world import fresh_topic
+from tests.harness.world import StandInLibrary, fresh_topic
 from tests.integration.doors import say, seqs
 from tests.integration.scene import BOB, mention, users
+
+BEFORE = "c98cc429d785637f9c53bdb3b81140ca0363befd"
+"""The last commit of the version before."""
 
 NEXT_LAYOUT = hurried({"collab_server.cluster.envelope": {"LAYOUT": 2}})
 
@@ -36,6 +44,19 @@ EXPANDED = """
     ALTER TABLE collab.notifications ADD COLUMN next_version jsonb;
     CREATE INDEX of_the_next_version_by_id ON collab.comments (next_version, id);
 """
+
+
+@pytest.fixture(scope="session")
+def version_before(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment of a node of the version before."""
+    folder = tmp_path_factory.mktemp("before")
+    try:
+        taken = subprocess.run(["git", "-C", ROOT, "archive", BEFORE], capture_output=True, check=True)
+        subprocess.run(["tar", "-x", "-C", folder], input=taken.stdout, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("the code of the version before is not in the history here")
+    assert Path(folder, "collab_server", "app.py").exists()
+    return {"PYTHONPATH": str(folder)}
 
 
 async def converse(one: Cluster, other: Cluster, *, within: float = 3.0) -> None:
@@ -75,6 +96,32 @@ async def test_a_database_that_is_one_version_ahead(make_cluster: MakeCluster) -
     await converse(started_after, running)
     for cluster in (running, started_after):
         assert (await cluster[0].status())["state"] == "running"
+
+
+async def test_the_version_before_beside_this_one(
+    make_cluster: MakeCluster, version_before: dict[str, str]
+) -> None:
+    """With a Library whose side sets a cookie, of which the version before knows nothing."""
+    with StandInLibrary(balanced=1) as library:
+        before = await make_cluster(nodes=1, library=library, env=version_before)
+        this = await make_cluster(nodes=1, library=library)
+        for one, other in ((before, this), (this, before)):
+            ann = await one.person("ann")
+            ways: list[dict[str, Any]] = [
+                {"identity_token": await ann.identity_token()},
+                {"auth_token": ann.auth_token, "headers": {"Cookie": ann.cookie_header}},
+            ]
+            for way in ways:
+                client = await Client.connect(one[0].url, **way)
+                for cluster in (other, one, other):
+                    token = client.hello["resumeToken"]
+                    await client.close()
+                    client = await Client.connect(cluster[0].url, resume_token=token)
+                    assert client.hello["user"]["id"] == ann.id
+                    assert (await client.call("topic.get", {"topic": fresh_topic()}))["seq"] == 0
+                await client.close()
+        await converse(before, this)
+        await converse(this, before)
 
 
 async def test_nodes_that_do_not_understand_each_other_find_everything_in_the_database(

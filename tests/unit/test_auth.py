@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import logging
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
+from cryptography.fernet import Fernet
 
 from collab_server.auth import Authenticator, Credentials
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.errors import Paused, Unauthenticated, Unavailable
+from collab_server.library.cookies import Cookie, Jar
 from collab_server.library.sessions import Library
 
 KEY = b"k" * 32
@@ -39,12 +44,19 @@ def an_authenticator(
     return authenticator
 
 
-def a_resume_token(clock: Clock, *, timeout_seconds: float = 1800, key: bytes = KEY) -> str:
+def a_resume_token(
+    clock: Clock,
+    *,
+    timeout_seconds: float = 1800,
+    key: bytes = KEY,
+    session: LibrarySession = SESSION,
+    cookies: tuple[Cookie, ...] = (),
+) -> str:
     library = Library(None, clock=clock)
-    library.adopt(SESSION, timeout_seconds, 0)
+    library.adopt(session, timeout_seconds, 0, cookies)
     authenticator = Authenticator(library, now=clock.now)
     authenticator.use_key(key)
-    signed_in = authenticator.renew(Identity(ANN, SESSION, False, clock.now()))
+    signed_in = authenticator.renew(Identity(ANN, session, False, clock.now()))
     assert signed_in is not None
     return signed_in.resume_token
 
@@ -153,3 +165,76 @@ async def test_no_secret_is_in_a_repr_or_a_log(caplog: pytest.LogCaptureFixture)
 def test_a_key_of_another_size_is_refused(size: int) -> None:
     with pytest.raises(ValueError, match="32 bytes"):
         an_authenticator(Clock(), key=b"k" * size)
+
+
+# -- the cookies of the session --------------------------------------------------------------------------------
+
+
+def opened(token: str) -> dict[str, Any]:
+    """What is sealed in a token."""
+    sealed: dict[str, Any] = json.loads(Fernet(base64.urlsafe_b64encode(KEY)).decrypt(token))
+    return sealed
+
+
+def sealed(content: dict[str, Any]) -> str:
+    """A token with that in it."""
+    return Fernet(base64.urlsafe_b64encode(KEY)).encrypt(json.dumps(content).encode()).decode()
+
+
+async def test_the_cookies_of_a_session_come_along_to_another_node() -> None:
+    clock = Clock()
+    cookies = (
+        Cookie("AWSALB", "x", None, 4e9),
+        Cookie("deep", "y", "/api/auth"),
+        Cookie("JSESSIONID", "new"),
+    )
+    token = a_resume_token(clock, cookies=cookies)
+    library = Library(None, clock=clock)
+    node = Authenticator(library, now=clock.now)
+    node.use_key(KEY)
+    identity = await node.identify(Credentials(resume_token=token))
+    assert identity.session == SESSION
+    assert tuple(library.cookies(identity.session)) == cookies
+    # What the node has heard from Library since is younger than what an older token says.
+    library._cookies.put(SESSION, Jar([Cookie("AWSALB", "younger")]))
+    await node.identify(Credentials(resume_token=token))
+    assert library.cookies(SESSION) == [Cookie("AWSALB", "younger")]
+
+
+async def test_the_version_before_reads_what_this_one_seals_and_the_other_way() -> None:
+    """What the version before does is written out here, for its code is gone."""
+    clock = Clock()
+    content = opened(a_resume_token(clock, cookies=(Cookie("AWSALB", "x"),)))
+    assert content["cookies"] == [["AWSALB", "x", None, None]]
+    assert content["v"] == 1
+    assert User(*content["user"]) == ANN
+    assert LibrarySession(*content["session"]) == SESSION
+    assert float(content["timeout"]) == 1800
+    assert datetime.fromtimestamp(content["issuedAt"], UTC) == clock.now()
+
+    before = {name: content[name] for name in ("v", "user", "session", "issuedAt", "timeout")}
+    assert opened(a_resume_token(clock)) == before
+    identity = await an_authenticator(clock).identify(Credentials(resume_token=sealed(before)))
+    assert (identity.user, identity.session) == (ANN, SESSION)
+
+
+@pytest.mark.parametrize("cookies", [5, [5], [["a"]], [["a", "b", "c", "d"]], {"a": 1}, [None]])
+async def test_cookies_that_are_none_are_no_token_of_ours(cookies: object) -> None:
+    clock = Clock()
+    token = sealed({**opened(a_resume_token(clock)), "cookies": cookies})
+    with pytest.raises(Unauthenticated):
+        await an_authenticator(clock).identify(Credentials(resume_token=token))
+
+
+@pytest.mark.parametrize("letter", ["x", '"', "\\"])
+@pytest.mark.parametrize("size", [1, 60, 1000, 4000])
+async def test_a_resume_token_stays_below_eight_kilobytes(size: int, letter: str) -> None:
+    clock = Clock()
+    cookies = tuple(Cookie(f"cookie{number}", letter * size) for number in range(30))
+    session = LibrarySession("t" * 1000, "c" * 100, is_delegated=True)
+    token = a_resume_token(clock, session=session, cookies=cookies)
+    assert len(token) < 8192
+    assert (await an_authenticator(clock).identify(Credentials(resume_token=token))).session == session
+    kept = opened(token).get("cookies", [])
+    if kept:
+        assert kept[-1][0] == "cookie29"  # the youngest ones are those that matter
