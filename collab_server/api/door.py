@@ -6,6 +6,7 @@ is no JSON, too large or not known is refused before anything is asked of anybod
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -26,15 +27,18 @@ from collab_server.api.routes import ROUTES, Route
 from collab_server.auth import Authenticator, Credentials
 from collab_server.domain.jsontext import dumps, shown_name
 from collab_server.domain.people import Identity
-from collab_server.errors import ClientError, Internal, Invalid, TooLarge, Unauthenticated
+from collab_server.errors import ClientError, Internal, Invalid, RateLimited, TooLarge, Unauthenticated
 from collab_server.services.executor import Write
 from collab_server.services.limiter import RateLimiter
 from collab_server.services.table import TABLE, Commands, Entry, OfConnection
+from collab_server.services.weights import weight_of, weight_of_answer, weight_of_request
 from collab_server.status import Counters
 
 log = logging.getLogger(__name__)
 
 _INTEGER = re.compile(r"-?[0-9]{1,100}")
+REFUSAL_SECONDS = 0.1
+"""So long it takes to refuse a call to who has made too many: nobody keeps a node busy with being refused."""
 _METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 
 
@@ -109,10 +113,16 @@ class RestDoor:
         self._counters.rest_calls_received += 1
         try:
             who = await self.identify(request)
-            self._limiter.spend(who.user.id)
+            user_id = who.user.id
+            self._limiter.spend(user_id)
             assert not isinstance(entry, OfConnection)
-            command = self._commands.read(entry, await self._payload(request, route, entry, types))
+            command = self._commands.read(entry, await self._payload(request, user_id, route, entry, types))
+            self._limiter.charge(user_id, weight_of(command))
             answer = await self._commands.answer(who, entry, command)
+            self._limiter.charge(user_id, weight_of_answer(len(answer)))
+        except RateLimited as error:
+            await asyncio.sleep(REFUSAL_SECONDS)
+            return _refusal(error, route.command)
         except Exception as error:
             return _refusal(error, route.command)
         return Response(answer, route.status, media_type="application/json")
@@ -138,9 +148,9 @@ class RestDoor:
         return await self._authenticator.identify(credentials)
 
     async def _payload(
-        self, request: Request, route: Route, entry: Entry, types: dict[str, str]
+        self, request: Request, user_id: str, route: Route, entry: Entry, types: dict[str, str]
     ) -> dict[str, Any]:
-        payload = await self._body(request, is_expected=route.has_body)
+        payload = await self._body(request, user_id, is_expected=route.has_body)
         if payload and not route.has_body:
             raise Invalid(
                 "is not known here: fields go into the query", field=shown_name(next(iter(payload)))
@@ -162,7 +172,7 @@ class RestDoor:
             payload["requestId"] = key
         return payload
 
-    async def _body(self, request: Request, *, is_expected: bool) -> dict[str, Any]:
+    async def _body(self, request: Request, user_id: str, *, is_expected: bool) -> dict[str, Any]:
         body = bytearray()
         try:
             async for chunk in request.stream():
@@ -173,6 +183,7 @@ class RestDoor:
             raise Invalid("the body ended early") from None  # nobody is there to hear it, and it is no bug
         if not body and not is_expected:
             return {}
+        self._limiter.charge(user_id, weight_of_request(len(body)))
         try:
             text = body.decode("utf-8-sig")
             self._commands.check_text(text)

@@ -21,6 +21,7 @@ from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Internal, Invalid, RateLimited
 from collab_server.services.executor import Write
 from collab_server.services.table import OfConnection, Read, entry_named
+from collab_server.services.weights import weight_of, weight_of_answer, weight_of_request
 
 if TYPE_CHECKING:
     from collab_server.realtime.server import Door
@@ -78,20 +79,28 @@ class Client:
 
     # -- commands in -----------------------------------------------------------------------------------------
 
-    def receive(self, ack_id: int | None, data: list[Any], size: int) -> None:
-        """Take a command: its name and its arguments, and how many bytes it came in.
+    def admit(self, size: int) -> None:
+        """Let a command of so many bytes in, before it is decoded.
 
-        Never waits; the answer is an acknowledgement.
+        Raises `RateLimited`.
+        """
+        self._door.limiter.spend(self.who.user.id, 1 + weight_of_request(size))
+
+    def receive(self, ack_id: int | None, data: list[Any], size: int) -> bool:
+        """Take a command that was let in: its name and its arguments, and how many bytes it came in.
+
+        Never waits; the answer is an acknowledgement. False if it was refused, for too many wait.
         """
         limits = self._door.limits
         is_full = self._waiting_bytes + size > WAITING_PACKETS * limits.packetBytes
         if is_full or len(self._waiting) >= limits.commandsWaiting:
             self.refuse(ack_id, RateLimited("too many commands of this connection wait", retry_after=1))
-            return
+            return False
         self._waiting.append((ack_id, data, size))
         self._waiting_bytes += size
         if self._worker is None:
             self._worker = self._door.spawn(self._work())
+        return True
 
     async def _work(self) -> None:
         try:
@@ -105,11 +114,11 @@ class Client:
     async def _begin(self, ack_id: int | None, data: list[Any]) -> None:
         name = data[0] if data else None
         try:
-            self._door.limiter.spend(self.who.user.id)
             entry = entry_named(name)
             if len(data) > 2:
                 raise Invalid("expected one object as payload")
             command = self._door.commands.read(entry, data[1] if len(data) == 2 else {})
+            self._door.limiter.charge(self.who.user.id, weight_of(command))
         except Exception as error:
             self._fail(ack_id, name, error)
             return
@@ -138,6 +147,7 @@ class Client:
         except Exception as error:
             self._fail(ack_id, entry.name, error)
         else:
+            self._door.limiter.charge(self.who.user.id, weight_of_answer(len(answer)))
             self.acknowledge(ack_id, answer)
 
     async def _answer_in_turn(

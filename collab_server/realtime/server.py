@@ -16,7 +16,6 @@ import contextlib
 import json
 import logging
 import random
-import re
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -46,7 +45,7 @@ from collab_server.errors import (
 from collab_server.library.sessions import ContentAnswer
 from collab_server.realtime.client import Client
 from collab_server.realtime.manager import BusManager
-from collab_server.realtime.sockets import SocketServer
+from collab_server.realtime.sockets import HEAD, SocketServer
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.feed import Feed
@@ -54,6 +53,7 @@ from collab_server.services.limiter import RateLimiter
 from collab_server.services.snapshots import Snapshots
 from collab_server.services.table import Commands
 from collab_server.services.topics import check_after, check_event_limit
+from collab_server.services.weights import weight_of_answer
 from collab_server.status import Counters
 from collab_server.storage import event_log
 from collab_server.storage.database import Database
@@ -75,8 +75,10 @@ DRAIN_SPREAD_SECONDS = 2.5
 DRAIN_SECONDS = 3.5  # all of it: open requests (3 s) and logging out (3 s) come after it, and ten is the end
 DRAIN_STEP_SECONDS = 0.01
 
-COMMAND = re.compile(r"2(?P<id>[0-9]{1,20})?\[")
-"""How the packet of a command begins."""
+COMMANDS = ("2", "50")
+"""How the packet of a command begins, unless attachments follow: such a one is let in when it is whole."""
+REFUSAL_SECONDS = 0.01
+"""So long it takes to refuse a command to who has sent too many: nobody keeps a node busy with being refused."""
 
 
 class CollabServer(SocketServer):
@@ -95,20 +97,29 @@ class CollabServer(SocketServer):
     def _handle_eio_message(self, eio_sid: str, data: Any) -> Awaitable[None] | None:
         if isinstance(data, str):
             try:
-                self._door.commands.check_text(data)
+                self._door.admit(eio_sid, data)
             except ClientError as error:
-                self._refuse_unread(eio_sid, data, error)
-                return None
+                return self._refuse_unread(eio_sid, data, error)
         return super()._handle_eio_message(eio_sid, data)
 
-    def _refuse_unread(self, eio_sid: str, text: str, error: ClientError) -> None:
-        """Answer a command without decoding it; what is none ends the connection."""
-        head = COMMAND.match(text)
-        if head is None or not self._door.refuse(eio_sid, int(head["id"]) if head["id"] else None, error):
+    def _refuse_unread(self, eio_sid: str, text: str, error: ClientError) -> Awaitable[None] | None:
+        """Answer a command without decoding it; what is none ends the connection. What comes after too many waits for
+        as long as the transport's bounds say: then nothing more is read of this client."""
+        session = self.eio.sockets.get(eio_sid)
+        if session is None or session.closing:
+            return None  # nobody is there to hear it
+        head = HEAD.match(text)
+        is_command = head is not None and text.startswith(COMMANDS)
+        ack_id = int(head["id"]) if head is not None and head["id"] else None
+        if not is_command or not self._door.refuse(eio_sid, ack_id, error):
             self.eio.close_transport(eio_sid, self.reason.TRANSPORT_ERROR)
+            return None
+        return asyncio.sleep(REFUSAL_SECONDS) if isinstance(error, RateLimited) else None
 
-    def _take_event(self, eio_sid: str, packet: Any) -> None:
-        self._door.receive(eio_sid, packet.id, packet.data, packet.size)
+    def _take_event(self, eio_sid: str, packet: Any) -> Awaitable[None] | None:
+        is_admitted = not packet.attachment_count
+        is_taken = self._door.receive(eio_sid, packet.id, packet.data, packet.size, is_admitted=is_admitted)
+        return None if is_taken else asyncio.sleep(REFUSAL_SECONDS)
 
 
 class Door:
@@ -329,12 +340,31 @@ class Door:
         """The ids of everybody who has a client here."""
         return list(self._of_user)
 
-    def receive(self, eio_sid: str, ack_id: int | None, data: list[Any], size: int) -> None:
-        """Take a command of a client, `size` bytes of it; those of nobody are dropped."""
+    def receive(
+        self, eio_sid: str, ack_id: int | None, data: list[Any], size: int, *, is_admitted: bool
+    ) -> bool:
+        """Take a command of a client, `size` bytes of it; those of nobody are dropped. False if too many came."""
         client = self._clients.get(eio_sid)
-        if client is not None:
-            self._counters.messages_processed += 1
-            client.receive(ack_id, data, size)
+        if client is None:
+            return True
+        self._counters.messages_processed += 1
+        try:
+            if not is_admitted:
+                client.admit(size)
+        except RateLimited as error:
+            client.refuse(ack_id, error)
+            return False
+        return client.receive(ack_id, data, size)
+
+    def admit(self, eio_sid: str, text: str) -> None:
+        """Let a packet in, given as its text, before it is decoded.
+
+        Raises `RateLimited`, or `Invalid` for what is more than any command.
+        """
+        client = self._clients.get(eio_sid)
+        if client is not None and text.startswith(COMMANDS):
+            client.admit(len(text))
+        self.commands.check_text(text)
 
     def refuse(self, eio_sid: str, ack_id: int | None, error: ClientError) -> bool:
         """Refuse a command of a client that was not even read. False when there is no such client."""
@@ -445,6 +475,8 @@ class Door:
             f'"present":{present},{state[1:]}',
         )
         self.feed.release(eio_sid, name, snapshot.seq)
+        if events:
+            self.limiter.charge(client.who.user.id, weight_of_answer(len(bodies)))
 
     async def _unsubscribe(self, client: Client, ack_id: int | None, command: Unsubscribe) -> None:
         name = parse_topic(command.topic).name

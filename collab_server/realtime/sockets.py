@@ -38,12 +38,13 @@ UNCONNECTED = 10_000
 
 _RESERVED = {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 
-_HEAD = re.compile(
+HEAD = re.compile(
     r"(?P<type>[0-6])"
     r"(?:(?P<attachments>[0-9]{1,3})-)?"
     r"(?:(?P<namespace>/[^,?]*)[^,]*(?:,|\Z))?"
     r"(?P<id>[0-9]{1,20})?"
 )
+"""How a packet begins."""
 
 
 class MalformedPacket(ValueError):
@@ -66,7 +67,7 @@ class StrictPacket(sio_packet.Packet):  # type: ignore[misc]
         Raises:
             MalformedPacket: it is no packet.
         """
-        head = _HEAD.match(encoded_packet) if isinstance(encoded_packet, str) else None
+        head = HEAD.match(encoded_packet) if isinstance(encoded_packet, str) else None
         if head is None:
             raise MalformedPacket("no packet")
         self.packet_type = int(head["type"])

@@ -1,7 +1,9 @@
-"""How many commands a person may give: a bucket per user that refills steadily.
+"""How much a person may ask of a node: a bucket per user that refills steadily.
 
-Each node has its own buckets and tells the others every second what was spent (`report`, `hear`), so that somebody
-who uses three nodes has, a second later, what they would have on one.
+What is in the buckets are units: an everyday command costs one, a dear one as many as it is worth (`weights.py`). A
+command is let through while there is a unit left, and then costs all of its own, so that a bucket may owe some: what is
+dear is never impossible, only rarer. Each node has its own buckets and tells the others every second what was spent
+(`report`, `hear`), so that somebody who uses three nodes has, a second later, what they would have on one.
 """
 
 from __future__ import annotations
@@ -14,10 +16,13 @@ from collab_server.errors import RateLimited
 
 FORGET_ABOVE = 10_000
 """How many buckets are kept before full ones, which say nothing, are dropped."""
+KEPT_AT_MOST = 100_000
+"""How many are kept at all; of more, those are dropped that are the nearest to being full."""
+FORGET_SECONDS = 1.0
 
 
 class RateLimiter:
-    """Allows each user `per_second` commands in the long run and `burst` at once, at either door."""
+    """Allows each user `per_second` units in the long run and `burst` at once, at either door."""
 
     def __init__(
         self, *, per_second: float, burst: float, clock: Callable[[], float] = time.monotonic
@@ -27,25 +32,32 @@ class RateLimiter:
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}  # user id → (tokens, at)
         self._spent: dict[str, int] = {}  # since the last report
+        self._forget_at = clock()
 
-    def spend(self, user_id: str) -> None:
-        """Take one command from the user's bucket.
+    def __len__(self) -> int:
+        """How many buckets are kept."""
+        return len(self._buckets)
+
+    def spend(self, user_id: str, weight: int = 1) -> None:
+        """Take a command of so many units from the user's bucket.
 
         Raises `RateLimited`, with the seconds after which there is one again.
         """
         now = self._clock()
-        tokens, at = self._buckets.get(user_id, (self._burst, now))
-        tokens = min(self._burst, tokens + (now - at) * self._per_second)
+        tokens = self._tokens(user_id, now)
         if tokens < 1 - 1e-6:  # who waits for as long as they were told must not fail by a rounding
             self._buckets[user_id] = (tokens, now)
             raise RateLimited(
                 f"expected at most {self._per_second:g} commands a second, {self._burst:g} at once",
-                retry_after=round((1 - tokens) / self._per_second, 3),
+                retry_after=max(0.001, round((1 - tokens) / self._per_second, 3)),
             )
-        self._buckets[user_id] = (tokens - 1, now)
-        self._spent[user_id] = self._spent.get(user_id, 0) + 1
-        if len(self._buckets) > FORGET_ABOVE:
-            self._forget_full(now)
+        self._take(user_id, tokens, weight, now)
+
+    def charge(self, user_id: str, weight: int) -> None:
+        """Take what a command that was let through has cost besides, as far as a bucket may owe."""
+        if weight > 0:
+            now = self._clock()
+            self._take(user_id, self._tokens(user_id, now), weight, now)
 
     def report(self) -> bytes | None:
         """What was spent here since the last report, for the other nodes; None if nothing was."""
@@ -55,16 +67,31 @@ class RateLimiter:
         return json.dumps(spent, separators=(",", ":")).encode()
 
     def hear(self, report: bytes) -> None:
-        """Take from the buckets what was spent on another node; a bucket owes at most one burst."""
+        """Take from the buckets what was spent on another node."""
         now = self._clock()
         for user_id, spent in json.loads(report).items():
-            tokens, at = self._buckets.get(user_id, (self._burst, now))
-            tokens = min(self._burst, tokens + (now - at) * self._per_second)
-            self._buckets[user_id] = (max(tokens - spent, -self._burst), now)
+            self._set(user_id, self._tokens(user_id, now) - spent, now)
+        self._forget(now)
 
-    def _forget_full(self, now: float) -> None:
-        self._buckets = {
-            user: (tokens, at)
-            for user, (tokens, at) in self._buckets.items()
-            if tokens + (now - at) * self._per_second < self._burst
-        }
+    def _tokens(self, user_id: str, now: float) -> float:
+        tokens, at = self._buckets.get(user_id, (self._burst, now))
+        return min(self._burst, tokens + (now - at) * self._per_second)
+
+    def _take(self, user_id: str, tokens: float, weight: int, now: float) -> None:
+        self._set(user_id, tokens - weight, now)
+        self._spent[user_id] = self._spent.get(user_id, 0) + weight
+        self._forget(now)
+
+    def _set(self, user_id: str, tokens: float, now: float) -> None:
+        """A bucket owes at most one burst."""
+        self._buckets[user_id] = (max(tokens, -self._burst), now)
+
+    def _forget(self, now: float) -> None:
+        if len(self._buckets) <= FORGET_ABOVE or now < self._forget_at:
+            return
+        self._forget_at = now + FORGET_SECONDS  # to look through all of them takes some milliseconds
+        kept = {user: self._tokens(user, now) for user in self._buckets}
+        kept = {user: tokens for user, tokens in kept.items() if tokens < self._burst}
+        if len(kept) > KEPT_AT_MOST:
+            kept = dict(sorted(kept.items(), key=lambda bucket: bucket[1])[:KEPT_AT_MOST])
+        self._buckets = {user: (tokens, now) for user, tokens in kept.items()}

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
+
 import pytest
 
 from collab_server.errors import RateLimited
-from collab_server.services.limiter import RateLimiter
+from collab_server.services.limiter import FORGET_ABOVE, FORGET_SECONDS, KEPT_AT_MOST, RateLimiter
 
 
 class Clock:
@@ -71,3 +73,54 @@ def test_a_bucket_never_owes_more_than_a_burst() -> None:
     with pytest.raises(RateLimited) as refused:
         bucket.spend("ann")
     assert refused.value.retry_after == pytest.approx(0.6)
+
+
+def test_what_is_dear_is_let_through_and_paid_for_afterwards() -> None:
+    clock = Clock()
+    bucket = limiter(clock)
+    spend(bucket, 4)
+    bucket.spend("ann", 4)
+    with pytest.raises(RateLimited) as refused:
+        bucket.spend("ann")
+    assert refused.value.retry_after == pytest.approx(0.4)
+    clock.now += 0.4
+    spend(bucket, 1)
+    assert bucket.report() == b'{"ann":9}'
+
+
+def test_what_is_charged_is_never_refused_and_told_to_the_others() -> None:
+    clock = Clock()
+    here, there = limiter(clock), limiter(clock)
+    here.charge("ann", 8)
+    here.charge("ann", 0)
+    report = here.report()
+    assert report == b'{"ann":8}'
+    there.hear(report)
+    for bucket in (here, there):
+        with pytest.raises(RateLimited) as refused:
+            bucket.spend("ann")
+        assert refused.value.retry_after == pytest.approx(0.4)
+
+
+def test_whoever_has_to_wait_is_never_told_no_time_at_all() -> None:
+    clock = Clock()
+    bucket = limiter(clock)
+    spend(bucket, 5)
+    clock.now += 0.09995
+    with pytest.raises(RateLimited) as refused:
+        bucket.spend("ann")
+    assert refused.value.retry_after == 0.001
+
+
+def test_buckets_are_forgotten_when_they_are_full_and_bounded_when_they_are_not() -> None:
+    clock = Clock()
+    bucket = limiter(clock)
+    for number in range(FORGET_ABOVE + 1):
+        bucket.hear(json.dumps({f"user{number}": 1}).encode())
+    assert len(bucket) == FORGET_ABOVE + 1
+    clock.now += FORGET_SECONDS
+    bucket.hear(b'{"ann":5}')
+    assert len(bucket) == 1
+    clock.now += FORGET_SECONDS
+    bucket.hear(json.dumps({f"user{number}": 3 for number in range(KEPT_AT_MOST + 10)}).encode())
+    assert len(bucket) == KEPT_AT_MOST

@@ -1,0 +1,76 @@
+"""What commands cost, in units of the limit on how often somebody may ask: one for an everyday command.
+
+A unit is worth some 3 ms of the node's loop, so that somebody who uses all of `commandsPerSecond` and `commandsBurst`
+takes a quarter of it at the most. What cannot be told before is charged afterwards: bytes that came in or went out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from collab_server.domain.comments import AddComment, EditComment, ListComments
+from collab_server.domain.discussions import CreateDiscussion, InviteMembers, ListDiscussions, Person
+from collab_server.domain.inbox import ListNotifications, ListSummaries, Share
+from collab_server.domain.search import FindRecipients, SearchComments
+
+BYTES_IN = 8_192
+BYTES_OUT = 65_536
+"""So many bytes of a request, or of an answer, cost a unit more."""
+
+SEARCH = 20
+FIND = 3
+GROUP = 10
+PEOPLE = 20
+TOPICS = 25
+ITEMS = 50
+ASCII, OTHERS = 4000, 1000
+"""A search, a question for people, each group; and so many people, topics, items of a page or characters cost a unit
+more."""
+
+
+def _people(named: Sequence[Person]) -> int:
+    groups = sum(person.kind == "group" for person in named)
+    return groups * GROUP + (len(named) - groups) // PEOPLE
+
+
+def _text(text: str | None) -> int:
+    """Of words, which are indexed, and of groups mentioned."""
+    if text is None:
+        return 0
+    return len(text) // (ASCII if text.isascii() else OTHERS) + text.count("](group:") * GROUP
+
+
+_MORE: dict[type, Callable[[Any], int]] = {
+    SearchComments: lambda command: SEARCH,
+    FindRecipients: lambda command: FIND,
+    ListSummaries: lambda command: len(command.topics) // TOPICS,
+    Share: lambda command: _people(command.recipients),
+    CreateDiscussion: lambda command: _people(command.members) + _text(command.text),
+    InviteMembers: lambda command: _people(command.members),
+    AddComment: lambda command: _text(command.text),
+    EditComment: lambda command: _text(command.text),
+    ListComments: lambda command: command.limit // ITEMS - 1,
+    ListDiscussions: lambda command: command.limit // ITEMS - 1,
+    ListNotifications: lambda command: command.limit // ITEMS - 1,
+}
+"""What a command costs besides its unit, where that is more than none."""
+
+MOST = 100
+"""More than so many units nothing costs."""
+
+
+def weight_of(command: Any) -> int:
+    """How many units a command costs besides its one."""
+    more = _MORE.get(command.__class__)
+    return 0 if more is None else max(0, min(more(command), MOST))
+
+
+def weight_of_request(size: int) -> int:
+    """How many units a request of so many bytes costs besides its one."""
+    return size // BYTES_IN
+
+
+def weight_of_answer(size: int) -> int:
+    """How many units an answer of so many bytes costs."""
+    return size // BYTES_OUT
