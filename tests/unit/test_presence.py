@@ -606,3 +606,42 @@ def test_stopping_leaves_no_timer(typing: tuple[Node, Node]) -> None:
     for node in typing:
         node.presence.stop()
     assert one.nodes.clock.pending == 0
+
+
+def test_typing_and_not_typing_by_turns_is_told_once_each_in_a_while(typing: tuple[Node, Node]) -> None:
+    one, _ = typing
+    sent = len(one.sent)
+    for _ in range(300):
+        one.types(ANN)
+        one.types(ANN, False)
+        wait(one, 0.02)
+    for node in typing:
+        said = node.signals()
+        assert 3 <= said.count("ANN...") <= 4
+        assert 3 <= said.count("ANN.") <= 4
+    assert len(one.sent) - sent < 12
+
+
+@pytest.mark.parametrize("is_typing", [True, False])
+def test_what_is_so_in_the_end_is_told(typing: tuple[Node, Node], is_typing: bool) -> None:
+    one, _ = typing
+    for turn in range(11):
+        one.types(ANN, is_typing is (turn % 2 == 0))
+    wait(one, 2.1)
+    for node in typing:
+        assert (node.signals() or ["ANN."])[-1] == ("ANN..." if is_typing else "ANN.")
+    wait(one, 10)
+    for node in typing:
+        assert (node.signals() or ["ANN."])[-1] == "ANN."
+
+
+def test_nothing_is_remembered_of_who_has_stopped_typing(typing: tuple[Node, Node]) -> None:
+    one, _ = typing
+    for _ in range(5):
+        one.types(ANN)
+        one.types(ANN, False)
+    one.types(BOB)
+    one.presence.depart(TOPIC, "BOB", "BOB", is_for_good=True)
+    wait(one, 10)
+    for node in typing:
+        assert not node.presence._rooms[TOPIC].typists
