@@ -6,7 +6,7 @@ N ?= 30
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test check format docs lock bench plans faults hostile clean
+.PHONY: help run demo test quick units check format docs lock bench plans faults hostile clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,6 +24,12 @@ demo: $(BIN)/.installed ## Start three nodes, their databases, a load balancer a
 
 test: $(BIN)/.installed ## Run all tests
 	$(BIN)/pytest
+
+quick: $(BIN)/.installed ## Run the unit tests and the checks, side by side: some 15 s
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target units check
+
+units: $(BIN)/.installed ## Run the unit tests
+	$(BIN)/pytest -q tests/unit
 
 check: $(BIN)/.installed ## Run every check CI runs besides the tests
 	$(BIN)/ruff format --check .

@@ -12,6 +12,7 @@ cluster          three nodes shared by all tests that only use them as clients d
 
 from __future__ import annotations
 
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -23,9 +24,17 @@ from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres, EmbeddedV
 from tests.harness.cluster import Cluster, warm
 from tests.harness.world import StandInLibrary, TestDatabase, World, fresh_topic
 
+pytest_plugins = ["tests.harness.parallel"]
+
 MakeCluster = Callable[..., Awaitable[Cluster]]
 
 _HAS_FAILED = pytest.StashKey[bool]()
+
+
+def pytest_configure() -> None:
+    # A run in the background has SIGINT ignored; so would every process that a test starts and stops by it.
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)

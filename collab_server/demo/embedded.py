@@ -16,8 +16,10 @@ How it stops: `stop` in order, `kill` at once; both return when every process of
 
 from __future__ import annotations
 
+import collections
 import fcntl
 import importlib.util
+import itertools
 import os
 import platform
 import secrets
@@ -57,13 +59,34 @@ NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
 _POLL_SECONDS = 0.005
 _PORT_ATTEMPTS = 5
 
+_PORTS = range(20000, 32000)  # below those that Linux gives to clients, unless it was told otherwise
+_CLAIMS_KEPT = 64
+_turns = itertools.count(secrets.randbelow(len(_PORTS)))
+_claims: collections.deque[socket.socket] = collections.deque()
+"""Names that say which ports are about to be taken; they last no longer than this process."""
+
 
 def free_port() -> int:
-    """A TCP port of 127.0.0.1 that nobody listens on now. Somebody may take it: try again then."""
-    with socket.socket() as probe:
-        probe.bind((HOST, 0))
-        port: int = probe.getsockname()[1]
+    """A TCP port of 127.0.0.1 that nobody listens on now. Somebody may take it: try again then.
+
+    Not one of those that the system gives to whoever connects somewhere, which could take it at any moment, nor one
+    that a process got from here a short while ago, this one or another on this machine. Raises `EmbeddedError`.
+    """
+    for _ in range(len(_PORTS)):
+        port = _PORTS[next(_turns) % len(_PORTS)]
+        claim = socket.socket(socket.AF_UNIX)
+        try:
+            claim.bind(f"\0collab-server-port-{port}")
+            with socket.socket() as probe:
+                probe.bind((HOST, port))
+        except OSError:
+            claim.close()
+            continue
+        _claims.append(claim)
+        if len(_claims) > _CLAIMS_KEPT:
+            _claims.popleft().close()
         return port
+    raise EmbeddedError("no port is free")
 
 
 def machine_tag() -> str:

@@ -13,6 +13,8 @@ from tests.harness.waiting import until
 from tests.harness.world import fresh_topic
 from tests.integration.doors import say, seqs
 
+pytestmark = pytest.mark.alone  # it is about times
+
 HOUR = 3600.0
 
 

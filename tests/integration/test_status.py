@@ -21,6 +21,8 @@ from tests.harness.waiting import until
 from tests.harness.world import TestDatabase, apply_migrations
 from tests.integration.doors import say, seqs
 
+pytestmark = pytest.mark.alone  # it is about times
+
 NOTICE_SECONDS = 5
 DB, REDIS, BOTH = "DB Service", "Redis Server", "DB Service, Redis Server"
 REASON = "The following dependent services are unavailable: "

@@ -8,12 +8,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncIterator
 
+import pytest
 import pytest_asyncio
 
 from collab_server.demo.embedded import EmbeddedPostgres
 from tests.faults.storm import Crowd, Writers, arena, quantile, statements
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
+
+pytestmark = pytest.mark.alone  # it is about times
 
 PEOPLE = 500
 BACKGROUND = ("SELECT current_setting", "SELECT epoch, seal_key", "SELECT name, last_seq", "SELECT count(*)")
