@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from collab_server.domain.letters import CLEAR_NAME, NOT_BLANK
+
 COMMENT_ID = "019ab1c2-d3e4-7f50-8a1b-2c3d4e5f6071"
 REPLY_ID = "019ab1c3-0a1b-7c2d-9e3f-405162738495"
 DISCUSSION_ID = "019ab1c4-5d6e-7f80-91a2-b3c4d5e6f708"
@@ -29,8 +31,8 @@ _UUID = {"format": "uuid"}
 _TIME = {"format": "date-time"}
 _LIBRARY_ID = {"pattern": "^[0-9A-Fa-f]{32}$"}
 _SEQ = {"minimum": 0, "maximum": 2**53 - 1}
-_WORDS = {"minLength": 1, "pattern": r"\S"}
-_NAME = {**_WORDS, "maxLength": 200}
+_WORDS = {"minLength": 1, "pattern": NOT_BLANK}
+_NAME = {"minLength": 1, "maxLength": 200, "pattern": CLEAR_NAME}
 _KEY = {"minLength": 1, "maxLength": 256}
 # A letter, a digit or an emoji. \W means another thing in JavaScript, so this refuses what is plain ASCII and none.
 _QUERY = {"minLength": 1, "maxLength": 200, "pattern": r"[^\x00-/:-@\[-`{-\x7f]"}
@@ -123,7 +125,11 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "typing.typing": Wording("Whether this person is writing. Ends by itself after 6 s: say it again.", True),
     "discussionId": Wording("The id of a discussion.", DISCUSSION_ID, _UUID),
-    "name": Wording("1 to 200 code points, not blank.", "Board figures", _NAME),
+    "name": Wording(
+        "1 to 200 code points on one line, not blank, nothing in it that cannot be seen.",
+        "Board figures",
+        _NAME,
+    ),
     "members": Wording(
         "Users and groups, `{kind, id}` each; a group stands for its users. At most `discussionMembers`.",
         [{"kind": "user", "id": BOB}, {"kind": "group", "id": SALES}],

@@ -11,7 +11,8 @@ from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from collab_server.domain.ids import library_id
-from collab_server.domain.jsontext import dumps, is_blank, json_object_text, rfc3339
+from collab_server.domain.jsontext import dumps, json_object_text, rfc3339
+from collab_server.domain.letters import is_blank
 from collab_server.domain.people import User
 from collab_server.domain.wire import WIRE, AtMost, Flag, Prose, Text, Whole
 from collab_server.errors import Invalid, TooLarge

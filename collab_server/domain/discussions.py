@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from collab_server.domain.jsontext import dumps, is_blank, rfc3339
+from collab_server.domain.jsontext import dumps, rfc3339
+from collab_server.domain.letters import is_blank, is_clear_name
 from collab_server.domain.people import User
 from collab_server.domain.topics import Topic
 from collab_server.domain.wire import WIRE, AtMost, Prose, Text, Whole
@@ -94,7 +96,7 @@ class Discussion:
 
 
 def check_name(name: str) -> str:
-    """The name of a discussion: 1 to `NAME_CHARACTERS` code points and not blank.
+    """The name of a discussion, in NFC: 1 to `NAME_CHARACTERS` code points, not blank, a clear name.
 
     Raises `Invalid` or `TooLarge`.
     """
@@ -102,7 +104,11 @@ def check_name(name: str) -> str:
         raise TooLarge(f"expected at most {NAME_CHARACTERS} characters, got {len(name)}", field="name")
     if is_blank(name):
         raise Invalid("expected a name that is not blank", field="name")
-    return name
+    if not is_clear_name(name):
+        raise Invalid(
+            "expected a name on one line, without control and other unseen characters", field="name"
+        )
+    return unicodedata.normalize("NFC", name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -53,11 +53,6 @@ def read_rfc3339(text: str) -> datetime:
         raise ValueError("no year that there is") from None
 
 
-def is_blank(text: str) -> bool:
-    """True if there is nothing in it but white space, as JavaScript and JSON Schema count it, too."""
-    return not text.replace("\ufeff", "").strip()
-
-
 def is_sendable(text: str) -> bool:
     """Whether JSON text in Postgres, or on the wire, can hold it: no U+0000, no lone surrogate."""
     return "\0" not in text and _is_encodable(text)

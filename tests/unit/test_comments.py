@@ -10,12 +10,14 @@ from collab_server.errors import Invalid, TooLarge
 ID, OTHER = "A" * 32, "B" * 32
 
 
-@pytest.mark.parametrize("text", ["a", " a", "🦊" * 10, "a\n", "\u200b"])
+@pytest.mark.parametrize("text", ["a", " a", "🦊" * 10, "a\n", "a\u200b", "\u202ea"])
 def test_texts_that_fit(text: str) -> None:
     assert check_text(text, 10) == text
 
 
-@pytest.mark.parametrize("text", ["", " ", "\t\r\n", "\u00a0\u2003\u3000"])
+@pytest.mark.parametrize(
+    "text", ["", " ", "\t\r\n", "\u00a0\u2003\u3000", "\u200b", "\u3164 \u00ad", "\U000e0041\ufeff"]
+)
 def test_blank_texts_are_invalid(text: str) -> None:
     with pytest.raises(Invalid) as refusal:
         check_text(text, 10)

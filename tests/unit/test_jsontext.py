@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 from collab_server.domain.jsontext import (
     check_json,
     dumps,
-    is_blank,
     json_object_text,
     now_ms,
     read_rfc3339,
@@ -96,12 +95,6 @@ def test_integers_that_clients_cannot_read_are_refused(value: float, fits: bool)
     else:
         with pytest.raises(Invalid, match="100 digits"):
             json_object_text(holder, field="f", max_bytes=1000, max_levels=5)
-
-
-@pytest.mark.parametrize("text", ["", " ", "\t\r\n", "\ufeff", "\u3000 \ufeff\u2003"])
-def test_white_space_is_blank(text: str) -> None:
-    assert is_blank(text)
-    assert not is_blank(f"{text}x{text}")
 
 
 @pytest.mark.parametrize(

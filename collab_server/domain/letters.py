@@ -1,0 +1,78 @@
+r"""Which characters a text may consist of: nothing that only looks like a text, and names that are what they look like.
+
+The lists are of Unicode 17, written down, so that every Python draws the same line as every node and the published
+patterns: https://www.unicode.org/Public/17.0.0/ucd/DerivedCoreProperties.txt (Default_Ignorable_Code_Point) and
+DerivedGeneralCategory.txt (Cc, Cf, Zl, Zp).
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+from typing import Final
+
+_IGNORABLE: Final = (
+    *((0xAD, 0xAD), (0x34F, 0x34F), (0x61C, 0x61C), (0x115F, 0x1160), (0x17B4, 0x17B5), (0x180B, 0x180F)),
+    *((0x200B, 0x200F), (0x202A, 0x202E), (0x2060, 0x206F), (0x3164, 0x3164), (0xFE00, 0xFE0F)),
+    *((0xFEFF, 0xFEFF), (0xFFA0, 0xFFA0), (0xFFF0, 0xFFF8), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A)),
+    (0xE0000, 0xE0FFF),
+)
+_WHITE_SPACE: Final = (
+    *((0x9, 0xD), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A)),
+    *((0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000)),
+)
+# Joiners (U+200C, U+200D) are left out: Persian, Indic scripts and emoji need them.
+_UNSEEN: Final = (
+    *(
+        (0x0, 0x1F),
+        (0x7F, 0x9F),
+        (0xAD, 0xAD),
+        (0x600, 0x605),
+        (0x61C, 0x61C),
+        (0x6DD, 0x6DD),
+        (0x70F, 0x70F),
+    ),
+    *((0x890, 0x891), (0x8E2, 0x8E2), (0x180E, 0x180E), (0x200B, 0x200B), (0x200E, 0x200F), (0x2028, 0x202E)),
+    *((0x2060, 0x2064), (0x2066, 0x206F), (0xFEFF, 0xFEFF), (0xFFF9, 0xFFFB), (0x110BD, 0x110BD)),
+    *((0x110CD, 0x110CD), (0x13430, 0x1343F), (0x1BCA0, 0x1BCA3), (0x1D173, 0x1D17A), (0xE0001, 0xE0001)),
+    (0xE0020, 0xE007F),
+)
+
+
+def _class(*lists: Iterable[tuple[int, int]]) -> str:
+    """What goes between the brackets of a pattern, for every dialect of them: the characters themselves."""
+    return "".join(
+        chr(first) if first == last else f"{chr(first)}-{chr(last)}" for of in lists for first, last in of
+    )
+
+
+_SEEN = f"[^{_class(_WHITE_SPACE, _IGNORABLE)}]"
+_NAMED = f"[^{_class(_UNSEEN)}]"
+
+NOT_BLANK: Final = _SEEN
+"""The pattern (to be searched for) of a text that is not blank."""
+
+CLEAR_NAME: Final = f"^{_NAMED}*[^{_class(_WHITE_SPACE, _IGNORABLE, _UNSEEN)}]{_NAMED}*$"
+"""The pattern of what `is_clear_name` takes."""
+
+_SEEN_ONCE = re.compile(_SEEN)
+_NOT_NAMED = re.compile(f"[{_class(_UNSEEN)}]")
+
+
+def is_blank(text: str) -> bool:
+    """Whether there is nothing to see in it: white space, and characters that show nothing by themselves."""
+    return _SEEN_ONCE.search(text) is None
+
+
+def is_clear_name(name: str) -> bool:
+    """Whether a name can be shown among other words: not blank, on one line, and nothing in it that cannot be seen or
+    turns the direction of what follows. Joiners may be in it."""
+    return not is_blank(name) and _NOT_NAMED.search(name) is None
+
+
+def clear_name(name: str, most: int) -> str:
+    """A name that somebody else gave, made a clear one of at most so many characters; empty where nothing is left."""
+    kept = unicodedata.normalize("NFC", _NOT_NAMED.sub(" ", name[: 4 * most]))
+    kept = " ".join(kept.split())[:most].rstrip()
+    return "" if is_blank(kept) else kept

@@ -1,0 +1,76 @@
+"""What only looks like a text, and what makes a name look like another one."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+import pytest
+
+from collab_server.domain.discussions import check_name
+from collab_server.domain.letters import CLEAR_NAME, NOT_BLANK, clear_name, is_blank, is_clear_name
+from collab_server.errors import Invalid
+
+ALL = [chr(point) for point in range(0x110000) if not 0xD800 <= point <= 0xDFFF]
+JOINERS = "\u200c\u200d"
+
+
+@pytest.mark.parametrize(
+    "text", ["", " ", "\t\r\n", "\ufeff", "\u3000 \ufeff\u2003", "\u200b", "\u3164", JOINERS]
+)
+def test_what_shows_nothing_is_blank(text: str) -> None:
+    assert is_blank(text)
+    assert not is_blank(f"{text}x{text}")
+
+
+def test_every_character_that_python_knows_to_be_unseen_makes_a_name_unclear() -> None:
+    for character in ALL:
+        unseen = unicodedata.category(character) in ("Cc", "Cf", "Zl", "Zp") and character not in JOINERS
+        if unseen or unicodedata.category(character) != "Cn":
+            assert is_clear_name(f"a{character}b") is not unseen, hex(ord(character))
+
+
+def test_all_white_space_is_blank() -> None:
+    assert [hex(ord(one)) for one in ALL if one.isspace() and not is_blank(one)] == []
+
+
+@pytest.mark.parametrize(
+    "name", ["Board", "Größe", "ها\u200cها", "👩\u200d💻", "क्\u200dष", "שלום", "a" * 200]
+)
+def test_clear_names(name: str) -> None:
+    assert check_name(name) == name
+
+
+@pytest.mark.parametrize(
+    "name", ["a\r\nb", "\u202eb", "a\x1b[1m", "\u200b", JOINERS, "a\u2028b", "a\u2066b", "\u00ad", "x\u200f"]
+)
+def test_names_that_are_not_what_they_look_like_are_invalid(name: str) -> None:
+    with pytest.raises(Invalid) as refusal:
+        check_name(name)
+    assert refusal.value.field == "name"
+
+
+def test_names_are_kept_in_one_spelling() -> None:
+    assert check_name("Gro\u0308ße") == "Größe"
+
+
+def test_the_published_patterns_take_what_the_server_takes() -> None:
+    for text in ("", " ", "a", " a ", "\u200b", "a\u200b", "a\nb", "\u200da", "\u200d", "\u2028", "\u3164"):
+        assert bool(re.search(NOT_BLANK, text)) is not is_blank(text)
+        assert bool(re.search(CLEAR_NAME, text)) is is_clear_name(text), ascii(text)
+
+
+@pytest.mark.parametrize(
+    ("given", "clear"),
+    [
+        ("Ann\r\nBaker", "Ann Baker"),
+        ("\u202eAnn", "Ann"),
+        ("  Ann \t B ", "Ann B"),
+        ("\u200b", ""),
+        ("x" * 10_000, "x" * 255),
+        ("e\u0301" * 255, "é" * 255),
+        ("👩\u200d💻", "👩\u200d💻"),
+    ],
+)
+def test_the_names_of_others_are_made_clear(given: str, clear: str) -> None:
+    assert clear_name(given, 255) == clear
