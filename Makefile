@@ -53,8 +53,10 @@ lock: $(BIN)/.installed ## Pin what the image installs, and builds with, moving 
 	$(PIN) --output-file requirements.lock pyproject.toml
 	printf 'hatchling\n' | $(PIN) --output-file requirements-build.lock -
 
-bench: $(BIN)/.installed ## Measure against the peers (tests/bench)
-	$(BIN)/python -m tests.bench
+bench: $(BIN)/.installed ## Measure against the peers, and BEFORE=<commit> (docs/benchmarks.md)
+	$(BIN)/python -m tests.bench $(if $(BEFORE),--before '$(BEFORE)') $(if $(ROUNDS),--rounds '$(ROUNDS)') \
+	    $(if $(ROWS),--rows '$(ROWS)') $(if $(filter-out undefined,$(origin PEERS)),--peers '$(PEERS)') \
+	    $(foreach limit,$(LIMITS),--limit '$(limit)') $(if $(JSON),--json '$(JSON)') $(if $(WRITE),--write)
 
 plans: $(BIN)/.installed ## Time every statement on a million comments
 	$(BIN)/python -m tests.bench.plans

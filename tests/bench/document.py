@@ -29,6 +29,6 @@ def circumstances(peers: str, rounds: int) -> str:
         for name in ("uvicorn", "uvloop", "python-socketio", "asyncpg")
     )
     return (
-        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}; {peers}; "
-        f"commit {commit}; {rounds} interleaved rounds."
+        f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}; "
+        f"{peers}{'; ' if peers else ''}commit {commit}; {rounds} interleaved rounds."
     )

@@ -1,7 +1,8 @@
 """Load on a Socket.IO server: clients so lean that they are not what is measured.
 
 Each client is one asyncio protocol that counts what it gets; thousands fit into a process. Frames that clients send
-are masked with zeros, which RFC 6455 allows. Pings are answered. Servers differ only in their `Dialect`.
+are masked with zeros, which RFC 6455 allows. Pings are answered, those of the WebSocket protocol
+too. Servers differ only in their `Dialect`.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 
 STAMP = "at:"
 _PING, _PONG = b"2", "3"
+_WEBSOCKET_PING = 0x89
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +104,10 @@ class Member(asyncio.Protocol):
                 size, body = int.from_bytes(data[start + 2 : start + 10], "big"), start + 10
             if body + size > end:
                 break
-            self._take(data, body, body + size)
+            if data[start] == _WEBSOCKET_PING:
+                self.transport.write(b"\x8a" + bytes((0x80 | size,)) + b"\0\0\0\0" + data[body : body + size])
+            else:
+                self._take(data, body, body + size)
             start = body + size
         self._rest = data[start:]
 
@@ -187,7 +192,10 @@ class Http:
         return self
 
     async def ask(self, method: str, query: str, body: bytes = b"") -> bytes:
-        """The body of the answer; 200 is expected."""
+        """The body of the answer; 200 is expected. A connection that the server has closed meanwhile is opened anew."""
+        if self.reader.at_eof():
+            self.writer.close()
+            await self.open()
         head = f"{method} /socket.io/?EIO=4&{query} HTTP/1.1\r\nHost: {self._url.netloc}\r\n"
         if body:
             head += f"Content-Type: text/plain;charset=UTF-8\r\nContent-Length: {len(body)}\r\n"

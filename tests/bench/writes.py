@@ -1,17 +1,15 @@
-"""`comment.add` end to end against pgbench, in one run on one machine.
+"""`comment.add` end to end, against what the same PostgreSQL commits without any server in front.
 
-Run by `python -m tests.bench writes`. One node, with sign-in and all checks on, on an embedded PostgreSQL that is as
-durable as in production; writers are Socket.IO clients over websocket, in a process of their own, each with one
-command under way: what they measure is stored, committed, delivered and acknowledged. The peer is pgbench on the same
-server, which runs the statements that a comment comes to (request key, seq, comment, event) in one transaction, with
-as many clients. Both are run in turn, `ROUNDS` times; the table shows the medians.
+One node of ours with sign-in and all checks on, as durable as in production; writers come from a process of their own,
+so that it is not the node's bottleneck: its processor time is shown beside the node's. The peer is pgbench, which
+sends in one transaction the statements that a comment comes to.
 
-The generator is not the bottleneck: its processor time is shown beside the node's.
+The anchor is pgbench at its best: warm - what it commits while its clients connect and prepare is not counted, nor is
+the time that takes - and at that number of clients at which it commits most, whatever the number of our writers is.
 """
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
 import json
@@ -23,6 +21,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,17 +31,25 @@ from uuid import uuid4
 import psutil
 
 from collab_server.demo.embedded import EmbeddedPostgres
-from tests.bench.document import circumstances, put
+from tests.bench.document import circumstances
+from tests.bench.setups import Tree, nodes_of, topics
 from tests.harness.clients import LibraryUser
-from tests.harness.cluster import Cluster
 from tests.harness.wire import Wire
-from tests.harness.world import StandInLibrary, TestDatabase, fresh_topic
+from tests.harness.world import StandInLibrary, TestDatabase
 
-ROUNDS = 3
 WRITERS = (1, 16, 64, 200)
-TOPICS = 1900
+CLIENTS = (1, 2, 4, 8, 16, 32, 64, 200)
+KINDS = {"many": 1900, "hot": 1}
 SECONDS = 4.0
+WARM_SECONDS = 1.0
+ATTEMPTS = 3
 TEXT = "The figures of the north look wrong since Monday; somebody please have a look at the filter."
+PGBENCH = "pgbench"
+GOALS = {("many", 16): 1.0, ("many", 64): 1.0, ("many", 200): 1.0}
+GOALS |= {("hot", writers): 2.5 for writers in (16, 64, 200)}
+"""Ours to pgbench's highest, at least"""
+GOAL_ALONE = 0.7
+"""One writer to one client of pgbench, at least"""
 
 _PEER = """
 \\set topic random(1, {topics})
@@ -85,29 +93,60 @@ def pgbench() -> str | None:
     return next((str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"))), None)
 
 
-def run_peer(server: EmbeddedPostgres, database: TestDatabase, script: Path, writers: int) -> Figures:
-    """pgbench with so many clients for `SECONDS`."""
+def run_peer(server: EmbeddedPostgres, database: TestDatabase, script: Path, clients: int) -> Figures:
+    """What pgbench with so many clients commits in `SECONDS`, once all of them are warm."""
     binary = pgbench()
     assert binary is not None
-    log = Path(tempfile.mkdtemp()) / "log"
     source = database.data_source()
-    command = [binary, "-n", "-M", "prepared", "-c", str(writers), "-j", "1", "-T", str(int(SECONDS))]
-    command += ["-f", str(script), "-l", "--log-prefix", str(log), "-h", server.host, "-p", str(server.port)]
-    command += ["-U", str(source["username"]), str(source["database"])]
-    subprocess.run(
-        command,
-        check=True,
-        capture_output=True,
-        env={**os.environ, "PGPASSWORD": str(source["password"])},
-        timeout=SECONDS * 5 + 30,
-    )
-    latencies = [
-        int(line.split()[2]) / 1000
-        for path in log.parent.glob("log*")
-        for line in path.read_text().splitlines()
-    ]
-    shutil.rmtree(log.parent)
-    return _figures(latencies)
+    spare = WARM_SECONDS + clients / 50 + 1
+    for _ in range(ATTEMPTS):
+        seconds = round(SECONDS + spare)
+        folder = Path(tempfile.mkdtemp(prefix="collab-bench-pgbench-"))
+        command = [
+            binary,
+            "-n",
+            "-M",
+            "prepared",
+            "-c",
+            str(clients),
+            "-j",
+            "1",
+            "-T",
+            str(round(SECONDS + spare)),
+        ]
+        command += ["-f", str(script), "-l", "--log-prefix", str(folder / "log"), "-h", server.host]
+        command += ["-p", str(server.port), "-U", str(source["username"]), str(source["database"])]
+        environ = {**os.environ, "PGPASSWORD": str(source["password"])}
+        subprocess.run(command, check=True, capture_output=True, env=environ, timeout=seconds * 3 + 60)
+        lines = [line for path in folder.glob("log*") for line in path.read_text().splitlines()]
+        shutil.rmtree(folder)
+        latencies = warm_latencies(lines, clients)
+        if latencies is not None:
+            return _figures(latencies)
+        spare *= 2
+    raise RuntimeError(f"{clients} clients of pgbench were not all warm in a run of {seconds} s")
+
+
+def warm_latencies(lines: Iterable[str], clients: int) -> list[float] | None:
+    """From pgbench's log, the latencies in ms of what was committed within `SECONDS` of being warm.
+
+    Warm is when every client has committed twice - it has connected and prepared every statement then - and at least
+    `WARM_SECONDS` after the first commit of all. None if the log ends, for some client, before the time is over.
+    """
+    ended: dict[str, list[float]] = {}
+    commits: list[tuple[float, float]] = []
+    for line in lines:
+        client, _, us, _, epoch, fraction = line.split()[:6]
+        at = int(epoch) + int(fraction) / 1e6
+        ended.setdefault(client, []).append(at)
+        commits.append((at, int(us) / 1000))
+    if len(ended) < clients or min(map(len, ended.values())) < 2:
+        return None
+    warm = max(sorted(times)[1] for times in ended.values())
+    begin = max(warm, min(at for at, _ in commits) + WARM_SECONDS)
+    if min(max(times) for times in ended.values()) < begin + SECONDS:
+        return None
+    return [latency for at, latency in commits if begin < at <= begin + SECONDS]
 
 
 def _figures(latencies_ms: list[float], server_us: float = 0.0, generator_us: float = 0.0) -> Figures:
@@ -121,13 +160,15 @@ def _figures(latencies_ms: list[float], server_us: float = 0.0, generator_us: fl
     )
 
 
-def generate(url: str, token: str, topics: list[str], writers: int, result: Any) -> None:
+def generate(url: str, auth: Mapping[str, Any], topics: list[str], writers: int, result: Any) -> None:
     """In a process of its own: so many writers for `SECONDS`; puts latencies in ms and its CPU time in s."""
-    result.put(asyncio.run(_write_all(url, token, topics, writers)))
+    result.put(asyncio.run(_write_all(url, auth, topics, writers)))
 
 
-async def _write_all(url: str, token: str, topics: list[str], writers: int) -> tuple[list[float], float]:
-    wires = [await Wire.connect(url, {"identityToken": token}) for _ in range(writers)]
+async def _write_all(
+    url: str, auth: Mapping[str, Any], topics: list[str], writers: int
+) -> tuple[list[float], float]:
+    wires = [await Wire.connect(url, auth) for _ in range(writers)]
     began = time.process_time()
     latencies: list[float] = []
     until = time.perf_counter() + SECONDS
@@ -152,13 +193,14 @@ async def _write(wire: Wire, topics: list[str], until: float, latencies: list[fl
         latencies.append((time.perf_counter() - began) * 1000)
 
 
-async def run_ours(cluster: Cluster, token: str, topics: list[str], writers: int) -> Figures:
-    """Our node with so many writers for `SECONDS`."""
+async def run_ours(
+    url: str, process: psutil.Process, auth: Mapping[str, Any], topics: list[str], writers: int
+) -> Figures:
+    """A node of ours with so many writers for `SECONDS`."""
     context = multiprocessing.get_context("spawn")
     result = context.Queue()
-    process = psutil.Process(cluster[0].process.pid)
     before = sum(process.cpu_times()[:2])
-    generator = context.Process(target=generate, args=(cluster[0].url, token, topics, writers, result))
+    generator = context.Process(target=generate, args=(url, auth, topics, writers, result))
     generator.start()
     latencies, generator_seconds = await asyncio.to_thread(result.get, True, SECONDS * 5 + 60)
     generator.join()
@@ -167,53 +209,53 @@ async def run_ours(cluster: Cluster, token: str, topics: list[str], writers: int
     return _figures(latencies, node_seconds / count * 1e6, generator_seconds / count * 1e6)
 
 
-async def warm_up(url: str, token: str, topics: list[str]) -> None:
+async def warm_up(url: str, auth: Mapping[str, Any], topics: list[str]) -> None:
     """Have the node ask Library about every topic, as it would have over the day."""
-    wire = await Wire.connect(url, {"identityToken": token})
+    wire = await Wire.connect(url, auth)
     for topic in topics:
         await wire.ask("topic.get", {"topic": topic})
     wire.close()
 
 
-async def bench(
-    cases: list[tuple[str, int, int]], rounds: int
-) -> dict[tuple[str, int], tuple[list[Figures], list[Figures]]]:
-    """Every case (name, topics, writers), ours and the peer in turn."""
-    found: dict[tuple[str, int], tuple[list[Figures], list[Figures]]] = {}
+Found = dict[str, dict[tuple[str, int], list[Figures]]]
+"""setup (a tree's name, or pgbench) → topics and writers → the figures of each round"""
+
+
+async def bench(trees: Mapping[str, Tree], rounds: int, limits: Mapping[str, int]) -> Found:
+    """Every number of writers over many topics and over one: each tree, and pgbench, in turn."""
+    found: Found = {name: {} for name in (*trees, PGBENCH)}
     folder = Path(tempfile.mkdtemp(prefix="collab-bench-"))
     server = EmbeddedPostgres(folder / "postgres", settings={"max_connections": "300"}).start()  # for pgbench
     library = StandInLibrary().start()
     try:
-        server.create_database("bench")
-        database = TestDatabase(server, "bench")
-        limits = {"commandsPerSecond": 1_000_000, "commandsBurst": 1_000_000, "connectionsPerUser": 1000}
-        async with Cluster(
-            database,
-            library,
-            None,
-            nodes=1,
-            folder=folder / "cluster",
-            overrides={"limits": limits, "logging": False},
-            is_warm=False,
-        ) as cluster:
-            server.sql(_PEER_TABLES, database=database.name)
-            ann = await LibraryUser.sign_in(library.url, "ann")
-            topics = [fresh_topic() for _ in range(TOPICS)]
-            for round in range(rounds):
-                for name, count, writers in cases:
-                    print(f"round {round + 1}: {name}, {writers} writers …", file=sys.stderr, flush=True)
-                    script = folder / f"{name}.sql"
-                    actor = json.dumps({"id": "A" * 32, "name": "Ann Archer", "initials": "AA"})
-                    script.write_text(
-                        _PEER.format(
-                            topics=count, text=TEXT, actor=actor, data=json.dumps({"comment": "x" * 450})
-                        )
-                    )
-                    token = await ann.identity_token()
-                    await warm_up(cluster[0].url, token, topics[:count])
-                    ours, peers = found.setdefault((name, writers), ([], []))
-                    ours.append(await run_ours(cluster, token, topics[:count], writers))
-                    peers.append(await asyncio.to_thread(run_peer, server, database, script, writers))
+        server.create_database("peer")
+        peer = TestDatabase(server, "peer")
+        server.sql(_PEER_TABLES, database=peer.name)
+        async with AsyncExitStack() as stack:
+            nodes: dict[str, tuple[str, psutil.Process]] = {}
+            for number, (name, tree) in enumerate(trees.items()):
+                server.create_database(f"tree{number}")
+                database = TestDatabase(server, f"tree{number}")
+                running = nodes_of(tree, database, library, None, count=1, limits=limits)
+                nodes[name] = (await stack.enter_async_context(running))[0]
+            for number in range(rounds):
+                ann = await LibraryUser.sign_in(library.url, "ann")
+                auth = {"authToken": ann.auth_token}
+                for kind, count in KINDS.items():
+                    chosen = list(topics()[:count])
+                    script = folder / f"{kind}.sql"
+                    script.write_text(_script(count))
+                    for url, _ in nodes.values():
+                        await warm_up(url, auth, chosen)
+                    for writers in sorted({*WRITERS, *CLIENTS}):
+                        print(f"round {number + 1}: {kind}, {writers} writers …", file=sys.stderr, flush=True)
+                        if writers in WRITERS:
+                            for name, (url, process) in nodes.items():
+                                figures = await run_ours(url, process, auth, chosen, writers)
+                                found[name].setdefault((kind, writers), []).append(figures)
+                        if writers in CLIENTS:
+                            figures = await asyncio.to_thread(run_peer, server, peer, script, writers)
+                            found[PGBENCH].setdefault((kind, writers), []).append(figures)
     finally:
         library.stop()
         server.stop()
@@ -221,55 +263,72 @@ async def bench(
     return found
 
 
-def table(found: dict[tuple[str, int], tuple[list[Figures], list[Figures]]]) -> str:
-    """The results as a Markdown table."""
-    lines = [
-        "| topics | writers | ours /s | pgbench /s | ratio | our p99 ms | pgbench mean ms | ratio"
-        " | node us | generator us |",
-        "|---|---|---|---|---|---|---|---|---|---|",
+def _script(count: int) -> str:
+    actor = json.dumps({"id": "A" * 32, "name": "Ann Archer", "initials": "AA"})
+    return _PEER.format(topics=count, text=TEXT, actor=actor, data=json.dumps({"comment": "x" * 450}))
+
+
+def highest(found: Found, kind: str) -> int:
+    """At how many clients pgbench commits most over these topics."""
+    rates = {
+        clients: statistics.median(run.per_second for run in runs)
+        for (name, clients), runs in found[PGBENCH].items()
+        if name == kind
+    }
+    return max(rates, key=lambda clients: rates[clients])
+
+
+def table(found: Found, before: str) -> str:
+    """The results as a Markdown table; beside ours those of the commit before, if one was served too."""
+    titles = ["topics", "writers", "ours /s", "pgbench /s, as many clients", "pgbench /s, its highest"]
+    titles += [
+        "ours / as many",
+        "ours / highest",
+        "p99 ms",
+        "2 × writers / highest, ms",
+        "node us",
+        "generator us",
     ]
-    for (name, writers), (ours, peers) in found.items():
-        mine, theirs = (
-            statistics.median(f.per_second for f in ours),
-            statistics.median(f.per_second for f in peers),
-        )
-        p99, mean = statistics.median(f.p99_ms for f in ours), statistics.median(f.mean_ms for f in peers)
-        ratios = sorted(a.per_second / b.per_second for a, b in zip(ours, peers, strict=True))
-        lines.append(
-            f"| {name} | {writers} | {mine:,.0f} | {theirs:,.0f}"
-            f" | {mine / theirs:.2f} ({ratios[0]:.2f}..{ratios[-1]:.2f})"
-            f" | {p99:.1f} | {mean:.1f} | {p99 / mean:.1f}"
-            f" | {statistics.median(f.server_us for f in ours):.0f}"
-            f" | {statistics.median(f.generator_us for f in ours):.0f} |"
-        )
+    titles += [f"{before} /s", f"{before} p99 ms", f"{before} node us"] if before else []
+    lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
+    for (kind, writers), ours in found["ours"].items():
+        best = highest(found, kind)
+        top, as_many = found[PGBENCH][kind, best], found[PGBENCH][kind, writers]
+        goal = f" (≥ {GOALS[kind, writers]:g})" if (kind, writers) in GOALS else ""
+        cells = [
+            kind,
+            str(writers),
+            f"{_median(ours, 'per_second'):,.0f}",
+            f"{_median(as_many, 'per_second'):,.0f}",
+            f"{_median(top, 'per_second'):,.0f} ({best} clients)",
+            _ratio(ours, as_many) + (f" (≥ {GOAL_ALONE:g})" if writers == 1 else ""),
+            _ratio(ours, top) + goal,
+            f"{_median(ours, 'p99_ms'):.1f}",
+            f"{2 * writers / _median(top, 'per_second') * 1000:.1f}",
+            f"{_median(ours, 'server_us'):.0f}",
+            f"{_median(ours, 'generator_us'):.0f}",
+        ]
+        if before:
+            old = found[before][kind, writers]
+            cells += [f"{_median(old, 'per_second'):,.0f}", f"{_median(old, 'p99_ms'):.1f}"]
+            cells += [f"{_median(old, 'server_us'):.0f}"]
+        lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
-def main(argv: list[str] | None = None) -> int:
-    """Run it and print the table. 1 if pgbench is missing."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench writes", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=ROUNDS)
-    parser.add_argument("--only", choices=("many", "hot"))
-    parser.add_argument("--write", action="store_true", help="put the table into docs/benchmarks.md")
-    parser.add_argument("--writers", type=int, nargs="*", default=WRITERS)
-    arguments = parser.parse_args(argv)
+def _median(runs: list[Figures], figure: str) -> float:
+    return float(statistics.median(getattr(run, figure) for run in runs))
+
+
+def _ratio(ours: list[Figures], theirs: list[Figures]) -> str:
+    ratios = sorted(a.per_second / b.per_second for a, b in zip(ours, theirs, strict=True))
+    return f"**{statistics.median(ratios):.2f}** ({ratios[0]:.2f}..{ratios[-1]:.2f})"
+
+
+def tell(trees: Mapping[str, Tree], before: str, rounds: int, limits: Mapping[str, int]) -> str:
+    """Run it; circumstances and table as Markdown. Raises `RuntimeError` where pgbench is missing."""
     if (binary := pgbench()) is None:
-        print("pgbench is missing; Debian has it in the package postgresql-contrib", file=sys.stderr)
-        return 1
-    cases = [
-        (name, count, writers)
-        for name, count in (("many", TOPICS), ("hot", 1))
-        for writers in arguments.writers
-        if arguments.only in (None, name)
-    ]
-    found = asyncio.run(bench(cases, arguments.rounds))
+        raise RuntimeError("pgbench is missing; Debian has it in the package postgresql-contrib")
+    found = asyncio.run(bench(trees, rounds, limits))
     version = subprocess.run([binary, "--version"], capture_output=True, text=True).stdout.strip()
-    shown = f"{circumstances(f'{version} on the same server', arguments.rounds)}\n\n{table(found)}"
-    print(shown)
-    if arguments.write:
-        put("writes", shown)
-    return 0
-
-
-if __name__ == "__main__":
-    raise SystemExit(main())
+    return f"{circumstances(f'{version} on the same server', rounds)}\n\n{table(found, before)}"
