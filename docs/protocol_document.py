@@ -128,7 +128,10 @@ REMARKS: dict[str, str] = {
     " may one day. The answer does not say who that is.",
     "comments.search": "Every word of `q` has to be found, where a word begins with it (in scripts without spaces:"
     " anywhere), whatever its case and accents; deleted comments are not. `highlights` are `[first, how many]` in code"
-    " points of the text. A page may be short, or empty, and still have a `next`.",
+    " points of the text. What is looked for does not decide where: a page searches some of the topics that the asker"
+    " may open, back in time, and `next` leads to older comments there, then to further topics: first the asker's"
+    " discussions, content that they were told of, wrote on or read, and the newest; in the end all. A page may be"
+    " short, or empty, and still have a `next`.",
     "recipients.find": "Whom one can mention, invite and share with. With `kind`, a page may be short, or empty, and"
     " still have a `next`.",
     "session.refresh": "The new token counts for everything from here on.",

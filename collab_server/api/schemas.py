@@ -265,7 +265,7 @@ class FoundCommentShape(BaseModel):
 
 
 class FoundShape(BaseModel):
-    """A page of what was found, the newest first; it may be short and still have a next one."""
+    """A page of what was found; it may be short, or empty, and still have a next one."""
 
     items: list[FoundCommentShape]
     next: str | None

@@ -75,7 +75,7 @@ class FindRecipients:
 
 @dataclass(frozen=True, slots=True)
 class SearchComments:
-    """Comments that the asker may read, by what they say, the newest first."""
+    """Comments that the asker may read, by what they say: in some topics at a time, there the newest first."""
 
     __pydantic_config__: ClassVar[Any] = WIRE
     q: Prose

@@ -605,7 +605,7 @@ class Library:
             except (Silent, TimeoutError):
                 remembered = self._answers.get(key)
                 if remembered is None or remembered.value is None:
-                    raise Unavailable from None
+                    raise Silent from None
                 return cast("T | None", remembered.value)
 
     async def _call(

@@ -2,17 +2,17 @@
 
 A cursor is a place in one list of one person. It is encrypted and authenticated under a key that all nodes of an
 installation derive from its secret: whoever holds one can hand it back, on any node, and do nothing else with it.
+The same place is sealed the same each time (AES-SIV), so that a cursor tells no difference where there is none.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
-import secrets
 from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from collab_server.domain.keys import purpose_key
 from collab_server.domain.people import Identity
@@ -20,7 +20,6 @@ from collab_server.errors import Invalid, Paused
 
 MAX_PAGE = 200
 MOST_CURSOR_CHARACTERS = 4096
-_NONCE_BYTES = 12
 _PADDED_TO = 48
 """What is sealed is as long as a multiple of this: the length of a cursor does not tell how large a number is."""
 
@@ -39,18 +38,17 @@ class Cursors:
     """Seals and opens cursors. Raises `Paused` before there is a key."""
 
     def __init__(self) -> None:
-        self._ciphers: list[AESGCM] = []
+        self._ciphers: list[AESSIV] = []
 
     def use_secrets(self, installation: Sequence[bytes]) -> None:
         """From now on seal under the first of these secrets of the installation, and open under any of them."""
-        self._ciphers = [AESGCM(purpose_key(secret, "cursors")) for secret in installation]
+        self._ciphers = [AESSIV(purpose_key(secret, "cursors")) for secret in installation]
 
     def write(self, who: Identity, command: str, *place: int) -> str:
         """The cursor with which `who` goes on after this place in the list that `command` shows."""
         text = ".".join(map(str, place)).encode()
         padded = text.ljust(-(-len(text) // _PADDED_TO) * _PADDED_TO)
-        nonce = secrets.token_bytes(_NONCE_BYTES)
-        sealed = nonce + self._usable()[0].encrypt(nonce, padded, _bound_to(who, command))
+        sealed = self._usable()[0].encrypt(padded, [_bound_to(who, command)])
         return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
     def read(
@@ -75,16 +73,14 @@ class Cursors:
             sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
         except (binascii.Error, ValueError):
             raise _unknown() from None
-        if len(sealed) <= _NONCE_BYTES:
-            raise _unknown()
         for cipher in ciphers:
             try:
-                return cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to).rstrip()
-            except InvalidTag:
+                return cipher.decrypt(sealed, [bound_to]).rstrip()
+            except (InvalidTag, ValueError):
                 continue
         raise _unknown()
 
-    def _usable(self) -> list[AESGCM]:
+    def _usable(self) -> list[AESSIV]:
         if not self._ciphers:
             raise Paused("the database, which keeps the key of cursors, has not been reached yet")
         return self._ciphers

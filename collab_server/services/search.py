@@ -1,10 +1,15 @@
 """Finding people and comments.
 
-A search for comments goes back in time, the newest first, along what fits: the discussions that the asker is a member
-of, which one statement knows, and content, for which Library is asked topic by topic, for a page at most
-`MOST_CALLS` times. What is rare is looked for in both at once. A page ends when it is full or has cost enough; its
-cursor goes on from the last comment looked at. What the asker may not read leaves nothing in the answer but, at most,
-that a page is short.
+Rights come before text. What is looked for never decides where it is looked for: a page first settles which topics
+its asker may read, some of them at a time, in an order that knows nothing of the query; only then it searches, and
+only there. First come the asker's discussions, then, by turns, content that the asker has had to do with and all
+other content, the newest topics first. For a page Library is asked at most `MOST_CALLS` times. So what stands where
+the asker may not read does the same as what stands nowhere: the same answer, the same questions to Library, the same
+statements to PostgreSQL. When an answer leaves is up to chance, by more than what is left: the microseconds that an
+index takes over a longer list of numbers.
+
+In what a page has settled the search goes back in time, the newest first. A page ends when it is full or has cost
+enough; its cursor, which is sealed, goes on from there.
 
 Runs `settle_for_ever` beside the commands, as a task of the application's.
 """
@@ -13,7 +18,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Sequence
+import random
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass, replace
+from itertools import zip_longest
+from typing import Self
 from uuid import UUID
 
 from collab_server.domain.ids import library_id
@@ -23,6 +33,7 @@ from collab_server.domain.search import (
     PERIOD_BITS,
     QUERY_CHARACTERS,
     FindRecipients,
+    Highlight,
     Query,
     SearchComments,
     author_term,
@@ -30,16 +41,16 @@ from collab_server.domain.search import (
     parse_query,
     period_before,
     query_terms,
-    topic_term,
 )
 from collab_server.domain.topics import Topic, parse_topic
-from collab_server.errors import ClientError, TooLarge
+from collab_server.errors import ClientError, TooLarge, Unavailable
+from collab_server.library.client import ContentInfo, Silent
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.pages import page_limit
 from collab_server.storage import comments, search
 from collab_server.storage.database import Database, Reads
-from collab_server.storage.search import Candidate
+from collab_server.storage.search import Candidate, Place
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +58,16 @@ MOST_CALLS = 50
 """How often Library is asked for one page."""
 CALLS_A_TOPIC = 2  # an object is a dashboard, or else a report
 TOPICS_AT_ONCE = 8
+MOST_NEAR = 100
+MOST_ROUNDS = 4
+"""How often a page that is not full yet goes on to further topics."""
 PAGE_SECONDS = 1.5
+PAGE_CPU_SECONDS = 0.05
+PAGE_BYTES = 500_000
+SHOWN_AT_ONCE = 20
+SLICE_CHARACTERS = 20_000
+"""After reading so much, others get their turn."""
+BEAT_SECONDS = 0.025
 MOST_STEPS = 30
 FIRST_BATCH = 30
 BATCH = 100
@@ -64,6 +84,7 @@ SETTLED_AT_ONCE = 2000
 
 _BEGINNING = UUID(int=0)
 END = UUID(int=(1 << 128) - 1)
+_ABOVE_ALL = (1 << 63) - 1
 
 
 async def find_recipients(backends: Backends, who: Identity, command: FindRecipients) -> str:
@@ -88,170 +109,382 @@ async def find_recipients(backends: Backends, who: Identity, command: FindRecipi
 
 
 async def search_comments(backends: Backends, who: Identity, command: SearchComments) -> str:
-    """`{items: [{comment, highlights: [[start, length]]}], next}`, the newest first, offsets in code points."""
-    database = backends.database
+    """`{items: [{comment, highlights: [[start, length]]}], next}`, offsets in code points."""
+    loop = asyncio.get_running_loop()
+    begun = loop.time()
     topic = None
     if command.topic is not None:
         topic, _ = await access_topic(backends, who, command.topic, "comments.search")
     query = parse_query(command.q)
-    author = None if command.author is None else library_id(command.author, "author")
+    terms = query_terms(query)
+    if command.author is not None:
+        terms.append(author_term(library_id(command.author, "author")))
     limit = page_limit(command.limit)
-    cursor = backends.cursors.read(who, "comments.search", command.cursor)
-    before = END if cursor is None else UUID(int=cursor[0])
+    cursor = backends.cursors.read(who, "comments.search", command.cursor, parts=None)
 
-    found, place = await _page(backends, who, query, topic, author, before, limit)
-    next_cursor = None if place is None else backends.cursors.write(who, "comments.search", place.int)
-    return f'{{"items":[{",".join(await _shown(database, query, found))}],"next":{dumps(next_cursor)}}}'
-
-
-async def _page(
-    backends: Backends,
-    who: Identity,
-    query: Query,
-    topic: Topic | None,
-    author: str | None,
-    before: UUID,
-    limit: int,
-) -> tuple[list[UUID], UUID | None]:
-    """The comments of a page, and the place to go on from; None at the end of all."""
-    readable = _Readable(backends, who, topic)
-    found: list[UUID] = []
-    place = before
-    steps = 0
-    async for fitting, reached in walk(backends.database, who.user.id, query, topic, author, before):
-        for index, candidate in enumerate(fitting):
-            may_read = await readable.ask(fitting[index:])
-            if may_read is None:
-                return found, place
-            if may_read and len(found) == limit:
-                return found, found[-1]
-            if may_read:
-                found.append(candidate.id)
-            place = candidate.id
-        place = reached
-        steps += 1
-        if steps == MOST_STEPS and place != _BEGINNING:
-            return found, place
-    return found, None
+    page = _Page(backends, who, query, terms, limit)
+    way = None if cursor is None else _Way.from_numbers(cursor)
+    if topic is not None:
+        next_way = await page.fill_on(topic, END if way is None else way.before)
+    else:
+        next_way = await page.fill(way)
+    items, next_way = await page.shown(next_way)
+    next_cursor = None
+    if next_way is not None:
+        next_cursor = backends.cursors.write(who, "comments.search", *next_way.as_numbers())
+    await asyncio.sleep(answer_after(loop.time() - begun, random.random()) - (loop.time() - begun))
+    return f'{{"items":[{",".join(items)}],"next":{dumps(next_cursor)}}}'
 
 
-async def _shown(database: Reads, query: Query, ids: Sequence[UUID]) -> list[str]:
-    """The JSON text of what was found, looked at again as it is now."""
-    items = []
-    now = await comments.get_many(database, ids) if ids else {}
-    for id in ids:
-        comment = now.get(id)
-        marked = None if comment is None or comment.is_deleted else highlights(query, comment.text)
-        if comment is not None and marked is not None:
-            items.append(f'{{"comment":{comment.as_json()},"highlights":{dumps(marked)}}}')
-    return items
+def answer_after(elapsed: float, chance: float) -> float:
+    """When to answer a search that took `elapsed` seconds; `chance` is from 0 to 1.
+
+    What took less than `BEAT_SECONDS` is all the same by then. Of what took longer, a difference is lost in what chance
+    adds: at least a beat, and a quarter.
+    """
+    return max(elapsed, BEAT_SECONDS) + chance * max(elapsed / 4, BEAT_SECONDS)
 
 
-class _Readable:
-    """Which of the topics that turn up in one search the asker may read, found out for some of them at a time."""
+# -- one page ------------------------------------------------------------------------------------------------------
 
-    def __init__(self, backends: Backends, who: Identity, permitted: Topic | None) -> None:
+
+@dataclass(frozen=True, slots=True)
+class _Way:
+    """Where a search goes on; what a cursor holds.
+
+    `within` are topics that the asker was seen to be allowed to read, which are being searched, and `has_discussions`
+    says whether the asker's discussions are, below the comment `before`. What comes then: the topics of `near` from
+    `position` on, and other content with numbers below `below`.
+    """
+
+    within: tuple[int, ...]
+    has_discussions: bool
+    before: UUID
+    near: tuple[int, ...] = ()
+    position: int = 0
+    below: int = 0
+
+    @classmethod
+    def from_numbers(cls, numbers: Sequence[int]) -> Self:
+        position, below, has_discussions, before, count, *ids = numbers
+        return cls(
+            tuple(ids[:count]), bool(has_discussions), UUID(int=before), tuple(ids[count:]), position, below
+        )
+
+    def as_numbers(self) -> tuple[int, ...]:
+        found = (self.position, self.below, int(self.has_discussions), self.before.int, len(self.within))
+        return (*found, *self.within, *self.near)
+
+    @property
+    def is_searching(self) -> bool:
+        return bool(self.within) or self.has_discussions
+
+    @property
+    def is_at_end(self) -> bool:
+        return self.position >= len(self.near) and self.below == 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A comment in which the query stands, and where the search was when it was found."""
+
+    candidate: Candidate
+    highlights: Sequence[Highlight]
+    way: _Way
+
+
+class _Page:
+    """One page being filled: what was found, and what it may still cost."""
+
+    def __init__(
+        self, backends: Backends, who: Identity, query: Query, terms: Sequence[int], limit: int
+    ) -> None:
+        self._backends, self._who, self._query, self._terms = backends, who, query, terms
+        self._database = backends.database
+        self._limit = limit
+        self._rights = _Rights(backends, who)
+        self._reader = _Reader(query)
+        self._found: list[_Found] = []
+
+    async def fill_on(self, topic: Topic, before: UUID) -> _Way | None:
+        """Search one topic that the asker was permitted on; where to go on, None at the end."""
+        id = await search.topic_id(self._database, topic.name)
+        if id is None:
+            return None
+        way = await self._look(_Way((id,), False, before), is_content=topic.kind == "content")
+        return way if way.is_searching else None
+
+    async def fill(self, way: _Way | None) -> _Way | None:
+        """Search everywhere, from the beginning or from where a page before has ended.
+
+        Raises `Unavailable` when Library is silent and nothing can be searched without it.
+        """
+        if way is None:
+            way = await self._beginning()
+        elif way.within:
+            way = replace(way, within=await self._still_open(way.within))
+        for _ in range(MOST_ROUNDS):
+            if not way.is_searching:
+                if way.is_at_end:
+                    return None
+                way, is_further = await self._go_further(way)
+                if not is_further:
+                    return None if way.is_at_end else way
+            if way.is_searching:
+                way = await self._look(way)
+            if way.is_searching:
+                return way
+        return None if way.is_at_end else way
+
+    async def _beginning(self) -> _Way:
+        near = await search.near(self._database, self._who.user.id, MOST_NEAR)
+        way = _Way((), True, END, tuple(place.id for place in near), 0, _ABOVE_ALL)
+        way, _ = await self._go_further(way)
+        return way
+
+    async def _go_further(self, way: _Way) -> tuple[_Way, bool]:
+        """Settle the rights on some more topics; whether it has come any further."""
+        near, further = await self._to_come(way)
+        by_turns = [place for pair in zip_longest(near, further) for place in pair if place is not None]
+        settled, allowed = await self._rights.settle(by_turns)
+        if not settled and self._rights.silence is not None and not (self._found or way.is_searching):
+            raise self._rights.silence
+        passed = {place.id for place in by_turns[:settled]}
+        to_ask = {place.id for place in near} - passed
+        position = way.position
+        while position < len(way.near) and way.near[position] not in to_ask:
+            position += 1
+            if position == way.position + MOST_CALLS:
+                break
+        below = min((place.id for place in further if place.id in passed), default=way.below)
+        if passed.issuperset(place.id for place in further) and len(further) < MOST_CALLS:
+            below = 0
+        way = replace(way, within=tuple(allowed), before=END, position=position, below=below)
+        return way, bool(settled)
+
+    async def _to_come(self, way: _Way) -> tuple[list[Place], list[Place]]:
+        near = way.near[way.position :][:MOST_CALLS]
+        return (
+            await search.named(self._database, near) if near else [],
+            await search.further(self._database, way.below, way.near, MOST_CALLS) if way.below else [],
+        )
+
+    async def _still_open(self, ids: Sequence[int]) -> tuple[int, ...]:
+        """Those of the topics of an earlier page that the asker may read still. They took few enough calls then.
+
+        Raises `Unavailable`.
+        """
+        places = [place for place in await search.named(self._database, ids) if _is_content(place)]
+        settled, allowed = await self._rights.settle(places, is_urgent=True)
+        if settled < len(places):
+            raise self._rights.silence or Unavailable("Library takes too long")
+        return tuple(allowed)
+
+    async def _look(self, way: _Way, *, is_content: bool = True) -> _Way:
+        """Search within what was settled. Returns where to go on: still within, when the page must end here."""
+        user_id = self._who.user.id if way.has_discussions else None
+        place = way.before
+        steps = 0
+        async for ids, reached in walk(
+            self._database, self._terms, way.within, user_id, way.before, is_content=is_content
+        ):
+            for candidate in await search.texts(self._database, ids) if ids else ():
+                marked = await self._reader.read(candidate.text)
+                if marked is not None and len(self._found) == self._limit:
+                    return replace(way, before=place)
+                place = candidate.id
+                if marked is not None:
+                    self._found.append(_Found(candidate, marked, way))
+                if self._reader.has_read_enough:
+                    return replace(way, before=place)
+            place = reached
+            steps += 1
+            if steps == MOST_STEPS and place != _BEGINNING:
+                return replace(way, before=place)
+        return replace(way, within=(), has_discussions=False, before=END)
+
+    async def shown(self, way: _Way | None) -> tuple[list[str], _Way | None]:
+        """The JSON texts of what was found, looked at again as it is now, and where to go on.
+
+        That is after the last one shown, where the others would make the answer too large.
+        """
+        items: list[str] = []
+        size = 0
+        for start in range(0, len(self._found), SHOWN_AT_ONCE):
+            some = self._found[start : start + SHOWN_AT_ONCE]
+            now = await comments.get_many(self._database, [one.candidate.id for one in some])
+            for one in some:
+                comment = now.get(one.candidate.id)
+                if comment is None or comment.is_deleted:
+                    continue
+                marked: Sequence[Highlight] | None = one.highlights
+                if comment.text != one.candidate.text:
+                    marked = highlights(self._query, comment.text)
+                if marked is None:
+                    continue
+                items.append(f'{{"comment":{comment.as_json()},"highlights":{dumps(marked)}}}')
+                size += len(items[-1].encode())
+                if size > PAGE_BYTES and one is not self._found[-1]:
+                    return items, replace(one.way, before=one.candidate.id)
+        return items, way
+
+
+class _Reader:
+    """Reads texts, no more than a page is worth, letting others take their turn meanwhile."""
+
+    def __init__(self, query: Query) -> None:
+        self._query = query
+        self._characters = 0
+        self._seconds = 0.0
+
+    @property
+    def has_read_enough(self) -> bool:
+        return self._seconds > PAGE_CPU_SECONDS
+
+    async def read(self, text: str) -> list[Highlight] | None:
+        """The highlights in a text, None where the query does not stand."""
+        self._characters += len(text)
+        if self._characters > SLICE_CHARACTERS:
+            self._characters = len(text)
+            await asyncio.sleep(0)
+        begun = time.thread_time()
+        marked = highlights(self._query, text)
+        self._seconds += time.thread_time() - begun
+        return marked
+
+
+class _Rights:
+    """What the asker may open, found out for one page: `MOST_CALLS` questions at most, in `PAGE_SECONDS`.
+
+    `silence` is why no more can be found out, if that is so.
+    """
+
+    def __init__(self, backends: Backends, who: Identity) -> None:
         self._library = backends.library
         self._who = who
-        self._answers = {} if permitted is None else {permitted.name: True}
         self._calls_left = MOST_CALLS
+        self._has_asked = False
         self._deadline = asyncio.get_running_loop().time() + PAGE_SECONDS
+        self.silence: Unavailable | None = None
 
-    async def ask(self, candidates: Sequence[Candidate]) -> bool | None:
-        """Whether the first of these may be read; None when it has cost enough. The others are asked for with it.
+    async def settle(self, places: Sequence[Place], *, is_urgent: bool = False) -> tuple[int, list[int]]:
+        """How many of these, from the first on, are settled now, and the numbers of those that are open.
 
-        Raises `Unavailable` when only Library could tell and it is silent.
+        To ask about the open ones again never takes more than a page's calls. Beyond the deadline it goes on
+        only if it `is_urgent`, or nothing was asked before.
         """
-        first = candidates[0].topic
-        if first.startswith("discussion:"):
-            return True  # the statement that found it knows the members
-        if first not in self._answers:
-            names = [name for name in dict.fromkeys(one.topic for one in candidates) if self._is_open(name)]
-            names = names[: min(TOPICS_AT_ONCE, self._calls_left // CALLS_A_TOPIC)]
-            if not names or asyncio.get_running_loop().time() > self._deadline:
-                return None
-            self._calls_left -= CALLS_A_TOPIC * sum(not self._is_remembered(name) for name in names)
-            self._answers.update(zip(names, await asyncio.gather(*map(self._may_open, names)), strict=True))
-        return self._answers[first]
+        allowed: list[int] = []
+        settled = calls_again = 0
+        while settled < len(places) and self.silence is None:
+            some = places[settled : settled + TOPICS_AT_ONCE]
+            asked = [place.id for place in some if not self._is_remembered(place)]
+            room = min(self._calls_left // CALLS_A_TOPIC, len(asked))
+            if room < len(asked):
+                some = some[: next(i for i, place in enumerate(some) if place.id in asked[room:])]
+            some = some[: (MOST_CALLS - calls_again) // CALLS_A_TOPIC]
+            is_late = asyncio.get_running_loop().time() > self._deadline
+            if not some or (is_late and self._has_asked and not is_urgent):
+                break
+            self._has_asked = True
+            answers = await asyncio.gather(*map(self._open, some), return_exceptions=True)
+            for place, answer in zip(some, answers, strict=True):
+                if isinstance(answer, Silent):
+                    self.silence = answer
+                    break
+                if isinstance(answer, Unavailable):
+                    answer = None  # an answer about this one that makes no sense: it hides no others
+                if isinstance(answer, BaseException):
+                    raise answer
+                settled += 1
+                if answer is not None:
+                    allowed.append(place.id)
+                    calls_again += _calls_for(answer)
+                if place.id in asked:
+                    self._calls_left -= _calls_for(answer)
+        return settled, allowed
 
-    def _is_open(self, name: str) -> bool:
-        return name not in self._answers and not name.startswith("discussion:")
-
-    def _is_remembered(self, name: str) -> bool:
-        topic = parse_topic(name)
+    def _is_remembered(self, place: Place) -> bool:
+        topic = parse_topic(place.name)
         return self._library.last_answer(self._who, topic.first, topic.second) is not None
 
-    async def _may_open(self, name: str) -> bool:
-        topic = parse_topic(name)
-        return await self._library.may_open(self._who, topic.first, topic.second) is not None
+    async def _open(self, place: Place) -> ContentInfo | None:
+        topic = parse_topic(place.name)
+        return await self._library.may_open(self._who, topic.first, topic.second)
+
+
+_DASHBOARD = 55
+
+
+def _calls_for(content: ContentInfo | None) -> int:
+    """How often Library is asked about an object: it is a dashboard, or else a report, or else closed."""
+    return 1 if content is not None and content.type == _DASHBOARD else CALLS_A_TOPIC
+
+
+def _is_content(place: Place) -> bool:
+    return parse_topic(place.name).kind == "content"
 
 
 # -- going back in time ------------------------------------------------------------------------------------------
 
 
 async def walk(
-    database: Reads, user_id: str, query: Query, topic: Topic | None, author: str | None, before: UUID
-) -> AsyncIterator[tuple[list[Candidate], UUID]]:
-    """Comments below an id in which the query stands, the newest first, in steps: what was found, and the id down to
-    which that is all.
+    database: Reads,
+    terms: Sequence[int],
+    topic_ids: Sequence[int],
+    member_id: str | None,
+    before: UUID,
+    *,
+    is_content: bool = True,
+) -> AsyncIterator[tuple[list[UUID], UUID]]:
+    """Comments below an id that have all these numbers, the newest first, in steps: some ids, and the id down to which
+    these are all.
 
-    They are in discussions of the user, or on content, whosoever may open it.
+    They are on the topics, all content or (not `is_content`) all discussions, or in discussions of the member.
     """
-    terms = query_terms(query)
-    if author is not None:
-        terms.append(author_term(author))
-    topic_id = None
-    if topic is not None:
-        topic_id = await search.topic_id(database, topic.name)
-        if topic_id is None:
-            return
-        terms.append(topic_term(topic_id))
-    recent = await search.recent(database, user_id, terms, before, topic_id)  # first: see `storage.search`
-    known = {one.id: one for one in recent}
-    sources: list[_InContent | _InDiscussions] = [_InDiscussions(database, terms, topic_id, user_id)]
-    floors = [before]
-    if topic is None or topic.kind == "content":
-        content = _InContent(database, terms, topic_id, user_id)
+    # The recent ones first: see `storage.search`.
+    recent = await search.recent(database, terms, before, topic_ids, member_id)
+    known = set(recent)
+    sources: list[_InPeriods | _AtOnce] = []
+    floors: list[UUID] = []
+    if member_id is not None:
+        sources.append(
+            _AtOnce(lambda *of: search.in_discussions_of(database, terms, of[0], member_id, of[1]))
+        )
+        floors.append(before)
+    if topic_ids and is_content:
+        content = _InPeriods(database, terms, topic_ids)
         floor = await content.begin(before)
         if not recent and floor != _BEGINNING:
             found, floor = await content.survey(floor)
-            known.update((one.id, one) for one in found)
-        if content.is_rare:  # one look for everything; what the survey found comes again
-            sources, floors = [content], [before]
-        elif topic is None:
-            sources, floors = [content, *sources], [floor, before]
-        else:
-            sources, floors = [content], [floor]
+            known.update(found)
+        sources.append(content)
+        floors.append(floor)
+    elif topic_ids:
+        sources.append(_AtOnce(lambda *of: search.in_topics(database, terms, of[0], topic_ids, of[1])))
+        floors.append(before)
     while before != _BEGINNING:
         for index, source in enumerate(sources):
             if floors[index] >= before:
                 found, floors[index] = await source.below(before)
-                known.update((one.id, one) for one in found)
-        reached = max(floors)
-        step = [known.pop(id) for id in sorted((id for id in known if id >= reached), reverse=True)]
-        for start in range(0, len(step), BATCH):
-            batch = step[start : start + BATCH]
-            yield [one for one in batch if highlights(query, one.text) is not None], batch[-1].id
+                known.update(found)
+        reached = max(floors, default=_BEGINNING)
+        step = sorted((id for id in known if id >= reached), reverse=True)
+        known.difference_update(step)
+        batch = FIRST_BATCH
+        while step:
+            yield step[:batch], step[:batch][-1]
+            step, batch = step[batch:], BATCH
         yield [], reached
         before = reached
 
 
-class _InContent:
-    """Comments on content, looked for in one period after the other, longer ones as long as they will hold few.
+class _InPeriods:
+    """Comments on content, looked for in one period after the other, longer ones as long as they will hold few."""
 
-    What is rare is looked for in all of time, which finds what is in discussions with it.
-    """
-
-    def __init__(self, database: Reads, terms: Sequence[int], topic_id: int | None, user_id: str) -> None:
-        self._database, self._terms, self._topic_id, self._user_id = database, terms, topic_id, user_id
-        self._batch = FIRST_BATCH
+    def __init__(self, database: Reads, terms: Sequence[int], topic_ids: Sequence[int]) -> None:
+        self._database, self._terms, self._topic_ids = database, terms, topic_ids
         self._size = FIRST_SIZE
         self._oldest = _BEGINNING
-
-    @property
-    def is_rare(self) -> bool:
-        """Whether so few are expected that the next look is into all of time."""
-        return self._size > LONGEST_SIZE
 
     async def begin(self, before: UUID) -> UUID:
         """The id, at most `before`, from which on there are none."""
@@ -261,7 +494,7 @@ class _InContent:
         self._oldest, newest = settled
         return min(before, UUID(int=newest.int + 1))
 
-    async def survey(self, before: UUID) -> tuple[list[Candidate], UUID]:
+    async def survey(self, before: UUID) -> tuple[list[UUID], UUID]:
         """As `below`. When the first period holds none, the longest tells at once whether this is rare."""
         found, begin = await self.below(before)
         if not found and begin != _BEGINNING:
@@ -269,16 +502,13 @@ class _InContent:
             found, begin = await self.below(begin)
         return found, begin
 
-    async def below(self, before: UUID) -> tuple[list[Candidate], UUID]:
-        """The next candidates, and the id from which on there are no more of them."""
+    async def below(self, before: UUID) -> tuple[list[UUID], UUID]:
+        """The next ones, and the id from which on there are no more of them."""
         period, begin = period_before(before, self._size)
         terms = self._terms if period is None else [*self._terms, period]
-        found = await search.with_terms(
-            self._database, self._user_id, terms, before, self._topic_id, self._batch
-        )
-        if len(found) == self._batch:
-            self._batch = BATCH
-            return found, found[-1].id
+        found = await search.in_topics(self._database, terms, before, self._topic_ids, BATCH)
+        if len(found) == BATCH:
+            return found, found[-1]
         longer_begin = max(period_before(begin, self._size + 1)[1], min(self._oldest, begin))
         expected = len(found) * (begin.int - longer_begin.int) / (before.int - begin.int)
         if expected <= MOST_EXPECTED:
@@ -286,22 +516,16 @@ class _InContent:
         return found, begin
 
 
-class _InDiscussions:
-    """Comments in the discussions that a user is a member of, all of them or one."""
+class _AtOnce:
+    """Comments that carry no periods, in discussions: the newest ones of all time, and then those before them."""
 
-    def __init__(self, database: Reads, terms: Sequence[int], topic_id: int | None, user_id: str) -> None:
-        self._database, self._terms, self._topic_id, self._user_id = database, terms, topic_id, user_id
-        self._batch = FIRST_BATCH
+    def __init__(self, look: Callable[[UUID, int], Awaitable[list[UUID]]]) -> None:
+        self._look = look
 
-    async def below(self, before: UUID) -> tuple[list[Candidate], UUID]:
-        """The next candidates, and the id from which on there are no more of them."""
-        found = await search.in_discussions_of(
-            self._database, self._user_id, self._terms, before, self._topic_id, self._batch
-        )
-        if len(found) < self._batch:
-            return found, _BEGINNING
-        self._batch = BATCH
-        return found, found[-1].id
+    async def below(self, before: UUID) -> tuple[list[UUID], UUID]:
+        """The next ones, and the id from which on there are no more of them."""
+        found = await self._look(before, BATCH)
+        return found, found[-1] if len(found) == BATCH else _BEGINNING
 
 
 # -- keeping the index ---------------------------------------------------------------------------------------------

@@ -3,8 +3,9 @@
 A comment's numbers are stored with it, in `recent_terms`; `settle` moves many at a time to `comment_terms`, which has
 the index. A search reads both, the recent ones first: what is moved meanwhile is seen twice rather than not at all.
 
-The statements on `comment_terms` take everything from its index before anything else, and sort what is left: whatever
-the planner guesses, a page costs as much as the candidates it looks at, not as much as there are comments.
+Rights come before text: every statement is told the topics that it may look into, or finds those of the asker's
+discussions itself, and no numbers of other topics' comments are compared with what is looked for. The index gives a
+word's comments and those of some topics by lists that it walks side by side; it reads on where both agree.
 """
 
 from __future__ import annotations
@@ -12,7 +13,6 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 from uuid import UUID
 
 import asyncpg
@@ -30,107 +30,151 @@ _TOPIC_ID = """
      WHERE name = $1
 """
 
-_RECENT = """
-    SELECT found.comment_id AS id, topic.name AS topic, comment.text
-      FROM collab.recent_terms AS found
-      JOIN collab.comments AS comment
-        ON comment.id = found.comment_id
-      JOIN collab.topics AS topic
-        ON topic.id = found.topic_id
-     WHERE found.terms @> $1::integer[]
-       AND found.comment_id < $2
-       AND ($3::bigint IS NULL OR found.topic_id = $3)
-       AND comment.deleted_at IS NULL
-       AND (
-           topic.name LIKE 'content:%'
-        OR EXISTS (
-               SELECT
-                 FROM collab.discussions AS discussion
-                 JOIN collab.members AS member
-                   ON member.discussion_id = discussion.id
-                WHERE discussion.topic_id = found.topic_id
-                  AND discussion.deleted_at IS NULL
-                  AND member.user_id = $4
-           )
-       )
-"""
-
-_WITH_TERMS = """
-    WITH hits AS MATERIALIZED (
-        SELECT comment_id, topic_id
-          FROM collab.comment_terms
-         WHERE terms @> $1::integer[]
+# Own topics are stepped over from one to the next: somebody may have thousands of comments on one of them.
+_NEAR = """
+    WITH RECURSIVE told AS MATERIALIZED (
+        SELECT topic, seq
+          FROM collab.notifications
+         WHERE user_id = $1
+           AND seq IS NOT NULL
+         ORDER BY seq DESC
+         LIMIT $2
     ),
-    newest AS (
-        SELECT comment_id, topic_id
-          FROM hits
-         WHERE comment_id < $2
-           AND ($3::bigint IS NULL OR topic_id = $3)
-         ORDER BY comment_id DESC
+    own AS (
+        (
+        SELECT topic_id, 1 AS position
+          FROM collab.comments
+         WHERE author_id = $1
+         ORDER BY topic_id DESC
+         LIMIT 1
+        )
+         UNION ALL
+        SELECT (
+               SELECT comment.topic_id
+                 FROM collab.comments AS comment
+                WHERE comment.author_id = $1
+                  AND comment.topic_id < own.topic_id
+                ORDER BY comment.topic_id DESC
+                LIMIT 1
+               ), own.position + 1
+          FROM own
+         WHERE own.topic_id IS NOT NULL
+           AND own.position < $2
+    ),
+    marked AS (
+        SELECT topic_id
+          FROM collab.read_marks
+         WHERE user_id = $1
+         ORDER BY topic_id DESC
+         LIMIT $2
+    ),
+    traces AS (
+        SELECT topic.id, told.seq AS told_at
+          FROM told
+          JOIN collab.topics AS topic
+            ON topic.name = told.topic
+         UNION ALL
+        SELECT topic_id, NULL
+          FROM own
+         UNION ALL
+        SELECT topic_id, NULL
+          FROM marked
     )
-    SELECT newest.comment_id AS id, topic.name AS topic, comment.text
-      FROM newest
+    SELECT topic.id, topic.name
+      FROM (SELECT id, max(told_at) AS told_at FROM traces GROUP BY id) AS near
       JOIN collab.topics AS topic
-        ON topic.id = newest.topic_id
-      JOIN collab.comments AS comment
-        ON comment.id = newest.comment_id
-     WHERE (
-           topic.name LIKE 'content:%'
-        OR EXISTS (
-               SELECT
-                 FROM collab.discussions AS discussion
-                 JOIN collab.members AS member
-                   ON member.discussion_id = discussion.id
-                WHERE discussion.topic_id = newest.topic_id
-                  AND discussion.deleted_at IS NULL
-                  AND member.user_id = $4
-           )
-       )
-     ORDER BY newest.comment_id DESC
-     LIMIT $5
+        ON topic.id = near.id
+     WHERE topic.name LIKE 'content:%'
+     ORDER BY near.told_at DESC NULLS LAST, topic.id DESC
+     LIMIT $2
 """
 
-# The discussions' own numbers are looked for by thirties: the time of a look grows with the square of their count.
-_IN_DISCUSSIONS_OF = """
-    WITH mine AS MATERIALIZED (
-        SELECT discussion.topic_id, row_number() OVER () / 30 AS part
-          FROM collab.members AS member
-          JOIN collab.discussions AS discussion
-            ON discussion.id = member.discussion_id
-         WHERE member.user_id = $5
-           AND discussion.deleted_at IS NULL
-           AND ($3::bigint IS NULL OR discussion.topic_id = $3)
-    ),
+_FURTHER = """
+    SELECT id, name
+      FROM collab.topics
+     WHERE id < $1
+       AND name LIKE 'content:%'
+       AND id <> ALL($2::bigint[])
+     ORDER BY id DESC
+     LIMIT $3
+"""
+
+_NAMES = """
+    SELECT id, name
+      FROM collab.topics
+     WHERE id = ANY($1::bigint[])
+"""
+
+_DISCUSSIONS_OF = """
+    SELECT discussion.topic_id
+      FROM collab.members AS member
+      JOIN collab.discussions AS discussion
+        ON discussion.id = member.discussion_id
+     WHERE member.user_id = {user}
+       AND discussion.deleted_at IS NULL
+"""
+
+_RECENT = f"""
+    WITH allowed AS MATERIALIZED (
+        SELECT comment_id, terms
+          FROM collab.recent_terms
+         WHERE comment_id < $2
+           AND (
+               topic_id = ANY($3::bigint[])
+            OR topic_id = ANY(ARRAY({_DISCUSSIONS_OF.format(user="$4")}))
+           )
+    )
+    SELECT comment_id
+      FROM allowed
+     WHERE terms @> $1::integer[]
+"""
+
+# A topic's own number is looked for with some others: the time of a look grows with the square of their count.
+_HITS = """
     parts AS MATERIALIZED (
         SELECT array_agg(topic_id) AS topic_ids, array_agg((topic_id % 1073741824)::integer) AS terms
-          FROM mine
+          FROM (SELECT topic_id, row_number() OVER () / 30 AS part FROM allowed) AS numbered
          GROUP BY part
     ),
     hits AS MATERIALIZED (
-        SELECT hit.comment_id, hit.topic_id
+        SELECT hit.comment_id
           FROM parts
          CROSS JOIN LATERAL (
-               SELECT found.comment_id, found.topic_id
+               SELECT found.comment_id
                  FROM collab.comment_terms AS found
                 WHERE found.terms @> $1::integer[]
                   AND found.terms && parts.terms
                   AND found.topic_id = ANY(parts.topic_ids)
                ) AS hit
-    ),
-    newest AS MATERIALIZED (
-        SELECT comment_id, topic_id
-          FROM hits
-         WHERE comment_id < $2
-         ORDER BY comment_id DESC
-         LIMIT $4
     )
-    SELECT newest.comment_id AS id, topic.name AS topic, comment.text
-      FROM newest
-      JOIN collab.comments AS comment
-        ON comment.id = newest.comment_id
-      JOIN collab.topics AS topic
-        ON topic.id = newest.topic_id
-     ORDER BY newest.comment_id DESC
+    SELECT comment_id
+      FROM hits
+     WHERE comment_id < $2
+     ORDER BY comment_id DESC
+     LIMIT $4
+"""
+
+_IN_TOPICS = f"""
+    WITH allowed AS MATERIALIZED (
+        SELECT topic_id
+          FROM unnest($3::bigint[]) AS asked (topic_id)
+    ),
+    {_HITS}
+"""
+
+_IN_DISCUSSIONS_OF = f"""
+    WITH allowed AS MATERIALIZED (
+        {_DISCUSSIONS_OF.format(user="$3")}
+    ),
+    {_HITS}
+"""
+
+_TEXTS = """
+    SELECT id, text
+      FROM collab.comments
+     WHERE id = ANY($1::uuid[])
+       AND deleted_at IS NULL
+     ORDER BY id DESC
 """
 
 _COUNT_RECENT = """
@@ -171,12 +215,15 @@ class Candidate:
     """A comment that may be what is looked for: the numbers fit, nobody has read its text yet."""
 
     id: UUID
-    topic: str
     text: str
 
 
-def _candidates(rows: Sequence[Any]) -> list[Candidate]:
-    return [Candidate(row["id"], row["topic"], row["text"]) for row in rows]
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A topic that a search may go into, once its asker was seen to be allowed to."""
+
+    id: int
+    name: str
 
 
 async def settled(db: Reads) -> tuple[UUID, UUID] | None:
@@ -191,30 +238,51 @@ async def topic_id(db: Reads, topic: str) -> int | None:
     return id
 
 
+async def near(db: Reads, user_id: str, most: int) -> list[Place]:
+    """Content that a person was told about, has written on or has read, at most so many: what they were told about
+    last comes first, then the newest topics. Whether they may open it still is not looked at.
+    """
+    return [Place(row["id"], row["name"]) for row in await db.fetch(_NEAR, user_id, most)]
+
+
+async def further(db: Reads, below: int, without: Sequence[int], most: int) -> list[Place]:
+    """The newest content topics with numbers below one, whosoever may open them."""
+    return [Place(row["id"], row["name"]) for row in await db.fetch(_FURTHER, below, without, most)]
+
+
+async def named(db: Reads, ids: Sequence[int]) -> list[Place]:
+    """The topics with these numbers, in this order."""
+    names = {row["id"]: row["name"] for row in await db.fetch(_NAMES, ids)}
+    return [Place(id, names[id]) for id in ids if id in names]
+
+
 async def recent(
-    db: Reads, user_id: str, terms: Sequence[int], before: UUID, topic_id: int | None
-) -> list[Candidate]:
-    """All recent comments below an id that have all these numbers, on one topic or on any.
-
-    They are on content, whosoever may open it, or in discussions that the user is a member of.
-    """
-    return _candidates(await db.fetch(_RECENT, terms, before, topic_id, user_id))
+    db: Reads, terms: Sequence[int], before: UUID, topic_ids: Sequence[int], member_id: str | None
+) -> list[UUID]:
+    """All recent comments below an id that have all these numbers, on these topics and in a member's discussions."""
+    rows = await db.fetch(_RECENT, terms, before, topic_ids, member_id)
+    return [row["comment_id"] for row in rows]
 
 
-async def with_terms(
-    db: Reads, user_id: str, terms: Sequence[int], before: UUID, topic_id: int | None, limit: int
-) -> list[Candidate]:
-    """The newest comments below an id that have all these numbers, on one topic or on any: on content, whosoever may
-    open it, or in discussions that the user is a member of. All that have the numbers are looked at.
-    """
-    return _candidates(await db.fetch(_WITH_TERMS, terms, before, topic_id, user_id, limit))
+async def in_topics(
+    db: Reads, terms: Sequence[int], before: UUID, topic_ids: Sequence[int], limit: int
+) -> list[UUID]:
+    """The newest comments below an id that have all these numbers, on these topics."""
+    rows = await db.fetch(_IN_TOPICS, terms, before, topic_ids, limit)
+    return [row["comment_id"] for row in rows]
 
 
 async def in_discussions_of(
-    db: Reads, user_id: str, terms: Sequence[int], before: UUID, topic_id: int | None, limit: int
-) -> list[Candidate]:
-    """The newest comments below an id that have all these numbers, in discussions that the user is a member of."""
-    return _candidates(await db.fetch(_IN_DISCUSSIONS_OF, terms, before, topic_id, limit, user_id))
+    db: Reads, terms: Sequence[int], before: UUID, member_id: str, limit: int
+) -> list[UUID]:
+    """The newest comments below an id that have all these numbers, in discussions that a person is a member of."""
+    rows = await db.fetch(_IN_DISCUSSIONS_OF, terms, before, member_id, limit)
+    return [row["comment_id"] for row in rows]
+
+
+async def texts(db: Reads, ids: Sequence[UUID]) -> list[Candidate]:
+    """What these comments say, the newest first, deleted ones left out."""
+    return [Candidate(row["id"], row["text"]) for row in await db.fetch(_TEXTS, ids)]
 
 
 async def count_recent(db: Reads) -> int:

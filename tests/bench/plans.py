@@ -36,14 +36,16 @@ from collab_server.domain.people import User
 from collab_server.domain.search import (
     author_term,
     content_terms,
+    highlights,
     index_terms,
     parse_query,
+    query_terms,
     said_text,
     topic_term,
 )
 from collab_server.domain.topics import Topic, inbox_topic, parse_topic
 from collab_server.services.search import END as LAST
-from collab_server.services.search import walk
+from collab_server.services.search import MOST_CALLS, MOST_NEAR, walk
 from collab_server.storage import (
     additions,
     comments,
@@ -621,11 +623,17 @@ def cases(world: World) -> list[Case]:
 
     def searching(words: Callable[[random.Random], str], **more: Any) -> Call:
         async def find(db: Any, chance: random.Random) -> None:
-            topic = parse_topic(content(chance)) if more.get("is_on_topic") else None
-            author = user(chance) if more.get("is_by_author") else None
-            found = []
-            async for fitting, _ in walk(db, user(chance), parse_query(words(chance)), topic, author, LAST):
-                found += fitting
+            query = parse_query(words(chance))
+            terms = query_terms(query)
+            if more.get("is_by_author"):
+                terms.append(author_term(user(chance)))
+            count = 1 if more.get("is_on_topic") else MOST_CALLS
+            within = [*{1 + skewed(chance, world.contents) for _ in range(count)}]
+            member = None if more.get("is_on_topic") else user(chance)
+            found: list[search.Candidate] = []
+            async for ids, _ in walk(db, terms, within, member, LAST):
+                texts = await search.texts(db, ids) if ids else []
+                found += [one for one in texts if highlights(query, one.text)]
                 if len(found) > 20:
                     break
             await comments.get_many(db, [one.id for one in found[:20]])
@@ -711,6 +719,11 @@ def cases(world: World) -> list[Case]:
         Case("requests, 16 looked up and stored", requested),
         Case("search, settle 1000", lambda db, chance: search.settle(db, 1000)),
         Case("requests, forget old", lambda db, chance: requests.forget_old(db)),
+        Case("search, what is near", lambda db, chance: search.near(db, user(chance), MOST_NEAR)),
+        Case(
+            "search, what is further",
+            lambda db, chance: search.further(db, 1 << 62, list(range(1, MOST_NEAR)), MOST_CALLS),
+        ),
         Case("comments.search, a common word", searching(common)),
         Case("comments.search, a rare word", searching(rare)),
         Case("comments.search, two words", searching(two)),

@@ -39,9 +39,12 @@ def test_cursors_come_back(place: tuple[int, ...]) -> None:
 
 
 def test_a_cursor_tells_nothing() -> None:
-    written = [cursors(NEW).write(ANN, LIST, number) for number in (0, 0, 7, 10**15)]
-    assert len(set(written)) == 4
+    written = [cursors(NEW).write(ANN, LIST, number) for number in (0, 7, 10**15)]
+    written += [cursors(NEW).write(BOB, LIST, 7), cursors(NEW).write(ANN, "notification.list", 7)]
+    assert len(set(written)) == 5
+    assert len({one[:4] for one in written}) == 5
     assert len(set(map(len, written))) == 1
+    assert cursors(NEW).write(ANN, LIST, 7) == written[1], "one place is not two"
 
 
 def test_the_secret_of_before_opens_while_the_new_one_seals() -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from collab_server.domain.comments import mentions_in
 from collab_server.domain.search import MAX_HIGHLIGHTS, highlights, index_terms, parse_query, query_terms
+from collab_server.services.search import BEAT_SECONDS, answer_after
 
 LONGEST = 10_000
 MOST_SECONDS = 0.1  # of this thread's CPU: what one callback may take
@@ -113,6 +114,15 @@ def test_there_are_only_so_many_highlights_and_yet_every_word_is_looked_for() ->
     found = highlights(parse_query("ab zz"), text)
     assert found == [(3 * number, 2) for number in range(MAX_HIGHLIGHTS)]
     assert highlights(parse_query("ab zy"), text) is None
+
+
+def test_when_a_search_is_answered_tells_nothing_of_a_short_one_and_little_of_a_long_one() -> None:
+    for chance in (0.0, 0.3, 0.999):
+        short = {answer_after(elapsed, chance) for elapsed in (0.0, 0.001, 0.01, BEAT_SECONDS)}
+        assert len(short) == 1
+        assert BEAT_SECONDS <= short.pop() < 2 * BEAT_SECONDS
+        for elapsed in (0.03, 0.1, 1.0):
+            assert elapsed <= answer_after(elapsed, chance) <= elapsed + max(BEAT_SECONDS, elapsed / 4)
 
 
 def test_what_is_remembered_of_words_does_not_grow_with_their_length() -> None:
