@@ -17,14 +17,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
-from cryptography import x509
-from cryptography.hazmat.primitives.serialization import (
-    Encoding,
-    NoEncryption,
-    PrivateFormat,
-    load_pem_private_key,
-)
-from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
 from pydantic import SecretStr
 
 from collab_server.config import Config, ConfigError, DatabaseSection, Problem, ServerTlsSection
@@ -125,6 +117,10 @@ def _load_pem(
     context: ssl.SSLContext, certificate: Path, certificate_name: str, key: Path, key_name: str
 ) -> None:
     """Loads the pair; the names are those of the two properties."""
+    # Imported by nodes that serve TLS alone, here and below: it takes a while.
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
     problems = []
     try:
         x509.load_pem_x509_certificates(certificate.read_bytes())
@@ -150,6 +146,9 @@ def _load_pem(
 
 
 def _load_pkcs12(context: ssl.SSLContext, keystore: Path, passphrase: SecretStr | None) -> None:
+    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+    from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+
     password = passphrase.get_secret_value().encode() if passphrase else None
     try:
         store = load_pkcs12(keystore.read_bytes(), password)

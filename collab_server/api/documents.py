@@ -7,6 +7,7 @@ itself, and the document names the prefix, which the proxy has to say in `X-Forw
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import re
 from pathlib import Path
@@ -21,6 +22,7 @@ from collab_server.api.description import openapi
 from collab_server.domain.jsontext import dumps
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
+_PLACE = "/the-prefix-comes-here"
 _NO_CACHE = {"Cache-Control": "no-cache"}  # kept, but asked about at each use
 
 _SCRIPT = """\
@@ -60,9 +62,8 @@ def documents_router() -> APIRouter:
     router = APIRouter()
 
     async def get_openapi(request: Request) -> Response:
-        body = dumps(openapi(_prefix(request)))
         headers = {**_NO_CACHE, "Vary": "X-Forwarded-Prefix"}
-        return Response(body, headers=headers, media_type="application/json")
+        return Response(document(_prefix(request)), headers=headers, media_type="application/json")
 
     async def get_page() -> Response:
         return HTMLResponse(_PAGE, headers={**_NO_CACHE, "Content-Security-Policy": _POLICY})
@@ -70,6 +71,29 @@ def documents_router() -> APIRouter:
     router.add_api_route("/openapi.json", get_openapi, methods=["GET"], include_in_schema=False)
     router.add_api_route("/docs", get_page, methods=["GET"], include_in_schema=False)
     return router
+
+
+def document(prefix: str) -> bytes:
+    """`/openapi.json` behind a proxy that offers all this under `prefix`, empty where none does.
+
+    It takes some milliseconds to build and anybody may ask for it, with any prefix: it is built once with one and once
+    without.
+    """
+    if not prefix:
+        return _without_prefix()
+    before, after = _around_prefix()
+    return b"".join((before, prefix.encode(), after))
+
+
+@functools.cache
+def _without_prefix() -> bytes:
+    return dumps(openapi()).encode()
+
+
+@functools.cache
+def _around_prefix() -> tuple[bytes, bytes]:
+    before, after = dumps(openapi(_PLACE)).encode().split(_PLACE.encode())
+    return before, after
 
 
 class DocumentFiles(StaticFiles):

@@ -9,9 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-import engineio
-import socketio
-
+from collab_server.realtime._libraries import engineio, socketio  # before anybody else imports them
 from collab_server.realtime.engine import EngineServer
 from collab_server.realtime.sockets import SocketServer
 from collab_server.realtime.transport import install, tune_garbage_collector

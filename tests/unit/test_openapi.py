@@ -9,8 +9,10 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
+from collab_server.api import documents
 from collab_server.api.description import SECURITY_SCHEMES, TAGS, objects, openapi, payload, payload_example
 from collab_server.api.routes import ROUTES
+from collab_server.domain.jsontext import dumps
 from collab_server.errors import CODES
 from collab_server.services.table import TABLE, OfConnection
 
@@ -136,6 +138,28 @@ def test_links_name_calls_and_their_parameters() -> None:
                         place = place[key]
                     assert isinstance(place, str)
     assert linked > 10
+
+
+def test_the_document_is_built_once_whatever_prefix_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = {
+        prefix: dumps(openapi(prefix))
+        for prefix in ("", "/collaboration", "/a/b.c", "/the-prefix-comes-here")
+    }
+    built: list[str] = []
+
+    def build(prefix: str = "") -> dict[str, Any]:
+        built.append(prefix)
+        return openapi(prefix)
+
+    monkeypatch.setattr(documents, "openapi", build)
+    for kept in (documents._without_prefix, documents._around_prefix):
+        kept.cache_clear()
+    for _ in range(3):
+        for prefix, text in expected.items():
+            assert documents.document(prefix).decode() == text
+    for number in range(100):
+        assert f'"/{number}"'.encode() in documents.document(f"/{number}")
+    assert len(built) == 2
 
 
 def test_behind_a_prefix_the_document_names_it_but_not_for_what_stays_at_the_root() -> None:
