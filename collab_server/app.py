@@ -29,6 +29,7 @@ from collab_server.auth import Authenticator
 from collab_server.cluster.bus import Bus
 from collab_server.cluster.envelope import Kind
 from collab_server.config import Config, ConfigError, load_config
+from collab_server.domain.keys import KeyRing
 from collab_server.errors import ClientError
 from collab_server.library.rights import SharedRights
 from collab_server.library.sessions import Library
@@ -96,8 +97,12 @@ class Node:
         limits = config.limits
         self._limiter = limiter = RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
         if self.bus is not None:
+            bus = self.bus
             rights = SharedRights(self.library, lambda payload: self._publish(Kind.RIGHTS, payload))
-            self.bus.listen(Kind.RIGHTS, rights.hear)
+            self.bus.listen(
+                Kind.RIGHTS,
+                lambda _node, payload: rights.hear(payload, longest_delay_seconds=bus.longest_delay_seconds),
+            )
             self.bus.on_node_found(rights.node_found)
             self.bus.listen(Kind.LIMITS, lambda _node, report: limiter.hear(report))
         self._presence = self._build_presence()
@@ -289,7 +294,7 @@ class Node:
         self.authenticator.use_key(found.seal_key)
         self._cursors.use_secrets([found.seal_key])
         if self.bus is not None:
-            self.bus.set_epoch(found.epoch)
+            self.bus.set_epoch(found.epoch, KeyRing.of(found.seal_key))
 
     def _begin_epoch(self, found: Installation) -> None:
         """Clients come back and learn that their `seq` are of another time."""

@@ -8,12 +8,26 @@ What it promises:
   limit in bytes or number, and when it is 2 s old (by then the feed has repaired it).
 - A handler gets the messages of a node in that node's order, each at most once, and none of its own.
 - Whoever may have missed something is told: `on_gap`. Messages are numbered by their sender, so the other
-  nodes see every loss: a subscription that was away, a message dropped at either end, a Redis that lost it,
-  a layout of another version.
+  nodes see every loss: a subscription that was away, a message dropped at either end, a Redis that lost it.
+- Whoever has Redis can read nothing, and do nothing but delay and lose. Envelopes are sealed (`cluster.seal`). What
+  does not open is dropped, counted and logged once a minute, and makes the others look at Postgres at most every
+  1.5 s, for it may be what another version had to say. What opens is believed once, in order, and only from a node
+  that has just shown that it is alive: see below.
 - Deafness is noticed. Each second a heartbeat goes to Redis and comes back through the same two connections
   as everything else; after 2.5 s without, the node is deaf, and both connections are made anew (a half-open
   one looks healthy for hours).
 - Two installations on one Redis hear nothing of each other: the channel's name holds the database's epoch.
+
+How a node shows that it is alive. With each heartbeat it tells how much it has heard of every other node (HEARD). A
+node that finds itself in there knows that all that follows was sealed after its own heartbeat of that number, and
+believes it for 15 s. A recording never says so, for what was said before the stranger was heard first does not
+count. So a node is met (`on_node_found`) when it answers
+for the first time, some milliseconds after it came; nobody's clock matters, and Postgres knows nothing of it.
+
+    new    HEARD nobody, tell at once            ──►  old    new is a stranger; nothing of it is believed
+    old    HEARD new up to 1, tell at once       ──►  new    old is a stranger
+    new    HEARD old up to 7, tell at once       ──►  old    has met new, believes what follows
+    old    HEARD new up to 2                     ──►  new    has met old, believes what follows
 
 What runs concurrently: one task keeps the publishing connection, one the subscribed one, one watches the
 clock (and, with Sentinel, one follows the master). Messages themselves run in callbacks of the event loop:
@@ -34,16 +48,26 @@ import ssl
 import time
 from collections import deque
 from collections.abc import Awaitable, Callable
-from dataclasses import asdict, dataclass
-from itertools import islice
+from dataclasses import asdict, dataclass, field
+from itertools import chain, islice
 from typing import Any
 
 import hiredis
 
-from collab_server.cluster.envelope import Envelope, Kind, UnreadableEnvelope, open_envelope, pack_envelope
+from collab_server.cluster.beside import Beside
+from collab_server.cluster.envelope import (
+    Kind,
+    UnreadableEnvelope,
+    pack_heard,
+    pack_messages,
+    unpack_heard,
+    unpack_messages,
+)
 from collab_server.cluster.link import Link, LinkError, find_server, in_words, open_link
+from collab_server.cluster.seal import SENDER_BYTES, Opened, OtherLayout, Seal
 from collab_server.config import RedisSection
 from collab_server.config.values import parse_redis_url
+from collab_server.domain.keys import KeyRing
 
 __all__ = ["Bus", "Counters", "Node"]
 
@@ -53,6 +77,13 @@ HEARTBEAT_SECONDS = 1.0
 DEAF_AFTER_SECONDS = 2.5
 FORGOTTEN_AFTER_SECONDS = 5.0
 STALE_AFTER_SECONDS = 2.0
+BELIEVED_SECONDS = 15.0
+"""How long a node is believed after it has shown that it is alive. What is told of rights adds to its age what the
+message may have been held up for (`longest_delay_seconds`)."""
+LOOK_SECONDS = 1.5
+"""How often what does not open may make others look at Postgres."""
+COMPLAINT_SECONDS = 60.0
+PROMPT_SECONDS = 0.05
 ANSWER_SECONDS = 1.0
 CONNECT_SECONDS = 1.0
 LONGEST_PAUSE_SECONDS = 0.5
@@ -63,21 +94,34 @@ STOP_SECONDS = 0.5
 ENVELOPE_BYTES = 262_144
 MAX_QUEUED_BYTES = 8_388_608
 MAX_QUEUED_MESSAGES = 50_000
+MAX_ENVELOPE_BYTES = MAX_QUEUED_BYTES + ENVELOPE_BYTES
+MAX_STRANGERS = 32
+MAX_PEERS_TOLD = 512
 DEAF = "nothing comes back from Redis"
 
 Handler = Callable[[str, bytes], None]
 Info = dict[str, Any]
 
+_OWN_KINDS = frozenset({Kind.GAP, Kind.CANARY, Kind.HEARD})
+_NEVER = float("-inf")
+
 
 @dataclass(slots=True)
 class Counters:
-    """Since the start of this node; heartbeats do not count as messages."""
+    """Since the start of this node; heartbeats do not count as messages.
+
+    `unknown_version`, `unopened` and `repeated` are envelopes: of another layout; not sealed by this installation, or
+    changed; heard before. `unbelieved` are messages of nodes that have not shown yet, or not lately, that they live.
+    """
 
     published: int = 0
     received: int = 0
     dropped: int = 0
     missed: int = 0
     unknown_version: int = 0
+    unopened: int = 0
+    repeated: int = 0
+    unbelieved: int = 0
     handler_errors: int = 0
     connections_lost: int = 0
 
@@ -96,13 +140,22 @@ class Node:
 
 @dataclass(slots=True)
 class _Peer:
-    """What is known of one start of another node. `expected` is the number of its next message."""
+    """What is known of one start of another node: a stranger until it is met.
+
+    `expected` is the number of its next message, `sealing` that of the last envelope. `alive_at` is when our own
+    heartbeat went out that it has answered, one numbered `noticed` or later; `asked_at` when it was asked to answer.
+    """
 
     node: str
     expected: int
+    noticed: int
     heard_at: float
-    seen_at: float
-    info: Info
+    sealing: int = -1
+    is_met: bool = False
+    alive_at: float = _NEVER
+    asked_at: float = _NEVER
+    seen_at: float = 0.0
+    info: Info = field(default_factory=dict)
 
 
 class Bus:
@@ -134,7 +187,8 @@ class Bus:
         self._ssl = ssl_context or _ssl_context(self._redis)
         self._max_queued_bytes = max_queued_bytes
         self._max_queued_messages = max_queued_messages
-        self._sender = secrets.token_bytes(8)
+        self._sender = secrets.token_bytes(SENDER_BYTES)
+        self._seal = Seal(self._sender)
 
         self._epoch: str | None = None
         self._epoch_known = asyncio.Event()
@@ -152,6 +206,9 @@ class Bus:
         self._sent_up_to: int | None = None  # number after the last message of the PUBLISH under way
         self._sent_at = 0.0
         self._canaries: deque[tuple[int, float]] = deque(maxlen=8)  # number, sent at; not yet come back
+        self._told: deque[tuple[int, float]] = deque(
+            maxlen=64
+        )  # number of a HEARD, sent at; for the others to answer
 
         self._publisher: Link | None = None
         self._subscriber: Link | None = None
@@ -161,7 +218,14 @@ class Bus:
         self._heartbeat_at = 0.0
         self._proof_at = 0.0  # when Redis last proved that it works, monotonic
         self._peers: dict[bytes, _Peer] = {}
+        self._strangers: dict[bytes, _Peer] = {}
+        self._beside = Beside()
+        self._handled: _Peer | None = None
         self._gap_due: asyncio.TimerHandle | None = None
+        self._prompt_due: asyncio.TimerHandle | None = None
+        self._is_asking = False
+        self._look_at = 0.0
+        self._complaint_at = 0.0
 
         self._handlers: dict[int, list[Handler]] = {}
         self._change_callbacks: list[Callable[[bool], None]] = []
@@ -189,6 +253,11 @@ class Bus:
     def nodes(self) -> dict[str, Node]:
         """The other nodes that are alive, by name. While deaf: those of before."""
         return {peer.node: Node(peer.info, peer.seen_at) for peer in self._peers.values()}
+
+    @property
+    def longest_delay_seconds(self) -> float:
+        """How long at most the message that is being handled was under way; for handlers, while they run."""
+        return self._now() - self._handled.alive_at if self._handled is not None else 0.0
 
     @property
     def queued_bytes(self) -> int:
@@ -221,25 +290,27 @@ class Bus:
 
     # Starting and stopping
 
-    async def start(self, epoch: str | None = None) -> None:
-        """Starts connecting, for ever, in the background. Without an epoch only whether Redis answers is
+    async def start(self, epoch: str | None = None, keys: KeyRing | None = None) -> None:
+        """Starts connecting, for ever, in the background. Without an epoch and its keys only whether Redis answers is
         checked.
         """
         if self._tasks:
             raise RuntimeError("the bus runs already")
         self._is_stopping = False
-        if epoch is not None:
-            self.set_epoch(epoch)
+        if epoch is not None and keys is not None:
+            self.set_epoch(epoch, keys)
         self._proof_at = self._now()
         jobs = [self._keep(self._hold_publisher), self._keep(self._hold_subscriber), self._watch()]
         if self._redis.sentinel_master:
             jobs.append(self._follow_master())
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
-    def set_epoch(self, epoch: str) -> None:
-        """From now on talk to the nodes on the database of this `epoch`. Another than before drops what is
-        queued.
+    def set_epoch(self, epoch: str, keys: KeyRing) -> None:
+        """From now on talk to the nodes on the database of this `epoch`, under these keys of the installation.
+
+        Another epoch than before drops what is queued; other keys change nothing but what is sealed and opened with.
         """
+        self._seal.use(epoch, keys)
         if epoch == self._epoch:
             return
         if self._epoch is not None:
@@ -247,6 +318,7 @@ class Bus:
             self._has_heard = False
             for sender in list(self._peers):
                 self._forget(sender)
+            self._strangers.clear()
             self._cut(self._subscriber, "the epoch changed")
         self._epoch = epoch
         self._channel = f"collab:{epoch}:bus"
@@ -265,8 +337,9 @@ class Bus:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
         self._tasks = []
-        if self._gap_due is not None:
-            self._gap_due.cancel()
+        for timer in (self._gap_due, self._prompt_due):
+            if timer is not None:
+                timer.cancel()
 
     async def _drain(self) -> None:
         """Until Redis has everything, or half a second has passed."""
@@ -311,7 +384,7 @@ class Bus:
             messages.append((kind, payload))
         if not messages:
             return
-        data = pack_envelope(self._sender, self.node, self._first, messages)
+        data = self._seal.seal(self._first, pack_messages(self.node, messages))
         self._sent_up_to = up_to = self._first + len(messages)
         self._sent_at = self._now()
         link.send(
@@ -328,7 +401,7 @@ class Bus:
             return
         self._sent_up_to = None
         while self._queue and self._first < up_to:
-            if self._take()[1] > Kind.CANARY:
+            if self._take()[1] not in _OWN_KINDS:
                 self.counters.published += 1
         if self._queue:
             self._flush()
@@ -344,7 +417,7 @@ class Bus:
     def _drop(self, count: int) -> None:
         """Gives up the `count` oldest messages; the others see it by the numbers."""
         for _ in range(count):
-            if self._take()[1] > Kind.CANARY:
+            if self._take()[1] not in _OWN_KINDS:
                 self.counters.dropped += 1
 
     def _drop_stale(self) -> None:
@@ -359,55 +432,145 @@ class Bus:
         read callback.
         """
         try:
-            envelope = open_envelope(data)
-            if envelope.sender == self._sender:
-                self._heard_myself(envelope)
-                return
-            messages = envelope.messages()
-        except UnreadableEnvelope:
-            self.counters.unknown_version += 1
-            self._gap()
+            if len(data) > MAX_ENVELOPE_BYTES:
+                raise UnreadableEnvelope("larger than any of ours")
+            opened = self._seal.open(data)
+            node, messages = unpack_messages(opened.inside)
+        except UnreadableEnvelope as error:
+            self._cannot_open(data, error)
             return
-        peer = self._peers.get(envelope.sender) or self._meet(envelope)
-        end = envelope.first + envelope.count
-        if envelope.first > peer.expected:
-            self.counters.missed += envelope.first - peer.expected
-            self._gap()
-        elif envelope.first < peer.expected:
-            # Sent again because its answer got lost, or late through a connection its sender had given up.
-            messages = list(islice(messages, peer.expected - envelope.first, None))
-        peer.expected = max(peer.expected, end)
-        peer.heard_at = self._now()
-        for kind, payload in messages:
-            if kind == Kind.CANARY:
-                self._heard_heartbeat(envelope.sender, peer, payload)
-                continue
-            if kind == Kind.GAP:
+        end = opened.first + len(messages)
+        if opened.sender == self._sender:
+            self._heard_myself(end)
+            return
+        peer = self._peers.get(opened.sender) or self._strangers.get(opened.sender)
+        if peer is None:
+            peer = self._notice(opened, node)
+        if opened.sealing <= peer.sealing:
+            # Recorded and played again, or late through a connection that its sender had given up: later ones
+            # have brought all of it.
+            self.counters.repeated += 1
+            return
+        peer.sealing = opened.sealing
+        if opened.first > peer.expected:
+            if peer.is_met:
+                self.counters.missed += opened.first - peer.expected
                 self._gap()
-                continue
-            self.counters.received += 1
-            for handler in self._handlers.get(kind, ()):
-                try:
-                    handler(peer.node, payload)
-                except Exception:
-                    self.counters.handler_errors += 1
-                    log.exception("a listener failed", extra={"kind": kind, "from_node": peer.node})
+        elif opened.first < peer.expected:
+            messages = messages[peer.expected - opened.first :]  # sent again because its answer got lost
+        peer.expected = max(peer.expected, end)
+        self._handled = peer
+        try:
+            self._handle(opened.sender, peer, messages)
+        finally:
+            self._handled = None
 
-    def _meet(self, envelope: Envelope) -> _Peer:
-        """The first envelope of a node since it, or since our hearing of it, began."""
-        for sender, peer in list(self._peers.items()):
-            if peer.node == envelope.node:
-                self._forget(sender)  # it started anew
-        if envelope.first:
-            self._gap()
-        peer = _Peer(envelope.node, envelope.first, self._now(), time.time(), {})
-        self._peers[envelope.sender] = peer
+    def _handle(self, sender: bytes, peer: _Peer, messages: list[tuple[int, bytes]]) -> None:
+        """The messages of an envelope, in order: those that follow the proof that their sender is alive."""
+        is_believed = self._is_alive(peer)
+        unbelieved = 0
+        for kind, payload in messages:
+            if kind == Kind.HEARD:
+                self._heard_of_us(sender, peer, payload)
+                is_believed = self._is_alive(peer)
+            elif not is_believed:
+                unbelieved += kind not in _OWN_KINDS
+            elif kind == Kind.CANARY:
+                self._heard_heartbeat(sender, peer, payload)
+                is_believed = peer.is_met
+            elif kind == Kind.GAP:
+                self._gap()
+            else:
+                self.counters.received += 1
+                for handler in self._handlers.get(kind, ()):
+                    try:
+                        handler(peer.node, payload)
+                    except Exception:
+                        self.counters.handler_errors += 1
+                        log.exception("a listener failed", extra={"kind": kind, "from_node": peer.node})
+        if is_believed:
+            peer.heard_at = self._now()
+        elif sender in self._peers or sender in self._strangers:  # it has not just said goodbye
+            self._ask(peer)
+        if unbelieved:
+            self.counters.unbelieved += unbelieved
+            self._look()
+
+    def _is_alive(self, peer: _Peer) -> bool:
+        return peer.is_met and self._now() - peer.alive_at <= BELIEVED_SECONDS
+
+    def _cannot_open(self, data: bytes, error: UnreadableEnvelope) -> None:
+        """Somebody else's, or of another version: then Postgres has what it says."""
+        now = self._now()
+        if self._beside.hear(data, now):
+            return
+        if isinstance(error, OtherLayout):
+            self.counters.unknown_version += 1
+        else:
+            self.counters.unopened += 1
+        if now >= self._complaint_at:
+            self._complaint_at = now + COMPLAINT_SECONDS
+            log.warning(
+                "what comes through Redis was not sealed by this version and installation; it is dropped",
+                extra={
+                    "why": str(error),
+                    "unopened": self.counters.unopened,
+                    "unknown_version": self.counters.unknown_version,
+                },
+            )
+        self._look()
+
+    def _notice(self, opened: Opened, node: str) -> _Peer:
+        """An envelope of a start of a node that is not known: of one that has just come, or of one that has gone."""
+        if len(self._strangers) >= MAX_STRANGERS:
+            del self._strangers[next(iter(self._strangers))]
+        peer = _Peer(node, opened.first, noticed=self._first + len(self._queue), heard_at=self._now())
+        self._strangers[opened.sender] = peer
+        return peer
+
+    def _ask(self, peer: _Peer) -> None:
+        """Let a node that is not believed show that it is alive: at once, and then with each heartbeat."""
+        now = self._now()
+        if now - peer.asked_at > FORGOTTEN_AFTER_SECONDS:
+            peer.asked_at = now
+            self._tell_heard_soon(asks=True)
+
+    def _heard_of_us(self, sender: bytes, peer: _Peer, payload: bytes) -> None:
+        """What another node has heard; of a heartbeat of ours, if it is alive, and then it is met."""
+        try:
+            asks, heard = unpack_heard(payload)
+        except UnreadableEnvelope:
+            return  # of a later version, which knows what it does
+        number = heard.get(self._sender, 0)
+        was_believed = self._is_alive(peer)
+        for told, at in self._told:
+            if peer.noticed <= told < number:
+                peer.alive_at = max(peer.alive_at, at)
+        if not was_believed and self._now() - peer.alive_at <= BELIEVED_SECONDS:
+            if peer.is_met:
+                self._gap()  # what it said meanwhile was not believed
+            else:
+                self._meet(sender, peer)
+        if asks:
+            self._tell_heard_soon(asks=False)
+
+    def _meet(self, sender: bytes, peer: _Peer) -> None:
+        """A stranger has answered: it is alive, and so is whatever it says from here on."""
+        self._strangers.pop(sender, None)
+        for other, known in list(self._peers.items()):
+            if known.node == peer.node:
+                self._forget(other)  # it started anew
+        self._gap()  # what it said before was not believed
+        peer.is_met = True
+        peer.heard_at, peer.seen_at = self._now(), time.time()
+        self._peers[sender] = peer
+        self._tell_heard(asks=False)  # before all that the callbacks say: for the other to believe it
         log.info("found a node", extra={"found_node": peer.node})
         self._call(self._found_callbacks, peer.node)
-        return peer
 
     def _forget(self, sender: bytes) -> None:
         peer = self._peers.pop(sender)
+        peer.is_met = False
         log.info("lost a node", extra={"lost_node": peer.node})
         self._call(self._lost_callbacks, peer.node)
 
@@ -423,17 +586,18 @@ class Bus:
         peer.info = info if isinstance(info, dict) else {}
         peer.seen_at = time.time()
 
-    def _heard_myself(self, envelope: Envelope) -> None:
-        """Our own echo. With a heartbeat in it, both connections work: it left through one and came in through
-        the other. An old one proves nothing.
+    def _heard_myself(self, end: int) -> None:
+        """Our own echo, up to before number `end`. With a heartbeat in it, both connections work: it left through one
+        and came in through the other. An old one proves nothing.
         """
         now = self._now()
-        while self._canaries and self._canaries[0][0] < envelope.first + envelope.count:
+        while self._canaries and self._canaries[0][0] < end:
             _, sent_at = self._canaries.popleft()
             if now - sent_at <= DEAF_AFTER_SECONDS:
                 self.latency_seconds = now - sent_at
                 if not self._has_heard:
                     self._has_heard = True
+                    self._beside.was_deaf(now)
                     for peer in self._peers.values():
                         peer.heard_at = now  # it was we who were deaf; they need not have been silent
                 self._proved()
@@ -441,6 +605,13 @@ class Bus:
     def _gap(self) -> None:
         if self._gap_due is None and not self._is_stopping:
             self._gap_due = asyncio.get_running_loop().call_later(GAP_SECONDS, self._tell_gap)
+
+    def _look(self) -> None:
+        """A gap, perhaps, of which anybody could make us believe: at most every 1.5 s."""
+        now = self._now()
+        if now >= self._look_at:
+            self._look_at = now + LOOK_SECONDS
+            self._gap()
 
     def _tell_gap(self) -> None:
         self._gap_due = None
@@ -483,6 +654,7 @@ class Bus:
             # The loop or the whole process stood still: when we could not listen, nobody was silent.
             self._proof_at += late
             self._sent_at += late
+            self._beside.was_deaf(now)
             for peer in self._peers.values():
                 peer.heard_at += late
         if now >= self._heartbeat_at:
@@ -499,10 +671,20 @@ class Bus:
             for sender, peer in list(self._peers.items()):
                 if now - peer.heard_at > FORGOTTEN_AFTER_SECONDS:
                     self._forget(sender)
+            self._keep_up_those_before(now)
+        for sender, stranger in list(self._strangers.items()):
+            if now - stranger.heard_at > FORGOTTEN_AFTER_SECONDS:
+                del self._strangers[sender]
 
-    def _beat(self) -> None:
+    def _keep_up_those_before(self, now: float) -> None:
+        """What nodes of the version before have to hear, past the queue: it is neither numbered nor sealed."""
+        for data in self._beside.due(now):
+            if self._publisher is not None:
+                self._publisher.send(b"%b%d\r\n%b\r\n" % (self._publish_prefix, len(data), data), _ignore)
+
+    def _beat(self, *, asks: bool = False) -> None:
         """A heartbeat through the queue, the publisher, Redis and the subscription; before the epoch is
-        known, a PING.
+        known, a PING. With `asks` the other nodes answer it at once.
         """
         self._heartbeat_at = self._now() + HEARTBEAT_SECONDS
         if self._epoch is None:
@@ -514,8 +696,29 @@ class Bus:
         except Exception:
             log.exception("this node cannot describe itself")
             payload = b"{}"
+        self._tell_heard(asks=asks)
         self._canaries.append((self._first + len(self._queue), self._now()))
         self.publish(Kind.CANARY, payload)
+
+    def _tell_heard(self, *, asks: bool) -> None:
+        """How much was heard of whom: those who are met first, then the strangers."""
+        known = islice(chain(self._peers.items(), self._strangers.items()), MAX_PEERS_TOLD)
+        self._told.append((self._first + len(self._queue), self._now()))
+        self.publish(Kind.HEARD, pack_heard(asks, [(sender, peer.expected) for sender, peer in known]))
+
+    def _tell_heard_soon(self, *, asks: bool) -> None:
+        """The same, gathered with what else makes it due."""
+        self._is_asking |= asks
+        if self._prompt_due is None and not self._is_stopping:
+            last = self._told[-1][1] if self._told else _NEVER
+            pause = max(0.0, last + PROMPT_SECONDS - self._now())
+            self._prompt_due = asyncio.get_running_loop().call_later(pause, self._prompt)
+
+    def _prompt(self) -> None:
+        self._prompt_due = None
+        asks, self._is_asking = self._is_asking, False
+        if self._epoch is not None:
+            self._tell_heard(asks=asks)
 
     def _answered_ping(self, reply: Any) -> None:
         if self._epoch is None and not isinstance(reply, hiredis.ReplyError):
@@ -566,7 +769,7 @@ class Bus:
                 await link.subscribe(self._channel)
             self._subscriber = link
             self._gap()  # whatever was said before the confirmation
-            self._beat()
+            self._beat(asks=True)
             return await asyncio.shield(link.lost)
         finally:
             self._subscriber = None
@@ -618,6 +821,10 @@ class Bus:
                 callback(*arguments)
             except Exception:
                 log.exception("a callback of the bus failed")
+
+
+def _ignore(reply: Any) -> None:
+    """Whether it arrived shows with the next one."""
 
 
 def _ssl_context(redis: RedisSection) -> ssl.SSLContext | None:

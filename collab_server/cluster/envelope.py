@@ -1,45 +1,44 @@
-"""What the nodes write to each other, to the byte.
+"""What the nodes write to each other, to the byte, before it is sealed.
 
-An *envelope* is what one PUBLISH carries: a header and one or more messages of one node, in its order.
+An *envelope* is what one PUBLISH carries: one or more messages of one node, in its order. `cluster.seal` makes it
+unreadable, and says whose it is and which number its first message has. Inside are
 
-    version    1 byte    LAYOUT; whoever does not know it reads Postgres instead
-    sender     8 bytes   random per start of a node: tells a node's own echo, and a restart
-    first      8 bytes   number of the first message; a node numbers its messages from 0 without a hole
-    count      4 bytes   how many messages follow
+    count      4 bytes      how many messages follow
     node       1 byte + n   the node's name, UTF-8
-    messages   each: kind 1 byte, length 4 bytes, payload
+    messages   each: kind 1 byte, length of the trace id 1 byte, length 4 bytes, trace id, payload
 
-The numbers let a receiver see, whatever Redis did, that it missed something, and drop what reaches it twice
-or late. The payload of an EVENT is laid out here too; no JSON is parsed on the way, a body is sent on as
-the bytes it came in. All numbers are big-endian.
+The place of the trace id is reserved: this version leaves it empty, and reads over one that it finds. The payloads of
+an EVENT and of a HEARD are laid out here too; no JSON is parsed on the way, a body is sent on as the bytes it came in.
+All numbers are big-endian.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
+from itertools import starmap
 
 __all__ = [
-    "LAYOUT",
     "MAX_BODY_BYTES",
-    "Envelope",
     "EventHint",
     "Kind",
     "UnreadableEnvelope",
-    "open_envelope",
-    "pack_envelope",
     "pack_event",
+    "pack_heard",
+    "pack_messages",
     "unpack_event",
+    "unpack_heard",
+    "unpack_messages",
 ]
 
-LAYOUT = 1
 MAX_BODY_BYTES = 65_536
 
-_HEADER = struct.Struct(">B8sQIB")
-_MESSAGE = struct.Struct(">BI")
+_COUNT = struct.Struct(">IB")
+_MESSAGE = struct.Struct(">BBI")
 _EVENT = struct.Struct(">QBHH")
+_HEARD = struct.Struct(">16sQ")
 _HAS_BODY = 1
 
 
@@ -58,67 +57,60 @@ class Kind(IntEnum):
     """Ids of users, separated by commas, for whom notifications wait."""
     RIGHTS = 7
     """What Library said of who may open what."""
+    HEARD = 8
+    """How much of which node the sender has heard: what shows the others that it is alive; consumed by the bus."""
 
 
 class UnreadableEnvelope(ValueError):
-    """An envelope of another layout, or cut short: its contents must be read from Postgres."""
+    """Of another layout, not sealed by this installation, changed, or cut short."""
 
 
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """An opened header; the messages stay packed until `messages` is asked."""
-
-    sender: bytes
-    node: str
-    first: int
-    count: int
-    data: bytes
-    start: int
-
-    def messages(self) -> list[tuple[int, bytes]]:
-        """`(kind, payload)` in the sender's order. Raises `UnreadableEnvelope` unless all are whole."""
-        data, at, found = self.data, self.start, []
-        try:
-            for _ in range(self.count):
-                kind, length = _MESSAGE.unpack_from(data, at)
-                at += _MESSAGE.size
-                found.append((kind, data[at : at + length]))
-                at += length
-        except struct.error as error:
-            raise UnreadableEnvelope("cut short") from error
-        if at != len(data):
-            raise UnreadableEnvelope("its length is wrong")
-        return found
-
-
-def pack_envelope(sender: bytes, node: str, first: int, messages: Iterable[tuple[int, bytes]]) -> bytes:
-    """The envelope that carries `messages`, `(kind, payload)` each, numbered from `first` on.
-
-    `sender` is 8 bytes, `node` at most 255 bytes of UTF-8.
-    """
+def pack_messages(node: str, messages: Sequence[tuple[int, bytes]]) -> bytes:
+    """The inside of an envelope that carries `messages`, `(kind, payload)` each. `node` has at most 255 bytes."""
     name = node.encode()
-    parts = [b"", name]
-    count = 0
+    parts = [_COUNT.pack(len(messages), len(name)), name]
     for kind, payload in messages:
-        parts.append(_MESSAGE.pack(kind, len(payload)))
+        parts.append(_MESSAGE.pack(kind, 0, len(payload)))
         parts.append(payload)
-        count += 1
-    parts[0] = _HEADER.pack(LAYOUT, sender, first, count, len(name))
     return b"".join(parts)
 
 
-def open_envelope(data: bytes) -> Envelope:
-    """The header of `data`. Raises `UnreadableEnvelope` for another layout and for anything that is not an
-    envelope.
+def unpack_messages(data: bytes) -> tuple[str, list[tuple[int, bytes]]]:
+    """The node's name and its messages, as `pack_messages` packed them. Raises `UnreadableEnvelope` unless all are
+    whole.
     """
-    if not data or data[0] != LAYOUT:
-        raise UnreadableEnvelope(f"layout {data[0]}" if data else "empty")
+    unpack = _MESSAGE.unpack_from
+    found: list[tuple[int, bytes]] = []
     try:
-        _, sender, first, count, length = _HEADER.unpack_from(data)
-        start = _HEADER.size + length
-        return Envelope(sender, data[_HEADER.size : start].decode(), first, count, data, start)
+        count, length = _COUNT.unpack_from(data)
+        at = _COUNT.size + length
+        name = data[_COUNT.size : at].decode()
+        for _ in range(count):
+            kind, skipped, length = unpack(data, at)
+            at += 6 + skipped
+            found.append((kind, data[at : at + length]))
+            at += length
     except (struct.error, UnicodeDecodeError) as error:
-        raise UnreadableEnvelope("not an envelope") from error
+        raise UnreadableEnvelope("cut short") from error
+    if at != len(data):
+        raise UnreadableEnvelope("its length is wrong")
+    return name, found
+
+
+def pack_heard(asks: bool, heard: Iterable[tuple[bytes, int]]) -> bytes:
+    """The payload of a HEARD: per start of a node (16 bytes) the number after the last that was heard of it.
+
+    `asks`: the others shall tell at once what they have heard.
+    """
+    return bytes((asks,)) + b"".join(starmap(_HEARD.pack, heard))
+
+
+def unpack_heard(payload: bytes) -> tuple[bool, dict[bytes, int]]:
+    """What `pack_heard` packed. Raises `UnreadableEnvelope` for anything else."""
+    try:
+        return payload[0] == 1, {sender: number for sender, number in _HEARD.iter_unpack(payload[1:])}
+    except (IndexError, struct.error) as error:
+        raise UnreadableEnvelope("not what was heard") from error
 
 
 @dataclass(frozen=True, slots=True)

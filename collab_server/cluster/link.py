@@ -29,6 +29,9 @@ from collab_server.config import RedisSection
 __all__ = ["Link", "LinkError", "find_server", "in_words", "open_link"]
 
 SENTINEL_SECONDS = 0.5
+MAX_REPLY_BYTES = 16_777_216
+"""What Redis sends at once, at most, before the link is given up: more than the bus has ever sent itself."""
+MAX_WORDS = 200
 
 _NOTHING = object()
 
@@ -47,6 +50,7 @@ class Link(asyncio.Protocol):
         self._reader = hiredis.Reader(notEnoughData=_NOTHING)
         self._waiting: deque[Callable[[Any], None]] = deque()
         self._transport: asyncio.Transport | None = None
+        self._unparsed = 0  # bytes since the last whole reply
 
     @property
     def is_open(self) -> bool:
@@ -101,7 +105,9 @@ class Link(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
+            self._unparsed += len(data)
             while (reply := self._reader.gets()) is not _NOTHING:
+                self._unparsed = 0
                 if self._is_subscribed and self._on_message is not None:
                     if type(reply) is list and reply[0] == b"message":
                         self._on_message(reply[2])
@@ -113,6 +119,8 @@ class Link(asyncio.Protocol):
                     self._waiting.popleft()(reply)
         except hiredis.ProtocolError:
             self.close("what answers there is not Redis")
+        if self._unparsed > MAX_REPLY_BYTES:
+            self.close("Redis sends more than was ever published")
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
@@ -225,7 +233,7 @@ def _ignore(reply: Any) -> None:
 
 def in_words(reply: hiredis.ReplyError) -> str:
     """What Redis complains about, for an operator. Redis never repeats a password."""
-    text = str(reply)
+    text = str(reply)[:MAX_WORDS]
     if text.startswith(("WRONGPASS", "ERR invalid password")):
         return "Redis refuses the user name or password"
     if text.startswith("NOAUTH"):

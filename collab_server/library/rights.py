@@ -2,8 +2,9 @@
 
 When a node goes, its clients come to the others within seconds; if each of those had to ask Library again what each
 of them may open, a storm of clients would be a storm of calls. So whatever a node is told it passes on, and a node
-that has just come is told what the others know. An answer keeps its age on the way: it is believed no longer than
-where it was given. A refusal is passed on too, and so is heeded everywhere at once.
+that has just come is told what the others know. An answer keeps its age on the way, and what it may have been held up
+for is added: it is believed no longer than where it was given. One whose age no answer can have is not believed,
+whoever tells it. A refusal is passed on too, and so is heeded everywhere at once.
 
 Hints only: what is lost is asked of Library. Nothing runs here; the bus calls, and so does Library.
 """
@@ -17,6 +18,7 @@ from typing import Any
 from collab_server.library.client import ContentInfo
 from collab_server.library.sessions import ContentAnswer, Library
 
+MOST_AGE_SECONDS = 60.0
 ROWS_A_MESSAGE = 200
 MOST_TOLD = 20_000
 
@@ -29,10 +31,18 @@ class SharedRights:
         self._publish = publish
         library.on_content_answer = lambda answer: self._tell([answer])
 
-    def hear(self, _node: str, payload: bytes) -> None:
-        """What another node was told; one of another version may know more about it."""
+    def hear(self, payload: bytes, *, longest_delay_seconds: float) -> None:
+        """What another node was told; one of another version may know more about it.
+
+        `longest_delay_seconds` says how long it was under way, at most. Raises what a malformed payload raises.
+        """
         for user_id, project_id, object_id, type, name, age_seconds, *_ in json.loads(payload):
-            content = ContentInfo(object_id, name, type) if type else None
+            if not 0 <= age_seconds <= MOST_AGE_SECONDS:
+                continue
+            content = None
+            if type:
+                content = ContentInfo(object_id, name, type)
+                age_seconds += longest_delay_seconds
             self._library.hear(ContentAnswer(user_id, project_id, object_id, content, age_seconds))
 
     def node_found(self, _node: str) -> None:

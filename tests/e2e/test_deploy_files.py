@@ -84,10 +84,14 @@ def test_the_variables_in_the_compose_file_make_a_valid_configuration(tmp_path: 
     default_password = "${POSTGRES_PASSWORD:-only-for-trying}"
     assert environment["COLLAB_DATASOURCE__PASSWORD"] == default_password
     assert compose()["services"]["postgres"]["environment"]["POSTGRES_PASSWORD"] == default_password
+    valkey, valkey_password = compose()["services"]["valkey"], "${VALKEY_PASSWORD:-only-for-trying}"
+    assert valkey["command"][-2:] == ["--requirepass", valkey_password]
+    assert valkey["environment"]["REDISCLI_AUTH"] == valkey_password
+    assert environment["COLLAB_REDISSERVERURL"] == f"redis://:{valkey_password}@valkey:6379"
     (tmp_path / "config.json").write_text("{}")
     loaded = load_config(tmp_path / "config.json", environment)
     # Compose keeps these to a network of its own, where nothing listens in.
-    in_clear = {"authorizationServerUrl", "dataSource.host", "redisServerUrl"}
+    in_clear = {"authorizationServerUrl", "dataSource.host"}
     assert {problem.property for problem in loaded.warnings} <= in_clear
     assert loaded.config.redis is not None
     assert loaded.config.database.host == "postgres"

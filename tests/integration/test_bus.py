@@ -16,6 +16,9 @@ from collab_server.cluster.envelope import Kind
 from collab_server.cluster.link import Link, open_link
 from collab_server.config.values import parse_redis_url
 from collab_server.demo.embedded import EmbeddedValkey
+from collab_server.domain.keys import KeyRing
+
+KEYS = KeyRing.of(b"k" * 32)
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +49,7 @@ async def running(url: str, *names: str, epoch: str | None = "e1") -> AsyncItera
     buses = [Bus(url, node=name) for name in names]
     try:
         for bus in buses:
-            await bus.start(epoch)
+            await bus.start(epoch, KEYS)
         if epoch is not None:
             await until(lambda: all(bus.is_hearing and len(bus.nodes) == len(names) - 1 for bus in buses))
         yield buses
@@ -130,7 +133,7 @@ async def test_nodes_tell_of_themselves_and_say_goodbye(shared_valkey: EmbeddedV
         a.on_node_lost(lost.append)
         b = Bus(shared_valkey.url, node="b")
         b.describe = lambda: {"version": "1.2"}
-        await b.start("e1")
+        await b.start("e1", KEYS)
         await until(lambda: "b" in a.nodes and a.nodes["b"].info)
         assert a.nodes["b"].info == {"version": "1.2"}
         assert abs(a.nodes["b"].seen_at - time.time()) < 5
@@ -159,7 +162,7 @@ async def test_node_that_started_anew_is_lost_and_found(shared_valkey: EmbeddedV
         for task in b._tasks:
             task.cancel()  # as a kill would: no goodbye
         again = Bus(shared_valkey.url, node="b")
-        await again.start("e1")
+        await again.start("e1", KEYS)
         await until(lambda: len(told) == 2)
         assert told == ["lost b", "found b"]
         await again.stop()
@@ -210,7 +213,7 @@ async def test_what_does_not_fit_is_dropped_oldest_first_and_noticed(shared_valk
     small = Bus(shared_valkey.url, node="small", max_queued_bytes=1000)
     async with running(shared_valkey.url, "b") as (b,):
         heard, gaps = collect(b), Gaps(b)
-        await small.start("e1")
+        await small.start("e1", KEYS)
         await until(lambda: "small" in b.nodes and small.is_hearing and not small._queue)
         for number in range(20):
             small.publish(Kind.EVENT, bytes([number]) * 100)
@@ -229,7 +232,7 @@ async def test_what_does_not_fit_is_dropped_oldest_first_and_noticed(shared_valk
 
 async def test_stale_messages_are_dropped_while_redis_is_away() -> None:
     bus = Bus("redis://127.0.0.1:1", node="a")
-    await bus.start("e1")
+    await bus.start("e1", KEYS)
     bus.publish(Kind.EVENT, b"x" * 1000)
     await until(lambda: bus.counters.dropped == 1, 4)
     assert bus.queued_bytes < 1000, "heartbeats at the most"
@@ -248,7 +251,7 @@ async def test_redis_is_checked_before_the_epoch_is_known(valkey: EmbeddedValkey
         await until(lambda: not a.is_available, 5)
         valkey.thaw()
         await until(lambda: a.is_available, 2)
-        a.set_epoch("e1")
+        a.set_epoch("e1", KEYS)
         await until(lambda: a.is_hearing)
         assert changes == [True, False, True]
 
@@ -337,12 +340,12 @@ async def test_wrong_password_is_told_in_words_without_it(
 ) -> None:
     with caplog.at_level(logging.DEBUG):
         bus = Bus(f"redis://:hunter2@{shared_valkey.host}:{shared_valkey.port}", node="a")
-        await bus.start("e1")
+        await bus.start("e1", KEYS)
         await until(lambda: bus.problem == "Redis refuses the user name or password")
         assert not bus.is_available
         await bus.stop()
         missing = Bus(f"redis://{shared_valkey.host}:{shared_valkey.port}", node="a")
-        await missing.start("e1")
+        await missing.start("e1", KEYS)
         await until(lambda: missing.problem == "Redis asks for a password")
         await missing.stop()
     assert "hunter2" not in caplog.text + repr(bus) + str(vars(bus))
@@ -352,7 +355,7 @@ async def test_user_who_may_not_use_the_channel_is_told_so(valkey: EmbeddedValke
     async with admin(valkey) as link:
         await link.ask("ACL", "SETUSER", "ann", "on", ">pw", "+@all", "resetchannels", "~*")
     bus = Bus(f"redis://ann:pw@{valkey.host}:{valkey.port}", node="a")
-    await bus.start("e1")
+    await bus.start("e1", KEYS)
     await until(lambda: "may not do this" in (bus.problem or ""))
     await bus.stop()
 
@@ -367,7 +370,7 @@ async def test_something_else_than_redis_is_told_in_words() -> None:
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         bus = Bus(f"redis://127.0.0.1:{port}", node="a")
-        await bus.start("e1")
+        await bus.start("e1", KEYS)
         await until(lambda: bus.problem == "what answers there is not Redis")
         await bus.stop()
 
@@ -391,6 +394,6 @@ async def test_callback_that_raises_stops_nothing(shared_valkey: EmbeddedValkey)
     bus.on_change(broken)
     bus.on_gap(broken)
     bus.describe = broken  # type: ignore[assignment]
-    await bus.start("e1")
+    await bus.start("e1", KEYS)
     await until(lambda: bus.is_hearing)
     await bus.stop()

@@ -19,6 +19,9 @@ from collab_server.cluster.bus import Bus
 from collab_server.cluster.envelope import Kind
 from collab_server.config.values import parse_redis_url
 from collab_server.demo.embedded import EmbeddedValkey, free_port, machine_tag, wheel_file
+from collab_server.domain.keys import KeyRing
+
+KEYS = KeyRing.of(b"k" * 32)
 
 
 @pytest.fixture
@@ -103,8 +106,8 @@ async def test_half_open_connection_is_noticed_and_replaced(own: EmbeddedValkey,
         b.on_gap(lambda: gaps.append(time.monotonic()))
         a.listen(Kind.EVENT, lambda node, payload: at_a.append(payload))
         b.listen(Kind.EVENT, lambda node, payload: at_b.append(payload))
-        await a.start("e1")
-        await b.start("e1")
+        await a.start("e1", KEYS)
+        await b.start("e1", KEYS)
         await until(lambda: a.nodes and b.nodes and a.is_hearing and b.is_hearing and gaps)
         # Told apart by what each has to say at once: only the subscribed one hears of what `a` says.
         connections = {0: b._publisher, 1: b._subscriber}
@@ -140,10 +143,10 @@ async def test_tls_is_verified_and_works(own: EmbeddedValkey, tmp_path: Path) ->
     async with Pipe(own.port).open(context) as port:
         url = f"rediss://:{own.password}@localhost:{port}"
         trusting = Bus(replace(parse_redis_url(url), trusted_certs=(tmp_path / "ca.pem",)), node="a")
-        await trusting.start("e1")
+        await trusting.start("e1", KEYS)
         await until(lambda: trusting.is_hearing)
         wary = Bus(url, node="b")
-        await wary.start("e1")
+        await wary.start("e1", KEYS)
         await until(lambda: wary.problem != "not connected yet")
         assert "TLS failed" in (wary.problem or "")
         assert not wary.is_available
@@ -180,8 +183,8 @@ async def test_the_master_is_found_by_sentinels_and_followed(own: EmbeddedValkey
             a, b = Bus(url, node="a"), Bus(url, node="b")
             heard: list[bytes] = []
             b.listen(Kind.EVENT, lambda node, payload: heard.append(payload))
-            await a.start("e1")
-            await b.start("e1")
+            await a.start("e1", KEYS)
+            await b.start("e1", KEYS)
             await until(lambda: a.is_hearing and b.is_hearing and a.nodes and b.nodes)
             # The Sentinel learns of replicas by asking the master every 10 s; without one it can't fail over.
             await until(lambda: str(second.port) in (tmp_path / "sentinel.conf").read_text(), 15)

@@ -10,7 +10,10 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
+import struct
 import subprocess
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +22,23 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from collab_server.cluster.envelope import Kind, pack_envelope
+from collab_server.cluster.envelope import Kind, pack_heard, pack_messages
+from collab_server.cluster.seal import SENDER_BYTES, Seal
 from collab_server.demo.embedded import EmbeddedValkey
+from collab_server.domain.keys import KeyRing
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client
 from tests.harness.cluster import ROOT, Cluster
 from tests.harness.hurry import hurried
 from tests.harness.waiting import until
-from tests.harness.world import StandInLibrary, fresh_topic
+from tests.harness.world import StandInLibrary, TestDatabase, fresh_topic
 from tests.integration.doors import say, seqs
-from tests.integration.scene import BOB, mention, users
+from tests.integration.scene import ANN, BOB, CAROL, mention, users
 
 BEFORE = "c98cc429d785637f9c53bdb3b81140ca0363befd"
-"""The last commit of the version before."""
+"""The last commit of the version before, which does not seal what it says on the bus."""
 
-NEXT_LAYOUT = hurried({"collab_server.cluster.envelope": {"LAYOUT": 2}})
+NEXT_LAYOUT = hurried({"collab_server.cluster.seal": {"LAYOUT": 3}})
 
 EXPANDED = """
     INSERT INTO collab.schema_migrations (version) VALUES ('9999');
@@ -103,7 +108,7 @@ async def test_the_version_before_beside_this_one(
 ) -> None:
     """With a Library whose side sets a cookie, of which the version before knows nothing."""
     with StandInLibrary(balanced=1) as library:
-        before = await make_cluster(nodes=1, library=library, env=version_before)
+        before = await make_cluster(nodes=1, library=library, env=version_before, is_warm=False)
         this = await make_cluster(nodes=1, library=library)
         for one, other in ((before, this), (this, before)):
             ann = await one.person("ann")
@@ -138,37 +143,34 @@ async def test_nodes_that_do_not_understand_each_other_find_everything_in_the_da
 
 
 async def test_what_a_newer_node_says_disturbs_nobody(
-    make_cluster: MakeCluster, valkey: EmbeddedValkey
+    make_cluster: MakeCluster, database: TestDatabase, valkey: EmbeddedValkey
 ) -> None:
-    """Layouts, kinds, rows and events that this version has never heard of."""
+    """Layouts, kinds, rows and events that this version has never heard of; sealed as this version seals."""
     cluster = await make_cluster(nodes=2)
     ann = await cluster.client(0, "ann")
     epoch = ann.hello["epoch"]
     topic = fresh_topic()
     await ann.call("topic.subscribe", {"topic": topic})
-    messages: list[tuple[int, bytes]] = [
+    news: list[tuple[int, bytes]] = [
         (Kind.CANARY, json.dumps({"version": "99", "state": "running", "news": [1]}).encode()),
         (77, b"\0\1\2"),
         (250, b""),
         (Kind.PRESENCE, json.dumps(["sings", topic, {"id": 1}]).encode()),
         (Kind.RIGHTS, json.dumps([["A" * 32, "B" * 32, "C" * 32, 55, "Name", 1.0, "more"]]).encode()),
     ]
-    parts: list[bytes] = [
-        pack_envelope(b"newernod", "newer", 0, messages),
-        b"\2anything",
-        b"",
-        b"\1cut short",
-    ]
-    client: Any = redis.asyncio.from_url(valkey.url, retry=Retry(NoBackoff(), 0))
-    async with client:
-        for part in parts:
-            assert await client.publish(f"collab:{epoch}:bus", part) >= 2
+    channel = f"collab:{epoch}:bus"
+    async with newer_node(database, valkey, epoch) as newer:
+        await newer.meet(2)
+        await newer.say(*news)
+        for part in (b"\3anything", b"", b"\1cut short"):
+            assert await newer.redis.publish(channel, part) >= 2
 
-    async def has_heard() -> bool:
-        counters = (await cluster[1].status(is_verbose=True))["counters"]
-        return bool(counters["bus_unknown_version"] >= 3)
+        async def has_heard() -> bool:
+            report = await cluster[1].status(is_verbose=True)
+            is_met = any(node.get("news") == [1] for node in report["cluster"])
+            return bool(is_met and report["counters"]["bus_unknown_version"] >= 3)
 
-    await until(has_heard, 5)
+        await until(has_heard, 10)
     await say(ann, topic, "As ever")
     await ann.wait_for_seq(topic, 1)
     assert seqs(ann, topic) == [1]
@@ -176,6 +178,111 @@ async def test_what_a_newer_node_says_disturbs_nobody(
     for node in cluster.nodes:
         assert (await node.status())["state"] == "running"
         assert (await node.status(is_verbose=True))["counters"]["bus_handler_errors"] == 0
+
+
+class NewerNode:
+    """What a node of a later version says on the bus, of which only the seal is as in this one."""
+
+    def __init__(self, client: Any, listener: Any, epoch: str, key: bytes) -> None:
+        self.redis = client
+        self._listener = listener
+        self._channel = f"collab:{epoch}:bus"
+        self._seal = Seal(secrets.token_bytes(SENDER_BYTES))
+        self._seal.use(epoch, KeyRing.of(key))
+        self._number = 0
+        self._heard: dict[bytes, int] = {}
+
+    async def say(self, *messages: tuple[int, bytes]) -> None:
+        heard = (Kind.HEARD, pack_heard(True, self._heard.items()))
+        inside = pack_messages("newer", [heard, *messages])
+        await self.redis.publish(self._channel, self._seal.seal(self._number, inside))
+        self._number += 1 + len(messages)
+
+    async def meet(self, nodes: int) -> None:
+        """Until so many were heard, and have heard that."""
+        await self.say()
+        async with asyncio.timeout(10):
+            while len(self._heard) < nodes:
+                await self._hear()
+            for _ in range(20):  # they answer one another, too; the last of it is heard before long
+                await self.say()
+                await self._hear()
+
+    async def _hear(self) -> None:
+        message = await self._listener.get_message(ignore_subscribe_messages=True, timeout=1)
+        if message is not None:
+            opened = self._seal.open(message["data"])
+            if opened.sender != self._seal.sender:
+                count = struct.unpack_from(">I", opened.inside)[0]
+                self._heard[opened.sender] = opened.first + count
+
+
+@asynccontextmanager
+async def newer_node(database: TestDatabase, valkey: EmbeddedValkey, epoch: str) -> AsyncIterator[NewerNode]:
+    key = await asyncio.to_thread(database.sql, "SELECT encode(seal_key, 'hex') FROM collab.installation")
+    client: Any = redis.asyncio.from_url(valkey.url, retry=Retry(NoBackoff(), 0))
+    async with client, client.pubsub() as listener:
+        await listener.subscribe(f"collab:{epoch}:bus")
+        yield NewerNode(client, listener, epoch, bytes.fromhex(key.strip()))
+
+
+async def test_nodes_that_seal_and_nodes_of_before_find_everything_in_the_database(
+    make_cluster: MakeCluster, version_before: dict[str, str]
+) -> None:
+    """Events within 2 s, inboxes by the sweep; neither believes the other, crashes, or fills its log."""
+    old = await make_cluster(nodes=2, env=version_before, is_warm=False)
+    new = await make_cluster(nodes=1)
+    lines = [len(node.log.splitlines()) for node in (*old.nodes, new[0])]
+    await converse(old, new)
+    await converse(new, old)
+    for cluster in (old, new):
+        status = await cluster[0].status(is_verbose=True)
+        assert status["state"] == "running"
+        assert status["counters"]["bus_unknown_version"] > 0
+        assert status["counters"]["bus_handler_errors"] == 0
+    assert (await new[0].status(is_verbose=True))["cluster"] == []
+    assert len((await old[0].status(is_verbose=True))["cluster"]) == 1
+    for node, count in zip((*old.nodes, new[0]), lines, strict=True):
+        written = node.log.splitlines()[count:]
+        assert len([line for line in written if "WARNING" in line or "ERROR" in line]) <= 2, written
+
+
+async def test_nobody_is_shown_as_having_left_who_moves_to_a_node_that_seals(
+    make_cluster: MakeCluster, version_before: dict[str, str], topic: str
+) -> None:
+    """To a node of before, people go with their node; it cannot hear that they have come to another one."""
+    old = await make_cluster(nodes=2, env=version_before, is_warm=False)
+    new = await make_cluster(nodes=1)
+    ann, bob, carol = await old.client(0, "ann"), await old.client(1, "bob"), await new.client(0, "carol")
+    for client in (ann, bob, carol):
+        await client.call("topic.subscribe", {"topic": topic})
+
+    async def sees(client: Client, *who: str) -> bool:
+        present = (await client.call("topic.get", {"topic": topic}))["present"]
+        return sorted(user["id"] for user in present) == sorted(who)
+
+    await until(lambda: sees(bob, ANN, BOB), 10, "nodes of before know of each other's people")
+    await until(lambda: sees(carol, CAROL), 10, "this one does not believe them")
+    await old[0].stop()
+    moved = await new.client(0, "ann")
+    await moved.call("topic.subscribe", {"topic": topic})
+
+    async def is_kept_up() -> bool:
+        report = await old[1].status(is_verbose=True)
+        return len(report["cluster"]) == 1
+
+    await until(is_kept_up, 5, "heartbeats go on in the name of the one that has gone")
+    later = asyncio.get_running_loop().time() + 6  # twice what it takes to be shown as having left
+    while asyncio.get_running_loop().time() < later:
+        await say(moved, topic, "Still here")
+        await asyncio.sleep(0.5)
+    left = [
+        e.data for client in (bob, carol) for e in client.events if e.name == "presence" and e.data["left"]
+    ]
+    assert left == []
+    await new.close_clients()
+    await new[0].stop()
+    await bob.wait_for(lambda e: e.name == "presence" and bool(e.data["left"]), timeout=15)
 
 
 async def converse_in(cluster: Cluster) -> None:

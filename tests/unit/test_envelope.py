@@ -7,35 +7,46 @@ import pytest
 from collab_server.cluster.envelope import (
     Kind,
     UnreadableEnvelope,
-    open_envelope,
-    pack_envelope,
     pack_event,
+    pack_heard,
+    pack_messages,
     unpack_event,
+    unpack_heard,
+    unpack_messages,
 )
-
-SENDER = b"12345678"
 
 
 def test_envelope_brings_back_its_messages_in_order() -> None:
     messages = [(Kind.EVENT, b"one"), (Kind.SOCKETIO, b""), (Kind.EVENT, b"\x00" * 70_000)]
-    envelope = open_envelope(pack_envelope(SENDER, "node-ü", 2**40, messages))
-    assert (envelope.sender, envelope.node, envelope.first, envelope.count) == (SENDER, "node-ü", 2**40, 3)
-    assert envelope.messages() == messages
+    assert unpack_messages(pack_messages("node-ü", messages)) == ("node-ü", messages)
 
 
-def test_next_layout_is_unreadable_and_nothing_worse() -> None:
-    data = pack_envelope(SENDER, "a", 0, [(Kind.EVENT, b"one")])
-    with pytest.raises(UnreadableEnvelope):
-        open_envelope(bytes([data[0] + 1]) + data[1:])
+def test_trace_id_of_a_later_version_is_read_over() -> None:
+    trace_id, payload = b"0123456789abcdef", b"one"
+    traced = bytes((Kind.EVENT, len(trace_id))) + len(payload).to_bytes(4) + trace_id + payload
+    following = bytes((Kind.LIMITS, 0)) + (0).to_bytes(4)
+    data = b"\0\0\0\2\1n" + traced + following
+    assert unpack_messages(data) == ("n", [(Kind.EVENT, b"one"), (Kind.LIMITS, b"")])
 
 
 def test_every_cut_of_an_envelope_is_unreadable() -> None:
-    data = pack_envelope(SENDER, "node", 0, [(Kind.EVENT, b"one"), (Kind.EVENT, b"two")])
+    data = pack_messages("node", [(Kind.EVENT, b"one"), (Kind.EVENT, b"two")])
     for end in range(len(data)):
         with pytest.raises(UnreadableEnvelope):
-            open_envelope(data[:end]).messages()
+            unpack_messages(data[:end])
     with pytest.raises(UnreadableEnvelope):
-        open_envelope(data + b"x").messages()
+        unpack_messages(data + b"x")
+
+
+def test_what_was_heard_comes_back_and_every_cut_is_unreadable() -> None:
+    heard = {b"1" * 16: 7, b"2" * 16: 2**40}
+    data = pack_heard(True, heard.items())
+    assert unpack_heard(data) == (True, heard)
+    assert unpack_heard(pack_heard(False, [])) == (False, {})
+    for end in range(len(data)):
+        if end not in (1, 25):
+            with pytest.raises(UnreadableEnvelope):
+                unpack_heard(data[:end])
 
 
 def test_event_hint_brings_back_its_body_byte_by_byte() -> None:
