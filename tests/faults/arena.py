@@ -29,6 +29,7 @@ from collab_server.demo.embedded import (
     free_port,
 )
 from collab_server.demo.nginx import EmbeddedNginx, balancer_config
+from tests.faults.history import Rewind
 from tests.faults.proxy import Proxy
 from tests.faults.schedule import EDGES
 from tests.harness.clients import LibraryUser
@@ -62,6 +63,7 @@ class Arena:
         self.nginx: EmbeddedNginx | None = None
         self.http: aiohttp.ClientSession | None = None
         self.slow_exits: list[str] = []
+        self.rewinds: list[Rewind] = []
         self._count = nodes
         self._plant = plant
         self._people: dict[str, LibraryUser] = {}
@@ -92,6 +94,10 @@ class Arena:
         if login not in self._people:
             self._people[login] = await LibraryUser.sign_in(self.library.url, login)
         return self._people[login]
+
+    async def epoch(self) -> str:
+        """The epoch that the database has now."""
+        return await asyncio.to_thread(self.database.sql, "SELECT epoch FROM collab.installation")
 
     # Life
 

@@ -13,6 +13,11 @@ not allowed     delivered to somebody without the right
 miscounted      an unread, reply or comment count differs from the rows
 refused         a write was refused that should not have been, or was stored though refused
 stuck           a write was never answered
+sent afresh     the epoch was renewed, though the database had not gone back in time
+
+Where the database went back in time, what was lost is nobody's fault if the epoch was renewed: then, of what was
+written, told or refused between the copy and its return, only that is held against the server which it could know.
+Clients of the last epoch have to have everything that is stored.
 """
 
 from __future__ import annotations
@@ -20,9 +25,18 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
-from tests.faults.history import Delivery, History, Revocation, Session, StoredEvent, StoredTopic, Write
+from tests.faults.history import (
+    Delivery,
+    History,
+    Revocation,
+    Rewind,
+    Session,
+    StoredEvent,
+    StoredTopic,
+    Write,
+)
 
 __all__ = ["KINDS", "Finding", "check"]
 
@@ -37,6 +51,7 @@ NOT_ALLOWED = "not allowed"
 MISCOUNTED = "miscounted"
 REFUSED = "refused"
 STUCK = "stuck"
+AFRESH = "sent afresh"
 
 KINDS = (
     LOST,
@@ -50,6 +65,7 @@ KINDS = (
     MISCOUNTED,
     REFUSED,
     STUCK,
+    AFRESH,
 )
 
 
@@ -66,18 +82,37 @@ def check(history: History) -> list[Finding]:
     """Every violation in the history; empty when all promises were kept."""
     stored = {topic.name: topic for topic in history.stored}
     return [
-        *_check_writes(history.writes, stored),
+        *_check_writes(history.writes, stored, _renewed(history)),
         *(finding for topic in history.stored for finding in _check_topic(topic)),
         *_check_strangers(history),
         *_check_readers(history, stored),
         *_check_unread(history, stored),
+        *_check_epochs(history),
     ]
+
+
+def _renewed(history: History) -> list[Rewind]:
+    """The rewinds after which the epoch was renewed, in order."""
+    epochs = [*(rewind.epoch for rewind in history.rewinds[1:]), history.epoch]
+    return [rewind for rewind, after in zip(history.rewinds, epochs, strict=False) if rewind.epoch != after]
+
+
+def _check_epochs(history: History) -> Iterator[Finding]:
+    """Each epoch but the first begins after one more time that the database went back."""
+    began: dict[str, float] = {}
+    for session in sorted(history.sessions, key=lambda session: session.began_at):
+        began.setdefault(session.epoch, session.began_at)
+    for number, (epoch, at) in enumerate(began.items()):
+        if sum(rewind.back_at < at for rewind in history.rewinds) < number:
+            yield Finding(AFRESH, at, f"{epoch} is the epoch number {number + 1}, for no reason")
 
 
 # What was asked against what is stored
 
 
-def _check_writes(writes: Sequence[Write], stored: dict[str, StoredTopic]) -> Iterator[Finding]:
+def _check_writes(
+    writes: Sequence[Write], stored: dict[str, StoredTopic], renewed: Sequence[Rewind]
+) -> Iterator[Finding]:
     events = {(name, event.seq): event for name, topic in stored.items() for event in topic.events}
     rows: Counter[str] = Counter()
     logged: Counter[str] = Counter()
@@ -91,6 +126,13 @@ def _check_writes(writes: Sequence[Write], stored: dict[str, StoredTopic]) -> It
     for write in writes:
         name = f"{write.kind} {write.request_id}"
         at = write.acknowledged_at
+        may_be_lost = any(
+            write.began_at <= rewind.back_at and (at is None or rewind.copied_at <= at) for rewind in renewed
+        )
+        if may_be_lost and (write.refused is not None or write.answers):
+            if rows[write.request_id] > 1:
+                yield Finding(DOUBLED, at or write.began_at, f"{name} is there more than once")
+            continue
         if write.refused is not None:
             yield Finding(REFUSED, write.began_at, f"{name} was refused: {write.refused}")
             if rows[write.request_id]:
@@ -191,6 +233,7 @@ def _check_unread(history: History, stored: dict[str, StoredTopic]) -> Iterator[
 
 
 def _check_readers(history: History, stored: dict[str, StoredTopic]) -> Iterator[Finding]:
+    ends = {rewind.epoch: rewind.copied_at for rewind in _renewed(history)}
     sessions: dict[tuple[str, str], list[Session]] = defaultdict(list)
     for session in history.sessions:
         sessions[session.reader, session.topic].append(session)
@@ -200,8 +243,15 @@ def _check_readers(history: History, stored: dict[str, StoredTopic]) -> Iterator
         topic = stored.get(name) or StoredTopic(name, 0, 0, (), ())
         keys = {event.seq: event.keys for event in topic.events}
         membership = _Membership(topic)
-        position = 0
+        position, epoch = 0, None
         for session in sorted(own, key=lambda session: session.began_at):
+            if session.epoch != epoch:
+                position, epoch = 0, session.epoch
+            lost_from = ends.get(session.epoch)
+            if lost_from is not None:
+                session = _before(session, lost_from)
+                if session is None:
+                    continue
             is_where_it_was = session.after == position or (session.is_again and session.after < position)
             if not session.is_recovered or not is_where_it_was:
                 yield Finding(
@@ -215,11 +265,27 @@ def _check_readers(history: History, stored: dict[str, StoredTopic]) -> Iterator
             yield from _check_rights(session, history.revocations, membership)
             position = session.position
         if (reader, name) in history.must_have:
+            if epoch != history.epoch and history.epoch:
+                position = 0  # it has never come back
             for seq in range(position + 1, topic.last_seq + 1):
                 yield Finding(UNDELIVERED, None, f"{reader} lacks {name} {seq}, the end")
     for reader, name in history.must_have - sessions.keys():
         for seq in range(1, stored[name].last_seq + 1 if name in stored else 1):
             yield Finding(UNDELIVERED, None, f"{reader} lacks {name} {seq}, for it never subscribed")
+
+
+def _before(session: Session, at: float) -> Session | None:
+    """What there was of a session when the copy was made that its epoch ended with; None if it began later."""
+    if session.began_at >= at:
+        return None
+    return replace(
+        session,
+        caught_up=[delivery for delivery in session.caught_up if delivery.at < at],
+        has_caught_up=session.has_caught_up and all(delivery.at < at for delivery in session.caught_up),
+        live=[delivery for delivery in session.live if delivery.at < at],
+        _looked_at=0,
+        _highest=0,
+    )
 
 
 def _check_session(session: Session) -> Iterator[Finding]:

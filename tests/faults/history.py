@@ -69,6 +69,7 @@ class Session:
     has_caught_up: bool = False
     live: list[Delivery] = field(default_factory=list)
     is_again: bool = False
+    epoch: str = ""
     _looked_at: int = field(default=0, compare=False)
     _highest: int = field(default=0, compare=False)
 
@@ -146,13 +147,22 @@ class Revocation:
     grace_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Rewind:
+    """The database was put back, at `back_at`, to what it had held at `copied_at`; `epoch` is that of before."""
+
+    epoch: str
+    copied_at: float
+    back_at: float
+
+
 @dataclass(slots=True)
 class History:
     """Everything the checker looks at.
 
     `must_have` are the (reader, topic) that have to be complete at the end; `never` are the (user, topic) that
     nothing of may reach; `early` are events of a topic that reached a reader before its subscription was
-    acknowledged, or after it had ended.
+    acknowledged, or after it had ended; `epoch` is that of the end.
     """
 
     writes: list[Write] = field(default_factory=list)
@@ -160,6 +170,8 @@ class History:
     stored: list[StoredTopic] = field(default_factory=list)
     unread: list[UnreadTold] = field(default_factory=list)
     revocations: list[Revocation] = field(default_factory=list)
+    rewinds: list[Rewind] = field(default_factory=list)
+    epoch: str = ""
     must_have: set[tuple[str, str]] = field(default_factory=set)
     never: set[tuple[str, str]] = field(default_factory=set)
     early: list[tuple[str, str, Delivery]] = field(default_factory=list)

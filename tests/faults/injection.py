@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import shutil
 import signal
 import time
 from collections.abc import AsyncIterator, Callable
@@ -17,8 +18,9 @@ import asyncpg
 import redis.asyncio
 
 from tests.faults.arena import MAX_CONNECTIONS, Arena
+from tests.faults.history import Rewind
 from tests.faults.proxy import Proxy
-from tests.faults.schedule import ALL_KINDS, EDGES, Fault
+from tests.faults.schedule import ALL_KINDS, BACK_IN_TIME, EDGES, Fault
 
 __all__ = ["inject"]
 
@@ -158,6 +160,27 @@ async def _postgres_freeze(arena: Arena, fault: Fault) -> AsyncIterator[None]:
         yield
     finally:
         arena.postgres.thaw()
+
+
+@_injects(BACK_IN_TIME)
+async def _postgres_back_in_time(arena: Arena, fault: Fault) -> AsyncIterator[None]:
+    """A backup is put back under running nodes: what was committed since it was made is lost, as to a standby that
+    lagged, and the numbers are given again.
+    """
+    data, copy = arena.postgres.folder / "pgdata", arena.folder / "backup"
+    await asyncio.to_thread(arena.postgres.stop)
+    copied_at = time.monotonic()
+    await asyncio.to_thread(shutil.copytree, data, copy)
+    await arena.restart(arena.postgres)
+    try:
+        yield
+    finally:
+        epoch = await arena.epoch()
+        await asyncio.to_thread(arena.postgres.kill)
+        await asyncio.to_thread(shutil.rmtree, data)
+        await asyncio.to_thread(copy.rename, data)
+        arena.rewinds.append(Rewind(epoch, copied_at, time.monotonic()))
+        await arena.restart(arena.postgres)
 
 
 async def _terminate_backends(arena: Arena) -> None:

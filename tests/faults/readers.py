@@ -1,8 +1,9 @@
 """Readers: clients that follow topics through every fault and write down all that reaches them.
 
 A reader comes back after each lost connection, to any node or through NGINX, gives `after` and `epoch`, and follows
-`more` with `topic.events`. It looks every second whether its connection still answers, for a frozen node or a
-half-open connection would be silent for the 45 s of a heartbeat. Wanderers also leave by themselves.
+`more` with `topic.events`. If it is greeted with another epoch, it forgets what it had and starts afresh. It looks
+every second whether its connection still answers, for a frozen node or a half-open connection would be silent for the
+45 s of a heartbeat. Wanderers also leave by themselves.
 
 What is written down is what came, in the order it came: nothing is sorted, dropped or repaired here.
 """
@@ -102,7 +103,9 @@ class Reader:
         connection = await self._connect(url, hear)
         self.connections += 1
         node = connection.hello["node"]
-        self._epoch = self._epoch or connection.hello["epoch"]
+        if connection.hello["epoch"] != self._epoch:  # what was told in another one is void
+            self._positions.clear()
+            self._epoch = connection.hello["epoch"]
         try:
             for topic in self.topics:
                 await self._subscribe(connection, node, topic)
@@ -157,13 +160,15 @@ class Reader:
                 node,
                 after,
                 data["seq"],
-                data["recovered"] and data["epoch"] == self._epoch,
+                data["recovered"],
                 time.monotonic(),
                 _deliveries(data["events"]),
                 not data["more"],
                 is_again=earlier is not None,
+                epoch=data["epoch"],
             )
-            self._history.sessions.append(session)
+            if data["epoch"] == self._epoch:  # else the connection is about to be closed
+                self._history.sessions.append(session)
             self._current[topic] = session
             return session
 

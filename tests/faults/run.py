@@ -213,6 +213,7 @@ class _Run:
             for session in self._history.sessions
             for delivery in session.live
             if (at := acknowledged.get((session.topic, delivery.seq))) is not None
+            and (not self._arena.rewinds or at <= delivery.at)  # its number was given again
         ]
 
     # The cast
@@ -411,6 +412,8 @@ class _Run:
     async def _look_at_the_end(self) -> None:
         topics = [*self._topics, RESTRICTED, self._discussion]
         self._history.stored = await read_stored(self._arena.database, topics)
+        self._history.epoch = await self._arena.epoch()
+        self._history.rewinds = self._arena.rewinds
         heads = {topic.name: topic.last_seq for topic in self._history.stored}
         readers = {reader.name: reader for reader in self._readers}
         # Whoever lacks something after this is a finding of the checker's.

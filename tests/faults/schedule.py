@@ -10,12 +10,25 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-__all__ = ["ALL_KINDS", "EDGES", "HOWS", "OF_PROCESSES", "TOGETHER", "Fault", "Step", "make_schedule"]
+__all__ = [
+    "ALL_KINDS",
+    "BACK_IN_TIME",
+    "EDGES",
+    "HOWS",
+    "OF_PROCESSES",
+    "TOGETHER",
+    "Fault",
+    "Step",
+    "make_schedule",
+]
 
 EDGES = ("postgres", "redis", "library", "client")
 """What a node is connected to; a proxy stands on each of these edges, for each node."""
 
 HOWS = ("cut", "refuse", "delay", "stall", "half-open", "slow")
+
+BACK_IN_TIME = "postgres back in time"
+"""What was acknowledged last is lost; allowed, for nobody can help it, if the epoch is renewed."""
 
 OF_PROCESSES = (
     "node kill",
@@ -27,6 +40,7 @@ OF_PROCESSES = (
     "postgres terminate backends",
     "postgres out of connections",
     "postgres lock",
+    BACK_IN_TIME,
     "redis kill",
     "redis freeze",
     "redis kill subscriptions",

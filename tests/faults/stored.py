@@ -21,12 +21,24 @@ async def read_stored(database: TestDatabase, topics: Iterable[str]) -> list[Sto
         rows = await connection.fetch(
             "SELECT id, name, last_seq, comments FROM collab.topics WHERE name = ANY($1)", names
         )
-        return [await _read_topic(connection, row) for row in rows]
+        answered = await _read_answered(connection)
+        return [await _read_topic(connection, row, answered) for row in rows]
     finally:
         await connection.close()
 
 
-async def _read_topic(connection: Any, topic: Any) -> StoredTopic:
+async def _read_answered(connection: Any) -> dict[str, list[str]]:
+    """By comment the requestIds of what was answered with it, oldest first."""
+    found: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for row in await connection.fetch(
+        "SELECT request_id, answer FROM collab.requests WHERE starts_with(answer, '{\"comment\":')"
+    ):
+        answer = json.loads(row["answer"])
+        found[answer["comment"]["id"]].append((answer["seq"], row["request_id"]))
+    return defaultdict(list, {id: [request for _, request in sorted(own)] for id, own in found.items()})
+
+
+async def _read_topic(connection: Any, topic: Any, answered: dict[str, list[str]]) -> StoredTopic:
     texts: dict[str, list[str]] = defaultdict(list)
     for row in await connection.fetch(
         """
@@ -47,7 +59,9 @@ async def _read_topic(connection: Any, topic: Any) -> StoredTopic:
     ):
         id = str(row["id"])
         is_deleted = row["deleted_at"] is not None
-        if not is_deleted:
+        if is_deleted:  # its words are gone, and with them the requestIds in them
+            texts[id] = answered[id]
+        else:
             texts[id].append(row["text"])
         comments[id] = StoredComment(
             id,

@@ -13,6 +13,7 @@ from tests.faults.history import (
     Delivery,
     History,
     Revocation,
+    Rewind,
     Session,
     StoredComment,
     StoredEvent,
@@ -84,6 +85,78 @@ def change_topic(history: History, **changes: object) -> None:
 
 def test_a_history_that_is_right_has_no_findings() -> None:
     assert check(good_history()) == []
+
+
+LOST_COMMENT = make_key("comment.added", "c9", "r9")
+
+
+def put_back_history() -> History:
+    """As the good one, but that the database went back, and a comment was lost that Bob had been told of."""
+    history = good_history()
+    first, second = history.sessions
+    told = [Delivery(6, LOST_COMMENT, 6.2)]
+    again = replace(
+        second, after=0, epoch="new", began_at=8.0, seq=5, caught_up=[*first.live, *second.caught_up]
+    )
+    again.caught_up += second.live
+    again.live = []
+    history.sessions = [
+        replace(first, epoch="old"),
+        replace(second, epoch="old", live=[*second.live, *told]),
+        Session("bob", BOB, TOPIC, "one", 6, 5, False, 7.1, [], True, [], epoch="old"),  # not noticed yet
+        again,
+    ]
+    history.writes.append(Write("r9", "add", ANN, TOPIC, 6.0, None, 1, [Answer(6, "c9")], 6.1))
+    history.rewinds = [Rewind("old", 5.9, 7.0)]
+    history.epoch = "new"
+    return history
+
+
+def test_what_was_lost_is_allowed_if_the_epoch_was_renewed() -> None:
+    assert check(put_back_history()) == []
+
+
+def keep_the_epoch(history: History) -> None:
+    history.epoch = "old"
+    history.sessions.pop()
+
+
+def lose_what_was_in_the_copy(history: History) -> None:
+    history.writes[-1].began_at, history.writes[-1].acknowledged_at = 5.3, 5.4
+
+
+def lose_what_was_written_afterwards(history: History) -> None:
+    history.writes[-1].began_at, history.writes[-1].acknowledged_at = 7.5, 7.6
+
+
+def tell_of_what_is_lost_in_the_new_epoch(history: History) -> None:
+    history.sessions[-1].live.append(Delivery(6, LOST_COMMENT, 9.0))
+
+
+def never_come_back(history: History) -> None:
+    history.sessions.pop()
+
+
+def renew_for_no_reason(history: History) -> None:
+    history.rewinds.clear()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "kind"),
+    [
+        (keep_the_epoch, "lost"),
+        (keep_the_epoch, "phantom"),
+        (lose_what_was_in_the_copy, "lost"),
+        (lose_what_was_written_afterwards, "lost"),
+        (tell_of_what_is_lost_in_the_new_epoch, "phantom"),
+        (never_come_back, "undelivered"),
+        (renew_for_no_reason, "sent afresh"),
+    ],
+)
+def test_what_a_renewed_epoch_does_not_excuse_is_found(spoil: Callable[[History], None], kind: str) -> None:
+    history = put_back_history()
+    spoil(history)
+    assert kind in kinds(history)
 
 
 def drop_a_hint(history: History) -> None:

@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.report import as_text, summary, table, tallies
 from tests.faults.run import run
-from tests.faults.schedule import ALL_KINDS, make_schedule
+from tests.faults.schedule import ALL_KINDS, BACK_IN_TIME, make_schedule
 
 RUN_SECONDS = 290
 PLANT_SECONDS = 90
@@ -58,6 +58,13 @@ async def test_a_bug_planted_in_the_nodes_is_found(plant: str, kind: str) -> Non
     async with asyncio.timeout(PLANT_SECONDS):
         outcome = await run(steps, 1, plant=plant, heal_seconds=4, pause_seconds=0.05)
     assert kind in {finding.kind for finding in outcome.findings}
+
+
+async def test_a_database_that_went_back_in_time_unnoticed_is_found() -> None:
+    steps = make_schedule(1, 1, kinds=[BACK_IN_TIME])
+    async with asyncio.timeout(PLANT_SECONDS):
+        outcome = await run(steps, 1, plant="believe_the_database", heal_seconds=4, pause_seconds=0.05)
+    assert {"lost", "phantom"} <= {finding.kind for finding in outcome.findings}
 
 
 def test_a_schedule_is_the_same_for_the_same_seed() -> None:

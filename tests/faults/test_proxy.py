@@ -176,3 +176,21 @@ async def test_a_slow_line_takes_its_time(proxy: Proxy, streams: Streams) -> Non
 async def test_a_target_that_refuses_ends_the_connection(echo: int) -> None:
     with Proxy(("127.0.0.1", 1)) as nowhere, pytest.raises(ConnectionResetError):
         await asyncio.wait_for(connect_and_read(nowhere), 2)
+
+
+async def test_a_connection_that_was_silent_for_too_long_is_forgotten(proxy: Proxy, streams: Streams) -> None:
+    proxy.forget_idle(0.3)
+    await said_back(streams, b"hello")
+    await asyncio.sleep(0.6)
+    streams[1].write(b"anybody")
+    assert await is_silent(streams)
+    other = await asyncio.open_connection(*proxy.address)
+    assert await said_back(other, b"hello") == b"hello"
+    other[1].close()
+
+
+async def test_new_connections_go_to_where_the_proxy_is_aimed_at(proxy: Proxy, streams: Streams) -> None:
+    proxy.aim(("127.0.0.1", 1))
+    await said_back(streams, b"the old one goes on")
+    with pytest.raises(ConnectionResetError):
+        await asyncio.wait_for(connect_and_read(proxy), 2)

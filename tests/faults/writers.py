@@ -20,12 +20,15 @@ from typing import Any, Literal
 
 import aiohttp
 
+from collab_server.demo.embedded import EmbeddedError
 from tests.faults.arena import Arena
 from tests.faults.connections import LOST, Connection, ask, connect
 from tests.faults.history import Answer, History, Write
 from tests.harness.clients import Failed, LibraryUser
+from tests.harness.waiting import until
 
 ANSWER_SECONDS = 4.0
+LOOK_SECONDS = 30.0
 PAUSE_SECONDS = (0.02, 0.3)
 TWICE_PROBABILITY = 0.05
 MINE_KEPT = 50
@@ -83,6 +86,7 @@ class Writer:
         self._connection: Connection | None = None
         self._asked_at = 0.0
         self._identity_token: str | None = None
+        self._rewinds_known = 0
 
     def stop(self) -> None:
         """Begin nothing new."""
@@ -101,6 +105,9 @@ class Writer:
 
     def _next(self) -> tuple[str, str, str | None]:
         """What to do where, and with which comment."""
+        if self._was_put_back():
+            for known in (*self._mine.values(), *self._roots.values()):
+                known.clear()  # they may be gone
         topic = self._chance.choice(self._topics)
         [kind] = self._chance.choices(list(_KINDS), list(_KINDS.values()))
         if kind == "reply" and self._roots[topic]:
@@ -108,6 +115,11 @@ class Writer:
         if kind in ("edit", "delete") and self._mine[topic]:
             return kind, topic, self._chance.choice(self._mine[topic])
         return "add", topic, None
+
+    def _was_put_back(self) -> bool:
+        """Whether the database has gone back in time since this was last asked."""
+        known, self._rewinds_known = self._rewinds_known, len(self._arena.rewinds)
+        return known != self._rewinds_known
 
     async def write(self, kind: str, topic: str, comment_id: str | None) -> Write:
         """Carry one intent through to its answer."""
@@ -130,7 +142,7 @@ class Writer:
             is_first = False
             if not write.answers:
                 await asyncio.sleep(self._chance.uniform(*PAUSE_SECONDS))
-        if write.answers:
+        if write.answers and self._rewinds_known == len(self._arena.rewinds):
             self._remember(write)
         return write
 
@@ -276,12 +288,34 @@ class Manager(Writer):
 
     async def run(self) -> None:
         try:
-            while not self._is_stopping.is_set():
-                for kind in ("remove", "invite"):
+            while not self._is_stopping.is_set() or self._rewinds_known != len(self._arena.rewinds):
+                kinds = ["remove", "invite"]
+                if self._was_put_back() and not await self._is_member():
+                    kinds = ["invite"]
+                for kind in kinds:
                     await self.write(kind, self._topics[0], self._member_id)
                     with contextlib.suppress(TimeoutError):
                         pause = self._chance.expovariate(1 / self._pause_seconds)
                         async with asyncio.timeout(pause):
                             await self._is_stopping.wait()
+                    if self._rewinds_known != len(self._arena.rewinds):
+                        break  # and look anew who is in
         finally:
             self._hang_up()
+
+    async def _is_member(self) -> bool:
+        found: list[str] = []
+
+        async def has_looked() -> bool:
+            with contextlib.suppress(EmbeddedError):
+                found.append(
+                    await asyncio.to_thread(
+                        self._arena.database.sql,
+                        f"SELECT count(*) FROM collab.members WHERE user_id = '{self._member_id}'"
+                        f" AND discussion_id = '{self._topics[0].partition(':')[2]}'",
+                    )
+                )
+            return bool(found)
+
+        await until(has_looked, LOOK_SECONDS, "the database is back")
+        return found[0] != "0"

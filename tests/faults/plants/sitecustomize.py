@@ -64,7 +64,8 @@ def drop_a_hint_and_repair_nothing() -> None:
 
 
 def acknowledge_before_the_commit() -> None:
-    """Some comments are acknowledged and told, and then rolled back."""
+    """Some comments are acknowledged and told, and then rolled back, in a node that does not notice."""
+    believe_the_database()
     from collab_server.storage import additions
     from collab_server.storage.database import Database
 
@@ -77,7 +78,11 @@ def acknowledge_before_the_commit() -> None:
 
 
 def publish_before_the_commit() -> None:
-    """Some comments are told before they are committed, and then rolled back: nothing stored, the client hears."""
+    """Some comments are told before they are committed, and then rolled back: nothing stored, the client hears.
+
+    A node that watches whether what it told is stored would notice, and send everybody afresh again and again.
+    """
+    believe_the_database()
     from collab_server.errors import Paused
     from collab_server.services.executor import Executor
     from collab_server.storage import additions
@@ -165,6 +170,16 @@ def deliver_after_removal() -> None:
         pass
 
     _replace(Door, "put_out", put_out_nobody)
+
+
+def believe_the_database() -> None:
+    """The node takes what the database has for all that ever was."""
+    from collab_server.services.epoch_watch import EpochWatch
+
+    async def nothing_is_lost(self: Any) -> list[Any]:
+        return []
+
+    _replace(EpochWatch, "_lost", nothing_is_lost)
 
 
 def miscount_unread() -> None:
