@@ -25,14 +25,23 @@ from tests.bench import report, writes
 from tests.bench.document import circumstances, put
 from tests.bench.report import Found
 from tests.bench.scenarios import SCENARIOS, SLICE_SECONDS, Sample, Scenario
-from tests.bench.setups import Setup, Tree, commit_tree, peers_versions, serve_peer, serve_tree, working_tree
+from tests.bench.setups import (
+    Setup,
+    Tree,
+    commit_tree,
+    packages,
+    peers_versions,
+    serve_peer,
+    serve_tree,
+    working_tree,
+)
 from tests.bench.verdict import ROUNDS_TO_JUDGE
 from tests.harness.world import World
 
 PEERS = ("node", "bun", "stock")
 ASGI, PGBENCH, WRITES = "asgi", "pgbench", "writes"
 ROUNDS = 3
-BEFORE_LEAVES_OUT = ("wide",)
+BEFORE_LEAVES_OUT = ("wide", "stalled")  # slow, and too noisy to be judged unasked
 
 
 def started(
@@ -159,6 +168,10 @@ def main(arguments: list[str] | None = None) -> int:
         rows = [row for row in rows if row != WRITES or PGBENCH in peers]
     if options.rounds and not (options.rounds.isdigit() and int(options.rounds) > 0):
         parser.error(f"--rounds {options.rounds!r}: expected a number above zero")
+    if WRITES in rows and writes.pgbench() is None:
+        parser.error(
+            "pgbench is missing (Debian has it in postgresql-contrib): leave it out of --peers, or install it"
+        )
     rounds = int(options.rounds or (ROUNDS_TO_JUDGE if options.before else ROUNDS))
     limits = dict(options.limit)
     most_files = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
@@ -178,6 +191,8 @@ def main(arguments: list[str] | None = None) -> int:
             trees = {before: tree, **trees}
         for tree in trees.values():
             tree.compile()
+        if {"node", "bun"} & set(peers):
+            packages()  # now, if they are to be installed
         if scenarios := [row for row in rows if row != WRITES]:
             names = [*(peer for peer in peers if peer != PGBENCH), *trees]
             found = uvloop.run(run(names, trees, scenarios, rounds, limits))

@@ -42,7 +42,7 @@ CLIENTS = (1, 2, 4, 8, 16, 32, 64, 200)
 KINDS = {"many": 1900, "hot": 1}
 SECONDS = 4.0
 WARM_SECONDS = 1.0
-ATTEMPTS = 3
+ATTEMPTS = 2
 TEXT = "The figures of the north look wrong since Monday; somebody please have a look at the filter."
 PGBENCH = "pgbench"
 GOALS = {("many", 16): 1.0, ("many", 64): 1.0, ("many", 200): 1.0}
@@ -93,8 +93,8 @@ def pgbench() -> str | None:
     return next((str(path) for path in sorted(Path("/usr/lib/postgresql").glob("*/bin/pgbench"))), None)
 
 
-def run_peer(server: EmbeddedPostgres, database: TestDatabase, script: Path, clients: int) -> Figures:
-    """What pgbench with so many clients commits in `SECONDS`, once all of them are warm."""
+def run_peer(server: EmbeddedPostgres, database: TestDatabase, script: Path, clients: int) -> Figures | None:
+    """What pgbench with so many clients commits in `SECONDS`, once all are warm; None if some do not become so."""
     binary = pgbench()
     assert binary is not None
     source = database.data_source()
@@ -124,7 +124,8 @@ def run_peer(server: EmbeddedPostgres, database: TestDatabase, script: Path, cli
         if latencies is not None:
             return _figures(latencies)
         spare *= 2
-    raise RuntimeError(f"{clients} clients of pgbench were not all warm in a run of {seconds} s")
+    print(f"{clients} clients of pgbench were not all warm in a run of {seconds} s", file=sys.stderr)
+    return None
 
 
 def warm_latencies(lines: Iterable[str], clients: int) -> list[float] | None:
@@ -254,8 +255,9 @@ async def bench(trees: Mapping[str, Tree], rounds: int, limits: Mapping[str, int
                                 figures = await run_ours(url, process, auth, chosen, writers)
                                 found[name].setdefault((kind, writers), []).append(figures)
                         if writers in CLIENTS:
-                            figures = await asyncio.to_thread(run_peer, server, peer, script, writers)
-                            found[PGBENCH].setdefault((kind, writers), []).append(figures)
+                            theirs = await asyncio.to_thread(run_peer, server, peer, script, writers)
+                            if theirs is not None:
+                                found[PGBENCH].setdefault((kind, writers), []).append(theirs)
     finally:
         library.stop()
         server.stop()
@@ -269,11 +271,12 @@ def _script(count: int) -> str:
 
 
 def highest(found: Found, kind: str) -> int:
-    """At how many clients pgbench commits most over these topics."""
+    """At how many clients, of those that became warm in every round, pgbench commits most over these topics."""
+    rounds = max(len(runs) for runs in found["ours"].values())
     rates = {
         clients: statistics.median(run.per_second for run in runs)
         for (name, clients), runs in found[PGBENCH].items()
-        if name == kind
+        if name == kind and len(runs) == rounds
     }
     return max(rates, key=lambda clients: rates[clients])
 
@@ -293,15 +296,16 @@ def table(found: Found, before: str) -> str:
     lines = [f"| {' | '.join(titles)} |", "|" + "---|" * len(titles)]
     for (kind, writers), ours in found["ours"].items():
         best = highest(found, kind)
-        top, as_many = found[PGBENCH][kind, best], found[PGBENCH][kind, writers]
+        top, as_many = found[PGBENCH][kind, best], found[PGBENCH].get((kind, writers), [])
+        has_as_many = len(as_many) == len(ours)
         goal = f" (≥ {GOALS[kind, writers]:g})" if (kind, writers) in GOALS else ""
         cells = [
             kind,
             str(writers),
             f"{_median(ours, 'per_second'):,.0f}",
-            f"{_median(as_many, 'per_second'):,.0f}",
+            f"{_median(as_many, 'per_second'):,.0f}" if has_as_many else "",
             f"{_median(top, 'per_second'):,.0f} ({best} clients)",
-            _ratio(ours, as_many) + (f" (≥ {GOAL_ALONE:g})" if writers == 1 else ""),
+            _ratio(ours, as_many) + (f" (≥ {GOAL_ALONE:g})" if writers == 1 else "") if has_as_many else "",
             _ratio(ours, top) + goal,
             f"{_median(ours, 'p99_ms'):.1f}",
             f"{2 * writers / _median(top, 'per_second') * 1000:.1f}",
@@ -326,9 +330,9 @@ def _ratio(ours: list[Figures], theirs: list[Figures]) -> str:
 
 
 def tell(trees: Mapping[str, Tree], before: str, rounds: int, limits: Mapping[str, int]) -> str:
-    """Run it; circumstances and table as Markdown. Raises `RuntimeError` where pgbench is missing."""
-    if (binary := pgbench()) is None:
-        raise RuntimeError("pgbench is missing; Debian has it in the package postgresql-contrib")
+    """Run it; circumstances and table as Markdown. There has to be a pgbench."""
+    binary = pgbench()
+    assert binary is not None
     found = asyncio.run(bench(trees, rounds, limits))
     version = subprocess.run([binary, "--version"], capture_output=True, text=True).stdout.strip()
     return f"{circumstances(f'{version} on the same server', rounds)}\n\n{table(found, before)}"

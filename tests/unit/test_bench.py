@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from collab_server.config import Config
+from tests.bench import __main__ as bench
 from tests.bench import report
-from tests.bench.__main__ import main
 from tests.bench.scenarios import Sample
 from tests.bench.setups import NO_END, SCRIPTS, Tree, busy_seconds, commit_tree, working_tree
 from tests.bench.verdict import ROUNDS_TO_JUDGE, compare, interval
@@ -238,6 +238,29 @@ def test_a_wrong_command_line_is_refused_in_words(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(SystemExit) as left:
-        main(arguments)
+        bench.main(arguments)
     assert left.value.code == 2
     assert said in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("times", "status", "said"), [(1.08, 1, "Worse than abc"), (1.0, 0, "None of 2 judged rows")]
+)
+def test_the_command_ends_with_1_where_a_row_is_worse(
+    times: float,
+    status: int,
+    said: str,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    async def run(names: list[str], *_: object) -> report.Found:
+        assert names == ["abc", "ours"]
+        return found(times)
+
+    (tmp_path / "collab_server").mkdir()
+    monkeypatch.setattr(bench, "commit_tree", lambda *_: Tree("abc", tmp_path))
+    monkeypatch.setattr(bench, "working_tree", lambda *_: Tree("ours", tmp_path))
+    monkeypatch.setattr(bench, "run", run)
+    assert bench.main(["--before", "abc", "--peers", ""]) == status
+    assert said in capsys.readouterr().out

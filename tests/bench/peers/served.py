@@ -10,8 +10,6 @@ import importlib.util
 import sys
 from pathlib import Path
 
-import uvicorn.main
-
 
 def origin() -> Path:
     """Where `import collab_server` would take it from; nothing is imported."""
@@ -25,4 +23,6 @@ if __name__ == "__main__":
     tree = Path(sys.argv.pop(1)).resolve()
     if origin() != tree / "collab_server" / "__init__.py":
         sys.exit(f"{tree} was to be served, but collab_server is {origin()}")
-    uvicorn.main.main()
+    from uvicorn.main import main
+
+    main()
