@@ -16,7 +16,7 @@ import secrets
 import signal
 import socket
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any
 
 from starlette.requests import Request
@@ -46,7 +46,7 @@ from collab_server.services.pages import Cursors
 from collab_server.services.presence import Presence
 from collab_server.services.search import settle_for_ever
 from collab_server.services.table import Commands
-from collab_server.status import DATABASE, REDIS, Counters, Probe, Sampler, Serving, Status
+from collab_server.status import DATABASE, LIBRARY, REDIS, Counters, Probe, Sampler, Serving, Status
 from collab_server.storage import requests
 from collab_server.storage.database import Database
 from collab_server.storage.installation import Installation, Preparation
@@ -81,8 +81,11 @@ class Node:
             node=self.name,
         )
         self._preparation = Preparation(self.database)
+        self.counters = Counters()
         self.library = Library(
-            config.authorizationServerUrl, ssl_context=tls.client_context(config.trustedCerts)
+            config.authorizationServerUrl,
+            ssl_context=tls.client_context(config.trustedCerts),
+            observe=self._library_observer(),
         )
         self.authenticator = Authenticator(self.library, administrators=config.administrators)
         self.bus: Bus | None = None
@@ -90,7 +93,6 @@ class Node:
             self.bus = Bus(config.redis, node=self.name)
             self.bus.describe = lambda: {"version": __version__, "state": self._state()["state"]}
 
-        self.counters = Counters()
         self._sampler = Sampler()
         self._pulse = Pulse()
         self.status = self._build_status()
@@ -371,7 +373,7 @@ class Node:
             lambda: Probe(database.problem or self._preparation.problem, database.latency_seconds),
             is_needed_to_serve=True,
         )
-        bus = self.bus
+        bus, health = self.bus, self.library.health
         if bus is not None:
             status.depends_on(
                 REDIS,
@@ -383,12 +385,31 @@ class Node:
                 for name, node in bus.nodes.items()
             ]
             self.counters.include("bus", bus.counters.as_dict)
+        status.depends_on(
+            LIBRARY,
+            lambda: Probe(health.problem, health.latency_seconds),
+            is_needed_to_serve=False,
+            pauses=False,
+        )
         status.serving = lambda: Serving(
             reads=status.has_started and database.is_readable,
             writes=status.has_started and database.is_up,
             live=bus is None or bus.is_hearing,
         )
         return status
+
+    def _library_observer(self) -> Callable[[str, str, float], None]:
+        """What counts the calls of Library."""
+        requests_by = self.counters.tally(
+            "library_requests", "Calls of Library, by what came of them", ["call", "outcome"]
+        )
+        seconds_of = self.counters.latency("library_request", "How long calls of Library take", ["call"])
+
+        def observe(call: str, outcome: str, seconds: float) -> None:
+            requests_by.labels(call, outcome).inc()
+            seconds_of.labels(call).observe(seconds)
+
+        return observe
 
     def _state(self) -> dict[str, Any]:
         """The data of the signal `server.state`."""

@@ -19,17 +19,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 import psutil
-from prometheus_client import CollectorRegistry, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from collab_server import __version__
 from collab_server.pulse import Pulse
 
-__all__ = ["DATABASE", "REDIS", "Counters", "Dependency", "Probe", "Sampler", "Serving", "Status"]
+__all__ = ["DATABASE", "LIBRARY", "REDIS", "Counters", "Dependency", "Probe", "Sampler", "Serving", "Status"]
 
 DATABASE = "DB Service"
 REDIS = "Redis Server"
+LIBRARY = "Library"
 
 _LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
@@ -109,6 +110,10 @@ class Counters:
             )
         return self._histograms[name]
 
+    def tally(self, name: str, meaning: str, labels: Sequence[str]) -> Counter:
+        """A counter with labels, `collab_{name}_total` in `/metrics` alone; made once. `.labels(…).inc()` it."""
+        return Counter(f"collab_{name}", meaning, labels, registry=self.registry)
+
     def named(self) -> dict[str, int]:
         """The counters that `add` and `include` brought, by name."""
         included = {f"{prefix}_{name}": n for prefix, source in self._sources for name, n in source().items()}
@@ -153,10 +158,15 @@ class Sampler:
 
 
 class Dependency:
-    """A service this node depends on. `probe` says what its owner last found out."""
+    """A service this node depends on. `probe` says what its owner last found out; without one that `pauses` the state
+    is `paused`.
+    """
 
-    def __init__(self, name: str, probe: Callable[[], Probe], clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self, name: str, probe: Callable[[], Probe], clock: Callable[[], datetime], *, pauses: bool = True
+    ) -> None:
         self.name = name
+        self.pauses = pauses
         self._probe = probe
         self._clock = clock
         self._is_ok: bool | None = None
@@ -216,12 +226,15 @@ class Status:
         self._serving_needs: list[Dependency] = []
         counters.registry.register(_Figures(self))
 
-    def depends_on(self, name: str, probe: Callable[[], Probe], *, is_needed_to_serve: bool) -> None:
+    def depends_on(
+        self, name: str, probe: Callable[[], Probe], *, is_needed_to_serve: bool, pauses: bool = True
+    ) -> None:
         """Count `name` among the dependencies, in the order of the calls.
 
-        Without one that `is_needed_to_serve` the node is not ready; without another it is only `paused`.
+        Without one that `is_needed_to_serve` the node is not ready; without another it is only `paused`. One that does
+        not even pause is told of to administrators and in `/metrics`, not in `reason`, whose words are documented.
         """
-        dependency = Dependency(name, probe, self._now)
+        dependency = Dependency(name, probe, self._now, pauses=pauses)
         dependency.look()
         self._dependencies.append(dependency)
         if is_needed_to_serve:
@@ -234,8 +247,12 @@ class Status:
 
     @property
     def unavailable(self) -> list[str]:
-        """The names of the dependencies that are not there, in order."""
-        return [dependency.name for dependency in self._dependencies if dependency.look().problem is not None]
+        """The names of the dependencies that are not there and pause the node, in order."""
+        return [
+            dependency.name
+            for dependency in self._dependencies
+            if dependency.look().problem is not None and dependency.pauses
+        ]
 
     @property
     def reason(self) -> str | None:

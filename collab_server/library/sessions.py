@@ -12,7 +12,9 @@ What it adds to the bare calls of `client`:
 - *Library may fall silent*: no session ends before its time for that, and what somebody was allowed to open
   stays allowed for 15 minutes more; what was not asked before is `Unavailable`;
 - *every call of a session reaches the Library that made it*: with the cookies that its side has set (`cookies`), also
-  behind a balancer that keeps sessions together by a cookie of its own.
+  behind a balancer that keeps sessions together by a cookie of its own;
+- *its state is known* (`health`): a question that needs no session is asked at the start, every 5 s while something is
+  wrong, and when nothing else has been asked for 30 s.
 
 Which sessions are logged out: only delegated ones, and of those only the surplus and, at the end, those
 that no resume token was made of. A resume token seals its session, so any other node may be using it: such
@@ -20,12 +22,13 @@ a session is left to lapse by Library's own time-out. An auth token is somebody'
 never logged out.
 
 It all runs on one event loop. In the background there are calls in flight, one timer per session in use,
-and log-outs; `stop()` ends them within 3 s and lets nothing be asked any more.
+that question, and log-outs; `stop()` ends them within 3 s and lets nothing be asked any more.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import random
@@ -36,6 +39,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar, cast
+from urllib.parse import urlsplit
 from weakref import WeakValueDictionary
 
 from cachetools import LRUCache, TTLCache
@@ -53,8 +57,10 @@ from collab_server.library.client import (
     SessionGone,
     Silent,
     is_sendable_token,
+    slow,
 )
 from collab_server.library.cookies import Cookie, Cookies, Jar, is_sendable_cookie
+from collab_server.library.health import Health, Outcome
 
 __all__ = ["Attachment", "ContentAnswer", "Ended", "Library", "SignedIn", "Timing"]
 
@@ -87,6 +93,8 @@ class Timing:
     refusal: float = 5.0
     memory: float = 15 * 60.0
     patience: float = 0.25  # what a question that can be answered from memory waits for a silent Library
+    look: float = 5.0  # between two looks at whether Library has to be asked how it is
+    idle: float = 30.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,12 +158,23 @@ class Library:
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[float, float], float] = random.uniform,
+        observe: Callable[[str, Outcome, float], None] = lambda call, outcome, seconds: None,
     ) -> None:
-        """`base_url` is `authorizationServerUrl`; None: every question is `Unavailable`."""
+        """`base_url` is `authorizationServerUrl`; None: every question is `Unavailable`.
+
+        `observe(call, outcome, seconds)` is told of every call of Library.
+        """
         self._cookies = Cookies(base_url)
-        self._client = (
-            Client(base_url, ssl_context=ssl_context, cookies=self._cookies) if base_url is not None else None
-        )
+        self.health = Health(has_address=base_url is not None)
+        self._client = None
+        if base_url is not None:
+            self._client = Client(
+                base_url, ssl_context=ssl_context, cookies=self._cookies, health=self.health, observe=observe
+            )
+        self._where = urlsplit(base_url or "").netloc
+        self._look: asyncio.Task[None] | None = None
+        self._suspicion = asyncio.Event()
+        self._is_known_to_be_wrong = False
         self._timing = timing or Timing()
         self._clock = clock
         self._chance = chance
@@ -183,13 +202,44 @@ class Library:
         self._is_stopping = False
 
     async def start(self) -> None:
-        """Make ready. Does not ask anything: Library may be away."""
+        """Make ready. Waits for nothing: Library may be away."""
         if self._client is not None:
             await self._client.start()
+        self._look = asyncio.create_task(self._look_after())
+
+    async def _look_after(self) -> None:
+        """Find out how Library is when nobody else does, for ever; at once when the first call has gone wrong.
+
+        That tells apart what is wrong with Library from what is wrong with one call, and so when it is over.
+        """
+        while True:
+            self._is_known_to_be_wrong = True  # what goes wrong meanwhile is looked at already
+            self._suspicion.clear()
+            try:
+                if self.health.problem is not None or self.health.silent_seconds > self._timing.idle:
+                    with contextlib.suppress(Unavailable):
+                        async with self._answer_in_time() as client:
+                            await client.probe()
+                self.health.look()
+            except Exception:
+                log.exception("looking after Library failed")
+            self._is_known_to_be_wrong = self.health.problem is not None
+            pause = self._chance(0.8, 1.2) * self._timing.look
+            await asyncio.sleep(pause / 10)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(pause):
+                    await self._suspicion.wait()
+
+    def _suspect(self) -> None:
+        if not self._is_known_to_be_wrong:
+            self._suspicion.set()
 
     async def stop(self) -> None:
         """Stop watching, finish the log-outs (3 s in all), close the connections."""
         self._is_stopping = True
+        if self._look is not None:
+            self._look.cancel()
+            await asyncio.gather(self._look, return_exceptions=True)
         for known in self._in_use.values():
             if known.timer is not None:
                 known.timer.cancel()
@@ -641,9 +691,12 @@ class Library:
                 yield self._client
         except TimeoutError:
             self._is_silent = True
+            self.health.failed("several calls", slow(self._where))
+            self._suspect()
             raise Silent from None
         except Silent:
             self._is_silent = True
+            self._suspect()
             raise
         except (Refused, SessionGone):
             self._is_silent = False

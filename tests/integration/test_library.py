@@ -438,7 +438,11 @@ async def test_a_first_sign_in_teaches_which_cookies_are_librarys(standin: Stand
     async with a_client(standin) as client:
         for login in ("ann", "bob", "carol", "dan"):
             session = await client.login(login, login)
-            async with a_library(standin.url) as library:
+            library = Library(standin.url)
+            assert library._client is not None
+            await library._client.start()  # and not itself, for it would ask something first
+            async with contextlib.AsyncExitStack() as ends:
+                ends.push_async_callback(library.stop)
                 header = f"{shown}; {cookies_of(client, session)}"
                 credentials = Credentials(auth_token=session.auth_token, cookie_header=header)
                 identity = await an_authenticator(library).identify(credentials)

@@ -126,7 +126,7 @@ async def test_verbose_is_for_administrators_and_the_status_token(cluster: Clust
         for headers in (token, administrator, {**forwarded, **token}, {**forwarded, **administrator}):
             verbose = await status(headers)
             assert set(verbose) == plain | {"dependencies", "serving", "node", "cluster", "counters"}
-            assert list(verbose["dependencies"]) == [DB, REDIS]
+            assert list(verbose["dependencies"]) == [DB, REDIS, "Library"]
             assert all(
                 service["ok"] and service["error"] is None for service in verbose["dependencies"].values()
             )
