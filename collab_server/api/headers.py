@@ -9,6 +9,8 @@ _DEFAULTS = {
     # Answers are for one person, and their tokens come in headers that shared caches do not know to be credentials.
     "Cache-Control": "no-store",
     "X-Content-Type-Options": "nosniff",
+    # An answer is no page. The pages there are have policies of their own.
+    "Content-Security-Policy": "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "Referrer-Policy": "no-referrer",
 }
 

@@ -151,6 +151,7 @@ async def test_no_answer_is_kept_by_caches_or_taken_for_another_kind(cluster: Cl
                     where = (method, path, answer.status, dict(answer.headers))
                     assert answer.headers["X-Content-Type-Options"] == "nosniff", where
                     assert answer.headers["Referrer-Policy"] == "no-referrer", where
+                    assert "frame-ancestors 'none'" in answer.headers["Content-Security-Policy"], where
                     expected = {"no-cache"} if path in kept and answer.status == 200 else {"no-store"}
                     assert {answer.headers["Cache-Control"]} == expected, where
 
