@@ -29,6 +29,7 @@ from collab_server.auth import Authenticator
 from collab_server.cluster.bus import Bus
 from collab_server.cluster.envelope import Kind
 from collab_server.config import Config, ConfigError, load_config
+from collab_server.domain.addresses import Addresses
 from collab_server.domain.keys import KeyRing
 from collab_server.errors import ClientError
 from collab_server.library.rights import SharedRights
@@ -36,7 +37,7 @@ from collab_server.library.sessions import Library
 from collab_server.pulse import Pulse
 from collab_server.realtime import build_asgi, transport
 from collab_server.realtime.manager import BusManager
-from collab_server.realtime.server import Door
+from collab_server.realtime.server import Door, stranger_limits
 from collab_server.services.backends import Backends
 from collab_server.services.deliveries import Deliveries
 from collab_server.services.epoch_watch import EpochWatch
@@ -125,6 +126,8 @@ class Node:
             notified=lambda notified: self._deliveries.notified(notified),
         )
         commands = Commands(self.database, backends, executor)
+        addresses = Addresses(config.trustedProxies)
+        self._guard = transport.Guard(stranger_limits(limits), addresses)
         self._door = Door(
             node=self.name,
             database=self.database,
@@ -135,6 +138,7 @@ class Node:
             limiter=limiter,
             counters=self.counters,
             is_origin_allowed=self._is_origin_allowed,
+            addresses=addresses,
         )
         self._manager = BusManager(self.bus, self._door.feed)
         self._deliveries = Deliveries(
@@ -177,7 +181,7 @@ class Node:
         await receive()
         hangup.listen()
         uvicorn_hooks.adopt(receive, self.config)
-        if transport.install(scope, receive, {"/socket.io/": self._door.server.eio}):
+        if transport.install(scope, receive, {"/socket.io/": self._door.server.eio}, self._guard):
             transport.tune_garbage_collector()
         transport.allow_many_connections()
         try:

@@ -149,6 +149,11 @@ BEYOND: dict[str, str] = {
     "commandsBurst": "`rate_limited`, with `retryAfter`",
     "commandsWaiting": "`rate_limited`",
     "connectionsPerUser": "CONNECT_ERROR `rate_limited`",
+    "strangers": "the oldest of them is closed",
+    "strangersPerAddress": "the oldest of the address is closed",
+    "strangersBytes": "the oldest of them is closed",
+    "strangerPacketBytes": "the transport is closed; over long-polling HTTP 413",
+    "signInTries": "the transport is closed",
     "outgoingBytes": "the transport is closed",
 }
 

@@ -129,6 +129,33 @@ class Limits(_Section):
         le=1_000_000_000,
         description="Bytes that may wait for a client that reads too slowly; beyond, it is disconnected.",
     )
+    strangers: int = Field(
+        default=10_000,
+        ge=10,
+        le=10_000_000,
+        description="Connections to one node that are not signed in. When there are more, the oldest of them goes.",
+    )
+    strangersPerAddress: int = Field(
+        default=1_000,
+        ge=1,
+        le=10_000_000,
+        description="Those of them that come from one address (of IPv6: from one /64).",
+    )
+    strangersBytes: int = Field(
+        default=64_000_000,
+        ge=1_000_000,
+        le=10_000_000_000,
+        description="What all of them may take together, in bytes; those of one address a tenth of it.",
+    )
+    strangerPacketBytes: int = Field(
+        default=16_384,
+        ge=1_000,
+        le=100_000_000,
+        description="Bytes of one packet, or body for Socket.IO, of somebody who is not signed in.",
+    )
+    signInTries: int = Field(
+        default=2, ge=1, le=1_000_000, description="Times that one connection may try to sign in."
+    )
 
 
 class Config(_Section):

@@ -4,7 +4,8 @@ What it promises
     `send_text`, `broadcast` and `close_transport` never wait and never raise for a client that is gone. What is
     sent to one client arrives in the order of the calls, whichever of them (or stock `send`) was used. A client
     that does not read costs at most `outgoing_bytes`, then its transport is closed and counted, and it comes back
-    by itself. A client that breaks the protocol is put out at once.
+    by itself. A client that breaks the protocol is put out at once. Until a session is `trust`ed it may send
+    packets of `stranger_bytes` only, and what is for no session is refused before its body is gathered.
 The way out
     Everything becomes a ready websocket frame, once, and is appended to the `out` list of each session it is for.
     At the end of the loop's turn each session that got something hands its list to its carrier, in one write: no
@@ -36,6 +37,7 @@ from urllib.parse import parse_qsl
 import engineio
 from engineio import packet as eio_packet
 
+from collab_server.domain.addresses import Addresses
 from collab_server.realtime.transport import asgi, frames
 from collab_server.realtime.transport.lanes import Lane
 from collab_server.realtime.transport.polling import Exchange, Headers, Polling
@@ -99,6 +101,9 @@ class Carrier(Protocol):
     def resume_reading(self) -> None:
         """Take messages again."""
 
+    def trust(self, most_bytes: int) -> None:
+        """Take packets of so many bytes from now on."""
+
 
 class WebSocketCarrier(Carrier, Protocol):
     """A websocket whose handshake the server decides on."""
@@ -129,6 +134,8 @@ class _Nowhere:
 
     def resume_reading(self) -> None: ...
 
+    def trust(self, most_bytes: int) -> None: ...
+
 
 _NOWHERE = _Nowhere()
 
@@ -145,6 +152,8 @@ class Session:
         "inbox_bytes",
         "is_paused",
         "is_probed",
+        "is_trusted",
+        "most_bytes",
         "out",
         "server",
         "sid",
@@ -159,6 +168,8 @@ class Session:
         self.out: list[bytes] = []  # ready frames of this loop turn
         self.inbox: deque[Any] | None = None  # messages that wait for their handler; made when first needed
         self.inbox_bytes = 0
+        self.is_trusted = server.stranger_bytes is None
+        self.most_bytes: int = server.stranger_bytes or server.max_http_buffer_size  # of one packet
         self.is_paused = False  # no more messages until the inbox is worked off
         self.worker: asyncio.Task[None] | None = None
         self.upgrading: WebSocketCarrier | None = None  # the websocket that may become the carrier
@@ -201,16 +212,26 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     Args:
         outgoing_bytes: the most that may wait for one client; above it the client's transport is closed.
+        stranger_bytes: the largest packet or payload of a session that is not trusted; None to trust all.
+        addresses: whose word is taken for where a client comes from.
     """
 
     sockets: dict[str, Session]
 
-    def __init__(self, *args: Any, outgoing_bytes: int = DEFAULT_OUTGOING_BYTES, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *args: Any,
+        outgoing_bytes: int = DEFAULT_OUTGOING_BYTES,
+        stranger_bytes: int | None = None,
+        addresses: Addresses | None = None,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(*args, **kwargs)
+        self.stranger_bytes = stranger_bytes
+        self.addresses = addresses or Addresses()
         self._is_async = dict.fromkeys(self.event_names, False)
         self.outgoing_bytes = outgoing_bytes
         self.accepts_handshakes: Callable[[], bool] = lambda: True  # if not, new clients get 503
-        self.has_room: Callable[[], bool] = lambda: True  # the same, of the server above this one
         self.overflows = 0  # clients put out because they did not read
         self.handshakes = 0  # sessions opened since start
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -324,7 +345,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             session.inbox = deque()
         session.inbox.append(message)
         session.inbox_bytes += _weight(message)
-        if session.inbox_bytes > self.max_http_buffer_size and not session.is_paused:
+        if session.inbox_bytes > session.most_bytes and not session.is_paused:
             session.is_paused = True
             session.carrier.pause_reading()
 
@@ -343,7 +364,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             work = self._handle(session.sid, message)
             if work is not None:
                 await self._finish(work)
-            if session.is_paused and session.inbox_bytes * 2 < self.max_http_buffer_size:
+            if session.is_paused and session.inbox_bytes * 2 < session.most_bytes:
                 session.is_paused = False
                 session.carrier.resume_reading()
         session.worker = None
@@ -387,6 +408,32 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
         return set_handler if handler is None else set_handler(handler)
 
+    def most_body_bytes(self, scope: Scope) -> int | None:
+        """How much of a request's body is worth to be gathered, judged at its head; None if it is to be refused."""
+        if scope["method"] != "POST":
+            return 0
+        session = self.sockets.get(query_of(scope).get("sid", ""))
+        return None if session is None or session.closing else session.most_bytes
+
+    def trust(self, eio_sid: str) -> None:
+        """A session is somebody's: packets of full size may come."""
+        session = self.sockets.get(eio_sid)
+        if session is not None and not session.is_trusted:
+            self._set_trust(session, self.max_http_buffer_size)
+
+    def distrust(self, eio_sid: str) -> None:
+        """A session is nobody's any more."""
+        session = self.sockets.get(eio_sid)
+        if session is not None and session.is_trusted and self.stranger_bytes is not None:
+            self._set_trust(session, self.stranger_bytes)
+
+    def _set_trust(self, session: Session, most_bytes: int) -> None:
+        session.is_trusted = most_bytes == self.max_http_buffer_size
+        session.most_bytes = most_bytes
+        session.carrier.trust(most_bytes)
+        if session.upgrading is not None:
+            session.upgrading.trust(most_bytes)
+
     # --- The life of a session --------------------------------------------------------------------------------
 
     def serve(self, exchange: Exchange) -> None:
@@ -400,6 +447,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             query, session = self._verify(scope)
             if query["transport"] != "polling":
                 raise _BAD_REQUEST
+            exchange.is_trusted = session is not None and session.is_trusted
             if session is None:
                 if method != "GET":
                     raise _BAD_METHOD
@@ -477,8 +525,15 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         refuse: Callable[[Refusal], None],
     ) -> None:
         """Begin a session, if the connect handler agrees; its first packet is on its way before the handler runs."""
-        if not (self.has_room() and self.accepts_handshakes()):
+        if not self.accepts_handshakes():
             raise _NO_ROOM
+        if scope["client"]:
+            peer = scope["client"][0]
+            forwarded = [
+                value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"
+            ]
+            if (address := self.addresses.client(peer, forwarded)) != peer:
+                scope["client"] = (address, 0)
         session = Session(self, self.generate_id())
         self.sockets[session.sid] = session
         self.send_frame(
@@ -667,6 +722,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         session = self.sockets.get(eio_sid)
         if session is not None:
             self.end(session, reason)
+
+    def abort_transport(self, eio_sid: str, reason: str) -> None:
+        """The same at once: what was not sent is forgotten."""
+        session = self.sockets.get(eio_sid)
+        if session is not None:
+            self.end(session, reason, is_abrupt=True)
 
     def close_all(self, reason: str) -> None:
         """Close every connection, as `close_transport` does."""

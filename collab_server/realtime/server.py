@@ -24,6 +24,7 @@ import socketio
 
 from collab_server.auth import Authenticator, Credentials
 from collab_server.config import Limits
+from collab_server.domain.addresses import Addresses
 from collab_server.domain.events import Event
 from collab_server.domain.jsontext import dumps, rfc3339
 from collab_server.domain.people import Identity
@@ -46,6 +47,7 @@ from collab_server.library.sessions import ContentAnswer
 from collab_server.realtime.client import Client
 from collab_server.realtime.manager import BusManager
 from collab_server.realtime.sockets import HEAD, SocketServer
+from collab_server.realtime.strangers import StrangerLimits
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.feed import Feed
@@ -62,6 +64,7 @@ from collab_server.storage.topics import Snapshot
 log = logging.getLogger(__name__)
 
 SIGN_IN_SECONDS = 10.0
+TOKENS = ("identityToken", "authToken", "resumeToken")
 RIGHTS_ROUND_SECONDS = 5.0
 RIGHTS_RENEWED_AFTER_SECONDS = (25.0, 40.0)
 """Library's answers are believed for 60 s; those in use are renewed before, so that a storm finds them fresh. When is
@@ -116,6 +119,9 @@ class CollabServer(SocketServer):
             return None
         return asyncio.sleep(REFUSAL_SECONDS) if isinstance(error, RateLimited) else None
 
+    def _credentials_of(self, data: Any) -> Any:
+        return tokens_of(data)
+
     def _take_event(self, eio_sid: str, packet: Any) -> Awaitable[None] | None:
         is_admitted = not packet.attachment_count
         is_taken = self._door.receive(eio_sid, packet.id, packet.data, packet.size, is_admitted=is_admitted)
@@ -137,6 +143,7 @@ class Door:
         limiter: RateLimiter,
         counters: Counters,
         is_origin_allowed: Callable[[str | None, dict[str, Any]], bool],
+        addresses: Addresses,
         ping_interval_seconds: float = 25,
         ping_timeout_seconds: float = 20,
     ) -> None:
@@ -170,6 +177,8 @@ class Door:
             "max_http_buffer_size": limits.packetBytes,
             "outgoing_bytes": limits.outgoingBytes,
             "connect_seconds": SIGN_IN_SECONDS,
+            "strangers": stranger_limits(limits),
+            "addresses": addresses,
             "keeps_environ": False,
             "namespaces": ["/"],
             "logger": False,
@@ -621,17 +630,35 @@ class Door:
             await asyncio.sleep(DRAIN_STEP_SECONDS)
 
 
+def stranger_limits(limits: Limits) -> StrangerLimits:
+    """What those may take who are not signed in, of sessions and, once more, of bare connections."""
+    return StrangerLimits(
+        most=limits.strangers,
+        most_per_address=limits.strangersPerAddress,
+        most_bytes=limits.strangersBytes,
+        packet_bytes=min(limits.strangerPacketBytes, limits.packetBytes),
+        tries=limits.signInTries,
+    )
+
+
+def tokens_of(auth: Any) -> Any:
+    """The tokens of a CONNECT packet: what they are not, where they are none, and nothing else of it."""
+    if not isinstance(auth, dict):
+        return None
+    return {
+        name: value if isinstance(value, str) else False
+        for name in TOKENS
+        if (value := auth.get(name)) is not None
+    }
+
+
 def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:
     """What a client hands over in its CONNECT packet, with the cookies of the handshake.
 
     Raises `Unauthenticated` when there is no token.
     """
     tokens = auth if isinstance(auth, dict) else {}
-    given = {
-        name: value
-        for name in ("identityToken", "authToken", "resumeToken")
-        if (value := tokens.get(name)) is not None
-    }
+    given = {name: value for name in TOKENS if (value := tokens.get(name)) is not None}
     if len(given) != 1 or not all(isinstance(value, str) for value in given.values()):
         raise Unauthenticated("expected auth: {identityToken}, {authToken} or {resumeToken}")
     return Credentials(

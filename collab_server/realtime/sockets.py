@@ -8,7 +8,9 @@ from it. On top of that it promises:
   the protocol's reference server; a handler that fails is an answer, too;
 * an event is encoded once for all who get it, and its attachments follow it closely;
 * bounds: attachments and their bytes, depth of JSON, events under way and acknowledgements outstanding per client, and
-  the time until the first CONNECT.
+  the time until the first CONNECT;
+* strangers, clients which are connected to no namespace (yet), have limits of their own (`StrangerLimits`); when there
+  are too many, the oldest goes.
 
 It owns the tasks that run event handlers; each ends with its handler.
 """
@@ -16,6 +18,7 @@ It owns the tasks that run event handlers; each ends with its handler.
 from __future__ import annotations
 
 import asyncio
+import functools
 import json
 import re
 from collections.abc import Awaitable, Iterable, Iterator
@@ -25,7 +28,9 @@ import socketio
 from socketio import packet as sio_packet
 from socketio.async_manager import AsyncManager
 
+from collab_server.domain.addresses import Addresses, network_of
 from collab_server.realtime.engine import EngineServer
+from collab_server.realtime.strangers import StrangerLimits, Strangers
 from collab_server.realtime.transport.lanes import Lane
 
 ATTACHMENTS = 10
@@ -33,8 +38,8 @@ JSON_DEPTH = 128
 EVENTS_AT_ONCE = 1000
 ACKS_OUTSTANDING = 1000
 CONNECT_SECONDS = 10.0
-UNCONNECTED = 10_000
-"""So many clients may be connected to no namespace (yet); more get 503, and try again by themselves."""
+STRANGER_WEIGHT = 2_000
+"""Bytes that a session takes besides its handshake's head, which is kept twice."""
 
 _RESERVED = {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 
@@ -231,6 +236,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     Args:
         connect_seconds: a client that is connected to no namespace by then is put out.
+        strangers: what clients may take that are connected to no namespace (yet).
+        addresses: whose word is taken for where a client comes from.
         keeps_environ: False to forget a client's `environ` but for its cookies when it is connected (half of what a
             client costs); only for servers that do not ask for it later.
     """
@@ -242,15 +249,23 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         client_manager: Any = None,
         *,
         connect_seconds: float = CONNECT_SECONDS,
+        strangers: StrangerLimits | None = None,
+        addresses: Addresses | None = None,
         keeps_environ: bool = True,
         **kwargs: Any,
     ) -> None:
         kwargs.setdefault("serializer", StrictPacket)
+        limits = strangers or StrangerLimits()
+        kwargs.update(stranger_bytes=limits.packet_bytes, addresses=addresses)
         super().__init__(client_manager=client_manager or DirectManager(), **kwargs)
         self._connect_seconds = connect_seconds
         self._keeps_environ = keeps_environ
         self._unconnected: Lane[str] | None = None
-        self.eio.has_room = lambda: self._unconnected is None or len(self._unconnected) < UNCONNECTED
+        self._stranger_limits = limits
+        self.strangers: Strangers[str] = Strangers(
+            most=limits.most, most_per_address=limits.most_per_address, most_bytes=limits.most_bytes
+        )
+        self._tries: dict[str, int] = {}  # CONNECT packets of strangers
         self._held: dict[str, tuple[str, list[Any]]] = {}  # while a connect handler runs: namespace, packets
         self._attachment_bytes: dict[str, int] = {}
         self._running: dict[str, set[asyncio.Task[None]]] = {}  # event handlers, per client
@@ -330,13 +345,29 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if kind == sio_packet.CONNECT:
             if self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is not None:
                 raise MalformedPacket("connected already")
-            return self._handle_connect(eio_sid, namespace, packet.data)
+            self._count_try(eio_sid, packet.size)
+            return self._handle_connect(eio_sid, namespace, self._credentials_of(packet.data))
         if kind == sio_packet.DISCONNECT:
             return self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
         self._must_be_connected(eio_sid, packet)
         if kind in (sio_packet.EVENT, sio_packet.BINARY_EVENT):
             return self._take_event(eio_sid, packet)
         return self._handle_ack(eio_sid, namespace, packet.id, packet.data)  # type: ignore[no-any-return]
+
+    def _count_try(self, eio_sid: str, size: int) -> None:
+        limits = self._stranger_limits
+        if limits.packet_bytes is not None and size > limits.packet_bytes:
+            raise MalformedPacket("too large a CONNECT packet")
+        if eio_sid not in self._tries:
+            return  # no stranger
+        self._tries[eio_sid] += 1
+        if limits.tries is not None and self._tries[eio_sid] > limits.tries:
+            raise MalformedPacket("too many CONNECT packets")
+        self.strangers.has_shown_a_token(eio_sid)
+
+    def _credentials_of(self, data: Any) -> Any:
+        """What of a CONNECT packet the connect handler needs: it may take long, and nothing else is kept meanwhile."""
+        return data
 
     def _must_be_connected(self, eio_sid: str, packet: Any) -> None:
         if self.manager.sid_from_eio_sid(eio_sid, packet.namespace or "/") is None:
@@ -374,7 +405,23 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             loop = asyncio.get_running_loop()
             self._unconnected = Lane(loop, self._connect_seconds, self._give_up)
         self._unconnected.start(eio_sid)
+        self._become_a_stranger(eio_sid, environ)
         return await super()._handle_eio_connect(eio_sid, environ)
+
+    def _become_a_stranger(self, eio_sid: str, environ: Any) -> None:
+        self._tries[eio_sid] = 0
+        head = environ["asgi.scope"]["headers"] if "asgi.scope" in environ else ()
+        weight = STRANGER_WEIGHT + 2 * sum(len(name) + len(value) for name, value in head)
+        address = network_of(environ.get("REMOTE_ADDR", ""))
+        for other in self.strangers.add(eio_sid, address, weight):
+            self.eio.abort_transport(other, "another stranger came")
+
+    def _become_known(self, eio_sid: str) -> None:
+        assert self._unconnected is not None
+        self._unconnected.stop(eio_sid)
+        self.strangers.remove(eio_sid)
+        self._tries.pop(eio_sid, None)
+        self.eio.trust(eio_sid)
 
     def _give_up(self, eio_sid: str, due: float) -> None:
         self.eio.close_transport(eio_sid, "not connected in time")
@@ -398,10 +445,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         finally:
             del self._held[eio_sid]
         if self.manager.sid_from_eio_sid(eio_sid, namespace) is not None:
-            assert self._unconnected is not None
-            self._unconnected.stop(eio_sid)
+            self._become_known(eio_sid)
             if not self._keeps_environ:
-                self.environ[eio_sid] = _cookies_of(self.environ[eio_sid])
+                self.environ[eio_sid] = _what_is_kept_of(self.environ[eio_sid])
             for packet in held:
                 self.deliver([eio_sid], packet)
 
@@ -434,8 +480,13 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         namespaces = list(self.manager.get_namespaces())
         if self._unconnected is None or eio_sid is None or eio_sid not in self.environ:
             return
+        session = self.eio.sockets.get(eio_sid)
+        if session is None or session.closing:
+            return
         if all(self.manager.sid_from_eio_sid(eio_sid, namespace) is None for namespace in namespaces):
             self._unconnected.start(eio_sid)
+            self._become_a_stranger(eio_sid, self.environ[eio_sid])
+            self.eio.distrust(eio_sid)
 
     async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
         self._binary_packet.pop(eio_sid, None)
@@ -444,11 +495,17 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         await super()._handle_eio_disconnect(eio_sid, reason)
         if self._unconnected is not None:
             self._unconnected.stop(eio_sid)
+        self.strangers.remove(eio_sid)
+        self._tries.pop(eio_sid, None)
 
 
-_NO_COOKIES: dict[str, Any] = {}
-
-
-def _cookies_of(environ: dict[str, Any]) -> dict[str, Any]:
+def _what_is_kept_of(environ: dict[str, Any]) -> dict[str, Any]:
     """What a client that connects again on the same transport may need of its handshake."""
-    return {"HTTP_COOKIE": environ["HTTP_COOKIE"]} if "HTTP_COOKIE" in environ else _NO_COOKIES
+    address = _only_address(environ.get("REMOTE_ADDR", ""))
+    return {**address, "HTTP_COOKIE": environ["HTTP_COOKIE"]} if "HTTP_COOKIE" in environ else address
+
+
+@functools.lru_cache(1024)
+def _only_address(address: str) -> dict[str, Any]:
+    """One for all who come from there and have no cookie."""
+    return {"REMOTE_ADDR": address}

@@ -60,6 +60,8 @@ EVENT_BYTES = 480
 
 NO_END = {
     "connectionsPerUser": 1_000_000,
+    "strangersPerAddress": 1_000_000,
+    "strangersBytes": 10_000_000_000,
     "commandsPerSecond": 1_000_000,
     "commandsBurst": 1_000_000,
 }

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from collab_server.realtime import sockets as sockets_module
+from collab_server.realtime.strangers import Strangers
 
 from .conftest import CALM, Served, echo_sockets, serve, wait_until
 
@@ -123,30 +123,32 @@ async def test_client_that_leaves_its_last_namespace_and_stays_is_closed(way: di
             assert await client.receive() is None
 
 
-async def test_clients_that_are_connected_to_nothing_are_limited_in_number(
-    http: aiohttp.ClientSession, way: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+async def test_of_clients_that_are_connected_to_nothing_the_oldest_goes_for_one_too_many(
+    http: aiohttp.ClientSession, way: dict[str, Any]
 ) -> None:
-    monkeypatch.setattr(sockets_module, "UNCONNECTED", 3)
-    with serve(echo_sockets(), **way) as served:
+    server = echo_sockets()
+    server.strangers = Strangers(most=3, most_per_address=3, most_bytes=1_000_000)
+    with serve(server, **way) as served:
         url = f"{served.url}/socket.io/?EIO=4&transport="
-        async with connect(served), connect(served), connect(served), connect(served):
+        async with connect(served), connect(served), connect(served), connect(served) as known:
             sids = []
             for _ in range(3):
                 async with http.get(url + "polling") as opening:
                     sids.append(json.loads((await opening.text())[1:])["sid"])
-            async with http.get(url + "polling") as refused:
-                assert refused.status == 503
-                assert refused.headers["Retry-After"] == "1"
-            with pytest.raises(aiohttp.WSServerHandshakeError) as refused_socket:
-                await http.ws_connect(url + "websocket")
-            assert refused_socket.value.status == 503
-            for sid, packet in ((sids[0], "40"), (sids[1], "1")):  # one signs in, one goes
-                async with http.post(f"{url}polling&sid={sid}", data=packet) as answer:
-                    assert answer.status == 200
-            await asyncio.to_thread(wait_until, lambda: len(served.server._unconnected) == 1)
-            async with connect(served, None), connect(served, None):
-                async with http.get(url + "polling") as refused:
-                    assert refused.status == 503
+            async with http.post(f"{url}polling&sid={sids[0]}", data="40") as answer:  # is none any more
+                assert answer.status == 200
+            await asyncio.to_thread(wait_until, lambda: len(server.strangers) == 2)
+            async with connect(served, None), connect(served, None) as last:
+                await asyncio.to_thread(wait_until, lambda: sids[1] not in server.eio.sockets)
+                assert sids[0] in server.eio.sockets
+                assert sids[2] in server.eio.sockets
+                await last.send("40")
+                assert (await last.receive()).startswith("40")
+                await last.send("41")  # is one again
+                await asyncio.to_thread(wait_until, lambda: len(server.strangers) == 3)
+            await known.send('42["message",1]')
+            assert await known.receive() == '42["message-back",1]'
+        await asyncio.to_thread(wait_until, lambda: len(server.strangers) <= 1)
 
 
 async def test_connect_handler_refuses_with_its_error(way: dict[str, Any]) -> None:

@@ -40,7 +40,13 @@ from tests.harness.world import StandInLibrary, TestDatabase
 PLANTS = Path(__file__).parent / "plants"
 MAX_CONNECTIONS = 90
 POSTGRES_SETTINGS = {**NOT_DURABLE, "max_connections": str(MAX_CONNECTIONS), "shared_buffers": "64MB"}
-LIMITS = {"connectionsPerUser": 500, "commandsPerSecond": 1000, "commandsBurst": 1000}
+LIMITS = {
+    "connectionsPerUser": 500,
+    "commandsPerSecond": 1000,
+    "commandsBurst": 1000,
+    "strangersPerAddress": 10_000,  # all come from one
+    "strangersBytes": 640_000_000,
+}
 """Some few people stand for many here, and come back after every fault."""
 
 

@@ -84,6 +84,11 @@ def test_documented_defaults(file: Path) -> None:
         "commandsWaiting": 512,
         "connectionsPerUser": 20,
         "outgoingBytes": 1000000,
+        "strangers": 10_000,
+        "strangersPerAddress": 1_000,
+        "strangersBytes": 64_000_000,
+        "strangerPacketBytes": 16_384,
+        "signInTries": 2,
     }
 
 

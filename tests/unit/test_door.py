@@ -12,6 +12,7 @@ import pytest
 
 from collab_server.auth import Attachment, Credentials, SignIn
 from collab_server.config import Limits
+from collab_server.domain.addresses import Addresses
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.domain.subscriptions import RefreshSession, Subscribe, Unsubscribe
 from collab_server.domain.topics import content_topic
@@ -67,6 +68,7 @@ def door(authenticator: FakeAuthenticator) -> Door:
         limiter=cast("Any", None),
         counters=Counters(),
         is_origin_allowed=lambda origin, environ: True,
+        addresses=Addresses(),
     )
     manager = SimpleNamespace(eio_sid_from_sid=lambda sid, namespace: f"eio-{sid}")
     engine = SimpleNamespace(send_text=lambda eio_sid, text: None)

@@ -2,8 +2,8 @@
 
 uvicorn gets them in one of two ways: `install`, called at lifespan startup, or by its own option
 (`--ws collab_server.realtime.transport:WebSocketProtocol`). With `COLLAB_TRANSPORT=asgi` in the environment, and under
-any other server, everything goes the plain ASGI way of `asgi.py`; uvicorn then keeps its own protocol classes, but for
-one mend (`offers.py`).
+any other server, everything goes the plain ASGI way of `asgi.py`; uvicorn then keeps its own protocol classes, with one
+mend (`offers.py`) and bounds (`guard.py`).
 """
 
 from __future__ import annotations
@@ -15,26 +15,33 @@ import resource
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
+from collab_server.realtime.transport.guard import GUARD_KEY, Guard
 from collab_server.realtime.transport.offers import PATHS_KEY
 from collab_server.realtime.transport.websocket import STATE_KEY, WebSocketProtocol
 
 if TYPE_CHECKING:
     from collab_server.realtime.engine import EngineServer
 
-__all__ = ["WebSocketProtocol", "allow_many_connections", "install", "tune_garbage_collector"]
+__all__ = ["Guard", "WebSocketProtocol", "allow_many_connections", "install", "tune_garbage_collector"]
 
 MOST_DESCRIPTORS = 1_048_576
 
 _logger = logging.getLogger(__name__)
 
 
-def install(scope: MutableMapping[str, Any], receive: Any, engines: Mapping[str, EngineServer]) -> bool:
+def install(
+    scope: MutableMapping[str, Any],
+    receive: Any,
+    engines: Mapping[str, EngineServer],
+    guard: Guard | None = None,
+) -> bool:
     """Let uvicorn carry these Engine.IO servers by the lean protocol classes, from the next connection on.
 
     Args:
         scope: the ASGI lifespan scope.
         receive: the ASGI lifespan `receive`; under uvicorn a method of the object that holds its Config.
         engines: path prefix, as in `/socket.io/` → server.
+        guard: watches over all connections, if given.
 
     Returns:
         True if uvicorn is the server, was recognised, and the switch is not off.
@@ -47,10 +54,16 @@ def install(scope: MutableMapping[str, Any], receive: Any, engines: Mapping[str,
     ):
         return False
     scope["state"][PATHS_KEY] = tuple(prefix.encode() for prefix in engines)
+    if guard is not None:
+        scope["state"][GUARD_KEY] = guard
     is_lean = os.environ.get("COLLAB_TRANSPORT", "").lower() != "asgi"
     if is_lean:
         scope["state"][STATE_KEY] = {prefix.encode(): engine for prefix, engine in engines.items()}
         config.ws_protocol_class = WebSocketProtocol
+    elif getattr(config.ws_protocol_class, "__module__", "").endswith(".websockets_sansio_impl"):
+        from collab_server.realtime.transport.stock_websockets import StockWebSocketProtocol
+
+        config.ws_protocol_class = StockWebSocketProtocol
     config.http_protocol_class = _http_protocol_class(config.http_protocol_class, is_lean=is_lean)
     return is_lean
 

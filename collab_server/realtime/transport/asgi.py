@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, Any
 from collab_server.realtime.transport import frames
 from collab_server.realtime.transport.polling import Headers
 
+EXTENSION = "collab_server.websocket"
+"""In a websocket's scope, among the extensions: uvicorn's protocol that carries it (`stock_websockets.py`)."""
+
 if TYPE_CHECKING:
     from collab_server.realtime.engine import EngineServer, Refusal, Session
 
@@ -27,6 +30,7 @@ class AsgiExchange:
         self.scope = scope
         self.body: bytes | bytearray = bytearray()
         self.cancelled: Callable[[], None] | None = None
+        self.is_trusted = False
         self.answer: asyncio.Future[tuple[int, Headers, bytes]] = asyncio.get_running_loop().create_future()
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
@@ -38,13 +42,14 @@ class AsgiExchange:
 async def serve_http(server: EngineServer, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one request, as long as its client stays."""
     exchange = AsgiExchange(scope)
-    if await _read_body(exchange, receive, server.max_http_buffer_size):
+    most_bytes = server.most_body_bytes(scope)
+    if most_bytes is None or await _read_body(exchange, receive, most_bytes):
         await server.let_upgrade(scope)
         server.serve(exchange)
         if not exchange.answer.done():
             await _wait(exchange, receive)
     else:
-        exchange.respond(413, [], b"")
+        exchange.respond(413, [(b"connection", b"close")], b"")
     if not exchange.answer.done():
         return
     status, headers, body = exchange.answer.result()
@@ -54,12 +59,17 @@ async def serve_http(server: EngineServer, scope: Scope, receive: Receive, send:
 
 
 async def _read_body(exchange: AsgiExchange, receive: Receive, max_bytes: int) -> bool:
+    """Gather a body; False for one that is too large, as its head may say already. None is gathered of 0 bytes."""
+    announced = next((value for name, value in exchange.scope["headers"] if name == b"content-length"), b"0")
+    if max_bytes and (not announced.isdigit() or int(announced[-20:]) > max_bytes):
+        return False
     more = True
     while more:
         event = await receive()
         if event["type"] != "http.request":
             return False
-        exchange.body += event.get("body", b"")
+        if max_bytes:
+            exchange.body += event.get("body", b"")
         more = event.get("more_body", False)
         if len(exchange.body) > max_bytes:
             return False
@@ -88,8 +98,9 @@ class AsgiWebSocket:
 
     name = "websocket"
 
-    def __init__(self, server: EngineServer) -> None:
+    def __init__(self, server: EngineServer, scope: Scope) -> None:
         self._server = server
+        self._protocol: Any = scope.get("extensions", {}).get(EXTENSION)
         self.session: Session | None = None
         self.decided: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
         self._ready: list[bytes] = []
@@ -104,6 +115,7 @@ class AsgiWebSocket:
     def accept(self, session: Session, ready: list[bytes]) -> None:
         """The handshake may be completed; these frames come first."""
         self.session = session
+        self.trust(session.most_bytes)
         self.write(ready)
         self.decided.set_result(None)
 
@@ -142,6 +154,11 @@ class AsgiWebSocket:
         """Take messages again."""
         self._may_read.set()
 
+    def trust(self, most_bytes: int) -> None:
+        """Take packets of so many bytes from now on; under another server than uvicorn they are judged when whole."""
+        if self._protocol is not None:
+            self._protocol.take(most_bytes)
+
     async def serve(self, receive: Receive, send: Send) -> None:
         """Complete the handshake and carry, until either side closes."""
         try:
@@ -171,7 +188,7 @@ class AsgiWebSocket:
                 packet = event.get("text") or ""
             if session.upgrading is self:
                 server.probe(session, packet)
-            elif len(packet) > server.max_http_buffer_size or not server.receive(session, packet):
+            elif len(packet) > session.most_bytes or not server.receive(session, packet):
                 server.end(session, server.reason.TRANSPORT_ERROR)
 
     async def _write(self, send: Send) -> None:
@@ -195,7 +212,7 @@ class AsgiWebSocket:
 async def serve_websocket(server: EngineServer, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one websocket."""
     await receive()  # websocket.connect
-    websocket = AsgiWebSocket(server)
+    websocket = AsgiWebSocket(server, scope)
     server.serve_websocket(scope, websocket)
     refusal = await websocket.decided
     if refusal is None and websocket.session is not None:

@@ -72,10 +72,10 @@ class FrameReader:
     the pieces are in which they come, each byte is looked at once.
     """
 
-    __slots__ = ("_fragments", "_max_bytes", "_needed", "_partial", "_validator")
+    __slots__ = ("_fragments", "_needed", "_partial", "_validator", "max_bytes")
 
     def __init__(self, max_bytes: int) -> None:
-        self._max_bytes = max_bytes
+        self.max_bytes = max_bytes  # of one message; may change
         self._partial: bytearray | None = None  # an incomplete frame …
         self._needed = 2  # … which cannot be read further below this size
         self._fragments: bytearray | None = None  # an incomplete message
@@ -127,7 +127,7 @@ class FrameReader:
             if end - start < 10:
                 return 10
             length, header = _read_64(data, start + 2)[0], 14
-        if length + (len(self._fragments) if self._fragments else 0) > self._max_bytes:
+        if length + (len(self._fragments) if self._fragments else 0) > self.max_bytes:
             raise FrameError(TOO_BIG)
         return header + length
 

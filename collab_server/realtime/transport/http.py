@@ -22,11 +22,8 @@ from collab_server.realtime.transport.websocket import WebSocketProtocol, engine
 if TYPE_CHECKING:
     from collab_server.realtime.engine import EngineServer
 
-HEAD_BYTES = 65_536
+SWALLOWED_BYTES = 16_384  # of a body behind an answer, so that its client may use the connection again
 LEARNED_BYTES = 8_192  # of a poll that is remembered, for as long as its connection lasts
-HEADERS = 256  # each takes a hundred bytes, however short it is
-REQUEST_SECONDS = 30.0
-"""So long a request may take to come, from its first byte to its last; the first one from when the client connected."""
 _STATUS = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
 }
@@ -53,12 +50,15 @@ class LeanExchange:
         "cancelled",
         "disconnected",
         "engine",
+        "is_decided",
         "is_too_large",
-        "is_whole",
+        "is_trusted",
         "keep_alive",
+        "most_bytes",
         "protocol",
         "response_complete",
         "scope",
+        "swallowed_bytes",
     )
     message_event = _NO_TASK
     more_body = False
@@ -71,8 +71,11 @@ class LeanExchange:
         self.scope = scope
         self.body = bytearray()
         self.keep_alive = keep_alive
-        self.is_whole = False
+        self.is_decided = False  # whole, or to be refused by its head
         self.is_too_large = False
+        self.is_trusted = False
+        self.most_bytes = 0  # of the body; more is too large, and of 0 none is gathered
+        self.swallowed_bytes = 0
         self.response_complete = False
         self.disconnected = False
         self.cancelled: Callable[[], None] | None = None
@@ -89,35 +92,18 @@ class HttpProtocol(StockHttpProtocol):
     """uvicorn's HTTP protocol, with a short way for long-polling."""
 
     _served: LeanExchange | None = None  # the latest whose turn has come
-    _is_in_request = False
-    _is_in_head = False  # or in the trailer behind a body, or in what may be one: a chunk's size has come
-    _head_bytes = 0  # of the head or trailer that is being read, without the read that it began in
-    _read_bytes = _read_requests = 0
     _learned: tuple[bytes, EngineServer, dict[str, Any]] | None = None  # what the latest poll was made of
-    _deadline: asyncio.TimerHandle | None = None  # while a part of a request is there, or nothing yet
-
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        """A client has connected."""
-        super().connection_made(transport)
-        self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
 
     def data_received(self, data: bytes) -> None:
-        """Also bounds what uvicorn does not: the head of a request, the trailer behind its body, and their time."""
+        """A poll like one before it is served at once, anything else is read."""
         if self.transport.is_closing():
             return
-        was_in_request = self._is_in_request
-        line = None if was_in_request else _GET.match(data)
+        line = None if self._is_in_request else _GET.match(data)
         rest = data[line.end() :] if line is not None else b""
         if line is not None and self._poll_again(line[1], rest):
             return
-        self._read_bytes, self._read_requests = len(data), 0
         super().data_received(data)
-        has_ended = was_in_request or self._read_requests > 0  # else nothing came but an empty line
-        if self._is_in_request or not (has_ended or self._has_to_answer()):
-            self._wait_for_the_rest(len(data))
-            return
-        self._stop_waiting()
-        if line is not None and self._read_requests == 1:
+        if line is not None and self._read_requests == 1 and not self._is_in_request:
             self._learn(rest)
 
     def _learn(self, rest: bytes) -> None:
@@ -144,68 +130,55 @@ class HttpProtocol(StockHttpProtocol):
         if path != learned["raw_path"] or _OF_SESSION.search(query) is None:
             return False
         self._unset_keepalive_if_required()
-        self._stop_waiting()
         exchange = LeanExchange(self, engine, {**learned, "query_string": query}, keep_alive=True)
-        exchange.is_whole = True
-        self.cycle = exchange  # type: ignore[assignment]
+        exchange.is_decided = True
+        self.cycle = exchange
         self._serve(exchange)
+        self._settle()
         return True
 
-    def _has_to_answer(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
-
-    def _wait_for_the_rest(self, read_bytes: int) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
-        if self._is_in_head:
-            self._head_bytes += read_bytes
-            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
-                self.send_400_response("Request head too large.")
-
-    def _stop_waiting(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _give_up(self) -> None:
-        if self.flow is not None and self.flow.read_paused:  # it is we who do not read
-            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
-        else:
-            self.transport.abort()
-
-    def on_message_begin(self) -> None:
-        """A request begins."""
-        self._is_in_request = True
-        self._read_requests += 1
-        self._is_in_head, self._head_bytes = True, -self._read_bytes
-        super().on_message_begin()
-
-    def on_chunk_header(self) -> None:
-        """The size of a chunk: a piece of the body follows or, if it was 0, the trailer."""
-        self._is_in_head, self._head_bytes = True, -self._read_bytes
-
-    def on_headers_complete(self) -> None:
-        """The head of a request is there: is it for us?"""
-        self._is_in_head = False
-        if len(self.headers) > HEADERS:
-            raise ValueError("too many headers")  # uvicorn answers with 400
-        self.headers = self.headers.copy()  # the scope keeps its own: nobody has checked what a trailer adds
-        if self._has_offer():
-            return
+    def _begin_request(self) -> None:
+        """The head of a request is there: is it for us, and worth its body?"""
         engine = engine_for(self.app_state, self.url)
         if engine is None:
-            super().on_headers_complete()
+            self._is_trusted = False
+            super()._begin_request()
             return
         scope = self._whole_scope()
         has_to_wait = self._has_to_answer()
         keep_alive = scope["http_version"] != "1.0" and self.parser.should_keep_alive()
         exchange = LeanExchange(self, engine, scope, keep_alive)
-        self.cycle = exchange  # type: ignore[assignment]
+        self.cycle = exchange
+        self._judge(exchange)
         if has_to_wait:
             self.flow.pause_reading()  # pipelined: its turn comes when the answer before it is out
             self.pipeline.appendleft((exchange, None))  # type: ignore[arg-type]
+        elif exchange.is_decided:
+            self._serve(exchange)
         elif self.expect_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+
+    def _judge(self, exchange: LeanExchange) -> None:
+        """Decide, before a body is gathered, whether it is worth that."""
+        if exchange.scope["method"] != "POST":
+            return
+        most_bytes = exchange.engine.most_body_bytes(exchange.scope)
+        announced = next(
+            (value for name, value in exchange.scope["headers"] if name == b"content-length"), b""
+        )
+        length = int(announced[-20:]) if announced else 0
+        exchange.most_bytes = most_bytes or 0
+        if most_bytes is None:  # the answer is known; a short body may come behind it
+            exchange.is_decided = True
+            if length > SWALLOWED_BYTES:
+                exchange.keep_alive = False
+        elif length > most_bytes:
+            self._refuse_size(exchange)
+
+    def _refuse_size(self, exchange: LeanExchange) -> None:
+        exchange.body = bytearray()
+        exchange.keep_alive = False
+        exchange.is_too_large = exchange.is_decided = True
 
     def _whole_scope(self) -> dict[str, Any]:
         parser = self.parser
@@ -220,31 +193,35 @@ class HttpProtocol(StockHttpProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
-        self._is_in_head = False
         exchange = self.cycle
         if not isinstance(exchange, LeanExchange):
             super().on_body(body)
-        elif not exchange.is_too_large:
+            return
+        self._is_in_head = False
+        if exchange.is_decided or not exchange.most_bytes:
+            exchange.swallowed_bytes += len(body)
+            if exchange.swallowed_bytes > SWALLOWED_BYTES and exchange.response_complete:
+                self.transport.close()
+        else:
             exchange.body += body
-            if len(exchange.body) > exchange.engine.max_http_buffer_size:
-                exchange.body = bytearray()
-                exchange.keep_alive = False
-                exchange.is_too_large = True
+            if len(exchange.body) > exchange.most_bytes:
+                self._refuse_size(exchange)
                 if not self.pipeline:
                     self._serve(exchange)
 
-    def on_message_complete(self) -> None:
+    def _end_request(self) -> None:
         """A whole request is there."""
-        if self.parser.should_upgrade():
-            return  # its head: it is taken, or read again
-        self._is_in_request = self._is_in_head = False
         exchange = self.cycle
         if not isinstance(exchange, LeanExchange):
-            super().on_message_complete()
-        elif not exchange.is_whole and not exchange.is_too_large:
-            exchange.is_whole = True
-            if not self.parser.should_keep_alive():  # a trailer may say so, too
-                exchange.keep_alive = False
+            super()._end_request()
+            return
+        is_answered = exchange.response_complete  # by its head
+        if not self.parser.should_keep_alive():  # a trailer may say so, too
+            exchange.keep_alive = False
+            if is_answered:
+                self.transport.close()
+        if not exchange.is_decided:
+            exchange.is_decided = True
             if not self.pipeline:
                 self._serve(exchange)
 
@@ -252,7 +229,7 @@ class HttpProtocol(StockHttpProtocol):
         """Start a request whose turn has come."""
         if not isinstance(cycle, LeanExchange):
             super()._start_asgi_task(cycle, app)
-        elif cycle.is_whole or cycle.is_too_large:  # else when the rest of it is there
+        elif cycle.is_decided:  # else when the rest of it is there
             asyncio.get_running_loop().call_soon(self._serve, cycle)
 
     def _serve(self, exchange: LeanExchange) -> None:
@@ -276,6 +253,7 @@ class HttpProtocol(StockHttpProtocol):
         parts.append(b"content-length: %d\r\n\r\n" % len(body))
         if exchange.scope["method"] != "HEAD":
             parts.append(body)
+        self._is_trusted = exchange.is_trusted
         self.transport.write(b"".join(parts))
         if not exchange.keep_alive:
             self.transport.close()
@@ -295,7 +273,6 @@ class HttpProtocol(StockHttpProtocol):
 
     def handle_websocket_upgrade(self) -> None:
         """Hand an upgrade of ours over without writing the request again for another parser."""
-        self._is_in_request = False
         if self._has_to_answer():
             self.send_400_response("The request before has no answer yet.")
             return
@@ -315,8 +292,7 @@ class HttpProtocol(StockHttpProtocol):
         """The client or the network has closed; a poll that waits ends its session."""
         waiting = [self._served, self.cycle, *(cycle for cycle, _ in self.pipeline)]
         super().connection_lost(exc)
-        self._stop_waiting()
-        self.cycle = self._served = None  # type: ignore[assignment]  # they hold us
+        self._served = None  # it holds us
         for exchange in waiting:
             if isinstance(exchange, LeanExchange) and not exchange.response_complete:
                 exchange.disconnected = True

@@ -27,6 +27,7 @@ class Exchange(Protocol):
     scope: dict[str, Any]
     body: bytes | bytearray
     cancelled: Callable[[], None] | None  # called if the client goes away before the answer
+    is_trusted: bool  # of a session that is somebody's
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer; never waits."""
@@ -119,6 +120,9 @@ class Polling:
 
     def pause_reading(self) -> None:
         """Nothing to do: the next POST is not answered."""
+
+    def trust(self, most_bytes: int) -> None:
+        """Nothing to do: each POST is judged at its head."""
 
     def resume_reading(self) -> None:
         """Answer the POST that was held back."""

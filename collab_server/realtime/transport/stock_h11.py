@@ -1,14 +1,42 @@
-"""uvicorn's h11 protocol, with one mend: a websocket that is not taken is a request like any other."""
+"""uvicorn's h11 protocol with bounds, and one mend: a websocket that is not taken is a request like any other.
+
+h11 itself bounds the head of a request; the time that one may take is bounded here (`guard.py`).
+"""
 
 from __future__ import annotations
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from collab_server.realtime.transport import offers
+from collab_server.realtime.transport.guard import Guarded
 
 
-class StockH11Protocol(H11Protocol):
-    """What uvicorn runs for `--http h11`, mended."""
+class StockH11Protocol(Guarded, H11Protocol):
+    """What uvicorn runs for `--http h11`, bounded and mended."""
+
+    _is_handed_over = False
+    _head_bytes = 0
+
+    def data_received(self, data: bytes) -> None:
+        """Read requests, up to a websocket's handshake."""
+        super().data_received(data)
+        if self._is_handed_over:
+            return
+        self._head_bytes = self._head_bytes + len(data) if self.conn.their_state is h11.IDLE else 0
+        if self.conn.their_state in (h11.IDLE, h11.SEND_BODY):
+            self._wait_for_the_rest(len(data))
+        else:
+            self._settle()
+
+    def _held_bytes(self, read_bytes: int) -> int:
+        return self._head_bytes or super()._held_bytes(read_bytes)
+
+    def handle_websocket_upgrade(self, event: h11.Request) -> None:
+        """Hand the connection over to a websocket."""
+        self._is_handed_over = True
+        self._leave()
+        super().handle_websocket_upgrade(event)
 
     def _should_upgrade(self) -> bool:
         scope = self.scope

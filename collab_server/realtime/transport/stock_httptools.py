@@ -1,27 +1,50 @@
-"""uvicorn's httptools protocol, with one mend: an offer of an upgrade that is not taken changes nothing.
+"""uvicorn's httptools protocol with bounds, and one mend: an offer of an upgrade that is not taken changes nothing.
 
-httptools ends a request that offers an upgrade behind its head, whatever is done about the offer, and takes the body
+Bounded are the head of a request, the trailer behind its body, and the time that it may take (`guard.py`). httptools
+ends a request that offers an upgrade behind its head, whatever is done about the offer, and takes the body
 for the beginning of the next request. So the parser is told of such a request once more, without the offer.
 """
 
 from __future__ import annotations
 
+from typing import Any
+
 import httptools
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from collab_server.realtime.transport import offers
+from collab_server.realtime.transport.guard import Guarded
+
+HEAD_BYTES = 65_536
+HEADERS = 256  # each takes a hundred bytes, however short it is
 
 _FRAMING = (b"connection", b"content-length", b"transfer-encoding")  # all that says where a request ends
 
 
-class StockHttpProtocol(HttpToolsProtocol):
-    """What uvicorn runs for `--http httptools`, mended."""
+class StockHttpProtocol(Guarded, HttpToolsProtocol):
+    """What uvicorn runs for `--http httptools`, bounded and mended."""
 
     _is_upgrade_taken = False
+    _is_in_request = False
+    _is_in_head = False  # or in the trailer behind a body, or in what may be one: a chunk's size has come
+    _head_bytes = 0  # of the head or trailer that is being read, without the read that it began in
+    _read_bytes = _read_requests = 0
 
     def data_received(self, data: bytes) -> None:
         """Read requests, up to a websocket's handshake."""
+        if self.transport.is_closing():
+            return
+        was_in_request = self._is_in_request
+        self._read_bytes, self._read_requests = len(data), 0
         self._unset_keepalive_if_required()
+        self._feed(data)
+        has_ended = was_in_request or self._read_requests > 0  # else nothing came but an empty line
+        if self._is_in_request or not (has_ended or self._has_to_answer()):
+            self._wait_for_the_rest(len(data))
+        elif not self._is_upgrade_taken:
+            self._settle()
+
+    def _feed(self, data: bytes) -> None:
         unread = memoryview(data)
         while True:
             try:
@@ -29,6 +52,8 @@ class StockHttpProtocol(HttpToolsProtocol):
                 return
             except httptools.HttpParserUpgrade as stopped:
                 if self._is_upgrade_taken:
+                    self._is_in_request = False
+                    self._leave()
                     self.handle_websocket_upgrade()
                     return
                 unread = unread[stopped.args[0] :]
@@ -37,6 +62,16 @@ class StockHttpProtocol(HttpToolsProtocol):
             except httptools.HttpParserError:
                 self._refuse_nonsense()
                 return
+
+    def _wait_for_the_rest(self, read_bytes: int) -> None:
+        if self._is_in_head:
+            self._head_bytes += read_bytes
+            if self._head_bytes > HEAD_BYTES and not self.transport.is_closing():
+                self.send_400_response("Request head too large.")
+        super()._wait_for_the_rest(read_bytes)
+
+    def _held_bytes(self, read_bytes: int) -> int:
+        return max(self._head_bytes, read_bytes) if self._is_in_head else super()._held_bytes(read_bytes)
 
     def _read_head_again(self) -> bool:
         """Have a parser read a request whose head is known, without its offer: what follows the head is its body."""
@@ -75,19 +110,55 @@ class StockHttpProtocol(HttpToolsProtocol):
             self.app_state, method, version, self.url, self.headers
         )
         if self._is_upgrade_taken:
-            self.scope["method"] = method
-            offers.keep_only_websocket(self.headers)
+            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+            scope["method"] = method
+            offers.keep_only_websocket(scope["headers"])
         return True
+
+    def on_message_begin(self) -> None:
+        """A request begins."""
+        self._is_in_request = True
+        self._read_requests += 1
+        self._is_in_head, self._head_bytes = True, -self._read_bytes
+        super().on_message_begin()
+
+    def on_chunk_header(self) -> None:
+        """The size of a chunk: a piece of the body follows or, if it was 0, the trailer."""
+        self._is_in_head, self._head_bytes = True, -self._read_bytes
 
     def on_headers_complete(self) -> None:
         """The head of a request is there."""
+        self._is_in_head = False
+        if len(self.headers) > HEADERS:
+            raise ValueError("too many headers")  # uvicorn answers with 400
+        self.headers = self.headers.copy()  # the scope keeps its own: nobody has checked what a trailer adds
         if not self._has_offer():
-            super().on_headers_complete()
+            self._begin_request()
+
+    def _begin_request(self) -> None:
+        """A request with a known head begins, its body to follow."""
+        super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of a request's body."""
+        self._is_in_head = False
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The parser has found the end of a request."""
-        if not self.parser.should_upgrade():
-            super().on_message_complete()
+        if self.parser.should_upgrade():
+            return  # its head: it is taken, or read again
+        self._is_in_request = self._is_in_head = False
+        self._end_request()
+
+    def _end_request(self) -> None:
+        """A request is whole."""
+        super().on_message_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client or the network has closed."""
+        super().connection_lost(exc)
+        self.cycle = None  # it holds us
 
 
 class _Told:

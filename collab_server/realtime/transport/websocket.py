@@ -189,7 +189,7 @@ class WebSocketProtocol(asyncio.Protocol):
             asyncio.get_running_loop().call_soon(session.server.carrier_lost, session, self)
             return
         self._session = session
-        self._reader = frames.FrameReader(self._server.max_http_buffer_size)
+        self._reader = frames.FrameReader(session.most_bytes)
         self._transport.write(b"".join([_ACCEPTED, accept_key(self._key).encode(), b"\r\n\r\n", *ready]))
         self._key = ""
 
@@ -323,6 +323,11 @@ class WebSocketProtocol(asyncio.Protocol):
         """Close at once, and forget what was not sent."""
         self._is_closing = True
         self._transport.abort()
+
+    def trust(self, most_bytes: int) -> None:
+        """Take packets of so many bytes from now on."""
+        if self._reader is not None:
+            self._reader.max_bytes = most_bytes
 
     def pause_reading(self) -> None:
         """Take no more messages for now."""

@@ -1,0 +1,136 @@
+"""Those who are not signed in: bounded in number and bytes, in all and per address.
+
+Nobody is refused because it is full: the one who has been a stranger for longest has to go for who comes. Those who
+have shown a token, which is being looked at, go after those who have not. Everything takes constant time.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+SHARE = 10
+"""One address may take this part of the bytes: a tenth."""
+
+
+@dataclass(frozen=True, slots=True)
+class StrangerLimits:
+    """What those may take who are not signed in. The defaults are for servers without signing in."""
+
+    most: int = 10_000
+    most_per_address: int = 10_000
+    most_bytes: int = 1 << 40  # of all together
+    packet_bytes: int | None = None  # of one packet or body; as for everybody, if not given
+    tries: int | None = None  # CONNECT packets on one connection
+
+
+@dataclass(slots=True)
+class _Crowd(Generic[T]):
+    """Strangers in the order in which they came: those who have shown nothing, and those who have."""
+
+    silent: OrderedDict[T, None] = field(default_factory=OrderedDict)
+    asking: OrderedDict[T, None] = field(default_factory=OrderedDict)
+    bytes: int = 0
+
+    def __len__(self) -> int:
+        return len(self.silent) + len(self.asking)
+
+    def oldest(self) -> T:
+        return next(iter(self.silent or self.asking))
+
+
+@dataclass(slots=True)
+class _Entry:
+    address: str | None
+    weight: int
+
+
+class Strangers(Generic[T]):
+    """See the module.
+
+    Args:
+        most: so many, in all.
+        most_per_address: so many of one address.
+        most_bytes: what they may take together.
+    """
+
+    def __init__(self, *, most: int, most_per_address: int, most_bytes: int) -> None:
+        self._most = most
+        self._most_per_address = most_per_address
+        self._most_bytes = most_bytes
+        self._entries: dict[T, _Entry] = {}
+        self._all: _Crowd[T] = _Crowd()
+        self._of: dict[str, _Crowd[T]] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def of(self, address: str) -> int:
+        """How many are of this address."""
+        crowd = self._of.get(address)
+        return 0 if crowd is None else len(crowd)
+
+    def add(self, who: T, address: str | None, weight: int = 0) -> list[T]:
+        """One more, who takes `weight` bytes; returns those who have to go and are no longer counted.
+
+        Without an address (a proxy's connection, which may be anybody's) it counts in all only.
+        """
+        self.remove(who)
+        self._entries[who] = _Entry(address, 0)
+        for crowd in self._crowds(address):
+            crowd.silent[who] = None
+        return self.weigh(who, weight)
+
+    def weigh(self, who: T, weight: int) -> list[T]:
+        """One takes so many bytes now; returns those who have to go, as `add` does. Of no meaning for others."""
+        entry = self._entries.get(who)
+        if entry is None:
+            return []
+        more, entry.weight = weight - entry.weight, weight
+        gone = []
+        for crowd in self._crowds(entry.address):
+            crowd.bytes += more
+        if entry.address is not None and (share := self._of.get(entry.address)) is not None:
+            while len(share) > self._most_per_address or share.bytes > self._most_bytes // SHARE:
+                gone.append(self._put_out(share))
+        while len(self._all) > self._most or self._all.bytes > self._most_bytes:
+            gone.append(self._put_out(self._all))
+        return gone
+
+    def has_shown_a_token(self, who: T) -> None:
+        """One goes later than those who have shown none."""
+        entry = self._entries.get(who)
+        if entry is not None:
+            for crowd in self._crowds(entry.address):
+                if who in crowd.silent:
+                    del crowd.silent[who]
+                    crowd.asking[who] = None
+
+    def remove(self, who: T) -> bool:
+        """One is signed in, or has gone; False for one who was not there."""
+        entry = self._entries.pop(who, None)
+        if entry is None:
+            return False
+        for crowd in self._crowds(entry.address):
+            crowd.silent.pop(who, None)
+            crowd.asking.pop(who, None)
+            crowd.bytes -= entry.weight
+        if entry.address is not None and not self._of[entry.address]:
+            del self._of[entry.address]
+        return True
+
+    def _put_out(self, crowd: _Crowd[T]) -> T:
+        who = crowd.oldest()
+        self.remove(who)
+        return who
+
+    def _crowds(self, address: str | None) -> list[_Crowd[T]]:
+        if address is None:
+            return [self._all]
+        crowd = self._of.get(address)
+        if crowd is None:
+            crowd = self._of[address] = _Crowd()
+        return [self._all, crowd]
