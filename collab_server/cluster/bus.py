@@ -102,7 +102,7 @@ DEAF = "nothing comes back from Redis"
 Handler = Callable[[str, bytes], None]
 Info = dict[str, Any]
 
-_OWN_KINDS = frozenset({Kind.GAP, Kind.CANARY, Kind.HEARD})
+_OWN_KINDS = frozenset(map(int, (Kind.GAP, Kind.CANARY, Kind.HEARD)))
 _NEVER = float("-inf")
 
 
@@ -470,17 +470,10 @@ class Bus:
         is_believed = self._is_alive(peer)
         unbelieved = 0
         for kind, payload in messages:
-            if kind == Kind.HEARD:
-                self._heard_of_us(sender, peer, payload)
-                is_believed = self._is_alive(peer)
-            elif not is_believed:
-                unbelieved += kind not in _OWN_KINDS
-            elif kind == Kind.CANARY:
-                self._heard_heartbeat(sender, peer, payload)
-                is_believed = peer.is_met
-            elif kind == Kind.GAP:
-                self._gap()
-            else:
+            if kind not in _OWN_KINDS:
+                if not is_believed:
+                    unbelieved += 1
+                    continue
                 self.counters.received += 1
                 for handler in self._handlers.get(kind, ()):
                     try:
@@ -488,6 +481,16 @@ class Bus:
                     except Exception:
                         self.counters.handler_errors += 1
                         log.exception("a listener failed", extra={"kind": kind, "from_node": peer.node})
+            elif kind == Kind.HEARD:
+                self._heard_of_us(sender, peer, payload)
+                is_believed = self._is_alive(peer)
+            elif not is_believed:
+                continue
+            elif kind == Kind.CANARY:
+                self._heard_heartbeat(sender, peer, payload)
+                is_believed = peer.is_met
+            else:
+                self._gap()
         if is_believed:
             peer.heard_at = self._now()
         elif sender in self._peers or sender in self._strangers:  # it has not just said goodbye
@@ -729,12 +732,15 @@ class Bus:
     async def _keep(self, hold: Callable[[], Awaitable[str]]) -> None:
         """Holds one connection after the other, for ever; the first attempt after a good one is at once."""
         pause = 0.0
+        told, tell_again_at = "", 0.0
         while True:
             since = self._now()
             try:
                 problem = await hold()
                 self.counters.connections_lost += 1
-                log.warning("a connection to Redis ended: %s", problem)
+                if problem != told or self._now() >= tell_again_at:
+                    told, tell_again_at = problem, self._now() + COMPLAINT_SECONDS
+                    log.warning("a connection to Redis ended: %s", problem)
                 if self._now() - since > CONNECT_SECONDS:
                     pause = 0.0
                 self.problem = problem

@@ -24,7 +24,7 @@ from collab_server.cluster.envelope import Kind, pack_event, pack_heard, pack_me
 from collab_server.cluster.seal import Seal
 from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.domain.keys import KeyRing
-from tests.harness.clients import Client, Failed
+from tests.harness.clients import Client, Failed, new_session
 from tests.harness.cluster import Cluster, Node
 from tests.harness.waiting import until
 from tests.harness.world import ADMIN_ID, PROJECT_ID, World, fresh_topic
@@ -297,6 +297,18 @@ async def test_whatever_is_published_changes_nothing(stage: Stage, attack: str) 
         written = stage.cluster[number].log[log[number] :]
         assert len([line for line in written.splitlines() if "not sealed" in line]) <= 1
         assert "Traceback" not in written
+
+
+async def test_operators_are_shown_that_somebody_else_publishes(stage: Stage) -> None:
+    before = (await stage.counters())["bus_unopened"]
+    await stage.owner.publish(changed(stage)[1:11])
+    await stage.all_is_as_before()
+    assert (await stage.counters())["bus_unopened"] == before + 10
+    async with new_session(keeps_cookies=False) as http:
+        async with http.get(f"{stage.cluster[1].url}/metrics") as answer:
+            shown = await answer.text()
+    assert f"collab_bus_unopened_total {float(before + 10)}" in shown
+    assert "was not sealed by this version and installation" in stage.cluster[1].log
 
 
 async def test_whatever_is_said_on_another_channel_changes_nothing(stage: Stage) -> None:

@@ -45,13 +45,18 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> float:
 
 @asynccontextmanager
 async def running(url: str, *names: str, epoch: str | None = "e1") -> AsyncIterator[list[Bus]]:
-    """A bus per name that hears, and hears of, the others."""
+    """A bus per name that hears, and hears of, the others; what they missed of each other until then was told."""
     buses = [Bus(url, node=name) for name in names]
     try:
         for bus in buses:
             await bus.start(epoch, KEYS)
         if epoch is not None:
-            await until(lambda: all(bus.is_hearing and len(bus.nodes) == len(names) - 1 for bus in buses))
+            await until(
+                lambda: all(
+                    bus.is_hearing and len(bus.nodes) == len(names) - 1 and bus._gap_due is None
+                    for bus in buses
+                )
+            )
         yield buses
     finally:
         await asyncio.gather(*(bus.stop() for bus in buses))
