@@ -423,7 +423,7 @@ async def test_connections_that_were_forgotten_while_idle_cost_no_command(
     monkeypatch.setattr(share, "ASK_AFTER_SECONDS", 0.2)
     empty_database.sql(TABLE)
     db = await reach(empty_database, proxy.address, pool_size=pool_size)
-    insert = "INSERT INTO counter VALUES (0, 1) ON CONFLICT (id) DO UPDATE SET value = counter.value + 1"
+    insert = "INSERT INTO public.counter VALUES (0, 1) ON CONFLICT (id) DO UPDATE SET value = 2"
     try:
         await fill(db, pool_size)
         proxy.forget_idle(0.4)
