@@ -58,6 +58,7 @@ from collab_server.cluster.beside import Beside
 from collab_server.cluster.envelope import (
     Kind,
     UnreadableEnvelope,
+    count_messages,
     pack_heard,
     pack_messages,
     unpack_heard,
@@ -435,13 +436,12 @@ class Bus:
             if len(data) > MAX_ENVELOPE_BYTES:
                 raise UnreadableEnvelope("larger than any of ours")
             opened = self._seal.open(data)
+            if opened.sender == self._sender:
+                self._heard_myself(opened.first + count_messages(opened.inside))
+                return
             node, messages = unpack_messages(opened.inside)
         except UnreadableEnvelope as error:
             self._cannot_open(data, error)
-            return
-        end = opened.first + len(messages)
-        if opened.sender == self._sender:
-            self._heard_myself(end)
             return
         peer = self._peers.get(opened.sender) or self._strangers.get(opened.sender)
         if peer is None:
@@ -452,6 +452,7 @@ class Bus:
             self.counters.repeated += 1
             return
         peer.sealing = opened.sealing
+        end = opened.first + len(messages)
         if opened.first > peer.expected:
             if peer.is_met:
                 self.counters.missed += opened.first - peer.expected

@@ -25,6 +25,7 @@ __all__ = [
     "EventHint",
     "Kind",
     "UnreadableEnvelope",
+    "count_messages",
     "pack_event",
     "pack_heard",
     "pack_messages",
@@ -95,6 +96,15 @@ def unpack_messages(data: bytes) -> tuple[str, list[tuple[int, bytes]]]:
     if at != len(data):
         raise UnreadableEnvelope("its length is wrong")
     return name, found
+
+
+def count_messages(data: bytes) -> int:
+    """How many messages are inside, without a look at them. Raises `UnreadableEnvelope` for anything else."""
+    try:
+        count: int = _COUNT.unpack_from(data)[0]
+    except struct.error as error:
+        raise UnreadableEnvelope("cut short") from error
+    return count
 
 
 def pack_heard(asks: bool, heard: Iterable[tuple[bytes, int]]) -> bytes:
