@@ -48,7 +48,7 @@ from collab_server.services.presence import Presence
 from collab_server.services.search import settle_for_ever
 from collab_server.services.table import Commands
 from collab_server.status import DATABASE, LIBRARY, REDIS, Counters, Probe, Sampler, Serving, Status
-from collab_server.storage import requests
+from collab_server.storage import inbox, notices, requests
 from collab_server.storage.database import Database
 from collab_server.storage.installation import Installation, Preparation
 
@@ -79,7 +79,7 @@ class Node:
             ssl=tls.postgres_context(section),
             pool_size=section.pool_size,
             read_pool_size=section.read_pool_size,
-            node=self.name,
+            node=f"{self.name} {notices.KNOWN_BY}",
         )
         self._preparation = Preparation(self.database)
         self.counters = Counters()
@@ -108,6 +108,13 @@ class Node:
             )
             self.bus.on_node_found(rights.node_found)
             self.bus.listen(Kind.LIMITS, lambda _node, report: limiter.hear(report))
+        self._recipients = recipients = RateLimiter(
+            per_second=limits.recipientsPerHour / 3600,
+            burst=limits.recipientsPerHour,
+            expected=f"expected at most {limits.recipientsPerHour} recipients an hour",
+        )
+        if self.bus is not None:
+            self.bus.listen(Kind.RECIPIENTS, lambda _node, report: recipients.hear(report))
         self._presence = self._build_presence()
         self._cursors = Cursors()
         backends = Backends(
@@ -118,6 +125,7 @@ class Node:
             deliver=lambda database, who: self._deliveries.deliver(database, who),
             presence=self._presence,
             cursors=self._cursors,
+            recipients=recipients,
         )
         executor = Executor(
             self.database,
@@ -322,9 +330,10 @@ class Node:
         """Tell the other nodes what people have spent here of what they may do."""
         while True:
             await asyncio.sleep(LIMITS_SECONDS)
-            report = self._limiter.report()
-            if report is not None:
-                self._publish(Kind.LIMITS, report)
+            for kind, limiter in ((Kind.LIMITS, self._limiter), (Kind.RECIPIENTS, self._recipients)):
+                report = limiter.report()
+                if report is not None:
+                    self._publish(kind, report)
 
     def _publish(self, kind: Kind, payload: bytes) -> None:
         """Tell the other nodes, if there are any."""
@@ -337,6 +346,7 @@ class Node:
             await asyncio.sleep(FORGET_SECONDS)
             try:
                 await requests.forget_old(self.database)
+                await self.database.run(inbox.forget_refused)
             except ClientError:
                 log.debug("old answers stay until the database is back")
 

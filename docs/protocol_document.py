@@ -144,6 +144,8 @@ BEYOND: dict[str, str] = {
     "packetBytes": "over Socket.IO the transport is closed; over REST `too_large`",
     "discussionMembers": "`too_large`",
     "mentionsPerComment": "`too_large`",
+    "recipientsPerCommand": "`too_large`",
+    "recipientsPerHour": "`rate_limited`, with `retryAfter`",
     "topicsPerConnection": "`too_large`",
     "commandsPerSecond": "`rate_limited`, with `retryAfter`",
     "commandsBurst": "`rate_limited`, with `retryAfter`",

@@ -60,6 +60,8 @@ class Kind(IntEnum):
     """What Library said of who may open what."""
     HEARD = 8
     """How much of which node the sender has heard: what shows the others that it is alive; consumed by the bus."""
+    RECIPIENTS = 12
+    """How many people somebody has told something, as `LIMITS`."""
 
 
 class UnreadableEnvelope(ValueError):

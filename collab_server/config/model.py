@@ -102,6 +102,18 @@ class Limits(_Section):
     )
     discussionMembers: int = Field(default=200, ge=2, le=10_000, description="Members of one discussion.")
     mentionsPerComment: int = Field(default=50, ge=0, le=1_000, description="Mentions in one comment.")
+    recipientsPerCommand: int = Field(
+        default=1_000,
+        ge=1,
+        le=100_000,
+        description="People that one command mentions, invites or sends to, groups opened.",
+    )
+    recipientsPerHour: int = Field(
+        default=5_000,
+        ge=1,
+        le=10_000_000,
+        description="People that one user mentions, invites or sends to within an hour, each counted every time.",
+    )
     topicsPerConnection: int = Field(
         default=128, ge=1, le=100_000, description="Topics that one connection may be subscribed to."
     )

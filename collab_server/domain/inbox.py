@@ -61,7 +61,7 @@ class Notified:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What one person is told."""
+    """What one person is told. `notice_id` says under which id its words are stored, if not with it."""
 
     id: UUID
     seq: int
@@ -74,15 +74,22 @@ class Notification:
     view_state: str | None
     created_at: datetime
     read_at: datetime | None
+    notice_id: UUID | None = None
 
     def as_json(self) -> str:
         """The wire's Notification as JSON text."""
+        return self._as_json(dumps(self.text), self.view_state or "null")
+
+    def without_words(self) -> str:
+        """The same, with null for what a notice has of it."""
+        return self._as_json("null", "null")
+
+    def _as_json(self, text: str, view_state: str) -> str:
         comment_id = "null" if self.comment_id is None else f'"{self.comment_id}"'
         read_at = "null" if self.read_at is None else f'"{rfc3339(self.read_at)}"'
         return (
             f'{{"id":"{self.id}","kind":"{self.kind}","topic":"{self.topic}","commentId":{comment_id}'
-            f',"by":{self.by},"text":{dumps(self.text)},"why":{dumps(self.why)}'
-            f',"viewState":{self.view_state or "null"}'
+            f',"by":{self.by},"text":{text},"why":{dumps(self.why)},"viewState":{view_state}'
             f',"createdAt":"{rfc3339(self.created_at)}","readAt":{read_at}}}'
         )
 

@@ -591,15 +591,17 @@ class Library:
         )
         return found or ()
 
-    async def group_members(self, who: Identity, group_id: str) -> tuple[User, ...] | None:
-        """The users in a group, at most `MOST_GROUP_MEMBERS`, without those of groups in it.
+    async def group_members(
+        self, who: Identity, group_id: str, most: int = MOST_GROUP_MEMBERS
+    ) -> tuple[User, ...] | None:
+        """The users in a group, without those of groups in it; where they are more than `most`, not all of them.
 
         None when there is no such group; `Unavailable` also where the asker lacks the privilege to know.
         """
 
         async def ask(client: Client, session: LibrarySession) -> tuple[User, ...] | None:
             members: list[User] = []
-            for offset in range(0, MOST_GROUP_MEMBERS, PAGE):
+            for offset in range(0, most + 1, PAGE):
                 page = await client.group_members(session, group_id, offset, PAGE)
                 if page is None:
                     return None

@@ -11,6 +11,7 @@ from collab_server.config import Limits
 from collab_server.domain.people import Identity
 from collab_server.errors import Unavailable
 from collab_server.library.sessions import Library
+from collab_server.services.limiter import RateLimiter
 from collab_server.services.pages import Cursors
 from collab_server.services.presence import Presence
 from collab_server.storage.database import Database, Patience
@@ -23,7 +24,7 @@ class Backends:
     """For all services of a node, or for one command: the database, Library for rights, the limits, the epoch.
 
     `deliver` puts what waits for somebody into their inbox; `presence` knows who is on a topic;
-    `cursors` seals where pages of lists end.
+    `cursors` seals where pages of lists end; `recipients` counts whom somebody has told something.
     """
 
     database: Database | Patience
@@ -33,6 +34,7 @@ class Backends:
     deliver: Callable[[Database | Patience, Identity], Awaitable[None]]
     presence: Presence
     cursors: Cursors
+    recipients: RateLimiter
 
 
 @asynccontextmanager

@@ -32,7 +32,7 @@ from collab_server.domain.jsontext import dumps, now_ms, rfc3339
 from collab_server.domain.people import Identity
 from collab_server.domain.search import said_text
 from collab_server.domain.topics import Topic
-from collab_server.errors import ClientError, Conflict, Forbidden, Invalid, NotFound
+from collab_server.errors import ClientError, Conflict, Forbidden, Invalid, NotFound, TooLarge
 from collab_server.services.access import access_comment, access_comments_topic, access_topic, lock_topic
 from collab_server.services.backends import Backends
 from collab_server.services.once import Answer, Request, commit_once, same_answer, until_not_taken
@@ -76,6 +76,7 @@ async def ask_add(backends: Backends, who: Identity, command: AddComment) -> Com
     anchor = anchor_text(command.anchor)
     view_state = view_state_text(command.view_state, limits.viewStateBytes)
     said = await said_by(text)
+    backends.recipients.spend_whole(who.user.id, len(mentioned.keys() - {who.user.id}))
     return CommentFacts(topic, text, said, mentions, mentioned, anchor, view_state, reply_to)
 
 
@@ -265,9 +266,11 @@ async def _members_allowed(tx: Transaction, asked: Sequence[Addition]) -> Callab
 
 async def ask_edit(backends: Backends, who: Identity, command: EditComment) -> CommentFacts:
     _, topic = await access_comments_topic(backends, who, command.comment_id, "comment.edit")
-    await _check_author(backends, who, command.comment_id)
+    comment = await _own_comment(backends, who, command.comment_id)
     text = check_text(command.text, backends.limits.textCharacters)
     mentions, mentioned = await checked_mentions(backends, who, text)
+    told = _newly_mentioned(mentioned, "[]" if comment is None else comment.mentions)
+    backends.recipients.spend_whole(who.user.id, len(told.keys() - {who.user.id}))
     return CommentFacts(topic, text, await said_by(text), mentions, mentioned)
 
 
@@ -283,8 +286,7 @@ async def edit(tx: Transaction, who: Identity, command: EditComment, facts: Comm
         tx, topic, "comment.edited", who.user, at, f'{{"comment":{shown}}}', comment_id=comment.id
     )
     # An edit tells only whom it newly mentions; the others were told, or had muted the topic, when it was added.
-    before = {mention["id"] for mention in json.loads(comment.mentions)}
-    told = {user: reason for user, reason in facts.mentioned.items() if not before & {user, reason.through}}
+    told = _newly_mentioned(facts.mentioned, comment.mentions)
     await _notify(tx, who, facts.topic, edited, event.seq, told)
     return f'{{"comment":{shown},"seq":{event.seq}}}'
 
@@ -378,18 +380,26 @@ async def list_comments(backends: Backends, who: Identity, command: ListComments
     return f'{{"items":[{",".join(item.as_json() for item in items)}],"next":{dumps(next_cursor)}}}'
 
 
-async def _check_author(backends: Backends, who: Identity, comment_id: str) -> None:
+def _newly_mentioned(mentioned: Mapping[str, Reason], earlier: str) -> dict[str, Reason]:
+    """Whom mentions are of, without those whom a comment with the earlier ones, JSON text, has told already."""
+    before = {mention["id"] for mention in json.loads(earlier)}
+    return {user: reason for user, reason in mentioned.items() if not before & {user, reason.through}}
+
+
+async def _own_comment(backends: Backends, who: Identity, comment_id: str) -> Comment | None:
     """Rights come before values: refuse a stranger's edit before looking at its text."""
     comment = await comments.get(backends.database, UUID(comment_id))
     if comment is not None and comment.author.id != who.user.id:
         raise Forbidden("comment.edit is for the author of the comment")
+    return comment
 
 
 async def checked_mentions(backends: Backends, who: Identity, text: str) -> tuple[str, dict[str, Reason]]:
     """The mentions of a text as JSON text, with the names that Library knows, and whom they reach: user id → why.
 
-    Raises `Invalid` when somebody mentioned does not exist, `Unavailable` when Library cannot tell.
+    Raises `Invalid` when somebody mentioned does not exist, `TooLarge`, `Unavailable` when Library cannot tell.
     """
+    most = backends.limits.recipientsPerCommand
     checked: list[Mention] = []
     reached: dict[str, Reason] = {}
     for mention in mentions_in(text, backends.limits.mentionsPerComment):
@@ -400,12 +410,16 @@ async def checked_mentions(backends: Backends, who: Identity, text: str) -> tupl
             checked.append(Mention("user", user.id, user.name))
             reached[user.id] = Reason("mention", "mentioned you", user.id)
         else:
-            members = await backends.library.group_members(who, mention.id)
+            members = await backends.library.group_members(who, mention.id, most)
             if members is None:
                 raise Invalid(f"there is no group {mention.id} to mention", field="text")
             checked.append(mention)
             for member in members:
                 reached.setdefault(member.id, Reason("mention", f"mentioned {mention.name}", mention.id))
+        if len(reached) > most + (who.user.id in reached):
+            raise TooLarge(
+                f"expected to mention at most {most} people, those in groups counted", field="text"
+            )
     return dumps([mention.as_wire() for mention in checked]), reached
 
 

@@ -6,8 +6,12 @@ content waits until a node where the person has a session has asked Library whet
 told by a hint, and every `SWEEP_SECONDS` each node looks for what waits for the people it has, so that a lost hint or
 a killed node delays a notification and never loses it.
 
-What needs no leave of Library never waits behind what does: for each there are `AT_ONCE` workers at the most. They, and
-one sweeper, run until `stop`.
+Nobody's inbox is closed by what others have sent. Whoever reads it waits no longer than `READ_SECONDS` for what is
+being asked of Library for them, and finds the rest when they read again. Where Library says no, it is asked again later
+and later; of each sender the latest are asked about first, some of them together.
+
+What needs no leave of Library never waits behind what does: for each there are `AT_ONCE` workers at the most. They,
+one task for each who reads meanwhile, and one sweeper, run until `stop`.
 """
 
 from __future__ import annotations
@@ -17,6 +21,7 @@ import contextlib
 import json
 import logging
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +30,7 @@ from collab_server.domain.inbox import Notified
 from collab_server.domain.jsontext import now_ms
 from collab_server.domain.people import Identity, User
 from collab_server.domain.topics import inbox_topic, parse_topic
-from collab_server.errors import ClientError, NotFound
+from collab_server.errors import ClientError, NotFound, Unavailable
 from collab_server.services.access import role_on
 from collab_server.services.backends import Backends
 from collab_server.storage import event_log, inbox, topics
@@ -38,6 +43,8 @@ BATCH = 50
 SWEEP_SECONDS = 5.0
 SWEEP_USERS = 5000
 MOST_TOPICS = 200
+ASKED_TOGETHER = 8
+READ_SECONDS = 0.75
 MOST_AT_ONCE = 1000
 MOST_WAITING = 20_000
 ARRIVALS_SECONDS = 0.25
@@ -108,7 +115,7 @@ class Deliveries:
         self._all_connected = all_connected
         self._tell_nodes = tell_nodes
         self._arrived: dict[str, None] = {}
-        self._skips: dict[str, int] = {}  # for who waits for more than `MOST_TOPICS`: where to go on asking
+        self._asks: dict[str, asyncio.Task[None]] = {}  # for whom Library is being asked
         self._putting = _Turns(self._put_permitted)
         self._asking = _Turns(self._put_asked)
         self._sweeper: asyncio.Task[None] | None = None
@@ -119,7 +126,9 @@ class Deliveries:
         self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="deliveries")
 
     async def stop(self) -> None:
-        tasks = [*self._putting.tasks, *self._asking.tasks, *([self._sweeper] if self._sweeper else [])]
+        tasks = [*self._putting.tasks, *self._asking.tasks, *self._asks.values()]
+        if self._sweeper is not None:
+            tasks.append(self._sweeper)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -169,12 +178,18 @@ class Deliveries:
     # -- delivering ----------------------------------------------------------------------------------------------
 
     async def deliver(self, database: Database | Patience, who: Identity) -> None:
-        """Deliver what waits for somebody who is here, with what patience `database` has.
+        """Deliver what waits for somebody who reads their inbox, if it is soon known whether they may know of it.
 
-        Raises `Paused`, or `Unavailable` when only Library could tell whether they may know.
+        Raises `Paused`.
         """
-        await self._put(database, who.user.id, [])
-        await self._ask(database, who)
+        user_id = who.user.id
+        await self._put(database, user_id, [])
+        ends_at = asyncio.get_running_loop().time() + READ_SECONDS
+        for _ in range(2):  # the first may be one that was about to end
+            if not await inbox.due(database, user_id, 1):
+                return
+            left = 0.0 if self._backends.library.is_silent else ends_at - asyncio.get_running_loop().time()
+            await asyncio.wait((self._ask_soon(who),), timeout=max(0.0, left))
 
     async def _put_permitted(self, user_id: str) -> None:
         await self._put(self._backends.database, user_id, [])
@@ -183,24 +198,55 @@ class Deliveries:
 
     async def _put_asked(self, user_id: str) -> None:
         who = self._connected(user_id)
-        if who is None:
-            self._skips.pop(user_id, None)
-            return
-        skip = self._skips.get(user_id, 0)
-        asked, refused = await self._ask(self._backends.database, who, skip)
-        if asked == MOST_TOPICS:
-            self._skips[user_id] = skip + refused
-        else:
-            self._skips.pop(user_id, None)
+        if who is not None:
+            await asyncio.wait((self._ask_soon(who),))
 
-    async def _ask(self, database: Database | Patience, who: Identity, skip: int = 0) -> tuple[int, int]:
-        """Deliver what Library permits of the latest topics behind the first `skip`: how many it was asked about, and
-        how many of these it refused."""
-        topics_to_ask = await inbox.pending_topics(database, who.user.id, MOST_TOPICS, skip)
-        permitted_topics = [topic for topic in topics_to_ask if await self._may_open(who, topic)]
-        if permitted_topics:
-            await self._put(database, who.user.id, permitted_topics)
-        return len(topics_to_ask), len(topics_to_ask) - len(permitted_topics)
+    def _ask_soon(self, who: Identity) -> asyncio.Task[None]:
+        """Ask what is to be asked for somebody, by one task at a time."""
+        user_id = who.user.id
+        task = self._asks.get(user_id)
+        if task is None:
+            task = self._asks[user_id] = asyncio.create_task(self._ask(who))
+            task.add_done_callback(lambda _: self._asks.pop(user_id, None))
+        return task
+
+    async def _ask(self, who: Identity) -> None:
+        """Ask Library about all that is due for somebody, and deliver what it permits. Never raises."""
+        try:
+            while await self._ask_some(who):
+                pass
+        except ClientError:
+            pass  # the database or Library is away; the sweeper comes back to it
+        except Exception:
+            log.exception("asking about notifications failed")
+
+    async def _ask_some(self, who: Identity) -> bool:
+        """False when nothing more is due, or Library does not say.
+
+        What it does not say of one topic keeps it from being asked of the others only where that goes for all of them.
+        """
+        database, user_id = self._backends.database, who.user.id
+        due = await inbox.due(database, user_id, MOST_TOPICS)
+        may_open: dict[str, bool | None] = {}
+        names = list(dict.fromkeys(item.topic for item in due))
+        for start in range(0, len(names), ASKED_TOGETHER):
+            some = names[start : start + ASKED_TOGETHER]
+            answers = await asyncio.gather(*(self._may_open(who, topic) for topic in some))
+            may_open.update(zip(some, answers, strict=True))
+            if permitted := [topic for topic in some if may_open[topic]]:
+                await self._put(database, user_id, permitted)
+            if refused := [topic for topic in some if may_open[topic] is False]:
+                await database.run(partial(inbox.refuse, user_id=user_id, topics=refused))
+            if all(answer is None for answer in answers):
+                break
+        sent: dict[str, list[bool | None]] = {}
+        for item in due:
+            sent.setdefault(item.sender_id, []).append(may_open.get(item.topic))
+        if unwelcome := [
+            sender for sender, answers in sent.items() if not any(a is not False for a in answers)
+        ]:
+            await database.run(partial(inbox.keep_latest, user_id=user_id, senders=unwelcome))
+        return bool(due) and None not in may_open.values()
 
     async def _put(
         self, database: Database | Patience, user_id: str, permitted_topics: Sequence[str]
@@ -220,6 +266,7 @@ class Deliveries:
                         now_ms(),
                         f'{{"notification":{notification.as_json()}}}',
                         comment_id=notification.comment_id,
+                        stored=await inbox.stored_data(tx, notification),
                     )
                     await inbox.put(tx, notification.id, event.seq)
                 return tx.recorded
@@ -228,11 +275,14 @@ class Deliveries:
             self.delivered += len(recorded)
             self._publish(recorded)
 
-    async def _may_open(self, who: Identity, topic: str) -> bool:
+    async def _may_open(self, who: Identity, topic: str) -> bool | None:
+        """None where Library does not say."""
         try:
             await role_on(self._backends, who, parse_topic(topic))
         except NotFound:
             return False
+        except Unavailable:
+            return None
         return True
 
 

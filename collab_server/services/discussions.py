@@ -46,8 +46,9 @@ from collab_server.storage.topics import LockedTopic
 async def people_named(backends: Backends, who: Identity, named: Sequence[Person], field: str) -> list[User]:
     """The users that a list of users and groups comes to, each once, in order; not the asker.
 
-    Raises `Invalid` for somebody who does not exist, or `Unavailable`.
+    Raises `Invalid` for somebody who does not exist, `TooLarge`, or `Unavailable`.
     """
+    most = backends.limits.recipientsPerCommand
     found: dict[str, User] = {}
     for index, person in enumerate(named):
         at = f"{field}[{index}].id"
@@ -56,10 +57,12 @@ async def people_named(backends: Backends, who: Identity, named: Sequence[Person
             user = await backends.library.user(who, id)
             users: Iterable[User] | None = None if user is None else (user,)
         else:
-            users = await backends.library.group_members(who, id)
+            users = await backends.library.group_members(who, id, most)
         if users is None:
             raise Invalid(f"there is no such {person.kind}", field=at)
         found.update((user.id, user) for user in users)
+        if len(found) > most + (who.user.id in found):
+            raise TooLarge(f"expected at most {most} people, those in groups counted", field=field)
     found.pop(who.user.id, None)
     return list(found.values())
 
@@ -98,6 +101,8 @@ async def ask_create(backends: Backends, who: Identity, command: CreateDiscussio
         text = check_text(command.text, backends.limits.textCharacters)
         mentions, mentioned = await comments.checked_mentions(backends, who, text)
         first = comments.CommentFacts(topic, text, await comments.said_by(text), mentions, mentioned)
+    told = {user.id for user in members} | (first.mentioned.keys() - {who.user.id} if first else set())
+    backends.recipients.spend_whole(who.user.id, len(told))
     return CreateFacts(name, tuple(members), about, first, topic)
 
 
@@ -152,6 +157,7 @@ async def rename(tx: Transaction, who: Identity, command: RenameDiscussion, fact
 async def ask_invite(backends: Backends, who: Identity, command: InviteMembers) -> DiscussionFacts:
     id = await access_discussion(backends, who, command.discussion_id, "discussion.invite")
     users = await people_named(backends, who, command.members, "members")
+    backends.recipients.spend_whole(who.user.id, len(users))
     return DiscussionFacts(id, tuple(users), limit=backends.limits.discussionMembers)
 
 

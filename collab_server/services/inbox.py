@@ -183,6 +183,7 @@ async def ask_share(backends: Backends, who: Identity, command: Share) -> ShareF
     if not command.recipients:
         raise Invalid("expected at least one recipient", field="recipients")
     people = await people_named(backends, who, command.recipients, "recipients")
+    backends.recipients.spend_whole(who.user.id, len(people))
     told = {user.id: Reason("shared", "shared this with you", user.id) for user in people}
     return ShareFacts(topic, told, view_state)
 

@@ -22,13 +22,19 @@ FORGET_SECONDS = 1.0
 
 
 class RateLimiter:
-    """Allows each user `per_second` units in the long run and `burst` at once, at either door."""
+    """Allows each user `per_second` units in the long run and `burst` at once, at either door; `expected` says that."""
 
     def __init__(
-        self, *, per_second: float, burst: float, clock: Callable[[], float] = time.monotonic
+        self,
+        *,
+        per_second: float,
+        burst: float,
+        expected: str | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._per_second = per_second
         self._burst = burst
+        self._expected = expected or f"expected at most {per_second:g} commands a second, {burst:g} at once"
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}  # user id → (tokens, at)
         self._spent: dict[str, int] = {}  # since the last report
@@ -43,14 +49,23 @@ class RateLimiter:
 
         Raises `RateLimited`, with the seconds after which there is one again.
         """
+        self._spend(user_id, weight, needed=1)
+
+    def spend_whole(self, user_id: str, weight: int) -> None:
+        """Take so many units, or none where there are less, or less than all that a bucket holds.
+
+        Raises `RateLimited`, with the seconds after which there are as many.
+        """
+        if weight > 0:
+            self._spend(user_id, weight, needed=min(weight, self._burst))
+
+    def _spend(self, user_id: str, weight: int, *, needed: float) -> None:
         now = self._clock()
         tokens = self._tokens(user_id, now)
-        if tokens < 1 - 1e-6:  # who waits for as long as they were told must not fail by a rounding
+        if tokens < needed - 1e-6:  # who waits for as long as they were told must not fail by a rounding
             self._buckets[user_id] = (tokens, now)
-            raise RateLimited(
-                f"expected at most {self._per_second:g} commands a second, {self._burst:g} at once",
-                retry_after=max(0.001, round((1 - tokens) / self._per_second, 3)),
-            )
+            retry_after = max(0.001, round((needed - tokens) / self._per_second, 3))
+            raise RateLimited(self._expected, retry_after=retry_after)
         self._take(user_id, tokens, weight, now)
 
     def charge(self, user_id: str, weight: int) -> None:

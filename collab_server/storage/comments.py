@@ -191,11 +191,17 @@ _BURY_IN_NOTIFICATIONS = """
      WHERE comment_id = $1
 """
 
+_BURY_IN_NOTICES = """
+    UPDATE collab.notices
+       SET text = ''
+     WHERE comment_id = $1
+"""
 _BURY_IN_INBOXES = """
     UPDATE collab.events
        SET data = jsonb_set(data::jsonb, '{notification,text}', '""')::text
      WHERE comment_id = $1
        AND type = 'notification.added'
+       AND NOT starts_with(data, '{"notice"')
 """
 
 # The log must not go on telling what the comment said: late readers get it as the tombstone it is now.
@@ -385,6 +391,7 @@ async def bury(tx: Transaction, comment_id: UUID, tombstone: str, anchor: str | 
     await tx.execute(_BURY_IN_LOG, comment_id, tombstone)
     await tx.execute(_FORGET_TO_NOTIFY, comment_id)
     await tx.execute(_BURY_IN_NOTIFICATIONS, comment_id)
+    await tx.execute(_BURY_IN_NOTICES, comment_id)
     await tx.execute(_BURY_IN_INBOXES, comment_id)
     await tx.execute(_BURY_IN_ANSWERS, str(comment_id), tombstone)
 

@@ -14,6 +14,7 @@ from uuid import UUID
 from collab_server.domain.events import Event, actor_text, event_of, identity_of
 from collab_server.domain.people import User
 from collab_server.errors import Paused
+from collab_server.storage import notices
 from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.topics import LockedTopic
 
@@ -135,14 +136,15 @@ async def append(
     *,
     comment_id: UUID | None = None,
     added_comments: int = 0,
+    stored: str | None = None,
 ) -> Event:
     """Store a fact under the topic's next `seq` and record it for publishing after COMMIT.
 
     `data` is the JSON text of the event's data; `added_comments` changes the topic's count of comments that are
-    not deleted. Returns the event.
+    not deleted. `stored` is what to store of the data where it names a notice. Returns the event.
     """
     actor = actor_text(who.id, who.name, who.initials)
-    seq = await tx.fetchval(_APPEND, topic.id, type, at, actor, data, comment_id, added_comments)
+    seq = await tx.fetchval(_APPEND, topic.id, type, at, actor, stored or data, comment_id, added_comments)
     event = event_of(topic.name, seq, type, at, actor, data)
     tx.recorded.append(event)
     return event
@@ -151,7 +153,11 @@ async def append(
 async def read(db: Reads, topic_id: int, topic: str, *, after: int, upto: int, limit: int) -> list[Event]:
     """The topic's events with `after` < `seq` ≤ `upto`, oldest first, at most `limit` and some `PAGE_BYTES`."""
     rows = await db.fetch(_READ, topic_id, after, upto, limit, PAGE_BYTES)
-    return [event_of(topic, row["seq"], row["type"], row["at"], row["actor"], row["data"]) for row in rows]
+    data = await notices.with_words(db, rows, PAGE_BYTES)
+    return [
+        event_of(topic, row["seq"], row["type"], row["at"], row["actor"], one)
+        for row, one in zip(rows, data, strict=False)  # where words are long, there are less
+    ]
 
 
 async def heads(db: Reads, topics: Sequence[str]) -> dict[str, int]:
@@ -162,8 +168,10 @@ async def heads(db: Reads, topics: Sequence[str]) -> dict[str, int]:
 async def read_gaps(db: Reads, gaps: Sequence[Gap], *, limit: int) -> list[Event]:
     """What fills the gaps, each topic's oldest first, at most `limit` events a topic, in one query."""
     rows = await db.fetch(_GAPS, [gap.topic for gap in gaps], [gap.after for gap in gaps], limit)
+    data = await notices.with_words(db, rows)
     return [
-        event_of(row["name"], row["seq"], row["type"], row["at"], row["actor"], row["data"]) for row in rows
+        event_of(row["name"], row["seq"], row["type"], row["at"], row["actor"], one)
+        for row, one in zip(rows, data, strict=True)
     ]
 
 

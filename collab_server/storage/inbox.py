@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from collab_server.domain.ids import uuid7
 from collab_server.domain.inbox import Notice, Notification, Notified, Reason
+from collab_server.storage import notices
 from collab_server.storage.database import Reads, Transaction
+from collab_server.storage.notices import Words
 
 _STORE = """
     INSERT INTO collab.notifications (
         id, user_id, kind, why, cause, topic, topic_seq, comment_id, by_user, text, view_state, is_permitted,
-        created_at
+        created_at, notice_id
     )
-    SELECT told.id, told.user_id, told.kind, told.why, $5, $6, $7, $8, $9, $10, $11, $12, $13
+    SELECT told.id, told.user_id, told.kind, told.why, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS told (id, user_id, kind, why)
      WHERE NOT EXISTS (
            SELECT
@@ -32,15 +35,59 @@ _STORE = """
  RETURNING user_id
 """
 
-_PENDING_TOPICS = """
-    SELECT topic
-      FROM collab.notifications
+SENDERS_ROWS = 20
+"""Of so many of a sender's latest notifications for somebody Library is asked at a time; so many wait after a no."""
+SENDER = "(by_user::json ->> 'id')"
+
+# Of each sender the latest first, so that nobody waits behind what others have sent.
+_DUE = f"""
+    SELECT topic, sender
+      FROM (SELECT topic, {SENDER} AS sender, created_at,
+                   row_number() OVER (PARTITION BY {SENDER} ORDER BY created_at DESC, id DESC) AS place
+              FROM collab.notifications
+             WHERE user_id = $1
+               AND seq IS NULL
+               AND NOT is_permitted
+               AND (ask_at IS NULL OR ask_at <= now())
+           ) AS due
+     WHERE place <= $2
+     ORDER BY place, created_at DESC
+     LIMIT $3
+"""
+
+# Only what is due: nodes may be told the same at the same time.
+_REFUSE = """
+    UPDATE collab.notifications
+       SET refusals = refusals + 1,
+           ask_at = now() + least(interval '5 seconds' * power(2, least(refusals, 16)), interval '6 hours')
      WHERE user_id = $1
        AND seq IS NULL
        AND NOT is_permitted
-     GROUP BY topic
-     ORDER BY max(created_at) DESC, topic
-     LIMIT $2 OFFSET $3
+       AND (ask_at IS NULL OR ask_at <= now())
+       AND topic = ANY($2::text[])
+"""
+
+_KEEP_LATEST = f"""
+    DELETE FROM collab.notifications
+     WHERE id IN (
+           SELECT id
+             FROM (SELECT id,
+                          row_number() OVER (PARTITION BY {SENDER} ORDER BY created_at DESC, id DESC) AS place
+                     FROM collab.notifications
+                    WHERE user_id = $1
+                      AND seq IS NULL
+                      AND NOT is_permitted
+                      AND {SENDER} = ANY($2::text[])
+                  ) AS waiting
+            WHERE place > $3
+           )
+"""
+
+_FORGET_REFUSED = """
+    DELETE FROM collab.notifications
+     WHERE seq IS NULL
+       AND refusals > 0
+       AND created_at < now() - interval '30 days'
 """
 
 _PENDING = """
@@ -54,12 +101,15 @@ _PENDING = """
 """
 
 _TAKE = """
-    SELECT id, kind, topic, comment_id, by_user, text, why, view_state, created_at, read_at
-      FROM collab.notifications
-     WHERE id = ANY($1::uuid[])
+    SELECT told.id, kind, topic, told.comment_id, by_user, COALESCE(notice.text, told.text) AS text, why,
+           COALESCE(notice.view_state, told.view_state) AS view_state, told.created_at, read_at, notice_id
+      FROM collab.notifications AS told
+      LEFT JOIN collab.notices AS notice
+        ON notice.id = told.notice_id
+     WHERE told.id = ANY($1::uuid[])
        AND seq IS NULL
-     ORDER BY created_at, id
-       FOR UPDATE
+     ORDER BY told.created_at, told.id
+       FOR UPDATE OF told
 """
 
 _PUT = """
@@ -72,7 +122,7 @@ _UNDELIVERED = """
     SELECT DISTINCT user_id
       FROM collab.notifications
      WHERE seq IS NULL
-       AND (is_permitted OR user_id = ANY($1::text[]))
+       AND (is_permitted OR (user_id = ANY($1::text[]) AND (ask_at IS NULL OR ask_at <= now())))
      LIMIT $2
 """
 
@@ -105,7 +155,8 @@ _READ_UP_TO = """
 
 _READ_OF_TOPIC = """
     UPDATE collab.notifications
-       SET read_at = $4
+       SET read_at = $4,
+           ask_at = NULL
      WHERE user_id = $1
        AND topic = $2
        AND (topic_seq <= $3 OR topic_seq IS NULL)
@@ -151,10 +202,16 @@ _THREAD_AUTHORS = """
 async def store(tx: Transaction, notice: Notice, told: Mapping[str, Reason], *, is_permitted: bool) -> None:
     """Store a notice for these users (by id), except who has muted its topic or was told of its cause before.
 
-    They are recorded for delivery after COMMIT. No inbox is locked.
+    They are recorded for delivery after COMMIT. No inbox is locked. What many are told is stored once.
     """
     if not told:
         return
+    words, notice_id = Words(notice.text, notice.view_state), None
+    is_worth_it = len(told) > 1 and len(words.text) + len(words.view_state or "") >= notices.WORTH_BYTES
+    if is_worth_it and await notices.may_be_made(tx):
+        notice_id = uuid7()
+        await notices.store(tx, notice_id, notice.comment_id, words, notice.created_at)
+        words = Words("", None)
     rows = await tx.fetch(
         _STORE,
         [uuid7() for _ in told],
@@ -166,18 +223,51 @@ async def store(tx: Transaction, notice: Notice, told: Mapping[str, Reason], *, 
         notice.topic_seq,
         notice.comment_id,
         notice.by,
-        notice.text,
-        notice.view_state,
+        words.text,
+        words.view_state,
         is_permitted,
         notice.created_at,
+        notice_id,
     )
     if rows:
         tx.recorded.append(Notified(tuple(row["user_id"] for row in rows), is_permitted))
 
 
-async def pending_topics(db: Reads, user_id: str, limit: int, skip: int = 0) -> list[str]:
-    """The topics about which something waits until Library says that the user may open them, the latest first."""
-    return [row["topic"] for row in await db.fetch(_PENDING_TOPICS, user_id, limit, skip)]
+@dataclass(frozen=True, slots=True)
+class Due:
+    """That Library is to be asked whether somebody may know of a topic, for the sake of what this sender has sent."""
+
+    topic: str
+    sender_id: str
+
+
+async def due(db: Reads, user_id: str, limit: int) -> list[Due]:
+    """What to ask Library about for what waits for a user, at most `limit`: of each sender the latest, those first."""
+    rows = await db.fetch(_DUE, user_id, SENDERS_ROWS, limit)
+    return [Due(row["topic"], row["sender"]) for row in rows]
+
+
+async def refuse(tx: Transaction, user_id: str, topics: Sequence[str]) -> None:
+    """Library says that the user may not open these topics: ask again later, the later the more often it has."""
+    await tx.execute(_REFUSE, user_id, topics)
+
+
+async def keep_latest(tx: Transaction, user_id: str, senders: Sequence[str]) -> None:
+    """Of these senders, of whom the user may know nothing, only the latest go on waiting."""
+    await tx.execute(_KEEP_LATEST, user_id, senders, SENDERS_ROWS)
+
+
+async def stored_data(tx: Transaction, notification: Notification) -> str | None:
+    """What the event that brings a notification stores where it names its notice; None where it has the words."""
+    if notification.notice_id is None or not await notices.may_be_made(tx):
+        return None
+    return notices.naming(notification.notice_id, f'{{"notification":{notification.without_words()}}}')
+
+
+async def forget_refused(tx: Transaction) -> None:
+    """Remove what has waited for 30 days, and Library has said no."""
+    await tx.execute(_FORGET_REFUSED)
+    await notices.forget_unused(tx)
 
 
 async def pending(db: Reads, user_id: str, permitted_topics: Sequence[str], limit: int) -> list[UUID]:
@@ -261,8 +351,11 @@ async def listed(
         conditions.append(f"seq < ${len(arguments)}")
     arguments.append(limit)
     sql = f"""
-        SELECT id, kind, topic, comment_id, by_user, text, why, view_state, created_at, read_at, seq
-          FROM collab.notifications
+        SELECT told.id, kind, topic, told.comment_id, by_user, COALESCE(notice.text, told.text) AS text, why,
+               COALESCE(notice.view_state, told.view_state) AS view_state, told.created_at, read_at, seq, notice_id
+          FROM collab.notifications AS told
+          LEFT JOIN collab.notices AS notice
+            ON notice.id = told.notice_id
          WHERE {" AND ".join(conditions)}
          ORDER BY seq DESC
          LIMIT ${len(arguments)}
@@ -283,4 +376,5 @@ def _notification(row: Any, *, seq: int) -> Notification:
         view_state=row["view_state"],
         created_at=row["created_at"],
         read_at=row["read_at"],
+        notice_id=row["notice_id"],
     )

@@ -557,7 +557,7 @@ def cases(world: World) -> list[Case]:
 
     async def deliver(tx: Any, chance: random.Random) -> None:
         who = user(chance)
-        about = await inbox.pending_topics(tx, who, 100)
+        about = [item.topic for item in await inbox.due(tx, who, 100)]
         waiting = await inbox.pending(tx, who, about, 1000)
         await topics.lock(tx, inbox_topic(who))
         for seq, notification in enumerate(await inbox.take(tx, waiting[:50])):

@@ -33,7 +33,7 @@ from tests.harness.hurry import hurried
 from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary, TestDatabase, fresh_topic
 from tests.integration.doors import say, seqs
-from tests.integration.scene import ANN, BOB, CAROL, mention, users
+from tests.integration.scene import ANN, BOB, CAROL, SALES, content_of, groups, mention, users
 
 BEFORE = "c98cc429d785637f9c53bdb3b81140ca0363befd"
 """The last commit of the version before, which does not seal what it says on the bus."""
@@ -295,3 +295,41 @@ async def converse_in(cluster: Cluster) -> None:
         await say(client, topic, f"{number}")
         for other in clients:
             await other.wait_for_seq(topic, number, timeout=3)
+
+
+async def test_what_many_are_told_stands_where_older_nodes_look_for_it_until_there_are_none(
+    make_cluster: MakeCluster, version_before: dict[str, str]
+) -> None:
+    older = await make_cluster(nodes=1, env=version_before, is_warm=False)
+    newer = await make_cluster(nodes=1)
+    topic = fresh_topic()
+    ann = await newer.client(0, "ann")
+    bob, carol = await older.client(0, "bob"), await newer.client(0, "carol")
+    view_state = {"x": "y" * 1000}
+    payload = {"content": content_of(topic), "recipients": groups(SALES), "viewState": view_state}
+
+    async def tell(text: str) -> list[str]:
+        """Share, look at what came live, in lists and logs; how many of the two rows name a notice."""
+        assert await ann.call("share", {**payload, "message": text}) == {"shared": 2}
+        for client, inbox in ((carol, CAROL), (bob, BOB)):
+            event = await client.wait_for(
+                lambda event: (
+                    event.name == "notification.added" and event.data["data"]["notification"]["text"] == text
+                ),
+                timeout=15,
+            )
+            notification = event.data["data"]["notification"]
+            assert notification["viewState"] == view_state
+            assert (await client.call("notification.list"))["items"][0] == notification
+            log = await client.call("topic.events", {"topic": f"inbox:{inbox}", "limit": 500})
+            assert log["events"][-1] == event.data
+        words = "SELECT count(notice_id), max(length(text)) FROM collab.notifications WHERE seq IS NOT NULL"
+        return (await asyncio.to_thread(newer.database.sql, words)).split("|")
+
+    text = f"To be read {'by everybody ' * 10}"
+    assert await tell(f"{text} 1") == ["0", str(len(text) + 2)]
+    await bob.close()
+    await older[0].stop()
+    bob = await newer.client(0, "bob")
+    assert (await tell(f"{text} 2"))[0] == "2"
+    assert await asyncio.to_thread(newer.database.sql, "SELECT count(*) FROM collab.notices") == "1"

@@ -78,6 +78,8 @@ def test_documented_defaults(file: Path) -> None:
         "packetBytes": 1000000,
         "discussionMembers": 200,
         "mentionsPerComment": 50,
+        "recipientsPerCommand": 1000,
+        "recipientsPerHour": 5000,
         "topicsPerConnection": 128,
         "commandsPerSecond": 50,
         "commandsBurst": 200,

@@ -1,9 +1,9 @@
-"""Deliveries: whoever has to wait for Library holds up nobody else."""
+"""Deliveries: whoever has to wait for Library holds up nobody else, and nobody pays for what others have sent."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,13 +14,18 @@ import pytest
 from collab_server.domain.inbox import Notified
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.domain.topics import Topic
-from collab_server.errors import NotFound
+from collab_server.errors import NotFound, Unavailable
 from collab_server.services import deliveries
-from collab_server.services.deliveries import AT_ONCE, MOST_TOPICS, Deliveries
+from collab_server.services.deliveries import ASKED_TOGETHER, AT_ONCE, Deliveries
 from collab_server.storage import inbox
+from collab_server.storage.inbox import Due
 from tests.harness.waiting import until
 
 TOPIC = f"content:{'F' * 32}:{'D' * 32}"
+
+
+def topic(number: int) -> str:
+    return f"content:{'F' * 32}:{number:032X}"
 
 
 def identity(user_id: str) -> Identity:
@@ -28,79 +33,162 @@ def identity(user_id: str) -> Identity:
     return Identity(User(user_id, user_id, user_id), session, False, datetime.now(UTC))
 
 
-def a_node() -> Deliveries:
-    """Deliveries without a database, on a node where everybody is connected."""
+class Rows:
+    """What waits, as `storage.inbox` tells it; and Library, which answers `role_on`."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.due: dict[str, list[Due]] = {}
+        self.put: list[tuple[str, str]] = []
+        self.looked: list[tuple[str, Sequence[str]]] = []
+        self.refused: list[tuple[str, str]] = []
+        self.kept_latest: list[str] = []
+        self.asked: list[str] = []
+        self.permitted: set[str] = set()
+        self.unsaid: set[str] = set()
+        self.may_answer = asyncio.Event()
+        self.may_answer.set()
+        for name in ("due", "pending", "refuse", "keep_latest"):
+            monkeypatch.setattr(inbox, name, getattr(self, f"_{name}"))
+        monkeypatch.setattr(deliveries, "role_on", self._role_on)
+
+    async def run(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
+        return await work(None)
+
+    async def _due(self, _database: Any, user_id: str, limit: int) -> list[Due]:
+        return self.due.get(user_id, [])[:limit]
+
+    async def _pending(self, _db: Any, user_id: str, permitted: Sequence[str], _limit: int) -> list[UUID]:
+        self.looked.append((user_id, permitted))
+        self.put += [(user_id, topic) for topic in permitted]
+        self._forget(user_id, permitted)
+        return []
+
+    async def _refuse(self, _tx: Any, *, user_id: str, topics: Sequence[str]) -> None:
+        self.refused += [(user_id, topic) for topic in topics]
+        self._forget(user_id, topics)
+
+    async def _keep_latest(self, _tx: Any, *, user_id: str, senders: Sequence[str]) -> None:
+        self.kept_latest += senders
+
+    def _forget(self, user_id: str, topics: Sequence[str]) -> None:
+        self.due[user_id] = [item for item in self.due.get(user_id, []) if item.topic not in topics]
+
+    async def _role_on(self, _backends: Any, _who: Identity, topic: Topic) -> str:
+        self.asked.append(topic.name)
+        await self.may_answer.wait()
+        if topic.name in self.unsaid:
+            raise Unavailable
+        if topic.name not in self.permitted:
+            raise NotFound("topic")
+        return "viewer"
+
+
+@pytest.fixture
+def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
+    return Rows(monkeypatch)
+
+
+def a_node(rows: Rows, *, is_silent: bool = False, is_connected: bool = True) -> Deliveries:
+    """Deliveries on a node where everybody is connected, or nobody."""
+    library = SimpleNamespace(is_silent=is_silent)
     return Deliveries(
-        cast("Any", SimpleNamespace(database=None)),
+        cast("Any", SimpleNamespace(database=rows, library=library)),
         lambda events: None,
-        connected=identity,
+        connected=lambda user_id: identity(user_id) if is_connected else None,
         all_connected=lambda: [],
         tell_nodes=lambda users: None,
     )
 
 
-async def test_what_needs_no_leave_of_library_does_not_wait_behind_what_does(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    may_answer = asyncio.Event()
-    looked: list[tuple[str, Sequence[str]]] = []
-
-    async def pending_topics(_database: Any, user_id: str, _limit: int, _skip: int) -> list[str]:
-        return [] if user_id == "lucky" else [TOPIC]
-
-    async def pending(_database: Any, user_id: str, permitted: Sequence[str], _limit: int) -> list[UUID]:
-        looked.append((user_id, permitted))
-        return []
-
-    async def role_on(*_: Any) -> str:
-        await may_answer.wait()
-        return "viewer"
-
-    monkeypatch.setattr(inbox, "pending_topics", pending_topics)
-    monkeypatch.setattr(inbox, "pending", pending)
-    monkeypatch.setattr(deliveries, "role_on", role_on)
-    node = a_node()
+async def test_what_needs_no_leave_of_library_does_not_wait_behind_what_does(rows: Rows) -> None:
+    rows.may_answer.clear()
+    rows.permitted = {TOPIC}
     waiting = [f"waiting {number}" for number in range(2 * AT_ONCE)]
+    rows.due = {user: [Due(TOPIC, "eve")] for user in waiting}
+    node = a_node(rows)
     node.notified(Notified((*waiting, "lucky"), is_permitted=False))
-    await until(lambda: ("lucky", []) in looked, 2)
-    assert not [user for user, permitted in looked if permitted]
-    may_answer.set()
-    await until(lambda: {user for user, permitted in looked if permitted} == set(waiting), 2)
+    await until(lambda: ("lucky", []) in rows.looked, 2)
+    assert not rows.put
+    rows.may_answer.set()
+    await until(lambda: {user for user, _ in rows.put} == set(waiting), 2)
     await node.stop()
 
 
-async def test_what_library_refuses_does_not_hide_what_it_permits(monkeypatch: pytest.MonkeyPatch) -> None:
-    topics = [f"content:{'F' * 32}:{number:032X}" for number in range(2 * MOST_TOPICS + 50)]
-    permitted = {topics[0], topics[-1]}
-    given: set[str] = set()
+async def test_what_library_refuses_does_not_hide_what_it_permits(rows: Rows) -> None:
+    topics = [topic(number) for number in range(50)]
+    rows.permitted = {topics[0], topics[-1]}
+    rows.due = {"ann": [Due(name, "eve") for name in topics]}
+    node = a_node(rows)
+    node.hear(["ann"])
+    await until(lambda: len(rows.put) == 2 and len(rows.refused) == 48, 2)
+    assert rows.asked == topics
+    assert rows.kept_latest == []
+    await node.stop()
 
-    async def pending_topics(_database: Any, _user_id: str, limit: int, skip: int) -> list[str]:
-        return [topic for topic in topics if topic not in given][skip : skip + limit]
 
-    async def pending(_database: Any, _user_id: str, topics: Sequence[str], _limit: int) -> list[UUID]:
-        given.update(topics)
-        return []
+async def test_of_who_sends_nothing_that_may_be_known_only_the_latest_wait_on(rows: Rows) -> None:
+    rows.permitted = {topic(1)}
+    rows.due = {
+        "ann": [Due(topic(1), "bob"), Due(topic(2), "eve"), Due(topic(3), "bob"), Due(topic(4), "eve")]
+    }
+    node = a_node(rows)
+    node.hear(["ann"])
+    await until(lambda: rows.kept_latest, 2)
+    assert rows.kept_latest == ["eve"]
+    await node.stop()
 
-    async def role_on(_backends: Any, _who: Identity, topic: Topic) -> str:
-        if topic.name not in permitted:
-            raise NotFound("topic")
-        return "viewer"
 
-    async def sweep() -> None:
-        node.hear(["ann"])
-        await until(lambda: not node._putting.tasks and not node._asking.tasks, 2)
+async def test_what_library_does_not_say_of_one_topic_keeps_no_other_back(rows: Rows) -> None:
+    topics = [topic(number) for number in range(3 * ASKED_TOGETHER)]
+    rows.unsaid, rows.permitted = {topics[0], topics[5]}, {topics[-1]}
+    rows.due = {"ann": [Due(name, "eve") for name in topics]}
+    node = a_node(rows)
+    node.hear(["ann"])
+    await until(lambda: rows.put == [("ann", topics[-1])], 2)
+    await until(lambda: not node._asks, 2)
+    assert rows.asked == topics  # each once: what was not said is asked about by the next sweep
+    assert rows.kept_latest == []
+    await node.stop()
 
-    monkeypatch.setattr(inbox, "pending_topics", pending_topics)
-    monkeypatch.setattr(inbox, "pending", pending)
-    monkeypatch.setattr(deliveries, "role_on", role_on)
-    node = a_node()
-    await sweep()
-    assert given == {topics[0]}
-    for _ in range(2):
-        await sweep()
-    assert given == permitted
-    permitted.add(topics[1])  # and those that were refused are asked about again
-    for _ in range(3):
-        await sweep()
-    assert given == permitted
+
+async def test_a_silent_library_is_asked_a_few_questions_at_a_time(rows: Rows) -> None:
+    topics = [topic(number) for number in range(3 * ASKED_TOGETHER)]
+    rows.unsaid = set(topics)
+    rows.due = {"ann": [Due(name, "eve") for name in topics]}
+    node = a_node(rows)
+    node.hear(["ann"])
+    await until(lambda: rows.asked and not node._asks, 2)
+    assert len(rows.asked) == ASKED_TOGETHER
+    await node.stop()
+
+
+async def test_whoever_reads_waits_for_library_a_moment_and_no_longer(
+    rows: Rows, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(deliveries, "READ_SECONDS", 0.05)
+    rows.may_answer.clear()
+    rows.permitted = {TOPIC}
+    rows.due = {"ann": [Due(TOPIC, "eve")]}
+    node = a_node(rows, is_connected=False)
+    database = cast("Any", rows)
+    await node.deliver(database, identity("ann"))
+    await node.deliver(database, identity("ann"))
+    assert rows.asked == [TOPIC]  # by one task, however often it is read
+    assert not rows.put
+    rows.may_answer.set()
+    await node.deliver(database, identity("ann"))
+    assert rows.put == [("ann", TOPIC)]
+    await node.deliver(database, identity("ann"))
+    assert rows.asked == [TOPIC]
+    await node.stop()
+
+
+async def test_nobody_waits_for_a_silent_library(rows: Rows, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(deliveries, "READ_SECONDS", 60)
+    rows.may_answer.clear()
+    rows.due = {"ann": [Due(TOPIC, "eve")]}
+    node = a_node(rows, is_silent=True)
+    async with asyncio.timeout(5):
+        await node.deliver(cast("Any", rows), identity("ann"))
+    await until(lambda: rows.asked == [TOPIC], 2)
     await node.stop()

@@ -124,3 +124,18 @@ def test_buckets_are_forgotten_when_they_are_full_and_bounded_when_they_are_not(
     clock.now += FORGET_SECONDS
     bucket.hear(json.dumps({f"user{number}": 3 for number in range(KEPT_AT_MOST + 10)}).encode())
     assert len(bucket) == KEPT_AT_MOST
+
+
+def test_a_whole_number_of_recipients_is_taken_or_none() -> None:
+    clock = Clock()
+    bucket = RateLimiter(per_second=10, burst=100, expected="expected less", clock=clock)
+    bucket.spend_whole("ann", 0)
+    bucket.spend_whole("ann", 60)
+    with pytest.raises(RateLimited, match="expected less") as refused:
+        bucket.spend_whole("ann", 50)
+    assert refused.value.retry_after == pytest.approx(1)
+    bucket.spend_whole("ann", 40)
+    clock.now += 10
+    bucket.spend_whole("ann", 500)  # more than there can be at once is let through by a full bucket
+    with pytest.raises(RateLimited):
+        bucket.spend_whole("ann", 1)
