@@ -1,9 +1,9 @@
 """`make bench`: the measurements against the peers, and against a commit before. `python -m tests.bench --help`.
 
-Each round starts two nodes of every setup anew, since where a process happens to lie in memory is worth some per cent;
-within a round the setups take turns in short slices, forwards and backwards, so that none of them has the machine's
-better moments. What counts is processor time and memory of one node, node B, to which the clients are connected;
-publishers are on node A.
+Each round starts two nodes of every setup anew, so that the luck of no process lasts through the run; within a round
+the setups take turns in short slices, forwards and backwards, so that none of them has the machine's better moments.
+What counts is processor time and memory of one node, node B, to which the clients are connected; publishers are on
+node A.
 """
 
 from __future__ import annotations

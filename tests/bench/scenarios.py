@@ -36,7 +36,7 @@ from tests.harness.wire import Wire
 WARM_SECONDS = 0.5
 SLICE_SECONDS = 0.2
 ANSWER_SECONDS = 60
-REST_SECONDS = 0.5
+REST_SECONDS, LEAVING_SECONDS = 0.5, 0.1
 STALLED_CHARACTERS, STALLED_EVENTS, STALLED_AT_ONCE = 8_000, 3_000, 8
 ADDING_TOPICS, ADDING_WRITERS = 64, 16
 
@@ -261,6 +261,7 @@ async def websocket(setup: Setup, *, clients: int) -> AsyncIterator[Work]:
         sample = watch.sample(clients)
         for member in joined:
             member.transport.close()
+        await asyncio.sleep(LEAVING_SECONDS)  # the next slice is not to pay for it
         return sample
 
     await work(0)
@@ -282,6 +283,7 @@ async def connects(setup: Setup, *, clients: int) -> AsyncIterator[Work]:
         sample = watch.sample(clients)
         for writer in writers:
             writer.close()
+        await asyncio.sleep(LEAVING_SECONDS)
         return sample
 
     await work(0)
@@ -386,8 +388,8 @@ def _import_seconds(tree: Tree) -> float:
 SCENARIOS: dict[str, Scenario] = {
     "rest": Scenario(1, 1, rest),
     "idle": Scenario(1, 1, partial(idle, clients=3000), is_side_by_side=False),
-    "websocket": Scenario(1, 16, partial(websocket, clients=100)),
-    "connects": Scenario(1, 16, partial(connects, clients=100)),
+    "websocket": Scenario(1, 12, partial(websocket, clients=100)),
+    "connects": Scenario(1, 12, partial(connects, clients=100)),
     "import": Scenario(1, 2, importing, is_ours_alone=True),
     "s100": Scenario(2, 24, partial(fan_out, rooms=10, members=100, outstanding=8)),
     "s1000": Scenario(2, 24, partial(fan_out, rooms=1, members=1000, outstanding=4)),
