@@ -30,6 +30,7 @@ from collab_server.cluster.bus import Bus
 from collab_server.cluster.envelope import Kind
 from collab_server.config import Config, ConfigError, load_config
 from collab_server.domain.addresses import Addresses
+from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.keys import KeyRing
 from collab_server.errors import ClientError
 from collab_server.library.rights import SharedRights
@@ -88,7 +89,11 @@ class Node:
             ssl_context=tls.client_context(config.trustedCerts),
             observe=self._library_observer(),
         )
-        self.authenticator = Authenticator(self.library, administrators=config.administrators)
+        self.authenticator = Authenticator(
+            self.library,
+            administrators=config.administrators,
+            failures=AddressBudget(burst=config.limits.failedSignIns, per_second=1),
+        )
         self.bus: Bus | None = None
         if config.redis is not None:
             self.bus = Bus(config.redis, node=self.name)

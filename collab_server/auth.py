@@ -22,17 +22,19 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from cachetools import LRUCache, TTLCache
 from cryptography.fernet import Fernet, InvalidToken
 
+from collab_server.domain.addresses import network_of
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.errors import ClientError, Paused, Unauthenticated, Unavailable
 from collab_server.library.answers import Flights
 from collab_server.library.client import Silent, is_sendable_token
 from collab_server.library.cookies import SESSION_COOKIE, Cookie, find_cookie, without_cookie
-from collab_server.library.sessions import Attachment, Ended, Library, SignedIn
+from collab_server.library.lines import Busy
+from collab_server.library.sessions import NOBODY, Attachment, Ended, Library, Origin, SignedIn
 
 __all__ = ["Attachment", "Authenticator", "Credentials", "Ended", "SignIn"]
 
@@ -54,7 +56,7 @@ class Credentials:
     `bearer` may be any of the three. `cookie_header` is the Cookie header that came along; what belongs to an auth
     token is taken from it. `cookie` is the value of `JSESSIONID` where that is known otherwise. `are_cookies_old` says
     that they came before the token, as with a socket that is open: `JSESSIONID` may be that of an earlier session, and
-    where it is not accepted the auth token is tried without.
+    where it is not accepted the auth token is tried without. `address` is where they come from, if that is known.
     """
 
     identity_token: str | None = field(default=None, repr=False)
@@ -64,6 +66,7 @@ class Credentials:
     cookie: str | None = field(default=None, repr=False)
     cookie_header: str = field(default="", repr=False)
     are_cookies_old: bool = False
+    address: str | None = None
 
     @property
     def session_cookie(self) -> str | None:
@@ -97,6 +100,16 @@ class _Proof:
 _Kind = Literal["identity", "auth"]
 
 
+class Failures(Protocol):
+    """What each address may do wrong only so often."""
+
+    def wait_seconds(self, address: str) -> float:
+        """After how many seconds this address may do it again; 0 if it may now."""
+
+    def spend(self, address: str) -> None:
+        """Note that it was done once."""
+
+
 class Authenticator:
     """See the module. Raises `Unauthenticated`, `Unavailable` (Library is silent), `Paused` (no key yet)."""
 
@@ -105,11 +118,14 @@ class Authenticator:
         library: Library,
         *,
         administrators: Collection[str] = (),
+        failures: Failures | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
-        """`administrators` are user ids, in either case."""
+        """`administrators` are user ids, in either case. `failures` counts tokens that were not accepted, per address:
+        from one that has shown too many, tokens that are not known are asked about by and by."""
         self._library = library
         self._administrators = frozenset(user_id.upper() for user_id in administrators)
+        self._failures = failures
         self._now = now
         self._fernet: Fernet | None = None
         self._flights = Flights()
@@ -158,35 +174,42 @@ class Authenticator:
         if shown.resume_token is not None:
             return await self._resume(shown.resume_token)
         if shown.identity_token is not None:
-            return await self._ask("identity", shown.identity_token)
+            return await self._ask("identity", shown.identity_token, address=shown.address)
         if shown.auth_token is not None:
             return await self._ask_with_cookies(shown.auth_token, shown)
         if shown.bearer is None:
             raise Unauthenticated("a token is needed")
         if shown.bearer.startswith(FERNET_BEGINS):
             return await self._resume(shown.bearer)
-        return await self._ask_either(shown.bearer, shown.session_cookie, shown.cookie_header)
+        return await self._ask_either(shown.bearer, shown)
 
     async def _ask_with_cookies(self, token: str, shown: Credentials) -> _Proof:
         cookie = shown.session_cookie
         try:
-            return await self._ask("auth", token, cookie, shown.cookie_header)
+            return await self._ask("auth", token, cookie, shown.cookie_header, shown.address)
         except Unauthenticated:
             if cookie is None or not shown.are_cookies_old:
                 raise
-            return await self._ask("auth", token, None, without_cookie(shown.cookie_header, SESSION_COOKIE))
+            others = without_cookie(shown.cookie_header, SESSION_COOKIE)
+            return await self._ask("auth", token, None, others, shown.address)
 
-    async def _ask_either(self, token: str, cookie: str | None, cookie_header: str) -> _Proof:
+    async def _ask_either(self, token: str, shown: Credentials) -> _Proof:
         """A bearer token: as an identity token, then as an auth token; first as what it is known to be."""
-        if _digest("auth", token, cookie) in self._proofs:
-            return await self._ask("auth", token, cookie, cookie_header)
+        as_auth = partial(self._ask, "auth", token, shown.session_cookie, shown.cookie_header, shown.address)
+        if _digest("auth", token, shown.session_cookie) in self._proofs:
+            return await as_auth()
         try:
-            return await self._ask("identity", token)
+            return await self._ask("identity", token, address=shown.address)
         except Unauthenticated:
-            return await self._ask("auth", token, cookie, cookie_header)
+            return await as_auth()
 
     async def _ask(
-        self, kind: _Kind, token: str, cookie: str | None = None, cookie_header: str = ""
+        self,
+        kind: _Kind,
+        token: str,
+        cookie: str | None = None,
+        cookie_header: str = "",
+        address: str | None = None,
     ) -> _Proof:
         """What Library says about one of its own tokens, now or at most 60 s ago."""
         if not is_sendable_token(token):
@@ -203,11 +226,13 @@ class Authenticator:
         if known is not None and digest in self._fresh:
             return known
         is_hopeless = known is not None and self._library.is_silent
-        exchange = partial(self._exchange, kind, token, cookie, cookie_header, digest, attempt)
+        exchange = partial(self._exchange, kind, token, cookie, cookie_header, address, digest, attempt)
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if is_hopeless else None):
                 return await self._flights.join(attempt, exchange)
-        except (Silent, TimeoutError):
+        except (Silent, Busy, TimeoutError) as error:
+            if known is None and isinstance(error, Busy):
+                raise
             if known is None or self._library.is_ended(known.session):
                 raise Unavailable from None
             known = self._as_last_used(known)
@@ -221,15 +246,21 @@ class Authenticator:
         token: str,
         cookie: str | None,
         cookie_header: str,
+        address: str | None,
         digest: bytes,
         attempt: bytes,
     ) -> _Proof:
+        origin = self._origin(address)
         try:
             if kind == "identity":
-                signed_in = await self._library.sign_in_with_identity_token(token)
+                signed_in = await self._library.sign_in_with_identity_token(token, origin=origin)
             else:
-                signed_in = await self._library.sign_in_with_auth_token(token, cookie, cookie_header)
+                signed_in = await self._library.sign_in_with_auth_token(
+                    token, cookie, cookie_header, origin=origin
+                )
         except Unauthenticated:
+            if self._failures is not None and address is not None:
+                self._failures.spend(address)
             self._refused[attempt] = True
             self._proofs.pop(digest, None)
             raise
@@ -237,6 +268,12 @@ class Authenticator:
         self._proofs[digest] = proof
         self._fresh[digest] = True
         return proof
+
+    def _origin(self, address: str | None) -> Origin:
+        if address is None:
+            return NOBODY
+        is_distrusted = self._failures is not None and self._failures.wait_seconds(address) > 0
+        return Origin(network_of(address), is_distrusted)
 
     def _proof(self, signed_in: SignedIn) -> _Proof:
         return _Proof(signed_in.user, signed_in.session, signed_in.timeout_seconds, self._now())

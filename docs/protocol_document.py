@@ -156,6 +156,7 @@ BEYOND: dict[str, str] = {
     "strangersBytes": "the oldest of them is closed",
     "strangerPacketBytes": "the transport is closed; over long-polling HTTP 413",
     "signInTries": "the transport is closed",
+    "failedSignIns": "tokens of this address wait for one another, and may be `unavailable`",
     "outgoingBytes": "the transport is closed",
 }
 

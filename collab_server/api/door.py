@@ -139,6 +139,7 @@ class RestDoor:
             auth_token=headers.get("x-mstr-authtoken"),
             bearer=bearer.strip() if scheme.lower() == "bearer" else None,
             cookie_header="; ".join(headers.getlist("cookie")),
+            address=request.client.host if request.client is not None else None,
         )
         given = (credentials.identity_token, credentials.auth_token, credentials.bearer)
         if sum(token is not None for token in given) != 1:

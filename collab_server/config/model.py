@@ -168,6 +168,13 @@ class Limits(_Section):
     signInTries: int = Field(
         default=2, ge=1, le=1_000_000, description="Times that one connection may try to sign in."
     )
+    failedSignIns: int = Field(
+        default=20,
+        ge=1,
+        le=1_000_000,
+        description="Tokens of one address that Library may refuse at once, and one a second in the long run. Of those"
+        " that come from it then, at most two are asked about at a time; tokens that are known are no matter.",
+    )
 
 
 class Config(_Section):

@@ -4,6 +4,9 @@ What it adds to the bare calls of `client`:
 
 - *one call in flight per question*, at most `MOST_CALLS_PER_USER` at a time per user; answers are kept for
   60 s, refusals for 5 s;
+- *three lines* (`lines`): sign-ins, in turns by where they come from; questions about sessions in use and about what is
+  being shown to somebody; all others, in turns by who asks. None can keep another waiting. That a line is full is
+  `Busy`, and is never taken for Library's silence;
 - *one delegated session per user and node*. A second identity token of the same user is exchanged too, for
   that is what proves it; the surplus session is then logged out in the background and the first one is
   used;
@@ -35,12 +38,11 @@ import random
 import ssl
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal, TypeVar, cast
 from urllib.parse import urlsplit
-from weakref import WeakValueDictionary
 
 from cachetools import LRUCache, TTLCache
 
@@ -61,8 +63,9 @@ from collab_server.library.client import (
 )
 from collab_server.library.cookies import Cookie, Cookies, Jar, is_sendable_cookie
 from collab_server.library.health import Health, Outcome
+from collab_server.library.lines import Busy, Line
 
-__all__ = ["Attachment", "ContentAnswer", "Ended", "Library", "SignedIn", "Timing"]
+__all__ = ["NOBODY", "Attachment", "ContentAnswer", "Ended", "Library", "Origin", "SignedIn", "Timing"]
 
 log = logging.getLogger(__name__)
 
@@ -72,13 +75,24 @@ Ended = Literal["session_ended", "session_expired"]
 """Why a session is over: Library ended it, or it ran out while Library was silent."""
 
 MOST_CALLS_PER_USER = 16
-MOST_LOGOUTS_AT_ONCE = 16
+MOST_LOGOUTS_AT_ONCE = 4
 MOST_LOGOUTS_WAITING = 1000
 MOST_CHECKS_AT_ONCE = 16
 MOST_GROUP_MEMBERS = 1000
 MOST_AUTH_TOKEN_CHARACTERS = (
     3072  # with 4 KB of cookies still a head that any server takes; Library's have some 30
 )
+SIGN_INS_AT_ONCE, LIVE_AT_ONCE, QUESTIONS_AT_ONCE = 8, 20, 32
+"""How many calls of each kind go on at once; with the log-outs, all connections that there are. Those about sessions in
+use, and about what is being shown to somebody, are live: nothing that anybody asks for can keep them waiting."""
+DISTRUSTED_AT_ONCE = 2
+"""How many of the sign-ins at once may come from where too many tokens came from that were not accepted."""
+WAIT_SECONDS = 1.3
+"""How long a call waits for its turn, of the time that it has: what is left tells silence from our own crowd."""
+MOST_KEPT_BYTES = 64 << 20
+MOST_KEPT_OF_ONE_BYTES = 2 << 20
+RECIPIENTS_SECONDS = 5.0
+"""How long people who were looked for are kept: one types on, and nobody asks the same again."""
 SOONEST_CHECK = 0.6  # of the time between two checks, by chance
 STOP_SECONDS = 3.0
 PAGE = 200
@@ -104,6 +118,17 @@ class SignedIn:
     user: User
     session: LibrarySession
     timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a token comes from; `is_distrusted` if too many came from there that were not accepted."""
+
+    address: str
+    is_distrusted: bool = False
+
+
+NOBODY = Origin("")
 
 
 @dataclass(slots=True)
@@ -183,12 +208,15 @@ class Library:
             fresh_seconds=self._timing.fresh,
             refusal_seconds=self._timing.refusal,
             memory_seconds=self._timing.memory,
-            most=100_000,
+            most_bytes=MOST_KEPT_BYTES,
+            share_bytes=MOST_KEPT_OF_ONE_BYTES,
             clock=clock,
         )
         self.on_content_answer: Callable[[ContentAnswer], None] = lambda answer: None
         self.on_content_refused: Callable[[ContentAnswer], None] = lambda answer: None
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        self._sign_ins, self._distrusted = Line(SIGN_INS_AT_ONCE), Line(DISTRUSTED_AT_ONCE)
+        self._live = Line(LIVE_AT_ONCE)
+        self._questions = Line(QUESTIONS_AT_ONCE, each_at_once=MOST_CALLS_PER_USER)
         self._is_silent = False
         # Token and cookie together are the session: a token that came with another's cookie says nothing about it.
         self._in_use: dict[LibrarySession, _Known] = {}
@@ -218,7 +246,7 @@ class Library:
             try:
                 if self.health.problem is not None or self.health.silent_seconds > self._timing.idle:
                     with contextlib.suppress(Unavailable):
-                        async with self._answer_in_time() as client:
+                        async with self._answer_in_time(self._live) as client:
                             await client.probe()
                 self.health.look()
             except Exception:
@@ -266,11 +294,14 @@ class Library:
 
     # --- signing in
 
-    async def sign_in_with_identity_token(self, token: str) -> SignedIn:
-        """Exchange an identity token. Raises `Unauthenticated` when Library does not accept it."""
+    async def sign_in_with_identity_token(self, token: str, *, origin: Origin = NOBODY) -> SignedIn:
+        """Exchange an identity token. Raises `Unauthenticated` when Library does not accept it.
+
+        Of those who wait, each `origin` is served in turn.
+        """
         if not is_sendable_token(token):
             raise _not_accepted()
-        async with self._answer_in_time() as client:
+        async with self._answer_in_time(*self._lines_of(origin), whom=origin.address) as client:
             try:
                 mine = await client.delegate(token)
             except Refused:
@@ -284,7 +315,7 @@ class Library:
                 raise
 
     async def sign_in_with_auth_token(
-        self, token: str, cookie: str | None, cookie_header: str = ""
+        self, token: str, cookie: str | None, cookie_header: str = "", *, origin: Origin = NOBODY
     ) -> SignedIn:
         """Use somebody's own session. Raises `Unauthenticated` when Library does not accept it.
 
@@ -297,7 +328,7 @@ class Library:
         if not can_be_sent or not (cookie is None or is_sendable_cookie(cookie)):
             raise _not_accepted()
         session = LibrarySession(token, cookie, is_delegated=False)
-        async with self._answer_in_time() as client:
+        async with self._answer_in_time(*self._lines_of(origin), whom=origin.address) as client:
             jar = self._cookies.of(session) or Jar(self._cookies.pick(cookie_header))
             try:
                 signed_in = await self._who_is(client, session, jar)
@@ -318,10 +349,13 @@ class Library:
         """Those of a browser's cookies, as text, that would go to Library beside `JSESSIONID`."""
         return tuple(f"{cookie.name}={cookie.value}" for cookie in self._cookies.pick(cookie_header))
 
+    def _lines_of(self, origin: Origin) -> list[Line]:
+        return [self._distrusted, self._sign_ins] if origin.is_distrusted else [self._sign_ins]
+
     async def confirm(self, session: LibrarySession) -> SignedIn:
         """Ask whose session it is, and so use it. Raises `Unauthenticated` when it is over."""
         self._refuse_ended(session)
-        async with self._answer_in_time() as client:
+        async with self._answer_in_time(self._live) as client:
             try:
                 signed_in = await self._who_is(client, session)
             except SessionGone:
@@ -461,7 +495,7 @@ class Library:
     async def _check(self, known: _Known) -> None:
         was_silent = False
         try:
-            async with self._check_turn, self._answer_in_time() as client:
+            async with self._check_turn, self._answer_in_time(self._live) as client:
                 await client.keep_alive(known.session)
         except SessionGone:
             self._end(known.session, "session_ended")
@@ -534,7 +568,8 @@ class Library:
         """The object, if the user may open it; None when they may not, or it does not exist.
 
         Ids are 32 hex digits in upper case. An answer older than `at_most_seconds_old` is asked for again while it is
-        still fresh. Raises `Unauthenticated` when the user's session is over.
+        still fresh; who says so asks about what is being shown to the user. Raises `Unauthenticated` when the user's
+        session is over.
         """
 
         async def ask(client: Client, session: LibrarySession) -> ContentInfo | None:
@@ -546,7 +581,8 @@ class Library:
                 self.on_content_refused(answer)
             return content
 
-        return await self._ask(who, ("content", project_id, object_id), ask, at_most_seconds_old)
+        question = ("content", project_id, object_id)
+        return await self._ask(who, question, ask, at_most_seconds_old=at_most_seconds_old)
 
     def hear(self, answer: ContentAnswer) -> None:
         """Believe what another node was told, for as long as that one would."""
@@ -624,7 +660,10 @@ class Library:
         """Users and groups (or one `kind` of them, out of each page) whose name contains `search`."""
         question = ("recipients", search, offset, limit)
         found = await self._ask(
-            who, question, lambda c, session: c.recipients(session, search, offset, limit)
+            who,
+            question,
+            lambda c, session: c.recipients(session, search, offset, limit),
+            only_seconds=RECIPIENTS_SECONDS,
         )
         return tuple(one for one in found or () if kind is None or one.kind == kind)
 
@@ -633,9 +672,15 @@ class Library:
         who: Identity,
         question: tuple[str | int, ...],
         ask: Callable[[Client, LibrarySession], Coroutine[Any, Any, T | None]],
+        *,
         at_most_seconds_old: float = math.inf,
+        only_seconds: float | None = None,
     ) -> T | None:
-        """An answer to `question`, asked as the user: a kept one, that of a call in flight, or a new one."""
+        """An answer to `question`, asked as the user: a kept one, that of a call in flight, or a new one.
+
+        A new one is kept `only_seconds`, if given. Raises `Busy` when too many other questions wait.
+        """
+        is_live = at_most_seconds_old < math.inf
         key = (who.user.id, *question)
         while True:
             self._refuse_ended(who.session)
@@ -648,7 +693,8 @@ class Library:
                 async with asyncio.timeout(
                     self._timing.patience if kept is not None and self._is_silent else None
                 ):
-                    return await self._flights.join(key, partial(self._call, who, key, ask))
+                    call = partial(self._call, who, key, ask, only_seconds, is_live=is_live)
+                    return await self._flights.join((is_live, *key), call)
             except SessionGone as gone:
                 # The call in flight may have been made with another session of the same user, and that one is over:
                 # then ask with our own.
@@ -665,12 +711,13 @@ class Library:
         who: Identity,
         key: tuple[str | int, ...],
         ask: Callable[[Client, LibrarySession], Coroutine[Any, Any, T | None]],
+        only_seconds: float | None,
+        *,
+        is_live: bool,
     ) -> T | None:
-        turn = self._turns.get(who.user.id)
-        if turn is None:
-            turn = self._turns[who.user.id] = asyncio.Semaphore(MOST_CALLS_PER_USER)
+        line = self._live if is_live else self._questions
         try:
-            async with self._answer_in_time() as client, turn:
+            async with self._answer_in_time(line, whom=who.user.id) as client:
                 answer = await ask(client, who.session)
         except SessionGone:
             self._end(who.session, "session_ended")
@@ -680,18 +727,28 @@ class Library:
         known = self._find(who.session)
         if known is not None:
             known.confirmed_at = self._clock()
-        self._answers.keep(key, answer)
+        self._answers.keep(key, answer, only_seconds=only_seconds)
         return answer
 
     @asynccontextmanager
-    async def _answer_in_time(self) -> AsyncIterator[Client]:
-        """Bound the work inside to 3 s, and note whether Library is silent. Raises `Silent` when time is up."""
+    async def _answer_in_time(self, *lines: Line, whom: str = "") -> AsyncIterator[Client]:
+        """Bound the work inside to 3 s, and note whether Library is silent.
+
+        Raises `Silent` when time is up, and `Busy` when the work had not begun after `WAIT_SECONDS`.
+        """
         if self._client is None:
             raise Unavailable("no Library is configured (authorizationServerUrl)")
+        has_begun = False
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
+            async with asyncio.timeout(DEADLINE_SECONDS), AsyncExitStack() as turn:
+                async with asyncio.timeout(WAIT_SECONDS):
+                    for line in lines:
+                        await turn.enter_async_context(line.turn(whom))
+                has_begun = True
                 yield self._client
         except TimeoutError:
+            if not has_begun:
+                raise Busy from None
             self._is_silent = True
             self.health.failed("several calls", slow(self._where))
             self._suspect()

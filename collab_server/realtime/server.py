@@ -666,4 +666,5 @@ def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:
         auth_token=given.get("authToken"),
         resume_token=given.get("resumeToken"),
         cookie_header=environ.get("HTTP_COOKIE", ""),
+        address=environ.get("REMOTE_ADDR"),
     )

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.errors import Unauthenticated
-from collab_server.library.answers import Flights
-from collab_server.library.client import SessionGone
+from collab_server.library.answers import Answers, Flights
+from collab_server.library.client import Recipient, SessionGone
 from collab_server.library.sessions import Library
 
 
@@ -65,3 +66,85 @@ async def test_a_session_that_ends_while_another_of_the_same_user_asks_holds_not
 def identity(token: str) -> Identity:
     session = LibrarySession(token, None, is_delegated=True)
     return Identity(User("A" * 32, "Ann", "A"), session, is_administrator=False, expires_at=datetime.now(UTC))
+
+
+def answers(clock: list[float], *, most_bytes: int = 1 << 30, share_bytes: int = 1 << 20) -> Answers:
+    return Answers(
+        fresh_seconds=60,
+        refusal_seconds=5,
+        memory_seconds=900,
+        most_bytes=most_bytes,
+        share_bytes=share_bytes,
+        clock=lambda: clock[0],
+    )
+
+
+def found(number: int) -> tuple[Recipient, ...]:
+    """What a search for people finds: some 50 KB of it."""
+    return tuple(Recipient("user", f"{number:016X}{one:016X}", f"User {number} {one}") for one in range(200))
+
+
+def test_different_questions_without_end_take_a_bounded_share_of_the_memory() -> None:
+    clock = [0.0]
+    kept = answers(clock)
+    kept.keep(("ann", "content", "p", "o"), "a dashboard")
+    tracemalloc.start()
+    try:
+        before, _ = tracemalloc.get_traced_memory()
+        for number in range(200):
+            kept.keep(("eve", "recipients", "a", number), found(number))
+        after, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert after - before < 1.5 * (1 << 20)
+    assert kept.weight < 1.1 * (1 << 20)
+    assert kept.get(("eve", "recipients", "a", 199)) is not None
+    assert kept.get(("eve", "recipients", "a", 0)) is None
+    assert kept.get(("ann", "content", "p", "o")) is not None, "others lose nothing by it"
+
+
+def test_of_many_people_those_are_forgotten_who_asked_least_recently() -> None:
+    clock = [0.0]
+    kept = answers(clock, most_bytes=100_000)
+    for number in range(1000):
+        kept.keep((f"user {number}", "content", "p", "o"), f"dashboard {number}")
+        assert kept.get(("user 0", "content", "p", "o")) is not None
+    assert kept.weight <= 100_000
+    assert kept.get(("user 1", "content", "p", "o")) is None
+    assert kept.get(("user 999", "content", "p", "o")) is not None
+    assert len(kept.fresh()) < 200
+
+
+def test_an_answer_lasts_for_its_time_and_what_is_over_weighs_nothing() -> None:
+    clock = [0.0]
+    kept = answers(clock)
+    yes, no, short = [("ann", "content", "p", what) for what in ("yes", "no", "short")]
+    kept.keep(yes, "a dashboard")
+    kept.keep(no, None)
+    kept.keep(short, "people", only_seconds=5)
+    kept.keep(yes, "of before", age_seconds=1)
+    for at, expected in (
+        (4.9, {yes: ("a dashboard", True), no: (None, True), short: ("people", True)}),
+        (5.0, {yes: ("a dashboard", True), no: None, short: None}),
+        (60.0, {yes: ("a dashboard", False), no: None, short: None}),
+        (960.0, {yes: None, no: None, short: None}),
+    ):
+        clock[0] = at
+        for question, answer in expected.items():
+            got = kept.get(question)
+            assert (None if got is None else (got.value, got.is_fresh)) == answer
+    assert kept.weight == 0
+    kept.keep(no, None)
+    clock[0] += 6
+    kept.keep(("bob", "content", "p", "o"), "a dashboard")
+    assert kept.get(no) is None
+    weight = kept.weight
+    kept.forget(("bob", "content", "p", "o"))
+    assert 0 == kept.weight < weight
+
+
+def test_what_is_too_heavy_for_a_share_is_not_kept() -> None:
+    kept = answers([0.0], share_bytes=10_000)
+    kept.keep(("eve", "recipients", "a", 0), found(0))
+    assert kept.weight == 0
+    assert kept.get(("eve", "recipients", "a", 0)) is None

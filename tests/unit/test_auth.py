@@ -12,10 +12,11 @@ import pytest
 from cryptography.fernet import Fernet
 
 from collab_server.auth import Authenticator, Credentials
+from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.errors import Paused, Unauthenticated, Unavailable
 from collab_server.library.cookies import Cookie, Jar
-from collab_server.library.sessions import Library
+from collab_server.library.sessions import NOBODY, Library, Origin, SignedIn
 
 KEY = b"k" * 32
 ANN = User("A" * 32, "Ann Archer", "AA")
@@ -238,3 +239,35 @@ async def test_a_resume_token_stays_below_eight_kilobytes(size: int, letter: str
     kept = opened(token).get("cookies", [])
     if kept:
         assert kept[-1][0] == "cookie29"  # the youngest ones are those that matter
+
+
+class RefusingLibrary(Library):
+    """Refuses all tokens, and notes where they came from."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.origins: list[Origin] = []
+
+    async def sign_in_with_identity_token(self, token: str, *, origin: Origin = NOBODY) -> SignedIn:
+        self.origins.append(origin)
+        raise Unauthenticated("no")
+
+
+async def test_tokens_from_where_too_many_were_not_accepted_are_asked_about_by_and_by() -> None:
+    clock, library = Clock(), RefusingLibrary()
+    authenticator = Authenticator(
+        library, failures=AddressBudget(burst=20, per_second=1, clock=clock), now=clock.now
+    )
+
+    async def show(number: int, address: str | None) -> Origin:
+        with pytest.raises(Unauthenticated):
+            await authenticator.identify(Credentials(identity_token=f"junk{number}", address=address))
+        return library.origins[-1]
+
+    seen = [await show(number, f"2001:db8::{number}") for number in range(25)]
+    assert [origin.is_distrusted for origin in seen] == [False] * 20 + [True] * 5
+    assert len({origin.address for origin in seen}) == 1, "of IPv6, all of a /64 is one address"
+    assert not (await show(100, "192.0.2.1")).is_distrusted
+    assert await show(101, None) == NOBODY
+    clock.seconds += 30
+    assert not (await show(102, "2001:db8::1")).is_distrusted

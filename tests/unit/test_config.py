@@ -91,6 +91,7 @@ def test_documented_defaults(file: Path) -> None:
         "strangersBytes": 64_000_000,
         "strangerPacketBytes": 16_384,
         "signInTries": 2,
+        "failedSignIns": 20,
     }
 
 
