@@ -62,8 +62,8 @@ _PORT_ATTEMPTS = 5
 _PORTS = range(20000, 32000)  # below those that Linux gives to clients, unless it was told otherwise
 _CLAIMS_KEPT = 64
 _turns = itertools.count(secrets.randbelow(len(_PORTS)))
-_claims: collections.deque[socket.socket] = collections.deque()
-"""Names that say which ports are about to be taken; they last no longer than this process."""
+_claims: collections.deque[int] = collections.deque()
+"""Descriptors of the names that say which ports are about to be taken; they last no longer than this process."""
 
 
 def free_port() -> int:
@@ -82,9 +82,9 @@ def free_port() -> int:
         except OSError:
             claim.close()
             continue
-        _claims.append(claim)
+        _claims.append(claim.detach())
         if len(_claims) > _CLAIMS_KEPT:
-            _claims.popleft().close()
+            os.close(_claims.popleft())
         return port
     raise EmbeddedError("no port is free")
 

@@ -3,7 +3,8 @@
 A run of all tests, or of a large folder, is spread over workers, each with a world of its own (servers, nodes, ports).
 A run of some files stays in one process, which starts faster; so does one with `-s`, `--pdb` or `-k`; `-n` decides
 otherwise. What shares fixtures stays together: a file is a group, in `tests/conformance` a file and one way to run
-uvicorn. The longest groups begin first. Tests marked `alone` run last, while nothing else does on any worker.
+uvicorn; a few long files are divided. The longest groups begin first. Tests marked `alone` run last, while nothing
+else does on any worker.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import os
 import re
 import shutil
 import tempfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -24,17 +26,44 @@ ROOT = Path(__file__).resolve().parents[2]
 LARGE = {ROOT, *(ROOT / "tests" / name for name in (".", "integration", "conformance"))}
 MOST_WORKERS = 6
 
-LONGEST_FIRST: tuple[str, ...] = ()
+LONGEST_FIRST = (
+    "faults/test_faults",
+    "integration/test_replay",
+    "integration/test_openapi",
+    "integration/test_embedded_demo",
+    "hostile/test_generated",
+    "integration/test_cli",
+    "integration/test_database",
+    "integration/test_permissions",
+    "integration/test_presence",
+    "integration/test_embedded",
+    "integration/test_library_away",
+    "integration/test_three_nodes",
+    "integration/test_draining",
+    "conformance/",
+    "integration/",
+)
 """Where most time goes, as `pytest --durations=0` told; what is not named follows in its own order."""
+
+ONE_BY_ONE = ("faults/test_faults",)
+"""Files whose tests are a group each: they are long, and share nothing."""
+
+PARTS = {"integration/test_openapi": 4}
+"""Files that are divided, into how many groups."""
 
 _WAY = re.compile(r"\[(asgi|lean-asyncio|lean-h11|lean)\b")
 
 
 def group_of(nodeid: str) -> str:
     """The tests that one worker runs one after the other."""
-    file, _, name = nodeid.partition("::")
-    way = _WAY.search(name) if "/conformance/" in file else None
-    return f"{file} {way[1]}" if way else file
+    path, _, name = nodeid.partition("::")
+    file = path.removeprefix("tests/").removesuffix(".py")
+    if file in ONE_BY_ONE:
+        return nodeid
+    if file in PARTS:
+        return f"{path} {zlib.crc32(name.encode()) % PARTS[file]}"
+    way = _WAY.search(name) if file.startswith("conformance/") else None
+    return f"{path} {way[1]}" if way else path
 
 
 def _workers(config: pytest.Config) -> int:
@@ -83,11 +112,11 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     if not hasattr(config, "workerinput"):
         return
-    places = {name: place for place, name in enumerate(LONGEST_FIRST)}
 
     def place(item: pytest.Item) -> tuple[bool, int]:
-        is_alone = item.get_closest_marker("alone") is not None
-        return is_alone, places.get(group_of(item.nodeid), len(places))
+        file = item.nodeid.removeprefix("tests/")
+        named = (place for place, name in enumerate(LONGEST_FIRST) if file.startswith(name))
+        return item.get_closest_marker("alone") is not None, next(named, len(LONGEST_FIRST))
 
     items.sort(key=place)
 
