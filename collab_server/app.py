@@ -140,7 +140,7 @@ class Node:
         )
         commands = Commands(self.database, backends, executor)
         addresses = Addresses(config.trustedProxies)
-        self._guard = transport.Guard(stranger_limits(limits), addresses)
+        self._guard = transport.Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes)
         self._door = Door(
             node=self.name,
             database=self.database,
@@ -173,6 +173,7 @@ class Node:
             limiter=limiter,
             counters=self.counters,
             max_body_bytes=limits.packetBytes,
+            requests_per_user=limits.requestsPerUser,
         )
         self._rest = self._rest_door.build(
             allowed_origins=config.allowed_origins,
@@ -226,6 +227,7 @@ class Node:
         for work in (
             self._prepare(),
             self._sampler.run(),
+            self._guard.run(),
             self._watch_state(),
             self._door.run(),
             self._exchange_limits(),

@@ -6,6 +6,8 @@ as text for people or as one JSON object per line. What it promises:
 - neither tokens nor query strings: facts whose name speaks of a secret are masked, uvicorn's lines are cut at the
   `?`, and the libraries that log whole packets (socketio, engineio) never speak below WARNING, whatever `logging` is;
 - a line is a line: control characters are escaped, so that nobody can write lines of their own;
+- nobody can wash the log away: warnings and errors that repeat themselves are left out from some number on, and
+  the next one that is written says how many were (`left_out`);
 - tracebacks do not show the values of variables.
 
 A line is written by whoever logs it, under the standard library's lock; nothing runs in the background.
@@ -17,6 +19,8 @@ import logging
 import logging.handlers
 import re
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
@@ -29,6 +33,10 @@ __all__ = ["configure", "reopen"]
 
 FILE_BYTES = 20_000_000
 OLD_FILES = 5
+
+REPEATS = {"collab_server": (100, 1.0), "": (20, 0.2)}
+"""By the beginning of a logger's name: so many lines alike at once, and so many a second in the long run."""
+MOST_REPEATED = 1_000
 
 _SECRET = re.compile(
     r"token|password|passphrase|secret|cookie|authorization|credential|api_?key", re.IGNORECASE
@@ -65,6 +73,7 @@ def configure(
     """
     root = logging.getLogger()
     handler = _handler(log_file)
+    handler.addFilter(_Repeats())
     handler.setFormatter(_formatter(log_format, colors=log_file is None and sys.stderr.isatty()))
     for old in [handler for handler in root.handlers if isinstance(handler, _OurHandler)]:
         root.removeHandler(old)
@@ -146,6 +155,33 @@ def _escape_controls(logger: WrappedLogger, method: str, event: EventDict) -> Ev
         if isinstance(value, str) and _CONTROL.search(value):
             event[name] = _CONTROL.sub(lambda found: f"\\x{ord(found[0]):02x}", value)
     return event
+
+
+class _Repeats(logging.Filter):
+    """Leaves out warnings and errors of which there are too many alike, whatever stands in them."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        self._kinds: dict[tuple[str, int, str], tuple[float, float, int]] = {}  # left, at, left out
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.levelno < logging.WARNING:
+            return True
+        burst, per_second = REPEATS["collab_server" if record.name.startswith("collab_server") else ""]
+        now = self._clock()
+        kind = (record.name, record.levelno, str(record.msg)[:200])
+        left, at, left_out = self._kinds.get(kind, (burst, now, 0))
+        left = min(burst, left + (now - at) * per_second)
+        if len(self._kinds) >= MOST_REPEATED and kind not in self._kinds:
+            self._kinds.clear()
+        if left < 1:
+            self._kinds[kind] = (left, now, left_out + 1)
+            return False
+        self._kinds[kind] = (left - 1, now, 0)
+        if left_out:
+            record.left_out = left_out
+        return True
 
 
 class _UvicornFilter(logging.Filter):

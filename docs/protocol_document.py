@@ -157,6 +157,7 @@ BEYOND: dict[str, str] = {
     "strangerPacketBytes": "the transport is closed; over long-polling HTTP 413",
     "signInTries": "the transport is closed",
     "failedSignIns": "tokens of this address wait for one another, and may be `unavailable`",
+    "requestsPerUser": "`rate_limited`, with `retryAfter`",
     "outgoingBytes": "the transport is closed",
 }
 

@@ -19,6 +19,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
+from collab_server.api.answers import Answer, OpenRequests
 from collab_server.api.description import openapi, payload, plain
 from collab_server.api.documents import DocumentFiles, documents_router
 from collab_server.api.headers import SafeHeaders
@@ -53,12 +54,14 @@ class RestDoor:
         limiter: RateLimiter,
         counters: Counters,
         max_body_bytes: int,
+        requests_per_user: int,
     ) -> None:
         self._commands = commands
         self._authenticator = authenticator
         self._limiter = limiter
         self._counters = counters
         self._max_body_bytes = max_body_bytes
+        self._open = OpenRequests(requests_per_user)
 
     def build(self, *, allowed_origins: frozenset[str], operations: APIRouter, has_page: bool) -> ASGIApp:
         """The application with `/api`, its OpenAPI document, `/docs`, the operators' pages, and at `/` the page to try
@@ -113,19 +116,34 @@ class RestDoor:
         self._counters.rest_calls_received += 1
         try:
             who = await self.identify(request)
-            user_id = who.user.id
-            self._limiter.spend(user_id)
-            assert not isinstance(entry, OfConnection)
-            command = self._commands.read(entry, await self._payload(request, user_id, route, entry, types))
-            self._limiter.charge(user_id, weight_of(command))
-            answer = await self._commands.answer(who, entry, command)
-            self._limiter.charge(user_id, weight_of_answer(len(answer)))
-        except RateLimited as error:
-            await asyncio.sleep(REFUSAL_SECONDS)
-            return _refusal(error, route.command)
+            end = self._open.begin(who.user.id)
         except Exception as error:
-            return _refusal(error, route.command)
-        return Response(answer, route.status, media_type="application/json")
+            return await self._refusal(error, route)
+        try:
+            answer = await self._carry_out(request, who, route, entry, types)
+        except BaseException as error:
+            end()
+            if not isinstance(error, Exception):
+                raise
+            return await self._refusal(error, route)
+        return Answer(answer, route.status, end)
+
+    async def _carry_out(
+        self, request: Request, who: Identity, route: Route, entry: Entry, types: dict[str, str]
+    ) -> str:
+        user_id = who.user.id
+        self._limiter.spend(user_id)
+        assert not isinstance(entry, OfConnection)
+        command = self._commands.read(entry, await self._payload(request, user_id, route, entry, types))
+        self._limiter.charge(user_id, weight_of(command))
+        answer = await self._commands.answer(who, entry, command)
+        self._limiter.charge(user_id, weight_of_answer(len(answer)))
+        return answer
+
+    async def _refusal(self, error: Exception, route: Route) -> Response:
+        if isinstance(error, RateLimited):
+            await asyncio.sleep(REFUSAL_SECONDS)
+        return _refusal(error, route.command)
 
     async def identify(self, request: Request) -> Identity:
         """Who is asking.

@@ -135,11 +135,18 @@ class Limits(_Section):
     connectionsPerUser: int = Field(
         default=20, ge=1, le=1_000_000, description="Connections of one user to one node."
     )
+    requestsPerUser: int = Field(
+        default=32,
+        ge=1,
+        le=1_000_000,
+        description="REST calls of one user that are not answered yet, or whose answer is not taken, at one node.",
+    )
     outgoingBytes: int = Field(
         default=1_000_000,
         ge=10_000,
         le=1_000_000_000,
-        description="Bytes that may wait for a client that reads too slowly; beyond, it is disconnected.",
+        description="Bytes that may wait for a client that reads too slowly; beyond, it is disconnected: at once, or"
+        " after 30 s when it is one answer that is larger. So is whoever takes nothing for 30 s while something waits.",
     )
     strangers: int = Field(
         default=10_000,

@@ -4,8 +4,9 @@ What it promises
     `send_text`, `broadcast` and `close_transport` never wait and never raise for a client that is gone. What is
     sent to one client arrives in the order of the calls, whichever of them (or stock `send`) was used. A client
     that does not read costs at most `outgoing_bytes`, then its transport is closed and counted, and it comes back
-    by itself. A client that breaks the protocol is put out at once. Until a session is `trust`ed it may send
-    packets of `stranger_bytes` only, and what is for no session is refused before its body is gathered.
+    by itself; one answer that is larger may wait for `STALLED_SECONDS`. A client that breaks the protocol is put
+    out at once. Until a session is `trust`ed it may send packets of `stranger_bytes` only, and what is for no
+    session is refused before its body is gathered.
 The way out
     Everything becomes a ready websocket frame, once, and is appended to the `out` list of each session it is for.
     At the end of the loop's turn each session that got something hands its list to its carrier, in one write: no
@@ -44,6 +45,7 @@ from collab_server.realtime.transport.polling import Exchange, Headers, Polling
 
 DEFAULT_OUTGOING_BYTES = 1_000_000
 UPGRADE_SECONDS = 10.0  # from a websocket's handshake to the upgrade by it
+STALLED_SECONDS = 30.0  # for a poll to come for one answer that is more than may wait
 FAREWELL_SECONDS = 3.0  # for a client to answer a websocket's close frame
 _WAITING_MESSAGE_BYTES = 64  # what a message that waits costs besides its text
 
@@ -665,6 +667,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             self._pings: Lane[Session] = Lane(loop, self.ping_interval, self._ping)
             self._pongs: Lane[Session] = Lane(loop, self.ping_timeout, self._miss_pong)
             self._upgrades: Lane[Session] = Lane(loop, UPGRADE_SECONDS, self._miss_upgrade)
+            self.stalls: Lane[Session] = Lane(loop, STALLED_SECONDS, self._miss_poll)
             self.farewells: Lane[Carrier] = Lane(loop, FAREWELL_SECONDS, lambda carrier, due: carrier.abort())
 
     def _ping(self, session: Session, due: float) -> None:
@@ -676,6 +679,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             self._pongs.start(session)
         else:
             self.end(session, self.reason.PING_TIMEOUT)
+
+    def _miss_poll(self, session: Session, due: float) -> None:
+        if isinstance(session.carrier, Polling) and session.carrier.holds_too_much:
+            self.overflow(session)
 
     def _miss_upgrade(self, session: Session, due: float) -> None:
         if session.upgrading is not None:
@@ -749,7 +756,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     async def shutdown(self) -> None:
         """Stop the heartbeat."""
         if self._loop is not None:
-            for lane in (self._pings, self._pongs, self._upgrades, self.farewells):
+            for lane in (self._pings, self._pongs, self._upgrades, self.stalls, self.farewells):
                 lane.close()
             self._loop = None
 

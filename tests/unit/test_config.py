@@ -85,6 +85,7 @@ def test_documented_defaults(file: Path) -> None:
         "commandsBurst": 200,
         "commandsWaiting": 512,
         "connectionsPerUser": 20,
+        "requestsPerUser": 32,
         "outgoingBytes": 1000000,
         "strangers": 10_000,
         "strangersPerAddress": 1_000,

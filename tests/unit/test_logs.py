@@ -145,3 +145,28 @@ def test_a_file_that_cannot_be_begun_anew_is_not_given_up(tmp_path: Path) -> Non
         logs.reopen()
     ours.info("goes on")
     assert len(lines(tmp_path / "there" / "log")) == 1
+
+
+def test_lines_that_repeat_themselves_are_left_out_and_counted(tmp_path: Path) -> None:
+    logs.configure(log_file=tmp_path / "log")
+    (repeats,) = [
+        found
+        for handler in logging.getLogger().handlers
+        for found in handler.filters
+        if isinstance(found, logs._Repeats)
+    ]
+    now = 0.0
+    repeats._clock = lambda: now
+    theirs = logging.getLogger("uvicorn.error")
+    for number in range(500):
+        theirs.warning("Nonsense from %d", number)
+        ours.info("Fact %d", number)
+    ours.warning("Another")
+    assert len(lines(tmp_path / "log")) == 20 + 500 + 1
+    now = 5.0
+    theirs.warning("Nonsense from %d", 500)
+    assert "Nonsense from 500" in lines(tmp_path / "log")[-1]
+    assert "left_out=480" in lines(tmp_path / "log")[-1]
+    for number in range(logs.MOST_REPEATED * 3):
+        ours.warning(f"Kind {number}")
+    assert len(repeats._kinds) <= logs.MOST_REPEATED

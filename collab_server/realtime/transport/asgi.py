@@ -6,11 +6,14 @@ Used where the lean protocol classes are switched off or cannot be: other server
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from collab_server.realtime.transport import frames
 from collab_server.realtime.transport.polling import Headers
+
+STALLED_SECONDS = 30.0
 
 EXTENSION = "collab_server.websocket"
 """In a websocket's scope, among the extensions: uvicorn's protocol that carries it (`stock_websockets.py`)."""
@@ -192,6 +195,10 @@ class AsgiWebSocket:
                 server.end(session, server.reason.TRANSPORT_ERROR)
 
     async def _write(self, send: Send) -> None:
+        with contextlib.suppress(OSError):  # it has gone, or takes nothing
+            await self._write_on(send)
+
+    async def _write_on(self, send: Send) -> None:
         while True:
             await self._something.wait()
             self._something.clear()
@@ -199,10 +206,11 @@ class AsgiWebSocket:
             self._in_flight_bytes, self._ready_bytes = self._ready_bytes, 0
             for frame in ready:
                 payload = frames.payload_of(frame)
-                if frames.is_text(frame):
-                    await send({"type": "websocket.send", "text": payload.decode()})
-                else:
-                    await send({"type": "websocket.send", "bytes": payload})
+                async with asyncio.timeout(STALLED_SECONDS):  # for the client to take what was sent before
+                    if frames.is_text(frame):
+                        await send({"type": "websocket.send", "text": payload.decode()})
+                    else:
+                        await send({"type": "websocket.send", "bytes": payload})
                 self._in_flight_bytes -= len(frame)
             if self._is_closed and not self._ready:
                 await send({"type": "websocket.close", "code": frames.NORMAL})

@@ -2,7 +2,10 @@
 
 A connection that waits for a request, or for the rest of one, is a stranger's, unless it has just carried a session
 that is signed in: there may be only so many, and when there are more the oldest is cut (`Strangers`). A request has
-to come to its end within `REQUEST_SECONDS`.
+to come to its end within `REQUEST_SECONDS`. Whoever takes nothing for `STALLED_SECONDS` while bytes wait for them, or
+has more than `outgoing_bytes` waiting for so long, is cut, whatever their connection carries.
+
+What runs concurrently: `run`, which looks at all connections now and then; the composition root owns its task.
 
 `Guarded` is what uvicorn's protocol classes for HTTP have in common with it; the guard itself comes by uvicorn's
 lifespan state (`GUARD_KEY`). Without one, only the time is bounded.
@@ -11,6 +14,10 @@ lifespan state (`GUARD_KEY`). Without one, only the time is bounded.
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
+from collections.abc import Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from collab_server.domain.addresses import Addresses, network_of
@@ -20,13 +27,38 @@ GUARD_KEY = "collab_server.guard"
 
 REQUEST_SECONDS = 30.0
 """So long a request may take to come, from its first byte to its last; the first one from when the client connected."""
+STALLED_SECONDS = 30.0
+LOOK_SECONDS = 3.0
+LOOKS_AT_ONCE = 500
+
+_BYTES_ACKNOWLEDGED = struct.Struct("=Q")
+_BYTES_ACKNOWLEDGED_AT = 120  # in Linux' struct tcp_info
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """Something waits for this client."""
+
+    taken: int  # grows, or changes, with all that it takes
+    since: float  # it has taken nothing
+    above_since: float | None  # more waits than may
 
 
 class Guard:
-    """See the module."""
+    """See the module.
 
-    def __init__(self, limits: StrangerLimits, addresses: Addresses) -> None:
+    Args:
+        limits: of strangers.
+        addresses: whose word is taken for where a client comes from.
+        outgoing_bytes: so much may wait for a client for longer.
+    """
+
+    def __init__(self, limits: StrangerLimits, addresses: Addresses, *, outgoing_bytes: int) -> None:
         self.addresses = addresses
+        self.connections: Iterable[Any] = ()  # all of this server's, once there was one
+        self.stalled = 0  # so many were cut
+        self._outgoing_bytes = outgoing_bytes
+        self._waiting: dict[Any, _Waiting] = {}
         self.strangers: Strangers[Guarded] = Strangers(
             most=limits.most, most_per_address=limits.most_per_address, most_bytes=limits.most_bytes
         )
@@ -45,6 +77,49 @@ class Guard:
         """It does not wait any more."""
         self.strangers.remove(connection)
 
+    async def run(self) -> None:
+        """Cut who takes nothing, for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(LOOK_SECONDS)
+            before, self._waiting = self._waiting, {}
+            for number, connection in enumerate(list(self.connections), 1):
+                self._look_at(connection, before.get(connection), loop.time())
+                if number % LOOKS_AT_ONCE == 0:
+                    await asyncio.sleep(0)
+
+    def _look_at(self, connection: Any, before: _Waiting | None, now: float) -> None:
+        transport = connection.transport
+        size = 0 if transport is None else transport.get_write_buffer_size()
+        if not size:
+            return
+        taken = _taken(transport, size)
+        is_above = size > self._outgoing_bytes
+        if before is None:
+            self._waiting[connection] = _Waiting(taken, now, now if is_above else None)
+            return
+        if taken != before.taken:
+            before.taken, before.since = taken, now
+        before.above_since = (before.above_since or now) if is_above else None
+        if now - min(before.since, before.above_since or now) < STALLED_SECONDS:
+            self._waiting[connection] = before
+            return
+        self.stalled += 1
+        if hasattr(connection, "cut"):
+            connection.cut()
+        else:
+            transport.abort()
+
+
+def _taken(transport: Any, size: int) -> int:
+    """What changes when the client takes something: the bytes that it has acknowledged, else how much waits."""
+    connection = transport.get_extra_info("socket")
+    try:
+        info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 192)
+        return int(_BYTES_ACKNOWLEDGED.unpack_from(info, _BYTES_ACKNOWLEDGED_AT)[0])
+    except (AttributeError, OSError, struct.error):  # no TCP, or no Linux
+        return size
+
 
 def _cut(connections: list[Guarded]) -> None:
     for connection in connections:
@@ -58,6 +133,7 @@ class Guarded:
     flow: Any
     loop: Any
     client: Any
+    connections: Any
     cycle: Any
     timeout_keep_alive: int
     timeout_keep_alive_task: asyncio.TimerHandle | None
@@ -72,6 +148,8 @@ class Guarded:
         """A client has connected."""
         super().connection_made(transport)  # type: ignore[misc]
         self._guard = self.app_state.get(GUARD_KEY)
+        if self._guard is not None:
+            self._guard.connections = self.connections
         self._wait_for_the_rest(0)
         self._wait_as_a_stranger()
 

@@ -254,7 +254,8 @@ class HttpProtocol(StockHttpProtocol):
         if exchange.scope["method"] != "HEAD":
             parts.append(body)
         self._is_trusted = exchange.is_trusted
-        self.transport.write(b"".join(parts))
+        if not self.transport.is_closing():
+            self.transport.write(b"".join(parts))
         if not exchange.keep_alive:
             self.transport.close()
         self.on_response_complete()

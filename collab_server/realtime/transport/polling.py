@@ -105,7 +105,16 @@ class Polling:
             self._answer()
             return True
         self._backlog_bytes += sum(map(len, ready))
-        return not had_some or self._backlog_bytes <= self._server.outgoing_bytes
+        if self._backlog_bytes <= self._server.outgoing_bytes:
+            return True
+        if not had_some:
+            self._server.stalls.start(self._session)
+        return not had_some
+
+    @property
+    def holds_too_much(self) -> bool:
+        """More waits for a poll than may for long."""
+        return self._backlog_bytes > self._server.outgoing_bytes
 
     def close(self, farewell: bytes) -> None:
         """Tell the waiting poll, if there is one."""

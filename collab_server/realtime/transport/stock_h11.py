@@ -5,11 +5,14 @@ h11 itself bounds the head of a request; the time that one may take is bounded h
 
 from __future__ import annotations
 
+from typing import Any
+
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from collab_server.realtime.transport import offers
 from collab_server.realtime.transport.guard import Guarded
+from collab_server.realtime.transport.quiet import QuietTransport
 
 
 class StockH11Protocol(Guarded, H11Protocol):
@@ -17,6 +20,10 @@ class StockH11Protocol(Guarded, H11Protocol):
 
     _is_handed_over = False
     _head_bytes = 0
+
+    def connection_made(self, transport: Any) -> None:
+        """A client has connected."""
+        super().connection_made(QuietTransport(transport))
 
     def data_received(self, data: bytes) -> None:
         """Read requests, up to a websocket's handshake."""
@@ -36,6 +43,7 @@ class StockH11Protocol(Guarded, H11Protocol):
         """Hand the connection over to a websocket."""
         self._is_handed_over = True
         self._leave()
+        self.transport = self.transport.transport
         super().handle_websocket_upgrade(event)
 
     def _should_upgrade(self) -> bool:

@@ -14,6 +14,7 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from collab_server.realtime.transport import offers
 from collab_server.realtime.transport.guard import Guarded
+from collab_server.realtime.transport.quiet import QuietTransport
 
 HEAD_BYTES = 65_536
 HEADERS = 256  # each takes a hundred bytes, however short it is
@@ -138,6 +139,7 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
     def _begin_request(self) -> None:
         """A request with a known head begins, its body to follow."""
         super().on_headers_complete()
+        self.cycle.transport = QuietTransport(self.transport)
 
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
@@ -159,6 +161,9 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
         """The client or the network has closed."""
         super().connection_lost(exc)
         self.cycle = None  # it holds us
+        for waiting, _ in self.pipeline:  # none of them is carried out for nobody
+            waiting.disconnected = True
+        self.pipeline.clear()
 
 
 class _Told:

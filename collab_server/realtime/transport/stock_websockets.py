@@ -7,10 +7,16 @@ from typing import Any
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from collab_server.realtime.transport.asgi import EXTENSION
+from collab_server.realtime.transport.quiet import QuietTransport
 
 
 class StockWebSocketProtocol(WebSocketsSansIOProtocol):
     """What uvicorn runs for `--ws websockets-sansio`, bounded."""
+
+    def connection_made(self, transport: Any) -> None:
+        """The connection of a handshake."""
+        quiet: Any = QuietTransport(transport)
+        super().connection_made(quiet)
 
     def take(self, most_bytes: int) -> None:
         """Take messages of so many bytes from now on."""

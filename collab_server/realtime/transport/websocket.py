@@ -126,6 +126,18 @@ class WebSocketProtocol(asyncio.Protocol):
         else:
             self._close(frames.GOING_AWAY)
 
+    @property
+    def transport(self) -> Any:
+        """What carries the connection."""
+        return self._transport
+
+    def cut(self) -> None:
+        """The client takes nothing: put it out."""
+        if self._session is not None and self._session.carrier is self:
+            self._session.server.overflow(self._session)
+        else:
+            self.abort()
+
     # --- The handshake ----------------------------------------------------------------------------------------
 
     def _begin(self, request: bytes) -> None:

@@ -1,0 +1,63 @@
+"""Answers of REST calls: how many one person may have under way, until their client has taken them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from collab_server.errors import RateLimited
+
+SLICE_BYTES = 65_536
+
+
+class OpenRequests:
+    """Counts the calls of each person that are not answered yet, or whose answer its client does not take."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._open: dict[str, int] = {}
+
+    def begin(self, user_id: str) -> Callable[[], None]:
+        """One more; returns what has to be called at its end.
+
+        Raises `RateLimited` when there are too many.
+        """
+        count = self._open.get(user_id, 0)
+        if count >= self._most:
+            raise RateLimited(f"expected at most {self._most} open requests of one user", retry_after=1)
+        self._open[user_id] = count + 1
+
+        def end() -> None:
+            left = self._open[user_id] - 1
+            if left:
+                self._open[user_id] = left
+            else:
+                del self._open[user_id]
+
+        return end
+
+
+class Answer(Response):
+    """An answer in JSON that is over when its client has taken it, but for what waits in the network."""
+
+    def __init__(self, text: str, status: int, on_end: Callable[[], None]) -> None:
+        super().__init__(text, status, media_type="application/json")
+        self._on_end = on_end
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Send it in slices: a web server waits with the next while its client does not take the last."""
+        try:
+            await send(
+                {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
+            )
+            body = memoryview(self.body)
+            while len(body) > SLICE_BYTES:
+                await send(
+                    {"type": "http.response.body", "body": bytes(body[:SLICE_BYTES]), "more_body": True}
+                )
+                body = body[SLICE_BYTES:]
+            await send({"type": "http.response.body", "body": bytes(body)})
+        finally:
+            self._on_end()
