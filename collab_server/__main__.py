@@ -16,6 +16,7 @@ import importlib.util
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
@@ -167,24 +168,48 @@ def _encrypt_password(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+async def _ready(database: Database, work: Callable[[Database], Awaitable[T]]) -> T:
+    """Do something with a database that is up to date."""
+    from collab_server.storage import migrations
+
+    if await migrations.pending(database):
+        raise _Failure("the database is not up to date: run `collab-server migrate` first")
+    await database.start()
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await database.until_up()
+        return await work(database)
+    except TimeoutError:
+        raise _Failure(database.problem or "the database does not answer") from None
+    finally:
+        await database.stop()
+
+
 def _new_epoch(arguments: argparse.Namespace) -> int:
-    from collab_server.storage import installation, migrations
+    from collab_server.storage import installation
 
-    async def renew(database: Database) -> str:
-        if await migrations.pending(database):
-            raise _Failure("the database is not up to date: run `collab-server migrate` first")
-        await database.start()
-        try:
-            async with asyncio.timeout(CONNECT_SECONDS):
-                await database.until_up()
-            return await installation.new_epoch(database)
-        except TimeoutError:
-            raise _Failure(database.problem or "the database does not answer") from None
-        finally:
-            await database.stop()
-
-    print(_with_database(arguments, renew))
+    print(_with_database(arguments, partial(_ready, work=installation.new_epoch)))
     _say("Running nodes notice it by themselves; clients then begin afresh.")
+    return DONE
+
+
+def _rotate_key(arguments: argparse.Namespace) -> int:
+    from collab_server.storage import installation
+
+    async def rotate(database: Database) -> None:
+        if arguments.now:
+            await installation.replace_key(database)
+        else:
+            _say(f"The nodes are given {installation.ROTATE_SECONDS:.0f} s to learn the next key …")
+            await installation.rotate_key(database)
+
+    _with_database(arguments, partial(_ready, work=rotate))
+    if arguments.now:
+        _say("The key is replaced. Running nodes notice it within seconds; everybody has to sign in again.")
+    else:
+        _say(
+            "The next key seals from now on; what the one before has sealed still opens. Nobody is signed out."
+        )
     return DONE
 
 
@@ -428,6 +453,22 @@ def _parser() -> argparse.ArgumentParser:
         """,
     )
     _add_config(new_epoch)
+
+    rotate_key = add(
+        "rotate-key",
+        _rotate_key,
+        "replace the key that seals resume tokens and what the nodes tell each other",
+        "Nobody is signed out: what the key before has sealed opens until the next rotation. With --now it opens no"
+        " more, and everybody has to sign in again: after a key, or a dump of the database, got into wrong hands.",
+        """
+        collab-server rotate-key --config config.json
+        collab-server rotate-key --now
+        """,
+    )
+    rotate_key.add_argument(
+        "--now", action="store_true", help="let nothing open that was sealed before: sign everybody out"
+    )
+    _add_config(rotate_key)
     return parser
 
 

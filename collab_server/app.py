@@ -10,6 +10,7 @@ back by themselves, to another node. Then `stop` ends everything in the order op
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import hmac
 import logging
 import secrets
@@ -31,7 +32,7 @@ from collab_server.cluster.envelope import Kind
 from collab_server.config import Config, ConfigError, load_config
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
-from collab_server.domain.keys import KeyRing
+from collab_server.domain.keys import KeyRing, check_of
 from collab_server.errors import ClientError
 from collab_server.library.rights import SharedRights
 from collab_server.library.sessions import Library
@@ -49,7 +50,7 @@ from collab_server.services.presence import Presence
 from collab_server.services.search import settle_for_ever
 from collab_server.services.table import Commands
 from collab_server.status import DATABASE, LIBRARY, REDIS, Counters, Probe, Sampler, Serving, Status
-from collab_server.storage import inbox, notices, requests
+from collab_server.storage import inbox, installation, notices, requests
 from collab_server.storage.database import Database
 from collab_server.storage.installation import Installation, Preparation
 
@@ -58,6 +59,8 @@ log = logging.getLogger(__name__)
 STATE_SECONDS = 0.5
 FORGET_SECONDS = 600.0
 LIMITS_SECONDS = 1.0
+SECRET_SECONDS = 1.0
+SECRET_AGREED_SECONDS = 5.0  # that all nodes say that they have the same secret, before it is needed
 
 
 class Node:
@@ -82,7 +85,10 @@ class Node:
             read_pool_size=section.read_pool_size,
             node=f"{self.name} {notices.KNOWN_BY}",
         )
-        self._preparation = Preparation(self.database)
+        secret = config.secret_in_clear
+        self._secret = None if secret is None else secret.get_secret_value().encode()
+        self._keys: KeyRing | None = None
+        self._preparation = Preparation(self.database, secret=self._secret)
         self.counters = Counters()
         self.library = Library(
             config.authorizationServerUrl,
@@ -97,7 +103,11 @@ class Node:
         self.bus: Bus | None = None
         if config.redis is not None:
             self.bus = Bus(config.redis, node=self.name)
-            self.bus.describe = lambda: {"version": __version__, "state": self._state()["state"]}
+            self.bus.describe = lambda: {
+                "version": __version__,
+                "state": self._state()["state"],
+                "secret": self._announced_secret(),
+            }
 
         self._sampler = Sampler()
         self._pulse = Pulse()
@@ -229,6 +239,7 @@ class Node:
             self._sampler.run(),
             self._guard.run(),
             self._watch_state(),
+            self._watch_secret(),
             self._door.run(),
             self._exchange_limits(),
             self._forget(),
@@ -308,14 +319,57 @@ class Node:
         found = await self._preparation.run()
         self._install(found)
         self.status.has_started = True
-        await EpochWatch(self.database, self._door.feed, self._begin_epoch).run(found)
+        await EpochWatch(self.database, self._door.feed, self._begin_epoch, self._learn_keys).run(found)
 
     def _install(self, found: Installation) -> None:
         self._installation = found
-        self.authenticator.use_key(found.seal_key)
-        self._cursors.use_secrets([found.seal_key])
+        self._use_keys(found)
+
+    def _learn_keys(self, found: Installation) -> None:
+        self._installation = found
+        self._use_keys(found)
+
+    def _use_keys(self, found: Installation) -> None:
+        """Seal with these keys from now on; clients get tokens that go on opening."""
+        before, self._keys = self._keys, found.keys.ring(self._secret)
+        self.authenticator.use_keys(self._keys)
+        self._cursors.use_keys(self._keys)
         if self.bus is not None:
-            self.bus.set_epoch(found.epoch, KeyRing.of(found.seal_key))
+            self.bus.set_epoch(found.epoch, self._keys)
+        if before is None or before.sealing == self._keys.sealing:
+            return
+        if before.sealing in self._keys.opening:
+            log.info("what is sealed is sealed with another key from now on; nobody is signed out")
+            self._door.renew_tokens_soon()
+        else:
+            log.warning("the key was replaced: everybody has to sign in again")
+            self._door.close_all("signed out")
+
+    async def _watch_secret(self) -> None:
+        """Once all nodes have the secret of the configuration, let it be needed.
+
+        Nodes announce it, and only those of this version hear each other: while any other may be there, it waits.
+        """
+        since: float | None = None
+        while self._secret is not None:
+            await asyncio.sleep(SECRET_SECONDS)
+            found, now = self._installation, asyncio.get_running_loop().time()
+            if found is None or found.keys.secret_check is not None or not self._have_all_nodes_the_secret():
+                since = None
+                continue
+            since = since or now
+            if now - since >= SECRET_AGREED_SECONDS and self.database.is_up:
+                with contextlib.suppress(ClientError):
+                    await installation.use_secret(self.database, check_of(self._secret))
+
+    def _have_all_nodes_the_secret(self) -> bool:
+        if self.bus is None:
+            return True
+        announced = [node.info.get("secret") for node in self.bus.nodes.values()]
+        return self.bus.is_hearing and all(one == self._announced_secret() for one in announced)
+
+    def _announced_secret(self) -> str | None:
+        return None if self._secret is None else check_of(self._secret).hex()
 
     def _begin_epoch(self, found: Installation) -> None:
         """Clients come back and learn that their `seq` are of another time."""

@@ -25,9 +25,10 @@ from functools import partial
 from typing import Any, Literal, Protocol
 
 from cachetools import LRUCache, TTLCache
-from cryptography.fernet import Fernet, InvalidToken
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from collab_server.domain.addresses import network_of
+from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.errors import ClientError, Paused, Unauthenticated, Unavailable
 from collab_server.library.answers import Flights
@@ -127,17 +128,15 @@ class Authenticator:
         self._administrators = frozenset(user_id.upper() for user_id in administrators)
         self._failures = failures
         self._now = now
-        self._fernet: Fernet | None = None
+        self._fernet: MultiFernet | None = None
         self._flights = Flights()
         self._proofs: LRUCache[bytes, _Proof] = LRUCache(MOST_PROOFS)
         self._fresh: TTLCache[bytes, bool] = TTLCache(MOST_PROOFS, FRESH_SECONDS)
         self._refused: TTLCache[bytes, bool] = TTLCache(MOST_PROOFS, REFUSAL_SECONDS)
 
-    def use_key(self, key: bytes) -> None:
-        """Seal with this key of 32 bytes from now on. Tokens sealed with another one are not accepted any more."""
-        if len(key) != 32:
-            raise ValueError("the key must have 32 bytes")
-        self._fernet = Fernet(base64.urlsafe_b64encode(key))
+    def use_keys(self, keys: KeyRing) -> None:
+        """Seal with the ring's key from now on. Tokens that none of its keys opens are not accepted any more."""
+        self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys.in_order])
 
     async def sign_in(self, credentials: Credentials) -> SignIn:
         """For a socket: who it is, with a token to come back with. `Paused` before there is a key."""
@@ -291,7 +290,7 @@ class Authenticator:
 
     # --- resume tokens
 
-    def _sealer(self) -> Fernet:
+    def _sealer(self) -> MultiFernet:
         if self._fernet is None:
             raise Paused("the database, which keeps the key of resume tokens, has not been reached yet")
         return self._fernet

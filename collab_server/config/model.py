@@ -20,6 +20,7 @@ from collab_server.config.values import (
     Proxy,
     RedisSection,
     RedisUrl,
+    Secret,
     ServerTlsSection,
     StatusToken,
     UserId,
@@ -258,6 +259,12 @@ class Config(_Section):
         " own origin is always allowed. Default: the origin of `authorizationServerUrl`.",
     )
     administrators: tuple[UserId, ...] = _array((), "The Library ids of the users who may administer.")
+    secret: Secret | None = Field(
+        default=None,
+        description="Goes into all keys, beside the one in the database, so that nobody who reads the database, or a"
+        " dump of it, can make tokens: 32 to 1024 visible ASCII characters, the same on all nodes, or with"
+        " `dataSource.encryptionKeyFile` an `ENC(…)` value. It is used from when all nodes have it.",
+    )
     statusToken: StatusToken | None = Field(
         default=None,
         description="Whoever shows it as `Authorization: Bearer …` gets `/status?verbose=1`, as administrators do:"
@@ -342,6 +349,11 @@ class Config(_Section):
         if self.publicCertFile is not None and self.privateKeyFile is not None:
             return ServerTlsSection(pem=(self.publicCertFile, self.privateKeyFile))
         raise ConfigError([Problem("enableTls", "is true, but neither pair of files is complete")])
+
+    @cached_property
+    def secret_in_clear(self) -> SecretStr | None:
+        """`secret` in clear. Raises `ConfigError` when it cannot be decrypted (`load_config` has tried it)."""
+        return self._in_clear("secret", self.secret)
 
     @cached_property
     def status_token(self) -> SecretStr | None:

@@ -64,10 +64,11 @@ def _database_problems(config: Config) -> Iterator[Problem]:
         _ = config.database
     except ConfigError as error:
         yield from error.problems
-    try:
-        _ = config.status_token
-    except ConfigError as error:
-        yield from error.problems
+    for secret in ("secret_in_clear", "status_token"):
+        try:
+            getattr(config, secret)
+        except ConfigError as error:
+            yield from error.problems
 
 
 def _tls_problems(config: Config) -> Iterator[Problem]:
@@ -139,6 +140,9 @@ def _open_doors(config: Config) -> Iterator[Problem]:
             how = "add ?sslmode=require" if is_by_url else "set dataSource.sslRootCertFile"
             message = f"is another machine: password and comments go over the network in clear; {how}"
             yield Problem(name, message, "warning")
+        if config.secret is None and not _is_here(database.host):
+            message = "is not set: whoever reads the database, or a dump of it, can make tokens of anybody"
+            yield Problem("secret", message, "warning")
     if "*" in config.allowed_origins:
         yield Problem("allowedOrigins", "holds *: pages of any origin may connect; name them", "warning")
     if "*" in config.trustedProxies:

@@ -264,6 +264,12 @@ def _check_status_token(value: SecretStr) -> SecretStr:
     return value
 
 
+def _check_secret(value: SecretStr) -> SecretStr:
+    if re.fullmatch(r"[!-~]{32,1024}", value.get_secret_value()) is None:
+        raise refuse("expected 32 to 1024 visible ASCII characters, made by chance: openssl rand -base64 33")
+    return value
+
+
 def _check_dburl(value: SecretStr) -> SecretStr:
     parse_dburl(value.get_secret_value())
     return value
@@ -282,5 +288,6 @@ Origin = Annotated[str, AfterValidator(_origin)]
 UserId = Annotated[str, AfterValidator(_user_id)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_dburl)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url)]
+Secret = Annotated[SecretStr, AfterValidator(_check_secret)]
 StatusToken = Annotated[SecretStr, AfterValidator(_check_status_token)]
 Proxy = Annotated[str, AfterValidator(_proxy)]

@@ -23,6 +23,7 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 
 from collab_server.errors import ClientError, Paused
 from collab_server.services.feed import Feed
@@ -41,13 +42,23 @@ log = logging.getLogger(__name__)
 
 
 class EpochWatch:
-    """Calls `install` with each new installation, after it has forgotten what it knew of the one before."""
+    """Calls `install` with each new installation, after it has forgotten what it knew of the one before.
 
-    def __init__(self, database: Database, feed: Feed, install: Callable[[Installation], None]) -> None:
+    Other keys are no new epoch: `use_keys` is called with those.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        feed: Feed,
+        install: Callable[[Installation], None],
+        use_keys: Callable[[Installation], None],
+    ) -> None:
         self._database = database
         self._feed = feed
         self._witness = feed.witness
         self._install = install
+        self._use_keys = use_keys
         self._known: Installation | None = None
         self._problem: str | None = None
         self._is_seeded = False
@@ -97,8 +108,12 @@ class EpochWatch:
         elif found != known:
             log.warning("the epoch is new; clients are sent to fetch it", extra={"epoch": found.epoch})
             self._begin(found)
-        elif self._witness.doubts.is_set() or found.version != known.version:
-            await self._verify(found)
+        else:
+            if found.keys != known.keys:
+                self._known = known = replace(known, keys=found.keys)
+                self._use_keys(found)
+            if self._witness.doubts.is_set() or found.version != known.version:
+                await self._verify(found)
 
     async def _verify(self, found: Installation) -> None:
         """Ask the database for what is known as committed."""

@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Sequence
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
-from collab_server.domain.keys import purpose_key
+from collab_server.domain.keys import KeyRing, purpose_key
 from collab_server.domain.people import Identity
 from collab_server.errors import Invalid, Paused
 
@@ -40,9 +39,9 @@ class Cursors:
     def __init__(self) -> None:
         self._ciphers: list[AESSIV] = []
 
-    def use_secrets(self, installation: Sequence[bytes]) -> None:
-        """From now on seal under the first of these secrets of the installation, and open under any of them."""
-        self._ciphers = [AESSIV(purpose_key(secret, "cursors")) for secret in installation]
+    def use_keys(self, keys: KeyRing) -> None:
+        """From now on seal under the ring's key, and open under any of its keys."""
+        self._ciphers = [AESSIV(purpose_key(key, "cursors")) for key in keys.in_order]
 
     def write(self, who: Identity, command: str, *place: int) -> str:
         """The cursor with which `who` goes on after this place in the list that `command` shows."""

@@ -17,11 +17,13 @@ import asyncio
 import logging
 import secrets
 import uuid
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import asyncpg
 
+from collab_server.domain.keys import KEY_BYTES, StoredKeys, check_of
 from collab_server.storage import migrations
 from collab_server.storage.database import Database
 
@@ -30,11 +32,14 @@ __all__ = ["Installation", "Preparation", "load", "new_epoch"]
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = 1.0
+ROTATE_SECONDS = 10.0  # for all nodes to learn the next key
 JUDGE_SECONDS = 5.0  # for nodes that ran through a failover to find out whether commits were lost
 LOOK_SECONDS = 0.5
 
 _LOOK = """
-    SELECT epoch, seal_key, renewals, timeline, tableoid::text || ':' || xmin::text AS version
+    SELECT epoch, seal_key, next_seal_key, earlier_seal_key, secret_check,
+           coalesce(secret_since < now() - interval '60 seconds', false) AS is_settled,
+           renewals, timeline, tableoid::text || ':' || xmin::text AS version
       FROM collab.installation
 """
 
@@ -61,19 +66,55 @@ _NOTE = """
 """
 
 
+# The nodes look every two seconds; by then all of them open with the next key.
+_ANNOUNCE_KEY = """
+    UPDATE collab.installation
+       SET next_seal_key = coalesce(next_seal_key, $1)
+ RETURNING next_seal_key
+"""
+
+_USE_NEXT_KEY = """
+    UPDATE collab.installation
+       SET earlier_seal_key = seal_key,
+           seal_key = next_seal_key,
+           next_seal_key = NULL
+     WHERE next_seal_key = $1
+"""
+
+_REPLACE_KEY = """
+    UPDATE collab.installation
+       SET seal_key = $1,
+           next_seal_key = NULL,
+           earlier_seal_key = NULL,
+           secret_check = NULL,
+           secret_since = NULL
+"""
+
+_USE_SECRET = """
+    UPDATE collab.installation
+       SET secret_check = $1,
+           secret_since = now()
+     WHERE secret_check IS NULL
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Installation:
-    """`epoch` names this history of the database (a UUID as text); `seal_key` is 32 secret bytes.
+    """`epoch` names this history of the database (a UUID as text); `keys` are what everything secret is sealed with.
 
     `renewals` says how often the epoch was renewed, `timeline` which server was last known to have lost nothing (None:
     not known), `version` changes whenever the row was written, or put back by a restore.
     """
 
     epoch: str
-    seal_key: bytes = field(repr=False)
+    keys: StoredKeys = field(compare=False)
     renewals: int = field(default=0, compare=False)
     timeline: str | None = field(default=None, compare=False)
     version: str = field(default="", compare=False)
+
+
+class WrongSecret(Exception):
+    """This node does not have the `secret` that the others share; the message says what to do."""
 
 
 async def look(database: Database) -> Installation | None:
@@ -81,7 +122,14 @@ async def look(database: Database) -> Installation | None:
     row = await database.fetchrow(_LOOK)
     if row is None:
         return None
-    return Installation(row["epoch"], row["seal_key"], row["renewals"], row["timeline"], row["version"])
+    keys = StoredKeys(
+        row["seal_key"],
+        row["next_seal_key"],
+        row["earlier_seal_key"],
+        row["secret_check"],
+        row["is_settled"],
+    )
+    return Installation(row["epoch"], keys, row["renewals"], row["timeline"], row["version"])
 
 
 async def load(database: Database) -> Installation:
@@ -155,15 +203,42 @@ async def new_epoch(database: Database) -> str:
             return renewed.epoch
 
 
+async def rotate_key(database: Database, *, wait: Callable[[float], Awaitable[None]] = asyncio.sleep) -> None:
+    """Replace the key that seals, and sign nobody out: takes `ROTATE_SECONDS`. May be repeated where it was cut.
+
+    Raises `Paused`.
+    """
+    [row] = await database.write(_ANNOUNCE_KEY, secrets.token_bytes(KEY_BYTES))
+    await wait(ROTATE_SECONDS)
+    await database.write(_USE_NEXT_KEY, row["next_seal_key"])
+
+
+async def replace_key(database: Database) -> None:
+    """Replace the key that seals by one that opens nothing of before: everybody has to sign in at Library again.
+
+    Forgets, too, which secret the nodes had. Raises `Paused`.
+    """
+    await database.write(_REPLACE_KEY, secrets.token_bytes(KEY_BYTES))
+
+
+async def use_secret(database: Database, check: bytes) -> None:
+    """Note that all nodes have the secret with this check, unless one is noted already. Raises `Paused`."""
+    await database.write(_USE_SECRET, check)
+
+
 class Preparation:
     """Makes the database ready, whenever it comes.
 
     `installation` is None until it is; `problem` says in words what it waits for.
     """
 
-    def __init__(self, database: Database, folder: Path | None = None) -> None:
+    def __init__(
+        self, database: Database, folder: Path | None = None, *, secret: bytes | None = None
+    ) -> None:
+        """`secret` is that of the configuration, if it has one."""
         self._database = database
         self._folder = folder
+        self._secret = secret
         self.installation: Installation | None = None
         self.problem: str | None = "migrations are not done yet"
 
@@ -177,7 +252,9 @@ class Preparation:
             await self._database.until_up()
             try:
                 await migrations.apply(self._database, self._folder)
-                self.installation = await self._judge(await load(self._database))
+                found = await self._judge(await load(self._database))
+                self._check_secret(found)
+                self.installation = found
             except Exception as error:
                 self._note(self._database.describe(error))
             else:
@@ -212,6 +289,16 @@ class Preparation:
             extra={"was": found.timeline, "epoch": renewed.epoch, "timeline": renewed.timeline},
         )
         return renewed
+
+    def _check_secret(self, found: Installation) -> None:
+        check = found.keys.secret_check
+        if check is None or (self._secret is not None and check == check_of(self._secret)):
+            return
+        lacks = "has none" if self._secret is None else "has another one"
+        raise WrongSecret(
+            f"the nodes on this database share a `secret`, and this node's configuration {lacks}: set it, or sign"
+            " everybody out with `collab-server rotate-key --now`"
+        )
 
     def _note(self, problem: str) -> None:
         if problem != self.problem:

@@ -91,7 +91,7 @@ def test_the_variables_in_the_compose_file_make_a_valid_configuration(tmp_path: 
     (tmp_path / "config.json").write_text("{}")
     loaded = load_config(tmp_path / "config.json", environment)
     # Compose keeps these to a network of its own, where nothing listens in.
-    in_clear = {"authorizationServerUrl", "dataSource.host"}
+    in_clear = {"authorizationServerUrl", "dataSource.host", "secret"}
     assert {problem.property for problem in loaded.warnings} <= in_clear
     assert loaded.config.redis is not None
     assert loaded.config.database.host == "postgres"

@@ -48,6 +48,7 @@ from collab_server.demo.standin import (
     _Session,
     _StandIn,
 )
+from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.library.sessions import Library
 from tests.harness.cluster import Cluster
@@ -110,7 +111,7 @@ class CrowdLibrary(LoopbackServer):
         `start`, which gives the sessions to another thread.
         """
         authenticator = Authenticator(self._sealer)
-        authenticator.use_key(seal_key)
+        authenticator.use_keys(KeyRing.of(seal_key))
         tokens = []
         for person in self._standin.data.people:
             opened = _Session(person)

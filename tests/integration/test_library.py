@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from collab_server.auth import Authenticator, Credentials
 from collab_server.demo.standin import create_standin, load_data
+from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity, LibrarySession
 from collab_server.errors import Unauthenticated, Unavailable
 from collab_server.library.client import Client, Refused, SessionGone, trust
@@ -148,7 +149,7 @@ async def a_library(url: str, timing: Timing | None = None) -> AsyncIterator[Lib
 
 def an_authenticator(library: Library) -> Authenticator:
     authenticator = Authenticator(library, administrators=[PEOPLE["admin"].id])
-    authenticator.use_key(KEY)
+    authenticator.use_keys(KeyRing.of(KEY))
     return authenticator
 
 
@@ -534,7 +535,7 @@ async def test_an_old_resume_token_is_accepted_only_when_library_confirms_it(sta
         token = await identity_token(client, "ann")
         first = await an_authenticator(one).sign_in(Credentials(identity_token=token))
         tomorrow = Authenticator(other, now=lambda: datetime.now(UTC) + timedelta(days=1))
-        tomorrow.use_key(KEY)
+        tomorrow.use_keys(KeyRing.of(KEY))
         # The session is still there: other clients of hers have kept it alive.
         resumed = await tomorrow.sign_in(Credentials(resume_token=first.resume_token))
         assert resumed.identity.user == first.identity.user
@@ -543,7 +544,7 @@ async def test_an_old_resume_token_is_accepted_only_when_library_confirms_it(sta
     async with a_library(standin.url) as third:
         standin.end_sessions("ann")
         tomorrow = Authenticator(third, now=lambda: datetime.now(UTC) + timedelta(days=1))
-        tomorrow.use_key(KEY)
+        tomorrow.use_keys(KeyRing.of(KEY))
         for _ in range(2):
             with pytest.raises(Unauthenticated):
                 await tomorrow.sign_in(Credentials(resume_token=first.resume_token))

@@ -22,6 +22,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from collab_server.auth import Authenticator, Credentials
 from collab_server.demo.serving import LoopbackServer
 from collab_server.demo.standin import create_standin
+from collab_server.domain.keys import KeyRing
 from collab_server.errors import Unavailable
 from collab_server.library.client import Client
 from collab_server.library.sessions import Ended, Library, Timing
@@ -102,7 +103,7 @@ async def watched(url: str, **how: Any) -> AsyncIterator[Watched]:
         url, timing=timing, observe=lambda call, outcome, seconds: noted.append((call, outcome)), **how
     )
     authenticator = Authenticator(library)
-    authenticator.use_key(b"k" * 32)
+    authenticator.use_keys(KeyRing.of(b"k" * 32))
     await library.start()
     try:
         yield Watched(library, authenticator, noted)

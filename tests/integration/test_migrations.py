@@ -158,13 +158,16 @@ async def test_nodes_prepare_together_and_share_one_installation(empty_database:
         found = await asyncio.gather(*(preparation.run() for preparation in preparations))
     try:
         assert found[0] == found[1] == found[2]
-        assert len(found[0].seal_key) == 32
-        assert "seal_key" not in repr(found[0])
+        key = found[0].keys.current
+        assert len(key) == 32
+        assert {one.keys.current for one in found} == {key}
+        assert repr(key) not in repr(found[0])
         assert all(preparation.is_done and preparation.problem is None for preparation in preparations)
 
         renewed = await installation.new_epoch(databases[0])
         assert renewed != found[0].epoch
-        assert await installation.load(databases[1]) == installation.Installation(renewed, found[0].seal_key)
+        again = await installation.load(databases[1])
+        assert (again.epoch, again.keys.current) == (renewed, key)
     finally:
         for database in databases:
             await database.stop()

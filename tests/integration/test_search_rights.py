@@ -17,6 +17,7 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 
+from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity
 from collab_server.domain.search import SearchComments
 from collab_server.library.sessions import Library, Timing
@@ -79,7 +80,7 @@ class Asker:
     def __init__(self, cluster: Cluster, database: Database, login: str) -> None:
         self._cluster, self._database, self._login = cluster, database, login
         self._cursors = Cursors()
-        self._cursors.use_secrets([b"k" * 32])
+        self._cursors.use_keys(KeyRing.of(b"k" * 32))
 
     async def search(self, q: str, between: Callable[[], Awaitable[None]] | None = None, **more: Any) -> Seen:
         """Search to the last page. With something to do `between` pages, no answer of Library is kept."""

@@ -13,6 +13,7 @@ from cryptography.fernet import Fernet
 
 from collab_server.auth import Authenticator, Credentials
 from collab_server.domain.budgets import AddressBudget
+from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.errors import Paused, Unauthenticated, Unavailable
 from collab_server.library.cookies import Cookie, Jar
@@ -41,7 +42,7 @@ def an_authenticator(
 ) -> Authenticator:
     authenticator = Authenticator(Library(None, clock=clock), administrators=administrators, now=clock.now)
     if key is not None:
-        authenticator.use_key(key)
+        authenticator.use_keys(KeyRing.of(key))
     return authenticator
 
 
@@ -56,7 +57,7 @@ def a_resume_token(
     library = Library(None, clock=clock)
     library.adopt(session, timeout_seconds, 0, cookies)
     authenticator = Authenticator(library, now=clock.now)
-    authenticator.use_key(key)
+    authenticator.use_keys(KeyRing.of(key))
     signed_in = authenticator.renew(Identity(ANN, session, False, clock.now()))
     assert signed_in is not None
     return signed_in.resume_token
@@ -192,7 +193,7 @@ async def test_the_cookies_of_a_session_come_along_to_another_node() -> None:
     token = a_resume_token(clock, cookies=cookies)
     library = Library(None, clock=clock)
     node = Authenticator(library, now=clock.now)
-    node.use_key(KEY)
+    node.use_keys(KeyRing.of(KEY))
     identity = await node.identify(Credentials(resume_token=token))
     assert identity.session == SESSION
     assert tuple(library.cookies(identity.session)) == cookies

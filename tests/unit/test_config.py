@@ -594,6 +594,7 @@ _SAFE = {
     "dataSource": {"host": "database.example.com", "sslRootCertFile": "ca.pem"},
     "scaling": "horizontal",
     "redisServerUrl": "redis://:hunter2@redis.example.com",
+    "secret": "the secret of all nodes".replace(" ", "-") + "-" * 9,
 }
 
 
@@ -610,15 +611,17 @@ _SAFE = {
         ({"dataSource": {"host": "::2"}}, {"dataSource.host"}),
         ({"allowedOrigins": ["https://a.example.com", "*"]}, {"allowedOrigins"}),
         ({"trustedProxies": ["*"]}, {"trustedProxies"}),
+        ({"secret": None}, {"secret"}),
     ],
 )
 def test_what_is_open_to_others_is_warned_of(file: Path, content: dict[str, Any], warned: set[str]) -> None:
     write_certificates(file.parent)
-    assert set(warnings(file, {**_SAFE, **content})) == warned
+    given = {name: value for name, value in {**_SAFE, **content}.items() if value is not None}
+    assert set(warnings(file, given)) == warned
 
 
 def test_a_database_url_in_clear_is_warned_of(file: Path) -> None:
-    safe = {"dburl": "postgres://u:p@h/d?sslmode=require", **LIBRARY}
+    safe = {"dburl": "postgres://u:p@h/d?sslmode=require", "secret": _SAFE["secret"], **LIBRARY}
     assert warnings(file, safe) == {}
     assert set(warnings(file, {**safe, "dburl": "postgres://u:p@h/d"})) == {"dburl"}
 

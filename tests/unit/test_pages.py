@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from collab_server.domain.keys import purpose_key
+from collab_server.domain.keys import KeyRing, purpose_key
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.errors import Invalid, Paused
 from collab_server.services.pages import Cursors
@@ -26,7 +26,7 @@ ANN, BOB = person("A"), person("B")
 
 def cursors(*secrets: bytes) -> Cursors:
     made = Cursors()
-    made.use_secrets(secrets)
+    made.use_keys(KeyRing(secrets[0], secrets))
     return made
 
 
