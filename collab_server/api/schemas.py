@@ -80,10 +80,10 @@ class RevisionShape(BaseModel):
 
 
 class RevisionsShape(BaseModel):
-    """All revisions, oldest first."""
+    """A page of revisions, oldest first."""
 
     items: list[RevisionShape]
-    next: None
+    next: str | None
 
 
 class EventShape(BaseModel):
@@ -167,6 +167,7 @@ class AnchorsShape(BaseModel):
 
     items: list[PlaceShape]
     threads: list[UnreadThreadShape]
+    next: str | None
 
 
 class MemberShape(UserShape):

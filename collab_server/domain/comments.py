@@ -14,7 +14,7 @@ from collab_server.domain.ids import library_id
 from collab_server.domain.jsontext import dumps, json_object_text, rfc3339
 from collab_server.domain.letters import is_blank
 from collab_server.domain.people import User
-from collab_server.domain.wire import WIRE, AtMost, Flag, Prose, Text, Whole
+from collab_server.domain.wire import WIRE, AtMost, Cursor, Flag, Prose, Text, Whole
 from collab_server.errors import Invalid, TooLarge
 
 VIEW_STATE_LEVELS = 64
@@ -262,6 +262,7 @@ class ListRevisions:
 
     __pydantic_config__: ClassVar[Any] = WIRE
     comment_id: Text
+    cursor: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,5 +276,5 @@ class ListComments:
     visualization_key: Text | None = None
     resolved: Flag | None = None
     order: Literal["newest", "oldest"] = "oldest"
-    cursor: Text | None = None
+    cursor: Cursor | None = None
     limit: Whole = 50

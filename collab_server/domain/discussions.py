@@ -12,7 +12,7 @@ from collab_server.domain.jsontext import dumps, rfc3339
 from collab_server.domain.letters import is_blank, is_clear_name
 from collab_server.domain.people import User
 from collab_server.domain.topics import Topic
-from collab_server.domain.wire import WIRE, AtMost, Prose, Text, Whole
+from collab_server.domain.wire import WIRE, AtMost, Cursor, Prose, Text, Whole
 from collab_server.errors import Invalid, TooLarge
 
 NAME_CHARACTERS = 200
@@ -195,5 +195,5 @@ class ListDiscussions:
 
     __pydantic_config__: ClassVar[Any] = WIRE
     about: Text | None = None
-    cursor: Text | None = None
+    cursor: Cursor | None = None
     limit: Whole = 50

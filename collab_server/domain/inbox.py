@@ -9,7 +9,7 @@ from uuid import UUID
 
 from collab_server.domain.discussions import Content, People
 from collab_server.domain.jsontext import dumps, rfc3339
-from collab_server.domain.wire import WIRE, AtMost, Flag, Prose, Text, Whole
+from collab_server.domain.wire import WIRE, AtMost, Cursor, Flag, Prose, Text, Whole
 
 Kind = Literal["mention", "reply", "invited", "shared"]
 
@@ -132,7 +132,7 @@ class ListNotifications:
     __pydantic_config__: ClassVar[Any] = WIRE
     unread: Flag | None = None
     kind: Kind | None = None
-    cursor: Text | None = None
+    cursor: Cursor | None = None
     limit: Whole = 50
 
 
@@ -169,3 +169,4 @@ class ListAnchors:
 
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text
+    cursor: Cursor | None = None

@@ -61,9 +61,23 @@ def is_sendable(text: str) -> bool:
 def check_json(value: Any, *, field: str, max_bytes: int) -> None:
     """Refuse parsed JSON that cannot be kept: with U+0000 or a lone surrogate anywhere in it, or too large.
 
-    Looks at each value once, and at no more of them than `max_bytes` of JSON text can hold.
-    Raises `Invalid`, naming the place of the character, or `TooLarge`, naming `field`.
+    Raises `Invalid`, naming the place of the character, or `TooLarge`, naming `field`. What JSON text cannot hold for
+    another reason passes here, and is refused when that text is made.
     """
+    try:
+        text = dumps(value)
+        size = len(text.encode())
+    except (ValueError, TypeError, RecursionError):
+        _check_each(value, field, max_bytes)
+        return
+    if size > max_bytes:
+        raise TooLarge(f"expected at most {max_bytes} bytes of JSON", field=field)
+    if "\\u0000" in text:  # or a backslash before such letters
+        _check_each(value, field, max_bytes)
+
+
+def _check_each(value: Any, field: str, max_bytes: int) -> None:
+    """The same, value by value: at each once, and at no more of them than `max_bytes` of JSON text can hold."""
     bytes_left = max_bytes  # what is counted is the least that its text can have
     stack = [value]
     while stack:
@@ -146,14 +160,16 @@ def json_object_text(value: dict[str, Any], *, field: str, max_bytes: int, max_l
     Raises `Invalid` when it is nested deeper than `max_levels` or holds a number that JSON cannot write, or clients
     cannot read, and `TooLarge` when the text has more than `max_bytes` bytes in UTF-8.
     """
-    if _levels(value, max_levels) > max_levels:
-        raise Invalid(f"expected an object of at most {max_levels} levels", field=field)
+    text = None
     try:
         text = dumps(value)
-    except (ValueError, TypeError):
-        raise Invalid(
-            "expected JSON: no binary, no number outside the range of a double", field=field
-        ) from None
+        may_be_deep = text.count("[") + text.count("{") > max_levels
+    except (ValueError, TypeError, RecursionError):
+        may_be_deep = True
+    if may_be_deep and _levels(value, max_levels) > max_levels:
+        raise Invalid(f"expected an object of at most {max_levels} levels", field=field)
+    if text is None:
+        raise Invalid("expected JSON: no binary, no number outside the range of a double", field=field)
     if _MANY_DIGITS.search(text) and _has_long_integer(value):
         raise Invalid(f"expected integers of at most {INTEGER_DIGITS} digits", field=field)
     if len(text.encode()) > max_bytes:
@@ -177,15 +193,13 @@ def _has_long_integer(value: Any) -> bool:
 def _levels(value: Any, stop_after: int) -> int:
     """How deep `value` is nested; counting ends one level after `stop_after`."""
     depth = 0
-    layer = [value]
+    layer = [value] if isinstance(value, dict | list) else []
     while layer and depth <= stop_after:
-        inner: list[Any] = []
-        for item in layer:
-            if isinstance(item, dict):
-                inner.extend(item.values())
-            elif isinstance(item, list):
-                inner.extend(item)
-        containers = any(isinstance(item, dict | list) for item in layer)
-        depth += 1 if containers else 0
-        layer = [item for item in inner if isinstance(item, dict | list)]
+        depth += 1
+        layer = [
+            inner
+            for item in layer
+            for inner in (item.values() if isinstance(item, dict) else item)
+            if isinstance(inner, dict | list)
+        ]
     return depth

@@ -26,7 +26,7 @@ from typing import Any, ClassVar, Literal
 from uuid import UUID
 
 from collab_server.domain.comments import Comment
-from collab_server.domain.wire import WIRE, Prose, Text, Whole
+from collab_server.domain.wire import WIRE, Cursor, Prose, Text, Whole
 from collab_server.errors import Invalid, TooLarge
 
 QUERY_CHARACTERS = 200
@@ -69,7 +69,7 @@ class FindRecipients:
     __pydantic_config__: ClassVar[Any] = WIRE
     search: Prose
     kind: Literal["user", "group"] | None = None
-    cursor: Text | None = None
+    cursor: Cursor | None = None
     limit: Whole = 50
 
 
@@ -81,7 +81,7 @@ class SearchComments:
     q: Prose
     topic: Text | None = None
     author: Text | None = None
-    cursor: Text | None = None
+    cursor: Cursor | None = None
     limit: Whole = 20
 
 

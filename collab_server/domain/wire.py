@@ -14,7 +14,7 @@ from pydantic import StrictBool as Flag
 from pydantic import StrictInt as Whole
 from pydantic_core import CoreSchema
 
-__all__ = ["WIRE", "AtMost", "Flag", "Prose", "Text", "Token", "Whole", "camel"]
+__all__ = ["WIRE", "AtMost", "Cursor", "Flag", "Prose", "Text", "Token", "Whole", "camel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,8 @@ class AtMost:
 
 Text = Annotated[StrictStr, AtMost(1024)]
 """What programs read: an id, a key, a cursor, a time. What it has to be like is checked by who knows."""
+Cursor = Annotated[StrictStr, AtMost(4096)]
+"""Where a page goes on."""
 Token = Annotated[StrictStr, AtMost(16_384)]
 """A token of Library."""
 Prose = StrictStr

@@ -36,7 +36,7 @@ from collab_server.errors import ClientError, Conflict, Forbidden, Invalid, NotF
 from collab_server.services.access import access_comment, access_comments_topic, access_topic, lock_topic
 from collab_server.services.backends import Backends
 from collab_server.services.once import Answer, Request, commit_once, same_answer, until_not_taken
-from collab_server.services.pages import page_limit
+from collab_server.services.pages import MAX_PAGE, fitting, page_limit
 from collab_server.storage import additions, comments, discussions, event_log, inbox, topics
 from collab_server.storage.database import Database, Transaction
 
@@ -332,7 +332,7 @@ async def get(backends: Backends, who: Identity, command: GetComment) -> str:
 
 
 async def list_revisions(backends: Backends, who: Identity, command: ListRevisions) -> str:
-    """`{items: [{revision, text, mentions, at}], next: null}`, oldest first, ending with what stands now.
+    """`{items: [{revision, text, mentions, at}], next}`, oldest first, the last page ending with what stands now.
 
     A deleted comment has none to show.
     """
@@ -342,17 +342,21 @@ async def list_revisions(backends: Backends, who: Identity, command: ListRevisio
         raise NotFound("comment")
     if comment.is_deleted:
         return '{"items":[],"next":null}'
-    kept = await comments.revisions(backends.database, id)
-    earlier = [revision for revision in kept if revision.revision < comment.revision]
-    now = comments.Revision(
-        comment.revision, comment.text, comment.mentions, comment.edited_at or comment.created_at
-    )
-    items = (
+    [after] = backends.cursors.read(who, "comment.revisions", command.cursor) or (0,)
+    kept = await comments.revisions(backends.database, id, after=after, limit=MAX_PAGE + 1)
+    found = [revision for revision in kept if revision.revision < comment.revision]
+    if len(found) <= MAX_PAGE:
+        at = comment.edited_at or comment.created_at
+        found.append(comments.Revision(comment.revision, comment.text, comment.mentions, at))
+    shown = fitting(
         f'{{"revision":{item.revision},"text":{dumps(item.text)},"mentions":{item.mentions}'
         f',"at":"{rfc3339(item.at)}"}}'
-        for item in (*earlier, now)
+        for item in found[:MAX_PAGE]
     )
-    return f'{{"items":[{",".join(items)}],"next":null}}'
+    next_cursor = None
+    if len(found) > len(shown):
+        next_cursor = backends.cursors.write(who, "comment.revisions", found[len(shown) - 1].revision)
+    return f'{{"items":[{",".join(shown)}],"next":{dumps(next_cursor)}}}'
 
 
 async def list_comments(backends: Backends, who: Identity, command: ListComments) -> str:
@@ -373,11 +377,11 @@ async def list_comments(backends: Backends, who: Identity, command: ListComments
         from_seq=cursor[0] if cursor else None,
         limit=limit + 1,
     )
-    items = found[:limit]
+    shown = fitting(item.as_json() for item in found[:limit])
     next_cursor = None
-    if len(found) > limit:
-        next_cursor = backends.cursors.write(who, "topic.comments", items[-1].seq)
-    return f'{{"items":[{",".join(item.as_json() for item in items)}],"next":{dumps(next_cursor)}}}'
+    if len(found) > len(shown):
+        next_cursor = backends.cursors.write(who, "topic.comments", found[len(shown) - 1].seq)
+    return f'{{"items":[{",".join(shown)}],"next":{dumps(next_cursor)}}}'
 
 
 def _newly_mentioned(mentioned: Mapping[str, Reason], earlier: str) -> dict[str, Reason]:

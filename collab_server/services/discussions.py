@@ -37,7 +37,7 @@ from collab_server.errors import Conflict, Invalid, NotFound, TooLarge
 from collab_server.services import comments
 from collab_server.services.access import access_discussion, lock_topic
 from collab_server.services.backends import Backends
-from collab_server.services.pages import page_limit
+from collab_server.services.pages import fitting, page_limit
 from collab_server.storage import discussions, event_log, inbox, topics
 from collab_server.storage.database import Transaction
 from collab_server.storage.topics import LockedTopic
@@ -263,14 +263,13 @@ async def list_mine(backends: Backends, who: Identity, command: ListDiscussions)
     if cursor is not None:
         before = (datetime.fromtimestamp(0, UTC) + _MICROSECOND * cursor[0], cursor[1])
     found = await discussions.listed(backends.database, who.user.id, about, before, limit + 1)
-    items = found[:limit]
+    shown = fitting(item.discussion.as_json() for item in found[:limit])
     next_cursor = None
-    if len(found) > limit:
-        last = items[-1]
+    if len(found) > len(shown):
+        last = found[len(shown) - 1]
         moment = (last.last_at - datetime.fromtimestamp(0, UTC)) // _MICROSECOND
         next_cursor = backends.cursors.write(who, "discussion.list", moment, last.topic_id)
-    shown = ",".join(item.discussion.as_json() for item in items)
-    return f'{{"items":[{shown}],"next":{dumps(next_cursor)}}}'
+    return f'{{"items":[{",".join(shown)}],"next":{dumps(next_cursor)}}}'
 
 
 _MICROSECOND = datetime.resolution

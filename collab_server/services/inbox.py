@@ -26,7 +26,7 @@ from collab_server.errors import Invalid, TooLarge
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.discussions import content_ids, people_named
-from collab_server.services.pages import page_limit
+from collab_server.services.pages import fitting, page_limit
 from collab_server.services.topics import check_after
 from collab_server.storage import event_log, inbox, topics
 from collab_server.storage.database import Transaction
@@ -150,11 +150,11 @@ async def list_notifications(backends: Backends, who: Identity, command: ListNot
         before=cursor[0] if cursor else None,
         limit=limit + 1,
     )
-    items = found[:limit]
+    shown = fitting(item.as_json() for item in found[:limit])
     next_cursor = None
-    if len(found) > limit:
-        next_cursor = backends.cursors.write(who, "notification.list", items[-1].seq)
-    return f'{{"items":[{",".join(item.as_json() for item in items)}],"next":{dumps(next_cursor)}}}'
+    if len(found) > len(shown):
+        next_cursor = backends.cursors.write(who, "notification.list", found[len(shown) - 1].seq)
+    return f'{{"items":[{",".join(shown)}],"next":{dumps(next_cursor)}}}'
 
 
 async def count_notifications(backends: Backends, who: Identity, command: CountNotifications) -> str:

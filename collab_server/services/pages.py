@@ -1,4 +1,4 @@
-"""Pages of lists: how many items, and the sealed cursor that goes on where a page ended.
+"""Pages of lists: how many items and bytes, and the sealed cursor that goes on where a page ended.
 
 A cursor is a place in one list of one person. It is encrypted and authenticated under a key that all nodes of an
 installation derive from its secret: whoever holds one can hand it back, on any node, and do nothing else with it.
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Iterable
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
@@ -16,6 +17,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 from collab_server.domain.keys import KeyRing, purpose_key
 from collab_server.domain.people import Identity
 from collab_server.errors import Invalid, Paused
+from collab_server.storage.event_log import PAGE_BYTES
 
 MAX_PAGE = 200
 MOST_CURSOR_CHARACTERS = 4096
@@ -31,6 +33,18 @@ def page_limit(limit: int) -> int:
     if not 1 <= limit <= MAX_PAGE:
         raise Invalid(f"expected 1 to {MAX_PAGE}", field="limit")
     return limit
+
+
+def fitting(items: Iterable[str]) -> list[str]:
+    """The first of these JSON texts: all that begin within `PAGE_BYTES`. With more, a page ends early."""
+    shown: list[str] = []
+    size = 0
+    for item in items:
+        if size >= PAGE_BYTES:
+            break
+        shown.append(item)
+        size += len(item.encode())
+    return shown
 
 
 class Cursors:

@@ -127,7 +127,7 @@ def _check_of(hint: Any, limits: Limits, bound: AtMost | None = None) -> _Check:
     if get_origin(hint) is list:
         return _check_list(_check_of(get_args(hint)[0], limits), most)
     if hint is Any or get_origin(hint) is dict:
-        return lambda value, field: check_json(value, field=field, max_bytes=most)
+        return _check_json(most)
     raise TypeError(f"{hint} is no type of a payload")
 
 
@@ -157,6 +157,17 @@ def _check_list(check_item: _Check, most: int) -> _Check:
             raise TooLarge(f"expected at most {most} items, got {len(value)}", field=field)
         for index, item in enumerate(value):
             check_item(item, f"{field}[{index}]")
+
+    return check
+
+
+def _check_json(most: int) -> _Check:
+    def check(value: Any, field: str) -> None:
+        try:
+            check_json(value, field=field, max_bytes=most)
+        except TooLarge as error:
+            error.field = field.partition(".")[0]  # an anchor is too large as a whole
+            raise
 
     return check
 

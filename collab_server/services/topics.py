@@ -14,9 +14,12 @@ from collab_server.errors import Invalid, NotFound
 from collab_server.library.sessions import MOST_CALLS_PER_USER
 from collab_server.services.access import access_topic, role_on
 from collab_server.services.backends import Backends
+from collab_server.services.pages import fitting
 from collab_server.storage import event_log, topics
 
 MAX_SEQ = 2**53
+MOST_PLACES = 5000
+"""How many places, and how many threads with unread comments, one answer tells."""
 
 
 def check_after(after: int, field: str = "after") -> int:
@@ -113,28 +116,35 @@ async def _may_summarize(backends: Backends, who: Identity, topic: Topic) -> boo
 
 
 async def list_anchors(backends: Backends, who: Identity, command: ListAnchors) -> str:
-    """`{items, threads}`: what there is at each place of the object, and which threads have unread comments.
+    """`{items, threads, next}`: what there is at each place of the object, and which threads have unread comments.
 
-    An item is `{pageKey, visualizationKey, open, unread, total}`, a thread `{threadId, unread}`. Two queries.
+    An item is `{pageKey, visualizationKey, open, unread, total}`, a thread `{threadId, unread}`. Two queries. A page
+    holds `MOST_PLACES` of each, less where their names are long.
     """
     topic, _ = await access_topic(backends, who, command.topic, "topic.anchors")
-    places = await topics.anchors(backends.database, topic.name, who.user.id)
-    threads = await topics.unread_threads(backends.database, topic.name, who.user.id)
-    return dumps(
-        {
-            "items": [
-                {
-                    "pageKey": place.page_key,
-                    "visualizationKey": place.visualization_key,
-                    "open": place.open,
-                    "unread": place.unread,
-                    "total": place.total,
-                }
-                for place in places
-            ],
-            "threads": [{"threadId": str(thread_id), "unread": unread} for thread_id, unread in threads],
-        }
+    skips = backends.cursors.read(who, "topic.anchors", command.cursor, parts=2) or (0, 0)
+    database, user_id, limit = backends.database, who.user.id, MOST_PLACES + 1
+    places = await topics.anchors(database, topic.name, user_id, skip=skips[0], limit=limit)
+    threads = await topics.unread_threads(database, topic.name, user_id, skip=skips[1], limit=limit)
+    items = fitting(
+        dumps(
+            {
+                "pageKey": place.page_key,
+                "visualizationKey": place.visualization_key,
+                "open": place.open,
+                "unread": place.unread,
+                "total": place.total,
+            }
+        )
+        for place in places[:MOST_PLACES]
     )
+    unread = [f'{{"threadId":"{id}","unread":{number}}}' for id, number in threads[:MOST_PLACES]]
+    next_cursor = None
+    if len(items) < len(places) or len(unread) < len(threads):
+        next_cursor = backends.cursors.write(
+            who, "topic.anchors", skips[0] + len(items), skips[1] + len(unread)
+        )
+    return f'{{"items":[{",".join(items)}],"threads":[{",".join(unread)}],"next":{dumps(next_cursor)}}}'
 
 
 async def about_me(backends: Backends, who: Identity, command: AboutMe) -> str:

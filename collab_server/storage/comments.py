@@ -13,6 +13,7 @@ from collab_server.domain.events import Event, actor_text, event_of
 from collab_server.domain.people import User
 from collab_server.domain.search import terms_text
 from collab_server.storage.database import Reads, Transaction
+from collab_server.storage.event_log import PAGE_BYTES
 
 _COLUMNS = """
     comment.id, topic.name AS topic, comment.seq, comment.thread_id,
@@ -234,8 +235,19 @@ _BURY_IN_ANSWERS = """
 
 _REVISIONS = """
     SELECT revision, text, mentions, at
-      FROM collab.comment_revisions
-     WHERE comment_id = $1
+      FROM (SELECT revision, text, mentions, at,
+                   sum(octet_length(text)) OVER (
+                       ORDER BY revision ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
+                   ) AS bytes_before
+              FROM (SELECT revision, text, mentions, at
+                      FROM collab.comment_revisions
+                     WHERE comment_id = $1
+                       AND revision > $2
+                     ORDER BY revision
+                     LIMIT $3
+                   ) AS page
+           ) AS measured
+     WHERE COALESCE(bytes_before, 0) < $4
      ORDER BY revision
 """
 
@@ -406,16 +418,27 @@ async def set_resolved(tx: Transaction, root_id: UUID, resolved: str | None) -> 
     await tx.execute(_SET_RESOLVED, root_id, resolved)
 
 
-async def revisions(db: Reads, comment_id: UUID) -> list[Revision]:
-    """What the comment said before its edits, oldest first."""
-    rows = await db.fetch(_REVISIONS, comment_id)
+async def revisions(
+    db: Reads, comment_id: UUID, *, after: int = 0, limit: int = 201, most_bytes: int = PAGE_BYTES
+) -> list[Revision]:
+    """What the comment said before its edits, oldest first, from after a revision on, at most `limit`; those that begin
+    within `most_bytes` of text, and one more."""
+    rows = await db.fetch(_REVISIONS, comment_id, after, limit, most_bytes)
     return [Revision(row["revision"], row["text"], row["mentions"], row["at"]) for row in rows]
 
 
 async def listed(
-    db: Reads, topic: str, filter: Filter, *, is_newest_first: bool, from_seq: int | None, limit: int
+    db: Reads,
+    topic: str,
+    filter: Filter,
+    *,
+    is_newest_first: bool,
+    from_seq: int | None,
+    limit: int,
+    most_bytes: int = PAGE_BYTES,
 ) -> Sequence[Comment]:
-    """The comments of a topic that pass the filter, by `seq`, going on beyond `from_seq`, at most `limit`."""
+    """The comments of a topic that pass the filter, by `seq`, going on beyond `from_seq`, at most `limit`; those that
+    begin within `most_bytes` of text and view state, and one more."""
     arguments: list[Any] = [topic]
     # One topic's id as a value, not by a join: then the planner reads the index in order and stops at the limit.
     conditions = ["comment.topic_id = (SELECT id FROM collab.topics WHERE name = $1)"]
@@ -443,13 +466,26 @@ async def listed(
     if from_seq is not None:
         condition("comment.seq < {}" if is_newest_first else "comment.seq > {}", from_seq)
     arguments.append(limit)
+    order = "DESC" if is_newest_first else "ASC"
     sql = f"""
         SELECT {_COLUMNS}
           FROM collab.comments AS comment
           JOIN collab.topics AS topic
             ON topic.id = comment.topic_id
          WHERE {" AND ".join(conditions)}
-         ORDER BY comment.seq {"DESC" if is_newest_first else "ASC"}
+         ORDER BY comment.seq {order}
          LIMIT ${len(arguments)}
+    """
+    arguments.append(most_bytes)
+    sql = f"""
+        SELECT *
+          FROM (SELECT page.*,
+                       sum(octet_length(text) + COALESCE(octet_length(view_state), 0)) OVER (
+                           ORDER BY seq {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
+                       ) AS bytes_before
+                  FROM ({sql}) AS page
+               ) AS measured
+         WHERE COALESCE(bytes_before, 0) < ${len(arguments)}
+         ORDER BY seq {order}
     """
     return [_comment(row) for row in await db.fetch(sql, *arguments)]

@@ -12,6 +12,7 @@ from collab_server.domain.discussions import Discussion, Member
 from collab_server.domain.people import User
 from collab_server.storage import topics
 from collab_server.storage.database import Reads, Transaction
+from collab_server.storage.event_log import PAGE_BYTES
 from collab_server.storage.topics import LockedTopic
 
 _INSERT = """
@@ -83,7 +84,9 @@ _MEMBER_IDS = """
        AND discussion.deleted_at IS NULL
 """
 
-_LIST = """
+MEMBER_BYTES = 104
+
+_LIST_ALL = """
     SELECT discussion.id, discussion.name, discussion.owner_id, discussion.about_project,
            discussion.about_object, discussion.created_at, topic.last_seq, topic.last_at, topic.id AS topic_id,
            COALESCE(mark.muted AND COALESCE(mark.muted_until > now(), true), false) AS muted,
@@ -109,6 +112,23 @@ _LIST = """
        AND ($4::timestamptz IS NULL OR (topic.last_at, topic.id) < ($4, $5::bigint))
      ORDER BY topic.last_at DESC, topic.id DESC
      LIMIT $6
+"""
+# Measured by their members, each with at least the bytes that the wire takes for it.
+_LIST = f"""
+    SELECT *
+      FROM (SELECT page.*,
+                   sum(size.bytes) OVER (
+                       ORDER BY last_at DESC, topic_id DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
+                   ) AS bytes_before
+              FROM ({_LIST_ALL}) AS page
+             CROSS JOIN LATERAL (
+                   SELECT sum(octet_length(name) + {MEMBER_BYTES}) AS bytes
+                     FROM collab.members
+                    WHERE discussion_id = page.id
+                   ) AS size
+           ) AS measured
+     WHERE COALESCE(bytes_before, 0) < $7
+     ORDER BY last_at DESC, topic_id DESC
 """
 
 _MEMBERS_OF = """
@@ -202,14 +222,17 @@ async def listed(
     about: tuple[str, str] | None,
     before: tuple[datetime, int] | None,
     limit: int,
+    most_bytes: int = PAGE_BYTES,
 ) -> list[Listed]:
     """A member's discussions, the latest active first, from `before` (a last activity and topic id) on.
+
+    At most `limit`; those that begin within `most_bytes`, and one more.
 
     Two statements, whatever their number.
     """
     project, content = about or (None, None)
     last_at, topic_id = before or (None, None)
-    rows = await db.fetch(_LIST, user_id, project, content, last_at, topic_id, limit)
+    rows = await db.fetch(_LIST, user_id, project, content, last_at, topic_id, limit, most_bytes)
     members: dict[UUID, list[Member]] = {row["id"]: [] for row in rows}
     for row in await db.fetch(_MEMBERS_OF, list(members)) if rows else ():
         user = User(row["user_id"], row["name"], row["initials"])

@@ -12,6 +12,7 @@ from collab_server.domain.ids import uuid7
 from collab_server.domain.inbox import Notice, Notification, Notified, Reason
 from collab_server.storage import notices
 from collab_server.storage.database import Reads, Transaction
+from collab_server.storage.event_log import PAGE_BYTES
 from collab_server.storage.notices import Words
 
 _STORE = """
@@ -336,9 +337,17 @@ async def thread_authors(tx: Transaction, thread_ids: Sequence[UUID]) -> dict[UU
 
 
 async def listed(
-    db: Reads, user_id: str, *, is_unread: bool | None, kind: str | None, before: int | None, limit: int
+    db: Reads,
+    user_id: str,
+    *,
+    is_unread: bool | None,
+    kind: str | None,
+    before: int | None,
+    limit: int,
+    most_bytes: int = PAGE_BYTES,
 ) -> list[Notification]:
-    """A user's notifications, the latest first, from before a `seq` on."""
+    """A user's notifications, the latest first, from before a `seq` on, at most `limit`; those that begin within
+    `most_bytes` of text and view state, and one more."""
     arguments: list[Any] = [user_id]
     conditions = ["user_id = $1", "seq IS NOT NULL"]
     if is_unread is not None:
@@ -359,6 +368,18 @@ async def listed(
          WHERE {" AND ".join(conditions)}
          ORDER BY seq DESC
          LIMIT ${len(arguments)}
+    """
+    arguments.append(most_bytes)
+    sql = f"""
+        SELECT *
+          FROM (SELECT page.*,
+                       sum(octet_length(text) + COALESCE(octet_length(view_state), 0)) OVER (
+                           ORDER BY seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
+                       ) AS bytes_before
+                  FROM ({sql}) AS page
+               ) AS measured
+         WHERE COALESCE(bytes_before, 0) < ${len(arguments)}
+         ORDER BY seq DESC
     """
     return [_notification(row, seq=row["seq"]) for row in await db.fetch(sql, *arguments)]
 

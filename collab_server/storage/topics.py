@@ -163,6 +163,8 @@ _ANCHORS = """
        AND comment.deleted_at IS NULL
      GROUP BY comment.page_key, comment.visualization_key
      ORDER BY comment.page_key NULLS FIRST, comment.visualization_key NULLS FIRST
+    OFFSET $3
+     LIMIT $4
 """
 
 _UNREAD_THREADS = """
@@ -179,6 +181,8 @@ _UNREAD_THREADS = """
        AND comment.seq > COALESCE(mark.seq, 0)
      GROUP BY comment.thread_id
      ORDER BY min(comment.seq)
+    OFFSET $3
+     LIMIT $4
 """
 
 
@@ -231,18 +235,26 @@ class AnchorCounts:
     total: int
 
 
-async def anchors(db: Reads, topic: str, user_id: str) -> list[AnchorCounts]:
-    """The counts of every place that has comments, deleted ones left out, in one query."""
-    rows = await db.fetch(_ANCHORS, topic, user_id)
+async def anchors(
+    db: Reads, topic: str, user_id: str, *, skip: int = 0, limit: int = 1000
+) -> list[AnchorCounts]:
+    """The counts of the places that have comments, deleted ones left out, in one query: at most `limit` behind the
+    first `skip`."""
+    rows = await db.fetch(_ANCHORS, topic, user_id, skip, limit)
     return [
         AnchorCounts(row["page_key"], row["visualization_key"], row["open"], row["unread"], row["total"])
         for row in rows
     ]
 
 
-async def unread_threads(db: Reads, topic: str, user_id: str) -> list[tuple[UUID, int]]:
-    """The threads in which a person has not read everything: (thread id, unread comments), in one query."""
-    rows = await db.fetch(_UNREAD_THREADS, topic, user_id)
+async def unread_threads(
+    db: Reads, topic: str, user_id: str, *, skip: int = 0, limit: int = 1000
+) -> list[tuple[UUID, int]]:
+    """The threads in which a person has not read everything: (thread id, unread comments), in one query.
+
+    At most `limit` behind the first `skip`.
+    """
+    rows = await db.fetch(_UNREAD_THREADS, topic, user_id, skip, limit)
     return [(row["thread_id"], row["unread"]) for row in rows]
 
 

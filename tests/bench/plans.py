@@ -664,7 +664,10 @@ def cases(world: World) -> list[Case]:
         Case("comment.react", react),
         Case("thread.resolve", resolve),
         Case("comment.get", lambda db, chance: comments.get(db, comment(chance).id)),
-        Case("comment.revisions", lambda db, chance: comments.revisions(db, comment(chance).id)),
+        Case(
+            "comment.revisions",
+            lambda db, chance: comments.revisions(db, comment(chance).id),
+        ),
         Case("a comment's topic", lambda db, chance: comments.topic_of(db, comment(chance).id)),
         Case("topic.comments, oldest first", listing(is_newest_first=False)),
         Case("topic.comments, newest first", listing(is_newest_first=True)),

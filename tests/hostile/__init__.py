@@ -20,7 +20,8 @@ in one look at the network, so send costly things one at a time, or tell `costs(
 together.
 
 Commands are covered by `test_generated.py`, which makes its payloads from the table of commands: a new one needs no
-test of its own there. `make hostile SECONDS=600 SEED=7` lets that run for longer.
+test of its own there. `make hostile SECONDS=600 SEED=7` lets that run for longer. `HOSTILE_TRANSPORT=asgi` in the
+environment tries the shared node without the lean transport.
 
 `node` is shared, and lets one person send as much as they like: it is the cost of each input that is tested. Where the
 limit on how often matters, make a node with the defaults: `await make_node({})`, `await make_node({"limits": {…}})`.

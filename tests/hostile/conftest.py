@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,15 @@ OFTEN = {"limits": {"commandsPerSecond": 1_000_000, "commandsBurst": 1_000_000, 
 async def shared_node(world: World) -> AsyncIterator[Node1GiB]:
     folder = world.folder / "hostile"
     overrides = {"logging": False, **OFTEN}
-    cluster = Cluster(world.new_database(), world.library, None, nodes=1, folder=folder, overrides=overrides)
+    cluster = Cluster(
+        world.new_database(),
+        world.library,
+        None,
+        nodes=1,
+        folder=folder,
+        overrides=overrides,
+        env={"COLLAB_TRANSPORT": os.environ.get("HOSTILE_TRANSPORT", "")},
+    )
     node = Node1GiB(cluster)
     try:
         await node.start()

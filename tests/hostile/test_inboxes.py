@@ -22,6 +22,7 @@ from tests.integration.scene import DAN, content_of, groups, mention, open_to, u
 CROWD = 1000
 EVERYBODY = "6A0000000000000000000000000000EE"
 MANY_MORE = "6A0000000000000000000000000000EF"
+SOME = "6A0000000000000000000000000000E0"
 
 
 class CrowdedLibrary(StandInLibrary):
@@ -35,6 +36,7 @@ class CrowdedLibrary(StandInLibrary):
         )
         more = (
             Group(id=EVERYBODY, name="Everybody", members=tuple(one.login for one in crowd[:CROWD])),
+            Group(id=SOME, name="Some", members=tuple(one.login for one in crowd[:199])),
             Group(id=MANY_MORE, name="Many more", members=tuple(one.login for one in crowd)),
         )
         grown = data.model_copy(update={"people": (*data.people, *crowd), "groups": (*data.groups, *more)})
@@ -189,3 +191,21 @@ async def test_one_command_tells_so_many_people_and_one_hour_too(
     assert 0 < refused.value.error["retryAfter"] < 3600
     assert (await ann.call("share", {"content": content, "recipients": users(DAN)}))["shared"] == 1
     await ann.call("comment.add", {"topic": topic, "text": "Nobody is told of this"})
+
+
+async def test_discussions_of_many_members_come_in_pages_of_so_many_bytes(
+    make_node: MakeNode, crowded: StandInLibrary
+) -> None:
+    limits = {"recipientsPerHour": 100_000, "commandsPerSecond": 10_000, "commandsBurst": 10_000}
+    node = await make_node({"limits": limits}, library=crowded)
+    ann = await node.cluster.client(0, "ann")
+    for number in range(30):
+        await ann.call("discussion.create", {"name": f"{number}", "members": groups(SOME)})
+    found = [await ann.call("discussion.list", {"limit": 200})]
+    while found[-1]["next"] is not None:
+        found.append(await ann.call("discussion.list", {"limit": 200, "cursor": found[-1]["next"]}))
+    assert len(found) == 2
+    assert all(len(json.dumps(page).encode()) < 1_000_000 for page in found)
+    names = [item["name"] for page in found for item in page["items"]]
+    assert names == [f"{number}" for number in range(30)][::-1]
+    assert all(len(item["members"]) == 200 for page in found for item in page["items"])
