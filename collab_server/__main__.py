@@ -213,6 +213,17 @@ def _rotate_key(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _purge(arguments: argparse.Namespace) -> int:
+    from collab_server.services import purging
+
+    async def purge(database: Database) -> tuple[int, int]:
+        return await purging.purge_discussions(database), await purging.purge_tombstones(database)
+
+    discussions, comments = _with_database(arguments, partial(_ready, work=purge))
+    _say(f"Purged: {discussions} deleted discussions, {comments} deleted comments that still had words.")
+    return DONE
+
+
 # -------------------------------------------------------------------------------------- what they share
 
 
@@ -453,6 +464,18 @@ def _parser() -> argparse.ArgumentParser:
         """,
     )
     _add_config(new_epoch)
+
+    purge = add(
+        "purge",
+        _purge,
+        "take away the words that deleted things still have",
+        "Nodes purge deleted discussions by themselves, after ten minutes. Run this once after an update from a version"
+        " that kept the earlier texts of deleted comments; it reads through all comments.",
+        """
+        collab-server purge --config config.json
+        """,
+    )
+    _add_config(purge)
 
     rotate_key = add(
         "rotate-key",

@@ -47,6 +47,7 @@ from collab_server.services.executor import Executor
 from collab_server.services.limiter import RateLimiter
 from collab_server.services.pages import Cursors
 from collab_server.services.presence import Presence
+from collab_server.services.purging import purge_discussions
 from collab_server.services.search import settle_for_ever
 from collab_server.services.table import Commands
 from collab_server.status import DATABASE, LIBRARY, REDIS, Counters, Probe, Sampler, Serving, Status
@@ -402,14 +403,15 @@ class Node:
             self.bus.publish(kind, payload)
 
     async def _forget(self) -> None:
-        """Drop the answers that nobody may ask for any more."""
+        """Drop the answers that nobody may ask for any more, and the words of discussions that were deleted."""
         while True:
             await asyncio.sleep(FORGET_SECONDS)
             try:
                 await requests.forget_old(self.database)
                 await self.database.run(inbox.forget_refused)
+                await purge_discussions(self.database)
             except ClientError:
-                log.debug("old answers stay until the database is back")
+                log.debug("what is to be forgotten stays until the database is back")
 
     # -- state -----------------------------------------------------------------------------------------------
 
