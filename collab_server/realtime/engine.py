@@ -6,7 +6,8 @@ What it promises
     that does not read costs at most `outgoing_bytes`, then its transport is closed and counted, and it comes back
     by itself; one answer that is larger may wait for `STALLED_SECONDS`. A client that breaks the protocol is put
     out at once. Until a session is `trust`ed it may send packets of `stranger_bytes` only, and what is for no
-    session is refused before its body is gathered.
+    session is refused before its body is gathered. Where the client has shown that it keeps cookies, a session's
+    id alone is worth nothing: it stands in access logs.
 The way out
     Everything becomes a ready websocket frame, once, and is appended to the `out` list of each session it is for.
     At the end of the loop's turn each session that got something hands its list to its carrier, in one write: no
@@ -26,8 +27,11 @@ from __future__ import annotations
 import asyncio
 import base64
 import gzip
+import hmac
 import inspect
 import json
+import re
+import secrets
 import zlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable
@@ -47,6 +51,8 @@ DEFAULT_OUTGOING_BYTES = 1_000_000
 UPGRADE_SECONDS = 10.0  # from a websocket's handshake to the upgrade by it
 STALLED_SECONDS = 30.0  # for a poll to come for one answer that is more than may wait
 FAREWELL_SECONDS = 3.0  # for a client to answer a websocket's close frame
+_BOND_BYTES = 16
+_BOND = re.compile(rb"[A-Za-z0-9_-]{22}")
 _WAITING_MESSAGE_BYTES = 64  # what a message that waits costs besides its text
 
 Scope = dict[str, Any]
@@ -147,11 +153,13 @@ class Session:
 
     __slots__ = (
         "_user_session",
+        "bond",
         "carrier",
         "closed",
         "closing",
         "inbox",
         "inbox_bytes",
+        "is_bound",
         "is_paused",
         "is_probed",
         "is_trusted",
@@ -170,6 +178,10 @@ class Session:
         self.out: list[bytes] = []  # ready frames of this loop turn
         self.inbox: deque[Any] | None = None  # messages that wait for their handler; made when first needed
         self.inbox_bytes = 0
+        self.bond: bytes | None = (
+            None  # the value of the cookie that its requests bring, if its client keeps any
+        )
+        self.is_bound = False  # it has
         self.is_trusted = server.stranger_bytes is None
         self.most_bytes: int = server.stranger_bytes or server.max_http_buffer_size  # of one packet
         self.is_paused = False  # no more messages until the inbox is worked off
@@ -216,6 +228,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         outgoing_bytes: the most that may wait for one client; above it the client's transport is closed.
         stranger_bytes: the largest packet or payload of a session that is not trusted; None to trust all.
         addresses: whose word is taken for where a client comes from.
+        bond_cookie: the name of the cookie that binds a session to its client; None for none.
     """
 
     sockets: dict[str, Session]
@@ -226,9 +239,11 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         outgoing_bytes: int = DEFAULT_OUTGOING_BYTES,
         stranger_bytes: int | None = None,
         addresses: Addresses | None = None,
+        bond_cookie: str | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self.bond_cookie = bond_cookie
         self.stranger_bytes = stranger_bytes
         self.addresses = addresses or Addresses()
         self._is_async = dict.fromkeys(self.event_names, False)
@@ -515,9 +530,51 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         session = self.sockets.get(sid)
         if session is not None and self._pongs.is_overdue(session):
             self._miss_pong(session, 0.0)
-        if session is None or session.closing:
+        if session is None or session.closing or not self._is_bond_kept(session, scope):
             raise _UNKNOWN_SID
         return query, session
+
+    def _is_bond_kept(self, session: Session, scope: Scope) -> bool:
+        """False for a request without the cookie that others of its session had.
+
+        Whether a client keeps cookies shows at its first request behind the handshake.
+        """
+        if session.bond is None:
+            return True
+        shown = self._bond_of(scope)
+        if shown is not None and hmac.compare_digest(shown, session.bond):
+            session.is_bound = True
+        elif not session.is_bound:
+            session.bond = None
+        else:
+            return False
+        return True
+
+    def _bond_of(self, scope: Scope) -> bytes | None:
+        """The value of our cookie in a request."""
+        start = f"{self.bond_cookie}=".encode()
+        for name, value in scope["headers"]:
+            if name == b"cookie" and start in value:
+                for part in value.split(b";"):
+                    part = part.strip()
+                    if part.startswith(start):
+                        return bytes(part[len(start) :])
+        return None
+
+    def _bind(self, session: Session, scope: Scope) -> Headers:
+        """Bind a new session to its client: by the cookie that it has, or by one that is set here."""
+        if self.bond_cookie is None:
+            return []
+        shown = self._bond_of(scope)
+        if shown is not None and _BOND.fullmatch(shown):
+            session.bond, session.is_bound = shown, True
+            return []
+        session.bond = secrets.token_urlsafe(_BOND_BYTES).encode()
+        # Without a path it is for that of this request, as the browser knows it, whatever proxies make of it.
+        cookie = f"{self.bond_cookie}={session.bond.decode()}; HttpOnly; SameSite=Lax"
+        if "https" in (scope.get("scheme"), header(scope, b"x-forwarded-proto")):
+            cookie += "; Secure"
+        return [(b"set-cookie", cookie.encode())]
 
     def _open(
         self,
@@ -574,7 +631,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     def _greet(self, exchange: Exchange, session: Session) -> None:
         assert isinstance(session.carrier, Polling)
-        session.carrier.greet(exchange, self._cookie(session.sid))
+        session.carrier.greet(exchange, self._cookie(session.sid) + self._bind(session, exchange.scope))
 
     def _welcome(self, websocket: WebSocketCarrier, session: Session) -> None:
         ready, session.out = session.out, []

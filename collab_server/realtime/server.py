@@ -64,6 +64,7 @@ from collab_server.storage.topics import Snapshot
 log = logging.getLogger(__name__)
 
 SIGN_IN_SECONDS = 10.0
+BOND_COOKIE = "collab_session"
 TOKENS = ("identityToken", "authToken", "resumeToken")
 RIGHTS_ROUND_SECONDS = 5.0
 RIGHTS_RENEWED_AFTER_SECONDS = (25.0, 40.0)
@@ -181,6 +182,7 @@ class Door:
             "connect_seconds": SIGN_IN_SECONDS,
             "strangers": stranger_limits(limits),
             "addresses": addresses,
+            "bond_cookie": BOND_COOKIE,
             "keeps_environ": False,
             "namespaces": ["/"],
             "logger": False,

@@ -500,3 +500,57 @@ async def test_new_clients_are_sent_elsewhere_while_draining(
             await http.ws_connect(served.url + SOCKET)
         assert refused.value.status == 503
         assert await post(http, served, path, "4hello") == (200, "ok")
+
+
+# --- A session's id alone ---------------------------------------------------------------------------------------
+
+
+async def test_a_session_whose_client_keeps_cookies_is_nothing_without_its_cookie(
+    way: dict[str, Any],
+) -> None:
+    server = echo_engine()
+    server.bond_cookie = "bond"
+    with serve(server, **way) as served:
+        jar = aiohttp.CookieJar(unsafe=True)
+        async with (
+            aiohttp.ClientSession(cookie_jar=jar) as browser,
+            aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as thief,
+        ):
+            async with browser.get(served.url + POLL) as opening:
+                attributes = opening.headers["Set-Cookie"]
+                assert attributes.endswith("; HttpOnly; SameSite=Lax")
+                sid = json.loads((await opening.text())[1:])["sid"]
+            path = f"{POLL}&sid={sid}"
+            assert await post(browser, served, path, "4mine") == (200, "ok")
+            assert (await post(thief, served, path, "4stolen"))[0] == 400
+            assert (await get(thief, served, path))[0] == 400
+            for cookie in ("bond=", f"bond={'x' * 22}", f"bonds={sid}", "; ; bond; bond=a; bond=b"):
+                async with thief.get(served.url + path, headers={"Cookie": cookie}) as refused:
+                    assert refused.status == 400
+            with pytest.raises(aiohttp.WSServerHandshakeError):
+                await thief.ws_connect(f"{served.url}{SOCKET}&sid={sid}")
+            assert await get(browser, served, path) == (200, "4mine")
+            async with browser.get(served.url + POLL) as another:  # its bond is known already
+                assert "Set-Cookie" not in another.headers
+                sid = json.loads((await another.text())[1:])["sid"]
+            assert (await post(thief, served, f"{POLL}&sid={sid}", "4stolen"))[0] == 400
+            async with browser.ws_connect(f"{served.url}{SOCKET}&sid={sid}") as websocket:
+                await websocket.send_str("2probe")
+                assert await websocket.receive_str() == "3probe"
+
+
+async def test_a_client_that_keeps_no_cookies_needs_none(way: dict[str, Any]) -> None:
+    server = echo_engine()
+    server.bond_cookie = "bond"
+    with serve(server, **way) as served:
+        async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
+            headers = {"Cookie": "bond=of another; other=1", "X-Forwarded-Proto": "https"}
+            async with http.get(served.url + POLL, headers=headers) as opening:
+                assert opening.headers["Set-Cookie"].endswith("; Secure")
+                sid = json.loads((await opening.text())[1:])["sid"]
+            path = f"{POLL}&sid={sid}"
+            assert await post(http, served, path, "4one") == (200, "ok")
+            assert await get(http, served, path) == (200, "4one")
+            async with http.ws_connect(f"{served.url}{SOCKET}&sid={sid}") as websocket:
+                await websocket.send_str("2probe")
+                assert await websocket.receive_str() == "3probe"

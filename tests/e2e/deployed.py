@@ -40,6 +40,8 @@ def deployed_nginx(
     for number, node_port in enumerate(node_ports, 1):
         conf = _replaced(conf, f"server node{number}:3000", f"server 127.0.0.1:{node_port}")
     conf = _replaced(conf, "listen 80;", f"listen 127.0.0.1:{port};")
+    for log in ("access", "error"):
+        conf = _replaced(conf, f"/var/log/nginx/{log}.log", f"{folder}/deployed-{log}.log")
     if library_port is not None:
         extra = (ROOT / "deploy" / "nginx" / "compose.conf").read_text()
         extra = _replaced(extra, "http://library:8080", f"http://127.0.0.1:{library_port}")

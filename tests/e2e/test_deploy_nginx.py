@@ -160,3 +160,42 @@ async def test_clients_of_a_node_that_is_gone_come_back_on_another(
     # Signed in again at once, several times over: nobody is sent to the node that is away.
     again = await asyncio.gather(*(cluster.client(url(nginx), "ann", transport=transport) for _ in range(6)))
     assert gone not in {client.hello["node"] for client in again}
+
+
+async def test_no_log_of_nginx_holds_a_query(
+    nginx: EmbeddedNginx, cluster: Cluster, tmp_path: Path, topic: str
+) -> None:
+    client = await cluster.client(url(nginx), "ann", transport="polling")
+    await client.call("topic.subscribe", {"topic": topic})
+    async with (
+        new_session() as http,
+        http.get(f"{url(nginx)}/socket.io/?EIO=4&transport=polling&sid=OfNobody") as answer,
+    ):
+        assert answer.status == 400
+    logs = list((tmp_path / "nginx").glob("*.log"))
+    text = "".join(log.read_text(errors="replace") for log in logs)
+    assert '"GET /socket.io/ HTTP/1.1" 400' in text
+    for secret in ("sid", "OfNobody", "transport", "?"):
+        assert secret not in text
+
+
+async def test_newcomers_of_one_address_are_bounded_and_others_are_not(
+    nginx: EmbeddedNginx, cluster: Cluster
+) -> None:
+    """Refused before they reach a node; whoever has a session goes on."""
+    client = await cluster.client(url(nginx), "ann", transport="polling")
+    async with new_session(keeps_cookies=False) as http:
+
+        async def come() -> int:
+            # Not a method for handshakes: a node has nothing to keep of it.
+            async with http.post(f"{url(nginx)}/socket.io/?EIO=4&transport=polling") as answer:
+                return answer.status
+
+        statuses: list[int] = []
+        for _ in range(80):
+            statuses += await asyncio.gather(*(come() for _ in range(50)))
+            if 429 in statuses:
+                break
+        assert set(statuses) == {400, 429}
+        assert statuses.count(400) >= 2000
+    await client.call("me")
