@@ -301,11 +301,7 @@ class _StandIn:
             for person in self.data.people
             if fits(person.fullName.casefold(), term) or fits(person.login.casefold(), term)
         ]
-        found += [
-            {"id": group.id, "name": group.name, "type": 34, "subtype": GROUP, "isGroup": True}
-            for group in self.data.groups
-            if fits(group.name.casefold(), term)
-        ]
+        found += [_listed_group(group) for group in self.data.groups if fits(group.name.casefold(), term)]
         return JSONResponse({"recipients": _page(request, found), "totalItems": len(found)})
 
     async def users(self, request: Request) -> Response:
@@ -322,6 +318,13 @@ class _StandIn:
         if person is None:
             raise _not_found()
         return JSONResponse(_listed(person))
+
+    async def group(self, request: Request) -> Response:
+        self.session(request)
+        group = self.groups.get(request.path_params["id"].upper())
+        if group is None:
+            raise _not_found()
+        return JSONResponse(_listed_group(group))
 
     async def members(self, request: Request) -> Response:
         self.session(request)
@@ -406,6 +409,7 @@ class _StandIn:
             ("GET", "/collaboration/recipients", self.recipients),
             ("GET", "/users", self.users),
             ("GET", "/users/{id}", self.user),
+            ("GET", "/usergroups/{id}", self.group),
             ("GET", "/usergroups/{id}/members", self.members),
         ]
         extras: list[BaseRoute] = [
@@ -459,6 +463,10 @@ def _cookie_header(scope: Scope) -> str:
 
 def _shown(person: Person) -> dict[str, Any]:
     return {"id": person.id, "fullName": person.fullName, "initials": person.initials}
+
+
+def _listed_group(group: Group) -> dict[str, Any]:
+    return {"id": group.id, "name": group.name, "type": 34, "subtype": GROUP, "isGroup": True}
 
 
 def _listed(person: Person) -> dict[str, Any]:

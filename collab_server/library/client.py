@@ -30,6 +30,7 @@ from urllib.parse import urlsplit
 import httpx2
 
 from collab_server.domain.ids import library_id
+from collab_server.domain.letters import clear_name
 from collab_server.domain.people import LibrarySession, User
 from collab_server.errors import Invalid, Unavailable
 from collab_server.library.cookies import SESSION_COOKIE, Cookies, Jar, is_sendable_cookie
@@ -56,6 +57,8 @@ MOST_CONNECTIONS = 64
 MOST_ANSWER_BYTES = 2_000_000
 MOST_ERROR_BYTES = 65_536
 MOST_TOKEN_CHARACTERS = 8192
+NAME_CHARACTERS = 255
+INITIALS_CHARACTERS = 8
 DEFAULT_SESSION_SECONDS = 1200  # for a Library that does not say
 
 _TOKEN = re.compile(r"[!-~]+")  # what may go into a header: printable ASCII
@@ -300,6 +303,16 @@ class Client:
             return await self._call(
                 "GET", "/usergroups/{id}/members", _members, session, id=wanted, query=query
             )
+        except Refused as refusal:
+            if _is_absence(refusal):
+                return None
+            raise
+
+    async def group_name(self, session: LibrarySession, group_id: str) -> str | None:
+        """`GET /usergroups/{id}`: what the group is called, None without such a group."""
+        wanted = library_id(group_id, "groupId")
+        try:
+            return await self._call("GET", "/usergroups/{id}", _named, session, id=wanted)
         except Refused as refusal:
             if _is_absence(refusal):
                 return None
@@ -578,6 +591,10 @@ def _users(response: httpx2.Response) -> tuple[User, ...]:
     return tuple(_user(item) for item in _list(response))
 
 
+def _named(response: httpx2.Response) -> str:
+    return _name(_object(response))
+
+
 def _members(response: httpx2.Response) -> tuple[User, ...]:
     return tuple(_user(item) for item in _list(response) if not _is_group(item))
 
@@ -623,21 +640,22 @@ def _id(item: dict[str, Any]) -> str:
 def _name(item: dict[str, Any]) -> str:
     for key in ("fullName", "name", "username"):
         value = item.get(key)
-        if isinstance(value, str) and (name := _storable(value)):
+        if isinstance(value, str) and (name := clear_name(_storable(value), NAME_CHARACTERS)):
             return name
     return _id(item)
 
 
 def _storable(text: str) -> str:
-    """`text` without what neither PostgreSQL nor UTF-8 can take: U+0000 and lone surrogates."""
-    return text.replace("\0", "").encode("utf-8", "replace").decode("utf-8").strip()
+    """`text` without what UTF-8 cannot take: lone surrogates."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _user(item: dict[str, Any]) -> User:
     name, said = _name(item), item.get("initials")
     words = name.split()
     own = words[0][:1] + (words[-1][:1] if len(words) > 1 else "")
-    return User(_id(item), name, (_storable(said) if isinstance(said, str) else "") or own.upper())
+    initials = clear_name(_storable(said), INITIALS_CHARACTERS) if isinstance(said, str) else ""
+    return User(_id(item), name, initials or own.upper())
 
 
 def _is_group(item: dict[str, Any]) -> bool:

@@ -648,6 +648,17 @@ class Library:
 
         return await self._ask(who, ("members", group_id), ask)
 
+    async def group_name(self, who: Identity, group_id: str) -> str | None:
+        """What Library calls a group; None where it does not say, or not to the asker."""
+
+        async def ask(client: Client, session: LibrarySession) -> str | None:
+            try:
+                return await client.group_name(session, group_id)
+            except Refused:
+                return None
+
+        return await self._ask(who, ("group", group_id), ask)
+
     async def recipients(
         self,
         who: Identity,

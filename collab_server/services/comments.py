@@ -417,9 +417,11 @@ async def checked_mentions(backends: Backends, who: Identity, text: str) -> tupl
             members = await backends.library.group_members(who, mention.id, most)
             if members is None:
                 raise Invalid(f"there is no group {mention.id} to mention", field="text")
-            checked.append(mention)
+            # Never by the name in the text: that is whatever its author wants to be read in other people's inboxes.
+            name = await backends.library.group_name(who, mention.id) or "a group"
+            checked.append(Mention("group", mention.id, name))
             for member in members:
-                reached.setdefault(member.id, Reason("mention", f"mentioned {mention.name}", mention.id))
+                reached.setdefault(member.id, Reason("mention", f"mentioned {name}", mention.id))
         if len(reached) > most + (who.user.id in reached):
             raise TooLarge(
                 f"expected to mention at most {most} people, those in groups counted", field="text"

@@ -107,7 +107,9 @@ async def test_a_group_that_is_mentioned_is_told_each_once(
     cluster: Cluster, topic: str, door: DoorName
 ) -> None:
     ann, bob, carol, dan = await doors(cluster, door, "ann", "bob", "carol", "dan")
-    await added(ann, topic, f"@[Sales](group:{SALES}) and {mention(BOB)}")
+    forged = "the auditors: your account is locked"
+    comment = await added(ann, topic, f"@[{forged}](group:{SALES}) and {mention(BOB)}")
+    assert comment["mentions"][0] == {"kind": "group", "id": SALES, "name": "Sales"}
     assert [(item["kind"], item["why"]) for item in await told(carol, topic)] == [
         ("mention", "mentioned Sales")
     ]

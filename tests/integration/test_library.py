@@ -218,6 +218,8 @@ async def make_every_call(standin: StandIn) -> None:
         assert members is not None
         assert [member.name for member in members] == ["Ann Archer", "Bob Baker", "Carol Chen"]
         assert await client.group_members(delegated, "0" * 32, 0, 10) is None
+        assert await client.group_name(delegated, SALES.id) == "Sales"
+        assert await client.group_name(delegated, "0" * 32) is None
         found = await client.recipients(delegated, "sales", 0, 10)
         assert [(one.kind, one.name) for one in found] == [("group", "Sales")]
 
