@@ -94,6 +94,12 @@ class Addition:
         return self.facts.topic.kind == "content" and self.facts.reply_to is None and not self.facts.mentioned
 
 
+def size_of_addition(addition: Addition) -> int:
+    """How much a comment brings, more or less, in bytes."""
+    facts = addition.facts
+    return len(facts.text) + len(facts.view_state or "") + len(facts.anchor or "")
+
+
 async def commit_additions(
     database: Database, asked: Sequence[Addition], requests: Sequence[Request | None], since: float
 ) -> tuple[list[Answer], Sequence[Any]]:

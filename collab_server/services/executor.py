@@ -56,7 +56,7 @@ class Executor:
         self._backends = backends
         self._publish = publish
         self._notified = notified
-        self._additions = Joiner(database, comments.commit_additions, self._tell)
+        self._additions = Joiner(database, comments.commit_additions, self._tell, comments.size_of_addition)
 
     async def run(self, write: Write[Any, Any], who: Identity, command: Any) -> str:
         """Carry out the command and return its answer as JSON text.

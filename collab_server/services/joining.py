@@ -26,6 +26,8 @@ from collab_server.storage.database import COMMAND_SECONDS, LOCK_SECONDS, Databa
 
 LANES = 2
 MOST_JOINED = 64
+MOST_BYTES = 200_000
+"""So many go together, or so much, and at least one: to put them into one statement keeps the loop busy."""
 MOST_WAITING = 4096
 LEAST_SECONDS = LOCK_SECONDS + 0.05
 """With less left before its deadline, a command could be cut while it waits for its topic, and cut the others short."""
@@ -42,23 +44,29 @@ Commit = Callable[
 @dataclass(slots=True)
 class _Waiting(Generic[T]):
     item: T
+    size: int
     request: Request | None
     since: float
     answer: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
 
 
 class Joiner(Generic[T]):
-    """Carries out commands of one kind together. `publish` gets what a transaction recorded, after its COMMIT."""
+    """Carries out commands of one kind together. `publish` gets what a transaction recorded, after its COMMIT.
+
+    `size_of` says how many bytes, more or less, a command brings.
+    """
 
     def __init__(
         self,
         database: Database,
         commit: Commit[T],
         publish: Callable[[Sequence[Any]], None],
+        size_of: Callable[[T], int] = lambda item: 0,
     ) -> None:
         self._database = database
         self._commit = commit
         self._publish = publish
+        self._size_of = size_of
         self._lanes: list[deque[_Waiting[T]]] = [deque() for _ in range(LANES)]
         self._running: dict[int, asyncio.Task[None] | None] = {}  # None: in the task of a command
 
@@ -71,7 +79,7 @@ class Joiner(Generic[T]):
         lane = self._lanes[number]
         if len(lane) >= MOST_WAITING:
             raise Paused("the database is busy")
-        waiting = _Waiting(item, request, since)
+        waiting = _Waiting(item, self._size_of(item), request, since)
         lane.append(waiting)
         if number not in self._running:
             self._running[number] = None
@@ -130,6 +138,7 @@ def _take(lane: deque[_Waiting[T]], now: float) -> list[_Waiting[T]]:
     Answers those that have waited for too long.
     """
     batch: list[_Waiting[T]] = []
+    size = 0
     keys: set[tuple[str, str]] = set()
     while lane and len(batch) < MOST_JOINED:
         if lane[0].since + COMMAND_SECONDS - LEAST_SECONDS < now:
@@ -140,6 +149,9 @@ def _take(lane: deque[_Waiting[T]], now: float) -> list[_Waiting[T]]:
             if request.key in keys:
                 break
             keys.add(request.key)
+        size += lane[0].size
+        if batch and size > MOST_BYTES:
+            break
         batch.append(lane.popleft())
     return batch
 
