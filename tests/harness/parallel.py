@@ -45,9 +45,6 @@ LONGEST_FIRST = (
 )
 """Where most time goes, as `pytest --durations=0` told; what is not named follows in its own order."""
 
-ONE_BY_ONE = ("faults/test_faults",)
-"""Files whose tests are a group each: they are long, and share nothing."""
-
 PARTS = {"integration/test_openapi": 4}
 """Files that are divided, into how many groups."""
 
@@ -58,8 +55,6 @@ def group_of(nodeid: str) -> str:
     """The tests that one worker runs one after the other."""
     path, _, name = nodeid.partition("::")
     file = path.removeprefix("tests/").removesuffix(".py")
-    if file in ONE_BY_ONE:
-        return nodeid
     if file in PARTS:
         return f"{path} {zlib.crc32(name.encode()) % PARTS[file]}"
     way = _WAY.search(name) if file.startswith("conformance/") else None
