@@ -530,19 +530,19 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         session = self.sockets.get(sid)
         if session is not None and self._pongs.is_overdue(session):
             self._miss_pong(session, 0.0)
-        if session is None or session.closing or not self._is_bond_kept(session, scope):
+        if session is None or session.closing:
+            raise _UNKNOWN_SID
+        if session.bond is not None and not self._is_bond_kept(session, session.bond, scope):
             raise _UNKNOWN_SID
         return query, session
 
-    def _is_bond_kept(self, session: Session, scope: Scope) -> bool:
+    def _is_bond_kept(self, session: Session, bond: bytes, scope: Scope) -> bool:
         """False for a request without the cookie that others of its session had.
 
         Whether a client keeps cookies shows at its first request behind the handshake.
         """
-        if session.bond is None:
-            return True
         shown = self._bond_of(scope)
-        if shown is not None and hmac.compare_digest(shown, session.bond):
+        if shown is not None and hmac.compare_digest(shown, bond):
             session.is_bound = True
         elif not session.is_bound:
             session.bond = None

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from collab_server.realtime.transport.guard import Guarded
 from collab_server.realtime.transport.polling import Headers
 from collab_server.realtime.transport.stock_httptools import StockHttpProtocol
 from collab_server.realtime.transport.websocket import WebSocketProtocol, engine_for
@@ -134,7 +135,8 @@ class HttpProtocol(StockHttpProtocol):
         exchange.is_decided = True
         self.cycle = exchange
         self._serve(exchange)
-        self._settle()
+        if self._deadline is not None or not self._is_trusted:
+            self._settle()
         return True
 
     def _begin_request(self) -> None:
@@ -254,15 +256,20 @@ class HttpProtocol(StockHttpProtocol):
         if exchange.scope["method"] != "HEAD":
             parts.append(body)
         self._is_trusted = exchange.is_trusted
-        if not self.transport.is_closing():
+        try:
             self.transport.write(b"".join(parts))
+        except RuntimeError:  # uvloop's way to say that the client has gone
+            if not self.transport.is_closing():
+                raise
         if not exchange.keep_alive:
             self.transport.close()
         self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """An answer is out: the next request has to wait while the client does not read."""
-        super().on_response_complete()
+        super(Guarded, self).on_response_complete()
+        if not self._is_trusted:
+            self._wait_as_a_stranger()
         if self.flow.write_paused:
             self.flow.pause_reading()
 
