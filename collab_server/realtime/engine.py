@@ -249,6 +249,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self._is_async = dict.fromkeys(self.event_names, False)
         self.outgoing_bytes = outgoing_bytes
         self.accepts_handshakes: Callable[[], bool] = lambda: True  # if not, new clients get 503
+        self.on_held: Callable[[str, int], None] = lambda eio_sid, held_bytes: None
         self.overflows = 0  # clients put out because they did not read
         self.handshakes = 0  # sessions opened since start
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -443,6 +444,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         session = self.sockets.get(eio_sid)
         if session is not None and session.is_trusted and self.stranger_bytes is not None:
             self._set_trust(session, self.stranger_bytes)
+
+    def holds(self, session: Session, held_bytes: int) -> None:
+        """So much is kept of a packet of a session that is not trusted."""
+        self.on_held(session.sid, held_bytes)
 
     def _set_trust(self, session: Session, most_bytes: int) -> None:
         session.is_trusted = most_bytes == self.max_http_buffer_size

@@ -266,6 +266,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             most=limits.most, most_per_address=limits.most_per_address, most_bytes=limits.most_bytes
         )
         self._tries: dict[str, int] = {}  # CONNECT packets of strangers
+        self._head_bytes: dict[str, int] = {}  # what a stranger's session takes, but for what it sends
+        self.eio.on_held = self._weigh
         self._held: dict[str, tuple[str, list[Any]]] = {}  # while a connect handler runs: namespace, packets
         self._attachment_bytes: dict[str, int] = {}
         self._running: dict[str, set[asyncio.Task[None]]] = {}  # event handlers, per client
@@ -412,15 +414,24 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._tries[eio_sid] = 0
         head = environ["asgi.scope"]["headers"] if "asgi.scope" in environ else ()
         weight = STRANGER_WEIGHT + 2 * sum(len(name) + len(value) for name, value in head)
+        self._head_bytes[eio_sid] = weight
         address = network_of(environ.get("REMOTE_ADDR", ""))
-        for other in self.strangers.add(eio_sid, address, weight):
-            self.eio.abort_transport(other, "another stranger came")
+        self._make_room(self.strangers.add(eio_sid, address, weight))
+
+    def _weigh(self, eio_sid: str, held_bytes: int) -> None:
+        if eio_sid in self._head_bytes:
+            self._make_room(self.strangers.weigh(eio_sid, self._head_bytes[eio_sid] + held_bytes))
+
+    def _make_room(self, eio_sids: list[str]) -> None:
+        for eio_sid in eio_sids:
+            self.eio.abort_transport(eio_sid, "another stranger came")
 
     def _become_known(self, eio_sid: str) -> None:
         assert self._unconnected is not None
         self._unconnected.stop(eio_sid)
         self.strangers.remove(eio_sid)
         self._tries.pop(eio_sid, None)
+        self._head_bytes.pop(eio_sid, None)
         self.eio.trust(eio_sid)
 
     def _give_up(self, eio_sid: str, due: float) -> None:
@@ -497,6 +508,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._unconnected.stop(eio_sid)
         self.strangers.remove(eio_sid)
         self._tries.pop(eio_sid, None)
+        self._head_bytes.pop(eio_sid, None)
 
 
 def _what_is_kept_of(environ: dict[str, Any]) -> dict[str, Any]:

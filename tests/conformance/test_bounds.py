@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import socket
 import ssl
@@ -16,10 +17,12 @@ import pytest
 import trustme
 
 from collab_server.realtime import engine
+from collab_server.realtime.strangers import Strangers
 from collab_server.realtime.transport.polling import Polling
 
 from .conftest import Served, echo_engine, echo_sockets, serve, wait_until
 from .test_engineio import POLL, SOCKET, get, is_closed, open_polling, post
+from .test_socketio import SOCKET as SOCKETS
 from .test_socketio import connect
 
 KEY = "dGhlIHNhbXBsZSBub25jZQ=="
@@ -190,6 +193,25 @@ async def test_client_that_broke_the_limit_is_told_why_while_it_still_sends(way:
         client.socket.sendall(masked(0, b"x" * 60_000, is_final=False) + masked(0, b"x" * 10_000) * 5)
         assert b"\x88" in client.read_to_end()
         assert b"\x03\xf1" in client.received  # 1009
+
+
+async def test_halves_of_strangers_packets_count_together(way: dict[str, Any]) -> None:
+    if way.get("lifespan") == "off":
+        pytest.skip("uvicorn's own websockets keep them there")
+    server = echo_sockets()
+    server.strangers = Strangers(most=100, most_per_address=100, most_bytes=1_000_000)
+    server.eio.stranger_bytes = 30_000
+    half = masked(1, b"4" + b"x" * 20_000)[:-10]
+    with serve(server, **way) as served, contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Raw(served, SOCKETS)) for _ in range(8)]
+        for client in clients:
+            client.socket.sendall(half)
+        # One address may take 100,000 bytes: four of them, and what they take besides.
+        await asyncio.to_thread(wait_until, lambda: len(server.eio.sockets) <= 4)
+        assert clients[-1].sid in server.eio.sockets
+        assert clients[0].read_to_end() == b""
+    await asyncio.to_thread(wait_until, lambda: not len(server.strangers))
+    assert not server._head_bytes
 
 
 async def test_what_was_answered_before_the_close_frame_goes_before_it(way: dict[str, Any]) -> None:

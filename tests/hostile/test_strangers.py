@@ -219,6 +219,16 @@ async def test_two_attempts_to_sign_in_are_enough(strict: Node1GiB) -> None:
         assert str(await raw.next(20)).startswith("40")
 
 
+async def test_requests_that_wait_for_one_another_are_few(strict: Node1GiB) -> None:
+    """Each takes a hundred times the bytes it came in; those that can be answered at once do not wait."""
+    async with costs(strict, at_once=10) as cost, dialled(strict, 20) as connections:
+        for number, connection in enumerate(connections):
+            one = head("GET", "/api/me", f"192.0.2.{number}", Authorization=f"Bearer wrong{number}")
+            cost.sent += await connection.send(one * 2_000)
+        for connection in connections:
+            assert await connection.status() in (400, 401, 0)
+
+
 # --- That they keep nobody out ----------------------------------------------------------------------------------
 
 

@@ -81,6 +81,11 @@ class FrameReader:
         self._fragments: bytearray | None = None  # an incomplete message
         self._validator: codecs.IncrementalDecoder | None = None  # set while that message is text
 
+    @property
+    def held_bytes(self) -> int:
+        """What is kept of a message that is not whole."""
+        return len(self._partial or b"") + len(self._fragments or b"")
+
     def feed(self, data: bytes) -> Iterator[tuple[int, str | bytes]]:
         """Yield (opcode, payload) of each message and control frame that is now whole; text as `str`.
 

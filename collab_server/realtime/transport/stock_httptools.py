@@ -17,6 +17,7 @@ from collab_server.realtime.transport.guard import Guarded
 from collab_server.realtime.transport.quiet import QuietTransport
 
 HEAD_BYTES = 65_536
+PIPELINED = 100  # requests that wait for the answer before theirs: each costs a hundred times its bytes
 HEADERS = 256  # each takes a hundred bytes, however short it is
 
 _FRAMING = (b"connection", b"content-length", b"transfer-encoding")  # all that says where a request ends
@@ -118,6 +119,8 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
+        if len(self.pipeline) >= PIPELINED:
+            raise ValueError("too many requests at once")  # uvicorn answers with 400
         self._is_in_request = True
         self._read_requests += 1
         self._is_in_head, self._head_bytes = True, -self._read_bytes

@@ -250,6 +250,8 @@ class WebSocketProtocol(asyncio.Protocol):
                 elif opcode == frames.PING and not self._is_closing:
                     if not self.write([frames.frame(frames.PONG, payload)]):  # type: ignore[arg-type]
                         server.overflow(session)
+            if not session.is_trusted and session.carrier is self:
+                server.holds(session, reader.held_bytes)
         except frames.FrameError as error:
             self._fail(error.code)
 
