@@ -238,6 +238,14 @@ class Client:
         with contextlib.suppress(Refused):
             await self._call("GET", PROBED, _nothing)
 
+    async def provoke(self) -> None:
+        """`POST /auth/identityToken` without a token, which Library refuses: for the cookies of the answer.
+
+        There are balancers that set theirs on answers to POST alone.
+        """
+        with contextlib.suppress(Refused):
+            await self._call("POST", PROBED, _nothing)
+
     async def session_info(self, session: LibrarySession, jar: Jar | None = None) -> SessionInfo:
         """`GET /sessions`. `jar`: cookies to be tried with the session instead of its own."""
         return await self._call("GET", "/sessions", _session_info, session, jar=jar)
@@ -360,7 +368,7 @@ class Client:
         outcome: Outcome = "cancelled"
         try:
             response = await self._send(method, path, query, sent, body)
-            fault = _fault_in(response, template, self._base_url + template)
+            fault = _fault_in(response, template, self._base_url)
             if fault is None:
                 outcome = _outcome(response, is_in_session=session is not None)
             if set_cookies := response.headers.get_list("Set-Cookie"):
@@ -431,13 +439,13 @@ class Client:
         if http is None:
             raise _Faulty(Fault("unreachable", "this node is stopping", is_general=True))
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS):
+            async with asyncio.timeout(CALL_SECONDS):  # for all of it, however slowly it trickles in
                 request = http.build_request(
                     method, self._base_url + path, params=query, headers=headers, json=body
                 )
                 try:
                     return await _read_whole(http, request)
-                except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError):
+                except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError, _BrokenOff):
                     # Most likely an idle connection that Library closed as we took it. Every call may be made
                     # twice: a session too many lapses by itself.
                     if http.is_closed:
@@ -451,6 +459,11 @@ class Client:
             raise _Faulty(Fault("unreachable", words, is_general=True)) from None
         except (httpx2.TimeoutException, TimeoutError):
             raise _Faulty(slow(self._where)) from None
+        except _BrokenOff:
+            words = (
+                f"the answers of {self._where} break off or cannot be decoded: see what stands before Library"
+            )
+            raise _Faulty(Fault("senseless", words, is_general=True)) from None
         except (httpx2.HTTPError, httpx2.InvalidURL, httpx2.StreamError, OSError) as error:
             raise _Faulty(fault_of_connection(error, self._where)) from None
 
@@ -469,12 +482,14 @@ async def _read_whole(http: httpx2.AsyncClient, request: httpx2.Request) -> http
             content += chunk
             if len(content) > MOST_ANSWER_BYTES:
                 raise _Senseless
+    except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.DecodingError) as error:
+        raise _BrokenOff(str(error)) from error
     finally:
         await response.aclose()
     return httpx2.Response(
         response.status_code,
-        # What is kept is decoded already.
-        headers=[(k, v) for k, v in response.headers.multi_items() if k.lower() != "content-encoding"],
+        # As bytes: whoever answers may use any. And what is kept is decoded already.
+        headers=[(k, v) for k, v in response.headers.raw if k.lower() != b"content-encoding"],
         content=bytes(content),
     )
 
@@ -490,17 +505,21 @@ class _Faulty(Exception):
         self.fault = fault
 
 
+class _BrokenOff(httpx2.TransportError):
+    """Of an answer only the head could be read."""
+
+
 class _Senseless(Exception):
     """It may be Library's, but is not what this call answers."""
 
 
-def _fault_in(response: httpx2.Response, template: str, url: str) -> Fault | None:
+def _fault_in(response: httpx2.Response, template: str, base_url: str) -> Fault | None:
     """Why this is no answer of Library itself; None when it is one.
 
     Library refuses in JSON, `{code, message, ticketId}`. What says 401, 403 or 404 without that is a web server, a load
     balancer, a gateway: it says nothing about a token, a session or an object.
     """
-    status = response.status_code
+    status, url = response.status_code, base_url + template
     kind = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()[:60]
     is_page = bool(response.content) and kind in ("text/html", "application/xhtml+xml")
     if 200 <= status < 300:
@@ -520,7 +539,7 @@ def _fault_in(response: httpx2.Response, template: str, url: str) -> Fault | Non
         return None
     if status >= 500:
         if status in (502, 503, 504) and not is_said_by_library:
-            words = f"{status} at {url}: the load balancer or proxy before Library does not reach it"
+            words = f"{status} at {base_url}: the load balancer or proxy before Library does not reach it"
             return Fault("error", words, is_general=True)
         return Fault("error", f"{status} at {url}: see the log of Library, or of what stands before it")
     if status == 404 and not (is_said_by_library and "{id}" in template):

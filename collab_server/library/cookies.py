@@ -8,7 +8,8 @@ the jar changes, and belongs to the session alone, whoever uses it.
 A browser shows the cookies of every application on its host. Those whose *names* Library's side has been seen to set
 go on to Library, the others never do: they are not Library's business, and many servers take heads of 8 KB at most.
 The names are learnt from any answer, and by this node alone: the first question of a node teaches them, and a sign-in
-that is refused before that is tried again with what the refusal has taught.
+that is refused before that is tried again with what the refusal has taught, and the answer to a POST, on which alone
+some balancers set their cookie.
 
 Bounded in every direction: 4 KB and 20 cookies a session, 32 names, jars for the sessions in use and for the 20,000
 used last. Reading is linear in what is read. Belongs to one event loop; waits for nothing.
@@ -95,7 +96,7 @@ class Cookie:
         """Whether it may go into a header."""
         return (
             len(self.name) <= MOST_NAME_CHARACTERS
-            and len(self.value) <= MOST_BYTES
+            and self.size <= MOST_BYTES
             and _NAME.fullmatch(self.name) is not None
             and _VALUE.fullmatch(self.value) is not None
         )
@@ -227,6 +228,10 @@ class Cookies:
                 picked[name] = cookie
                 size += cookie.size
         return list(picked.values())
+
+    def has_others(self, header: str) -> bool:
+        """Whether a browser's Cookie header holds any that would not go to Library."""
+        return any(name != SESSION_COOKIE and name not in self._names for name, _ in read_cookies(header))
 
     # --- from Library
 

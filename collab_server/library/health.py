@@ -28,7 +28,11 @@ LINES_AT_ONCE = 10
 LINE_SECONDS = 60.0
 FAULT_SECONDS = 60.0
 """A fault of one call that has not been seen for so long is not counted any more, while others are answered."""
+CAUSE_SECONDS = 15.0
+"""So long after a general fault was last seen, another one of its kind is told in its place. Looks are 5 s apart."""
 MOST_TARGET_CHARACTERS = 200
+
+HEAD_TOO_LARGE = 431  # how the HTTP parser says so
 
 Outcome = Literal[
     "ok",
@@ -103,12 +107,16 @@ class Health:
         """It has not."""
         fault = replace(fault, seen_at=self._clock())
         before = self._faults.get(self._named) if self._named is not None else None
+        if before is not None and before.is_general and fault.outcome == before.outcome:
+            is_another = fault.words != before.words
+            if is_another and fault.seen_at - before.seen_at < CAUSE_SECONDS:
+                fault = (
+                    before  # two of a kind in turns, as of two machines under one name: one of them is told
+                )
         if fault.is_general:
             self._faults.clear()
         else:
             self._keep_only(lambda other: not other.is_general)
-        if before is not None and before.is_general and fault.outcome == before.outcome:
-            fault = replace(fault, words=before.words)  # said once, whichever call met it
         self._faults[call] = fault
         self._changed()
 
@@ -161,6 +169,9 @@ def fault_of_connection(error: BaseException, where: str) -> Fault:
                 f"TLS with {where} failed: {reason}: does authorizationServerUrl name a port that speaks TLS?"
             )
             return Fault("tls", words, is_general=True)
+    if any(getattr(cause, "error_status_hint", None) == HEAD_TOO_LARGE for cause in causes):
+        words = f"{where} answers with heads of more than 100 KB: see which cookies it sets"
+        return Fault("senseless", words, is_general=True)
     for cause in causes:
         if isinstance(cause, OSError) and cause.errno and cause.errno > 0 and cause.strerror:
             words = f"cannot reach {where}: {cause.strerror.lower()}: is Library running, and may this node go there?"

@@ -93,6 +93,8 @@ MOST_KEPT_BYTES = 64 << 20
 MOST_KEPT_OF_ONE_BYTES = 2 << 20
 RECIPIENTS_SECONDS = 5.0
 """How long people who were looked for are kept: one types on, and nobody asks the same again."""
+LEARN_SECONDS = 60.0
+"""How long it is believed that answers to POST set no other cookies than were seen."""
 SOONEST_CHECK = 0.6  # of the time between two checks, by chance
 STOP_SECONDS = 3.0
 PAGE = 200
@@ -218,6 +220,7 @@ class Library:
         self._live = Line(LIVE_AT_ONCE)
         self._questions = Line(QUESTIONS_AT_ONCE, each_at_once=MOST_CALLS_PER_USER)
         self._is_silent = False
+        self._has_learnt_until = -math.inf
         # Token and cookie together are the session: a token that came with another's cookie says nothing about it.
         self._in_use: dict[LibrarySession, _Known] = {}
         self._known: LRUCache[LibrarySession, _Known] = LRUCache(50_000)  # those not in use may be forgotten
@@ -322,7 +325,7 @@ class Library:
         `cookie` is the value of `JSESSIONID`. Of the rest of a browser's `cookie_header` Library gets what it has
         itself set, or what stands before it: a session that is known here goes on with the cookies that are kept for
         it, and the browser's are tried where it is refused with those. So are they where the refusal has taught which
-        ones count, as happens to a node that has heard nothing from Library yet.
+        ones count, as happens to a node that has heard nothing from Library yet, or only answers without any.
         """
         can_be_sent = is_sendable_token(token) and len(token) <= MOST_AUTH_TOKEN_CHARACTERS
         if not can_be_sent or not (cookie is None or is_sendable_cookie(cookie)):
@@ -334,6 +337,9 @@ class Library:
                 signed_in = await self._who_is(client, session, jar)
             except SessionGone:
                 shown = Jar(self._cookies.pick(cookie_header))
+                if jar.has_the_values_of(shown) and self._cookies.has_others(cookie_header):
+                    await self._learn_names(client)
+                    shown = Jar(self._cookies.pick(cookie_header))
                 try:
                     if jar.has_the_values_of(shown):
                         raise
@@ -344,6 +350,17 @@ class Library:
             self._cookies.put(session, jar)
         self._confirm(session, signed_in.timeout_seconds)
         return signed_in
+
+    async def _learn_names(self, client: Client) -> None:
+        """Find out whether answers to POST set cookies that no other answer does; once in a while, for all who ask."""
+
+        async def ask() -> None:
+            with contextlib.suppress(Unavailable):
+                await client.provoke()
+            self._has_learnt_until = self._clock() + LEARN_SECONDS
+
+        if self._clock() >= self._has_learnt_until:
+            await self._flights.join("names of cookies", ask)
 
     def library_cookies(self, cookie_header: str) -> tuple[str, ...]:
         """Those of a browser's cookies, as text, that would go to Library beside `JSESSIONID`."""

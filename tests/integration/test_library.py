@@ -19,7 +19,7 @@ import httpx2
 import pytest
 import trustme
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from collab_server.auth import Authenticator, Credentials
 from collab_server.demo.standin import create_standin, load_data
@@ -46,8 +46,10 @@ class FreezingGate:
         self.is_frozen = False
         self.waiting = 0
         self.most_waiting = 0
+        self.calls: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.calls.append(f"{scope['method']} {scope['path'].removeprefix('/MicroStrategyLibrary/api')}")
         self.waiting += 1
         self.most_waiting = max(self.most_waiting, self.waiting)
         while self.is_frozen:
@@ -451,6 +453,68 @@ async def test_a_first_sign_in_teaches_which_cookies_are_librarys(standin: Stand
                 identity = await an_authenticator(library).identify(credentials)
                 assert identity.user.id == PEOPLE[login].id
                 assert await library.may_open(identity, RETAIL.id, OVERVIEW.id) is not None
+
+
+async def test_a_cookie_that_is_set_on_answers_to_post_alone_is_learnt_too(standin: StandIn) -> None:
+    """As HAProxy does with `postonly`; a node that is shown auth tokens asks by GET."""
+    balancer = standin.gate.app
+
+    async def set_on_posts_alone(scope: Scope, receive: Receive, send: Send) -> None:
+        async def pass_on(message: Message) -> None:
+            if message["type"] == "http.response.start" and scope["method"] != "POST":
+                headers = [pair for pair in message["headers"] if not pair[1].startswith(b"LIBRARYROUTE=")]
+                message = {**message, "headers": headers}
+            await send(message)
+
+        await balancer(scope, receive, pass_on)
+
+    standin.gate.app = set_on_posts_alone
+    logins = ["ann", "bob", "carol", "dan"] * 2
+    async with a_client(standin) as client, a_library(standin.url) as library:
+        sessions = [await client.login(login, login) for login in logins]
+        shown = [Credentials(auth_token=s.auth_token, cookie_header=cookies_of(client, s)) for s in sessions]
+        authenticator = an_authenticator(library)
+        identities = await asyncio.gather(*map(authenticator.identify, shown))
+        assert [identity.user.id for identity in identities] == [PEOPLE[login].id for login in logins]
+        asked = standin.gate.calls.count("POST /auth/identityToken")
+        for number in range(5):
+            with pytest.raises(Unauthenticated):
+                await authenticator.identify(Credentials(auth_token=f"guess{number}", cookie_header="app=1"))
+        assert standin.gate.calls.count("POST /auth/identityToken") == asked == 1
+
+
+async def test_whatever_bytes_and_cookies_answers_have_harms_nobody(standin: StandIn) -> None:
+    balancer = standin.gate.app
+    odd = [
+        *("m\xfcll=\xdf; Path=/", "utf=\u00c3\u00bc", "=;=;", "", "twice=1", "twice=2", 'quoted="a b"'),
+        *("big=" + "x" * 4093, "huge=" + "x" * 50_000, "gone=1; Max-Age=0", "elsewhere=1; Path=/other"),
+        *(f"many{number}={number}" for number in range(15)),
+    ]
+
+    async def add_odd_ones(scope: Scope, receive: Receive, send: Send) -> None:
+        async def pass_on(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                more = [(b"set-cookie", one.encode("latin-1")) for one in odd]
+                message = {**message, "headers": [*message["headers"], (b"x-name", b"M\xfcller"), *more]}
+            await send(message)
+
+        await balancer(scope, receive, pass_on)
+
+    standin.gate.app = add_odd_ones
+    async with a_client(standin) as client, a_library(standin.url) as library:
+        ann = await client.login("ann", "ann")
+        authenticator = an_authenticator(library)
+        for credentials in (
+            Credentials(auth_token=ann.auth_token, cookie_header=cookies_of(client, ann)),
+            Credentials(identity_token=await client.make_identity_token(ann)),
+        ):
+            signed_in = await authenticator.sign_in(credentials)
+            assert signed_in.identity.user.name == "Ann Archer"
+            assert len(signed_in.resume_token) < 8192
+            kept = {cookie.name: cookie.value for cookie in library.cookies(signed_in.identity.session)}
+            assert kept["twice"] == "2"
+            assert not kept.keys() & {"big", "huge", "gone", "elsewhere"}
+            assert await library.may_open(signed_in.identity, RETAIL.id, OVERVIEW.id) is not None
 
 
 async def test_a_session_goes_on_whatever_cookies_its_user_shows(standin: StandIn) -> None:

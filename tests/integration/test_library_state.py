@@ -46,6 +46,11 @@ def answer_instead(fault: str) -> Response:
         "empty 401": Response(status_code=401),
         "plain 404": PlainTextResponse("no such app", 404),
         "page": HTMLResponse(page),
+        "raw bytes": Response(
+            status_code=302, headers={"Location": f"https://idp.example.com/\xfc?x={SECRET}"}
+        ),
+        "cut": Response("{}", media_type="application/json", headers={"Content-Encoding": "gzip"}),
+        "endless head": Response(headers={f"X-{number}": "x" * 1000 for number in range(200)}),
         "nonsense": JSONResponse({"this": "is something else"}),
         "library 500": JSONResponse({"code": "ERR001", "message": "I-Server", "ticketId": "1"}, 500),
     }[fault]
@@ -117,6 +122,9 @@ def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 FAULTS = {
     "redirect": r"302 to https://idp\.example\.com/login: ",
+    "raw bytes": r"302 to https://idp\.example\.com/\?: ",
+    "cut": r"the answers of \S+ break off or cannot be decoded: see what stands before Library",
+    "endless head": r"\S+ answers with heads of more than 100 KB: see which cookies it sets",
     "404": r"404 at http://\S+/api/auth/identityToken: check authorizationServerUrl",
     "spring 404": r"404 at http://\S+: check authorizationServerUrl",
     "plain 404": r"404 at http://\S+: check authorizationServerUrl",

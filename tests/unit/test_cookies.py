@@ -193,6 +193,12 @@ def test_what_is_no_cookie_is_passed_over(header: str) -> None:
     assert cookies.header(ANN, "/x") == "JSESSIONID=ann; LB=1"
 
 
+@pytest.mark.parametrize("size", [MOST_BYTES - 4, MOST_BYTES - 1, MOST_BYTES, 10 * MOST_BYTES])
+def test_a_cookie_that_is_too_large_by_itself_takes_no_others_place(size: int) -> None:
+    cookies = kept_after("LB=1", "big=" + "x" * size)
+    assert cookies.header(ANN, "/x") == "JSESSIONID=ann; LB=1"
+
+
 def test_a_session_keeps_no_more_than_is_allowed() -> None:
     cookies = kept_after(*(f"c{number}={number}" for number in range(40)), "last=1")
     assert len(cookies.kept(ANN)) == MOST_COOKIES

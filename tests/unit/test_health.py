@@ -86,6 +86,25 @@ def test_one_cause_is_said_once_whichever_calls_meet_it(
     assert caplog.messages == [f"Library is unavailable: 404 at {PROBE}", "Library is available"]
 
 
+def test_another_cause_of_the_same_kind_is_said_once_the_first_is_over(
+    health: Health, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    refused, lost = [
+        Fault("unreachable", words, is_general=True) for words in ("connection refused", "no route")
+    ]
+    for fault in (refused, lost) * 50:  # two machines under one name
+        health.failed(PROBE, fault)
+        clock.seconds += 5
+    assert caplog.messages == ["Library is unavailable: connection refused"]
+    for _ in range(50):
+        health.failed(PROBE, lost)
+        health.failed(SIGN_IN, lost)
+        clock.seconds += 5
+    assert health.problem == "no route"
+    health.failed(PROBE, refused)
+    assert caplog.messages == [f"Library is unavailable: {fault.words}" for fault in (refused, lost)]
+
+
 def test_one_call_that_goes_wrong_among_others_does_not_flicker(
     health: Health, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
