@@ -260,7 +260,8 @@ async def _calls(cluster: Cluster) -> int:
 async def test_what_is_found_does_not_hang_on_when_it_is_moved_to_the_index(
     make_cluster: MakeCluster, database: TestDatabase
 ) -> None:
-    cluster = await make_cluster(nodes=1)
+    limits = {"commandsPerSecond": 100_000, "commandsBurst": 100_000}
+    cluster = await make_cluster(nodes=1, overrides={"limits": limits})
     ann, bob, dan = [await Door.open(cluster, "socket", login) for login in ("ann", "bob", "dan")]
     word, other = new_word(), new_word()
     discussion = await created(ann, BOB)
