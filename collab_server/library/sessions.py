@@ -220,7 +220,7 @@ class Library:
         self._live = Line(LIVE_AT_ONCE)
         self._questions = Line(QUESTIONS_AT_ONCE, each_at_once=MOST_CALLS_PER_USER)
         self._is_silent = False
-        self._has_learnt_until = -math.inf
+        self._learnt_at: float | None = None
         # Token and cookie together are the session: a token that came with another's cookie says nothing about it.
         self._in_use: dict[LibrarySession, _Known] = {}
         self._known: LRUCache[LibrarySession, _Known] = LRUCache(50_000)  # those not in use may be forgotten
@@ -332,12 +332,16 @@ class Library:
             raise _not_accepted()
         session = LibrarySession(token, cookie, is_delegated=False)
         async with self._answer_in_time(*self._lines_of(origin), whom=origin.address) as client:
+            if self._learnt_at is None and self._cookies.has_others(cookie_header):
+                # Not only once it is refused: it may find its member by chance, and the next call another one.
+                await self._learn_names(client)
             jar = self._cookies.of(session) or Jar(self._cookies.pick(cookie_header))
             try:
                 signed_in = await self._who_is(client, session, jar)
             except SessionGone:
                 shown = Jar(self._cookies.pick(cookie_header))
-                if jar.has_the_values_of(shown) and self._cookies.has_others(cookie_header):
+                is_long_ago = self._learnt_at is None or self._clock() - self._learnt_at > LEARN_SECONDS
+                if is_long_ago and jar.has_the_values_of(shown) and self._cookies.has_others(cookie_header):
                     await self._learn_names(client)
                     shown = Jar(self._cookies.pick(cookie_header))
                 try:
@@ -352,14 +356,13 @@ class Library:
         return signed_in
 
     async def _learn_names(self, client: Client) -> None:
-        """Find out whether answers to POST set cookies that no other answer does; once in a while, for all who ask."""
+        """Find out whether answers to POST set cookies that no other answer does; one call for all who ask."""
 
         async def ask() -> None:
-            with contextlib.suppress(Unavailable):
-                await client.provoke()
-            self._has_learnt_until = self._clock() + LEARN_SECONDS
+            await client.provoke()
+            self._learnt_at = self._clock()
 
-        if self._clock() >= self._has_learnt_until:
+        with contextlib.suppress(Unavailable):
             await self._flights.join("names of cookies", ask)
 
     def library_cookies(self, cookie_header: str) -> tuple[str, ...]:

@@ -476,6 +476,8 @@ async def test_a_cookie_that_is_set_on_answers_to_post_alone_is_learnt_too(stand
         authenticator = an_authenticator(library)
         identities = await asyncio.gather(*map(authenticator.identify, shown))
         assert [identity.user.id for identity in identities] == [PEOPLE[login].id for login in logins]
+        for identity in identities * 2:  # whoever found their member by chance would be lost by now
+            assert await library.may_open(identity, RETAIL.id, OVERVIEW.id) is not None
         asked = standin.gate.calls.count("POST /auth/identityToken")
         for number in range(5):
             with pytest.raises(Unauthenticated):
