@@ -58,15 +58,18 @@ async def access_comments_topic(
 ) -> tuple[UUID, Topic]:
     """The id of a comment and the topic it is on, if `who` may use `command` there.
 
+    A comment in somebody else's discussion takes the same one statement as one that does not exist.
     Raises `Invalid`, `NotFound`, `Forbidden` or `Unavailable`.
     """
     id = own_id(comment_id, "commentId")
-    name = await comments.topic_of(backends.database, id)
-    if name is None:
+    found = await comments.for_reader(backends.database, id, who.user.id)
+    if found is None:
         raise NotFound("comment")
+    name, is_owner = found
     topic = parse_topic(name)
     try:
-        role = await role_on(backends, who, topic)
+        is_discussion = topic.kind == "discussion"
+        role = _role_in_discussion(is_owner) if is_discussion else await role_on(backends, who, topic)
     except NotFound:
         raise NotFound("comment") from None
     require(role, command)

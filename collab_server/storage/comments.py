@@ -47,6 +47,22 @@ _TOPIC_OF = """
      WHERE comment.id = $1
 """
 
+# One statement for all who ask, whether there is no such comment or one in a discussion that is closed to them.
+_FOR_READER = """
+    SELECT topic.name,
+           CASE WHEN member.user_id IS NOT NULL THEN discussion.owner_id = member.user_id END AS is_owner
+      FROM collab.comments AS comment
+      JOIN collab.topics AS topic
+        ON topic.id = comment.topic_id
+      LEFT JOIN collab.discussions AS discussion
+        ON discussion.topic_id = topic.id
+       AND discussion.deleted_at IS NULL
+      LEFT JOIN collab.members AS member
+        ON member.discussion_id = discussion.id
+       AND member.user_id = $2
+     WHERE comment.id = $1
+"""
+
 # Everything that adding comments to locked topics writes, in one statement. A reply is found where its root is, if it
 # has no place itself.
 _ADD = """
@@ -329,6 +345,14 @@ async def topic_of(db: Reads, comment_id: UUID) -> str | None:
     """The name of the topic that a comment is on."""
     name: str | None = await db.fetchval(_TOPIC_OF, comment_id)
     return name
+
+
+async def for_reader(db: Reads, comment_id: UUID, user_id: str) -> tuple[str, bool | None] | None:
+    """The name of the topic that a comment is on and, where that is a discussion, whether the user owns it: None for
+    who is no member. None as a whole when there is no such comment.
+    """
+    row = await db.fetchrow(_FOR_READER, comment_id, user_id)
+    return None if row is None else (row["name"], row["is_owner"])
 
 
 async def parents(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, Parent]:

@@ -10,20 +10,24 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 import pytest_asyncio
 
+from collab_server.domain.ids import uuid7
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity
 from collab_server.domain.search import SearchComments
+from collab_server.errors import NotFound
 from collab_server.library.sessions import Library, Timing
 from collab_server.services import search
 from collab_server.services.backends import Backends
+from collab_server.services.executor import Write
 from collab_server.services.pages import Cursors
+from collab_server.services.table import TABLE, OfConnection
 from collab_server.storage.database import Database
 from tests.conftest import MakeCluster
 from tests.harness.clients import LibraryUser, new_session
@@ -212,6 +216,31 @@ async def test_a_word_where_one_may_not_read_is_like_a_word_that_stands_nowhere(
         searches = [await asker.search(one, **narrowed) for one in (nowhere, secret, private)]
         assert searches[0].statements == searches[1].statements == searches[2].statements
         assert searches[0].pages == searches[1].pages == searches[2].pages
+
+
+async def test_a_comment_in_a_closed_discussion_is_like_one_that_does_not_exist(cluster: Cluster) -> None:
+    """For every command about a comment: the same statements, and the same refusal."""
+    ann = await Door.open(cluster, "rest", "ann")
+    hidden = (await added(ann, (await created(ann, BOB))["topic"], "hidden"))["id"]
+    eve = cast("Identity", SimpleNamespace(user=SimpleNamespace(id=EVE)))
+    tried = 0
+    async with _open(cluster.database) as database:
+        for entry in TABLE.values():
+            names = {field.name for field in fields(entry.command)}
+            if "comment_id" not in names or isinstance(entry, OfConnection):
+                continue
+            begin = entry.ask if isinstance(entry, Write) else entry.answer
+            seen = []
+            for id in (hidden, str(uuid7())):
+                given = {"comment_id": id, "text": "Changed", "emoji": "👍"}
+                command = entry.command(**{name: given[name] for name in names & given.keys()})
+                watched = Watched(database)
+                with pytest.raises(NotFound) as refusal:
+                    await begin(cast("Backends", SimpleNamespace(database=watched)), eve, command)
+                seen.append((watched.statements, str(refusal.value)))
+            assert seen[0] == seen[1], entry.name
+            tried += 1
+    assert tried >= 8
 
 
 async def test_all_that_one_may_open_is_found_however_far_away(place: Place) -> None:
