@@ -86,6 +86,42 @@ async def test_websocket_key_that_is_not_ascii_is_refused(engine: Served) -> Non
     await asyncio.to_thread(wait_until, lambda: len(connections) <= before)
 
 
+async def test_no_answer_is_kept_by_caches_or_taken_for_another_kind(
+    http: aiohttp.ClientSession, engine: Served, way: dict[str, Any]
+) -> None:
+    sid = await open_polling(http, engine)
+    on_loop(engine.server, engine.server.send_text, sid, "<script>alert(1)</script>")
+    asked = [
+        ("GET", POLL, None),
+        ("GET", f"{POLL}&sid={sid}", None),
+        ("POST", f"{POLL}&sid={sid}", "4<script>"),
+        ("GET", f"{POLL}&sid=nobody", None),
+        ("GET", SOCKET, None),
+        ("OPTIONS", POLL, None),
+        ("PUT", POLL, None),
+    ]
+    heads = {}
+    for method, path, body in asked:
+        async with http.request(method, engine.url + path, data=body) as answer:
+            heads[method, path, answer.status] = {
+                name.lower(): value for name, value in answer.headers.items()
+            }
+    too_large = f"POST {POLL}&sid={sid} HTTP/1.1\r\nHost: x\r\nContent-Length: 9000000\r\n\r\n".encode()
+    if "lifespan" in way or way.get("http") == "h11":
+        too_large += b"x" * 2_000_000  # there the bytes that come are counted, not those announced
+    for bare in (too_large, upgrade_request(SOCKET.replace("EIO=4", "EIO=3"))):
+        async with dial(engine) as connection:
+            await connection.send(bare)
+            first, *lines = (await connection.receive(b"\r\n\r\n")).decode().lower().split("\r\n")[:-2]
+            heads["bare", bare[:30].decode(), int(first.split()[1])] = dict(
+                line.split(": ", 1) for line in lines
+            )
+    assert {status for *_, status in heads} == {200, 400, 413}
+    for where, head in heads.items():
+        assert head.get("cache-control") == "no-store", where
+        assert head.get("x-content-type-options") == "nosniff", where
+
+
 # --- One after the other ----------------------------------------------------------------------------------------
 
 

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from collab_server.realtime.transport import frames
-from collab_server.realtime.transport.polling import Headers
+from collab_server.realtime.transport.polling import SAFE, Headers
 
 STALLED_SECONDS = 30.0
 
@@ -56,7 +56,7 @@ async def serve_http(server: EngineServer, scope: Scope, receive: Receive, send:
     if not exchange.answer.done():
         return
     status, headers, body = exchange.answer.result()
-    headers = [*headers, (b"content-length", str(len(body)).encode())]
+    headers = [*SAFE, *headers, (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
@@ -229,7 +229,7 @@ async def serve_websocket(server: EngineServer, scope: Scope, receive: Receive, 
         await send({"type": "websocket.accept"})
         await send({"type": "websocket.close", "code": frames.NORMAL})
     elif "websocket.http.response" in scope.get("extensions", {}):
-        headers = [(b"content-type", b"application/json")]
+        headers = [*SAFE, (b"content-type", b"application/json")]
         await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
         await send({"type": "websocket.http.response.body", "body": refusal.body})
     else:

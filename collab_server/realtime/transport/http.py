@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
 from collab_server.realtime.transport.guard import Guarded
-from collab_server.realtime.transport.polling import Headers
+from collab_server.realtime.transport.polling import SAFE_LINES, Headers
 from collab_server.realtime.transport.stock_httptools import StockHttpProtocol
 from collab_server.realtime.transport.websocket import WebSocketProtocol, engine_for
 
@@ -245,7 +245,7 @@ class HttpProtocol(StockHttpProtocol):
 
     def answer(self, exchange: LeanExchange, status: int, headers: Headers, body: bytes) -> None:
         """Write a whole answer at once."""
-        parts = [_STATUS[status]]
+        parts = [_STATUS[status], SAFE_LINES]
         for name, value in self.server_state.default_headers:
             parts += (name, b": ", value, b"\r\n")
         for name, value in headers:

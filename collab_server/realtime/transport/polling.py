@@ -18,7 +18,10 @@ PACKETS_PER_POLL = 16  # the clients of python-engineio disconnect when they get
 _SEPARATOR = "\x1e"
 _CLOSE = frames.frame(frames.TEXT, b"1")
 _NOOP = frames.frame(frames.TEXT, b"6")
-_TEXT: Headers = [(b"content-type", b"text/plain; charset=UTF-8"), (b"cache-control", b"no-store")]
+SAFE: Headers = [(b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff")]
+"""What every answer carries: they are for one client, and no page or script, whatever text is in them."""
+SAFE_LINES = b"".join(b"%b: %b\r\n" % header for header in SAFE)
+_TEXT: Headers = [(b"content-type", b"text/plain; charset=UTF-8")]
 
 
 class Exchange(Protocol):

@@ -17,6 +17,7 @@ from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 from websockets.utils import accept_key
 
 from collab_server.realtime.transport import frames
+from collab_server.realtime.transport.polling import SAFE_LINES
 
 if TYPE_CHECKING:
     from collab_server.realtime.engine import EngineServer, Refusal, Session
@@ -225,7 +226,7 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         phrase = http.HTTPStatus(status).phrase
         head = f"HTTP/1.1 {status} {phrase}\r\nconnection: close\r\ncontent-length: {len(body)}\r\n".encode()
-        self._transport.write(head + headers + b"\r\n" + body)
+        self._transport.write(head + SAFE_LINES + headers + b"\r\n" + body)
         self._transport.close()
 
     # --- The way in -------------------------------------------------------------------------------------------
