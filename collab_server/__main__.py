@@ -224,6 +224,31 @@ def _purge(arguments: argparse.Namespace) -> int:
     return DONE
 
 
+def _sign_out(arguments: argparse.Namespace) -> int:
+    from collab_server.domain.ids import library_id
+    from collab_server.errors import Invalid
+    from collab_server.services import ends
+
+    try:
+        user_id = library_id(arguments.user, "USER")
+    except Invalid:
+        raise _Failure(
+            f"expected the id of a user at Library, 32 hex digits, not {arguments.user!r}", WRONG
+        ) from None
+    hours = _load(arguments).config.sessionHours
+
+    async def sign_out(database: Database) -> None:
+        await ends.sign_out(database, user_id, hours)
+
+    _with_database(arguments, partial(_ready, work=sign_out))
+    _say(
+        f"All that {user_id} had begun until now is ended: running nodes close their connections and refuse their"
+        f" resume tokens within {ends.LOOK_SECONDS:.0f} s, others when they start. Whether they can sign in again"
+        " is for Library to say."
+    )
+    return DONE
+
+
 # -------------------------------------------------------------------------------------- what they share
 
 
@@ -492,6 +517,19 @@ def _parser() -> argparse.ArgumentParser:
         "--now", action="store_true", help="let nothing open that was sealed before: sign everybody out"
     )
     _add_config(rotate_key)
+
+    sign_out = add(
+        "sign-out",
+        _sign_out,
+        "end all sign-ins of a person, on all nodes",
+        "Connections are closed and resume tokens refused, on running nodes and on those started later. It does not"
+        " keep anybody from signing in again: first disable them, or end their sessions, at Library.",
+        """
+        collab-server sign-out A11A0000000000000000000000000001 --config config.json
+        """,
+    )
+    sign_out.add_argument("user", metavar="USER", help="the person's id at Library: 32 hex digits")
+    _add_config(sign_out)
     return parser
 
 

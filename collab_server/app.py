@@ -42,6 +42,7 @@ from collab_server.realtime.manager import BusManager
 from collab_server.realtime.server import Door, stranger_limits
 from collab_server.services.backends import Backends
 from collab_server.services.deliveries import Deliveries
+from collab_server.services.ends import Ends
 from collab_server.services.epoch_watch import EpochWatch
 from collab_server.services.executor import Executor
 from collab_server.services.limiter import RateLimiter
@@ -51,7 +52,7 @@ from collab_server.services.purging import purge_discussions
 from collab_server.services.search import settle_for_ever
 from collab_server.services.table import Commands
 from collab_server.status import DATABASE, LIBRARY, REDIS, Counters, Probe, Sampler, Serving, Status
-from collab_server.storage import inbox, installation, notices, requests
+from collab_server.storage import ends, inbox, installation, notices, requests
 from collab_server.storage.database import Database
 from collab_server.storage.installation import Installation, Preparation
 
@@ -86,6 +87,11 @@ class Node:
             read_pool_size=section.read_pool_size,
             node=f"{self.name} {notices.KNOWN_BY}",
         )
+        self._ends = Ends(
+            self.database,
+            learned=lambda user_ids: self._door.look_at_sign_ins(user_ids),
+            publish=lambda payload: self._publish(Kind.ENDED, payload),
+        )
         secret = config.secret_in_clear
         self._secret = None if secret is None else secret.get_secret_value().encode()
         self._keys: KeyRing | None = None
@@ -95,11 +101,14 @@ class Node:
             config.authorizationServerUrl,
             ssl_context=tls.client_context(config.trustedCerts),
             observe=self._library_observer(),
+            ended=lambda digest: self._publish(Kind.SESSION_ENDED, digest),
         )
         self.authenticator = Authenticator(
             self.library,
             administrators=config.administrators,
             failures=AddressBudget(burst=config.limits.failedSignIns, per_second=1),
+            ends=self._ends,
+            session_hours=config.sessionHours,
         )
         self.bus: Bus | None = None
         if config.redis is not None:
@@ -131,6 +140,8 @@ class Node:
         )
         if self.bus is not None:
             self.bus.listen(Kind.RECIPIENTS, lambda _node, report: recipients.hear(report))
+            self.bus.listen(Kind.ENDED, lambda _node, payload: self._ends.hear(payload))
+            self.bus.listen(Kind.SESSION_ENDED, lambda _node, digest: self.library.hear_ended(digest))
         self._presence = self._build_presence()
         self._cursors = Cursors()
         backends = Backends(
@@ -142,12 +153,14 @@ class Node:
             presence=self._presence,
             cursors=self._cursors,
             recipients=recipients,
+            session_hours=config.sessionHours,
         )
         executor = Executor(
             self.database,
             backends,
             publish=lambda events: self._manager.announce(events),
             notified=lambda notified: self._deliveries.notified(notified),
+            ended=self._ends.ended,
         )
         commands = Commands(self.database, backends, executor)
         addresses = Addresses(config.trustedProxies)
@@ -244,6 +257,7 @@ class Node:
             self._door.run(),
             self._exchange_limits(),
             self._forget(),
+            self._ends.run(),
             settle_for_ever(self.database),
         ):
             self._tasks.append(asyncio.create_task(self._owned(work)))
@@ -318,9 +332,19 @@ class Node:
         And see to it that it stays the same database.
         """
         found = await self._preparation.run()
+        await self._learn_ends()
         self._install(found)
         self.status.has_started = True
         await EpochWatch(self.database, self._door.feed, self._begin_epoch, self._learn_keys).run(found)
+
+    async def _learn_ends(self) -> None:
+        """Know what was ended before anybody is taken in."""
+        while True:
+            await self.database.until_up()
+            try:
+                return await self._ends.load()
+            except ClientError:
+                await asyncio.sleep(STATE_SECONDS)
 
     def _install(self, found: Installation) -> None:
         self._installation = found
@@ -410,6 +434,7 @@ class Node:
                 await requests.forget_old(self.database)
                 await self.database.run(inbox.forget_refused)
                 await purge_discussions(self.database)
+                await ends.forget_old(self.database)
             except ClientError:
                 log.debug("what is to be forgotten stays until the database is back")
 

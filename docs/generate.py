@@ -123,7 +123,14 @@ def _kind(field: FieldInfo) -> str:
 
 def _named(kind: Any) -> str:
     kind = next(iter(alternatives(kind)))
-    return {bool: "boolean", int: "number", str: "string", SecretStr: "string", Path: "path"}[kind]
+    return {
+        bool: "boolean",
+        int: "number",
+        float: "number",
+        str: "string",
+        SecretStr: "string",
+        Path: "path",
+    }[kind]
 
 
 def _default(field: FieldInfo) -> str:

@@ -134,7 +134,9 @@ REMARKS: dict[str, str] = {
     " short, or empty, and still have a `next`.",
     "recipients.find": "Whom one can mention, invite and share with. With `kind`, a page may be short, or empty, and"
     " still have a `next`.",
-    "session.refresh": "The new token counts for everything from here on.",
+    "session.end": "All connections and resume tokens of the sign-in, on all nodes, end at once;"
+    " [Signing out](#signing-out).",
+    "session.refresh": "The new token begins another sign-in: it counts for everything from here on.",
     "typing": "See [signals](#signals).",
 }
 

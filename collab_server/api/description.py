@@ -48,6 +48,7 @@ TAGS = {
     "recipients": "Whom one can mention, invite or send to.",
     "comments": "Looking for comments.",
     "me": "The asker.",
+    "session": "The asker's sign-in.",
     "operations": "For operators and load balancers; without a token.",
 }
 

@@ -25,12 +25,13 @@ from collab_server.api.documents import DocumentFiles, documents_router
 from collab_server.api.headers import SafeHeaders
 from collab_server.api.pages import Pages
 from collab_server.api.routes import ROUTES, Route
-from collab_server.auth import Authenticator, Credentials
+from collab_server.auth import Authenticator, Credentials, SignInOver
 from collab_server.domain.jsontext import dumps, shown_name
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Internal, Invalid, RateLimited, TooLarge, Unauthenticated
 from collab_server.services.executor import Write
 from collab_server.services.limiter import RateLimiter
+from collab_server.services.once import request_of
 from collab_server.services.table import TABLE, Commands, Entry, OfConnection
 from collab_server.services.weights import weight_of, weight_of_answer, weight_of_request
 from collab_server.status import Counters
@@ -40,6 +41,7 @@ log = logging.getLogger(__name__)
 _INTEGER = re.compile(r"-?[0-9]{1,100}")
 REFUSAL_SECONDS = 0.1
 """So long it takes to refuse a call to who has made too many: nobody keeps a node busy with being refused."""
+LEAVING = "session.end"
 _METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 
 
@@ -115,8 +117,10 @@ class RestDoor:
     async def _answer(self, request: Request, route: Route, entry: Entry, types: dict[str, str]) -> Response:
         self._counters.rest_calls_received += 1
         try:
-            who = await self.identify(request)
+            who = await self.identify(request, is_leaving=entry.name == LEAVING)
             end = self._open.begin(who.user.id)
+        except SignInOver as error:
+            return await self._leave_again(request, error, route, entry, types)
         except Exception as error:
             return await self._refusal(error, route)
         try:
@@ -140,13 +144,27 @@ class RestDoor:
         self._limiter.charge(user_id, weight_of_answer(len(answer)))
         return answer
 
+    async def _leave_again(
+        self, request: Request, over: SignInOver, route: Route, entry: Entry, types: dict[str, str]
+    ) -> Response:
+        """Whoever ends their sign-in once more, for no answer came, is answered as they were."""
+        if entry.name != LEAVING:
+            return await self._refusal(over, route)
+        try:
+            self._limiter.spend(over.whose)
+            payload = await self._payload(request, over.whose, route, entry, types)
+            request_of(over.whose, entry.name, self._commands.read(entry, payload))
+        except Exception as error:
+            return await self._refusal(error, route)
+        return Response("{}", route.status, media_type="application/json")
+
     async def _refusal(self, error: Exception, route: Route) -> Response:
         if isinstance(error, RateLimited):
             await asyncio.sleep(REFUSAL_SECONDS)
         return _refusal(error, route.command)
 
-    async def identify(self, request: Request) -> Identity:
-        """Who is asking.
+    async def identify(self, request: Request, *, is_leaving: bool = False) -> Identity:
+        """Who is asking; whether to end their sign-in.
 
         Raises `Unauthenticated`, or `Unavailable` when Library does not answer.
         """
@@ -164,7 +182,7 @@ class RestDoor:
             raise Unauthenticated(
                 "expected one of the headers X-MSTR-IdentityToken, X-MSTR-AuthToken and Authorization: Bearer"
             )
-        return await self._authenticator.identify(credentials)
+        return await self._authenticator.identify(credentials, is_leaving=is_leaving)
 
     async def _payload(
         self, request: Request, user_id: str, route: Route, entry: Entry, types: dict[str, str]

@@ -180,4 +180,5 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/recipients", "recipients.find", "Users and groups by name", RecipientsShape),
     Route("GET", "/search", "comments.search", "Search the comments one may read", FoundShape),
     Route("GET", "/me", "me", "Who the asker is", MeShape),
+    Route("DELETE", "/session", "session.end", "Sign out", EmptyShape),
 )

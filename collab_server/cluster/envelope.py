@@ -62,6 +62,10 @@ class Kind(IntEnum):
     """How much of which node the sender has heard: what shows the others that it is alive; consumed by the bus."""
     RECIPIENTS = 12
     """How many people somebody has told something, as `LIMITS`."""
+    SESSION_ENDED = 13
+    """The digest of a session that Library does not know any more."""
+    ENDED = 14
+    """What was ended of somebody's: sign-ins, tokens, or all that they had begun."""
 
 
 class UnreadableEnvelope(ValueError):

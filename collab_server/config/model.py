@@ -265,6 +265,13 @@ class Config(_Section):
         " dump of it, can make tokens: 32 to 1024 visible ASCII characters, the same on all nodes, or with"
         " `dataSource.encryptionKeyFile` an `ENC(…)` value. It is used from when all nodes have it.",
     )
+    sessionHours: float = Field(
+        default=12.0,
+        gt=0,
+        le=720,
+        description="How many hours a sign-in lasts at most, however much it is used; then everybody shows a fresh"
+        " token of Library. It ends before that with its Library session.",
+    )
     statusToken: StatusToken | None = Field(
         default=None,
         description="Whoever shows it as `Authorization: Bearer …` gets `/status?verbose=1`, as administrators do:"

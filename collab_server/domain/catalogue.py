@@ -187,7 +187,8 @@ _SIGNALS = (
     Signal(
         "server.signed_out",
         {"reason": "'session_ended' | 'session_expired'"},
-        "The Library session behind this connection is over; a DISCONNECT follows. Sign in again.",
+        "The sign-in of this connection is over; a DISCONNECT follows. `session_ended`: at Library, by `session.end`,"
+        " or by the operator. `session_expired`: its time is over. Sign in again.",
     ),
     Signal(
         "topic.closed",

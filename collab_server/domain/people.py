@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+from collab_server.domain.sign_ins import NOT_BEGUN, Begun
+
 
 @dataclass(frozen=True, slots=True)
 class User:
@@ -34,9 +36,13 @@ class LibrarySession:
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """The verified user behind a client or a request, called `who` where it is passed on."""
+    """The verified user behind a client or a request, called `who` where it is passed on.
+
+    `begun` is the sign-in that it is of; `expires_at` is when its Library session runs out unused, or that is over.
+    """
 
     user: User
     session: LibrarySession
     is_administrator: bool
     expires_at: datetime
+    begun: Begun = NOT_BEGUN

@@ -59,6 +59,7 @@ MOST_ERROR_BYTES = 65_536
 MOST_TOKEN_CHARACTERS = 8192
 NAME_CHARACTERS = 255
 INITIALS_CHARACTERS = 8
+MOST_SESSION_SECONDS = 86_400.0  # longer a session is never believed to live unused
 DEFAULT_SESSION_SECONDS = 1200  # for a Library that does not say
 
 _TOKEN = re.compile(r"[!-~]+")  # what may go into a header: printable ASCII
@@ -603,7 +604,8 @@ def _session_info(response: httpx2.Response) -> SessionInfo:
     answer = _object(response)
     timeout = answer.get("timeout")
     is_said = isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0
-    return SessionInfo(_user(answer), float(timeout) if is_said and timeout else DEFAULT_SESSION_SECONDS)
+    seconds = min(timeout, MOST_SESSION_SECONDS) if is_said and timeout else DEFAULT_SESSION_SECONDS
+    return SessionInfo(_user(answer), float(seconds))
 
 
 def _users(response: httpx2.Response) -> tuple[User, ...]:

@@ -14,6 +14,7 @@ What it adds to the bare calls of `client`:
   enough that an ended one is noticed within 60 s; all clients of a session share that one check;
 - *Library may fall silent*: no session ends before its time for that, and what somebody was allowed to open
   stays allowed for 15 minutes more; what was not asked before is `Unavailable`;
+- *that Library has ended a session is told* to the other nodes (`ended`, `hear_ended`), by a digest of it;
 - *every call of a session reaches the Library that made it*: with the cookies that its side has set (`cookies`), also
   behind a balancer that keeps sessions together by a cookie of its own;
 - *its state is known* (`health`): a question that needs no session is asked at the start, every 5 s while something is
@@ -32,6 +33,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import hashlib
+import json
 import logging
 import math
 import random
@@ -52,6 +55,7 @@ from collab_server.library.answers import Answers, Flights
 from collab_server.library.client import (
     DEADLINE_SECONDS,
     DEFAULT_SESSION_SECONDS,
+    MOST_SESSION_SECONDS,
     Client,
     ContentInfo,
     Recipient,
@@ -140,6 +144,7 @@ class _Known:
     session: LibrarySession
     timeout_seconds: float
     confirmed_at: float
+    digest: bytes
     is_sealed: bool = False
     attachments: set[Attachment] = field(default_factory=set)
     timer: asyncio.TimerHandle | None = None
@@ -186,10 +191,12 @@ class Library:
         clock: Callable[[], float] = time.monotonic,
         chance: Callable[[float, float], float] = random.uniform,
         observe: Callable[[str, Outcome, float], None] = lambda call, outcome, seconds: None,
+        ended: Callable[[bytes], None] = lambda digest: None,
     ) -> None:
         """`base_url` is `authorizationServerUrl`; None: every question is `Unavailable`.
 
-        `observe(call, outcome, seconds)` is told of every call of Library.
+        `observe(call, outcome, seconds)` is told of every call of Library, `ended(digest)` of every session that is
+        known here and of which Library says that it is over: for the other nodes' `hear_ended`.
         """
         self._cookies = Cookies(base_url)
         self.health = Health(has_address=base_url is not None)
@@ -224,7 +231,11 @@ class Library:
         # Token and cookie together are the session: a token that came with another's cookie says nothing about it.
         self._in_use: dict[LibrarySession, _Known] = {}
         self._known: LRUCache[LibrarySession, _Known] = LRUCache(50_000)  # those not in use may be forgotten
-        self._ended: TTLCache[LibrarySession, Ended] = TTLCache(50_000, 24 * 3600, clock)
+        self._ended: TTLCache[LibrarySession, Ended] = TTLCache(50_000, MOST_SESSION_SECONDS, clock)
+        self._tell_ended = ended
+        self._in_use_by_digest: dict[bytes, LibrarySession] = {}
+        self._known_by_digest: LRUCache[bytes, LibrarySession] = LRUCache(50_000)
+        self._ended_elsewhere: TTLCache[bytes, bool] = TTLCache(50_000, MOST_SESSION_SECONDS, clock)
         self._delegated: LRUCache[str, LibrarySession] = LRUCache(20_000)  # by user id
         self._background: set[asyncio.Task[None]] = set()
         self._logouts: set[asyncio.Task[None]] = set()
@@ -424,9 +435,32 @@ class Library:
     ) -> None:
         """Take on a session that a node, any one, had confirmed `age_seconds` ago, with the cookies it kept."""
         self._cookies.adopt(session, cookies)
-        if self._find(session) is None:
-            confirmed_at = self._clock() - max(age_seconds, 0.0)
-            self._known[session] = _Known(session, timeout_seconds, confirmed_at, is_sealed=True)
+        if self._find(session) is None and not self.is_ended(session):
+            known = self._meet(session, timeout_seconds, max(age_seconds, 0.0))
+            known.is_sealed = True
+            if known.digest in self._ended_elsewhere:
+                self._forget_ended(known, "session_ended")
+
+    def hear_ended(self, digest: bytes) -> None:
+        """Another node was told by Library that the session with this digest is over."""
+        session = self._in_use_by_digest.get(digest) or self._known_by_digest.get(digest)
+        known = None if session is None else self._find(session)
+        if known is None:
+            self._ended_elsewhere[digest] = True
+        else:
+            self._forget_ended(known, "session_ended")
+
+    def _meet(self, session: LibrarySession, timeout_seconds: float, age_seconds: float) -> _Known:
+        """Know a session that was not known."""
+        known = _Known(
+            session,
+            min(timeout_seconds, MOST_SESSION_SECONDS),
+            self._clock() - age_seconds,
+            _digest(session),
+        )
+        self._known[session] = known
+        self._known_by_digest[known.digest] = session
+        return known
 
     def cookies(self, session: LibrarySession) -> list[Cookie]:
         """What has to go along with the session to another node, beside its `JSESSIONID`; the oldest first."""
@@ -471,8 +505,9 @@ class Library:
         if known is None:
             lives = max(remaining_seconds, 0.0)
             age = max(DEFAULT_SESSION_SECONDS - lives, 0.0)
-            known = _Known(session, max(DEFAULT_SESSION_SECONDS, lives), self._clock() - age)
+            known = self._meet(session, max(DEFAULT_SESSION_SECONDS, lives), age)
         self._in_use[session] = self._known[session] = known
+        self._in_use_by_digest[known.digest] = session
         self._cookies.pin(session)
         known.attachments.add(attachment)
         if known.timer is None:
@@ -486,6 +521,7 @@ class Library:
         known.attachments.discard(attachment)
         if not known.attachments:
             del self._in_use[session]
+            self._in_use_by_digest.pop(known.digest, None)
             self._cookies.unpin(session)
             if known.timer is not None:
                 known.timer.cancel()
@@ -535,7 +571,15 @@ class Library:
         known = self._find(session)
         if known is None:
             return  # only what was a session is remembered as ended: guesses would fill the memory
+        self._forget_ended(known, why)
+        if why == "session_ended":
+            self._tell_ended(known.digest)
+
+    def _forget_ended(self, known: _Known, why: Ended) -> None:
+        session = known.session
         self._in_use.pop(session, None)
+        self._in_use_by_digest.pop(known.digest, None)
+        self._known_by_digest.pop(known.digest, None)
         self._known.pop(session, None)
         self._cookies.forget(session)
         self._ended[session] = why
@@ -549,9 +593,11 @@ class Library:
         known = self._find(session)
         if known is None:
             self._ended.pop(session, None)
-            self._known[session] = _Known(session, timeout_seconds, self._clock())
+            known = self._meet(session, timeout_seconds, 0.0)
+            self._ended_elsewhere.pop(known.digest, None)
         else:
-            known.timeout_seconds, known.confirmed_at = timeout_seconds, self._clock()
+            known.timeout_seconds = min(timeout_seconds, MOST_SESSION_SECONDS)
+            known.confirmed_at = self._clock()
 
     def _find(self, session: LibrarySession) -> _Known | None:
         return self._in_use.get(session) or self._known.get(session)
@@ -793,6 +839,12 @@ class Library:
             raise
         else:
             self._is_silent = False
+
+
+def _digest(session: LibrarySession) -> bytes:
+    """By what nodes tell each other of a session; nobody learns it from that."""
+    parts = [session.auth_token, session.cookie, session.is_delegated]
+    return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
 def _tell(attachment: Attachment, why: Ended) -> None:

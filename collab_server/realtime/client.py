@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
@@ -49,7 +50,9 @@ class Client:
         "attachment",
         "cookie_header",
         "eio_sid",
+        "ends_at",
         "is_closed",
+        "is_signed_out",
         "renew_at",
         "sid",
         "topics",
@@ -65,6 +68,8 @@ class Client:
         self.attachment: Attachment | None = None
         self.topics: set[str] = set()
         self.is_closed = False
+        self.is_signed_out = False
+        self.ends_at = math.inf  # of the loop's clock: when its sign-in has lasted as long as it may
         self.renew_at = who.expires_at  # when its resume token should be replaced by a younger one
         self._waiting: deque[tuple[int | None, list[Any], int]] = deque()
         self._waiting_bytes = 0
@@ -78,6 +83,12 @@ class Client:
         return self._worker is not None or bool(self._reads)
 
     # -- commands in -----------------------------------------------------------------------------------------
+
+    def sign_out(self) -> None:
+        """Take nothing more, and leave what waits: only the command under way is carried through."""
+        self.is_signed_out = True
+        self._waiting.clear()
+        self._waiting_bytes = 0
 
     def admit(self, size: int) -> None:
         """Let a command of so many bytes in, before it is decoded.

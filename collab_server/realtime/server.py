@@ -18,6 +18,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import socketio
@@ -272,6 +273,7 @@ class Door:
             return  # gone meanwhile
         client = Client(self, eio_sid, sid, signed_in.identity, environ.get("HTTP_COOKIE", ""))
         self._greetings[eio_sid] = (signed_in.resume_token, signed_in.expires_at)
+        self._set_end(client)
         self._clients[eio_sid] = client
         self._of_user.setdefault(user.id, set()).add(client)
         self._attach(client)
@@ -333,6 +335,9 @@ class Door:
             outdated, self._outdated = self._outdated, set()
             due = [client for client in self._clients.values() if client.renew_at <= now]
             due += [self._clients[eio_sid] for eio_sid in outdated if eio_sid in self._clients]
+            over_at = asyncio.get_running_loop().time()
+            for client in [client for client in self._clients.values() if client.ends_at <= over_at]:
+                self._end_sign_in(client, "session_expired")
             for number, client in enumerate(due):
                 if number % RENEWALS_AT_ONCE == RENEWALS_AT_ONCE - 1:
                     await asyncio.sleep(0)  # sealing takes some 50 us
@@ -369,7 +374,7 @@ class Door:
     ) -> bool:
         """Take a command of a client, `size` bytes of it; those of nobody are dropped. False if too many came."""
         client = self._clients.get(eio_sid)
-        if client is None:
+        if client is None or client.is_signed_out:
             return True
         self._counters.messages_processed += 1
         try:
@@ -424,13 +429,25 @@ class Door:
         if client.attachment is not None:
             client.attachment.detach()
 
-        def end(reason: str) -> None:
-            self.spawn(self._sign_out(client, reason))
+        client.attachment = self._authenticator.attach(client.who, partial(self._end_sign_in, client))
 
-        client.attachment = self._authenticator.attach(client.who, end)
+    def _set_end(self, client: Client) -> None:
+        client.ends_at = asyncio.get_running_loop().time() + self._authenticator.seconds_left(client.who)
+
+    def look_at_sign_ins(self, user_ids: Iterable[str]) -> None:
+        """Something of these people was ended: put out whoever it was."""
+        for user_id in user_ids:
+            for client in self._of_user.get(user_id, ()):
+                if (why := self._authenticator.why_over(client.who)) is not None:
+                    self._end_sign_in(client, why)
+
+    def _end_sign_in(self, client: Client, why: str) -> None:
+        if not (client.is_signed_out or client.is_closed):
+            client.sign_out()
+            self.spawn(self._sign_out(client, why))  # after the acknowledgement of who ends their own
 
     async def _sign_out(self, client: Client, reason: str) -> None:
-        """Its Library session has ended: tell it and disconnect it for good."""
+        """Its sign-in is over: tell it and disconnect it for good."""
         user_id = client.who.user.id
         for topic in [*client.topics, inbox_topic(user_id).name]:
             self.feed.leave(client.eio_sid, topic)
@@ -534,6 +551,7 @@ class Door:
             if signed_in.identity.user.id != client.who.user.id:
                 raise Forbidden("this token is another user's")
             client.who = signed_in.identity
+            self._set_end(client)
         finally:
             if not client.is_closed:  # nobody would ever detach who has gone meanwhile
                 self._attach(client)

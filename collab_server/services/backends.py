@@ -24,7 +24,8 @@ class Backends:
     """For all services of a node, or for one command: the database, Library for rights, the limits, the epoch.
 
     `deliver` puts what waits for somebody into their inbox; `presence` knows who is on a topic;
-    `cursors` seals where pages of lists end; `recipients` counts whom somebody has told something.
+    `cursors` seals where pages of lists end; `recipients` counts whom somebody has told
+    something; a sign-in lasts `session_hours` at most.
     """
 
     database: Database | Patience
@@ -35,6 +36,7 @@ class Backends:
     presence: Presence
     cursors: Cursors
     recipients: RateLimiter
+    session_hours: float
 
 
 @asynccontextmanager

@@ -14,6 +14,7 @@ from typing import Any, Generic, TypeVar
 from collab_server.domain.events import Event
 from collab_server.domain.inbox import Notified
 from collab_server.domain.people import Identity
+from collab_server.domain.sign_ins import Ended
 from collab_server.errors import ClientError, Paused
 from collab_server.services import comments
 from collab_server.services.backends import Backends, asking_in_time
@@ -30,19 +31,21 @@ class Write(Generic[C, F]):
     """A command that changes something.
 
     `ask` settles, before the transaction, what only Library knows; `carry_out` then does the work and returns the
-    answer's JSON text.
+    answer's JSON text. Where to repeat it changes nothing by itself, it is not remembered by its `requestId`.
     """
 
     name: str
     command: type[C]
     ask: Callable[[Backends, Identity, C], Awaitable[F]]
     carry_out: Callable[[Transaction, Identity, C, F], Awaitable[str]]
+    is_remembered: bool = True
 
 
 class Executor:
     """Carries out the writing commands of a node.
 
-    `publish` gets a command's events after their COMMIT, `notified` whom it has stored notifications for.
+    `publish` gets a command's events after their COMMIT, `notified` whom it has stored notifications for,
+    `ended` what it has ended of somebody's.
     """
 
     def __init__(
@@ -51,11 +54,13 @@ class Executor:
         backends: Backends,
         publish: Callable[[Sequence[Event]], None],
         notified: Callable[[Notified], None],
+        ended: Callable[[Ended], None],
     ) -> None:
         self._database = database
         self._backends = backends
         self._publish = publish
         self._notified = notified
+        self._ended = ended
         self._additions = Joiner(database, comments.commit_additions, self._tell, comments.size_of_addition)
 
     async def run(self, write: Write[Any, Any], who: Identity, command: Any) -> str:
@@ -64,6 +69,8 @@ class Executor:
         Raises the `ClientError`s of the service, and `Paused` with the outcome when the database is away.
         """
         request = request_of(who.user.id, write.name, command)
+        if not write.is_remembered:
+            request = None
         patience = Patience(self._database)
         try:
             async with asking_in_time():  # not in the transaction
@@ -97,12 +104,14 @@ class Executor:
         self._tell(recorded)
         return _or_raise(answer)
 
-    def _tell(self, recorded: Sequence[Event | Notified]) -> None:
+    def _tell(self, recorded: Sequence[Event | Notified | Ended]) -> None:
         """Reached only after COMMIT; queues, never waits, never raises."""
         self._publish([fact for fact in recorded if isinstance(fact, Event)])
         for fact in recorded:
             if isinstance(fact, Notified):
                 self._notified(fact)
+            elif isinstance(fact, Ended):
+                self._ended(fact)
 
 
 def _or_raise(answer: Answer) -> str:

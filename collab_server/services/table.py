@@ -10,11 +10,12 @@ from collab_server.domain import comments as said
 from collab_server.domain import discussions as private
 from collab_server.domain import inbox as told
 from collab_server.domain import search as sought
+from collab_server.domain import sign_ins
 from collab_server.domain import subscriptions as about
 from collab_server.domain.people import Identity
 from collab_server.domain.presence import SetTyping
 from collab_server.errors import UnknownCommand
-from collab_server.services import comments, discussions, inbox, search, threads, topics
+from collab_server.services import comments, discussions, ends, inbox, search, threads, topics
 from collab_server.services.backends import Backends, asking_in_time
 from collab_server.services.executor import Executor, Write
 from collab_server.services.payloads import Payloads
@@ -67,6 +68,8 @@ _ENTRIES: tuple[Entry, ...] = (
     Write(
         "notification.read", told.ReadNotifications, inbox.ask_read_notifications, inbox.read_notifications
     ),
+    # Another sign-in of the same person may be ended under the same requestId.
+    Write("session.end", sign_ins.EndSession, ends.ask_end, ends.end, is_remembered=False),
     Read("topic.get", about.GetTopic, topics.get),
     Read("topic.events", about.ListEvents, topics.list_events),
     Read("topic.comments", said.ListComments, comments.list_comments),

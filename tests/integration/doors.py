@@ -69,6 +69,7 @@ CALLS = {
     "recipients.find": ("GET", "/recipients"),
     "comments.search": ("GET", "/search"),
     "me": ("GET", "/me"),
+    "session.end": ("DELETE", "/session"),
 }
 
 WITH_BODY = {

@@ -193,5 +193,6 @@ PAYLOADS: dict[str, Spell] = {
     "recipients.find": _anywhere(search="ann"),
     "comments.search": lambda scene, place: None if place == "inbox" else {"q": scene.secret},
     "me": _anywhere(),
+    "session.end": _only("inbox", lambda scene: {}),
     "session.refresh": _only("inbox", lambda scene: {}),  # the token is for the test to add
 }

@@ -25,6 +25,7 @@ COMMANDS = {
     "topic.comments": {"topic": BOARD},
     "comment.get": {"commentId": "x"},
     "comment.revisions": {"commentId": "x"},
+    "session.end": {},
     "me": {},
 }
 

@@ -28,7 +28,16 @@ from tests.harness.world import TestDatabase
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 30
-COMMANDS = ["serve", "demo", "library", "migrate", "check-config", "encrypt-password", "new-epoch"]
+COMMANDS = [
+    "serve",
+    "demo",
+    "library",
+    "migrate",
+    "check-config",
+    "encrypt-password",
+    "new-epoch",
+    "sign-out",
+]
 
 
 class Cli:
@@ -297,6 +306,19 @@ def test_new_epoch_renews_what_the_database_says(cli: Cli, database: TestDatabas
     assert (first[0], second[0]) == (0, 0)
     assert first[1] != second[1]
     assert database.sql("SELECT epoch FROM collab.installation").strip() == second[1].strip()
+
+
+def test_sign_out_wants_the_id_of_a_person(cli: Cli, database: TestDatabase) -> None:
+    cli.write(dataSource=database.data_source())
+    for user in ("ann", "A" * 31, "Ä" * 32, ""):
+        status, out, err = cli("sign-out", user)
+        assert (status, out) == (2, "")
+        assert "32 hex digits" in err
+    assert database.sql("SELECT count(*) FROM collab.ended_sessions") == "0"
+    status, _, err = cli("sign-out", "a" * 32)
+    assert status == 0
+    assert "A" * 32 in err
+    assert database.sql("SELECT user_id FROM collab.ended_sessions") == "A" * 32
 
 
 def test_new_epoch_wants_an_up_to_date_database(cli: Cli, empty_database: TestDatabase) -> None:

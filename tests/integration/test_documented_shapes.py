@@ -73,7 +73,7 @@ async def test_everything_that_is_sent_is_as_documented(cluster: Cluster) -> Non
         for place in PLACES:
             for door in (eve, bob, ann):
                 payload = PAYLOADS[name](scene, place)
-                if payload is not None:
+                if payload is not None and name != "session.end":
                     await give(door, name, payload)
     for door in (bob, ann):
         said = (await give(door, "comment.add", {"topic": scene.content, "text": f"{mention(BOB)} again"}))[
@@ -111,6 +111,8 @@ async def test_everything_that_is_sent_is_as_documented(cluster: Cluster) -> Non
     )
     for event in (await give(bob, "topic.events", {"topic": scene.content}))["events"]:
         check(event["type"], event)
+    for door in (ann, bob):
+        await give(door, "session.end", {})
     received = set().union(*(check_received(client) for client in clients if client is not None))
     assert TABLE.keys() - answered <= RARE
     # The first event of a discussion is only ever read: nobody is subscribed to what is just being made.

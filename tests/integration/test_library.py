@@ -602,7 +602,7 @@ async def test_an_old_resume_token_is_accepted_only_when_library_confirms_it(sta
     async with a_client(standin) as client, a_library(standin.url) as one, a_library(standin.url) as other:
         token = await identity_token(client, "ann")
         first = await an_authenticator(one).sign_in(Credentials(identity_token=token))
-        tomorrow = Authenticator(other, now=lambda: datetime.now(UTC) + timedelta(days=1))
+        tomorrow = Authenticator(other, session_hours=48, now=lambda: datetime.now(UTC) + timedelta(days=1))
         tomorrow.use_keys(KeyRing.of(KEY))
         # The session is still there: other clients of hers have kept it alive.
         resumed = await tomorrow.sign_in(Credentials(resume_token=first.resume_token))
@@ -611,7 +611,7 @@ async def test_an_old_resume_token_is_accepted_only_when_library_confirms_it(sta
 
     async with a_library(standin.url) as third:
         standin.end_sessions("ann")
-        tomorrow = Authenticator(third, now=lambda: datetime.now(UTC) + timedelta(days=1))
+        tomorrow = Authenticator(third, session_hours=48, now=lambda: datetime.now(UTC) + timedelta(days=1))
         tomorrow.use_keys(KeyRing.of(KEY))
         for _ in range(2):
             with pytest.raises(Unauthenticated):

@@ -27,7 +27,7 @@ from collab_server.cluster.seal import SENDER_BYTES, Seal
 from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.domain.keys import KeyRing
 from tests.conftest import MakeCluster
-from tests.harness.clients import Client
+from tests.harness.clients import Client, Rest
 from tests.harness.cluster import ROOT, Cluster
 from tests.harness.hurry import hurried
 from tests.harness.waiting import until
@@ -125,6 +125,11 @@ async def test_the_version_before_beside_this_one(
                     assert client.hello["user"]["id"] == ann.id
                     assert (await client.call("topic.get", {"topic": fresh_topic()}))["seq"] == 0
                 await client.close()
+        old = await before.client(0, "bob")
+        shown = {"Authorization": f"Bearer {old.hello['resumeToken']}"}
+        async with Rest.open(this[0].url) as rest:
+            assert await rest.call("DELETE", "/session", headers=shown) == {}
+            assert (await rest.request("GET", "/me", headers=shown))[0] == 401, "ended, though begun there"
         await converse(before, this)
         await converse(this, before)
 

@@ -11,10 +11,11 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from collab_server.auth import Authenticator, Credentials
+from collab_server.auth import Authenticator, Credentials, SignInOver
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity, LibrarySession, User
+from collab_server.domain.sign_ins import mark_of
 from collab_server.errors import Paused, Unauthenticated, Unavailable
 from collab_server.library.cookies import Cookie, Jar
 from collab_server.library.sessions import NOBODY, Library, Origin, SignedIn
@@ -215,7 +216,7 @@ async def test_the_version_before_reads_what_this_one_seals_and_the_other_way() 
     assert datetime.fromtimestamp(content["issuedAt"], UTC) == clock.now()
 
     before = {name: content[name] for name in ("v", "user", "session", "issuedAt", "timeout")}
-    assert opened(a_resume_token(clock)) == before
+    assert opened(a_resume_token(clock)).keys() == before.keys() | {"begun"}
     identity = await an_authenticator(clock).identify(Credentials(resume_token=sealed(before)))
     assert (identity.user, identity.session) == (ANN, SESSION)
 
@@ -272,3 +273,146 @@ async def test_tokens_from_where_too_many_were_not_accepted_are_asked_about_by_a
     assert await show(101, None) == NOBODY
     clock.seconds += 30
     assert not (await show(102, "2001:db8::1")).is_distrusted
+
+
+# -- the end ---------------------------------------------------------------------------------------------------
+
+
+class Known:
+    """What was ended, as a node knows it; the time is the clock's."""
+
+    def __init__(self, clock: Clock) -> None:
+        self.now = clock.now
+        self.latest = 0
+        self.marks: dict[bytes, int] = {}
+
+    def end(self, mark: bytes, at: int) -> None:
+        self.marks[mark] = at
+        self.latest = max(self.latest, at)
+
+    def ended_at(self, mark: bytes) -> int:
+        return self.marks.get(mark, 0)
+
+
+class WillingLibrary(Library):
+    """Accepts all identity tokens."""
+
+    asked = 0
+
+    async def sign_in_with_identity_token(self, token: str, *, origin: Origin = NOBODY) -> SignedIn:
+        self.asked += 1
+        self.adopt(SESSION, 7200, 0)
+        return SignedIn(ANN, SESSION, 7200)
+
+
+def with_ends(clock: Clock, known: Known, *, hours: float = 12) -> tuple[Authenticator, WillingLibrary]:
+    library = WillingLibrary(None, clock=clock)
+    authenticator = Authenticator(library, ends=known, session_hours=hours, now=clock.now)
+    authenticator.use_keys(KeyRing.of(KEY))
+    return authenticator, library
+
+
+async def test_a_sign_in_lasts_as_long_as_it_may_however_often_it_is_renewed() -> None:
+    clock = Clock()
+    node, _ = with_ends(clock, Known(clock), hours=1)
+    signed_in = await node.sign_in(Credentials(identity_token="of-library"))
+    began, over = signed_in.identity.begun, clock.now() + timedelta(hours=1)
+    tokens = [signed_in.resume_token]
+    for _ in range(5):
+        clock.seconds += 600
+        again = await node.sign_in(Credentials(resume_token=tokens[-1]))
+        renewed = node.renew(again.identity)
+        assert renewed is not None
+        assert again.identity.begun == renewed.identity.begun == began
+        assert again.expires_at <= over
+        assert renewed.expires_at <= over
+        tokens += [again.resume_token, renewed.resume_token]
+    clock.seconds += 599
+    assert node.why_over((await node.sign_in(Credentials(resume_token=tokens[0]))).identity) is None
+    clock.seconds += 1
+    assert node.why_over(signed_in.identity) == "session_expired"
+    for token in tokens:
+        for door in (node.sign_in, node.identify):
+            with pytest.raises(SignInOver):
+                await door(Credentials(resume_token=token))
+
+
+async def test_two_connections_with_one_token_of_library_begin_two_sign_ins() -> None:
+    clock = Clock()
+    known = Known(clock)
+    node, library = with_ends(clock, known)
+    first, second = [await node.sign_in(Credentials(identity_token="of-library")) for _ in range(2)]
+    assert library.asked == 1
+    known.end(mark_of("sign-in", first.identity.begun.id), 5)
+    assert node.why_over(first.identity) == "session_ended"
+    with pytest.raises(SignInOver):
+        await node.identify(Credentials(bearer=first.resume_token))
+    assert (await node.identify(Credentials(bearer=second.resume_token))).user == ANN
+    known.end(second.identity.begun.token_mark, 6)
+    with pytest.raises(SignInOver):
+        await node.identify(Credentials(bearer=second.resume_token))
+    with pytest.raises(SignInOver):
+        await node.identify(Credentials(identity_token="of-library"))
+    for none in ("\ud800", "é", "x" * 9000):
+        with pytest.raises(Unauthenticated):
+            await node.identify(Credentials(bearer=none))
+
+
+async def test_all_of_a_person_is_ended_that_began_before_and_library_is_asked_anew() -> None:
+    clock = Clock()
+    known = Known(clock)
+    node, library = with_ends(clock, known)
+    known.end(mark_of("person", "B" * 32), 5)
+    before = await node.sign_in(Credentials(identity_token="of-library"))
+    token = sealed({name: value for name, value in opened(before.resume_token).items() if name != "begun"})
+    assert (await node.identify(Credentials(resume_token=token))).user == ANN
+    known.end(mark_of("person", ANN.id), 6)
+    assert node.why_over(before.identity) == "session_ended"
+    for shown in (before.resume_token, token):
+        with pytest.raises(SignInOver):
+            await node.sign_in(Credentials(resume_token=shown))
+    after = await node.sign_in(Credentials(identity_token="of-library"))
+    assert library.asked == 2, "what was believed before is not any more"
+    assert node.why_over(after.identity) is None
+    assert (await node.identify(Credentials(resume_token=after.resume_token))).user == ANN
+
+
+@pytest.mark.parametrize("timeout", [1e9, 1e18, 1e300, float("inf"), float("nan"), -1.0, 0.0])
+async def test_a_session_never_lives_unused_for_more_than_a_day(timeout: float) -> None:
+    clock = Clock()
+    node, _ = with_ends(clock, Known(clock), hours=700)
+    token = sealed({**opened(a_resume_token(clock)), "timeout": timeout})
+    clock.seconds += 24 * 3600 + 1
+    with pytest.raises((Unavailable, Unauthenticated)):
+        await node.sign_in(Credentials(resume_token=token))
+    library = Library(None, clock=clock)
+    library.adopt(SESSION, timeout, 0)
+    assert not (library.timeout_seconds(SESSION) or 0) > 24 * 3600
+
+
+@pytest.mark.parametrize(
+    "begun",
+    [
+        None,
+        5,
+        [],
+        ["", 0, 0, ""],
+        ["zz", 0, 0, ""],
+        ["00" * 16, 1e300, 0, ""],
+        ["00" * 16, "x", 0, ""],
+        [1, 2, 3, 4],
+    ],
+)
+async def test_a_token_whose_sign_in_is_none_is_not_one_of_ours(begun: object) -> None:
+    clock = Clock()
+    token = sealed({**opened(a_resume_token(clock)), "begun": begun})
+    with pytest.raises(Unauthenticated):
+        await an_authenticator(clock).identify(Credentials(resume_token=token))
+
+
+@pytest.mark.parametrize("issued_at", [1e300, -1e300, float("inf"), float("nan"), 253402300799.0])
+async def test_a_token_of_no_time_is_not_one_of_ours(issued_at: float) -> None:
+    clock = Clock()
+    token = sealed({**opened(a_resume_token(clock)), "issuedAt": issued_at})
+    with pytest.raises((Unauthenticated, Unavailable)):
+        await an_authenticator(clock).identify(Credentials(resume_token=token))

@@ -49,6 +49,9 @@ class FakeAuthenticator:
         self.attached.add(token)
         return Attachment(on_ended, lambda _: self.attached.discard(token))
 
+    def seconds_left(self, who: Identity) -> float:
+        return 3600.0
+
 
 @pytest.fixture
 def authenticator() -> FakeAuthenticator:
