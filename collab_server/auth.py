@@ -419,7 +419,7 @@ class Authenticator:
 
     async def _resume(self, token: str, *, is_leaving: bool) -> _Proof:
         """What is sealed in a token of ours; Library is asked only when the session may have run out meanwhile."""
-        if len(token) > MOST_RESUME_CHARACTERS:
+        if len(token) > MOST_RESUME_CHARACTERS or not _is_as_written(token):
             raise Unauthenticated("this resume token is not one of ours")
         try:
             proof, cookies = _from_bytes(self._sealer().decrypt(token), self._ends.now())
@@ -530,6 +530,16 @@ def _from_bytes(data: bytes, now: datetime) -> tuple[_Proof, list[Cookie]]:
 
 def _session_over(proof: _Proof) -> SignInOver:
     return SignInOver("your Library session is over: sign in again", whose=proof.user.id)
+
+
+def _is_as_written(token: str) -> bool:
+    """Whether this is how we write a token. Fernet reads over what is no base64, and over all that follows its end:
+    one token would have many spellings, and whatever is kept about one of them would not hold for the others.
+    """
+    try:
+        return base64.urlsafe_b64encode(base64.urlsafe_b64decode(token)).decode() == token
+    except ValueError:
+        return False
 
 
 def _not_accepted() -> ClientError:

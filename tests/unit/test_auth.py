@@ -135,6 +135,42 @@ async def test_a_changed_resume_token_is_unauthenticated() -> None:
         await an_authenticator(clock).sign_in(Credentials(resume_token=changed))
 
 
+async def test_a_resume_token_has_one_spelling() -> None:
+    clock = Clock()
+    ends = set()
+    for size in (1, 17, 33):  # a block of the cipher more each
+        session = LibrarySession("x" * size, "cookie", True)
+        token = a_resume_token(clock, session=session)
+        authenticator = an_authenticator(clock)
+        assert (await authenticator.identify(Credentials(bearer=token))).user == ANN
+        ends.add(token.count("="))
+        *others, last = token.rstrip("=")
+        near = chr(ord(last) + 1)  # the same bytes, where the last letter has bits to spare
+        spellings = [
+            token + token,
+            token + "=",
+            token + "====",
+            token + "x",
+            token + " x",
+            f"{token}=x",
+            token + "\n",
+        ]
+        spellings += [
+            token[:40] + between + token[40:] for between in ("\n", "\t", " ", "!", "=", "\xe9", "日")
+        ]
+        spellings += [
+            "".join(others) + near + "=" * token.count("="),
+            token.rstrip("="),
+            token.replace("=", "%3D"),
+        ]
+        spellings += [token.replace("-", "+").replace("_", "/")]
+        for spelling in {*spellings} - {token}:
+            for shown in (Credentials(bearer=spelling), Credentials(resume_token=spelling)):
+                with pytest.raises(Unauthenticated):
+                    await authenticator.identify(shown)
+    assert ends == {0, 1, 2}
+
+
 async def test_before_there_is_a_key_sockets_and_resume_tokens_are_paused() -> None:
     clock = Clock()
     token = a_resume_token(clock)
