@@ -13,6 +13,7 @@ import argparse
 import asyncio
 import getpass
 import importlib.util
+import signal
 import sys
 import textwrap
 from collections.abc import Awaitable, Callable, Sequence
@@ -50,13 +51,16 @@ class _Failure(Exception):
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Runs one command; returns the exit status. `argv` is without the program's name."""
-    from collab_server.config import ConfigError
-
     parser = _parser()
     arguments = parser.parse_args(argv)
     if arguments.run is None:
         parser.print_help(sys.stderr)
         return WRONG
+    if arguments.run is _serve:
+        # Before the imports, which take a second: there is no log file yet to open again (`hangup`).
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    from collab_server.config import ConfigError
+
     run: Callable[[argparse.Namespace], int] = arguments.run
     try:
         return run(arguments)

@@ -12,6 +12,7 @@ import atexit
 import logging
 import queue
 import signal
+import sys
 import threading
 from types import FrameType
 
@@ -56,6 +57,11 @@ def _look_again() -> None:
         file = logs.reopen()
     except OSError as error:
         log.error("SIGHUP: the log file cannot be opened, the old one goes on: %s", error.strerror)
+        # The old one may have been deleted, and nobody would read that.
+        print(f"SIGHUP: the log file cannot be opened: {error.strerror}", file=sys.stderr)  # noqa: T201
+        return
+    except Exception:
+        log.exception("SIGHUP: the log file could not be opened again")
         return
     if file is None:
         log.info("SIGHUP: there is no log file to open again; settings and certificates need a restart")

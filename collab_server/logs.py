@@ -8,6 +8,8 @@ as text for people or as one JSON object per line. What it promises:
 - a line is a line: control characters are escaped, so that nobody can write lines of their own;
 - nobody can wash the log away: warnings and errors that repeat themselves are left out from some number on, and
   the next one that is written says how many were (`left_out`);
+- a file that cannot be written (a full disk, a folder that has gone) is told on standard error once a minute, and what
+  was to be logged is lost: nobody waits for it, and no traceback takes its place;
 - tracebacks do not show the values of variables.
 
 A line is written by whoever logs it, under the standard library's lock; nothing runs in the background.
@@ -15,6 +17,7 @@ A line is written by whoever logs it, under the standard library's lock; nothing
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import logging.handlers
 import re
@@ -37,6 +40,7 @@ OLD_FILES = 5
 REPEATS = {"collab_server": (100, 1.0), "": (20, 0.2)}
 """By the beginning of a logger's name: so many lines alike at once, and so many a second in the long run."""
 MOST_REPEATED = 1_000
+QUIET_SECONDS = 60.0
 
 _SECRET = re.compile(
     r"token|password|passphrase|secret|cookie|authorization|credential|api_?key", re.IGNORECASE
@@ -44,8 +48,20 @@ _SECRET = re.compile(
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
-class _OurHandler:
+class _OurHandler(logging.Handler):
     """Marks the handler that `configure` installed, so that the next call replaces that one and no other."""
+
+    _quiet_until = 0.0
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """A line could not be written. A disk that is full is told on standard error, once a minute; a bug as usual."""
+        error = sys.exception()
+        if not isinstance(error, OSError):
+            super().handleError(record)
+        elif time.monotonic() >= self._quiet_until and sys.stderr is not None:
+            self._quiet_until = time.monotonic() + QUIET_SECONDS
+            with contextlib.suppress(OSError):
+                print(f"log lines are lost: {error.strerror or error}", file=sys.stderr)  # noqa: T201
 
 
 class _StreamHandler(_OurHandler, logging.StreamHandler[Any]):
@@ -58,7 +74,8 @@ class _FileHandler(_OurHandler, logging.handlers.RotatingFileHandler):
         with self.lock:  # type: ignore[union-attr]
             before, self.stream = self.stream, self._open()
             if before is not None:
-                before.close()
+                with contextlib.suppress(OSError):  # what was still to be written there
+                    before.close()
 
 
 def configure(

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import signal
+import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from collab_server.__main__ import main
 from collab_server.demo.embedded import free_port
 from tests.harness.clients import new_session
 from tests.harness.cluster import Launch, Node
@@ -58,6 +60,17 @@ async def test_a_log_file_that_was_moved_away_is_begun_anew(
     await until(lambda: "/health/live" in file.read_text())
     assert moved.read_text() == before
     assert file.read_text().count(SAYS_SO) == 1
+
+
+def test_serve_is_not_ended_while_it_only_imports(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    monkeypatch.setitem(sys.modules, "collab_server.config", None)  # what it imports first
+    try:
+        with pytest.raises(ImportError):
+            main(["serve"])
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @LAUNCHES

@@ -147,6 +147,18 @@ def test_a_file_that_cannot_be_begun_anew_is_not_given_up(tmp_path: Path) -> Non
     assert len(lines(tmp_path / "there" / "log")) == 1
 
 
+def test_a_full_disk_is_one_line_on_standard_error(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "log").symlink_to("/dev/full")
+    logs.configure(log_file=tmp_path / "log")
+    for number in range(100):
+        ours.info("Gap repaired", extra={"token": f"secret{number}"})
+    assert capfd.readouterr().err == "log lines are lost: No space left on device\n"
+    (tmp_path / "log").unlink()
+    logs.reopen()
+    ours.info("Gap repaired")
+    assert len(lines(tmp_path / "log")) == 1
+
+
 def test_lines_that_repeat_themselves_are_left_out_and_counted(tmp_path: Path) -> None:
     logs.configure(log_file=tmp_path / "log")
     (repeats,) = [
