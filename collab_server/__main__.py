@@ -198,11 +198,15 @@ def _new_epoch(arguments: argparse.Namespace) -> int:
 
 
 def _rotate_key(arguments: argparse.Namespace) -> int:
+    from collab_server.domain.keys import check_of
     from collab_server.storage import installation
+
+    secret = _load(arguments).config.secret_in_clear
+    check = None if secret is None else check_of(secret.get_secret_value().encode())
 
     async def rotate(database: Database) -> None:
         if arguments.now:
-            await installation.replace_key(database)
+            await installation.replace_key(database, check)
         else:
             _say(f"The nodes are given {installation.ROTATE_SECONDS:.0f} s to learn the next key …")
             await installation.rotate_key(database)

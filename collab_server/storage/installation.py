@@ -86,8 +86,8 @@ _REPLACE_KEY = """
        SET seal_key = $1,
            next_seal_key = NULL,
            earlier_seal_key = NULL,
-           secret_check = NULL,
-           secret_since = NULL
+           secret_check = CASE WHEN secret_check = $2 THEN secret_check END,
+           secret_since = CASE WHEN secret_check = $2 THEN secret_since END
 """
 
 _USE_SECRET = """
@@ -213,12 +213,13 @@ async def rotate_key(database: Database, *, wait: Callable[[float], Awaitable[No
     await database.write(_USE_NEXT_KEY, row["next_seal_key"])
 
 
-async def replace_key(database: Database) -> None:
+async def replace_key(database: Database, check: bytes | None = None) -> None:
     """Replace the key that seals by one that opens nothing of before: everybody has to sign in at Library again.
 
-    Forgets, too, which secret the nodes had. Raises `Paused`.
+    If the nodes share the secret with this `check`, the new key is of no use without it from the first moment; another
+    secret is forgotten. Raises `Paused`.
     """
-    await database.write(_REPLACE_KEY, secrets.token_bytes(KEY_BYTES))
+    await database.write(_REPLACE_KEY, secrets.token_bytes(KEY_BYTES), check)
 
 
 async def use_secret(database: Database, check: bytes) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest_asyncio
 from cryptography.fernet import Fernet
 
+from collab_server.domain.keys import check_of
 from collab_server.storage import installation
 from collab_server.storage.database import Database
 from tests.conftest import MakeCluster
@@ -95,7 +96,7 @@ async def test_a_key_that_is_replaced_at_once_signs_everybody_out(
 
 
 async def test_with_a_secret_the_database_alone_makes_no_token(
-    make_cluster: MakeCluster, database: TestDatabase
+    make_cluster: MakeCluster, database: TestDatabase, stored: Database
 ) -> None:
     cluster = await make_cluster(nodes=2, overrides={"secret": SECRET})
     ann = await cluster.client(0, "ann")
@@ -112,6 +113,21 @@ async def test_with_a_secret_the_database_alone_makes_no_token(
     await until(all_answer(cluster, forged, 401), 10, "a token made of the row alone is refused")
     fresh = (await cluster.client(1, "ann")).hello["resumeToken"]
     assert await answers(cluster, fresh) == [200, 200]
+
+    await installation.replace_key(stored, check_of(SECRET.encode()))
+    by_row = key_in(database, "seal_key").encrypt(opened).decode()
+
+    accepted: list[int] = []
+
+    async def is_replaced() -> bool:
+        accepted.extend(status for status in await answers(cluster, by_row) if status == 200)
+        return set(await answers(cluster, fresh)) == {401}
+
+    await until(is_replaced, 10, "the key of before opens nowhere")
+    assert not accepted, "what is made of the new row opens nowhere at any time"
+    assert await answers(cluster, by_row) == [401, 401]
+    again = (await cluster.client(0, "ann")).hello["resumeToken"]
+    assert await answers(cluster, again) == [200, 200]
 
     stranger = cluster.add_node(overrides={"secret": None})
     stranger.spawn()
