@@ -96,7 +96,12 @@ async def test_too_many_commands_are_refused_with_the_time_to_wait(hurried: Clus
     for error in refused:
         assert error["code"] == "rate_limited"
         assert 0 < error["retryAfter"] <= 1 / HURRIED["commandsPerSecond"] + 0.001
-    await asyncio.sleep(refused[-1]["retryAfter"])
+    async with asyncio.timeout(10):
+        while (answer := await ann.ask("me"))[
+            "ok"
+        ]:  # one by one: nobody else takes what there is again by then
+            pass
+    await asyncio.sleep(answer["error"]["retryAfter"])
     assert (await ann.ask("me"))["ok"], "after the time that was named there is one again"
 
 

@@ -9,17 +9,35 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from collab_server.services import search
 from collab_server.storage.database import Database
 from tests.conftest import MakeCluster
 from tests.harness.clients import new_session
 from tests.harness.cluster import Cluster
-from tests.harness.world import TestDatabase, fresh_topic
+from tests.harness.world import TestDatabase, World, fresh_topic
 from tests.integration.doors import Door, DoorName
 from tests.integration.scene import ANN, BOB, CAROL, DAN, SALES, added, created, mention, open_to
 
 BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
+
+
+@pytest_asyncio.fixture(scope="module")
+async def own_cluster(world: World, tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Cluster]:
+    """Nodes with the topics of this file alone: a search of everything goes through all that its asker may open."""
+    limits = {"commandsPerSecond": 100_000, "commandsBurst": 100_000, "connectionsPerUser": 500}
+    folder = tmp_path_factory.mktemp("search")
+    async with Cluster(
+        world.new_database(), world.library, world.valkey.url, folder=folder, overrides={"limits": limits}
+    ) as cluster:
+        yield cluster
+
+
+@pytest_asyncio.fixture
+async def cluster(own_cluster: Cluster) -> AsyncIterator[Cluster]:
+    yield own_cluster
+    await own_cluster.close_clients()
 
 
 def new_word() -> str:
@@ -28,23 +46,22 @@ def new_word() -> str:
 
 
 async def found(door: Door, q: str, **more: Any) -> list[dict[str, Any]]:
-    """The items of the first page."""
-    items: list[dict[str, Any]] = (await door.call("comments.search", {"q": q, **more}))["items"]
-    return items
-
-
-async def all_found(door: Door, q: str, **more: Any) -> list[str]:
-    """The ids of all pages, and that none of them is longer than `limit`."""
-    ids: list[str] = []
+    """The items of all pages, none of which is longer than `limit`."""
+    items: list[dict[str, Any]] = []
     cursor = {}
     for _ in range(100):
         page = await door.call("comments.search", {"q": q, **more, **cursor})
         assert len(page["items"]) <= more.get("limit", 20)
-        ids += [item["comment"]["id"] for item in page["items"]]
+        items += page["items"]
         if page["next"] is None:
-            return ids
+            return items
         cursor = {"cursor": page["next"]}
     raise AssertionError("the pages do not end")
+
+
+async def all_found(door: Door, q: str, **more: Any) -> list[str]:
+    """The ids of what is found."""
+    return [item["comment"]["id"] for item in await found(door, q, **more)]
 
 
 def marked(item: dict[str, Any]) -> list[str]:
@@ -65,7 +82,7 @@ async def test_a_comment_is_found_by_its_words_with_highlights(
     await added(ann, topic, f"Not {new_word()}")
     answer = await bob.call("comments.search", {"q": f"ete {word}"})
     assert list(answer) == ["items", "next"]
-    assert answer["next"] is None
+    assert answer["items"] == await found(bob, f"ete {word}"), "what is newest is on the first page"
     [item] = answer["items"]
     assert list(item) == ["comment", "highlights"]
     assert item["comment"] == comment

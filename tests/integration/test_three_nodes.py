@@ -82,7 +82,8 @@ async def test_what_a_killed_node_has_stored_reaches_the_others(
     make_cluster: MakeCluster, topic: str
 ) -> None:
     """Killed in the middle of writing, perhaps between COMMIT and publish: nothing acknowledged is missing."""
-    cluster = await make_cluster(nodes=3)
+    limits = {"commandsPerSecond": 100_000, "commandsBurst": 100_000}
+    cluster = await make_cluster(nodes=3, overrides={"limits": limits})
     ann, bob = await cluster.client(0, "ann"), await cluster.client(1, "bob")
     await bob.call("topic.subscribe", {"topic": topic})
     acknowledged: list[int] = []

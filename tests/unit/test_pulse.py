@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 
-from collab_server.pulse import WINDOW_SECONDS, Pulse
+from collab_server.pulse import BEAT_SECONDS, WINDOW_SECONDS, Pulse
 
 
 def compute(cpu: list[float], seconds: float) -> None:
@@ -37,13 +38,13 @@ async def test_what_comes_turn_by_turn_is_not_added_up() -> None:
     pulse = Pulse(cpu_clock=lambda: cpu[0])
     pulse.start()
     try:
-        compute(cpu, 0.03)
-        await asyncio.sleep(0.05)
+        time.sleep(2 * BEAT_SECONDS)  # noqa: ASYNC251 - so that the first beat is due at the next turn
         for _ in range(100):
-            compute(cpu, 0.03)
+            compute(cpu, 0.021)  # a beat sees that of its turn, or of two where it came before it in one
             await asyncio.sleep(0)
     finally:
         pulse.stop()
+    assert pulse.counts[0.02] > 90
     assert pulse.counts[0.05] == 0
 
 
