@@ -107,13 +107,9 @@ class Health:
         """It has not."""
         fault = replace(fault, seen_at=self._clock())
         before = self._faults.get(self._named) if self._named is not None else None
-        if before is not None and before.is_general and fault.outcome == before.outcome:
-            is_another = fault.words != before.words
-            if is_another and fault.seen_at - before.seen_at < CAUSE_SECONDS:
-                fault = (
-                    before  # two of a kind in turns, as of two machines under one name: one of them is told
-                )
         if fault.is_general:
+            if before is not None and before.is_general and _is_in_turn_with(before, fault):
+                fault = before
             self._faults.clear()
         else:
             self._keep_only(lambda other: not other.is_general)
@@ -149,6 +145,12 @@ class Health:
             log.info("Library is available")
         else:
             log.warning("Library is unavailable: %s", problem)
+
+
+def _is_in_turn_with(before: Fault, fault: Fault) -> bool:
+    """Whether two of a kind come in turns, as of two machines under one name: then the first of them is told."""
+    is_another = fault.outcome == before.outcome and fault.words != before.words
+    return is_another and fault.seen_at - before.seen_at < CAUSE_SECONDS
 
 
 def fault_of_connection(error: BaseException, where: str) -> Fault:

@@ -102,7 +102,13 @@ def test_another_cause_of_the_same_kind_is_said_once_the_first_is_over(
         clock.seconds += 5
     assert health.problem == "no route"
     health.failed(PROBE, refused)
-    assert caplog.messages == [f"Library is unavailable: {fault.words}" for fault in (refused, lost)]
+    assert health.problem == "no route"
+    health.failed(
+        SIGN_IN, Fault("unreachable", "of this call alone")
+    )  # somebody answered: no longer all of it
+    assert health.problem == "of this call alone"
+    told = [refused.words, lost.words, "of this call alone"]
+    assert caplog.messages == [f"Library is unavailable: {words}" for words in told]
 
 
 def test_one_call_that_goes_wrong_among_others_does_not_flicker(
