@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import time
 from typing import Any
 
@@ -49,7 +50,7 @@ async def test_polling_handshake_opens_a_session(http: aiohttp.ClientSession, ha
     assert status == 200
     assert text[0] == "0"
     opening = json.loads(text[1:])
-    assert opening.pop("sid")
+    assert re.fullmatch(r"[A-Za-z0-9_-]{22}", opening.pop("sid")), "128 bits of chance"
     assert opening == {
         "upgrades": ["websocket"],
         "pingInterval": 300,
