@@ -15,9 +15,15 @@ _MICROSECONDS = """
            (extract(epoch FROM kept_until) * 1000000)::bigint AS until
 """
 
+# Each is later than all that there are, also on a server whose clock is behind that of the one before.
 _STORE = f"""
-    INSERT INTO collab.ended_sessions (mark, user_id, kept_until)
-    SELECT mark, $1, now() + $2::interval
+    INSERT INTO collab.ended_sessions (mark, user_id, ended_at, kept_until)
+    SELECT mark, $1,
+           greatest(
+               clock_timestamp(),
+               (SELECT max(ended_at) FROM collab.ended_sessions) + interval '1 microsecond'
+           ),
+           now() + $2::interval
       FROM unnest($3::bytea[]) AS mark
      ORDER BY mark
         ON CONFLICT (mark) DO UPDATE

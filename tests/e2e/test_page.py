@@ -203,6 +203,18 @@ async def test_reload_keeps_the_person_and_the_dashboard(open_as: Open) -> None:
     await expect(ann.locator(".me")).to_contain_text("Ann Archer")
 
 
+async def test_whoever_signs_out_is_not_let_in_by_what_the_window_knew(open_as: Open) -> None:
+    ann = await open_as("Ann")
+    known = await ann.evaluate("sessionStorage.getItem('collaboration')")
+    await ann.get_by_role("button", name="Sign out").click()
+    await expect(ann.get_by_role("button", name="Ann")).to_be_visible()
+    await expect(ann.get_by_text("You have been signed out")).to_have_count(0)
+    await ann.evaluate("known => sessionStorage.setItem('collaboration', known)", known)
+    await ann.reload()
+    await expect(ann.get_by_text("You have been signed out")).to_be_visible()
+    await expect(ann.get_by_role("button", name="Ann")).to_be_visible()
+
+
 async def test_text_is_never_taken_for_markup(open_as: Open) -> None:
     ann = await open_as("Ann")
     text = '<img src=x onerror="document.title=1"> & <b>bold</b> @[Bob Baker](user:B22B0000000000000000000000000002)'

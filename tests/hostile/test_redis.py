@@ -24,6 +24,7 @@ from collab_server.cluster.envelope import Kind, pack_event, pack_heard, pack_me
 from collab_server.cluster.seal import Seal
 from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.domain.keys import KeyRing
+from collab_server.domain.sign_ins import mark_of
 from tests.harness.clients import Client, Failed, new_session
 from tests.harness.cluster import Cluster, Node
 from tests.harness.waiting import until
@@ -213,6 +214,7 @@ def payloads(stage: Stage) -> dict[Kind, bytes]:
         Kind.LIMITS: json.dumps({BOB: 1_000_000, ANN: 1_000_000}).encode(),
         Kind.NOTIFIED: BOB.encode(),
         Kind.RIGHTS: json.dumps([[EVE, project, content, 55, "Mine", -1e12]]).encode(),
+        Kind.ENDED: json.dumps([[mark_of("person", BOB).hex(), BOB, 2**52, 2**52]]).encode(),
         Kind.HEARD: pack_heard(True, [(b"\0" * 16, 2**63)]),
     }
 
@@ -269,8 +271,8 @@ ATTACKS: dict[str, Callable[[Stage], list[bytes]]] = {
     "changed": changed,
     "played again": lambda stage: list(stage.owner.recorded),
     "played again backwards": lambda stage: stage.owner.recorded[::-1],
-    "played again by chance and twice": lambda stage: random.Random(5).choices(
-        stage.owner.recorded, k=2 * len(stage.owner.recorded)
+    "played again by chance and twice": lambda stage: random.Random(5).sample(
+        2 * stage.owner.recorded, 2 * len(stage.owner.recorded)
     ),
     "too large": lambda stage: [b"\2" * 9_000_000, stage.owner.recorded[-1][:HEAD_BYTES] + b"x" * 9_000_000],
     "a flood of junk": lambda stage: [random.Random(9).randbytes(60) for _ in range(5000)],
@@ -352,7 +354,8 @@ async def test_recordings_change_nothing_on_a_node_that_has_just_started_and_of_
         await third.kill()
 
     async def is_forgotten() -> bool:
-        return len((await stage.cluster[0].status(is_verbose=True))["cluster"]) == 1
+        reports = [await node.status(is_verbose=True) for node in stage.cluster.nodes[:2]]
+        return all(len(report["cluster"]) == 1 for report in reports)
 
     await until(is_forgotten, 15)
     stage.cluster.nodes.remove(third)

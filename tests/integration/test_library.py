@@ -621,6 +621,19 @@ async def test_an_old_resume_token_is_accepted_only_when_library_confirms_it(sta
             await an_authenticator(third).sign_in(Credentials(resume_token=first.resume_token))
 
 
+@pytest.mark.parametrize("seconds", [1e10, 1e17, 10**400])
+async def test_a_time_out_beyond_all_dates_is_a_day(seconds: float) -> None:
+    with StandIn(session_timeout_seconds=seconds) as standin:
+        async with a_client(standin) as client, a_library(standin.url) as library:
+            authenticator = Authenticator(library, session_hours=100)
+            authenticator.use_keys(KeyRing.of(KEY))
+            signed_in = await authenticator.sign_in(
+                Credentials(identity_token=await identity_token(client, "ann"))
+            )
+            again = await authenticator.sign_in(Credentials(resume_token=signed_in.resume_token))
+            assert again.expires_at - datetime.now(UTC) < timedelta(days=1, seconds=1)
+
+
 # --- sessions in use
 
 

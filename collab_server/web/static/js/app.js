@@ -131,7 +131,7 @@ function Workplace({ session, onLeave }) {
   const dashboard = dashboards.find((one) => topicOf(one) === topic) ?? dashboards[0];
   if (!connection) return null;
   return html`
-    <${Bar} connection=${connection} onLeave=${() => onLeave()}>
+    <${Bar} connection=${connection} onLeave=${() => connection.signOut().then(() => onLeave())}>
       <label class="pick">
         <span class="unseen">Dashboard</span>
         <select value=${topicOf(dashboard)} onChange=${(event) => (location.hash = event.target.value)}>
@@ -176,7 +176,7 @@ function Bar({ connection, onLeave, children }) {
       </button>
       <span class="spring"></span>
       ${user && html`<span class="me"><${Avatar} person=${user} /><span>${user.name}</span></span>`}
-      <button type="button" class="small plain" onClick=${onLeave}>Leave</button>
+      <button type="button" class="small plain" onClick=${onLeave}>Sign out</button>
     </header>
     ${serving &&
     html`

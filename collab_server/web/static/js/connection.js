@@ -10,6 +10,7 @@
 import { io } from "../vendor/socket.io.esm.min.js";
 
 const ANSWER_MS = 10_000;
+const SIGN_OUT_MS = 1_000;
 const ATTEMPTS = 5;
 const NODE_COOKIE = "collab_node"; // NGINX's sticky cookie: which node this browser is sent to
 
@@ -143,6 +144,17 @@ export class Connection extends EventTarget {
     forgetNode();
     this.#socket.disconnect();
     this.#socket.connect();
+  }
+
+  /** End the sign-in, in all windows that share it. Where nobody answers within a second it lasts until its time is over. */
+  async signOut() {
+    this.#socket.off("server.signed_out").off("disconnect");
+    try {
+      await this.#socket.timeout(SIGN_OUT_MS).emitWithAck("session.end", {});
+    } catch {
+      // Nothing more can be done about it here.
+    }
+    this.close();
   }
 
   close() {
