@@ -22,6 +22,9 @@ _WHITE_SPACE: Final = (
     *((0x9, 0xD), (0x1C, 0x20), (0x85, 0x85), (0xA0, 0xA0), (0x1680, 0x1680), (0x2000, 0x200A)),
     *((0x2028, 0x2029), (0x202F, 0x202F), (0x205F, 0x205F), (0x3000, 0x3000)),
 )
+# Letters and signs by their category, which are drawn as nothing: the blank of Braille, a musical note without a head,
+# fillers of Khitan, blanks of hieroglyphs.
+_HOLLOW: Final = ((0x2800, 0x2800), (0x13441, 0x13442), (0x16FE4, 0x16FE4), (0x1D159, 0x1D159))
 # Joiners (U+200C, U+200D) are left out: Persian, Indic scripts and emoji need them.
 _UNSEEN: Final = (
     *(
@@ -47,13 +50,13 @@ def _class(*lists: Iterable[tuple[int, int]]) -> str:
     )
 
 
-_SEEN = f"[^{_class(_WHITE_SPACE, _IGNORABLE)}]"
+_SEEN = f"[^{_class(_WHITE_SPACE, _IGNORABLE, _HOLLOW)}]"
 _NAMED = f"[^{_class(_UNSEEN)}]"
 
 NOT_BLANK: Final = _SEEN
 """The pattern (to be searched for) of a text that is not blank."""
 
-CLEAR_NAME: Final = f"^{_NAMED}*[^{_class(_WHITE_SPACE, _IGNORABLE, _UNSEEN)}]{_NAMED}*$"
+CLEAR_NAME: Final = f"^{_NAMED}*[^{_class(_WHITE_SPACE, _IGNORABLE, _HOLLOW, _UNSEEN)}]{_NAMED}*$"
 """The pattern of what `is_clear_name` takes."""
 
 _SEEN_ONCE = re.compile(_SEEN)

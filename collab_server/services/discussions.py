@@ -132,6 +132,7 @@ class DiscussionFacts:
     id: UUID
     users: tuple[User, ...] = ()
     user_id: str = ""
+    name: str = ""
     limit: int = 0
 
     @property
@@ -141,15 +142,14 @@ class DiscussionFacts:
 
 async def ask_rename(backends: Backends, who: Identity, command: RenameDiscussion) -> DiscussionFacts:
     id = await access_discussion(backends, who, command.discussion_id, "discussion.rename")
-    check_name(command.name)
-    return DiscussionFacts(id)
+    return DiscussionFacts(id, name=check_name(command.name))
 
 
 async def rename(tx: Transaction, who: Identity, command: RenameDiscussion, facts: DiscussionFacts) -> str:
     topic = await lock_topic(tx, who, facts.topic, "discussion.rename")
-    await discussions.rename(tx, facts.id, command.name)
+    await discussions.rename(tx, facts.id, facts.name)
     event = await event_log.append(
-        tx, topic, "discussion.renamed", who.user, now_ms(), dumps({"name": command.name})
+        tx, topic, "discussion.renamed", who.user, now_ms(), dumps({"name": facts.name})
     )
     return await _answer(tx, who, facts.id, event.seq)
 

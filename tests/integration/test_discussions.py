@@ -207,7 +207,7 @@ async def test_the_owner_renames_hands_over_and_removes(cluster: Cluster, door: 
     ann, bob, carol = await doors(cluster, door, "ann", "bob", "carol")
     discussion = await created(ann, BOB, CAROL)
     id, topic = {"discussionId": discussion["id"]}, discussion["topic"]
-    renamed = await ann.call("discussion.rename", {**id, "name": "Älter"})
+    renamed = await ann.call("discussion.rename", {**id, "name": "A\u0308lter"})
     assert (renamed["seq"], renamed["discussion"]["name"]) == (2, "Älter")
     handed = await ann.call("discussion.transfer", {**id, "userId": BOB.lower()})
     assert (handed["seq"], handed["discussion"]["owner"]["id"]) == (3, BOB)

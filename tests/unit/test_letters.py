@@ -16,7 +16,20 @@ JOINERS = "\u200c\u200d"
 
 
 @pytest.mark.parametrize(
-    "text", ["", " ", "\t\r\n", "\ufeff", "\u3000 \ufeff\u2003", "\u200b", "\u3164", JOINERS]
+    "text",
+    [
+        "",
+        " ",
+        "\t\r\n",
+        "\ufeff",
+        "\u3000 \ufeff\u2003",
+        "\u200b",
+        "\u3164",
+        JOINERS,
+        "\u2800 \u2800",
+        "\U0001d159\u200b",
+        "\U00013441",
+    ],
 )
 def test_what_shows_nothing_is_blank(text: str) -> None:
     assert is_blank(text)
@@ -55,7 +68,21 @@ def test_names_are_kept_in_one_spelling() -> None:
 
 
 def test_the_published_patterns_take_what_the_server_takes() -> None:
-    for text in ("", " ", "a", " a ", "\u200b", "a\u200b", "a\nb", "\u200da", "\u200d", "\u2028", "\u3164"):
+    for text in (
+        "",
+        " ",
+        "a",
+        " a ",
+        "\u2800",
+        "a\u2800",
+        "\u200b",
+        "a\u200b",
+        "a\nb",
+        "\u200da",
+        "\u200d",
+        "\u2028",
+        "\u3164",
+    ):
         assert bool(re.search(NOT_BLANK, text)) is not is_blank(text)
         assert bool(re.search(CLEAR_NAME, text)) is is_clear_name(text), ascii(text)
 
