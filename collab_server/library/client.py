@@ -52,6 +52,7 @@ __all__ = [
 T = TypeVar("T")
 
 DEADLINE_SECONDS = 2.8  # a sign-in must be refused within 3 s; the rest is for our own work
+CONNECT_SECONDS = 2.0  # shorter than a call, so that it is told apart
 CALL_SECONDS = 2.6  # for a single one to be given up first, with its reason
 MOST_CONNECTIONS = 64
 MOST_ANSWER_BYTES = 2_000_000
@@ -172,7 +173,7 @@ class Client:
             verify=self._ssl_context or ssl.create_default_context(),
             # A jar that takes nothing and gives nothing.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-            timeout=CALL_SECONDS,
+            timeout=httpx2.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS),
             # Shorter than servers keep an idle connection, so that few calls meet one that is being closed.
             limits=httpx2.Limits(
                 max_connections=MOST_CONNECTIONS,
@@ -456,7 +457,10 @@ class Client:
             words = f"all {MOST_CONNECTIONS} connections to Library are busy"
             raise _Faulty(Fault("busy", words, is_general=True)) from None
         except httpx2.ConnectTimeout:
-            words = f"no connection to {self._where} within {CALL_SECONDS:g} s: does a firewall swallow it?"
+            words = (
+                f"no connection to {self._where} within {CONNECT_SECONDS:g} s:"
+                " does a firewall swallow it, or is DNS away?"
+            )
             raise _Faulty(Fault("unreachable", words, is_general=True)) from None
         except (httpx2.TimeoutException, TimeoutError):
             raise _Faulty(slow(self._where)) from None

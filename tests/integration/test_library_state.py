@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import logging
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass, field
@@ -251,6 +252,47 @@ async def test_what_is_wrong_with_tls_is_said(
             assert set(here.outcomes_of("POST /auth/delegate")) == {"tls"}
     [said] = lines(caplog)
     assert re.match(r"Library is unavailable: TLS with 127\.0\.0\.1:\d+ failed: " + TLS_FAULTS[fault], said)
+
+
+@pytest.mark.parametrize(
+    ("way", "outcome"), [("swallows", "unreachable"), ("trickles", "slow"), ("hangs", "slow")]
+)
+async def test_what_takes_too_long_is_told_by_its_cause(
+    way: str, outcome: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collab_server.library.client.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("collab_server.library.client.CALL_SECONDS", 1.0)
+
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            if way == "trickles":
+                writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 999\r\n\r\n")
+            while not reader.at_eof():
+                if way == "trickles":
+                    writer.write(b" ")
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(reader.read(100), 0.05)
+        writer.close()
+
+    with contextlib.ExitStack() as sockets:
+        if way == "swallows":  # as a firewall: nobody accepts, and more than a few cannot wait
+            listening = sockets.enter_context(socket.create_server(("127.0.0.1", 0), backlog=0))
+            port = listening.getsockname()[1]
+            for _ in range(3):
+                waiting = sockets.enter_context(socket.socket())
+                waiting.setblocking(False)
+                waiting.connect_ex(("127.0.0.1", port))
+        else:
+            server = await asyncio.start_server(talk, "127.0.0.1", 0)
+            sockets.callback(server.close)
+            port = server.sockets[0].getsockname()[1]
+        async with watched(f"http://127.0.0.1:{port}/api") as here:
+            with pytest.raises(Unavailable):
+                await here.authenticator.identify(Credentials(identity_token="x"))
+            assert here.outcomes_of("POST /auth/delegate") == [outcome]
+    [said] = lines(caplog)
+    assert ("does a firewall swallow it" if way == "swallows" else "is Library overloaded?") in said
 
 
 async def test_one_object_that_fails_is_no_fault_of_library(
