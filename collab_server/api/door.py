@@ -169,19 +169,22 @@ class RestDoor:
         Raises `Unauthenticated`, or `Unavailable` when Library does not answer.
         """
         headers = request.headers
-        scheme, _, bearer = headers.get("authorization", "").partition(" ")
-        credentials = Credentials(
-            identity_token=headers.get("x-mstr-identitytoken"),
-            auth_token=headers.get("x-mstr-authtoken"),
-            bearer=bearer.strip() if scheme.lower() == "bearer" else None,
-            cookie_header="; ".join(headers.getlist("cookie")),
-            address=request.client.host if request.client is not None else None,
-        )
-        given = (credentials.identity_token, credentials.auth_token, credentials.bearer)
-        if sum(token is not None for token in given) != 1:
+        authorizations = [value.partition(" ") for value in headers.getlist("authorization")]
+        bearers = [bearer.strip() for scheme, _, bearer in authorizations if scheme.lower() == "bearer"]
+        identity_tokens = headers.getlist("x-mstr-identitytoken")
+        auth_tokens = headers.getlist("x-mstr-authtoken")
+        # Two of one name as well: who stands between may go by the other one.
+        if len(identity_tokens) + len(auth_tokens) + len(bearers) != 1:
             raise Unauthenticated(
                 "expected one of the headers X-MSTR-IdentityToken, X-MSTR-AuthToken and Authorization: Bearer"
             )
+        credentials = Credentials(
+            identity_token=next(iter(identity_tokens), None),
+            auth_token=next(iter(auth_tokens), None),
+            bearer=next(iter(bearers), None),
+            cookie_header="; ".join(headers.getlist("cookie")),
+            address=request.client.host if request.client is not None else None,
+        )
         return await self._authenticator.identify(credentials, is_leaving=is_leaving)
 
     async def _payload(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import json
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
+from multidict import CIMultiDict
 
 from tests.harness.clients import Client, Failed, LibraryUser, Refused, Rest, new_session
 from tests.harness.cluster import Cluster
@@ -141,6 +143,22 @@ async def test_rest_takes_each_token_in_its_header_or_as_bearer(cluster: Cluster
             {"Authorization": f"Bearer {resume_token}"},
         ):
             assert (await rest.get("/me", headers=headers))["user"]["id"] == person.id
+
+
+async def test_rest_takes_one_token_and_no_two_of_any_kinds(cluster: Cluster) -> None:
+    person, other = await cluster.person("dan"), await cluster.person("ann")
+    shown = [
+        ("X-MSTR-IdentityToken", await person.identity_token()),
+        ("X-MSTR-AuthToken", other.auth_token),
+        ("Authorization", f"Bearer {await person.identity_token()}"),
+    ]
+    async with new_session(keeps_cookies=False) as http:
+        for headers in itertools.product(shown, repeat=2):
+            async with http.get(f"{cluster[0].url}/api/me", headers=CIMultiDict(headers)) as answer:
+                assert answer.status == 401, [name for name, _ in headers]
+        basic = CIMultiDict([("Authorization", "Basic eDp5"), shown[0]])  # as a gateway may add
+        async with http.get(f"{cluster[0].url}/api/me", headers=basic) as answer:
+            assert (await answer.json())["user"]["id"] == person.id
 
 
 # -- coming back -----------------------------------------------------------------------------------------------
