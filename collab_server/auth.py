@@ -48,6 +48,10 @@ __all__ = ["Attachment", "Authenticator", "Credentials", "Ended", "KnownEnds", "
 FRESH_SECONDS = 60.0
 REFUSAL_SECONDS = 5.0
 ASKED_SECONDS = 60.0
+ARRIVALS_ASKED_AT_ONCE = 8
+ARRIVAL_SECONDS = 1.0
+"""So many of those who come back to stay, after more than `ASKED_SECONDS`, are asked about at a time, and wait so long
+for the answer. The others of a crowd come in: their sessions are looked after from then on."""
 PATIENCE_SECONDS = 0.25  # what somebody who is known waits for a silent Library
 MOST_PROOFS = 20_000
 MOST_RESUME_CHARACTERS = 32_768
@@ -181,6 +185,7 @@ class Authenticator:
         self._chance = chance
         self._fernet: MultiFernet | None = None
         self._flights = Flights()
+        self._arrivals = 0
         self._proofs: LRUCache[bytes, _Proof] = LRUCache(MOST_PROOFS)
         self._fresh: TTLCache[bytes, bool] = TTLCache(MOST_PROOFS, FRESH_SECONDS)
         self._refused: TTLCache[bytes, bool] = TTLCache(MOST_PROOFS, REFUSAL_SECONDS)
@@ -196,6 +201,12 @@ class Authenticator:
         if not proof.begun.id:
             begun = replace(proof.begun, id=self._chance(ID_BYTES), at=self._ends.now())
             proof = replace(proof, begun=begun)
+        elif self._arrivals < ARRIVALS_ASKED_AT_ONCE and not self._library.is_silent:
+            self._arrivals += 1
+            try:
+                proof = await self._asked_lately(proof, ARRIVAL_SECONDS)
+            finally:
+                self._arrivals -= 1
         self._refuse_over(proof)
         return self._sealed(proof)
 
@@ -445,17 +456,17 @@ class Authenticator:
             raise _not_accepted()
         return self._proof(confirmed, proof.begun)
 
-    async def _asked_lately(self, proof: _Proof) -> _Proof:
+    async def _asked_lately(self, proof: _Proof, patience_seconds: float | None = None) -> _Proof:
         """The proof of a resume token, confirmed where Library was asked too long ago.
 
-        Connections have their sessions looked after; requests come by themselves. While Library is silent, the session
-        goes on until it runs out.
+        Connections have their sessions looked after; requests and arrivals come by themselves. While Library is silent,
+        the session goes on until it runs out.
         """
         age_seconds = self._library.age_seconds(proof.session)
         if not proof.begun.id or (age_seconds is not None and age_seconds <= ASKED_SECONDS):
             return proof
         try:
-            async with asyncio.timeout(PATIENCE_SECONDS if self._library.is_silent else None):
+            async with asyncio.timeout(PATIENCE_SECONDS if self._library.is_silent else patience_seconds):
                 return await self._confirmed(proof)
         except (Unavailable, TimeoutError):
             if self._library.is_ended(proof.session):

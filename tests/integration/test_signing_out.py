@@ -262,6 +262,19 @@ async def test_a_session_that_library_ended_is_over_everywhere(
     await end_at_library(own_library, "ann")
     await until(refused(cluster, token), 15, "though nobody is connected, it is found out")
 
+    carol = await LibraryUser.sign_in(own_library.url, "carol")
+    async with await Client.connect(cluster[0].url, identity_token=await carol.identity_token()) as away:
+        token = away.hello["resumeToken"]
+    await asyncio.sleep(1.1)  # until it is asked again
+    async with await Client.connect(cluster[1].url, resume_token=token) as again:
+        token = again.hello["resumeToken"]
+    await end_at_library(own_library, "carol")
+    await asyncio.sleep(1.1)
+    for node in cluster.nodes:
+        with pytest.raises(Refused) as refusal:
+            await Client.connect(node.url, resume_token=token)
+        assert refusal.value.code == "unauthenticated"
+
     # What one node finds out the others know at once, long before they would ask.
     first = await Client.connect(
         cluster[0].url,
