@@ -63,6 +63,7 @@ FORGET_SECONDS = 600.0
 LIMITS_SECONDS = 1.0
 SECRET_SECONDS = 1.0
 SECRET_AGREED_SECONDS = 5.0  # that all nodes say that they have the same secret, before it is needed
+SECRET_LACKING_SECONDS = 60.0  # that some lack it, before it is said: an update takes as long
 
 
 class Node:
@@ -376,9 +377,22 @@ class Node:
         Nodes announce it, and only those of this version hear each other: while any other may be there, it waits.
         """
         since: float | None = None
+        lacking_since: float | None = None
+        is_said = False
         while self._secret is not None:
             await asyncio.sleep(SECRET_SECONDS)
             found, now = self._installation, asyncio.get_running_loop().time()
+            lacking = (
+                [] if found is None or found.keys.secret_check is not None else self._without_the_secret()
+            )
+            lacking_since = (lacking_since or now) if lacking else None
+            if lacking_since is not None and now - lacking_since >= SECRET_LACKING_SECONDS and not is_said:
+                is_said = True
+                log.warning(
+                    "Not all nodes have the `secret` of this node's configuration: it protects nothing until they do",
+                    extra={"without": lacking},
+                )
+            is_said = is_said and bool(lacking)
             if found is None or found.keys.secret_check is not None or not self._have_all_nodes_the_secret():
                 since = None
                 continue
@@ -390,8 +404,12 @@ class Node:
     def _have_all_nodes_the_secret(self) -> bool:
         if self.bus is None:
             return True
-        announced = [node.info.get("secret") for node in self.bus.nodes.values()]
-        return self.bus.is_hearing and all(one == self._announced_secret() for one in announced)
+        return self.bus.is_hearing and not self._without_the_secret()
+
+    def _without_the_secret(self) -> list[str]:
+        """The names of the other nodes that have not this node's secret, as far as they are heard."""
+        others = {} if self.bus is None else self.bus.nodes
+        return [name for name, node in others.items() if node.info.get("secret") != self._announced_secret()]
 
     def _announced_secret(self) -> str | None:
         return None if self._secret is None else check_of(self._secret).hex()

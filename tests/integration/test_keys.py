@@ -15,6 +15,7 @@ from collab_server.storage.database import Database
 from tests.conftest import MakeCluster
 from tests.harness.clients import new_session
 from tests.harness.cluster import Cluster
+from tests.harness.hurry import hurried
 from tests.harness.waiting import until
 from tests.harness.world import TestDatabase
 
@@ -139,7 +140,8 @@ async def test_with_a_secret_the_database_alone_makes_no_token(
 async def test_a_secret_is_not_needed_before_all_nodes_have_it(
     make_cluster: MakeCluster, database: TestDatabase
 ) -> None:
-    cluster = await make_cluster(nodes=1)
+    soon = hurried({"collab_server.app": {"SECRET_LACKING_SECONDS": 0.5}})
+    cluster = await make_cluster(nodes=1, env=soon)
     token = (await cluster.client(0, "ann")).hello["resumeToken"]
     with_secret = cluster.add_node(overrides={"secret": SECRET})
     await with_secret.start()
@@ -151,6 +153,7 @@ async def test_a_secret_is_not_needed_before_all_nodes_have_it(
         return all([(await node.status(is_verbose=True))["cluster"] for node in cluster.nodes])
 
     await until(have_met, 10, "the nodes have found each other")
+    await until(lambda: "it protects nothing until they do" in with_secret.log, 10, "operators are told")
     assert database.sql("SELECT secret_check IS NULL FROM collab.installation") == "t"
     await cluster[0].stop()
 
