@@ -13,10 +13,12 @@ import re
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import fastapi_offline
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
+from starlette.types import Scope
 
 from collab_server.api.description import openapi
 from collab_server.domain.jsontext import dumps
@@ -24,6 +26,9 @@ from collab_server.domain.jsontext import dumps
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")
 _PLACE = "/the-prefix-comes-here"
 _NO_CACHE = {"Cache-Control": "no-cache"}  # kept, but asked about at each use
+
+THREADS = 4
+"""So many read files at a time, of which anybody may ask for any number: a thread takes 64 MB of addresses and more."""
 
 _SCRIPT = """\
 SwaggerUIBundle({
@@ -101,6 +106,11 @@ class DocumentFiles(StaticFiles):
 
     def __init__(self) -> None:
         super().__init__(directory=Path(fastapi_offline.__file__).parent / "static")
+
+    async def get_response(self, path: str, scope: Scope) -> Response:
+        """A file, read by one of few threads, or that there is none."""
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
+        return await super().get_response(path, scope)
 
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """A file, or that it has not changed."""

@@ -45,6 +45,7 @@ from engineio import packet as eio_packet
 from collab_server.domain.addresses import Addresses
 from collab_server.realtime.transport import asgi, frames
 from collab_server.realtime.transport.lanes import Lane
+from collab_server.realtime.transport.pace import PACKET_BYTES, Pace
 from collab_server.realtime.transport.polling import Exchange, Headers, Polling
 
 DEFAULT_OUTGOING_BYTES = 1_000_000
@@ -163,6 +164,8 @@ class Session:
         "is_paused",
         "is_probed",
         "is_trusted",
+        "left",
+        "left_at",
         "most_bytes",
         "out",
         "server",
@@ -185,6 +188,8 @@ class Session:
         self.is_trusted = server.stranger_bytes is None
         self.most_bytes: int = server.stranger_bytes or server.max_http_buffer_size  # of one packet
         self.is_paused = False  # no more messages until the inbox is worked off
+        self.left = server.pace_of(self).burst  # packets that may come before others have their turn …
+        self.left_at = 0.0  # … as of then
         self.worker: asyncio.Task[None] | None = None
         self.upgrading: WebSocketCarrier | None = None  # the websocket that may become the carrier
         self.is_probed = False  # it has been probed: polls are let go at once
@@ -229,6 +234,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         stranger_bytes: the largest packet or payload of a session that is not trusted; None to trust all.
         addresses: whose word is taken for where a client comes from.
         bond_cookie: the name of the cookie that binds a session to its client; None for none.
+        pace: how fast the packets of a trusted session are taken.
+        stranger_pace: the same of the others.
     """
 
     sockets: dict[str, Session]
@@ -240,9 +247,13 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         stranger_bytes: int | None = None,
         addresses: Addresses | None = None,
         bond_cookie: str | None = None,
+        pace: Pace | None = None,
+        stranger_pace: Pace | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
+        self._pace = pace or Pace()
+        self._stranger_pace = stranger_pace or self._pace
         self.bond_cookie = bond_cookie
         self.stranger_bytes = stranger_bytes
         self.addresses = addresses or Addresses()
@@ -328,7 +339,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         kind = packet[:1]
         if kind == "4":
             self._hand_in(session, packet)
-        elif kind == "3":
+            return True
+        session.left -= 1  # a message, when its turn comes
+        if kind == "3":
             if self._pongs.stop(session):
                 self._pings.start(session)
         elif kind == "b":
@@ -356,7 +369,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         """
         if session.worker is None:
             work = self._handle(session.sid, message)
-            if work is not None:
+            if self._spend(session, message) < 0 or work is not None:
                 session.worker = asyncio.get_running_loop().create_task(self._work(session, work))
             return
         if session.inbox is None:
@@ -371,6 +384,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         """Finish what is under way, then work the inbox off, in order."""
         if work is not None:
             await self._finish(work)
+        await self._keep_pace(session)
         while session.inbox:
             message = session.inbox.popleft()
             if isinstance(message, _Ended):
@@ -382,6 +396,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             work = self._handle(session.sid, message)
             if work is not None:
                 await self._finish(work)
+            if self._spend(session, message) < 0:
+                await self._keep_pace(session)
             if session.is_paused and session.inbox_bytes * 2 < session.most_bytes:
                 session.is_paused = False
                 session.carrier.resume_reading()
@@ -397,6 +413,27 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             return self._trigger_event("message", sid, message, run_async=True)  # type: ignore[no-any-return]
         work = self._call("message", sid, message)
         return work if inspect.isawaitable(work) else None
+
+    def pace_of(self, session: Session) -> Pace:
+        """How fast the packets of a session are taken."""
+        return self._pace if session.is_trusted else self._stranger_pace
+
+    def _spend(self, session: Session, message: str | bytes) -> float:
+        session.left -= 1 + len(message) // PACKET_BYTES
+        return session.left
+
+    def seconds_to_wait(self, session: Session) -> float:
+        """For how long nothing more is to be taken of a session."""
+        if session.left >= 0:
+            return 0.0
+        pace, now = self.pace_of(session), asyncio.get_running_loop().time()
+        refilled = max(session.left, -pace.burst) + (now - session.left_at) * pace.per_second
+        session.left, session.left_at = min(pace.burst, refilled), now
+        return max(0.0, -session.left / pace.per_second)
+
+    async def _keep_pace(self, session: Session) -> None:
+        if seconds := self.seconds_to_wait(session):
+            await asyncio.sleep(seconds)  # also when it has gone: what it sent before costs as much
 
     async def _finish(self, work: Awaitable[Any]) -> None:
         try:
@@ -664,6 +701,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         """Take a packet from the websocket that may become the session's carrier."""
         websocket = session.upgrading
         assert websocket is not None
+        session.left -= 1
         if packet == "2probe":
             websocket.write([_PROBE_ANSWER])
             session.is_probed = True
@@ -741,7 +779,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self._pongs.start(session, since=due)
 
     def _miss_pong(self, session: Session, due: float) -> None:
-        if session.is_paused:  # its pong may lie behind messages that we do not take
+        # Its pong may lie behind messages that we do not take; those of who sends too many end it.
+        if session.is_paused and not self.seconds_to_wait(session):
             self._pongs.start(session)
         else:
             self.end(session, self.reason.PING_TIMEOUT)

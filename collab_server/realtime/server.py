@@ -49,6 +49,7 @@ from collab_server.realtime.client import Client
 from collab_server.realtime.manager import BusManager
 from collab_server.realtime.sockets import HEAD, SocketServer
 from collab_server.realtime.strangers import StrangerLimits
+from collab_server.realtime.transport.pace import Pace
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.feed import Feed
@@ -83,6 +84,9 @@ DRAIN_STEP_SECONDS = 0.01
 
 COMMANDS = ("2", "50")
 """How the packet of a command begins, unless attachments follow: such a one is let in when it is whole."""
+PACE = 2
+"""So many times as many packets of a connection are taken as its user may send commands; others are read later."""
+STRANGER_PACE = Pace(per_second=10, burst=50)
 REFUSAL_SECONDS = 0.01
 """So long it takes to refuse a command to who has sent too many: nobody keeps a node busy with being refused."""
 
@@ -180,6 +184,8 @@ class Door:
             "ping_timeout": ping_timeout_seconds,
             "max_http_buffer_size": limits.packetBytes,
             "outgoing_bytes": limits.outgoingBytes,
+            "pace": Pace(PACE * limits.commandsPerSecond, limits.commandsBurst),
+            "stranger_pace": STRANGER_PACE,
             "connect_seconds": SIGN_IN_SECONDS,
             "strangers": stranger_limits(limits),
             "addresses": addresses,

@@ -39,7 +39,7 @@ EVENTS_AT_ONCE = 1000
 ACKS_OUTSTANDING = 1000
 CONNECT_SECONDS = 10.0
 STRANGER_WEIGHT = 2_000
-"""Bytes that a session takes besides its handshake's head, which is kept twice."""
+"""Bytes that a session takes besides its handshake's head, which is kept twice, and its target, kept four times."""
 
 _RESERVED = {"connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"}
 
@@ -414,6 +414,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         self._tries[eio_sid] = 0
         head = environ["asgi.scope"]["headers"] if "asgi.scope" in environ else ()
         weight = STRANGER_WEIGHT + 2 * sum(len(name) + len(value) for name, value in head)
+        weight += 4 * (len(environ.get("PATH_INFO", "")) + len(environ.get("QUERY_STRING", "")))
         self._head_bytes[eio_sid] = weight
         address = network_of(environ.get("REMOTE_ADDR", ""))
         self._make_room(self.strangers.add(eio_sid, address, weight))

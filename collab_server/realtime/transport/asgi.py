@@ -193,6 +193,8 @@ class AsgiWebSocket:
                 server.probe(session, packet)
             elif len(packet) > session.most_bytes or not server.receive(session, packet):
                 server.end(session, server.reason.TRANSPORT_ERROR)
+            if session.left < 0 and (seconds := server.seconds_to_wait(session)):
+                await asyncio.sleep(seconds)
 
     async def _write(self, send: Send) -> None:
         with contextlib.suppress(OSError):  # it has gone, or takes nothing

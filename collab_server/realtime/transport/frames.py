@@ -72,10 +72,11 @@ class FrameReader:
     the pieces are in which they come, each byte is looked at once.
     """
 
-    __slots__ = ("_fragments", "_needed", "_partial", "_validator", "max_bytes")
+    __slots__ = ("_fragments", "_needed", "_partial", "_validator", "fragments_read", "max_bytes")
 
     def __init__(self, max_bytes: int) -> None:
         self.max_bytes = max_bytes  # of one message; may change
+        self.fragments_read = 0  # grows; may be set back
         self._partial: bytearray | None = None  # an incomplete frame …
         self._needed = 2  # … which cannot be read further below this size
         self._fragments: bytearray | None = None  # an incomplete message
@@ -147,6 +148,7 @@ class FrameReader:
         return self._add_fragment(opcode, payload, is_last=bool(data[start] & _FINAL))
 
     def _add_fragment(self, opcode: int, payload: bytes, *, is_last: bool) -> tuple[int, str | bytes] | None:
+        self.fragments_read += 1
         if self._fragments is None:
             self._fragments = bytearray()
             self._validator = codecs.getincrementaldecoder("utf-8")() if opcode == TEXT else None

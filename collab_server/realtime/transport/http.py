@@ -99,12 +99,12 @@ class HttpProtocol(StockHttpProtocol):
         """A poll like one before it is served at once, anything else is read."""
         if self.transport.is_closing():
             return
-        line = None if self._is_in_request else _GET.match(data)
+        line = None if self._is_in_request or self._unread else _GET.match(data)
         rest = data[line.end() :] if line is not None else b""
         if line is not None and self._poll_again(line[1], rest):
             return
         super().data_received(data)
-        if line is not None and self._read_requests == 1 and not self._is_in_request:
+        if line is not None and self._read_requests == 1 and not (self._is_in_request or self._unread):
             self._learn(rest)
 
     def _learn(self, rest: bytes) -> None:

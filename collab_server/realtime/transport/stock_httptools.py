@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import httptools
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from collab_server.realtime.transport import offers
@@ -19,6 +20,14 @@ from collab_server.realtime.transport.quiet import QuietTransport
 HEAD_BYTES = 65_536
 PIPELINED = 100  # requests that wait for the answer before theirs: each costs a hundred times its bytes
 HEADERS = 256  # each takes a hundred bytes, however short it is
+PIECE_BYTES = 4_096
+LEAST_OF_HEAD, LEAST_OF_BODY = 14, 64
+PIECES_AT_ONCE = 8
+REQUESTS_WAITING = 4
+"""A request takes some kilobytes and a part of a millisecond when it is read, however short it is. Those that are sent
+at once are read one by one, or a few of them where the first has a body, while so few wait behind the one that is being
+answered; then others get their turn."""
+_END_OF_HEAD = b"\r\n\r\n"
 
 _FRAMING = (b"connection", b"content-length", b"transfer-encoding")  # all that says where a request ends
 
@@ -31,16 +40,76 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
     _is_in_head = False  # or in the trailer behind a body, or in what may be one: a chunk's size has come
     _head_bytes = 0  # of the head or trailer that is being read, without the read that it began in
     _read_bytes = _read_requests = 0
+    _unread = b""  # behind requests that wait for their turn
+
+    def connection_made(self, transport: Any) -> None:
+        """A client has connected."""
+        super().connection_made(transport)
+        self.flow = _Flow(transport)
 
     def data_received(self, data: bytes) -> None:
-        """Read requests, up to a websocket's handshake."""
-        if self.transport.is_closing():
+        """Read requests, up to a websocket's handshake; none while several wait for their turn, nor for too long."""
+        self._read_requests = 0
+        if self._unread:
+            self._unread += data  # came before reading was paused
             return
-        was_in_request = self._is_in_request
-        self._read_bytes, self._read_requests = len(data), 0
+        start, size, pieces = 0, len(data), 0
+        while start < size and not (self.transport.is_closing() or self._is_upgrade_taken):
+            if self._has_enough or self.flow.write_paused or pieces == PIECES_AT_ONCE:
+                self._unread = data[start:]
+                self._hold(True)
+                self._read_on_soon()
+                return
+            end = self._end_of_piece(data, start)
+            self._read(data[start:end] if end - start < size else data)
+            start, pieces = end, pieces + 1
+
+    @property
+    def _has_enough(self) -> bool:
+        return len(self.pipeline) >= REQUESTS_WAITING
+
+    def _end_of_piece(self, data: bytes, start: int) -> int:
+        """Up to where to read at once: behind the next head, or some way into a body, which may hold anything."""
+        least = start + (LEAST_OF_HEAD if self._is_in_head or not self._is_in_request else LEAST_OF_BODY)
+        end = data.find(_END_OF_HEAD, least, start + PIECE_BYTES)
+        return min(len(data), start + PIECE_BYTES if end < 0 else end + len(_END_OF_HEAD))
+
+    def on_response_complete(self) -> None:
+        """An answer is out: the next request's turn comes, then that of what was not read yet."""
+        super().on_response_complete()
+        if self.pipeline and not self.transport.is_closing():
+            self.flow.pause_reading()  # uvicorn would read on, and keep whatever comes
+        self._read_on_soon()
+
+    def resume_writing(self) -> None:
+        """The client reads again."""
+        super().resume_writing()
+        self._read_on_soon()
+
+    def _read_on_soon(self) -> None:
+        if self._unread and not (self._has_enough or self.flow.write_paused or self.transport.is_closing()):
+            self.loop.call_soon(self._read_on)
+
+    def _read_on(self) -> None:
+        data, self._unread = self._unread, b""
+        if data and not self.transport.is_closing():
+            self._hold(False)
+            self.data_received(data)
+            if not (self._unread or self.pipeline or self._is_upgrade_taken or self.transport.is_closing()):
+                self.flow.resume_reading()
+
+    def _hold(self, is_held: bool) -> None:
+        self.flow.is_held = is_held
+        if is_held:
+            self.flow.pause_reading()
+
+    def _read(self, data: bytes) -> None:
+        was_in_request, requests_before = self._is_in_request, self._read_requests
+        self._read_bytes = len(data)
         self._unset_keepalive_if_required()
         self._feed(data)
-        has_ended = was_in_request or self._read_requests > 0  # else nothing came but an empty line
+        # else nothing came but an empty line
+        has_ended = was_in_request or self._read_requests > requests_before
         if self._is_in_request or not (has_ended or self._has_to_answer()):
             self._wait_for_the_rest(len(data))
         elif not self._is_upgrade_taken:
@@ -162,11 +231,23 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client or the network has closed."""
+        self._unread = b""
         super().connection_lost(exc)
         self.cycle = None  # it holds us
         for waiting, _ in self.pipeline:  # none of them is carried out for nobody
             waiting.disconnected = True
         self.pipeline.clear()
+
+
+class _Flow(FlowControl):
+    """Reads nothing more, whoever asks for it, while what was read before is held."""
+
+    is_held = False
+
+    def resume_reading(self) -> None:
+        """Read on, if that is wanted."""
+        if not self.is_held:
+            super().resume_reading()
 
 
 class _Told:

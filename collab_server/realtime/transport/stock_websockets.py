@@ -1,7 +1,9 @@
-"""uvicorn's websocket protocol with bounds: the size of a message may change, and fragments cost what they hold."""
+"""uvicorn's websocket protocol with bounds: the size of a message may change, fragments cost what they hold, and who
+sends many frames that are no messages is read slowly."""
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
@@ -9,9 +11,69 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from collab_server.realtime.transport.asgi import EXTENSION
 from collab_server.realtime.transport.quiet import QuietTransport
 
+PIECE_BYTES = 4_096
+SMALL_AT_ONCE = 16
+SMALL_SECONDS = 0.002
+"""Of so much that comes, so many frames may be no messages; each then takes so long, a hundred times what it costs."""
+
 
 class StockWebSocketProtocol(WebSocketsSansIOProtocol):
     """What uvicorn runs for `--ws websockets-sansio`, bounded."""
+
+    _small = 0  # frames that were no messages, of what is being read
+    _resting: asyncio.TimerHandle | None = None  # until the client may go on …
+    _unread = b""  # … with what it had sent already
+
+    def data_received(self, data: bytes) -> None:
+        """Read frames, a piece at a time, none while the application has a message to take."""
+        if self._resting is not None or self._unread:
+            self._unread += data
+            self.transport.pause_reading()
+            return
+        for start in range(0, len(data), PIECE_BYTES):
+            self._small = 0
+            super().data_received(data[start : start + PIECE_BYTES])
+            if self.transport.is_closing():
+                return
+            if self._small > SMALL_AT_ONCE:
+                self._unread = data[start + PIECE_BYTES :]
+                self._resting = self.loop.call_later(self._small * SMALL_SECONDS, self._read_on)
+                self.transport.pause_reading()
+                return
+            if self.read_paused:
+                self._unread = data[start + PIECE_BYTES :]
+                return
+
+    async def receive(self) -> Any:
+        """What the application takes next."""
+        if self._unread and self._resting is None and self.queue.empty():
+            self._read_on()
+        return await super().receive()
+
+    def _read_on(self) -> None:
+        self._resting = None
+        data, self._unread = self._unread, b""
+        if self.transport.is_closing():
+            return
+        self.data_received(data)
+        if self._resting is None and not (self.read_paused or self.transport.is_closing()):
+            self.transport.resume_reading()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client or the network has closed."""
+        if self._resting is not None:
+            self._resting.cancel()
+        super().connection_lost(exc)
+
+    def handle_ping(self) -> None:
+        """A ping, which is answered."""
+        self._small += 1
+        super().handle_ping()
+
+    def handle_pong(self, event: Any) -> None:
+        """A pong, asked for or not."""
+        self._small += 1
+        super().handle_pong(event)
 
     def connection_made(self, transport: Any) -> None:
         """The connection of a handshake."""
@@ -31,6 +93,7 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
 
     def handle_cont(self, event: Any) -> None:
         """A further fragment of a message: uvicorn keeps each as an object, however small it is."""
+        self._small += 1
         whole: Any = self.frames[0] if self.frames else b""
         if not isinstance(whole, bytearray):
             whole = bytearray(whole)

@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 STATE_KEY = "collab_server.engines"
 """In uvicorn's lifespan state: path prefix (bytes) → EngineServer."""
 
+PIECE_BYTES = 4_096
+"""So much is read at a time, before others may get their turn."""
+
 _ACCEPTED = (
     b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: "
 )
@@ -52,11 +55,13 @@ class WebSocketProtocol(asyncio.Protocol):
         "_is_read_paused",
         "_key",
         "_reader",
+        "_resting",
         "_server",
         "_server_state",
         "_session",
         "_stock",
         "_transport",
+        "_unread",
     )
     name = "websocket"
 
@@ -73,6 +78,8 @@ class WebSocketProtocol(asyncio.Protocol):
         self._key = ""
         self._is_closing = False  # our close frame is out, or the connection is no more
         self._is_read_paused = False
+        self._resting: asyncio.TimerHandle | None = None  # until the client may go on …
+        self._unread = b""  # … with what it had sent already
         self._is_lingering = False  # we send nothing more, but wait for the client to read and close
 
     # --- asyncio's side ---------------------------------------------------------------------------------------
@@ -84,7 +91,9 @@ class WebSocketProtocol(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         """First the request, then frames."""
-        if self._reader is not None:
+        if self._resting is not None:
+            self._unread += data  # came before reading was paused
+        elif self._reader is not None:
             self._read(data)
         elif self._stock is not None:
             self._stock.data_received(data)
@@ -98,6 +107,9 @@ class WebSocketProtocol(asyncio.Protocol):
             return
         self._is_closing = True
         self._connections.discard(self)
+        if self._resting is not None:
+            self._resting.cancel()
+            self._unread = b""
         if self._is_lingering:
             self._server.farewells.stop(self)  # type: ignore[union-attr]
         self._leave()
@@ -232,6 +244,33 @@ class WebSocketProtocol(asyncio.Protocol):
     # --- The way in -------------------------------------------------------------------------------------------
 
     def _read(self, data: bytes) -> None:
+        """Read frames, a piece at a time, at the session's pace."""
+        for start in range(0, len(data), PIECE_BYTES):
+            self._read_piece(data[start : start + PIECE_BYTES])
+            session = self._session
+            if session is None:
+                return
+            if session.left < 0 and not self._is_closing:
+                seconds = session.server.seconds_to_wait(session)
+                if seconds:
+                    self._unread = data[start + PIECE_BYTES :]
+                    self._resting = asyncio.get_running_loop().call_later(seconds, self._read_on)
+                    if not self._is_read_paused:
+                        self._transport.pause_reading()
+                    return
+
+    def _read_on(self) -> None:
+        """The client may go on."""
+        if self._resting is None:
+            return
+        self._resting.cancel()
+        self._resting = None
+        data, self._unread = self._unread, b""
+        self._read(data)
+        if self._resting is None and not (self._is_read_paused or self._transport.is_closing()):
+            self._transport.resume_reading()
+
+    def _read_piece(self, data: bytes) -> None:
         reader, session = self._reader, self._session
         if session is None or reader is None:
             return
@@ -245,16 +284,21 @@ class WebSocketProtocol(asyncio.Protocol):
                         server.probe(session, payload)
                     elif not server.receive(session, payload):
                         server.end(session, server.reason.TRANSPORT_ERROR)
-                elif opcode == frames.CLOSE:
+                    continue
+                session.left -= 1
+                if opcode == frames.CLOSE:
                     self._answer_close(payload)
                     return
-                elif opcode == frames.PING and not self._is_closing:
+                if opcode == frames.PING and not self._is_closing:
                     if not self.write([frames.frame(frames.PONG, payload)]):  # type: ignore[arg-type]
                         server.overflow(session)
             if not session.is_trusted and session.carrier is self:
                 server.holds(session, reader.held_bytes)
         except frames.FrameError as error:
             self._fail(error.code)
+        if reader.fragments_read:
+            session.left -= reader.fragments_read
+            reader.fragments_read = 0
 
     def _answer_close(self, payload: Any) -> None:
         try:
@@ -283,6 +327,7 @@ class WebSocketProtocol(asyncio.Protocol):
     def _linger(self) -> None:
         """Send nothing more, but take what still comes: closing on unread data would reset the connection, and the
         client would not get to see our close frame."""
+        self._read_on()
         self.resume_reading()
         self._let_go()
         try:
@@ -330,6 +375,7 @@ class WebSocketProtocol(asyncio.Protocol):
         if self._is_closing:
             return
         self._is_closing = True
+        self._read_on()
         self.resume_reading()  # for the client's close frame
         self._transport.write(frames.close_frame(code))
         self._server.farewells.start(self)  # type: ignore[union-attr]
@@ -348,13 +394,15 @@ class WebSocketProtocol(asyncio.Protocol):
         """Take no more messages for now."""
         if not self._is_read_paused:
             self._is_read_paused = True
-            self._transport.pause_reading()
+            if self._resting is None:
+                self._transport.pause_reading()
 
     def resume_reading(self) -> None:
         """Take messages again."""
         if self._is_read_paused:
             self._is_read_paused = False
-            self._transport.resume_reading()
+            if self._resting is None:
+                self._transport.resume_reading()
 
 
 def _is_key(key: str) -> bool:
