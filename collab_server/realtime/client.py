@@ -118,18 +118,19 @@ class Client:
             while self._waiting:
                 ack_id, data, size = self._waiting.popleft()
                 self._waiting_bytes -= size
-                await self._begin(ack_id, data)
+                await self._begin(ack_id, data, size)
         finally:
             self._worker = None
 
-    async def _begin(self, ack_id: int | None, data: list[Any]) -> None:
+    async def _begin(self, ack_id: int | None, data: list[Any], size: int) -> None:
         name = data[0] if data else None
         try:
             entry = entry_named(name)
             if len(data) > 2:
                 raise Invalid("expected one object as payload")
             command = self._door.commands.read(entry, data[1] if len(data) == 2 else {})
-            self._door.limiter.charge(self.who.user.id, weight_of(command))
+            spent = 1 + weight_of_request(size)
+            self._door.limiter.spend_more(self.who.user.id, weight_of(command), spent=spent)
         except Exception as error:
             self._fail(ack_id, name, error)
             return

@@ -64,9 +64,17 @@ class RateLimiter:
         tokens = self._tokens(user_id, now)
         if tokens < needed - 1e-6:  # who waits for as long as they were told must not fail by a rounding
             self._buckets[user_id] = (tokens, now)
-            retry_after = max(0.001, round((needed - tokens) / self._per_second, 3))
+            retry_after = max(0.001, round((max(1, needed) - tokens) / self._per_second, 3))
             raise RateLimited(self._expected, retry_after=retry_after)
         self._take(user_id, tokens, weight, now)
+
+    def spend_more(self, user_id: str, weight: int, *, spent: int) -> None:
+        """Take what a command costs besides the units that were `spent` on letting it in: only now it is known.
+
+        Raises `RateLimited` where others have taken more than there was meanwhile, for many may be let in at once.
+        """
+        if weight > 0:
+            self._spend(user_id, weight, needed=1 - spent)
 
     def charge(self, user_id: str, weight: int) -> None:
         """Take what a command that was let through has cost besides, as far as a bucket may owe."""

@@ -14,6 +14,7 @@ from collab_server.domain.discussions import CreateDiscussion, InviteMembers, Li
 from collab_server.domain.inbox import ListNotifications, ListSummaries, Share
 from collab_server.domain.search import FindRecipients, SearchComments
 from collab_server.domain.sign_ins import EndSession
+from collab_server.domain.subscriptions import RefreshSession
 
 BYTES_IN = 8_192
 BYTES_OUT = 65_536
@@ -22,13 +23,13 @@ BYTES_OUT = 65_536
 SEARCH = 20
 FIND = 3
 GROUP = 10
-END = 9
+TOKEN = 9
 PEOPLE = 20
 TOPICS = 25
 ITEMS = 50
 ASCII, OTHERS = 4000, 1000
-"""A search, a question for people, each group, to end a sign-in; and so many people, topics, items of a page or
-characters cost a unit more."""
+"""A search, a question for people, each group, to end a sign-in or renew it; and so many people, topics, items of a
+page or characters cost a unit more."""
 
 
 def _people(named: Sequence[Person]) -> int:
@@ -46,7 +47,8 @@ def _text(text: str | None) -> int:
 _MORE: dict[type, Callable[[Any], int]] = {
     SearchComments: lambda command: SEARCH,
     FindRecipients: lambda command: FIND,
-    EndSession: lambda command: END,
+    EndSession: lambda command: TOKEN,
+    RefreshSession: lambda command: TOKEN,
     ListSummaries: lambda command: len(command.topics) // TOPICS,
     Share: lambda command: _people(command.recipients),
     CreateDiscussion: lambda command: _people(command.members) + _text(command.text),

@@ -143,3 +143,13 @@ async def test_handshakes_with_long_targets_are_few(plain: Node1GiB) -> None:
             async with asyncio.timeout(20):
                 await reader.readuntil(b'"maxPayload":1000000}')
         cut(writer)
+
+
+async def test_tokens_that_are_shown_again_and_again_cost_their_user(plain: Node1GiB) -> None:
+    """Each is a call to Library, over the few connections that sign-ins have."""
+    async with costs(plain) as cost, await plain.raw("dan") as dan:
+        for number in range(100):
+            await cost.send(dan, f'42{number}["session.refresh",{{"identityToken":"made-up-{number}"}}]')
+        codes = [(await dan.answer(number, 30))["error"]["code"] for number in range(100)]
+    assert set(codes) == {"unauthenticated", "rate_limited"}
+    assert codes.count("unauthenticated") <= 40

@@ -88,6 +88,18 @@ def test_what_is_dear_is_let_through_and_paid_for_afterwards() -> None:
     assert bucket.report() == b'{"ann":9}'
 
 
+def test_of_dear_ones_that_were_let_in_together_no_more_is_done_than_there_is() -> None:
+    clock = Clock()
+    bucket = limiter(clock)
+    spend(bucket, 5)
+    bucket.spend_more("ann", 3, spent=1)
+    with pytest.raises(RateLimited) as refused:
+        bucket.spend_more("ann", 3, spent=1)
+    assert refused.value.retry_after == pytest.approx(0.4)
+    bucket.spend_more("ann", 3, spent=4)  # all that is owed is its own
+    bucket.spend_more("ann", 0, spent=1)
+
+
 def test_what_is_charged_is_never_refused_and_told_to_the_others() -> None:
     clock = Clock()
     here, there = limiter(clock), limiter(clock)

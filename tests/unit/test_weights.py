@@ -27,6 +27,7 @@ CONTENT = {"projectId": "A" * 32, "objectId": "B" * 32}
         ("comment.edit", {"commentId": "x", "text": "@[S](group:B) and @[T](group:C)"}, 20),
         ("comments.search", {"q": "x"}, 20),
         ("recipients.find", {"search": "x"}, 3),
+        ("session.refresh", {"identityToken": "x"}, 9),
         ("topic.summaries", {"topics": ["x"] * 10}, 0),
         ("topic.summaries", {"topics": ["x"] * 500}, 20),
         ("topic.comments", {"topic": "x"}, 0),

@@ -270,6 +270,8 @@ class HttpProtocol(StockHttpProtocol):
         super(Guarded, self).on_response_complete()
         if not self._is_trusted:
             self._wait_as_a_stranger()
+        if self.pipeline or self._unread:
+            self._go_on()
         if self.flow.write_paused:
             self.flow.pause_reading()
 

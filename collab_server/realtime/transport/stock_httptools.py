@@ -18,7 +18,6 @@ from collab_server.realtime.transport.guard import Guarded
 from collab_server.realtime.transport.quiet import QuietTransport
 
 HEAD_BYTES = 65_536
-PIPELINED = 100  # requests that wait for the answer before theirs: each costs a hundred times its bytes
 HEADERS = 256  # each takes a hundred bytes, however short it is
 PIECE_BYTES = 4_096
 LEAST_OF_HEAD, LEAST_OF_BODY = 14, 64
@@ -59,6 +58,8 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
                 self._unread = data[start:]
                 self._hold(True)
                 self._read_on_soon()
+                if self._guard is not None:
+                    self._guard.weigh(self, size - start)
                 return
             end = self._end_of_piece(data, start)
             self._read(data[start:end] if end - start < size else data)
@@ -77,6 +78,9 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """An answer is out: the next request's turn comes, then that of what was not read yet."""
         super().on_response_complete()
+        self._go_on()
+
+    def _go_on(self) -> None:
         if self.pipeline and not self.transport.is_closing():
             self.flow.pause_reading()  # uvicorn would read on, and keep whatever comes
         self._read_on_soon()
@@ -188,8 +192,6 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
 
     def on_message_begin(self) -> None:
         """A request begins."""
-        if len(self.pipeline) >= PIPELINED:
-            raise ValueError("too many requests at once")  # uvicorn answers with 400
         self._is_in_request = True
         self._read_requests += 1
         self._is_in_head, self._head_bytes = True, -self._read_bytes

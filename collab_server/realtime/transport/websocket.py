@@ -257,6 +257,8 @@ class WebSocketProtocol(asyncio.Protocol):
                     self._resting = asyncio.get_running_loop().call_later(seconds, self._read_on)
                     if not self._is_read_paused:
                         self._transport.pause_reading()
+                    if not session.is_trusted and self._reader is not None and session.carrier is self:
+                        session.server.holds(session, self._reader.held_bytes + len(self._unread))
                     return
 
     def _read_on(self) -> None:
