@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
+from collab_server.domain.events import actor_text
 from collab_server.domain.ids import library_id
 from collab_server.domain.jsontext import dumps, json_object_text, rfc3339
 from collab_server.domain.letters import is_blank
@@ -87,9 +88,11 @@ class Comment:
 
     def as_json(self) -> str:
         """The wire's Comment as JSON text."""
+        author = self.author
         return (
             f'{{"id":"{self.id}","topic":"{self.topic}","threadId":"{self.thread_id}"'
-            f',"author":{dumps(self.author.as_wire())},"text":{dumps(self.text)},"mentions":{self.mentions}'
+            f',"author":{actor_text(author.id, author.name, author.initials)}'
+            f',"text":{dumps(self.text)},"mentions":{self.mentions}'
             f',"anchor":{self.anchor or "null"},"viewState":{self.view_state or "null"}'
             f',"createdAt":"{rfc3339(self.created_at)}","editedAt":{_time(self.edited_at)}'
             f',"deletedAt":{_time(self.deleted_at)},"revision":{self.revision},"reactions":{self.reactions}'

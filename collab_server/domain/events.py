@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 
 from collab_server.domain.jsontext import dumps, rfc3339
 
@@ -49,6 +50,7 @@ def identity_of(type: str, at: datetime) -> str:
     return type + rfc3339(at)
 
 
+@lru_cache(maxsize=4096)
 def actor_text(user_id: str, name: str, initials: str) -> str:
     """A person as the JSON text that events and comments carry."""
     return dumps({"id": user_id, "name": name, "initials": initials})

@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 import time
 import uuid
 
 from collab_server.errors import Invalid
 
+_VERSION_7 = 0x7 << 76 | 0b10 << 62
+_CHANCE = 0xFFF << 64 | (1 << 62) - 1
 _LIBRARY_ID = re.compile(r"[0-9A-Fa-f]{32}")
 
 
 def uuid7() -> uuid.UUID:
     """A new UUIDv7 (RFC 9562): 48 bits of Unix milliseconds, then chance. Made here, for PostgreSQL < 18."""
     milliseconds = time.time_ns() // 1_000_000
-    chance = secrets.randbits(74)
-    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80
-    value |= 0x7 << 76
-    value |= (chance >> 62) << 64
-    value |= 0b10 << 62
-    value |= chance & 0x3FFF_FFFF_FFFF_FFFF
+    chance = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _VERSION_7 | chance & _CHANCE
     return uuid.UUID(int=value)
 
 

@@ -35,7 +35,9 @@ def now_ms(now: datetime | None = None) -> datetime:
 
 def rfc3339(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-11-23T18:07:00.123Z`."""
-    return moment.astimezone(UTC).isoformat(timespec="milliseconds")[:-6] + "Z"  # it ends in +00:00
+    if moment.tzinfo is not UTC:
+        moment = moment.astimezone(UTC)
+    return moment.isoformat(timespec="milliseconds")[:-6] + "Z"  # it ends in +00:00
 
 
 def read_rfc3339(text: str) -> datetime:

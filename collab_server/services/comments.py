@@ -432,7 +432,7 @@ async def checked_mentions(backends: Backends, who: Identity, text: str) -> tupl
             raise TooLarge(
                 f"expected to mention at most {most} people, those in groups counted", field="text"
             )
-    return dumps([mention.as_wire() for mention in checked]), reached
+    return dumps([mention.as_wire() for mention in checked]) if checked else "[]", reached
 
 
 async def _notify(

@@ -23,6 +23,8 @@ from collab_server.storage.database import Database, Reads, Transaction
 REQUEST_ID_CHARACTERS = 128
 TRIES = 3
 
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
 Answer = str | ClientError
 T = TypeVar("T")
 
@@ -59,7 +61,7 @@ def _fingerprint(name: str, command: Any) -> bytes:
         values = _plain(command)
         del values["request_id"]
         # Not `dumps`: infinities are refused later, by who knows their field.
-        text = json.dumps([name, values], ensure_ascii=False, separators=(",", ":"))
+        text = _encode([name, values])
         return hashlib.sha256(text.encode()).digest()
     except (ValueError, TypeError, RecursionError):
         raise Invalid("expected JSON values") from None
