@@ -103,10 +103,10 @@ class Feed:
     def offer(self, events: Iterable[Event]) -> None:
         """Take events from wherever they come. Never waits, never raises."""
         for event in events:
-            self.witness.note(event)
+            identity = self.witness.note(event)
             followed = self._logs.get(event.topic)
             if followed is not None:
-                self._take(followed, event)
+                self._take(followed, event, identity)
 
     def hint(self, topic: str, seq: int) -> None:
         """Take notice that an event exists, without the event: it is read from Postgres."""
@@ -123,15 +123,15 @@ class Feed:
         self._is_full_round_due = True
         self._wake.set()
 
-    def _take(self, followed: _Log, event: Event) -> None:
+    def _take(self, followed: _Log, event: Event, identity: str) -> None:
         applied = followed.applied
         if applied is not None and event.seq <= applied:
             return
         if applied is not None and event.seq == applied + 1:
-            self._apply(followed, event)
+            self._apply(followed, event, identity)
             seq = event.seq + 1
             while (early := followed.waiting.pop(seq, None)) is not None:
-                self._apply(followed, early)
+                self._apply(followed, early, early.identity)
                 seq += 1
         else:
             if len(followed.waiting) < WAITING_EVENTS:
@@ -149,9 +149,9 @@ class Feed:
         self._gapped.add(followed.name)
         self._wake.set()
 
-    def _apply(self, followed: _Log, event: Event) -> None:
+    def _apply(self, followed: _Log, event: Event, identity: str) -> None:
         followed.applied = event.seq
-        followed.head = event.identity
+        followed.head = identity
         if followed.live:
             self._deliver(followed.live, event)
         if followed.held:
@@ -201,7 +201,7 @@ class Feed:
             early = sorted(followed.waiting.values(), key=lambda event: event.seq)
             followed.waiting.clear()
             for event in early:
-                self._take(followed, event)
+                self._take(followed, event, event.identity)
         if max(seq, followed.hinted) > followed.applied:
             self._ask_repair(followed)
         held = followed.held.get(client)

@@ -30,9 +30,11 @@ class Witness:
         self._older: dict[_Key, str] = {}
         self.doubts = asyncio.Event()
 
-    def note(self, event: Event) -> None:
-        """Remember that this event was committed."""
-        self.note_identity(event.topic, event.seq, event.identity)
+    def note(self, event: Event) -> str:
+        """Remember that this event was committed; returns its identity."""
+        identity = event.identity
+        self.note_identity(event.topic, event.seq, identity)
+        return identity
 
     def note_identity(self, topic: str, seq: int, identity: str) -> None:
         """Remember that this event was committed; of an event without an identity nothing can be told."""
