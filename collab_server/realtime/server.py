@@ -66,6 +66,8 @@ from collab_server.storage.topics import Snapshot
 log = logging.getLogger(__name__)
 
 SIGN_IN_SECONDS = 10.0
+SIGN_IN_WAIT_SECONDS = 4.0
+"""To sign in costs as much as a command, and is never refused for that: who does it over and over again waits."""
 BOND_COOKIE = "collab_session"
 TOKENS = ("identityToken", "authToken", "resumeToken")
 RIGHTS_ROUND_SECONDS = 5.0
@@ -263,6 +265,9 @@ class Door:
         try:
             signed_in = await self._authenticator.sign_in(_credentials(environ, auth))
             user = signed_in.identity.user
+            self.limiter.charge(user.id, 1)
+            if seconds := self.limiter.wait_seconds(user.id):
+                await asyncio.sleep(min(seconds, SIGN_IN_WAIT_SECONDS))
             if len(self._of_user.get(user.id, ())) >= self.limits.connectionsPerUser:
                 raise RateLimited(
                     f"expected at most {self.limits.connectionsPerUser} connections of one user",

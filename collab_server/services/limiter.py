@@ -89,6 +89,10 @@ class RateLimiter:
             now = self._clock()
             self._take(user_id, self._tokens(user_id, now), weight, now)
 
+    def wait_seconds(self, user_id: str) -> float:
+        """After how many seconds the user's bucket owes nothing; 0 if it owes nothing now."""
+        return max(0.0, -self._tokens(user_id, self._clock()) / self._per_second)
+
     def report(self) -> bytes | None:
         """What was spent here since the last report, for the other nodes; None if nothing was."""
         if not self._spent:

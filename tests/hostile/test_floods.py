@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 
@@ -66,8 +67,7 @@ FLOODS = {
 }
 
 
-async def sign_in(node: Node1GiB, login: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-    token = await (await node.cluster.person(login)).identity_token()
+async def sign_in(node: Node1GiB, token: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     reader, writer = await asyncio.open_connection("127.0.0.1", node.process.port)
     writer.write(WEBSOCKET)
     await reader.readuntil(b"\r\n\r\n")
@@ -94,7 +94,8 @@ async def test_packets_come_at_their_pace(plain: Node1GiB, what: list[str]) -> N
         async with costs(plain, at_once=len(what)) as cost:
             for name in what:
                 begun, one = FLOODS[name]
-                _, writer = await sign_in(plain, "eve")
+                token = await (await plain.cluster.person("eve")).identity_token()
+                _, writer = await sign_in(plain, token)
                 stack.callback(cut, writer)
                 writer.write(begun + one * (FLOOD_BYTES // len(one)))
                 cost.sent += FLOOD_BYTES
@@ -153,3 +154,27 @@ async def test_tokens_that_are_shown_again_and_again_cost_their_user(plain: Node
         codes = [(await dan.answer(number, 30))["error"]["code"] for number in range(100)]
     assert set(codes) == {"unauthenticated", "rate_limited"}
     assert codes.count("unauthenticated") <= 40
+
+
+async def test_who_comes_and_goes_over_and_over_again_has_to_wait(plain: Node1GiB) -> None:
+    """Ten at a time: no more than the limit on how often allows, and what they may have at once."""
+    came = 0
+    token = await (await plain.cluster.person("carol")).identity_token()
+
+    async def come_and_go() -> None:
+        nonlocal came
+        while not is_over.is_set():
+            _, writer = await sign_in(plain, token)
+            came += 1
+            cut(writer)
+
+    is_over = asyncio.Event()
+    began = time.monotonic()
+    async with costs(plain, at_once=2) as cost:
+        comers = [asyncio.create_task(come_and_go()) for _ in range(10)]
+        await until(lambda: came >= 450, 60)
+        await until(lambda: cost.bystander_rounds >= ROUNDS, 60)
+        is_over.set()
+        await asyncio.gather(*comers)
+    took = time.monotonic() - began
+    assert came <= 2 * 200 + 10 + 50 * took

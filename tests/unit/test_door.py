@@ -19,6 +19,7 @@ from collab_server.domain.topics import content_topic
 from collab_server.realtime import server
 from collab_server.realtime.client import Client
 from collab_server.realtime.server import Door
+from collab_server.services.limiter import RateLimiter
 from collab_server.services.presence import Presence
 from collab_server.services.table import OfConnection
 from collab_server.status import Counters
@@ -68,7 +69,7 @@ def door(authenticator: FakeAuthenticator) -> Door:
         commands=cast("Any", None),
         authenticator=cast("Any", authenticator),
         limits=Limits(),
-        limiter=cast("Any", None),
+        limiter=RateLimiter(per_second=1000, burst=1000),
         counters=Counters(),
         is_origin_allowed=lambda origin, environ: True,
         addresses=Addresses(),

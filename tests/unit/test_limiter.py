@@ -100,6 +100,17 @@ def test_of_dear_ones_that_were_let_in_together_no_more_is_done_than_there_is() 
     bucket.spend_more("ann", 0, spent=1)
 
 
+def test_how_long_to_wait_until_nothing_is_owed() -> None:
+    clock = Clock()
+    bucket = limiter(clock)
+    bucket.charge("ann", 5)
+    assert bucket.wait_seconds("ann") == 0
+    bucket.charge("ann", 3)
+    assert bucket.wait_seconds("ann") == pytest.approx(0.3)
+    clock.now += 0.3
+    assert bucket.wait_seconds("ann") == pytest.approx(0)
+
+
 def test_what_is_charged_is_never_refused_and_told_to_the_others() -> None:
     clock = Clock()
     here, there = limiter(clock), limiter(clock)

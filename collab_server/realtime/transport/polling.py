@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
@@ -46,7 +47,7 @@ class Polling:
         self._server = server
         self._session = session
         self._waiting: Exchange | None = None  # the poll that is answered when there is something to send
-        self._post: Exchange | None = None  # the one that is answered when the inbox has room again
+        self._post: Exchange | None = None  # the one that is answered when more may come
         self._greeting: Headers = []
         self._backlog: list[bytes] = []
         self._backlog_bytes = 0
@@ -77,8 +78,15 @@ class Polling:
             self._server.refuse(exchange)
         elif self._session.is_paused:
             self._post = exchange
+        elif seconds := self._server.seconds_to_wait(self._session):
+            self._post = exchange
+            asyncio.get_running_loop().call_later(seconds, self._end_of_rest)
         else:
             self._server.respond(exchange, 200, _TEXT, b"ok")
+
+    def _end_of_rest(self) -> None:
+        if not self._session.is_paused:  # else when the inbox has room again
+            self.resume_reading()
 
     def _receive(self, body: bytes | bytearray) -> bool:
         try:
