@@ -25,7 +25,7 @@ FIND = 3
 GROUP = 10
 TOKEN = 9
 PEOPLE = 20
-TOPICS = 25
+TOPICS = 5  # each may be two questions to Library
 ITEMS = 50
 ASCII, OTHERS = 4000, 1000
 """A search, a question for people, each group, to end a sign-in or renew it; and so many people, topics, items of a
