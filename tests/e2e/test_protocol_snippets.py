@@ -17,6 +17,7 @@ from tests.conftest import MakeCluster
 from tests.e2e.deployed import ROOT, deployed_nginx
 from tests.harness.clients import LibraryUser
 from tests.harness.cluster import Cluster
+from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary
 
 TOPIC = "content:F0000000000000000000000000000001:DA000000000000000000000000000001"
@@ -135,6 +136,12 @@ async def test_the_client_that_loses_nothing_loses_nothing(
             for said in range(5):
                 await writer.call("comment.add", {"topic": topic, "text": f"meanwhile {said}"})
             await restarted.start()
+
+        async def is_written() -> bool:
+            page = await writer.call("topic.comments", {"topic": topic})
+            return any(item["text"] == "from the document 3" for item in page["items"])
+
+        await until(is_written, PATIENCE_SECONDS, "bob's last comment: the client ends at what comes now")
         added = await writer.call("comment.add", {"topic": topic, "text": "the last one"})
         output = await output_of(following)
     seen = [int(seq) for seq in re.findall(r"^event (\d+) ", output, re.MULTILINE)]

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import json
 import os
 import shutil
@@ -33,6 +34,7 @@ from tests.harness.world import ADMIN_ID, StandInLibrary, TestDatabase
 
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30
+MEETING_SECONDS = 3
 STATUS_TOKEN = "the-status-token-of-tests"
 
 Address = tuple[str, int]
@@ -270,11 +272,22 @@ class Cluster:
         return node
 
     async def start(self, timeout: float = READY_SECONDS) -> Self:
-        """Start all nodes at once and wait until all are ready."""
+        """Start all nodes at once and wait until all are ready, and know each other where they can.
+
+        They believe each other only after an answer, which comes a moment after they are ready; and not at all where
+        Redis is away or a node is of a version before.
+        """
         for node in self.nodes:
             node.spawn()
         await asyncio.gather(*(node.wait_until_ready(timeout) for node in self.nodes))
+        if self.redis_url is not None and len(self.nodes) > 1:
+            with contextlib.suppress(AssertionError, TimeoutError):
+                await until(self._have_met, MEETING_SECONDS, "the nodes know each other")
         return self
+
+    async def _have_met(self) -> bool:
+        found = await asyncio.gather(*(node.status(is_verbose=True) for node in self.nodes))
+        return all(len(one.get("cluster", ())) >= len(self.nodes) - 1 for one in found)
 
     async def person(self, login: str) -> LibraryUser:
         """Somebody signed in at Library; signed in once per cluster."""
