@@ -154,7 +154,7 @@ def _check_config(arguments: argparse.Namespace) -> int:
 
 
 def _encrypt_password(arguments: argparse.Namespace) -> int:
-    from collab_server.encryption import EncryptionError, create_key_file, encrypt
+    from collab_server.config.encryption import EncryptionError, create_key_file, encrypt
 
     try:
         password = _ask_password()
@@ -268,7 +268,7 @@ def _load(arguments: argparse.Namespace) -> LoadedConfig:
 
 def _with_database(arguments: argparse.Namespace, work: Callable[[Database], Awaitable[T]]) -> T:
     """The result of `work` on the configured database; what goes wrong there is a `_Failure` in words."""
-    from collab_server import tls
+    from collab_server.config import certificates
     from collab_server.errors import ClientError
     from collab_server.storage.database import Database
     from collab_server.storage.migrations import MigrationError
@@ -282,7 +282,7 @@ def _with_database(arguments: argparse.Namespace, work: Callable[[Database], Awa
         user=section.username,
         password=section.password.get_secret_value() if section.password else None,
         database=section.database,
-        ssl=tls.postgres_context(section),
+        ssl=certificates.postgres_context(section),
         pool_size=1,
         read_pool_size=1,
         node=arguments.command,

@@ -23,19 +23,18 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from collab_server import __version__, hangup, logs, tls, uvicorn_hooks
+from collab_server import __version__, hangup, logs, uvicorn_hooks
 from collab_server.api.door import RestDoor
 from collab_server.api.operations import operations_router
-from collab_server.auth import Authenticator
+from collab_server.authority.library.rights import SharedRights
+from collab_server.authority.library.sessions import Library
 from collab_server.cluster.bus import Bus
 from collab_server.cluster.envelope import Kind
-from collab_server.config import Config, ConfigError, load_config
+from collab_server.config import Config, ConfigError, certificates, load_config
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.keys import KeyRing, check_of
 from collab_server.errors import ClientError
-from collab_server.library.rights import SharedRights
-from collab_server.library.sessions import Library
 from collab_server.pulse import Pulse
 from collab_server.realtime import build_asgi, transport
 from collab_server.realtime.manager import BusManager
@@ -50,6 +49,7 @@ from collab_server.services.pages import Cursors
 from collab_server.services.presence import Presence
 from collab_server.services.purging import purge_discussions
 from collab_server.services.search import settle_for_ever
+from collab_server.services.sign_in import Authenticator
 from collab_server.services.table import Commands
 from collab_server.status import DATABASE, LIBRARY, REDIS, Counters, Probe, Sampler, Serving, Status
 from collab_server.storage import ends, inbox, installation, notices, requests
@@ -83,7 +83,7 @@ class Node:
             user=section.username,
             password=section.password.get_secret_value() if section.password else None,
             database=section.database,
-            ssl=tls.postgres_context(section),
+            ssl=certificates.postgres_context(section),
             pool_size=section.pool_size,
             read_pool_size=section.read_pool_size,
             node=f"{self.name} {notices.KNOWN_BY}",
@@ -100,7 +100,7 @@ class Node:
         self.counters = Counters()
         self.library = Library(
             config.authorizationServerUrl,
-            ssl_context=tls.client_context(config.trustedCerts),
+            ssl_context=certificates.client_context(config.trustedCerts),
             observe=self._library_observer(),
             ended=lambda digest: self._publish(Kind.SESSION_ENDED, digest),
         )

@@ -22,8 +22,7 @@ from typing import Any
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from collab_server import tls
-from collab_server.config import Config
+from collab_server.config import Config, certificates
 
 __all__ = ["GRACEFUL_SECONDS", "adopt", "serve"]
 
@@ -41,7 +40,7 @@ def serve(app: Any, config: Config, *, host: str, port: int) -> bool:
     Raises `KeyboardInterrupt` after a graceful stop by SIGINT, and `ConfigError` where a certificate cannot be used,
     before it opens the port.
     """
-    context = tls.server_context(config.server_tls) if config.server_tls else None
+    context = certificates.server_context(config.server_tls) if config.server_tls else None
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -99,7 +98,7 @@ def adopt(
     if not config.logging and not given("access-log") and _has(running, "access_log"):
         running.access_log = False
     if config.server_tls is not None and _has(running, "ssl") and running.ssl is None:
-        running.ssl = tls.server_context(config.server_tls)
+        running.ssl = certificates.server_context(config.server_tls)
     if not given("forwarded-allow-ips") and isinstance(running.loaded_app, ProxyHeadersMiddleware):
         running.loaded_app = ProxyHeadersMiddleware(running.loaded_app.app, list(config.trustedProxies))
     if running.workers > 1:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, NamedTuple, get_args, get_origin
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
+from collab_server.config import certificates
 from collab_server.config.model import Config
 from collab_server.config.problems import ConfigError, Problem
 from collab_server.config.rules import cross_check
@@ -41,8 +42,6 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] = os.enviro
 
     Raises `ConfigError` with every problem found when at least one of them is an error.
     """
-    from collab_server import tls  # which is built on this package
-
     problems: list[Problem] = []
     file, values = _read_file(path, environ, problems)
     overrides = _apply_environment(values, environ, problems)
@@ -60,7 +59,7 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] = os.enviro
         # Without what was wrong the rest is valid, so the rules between properties can be checked too.
         config = Config.model_validate(values, context=context)
 
-    for check in (cross_check, tls.check):
+    for check in (cross_check, certificates.check):
         already_named = {problem.property for problem in problems if problem.severity == "error"}
         problems += [problem for problem in check(config) if problem.property not in already_named]
     problems = [_with_origin(problem, overrides) for problem in problems]

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
 
+from collab_server.config.encryption import EncryptionError, decrypt, is_encrypted
 from collab_server.config.problems import ConfigError, Problem
 from collab_server.config.values import (
     ConfigPath,
@@ -29,7 +30,6 @@ from collab_server.config.values import (
     parse_dburl,
     parse_redis_url,
 )
-from collab_server.encryption import EncryptionError, decrypt, is_encrypted
 
 DEFAULT_PORT = 3000
 

@@ -23,7 +23,7 @@ from typing import Any
 
 import socketio
 
-from collab_server.auth import Authenticator, Credentials
+from collab_server.authority.library.sessions import ContentAnswer
 from collab_server.config import Limits
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.events import Event
@@ -44,7 +44,6 @@ from collab_server.errors import (
     Unauthenticated,
     Unavailable,
 )
-from collab_server.library.sessions import ContentAnswer
 from collab_server.realtime.client import Client
 from collab_server.realtime.manager import BusManager
 from collab_server.realtime.sockets import HEAD, SocketServer
@@ -54,6 +53,7 @@ from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.feed import Feed
 from collab_server.services.limiter import RateLimiter
+from collab_server.services.sign_in import Authenticator, Credentials
 from collab_server.services.snapshots import Snapshots
 from collab_server.services.table import Commands
 from collab_server.services.topics import check_after, check_event_limit

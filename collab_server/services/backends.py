@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+from collab_server.authority.library.sessions import Library
 from collab_server.config import Limits
 from collab_server.domain.people import Identity
 from collab_server.errors import Unavailable
-from collab_server.library.sessions import Library
 from collab_server.services.limiter import RateLimiter
 from collab_server.services.pages import Cursors
 from collab_server.services.presence import Presence

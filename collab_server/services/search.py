@@ -26,6 +26,7 @@ from itertools import zip_longest
 from typing import Self
 from uuid import UUID
 
+from collab_server.authority.library.client import ContentInfo, Silent
 from collab_server.domain.ids import library_id
 from collab_server.domain.jsontext import dumps
 from collab_server.domain.people import Identity
@@ -44,7 +45,6 @@ from collab_server.domain.search import (
 )
 from collab_server.domain.topics import Topic, parse_topic
 from collab_server.errors import ClientError, TooLarge, Unavailable
-from collab_server.library.client import ContentInfo, Silent
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.pages import page_limit

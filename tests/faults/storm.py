@@ -35,7 +35,7 @@ import aiohttp
 import psutil
 from starlette.applications import Starlette
 
-from collab_server.auth import Authenticator
+from collab_server.authority.library.sessions import Library
 from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres, EmbeddedValkey
 from collab_server.demo.serving import LoopbackServer
 from collab_server.demo.standin import (
@@ -50,7 +50,7 @@ from collab_server.demo.standin import (
 )
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity, LibrarySession, User
-from collab_server.library.sessions import Library
+from collab_server.services.sign_in import Authenticator
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
 from tests.harness.world import PROJECT_ID, StandInLibrary, TestDatabase, apply_migrations

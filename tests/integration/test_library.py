@@ -21,14 +21,14 @@ import trustme
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from collab_server.auth import Authenticator, Credentials
+from collab_server.authority.library.client import Client, Refused, SessionGone, trust
+from collab_server.authority.library.cookies import Cookie, Jar, without_cookie
+from collab_server.authority.library.sessions import Ended, Library, SignedIn, Timing
 from collab_server.demo.standin import create_standin, load_data
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity, LibrarySession
 from collab_server.errors import Unauthenticated, Unavailable
-from collab_server.library.client import Client, Refused, SessionGone, trust
-from collab_server.library.cookies import Cookie, Jar, without_cookie
-from collab_server.library.sessions import Ended, Library, SignedIn, Timing
+from collab_server.services.sign_in import Authenticator, Credentials
 
 KEY = b"k" * 32
 DATA = load_data()

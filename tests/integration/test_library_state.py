@@ -20,13 +20,13 @@ import trustme
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from collab_server.auth import Authenticator, Credentials
+from collab_server.authority.library.client import Client
+from collab_server.authority.library.sessions import Ended, Library, Timing
 from collab_server.demo.serving import LoopbackServer
 from collab_server.demo.standin import create_standin
 from collab_server.domain.keys import KeyRing
 from collab_server.errors import Unavailable
-from collab_server.library.client import Client
-from collab_server.library.sessions import Ended, Library, Timing
+from collab_server.services.sign_in import Authenticator, Credentials
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client as SocketClient
 from tests.harness.clients import Failed, LibraryUser, Refused, Rest
@@ -118,7 +118,9 @@ async def watched(url: str, **how: Any) -> AsyncIterator[Watched]:
 
 
 def lines(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [record.getMessage() for record in caplog.records if record.name == "collab_server.library"]
+    return [
+        record.getMessage() for record in caplog.records if record.name == "collab_server.authority.library"
+    ]
 
 
 FAULTS = {
@@ -260,8 +262,8 @@ async def test_what_is_wrong_with_tls_is_said(
 async def test_what_takes_too_long_is_told_by_its_cause(
     way: str, outcome: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collab_server.library.client.CONNECT_SECONDS", 0.2)
-    monkeypatch.setattr("collab_server.library.client.CALL_SECONDS", 1.0)
+    monkeypatch.setattr("collab_server.authority.library.client.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("collab_server.authority.library.client.CALL_SECONDS", 1.0)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):

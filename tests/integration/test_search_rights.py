@@ -17,12 +17,12 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 
+from collab_server.authority.library.sessions import Library, Timing
 from collab_server.domain.ids import uuid7
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity
 from collab_server.domain.search import SearchComments
 from collab_server.errors import NotFound
-from collab_server.library.sessions import Library, Timing
 from collab_server.services import search
 from collab_server.services.backends import Backends
 from collab_server.services.executor import Write

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 import uvicorn
 
-from collab_server import tls
-from collab_server.config import Config, ConfigError, load_config
+from collab_server.config import Config, ConfigError, certificates, load_config
 from tests.harness.certificates import PASSPHRASE, authority, write_certificates
 
 
@@ -76,8 +75,8 @@ async def ask(port: int, context: ssl.SSLContext, host: str = "localhost") -> by
 async def test_serves_https_with_either_pair(folder: Path, pair: dict[str, object]) -> None:
     section = config_of(folder, **pair).server_tls
     assert section is not None
-    trusting = tls.client_context((folder / "ca.pem",))
-    async with serving(tls.server_context(section)) as port:
+    trusting = certificates.client_context((folder / "ca.pem",))
+    async with serving(certificates.server_context(section)) as port:
         assert (await ask(port, trusting)).endswith(HELLO)
         assert (await ask(port, trusting, "127.0.0.1")).endswith(HELLO)
 
@@ -85,23 +84,23 @@ async def test_serves_https_with_either_pair(folder: Path, pair: dict[str, objec
 async def test_whoever_is_not_trusted_or_not_who_we_called_is_refused(folder: Path) -> None:
     section = config_of(folder, **PKCS12).server_tls
     assert section is not None
-    async with serving(tls.server_context(section)) as port:
+    async with serving(certificates.server_context(section)) as port:
         with pytest.raises(ssl.SSLCertVerificationError, match=r"unable to get local issuer|self-signed"):
-            await ask(port, tls.client_context(()))
+            await ask(port, certificates.client_context(()))
         with pytest.raises(ssl.SSLCertVerificationError, match=r"self-signed|issuer|signature"):
-            await ask(port, tls.client_context((folder / "other.pem",)))
+            await ask(port, certificates.client_context((folder / "other.pem",)))
         with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
-            await ask(port, tls.client_context((folder / "ca.pem",)), "library.example.com")
+            await ask(port, certificates.client_context((folder / "ca.pem",)), "library.example.com")
 
 
 async def test_old_protocols_are_refused(folder: Path) -> None:
     section = config_of(folder, **PEM).server_tls
     assert section is not None
-    assert tls.server_context(section).minimum_version >= ssl.TLSVersion.TLSv1_2
+    assert certificates.server_context(section).minimum_version >= ssl.TLSVersion.TLSv1_2
 
 
 def test_no_ssl_key_means_no_tls_to_postgres(folder: Path) -> None:
-    assert tls.postgres_context(config_of(folder).database) is None
+    assert certificates.postgres_context(config_of(folder).database) is None
 
 
 async def test_postgres_is_verified_by_its_root_certificate_alone_and_shown_ours(
@@ -113,8 +112,12 @@ async def test_postgres_is_verified_by_its_root_certificate_alone_and_shown_ours
     wanting.verify_mode = ssl.CERT_REQUIRED
     authority().configure_trust(wanting)
     files = {"sslClientCertFile": "cert.pem", "sslClientKeyFile": "key.pem"}
-    good = tls.postgres_context(config_of(folder, dataSource={**files, "sslRootCertFile": "ca.pem"}).database)
-    other = tls.postgres_context(config_of(folder, dataSource={"sslRootCertificate": "other.pem"}).database)
+    good = certificates.postgres_context(
+        config_of(folder, dataSource={**files, "sslRootCertFile": "ca.pem"}).database
+    )
+    other = certificates.postgres_context(
+        config_of(folder, dataSource={"sslRootCertificate": "other.pem"}).database
+    )
     assert good is not None
     assert other is not None
     assert (good.verify_mode, good.check_hostname) == (ssl.CERT_REQUIRED, True)
@@ -126,7 +129,9 @@ async def test_postgres_is_verified_by_its_root_certificate_alone_and_shown_ours
 
 
 def test_a_dburl_that_wants_tls_is_verified_by_the_machines_own_authorities(folder: Path) -> None:
-    context = tls.postgres_context(config_of(folder, dburl="postgres://h/d?sslmode=require").database)
+    context = certificates.postgres_context(
+        config_of(folder, dburl="postgres://h/d?sslmode=require").database
+    )
     assert context is not None
     assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
 
@@ -168,14 +173,14 @@ def test_files_that_do_not_hold_what_they_should_are_named_by_property(
 def test_right_files_have_no_problem(folder: Path) -> None:
     files = {"sslRootCertFile": "ca.pem", "sslClientCertFile": "cert.pem", "sslClientKeyFile": "key.pem"}
     content = {**PEM, **PKCS12, "trustedCerts": ["ca.pem", "other.pem"], "dataSource": files}
-    assert tls.check(config_of(folder, **content)) == []
+    assert certificates.check(config_of(folder, **content)) == []
 
 
 def test_a_private_key_is_never_left_in_a_file(folder: Path) -> None:
     before = sorted(folder.iterdir())
     section = config_of(folder, **PKCS12).server_tls
     assert section is not None
-    tls.server_context(section)
+    certificates.server_context(section)
     assert {path.name for path in folder.iterdir()} - {path.name for path in before} <= {"config.json"}
 
 
@@ -184,4 +189,4 @@ def test_a_file_that_is_damaged_later_raises_config_error(folder: Path) -> None:
     assert section is not None
     (folder / "store.p12").write_bytes(b"")
     with pytest.raises(ConfigError, match="keystoreFile"):
-        tls.server_context(section)
+        certificates.server_context(section)

@@ -7,11 +7,11 @@ import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
+from collab_server.authority.library.answers import Answers, Flights
+from collab_server.authority.library.client import Recipient, SessionGone
+from collab_server.authority.library.sessions import Library
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.errors import Unauthenticated
-from collab_server.library.answers import Answers, Flights
-from collab_server.library.client import Recipient, SessionGone
-from collab_server.library.sessions import Library
 
 
 async def test_who_comes_in_the_turn_in_which_a_call_lands_asks_anew() -> None:

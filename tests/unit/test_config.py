@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from collab_server.config import Config, ConfigError, DataSource, LoadedConfig, Problem, load_config
-from collab_server.encryption import create_key_file, encrypt
+from collab_server.config.encryption import create_key_file, encrypt
 from tests.harness.certificates import PASSPHRASE, write_certificates
 
 EXAMPLE_OF_THE_HELP = {

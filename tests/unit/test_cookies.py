@@ -8,8 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab_server.domain.people import LibrarySession
-from collab_server.library.cookies import (
+from collab_server.authority.library.cookies import (
     MOST_BYTES,
     MOST_COOKIES,
     MOST_NAMES,
@@ -20,6 +19,7 @@ from collab_server.library.cookies import (
     is_sendable_cookie,
     read_cookies,
 )
+from collab_server.domain.people import LibrarySession
 
 ANN = LibrarySession("token-of-ann", "ann", is_delegated=True)
 BOB = LibrarySession("token-of-bob", "bob", is_delegated=True)
@@ -210,7 +210,7 @@ def test_a_session_keeps_no_more_than_is_allowed() -> None:
 
 
 def test_everybody_has_a_jar_of_their_own_and_those_in_use_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("collab_server.library.cookies.MOST_JARS", 10)
+    monkeypatch.setattr("collab_server.authority.library.cookies.MOST_JARS", 10)
     cookies = Cookies(BASE)
     for session, value in ((ANN, "1"), (BOB, "2")):
         cookies.put(session, Jar([Cookie("LB", value)]))

@@ -10,7 +10,6 @@ from typing import Any, cast
 
 import pytest
 
-from collab_server.auth import Attachment, Credentials, SignIn
 from collab_server.config import Limits
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.people import Identity, LibrarySession, User
@@ -21,6 +20,7 @@ from collab_server.realtime.client import Client
 from collab_server.realtime.server import Door
 from collab_server.services.limiter import RateLimiter
 from collab_server.services.presence import Presence
+from collab_server.services.sign_in import Attachment, Credentials, SignIn
 from collab_server.services.table import OfConnection
 from collab_server.status import Counters
 from collab_server.storage import topics

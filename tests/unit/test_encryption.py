@@ -11,7 +11,7 @@ import pytest
 from cryptography.fernet import Fernet
 
 from collab_server.config import ConfigError, load_config
-from collab_server.encryption import EncryptionError, create_key_file, decrypt, encrypt, is_encrypted
+from collab_server.config.encryption import EncryptionError, create_key_file, decrypt, encrypt, is_encrypted
 from tests.harness.certificates import PASSPHRASE, write_certificates
 
 

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from collab_server.library.health import LINE_SECONDS, LINES_AT_ONCE, Fault, Health, without_secrets
+from collab_server.authority.library.health import LINE_SECONDS, LINES_AT_ONCE, Fault, Health, without_secrets
 
 AWAY = Fault("unreachable", "cannot reach it", is_general=True)
 SLOW = Fault("slow", "no answer", is_general=True)

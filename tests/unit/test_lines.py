@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from collab_server.library.lines import Busy, Line
+from collab_server.authority.library.lines import Busy, Line
 
 
 class Calls:

@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
+from collab_server.authority.library.sessions import Library, Timing
 from collab_server.domain.people import LibrarySession
-from collab_server.library.sessions import Library, Timing
 
 SESSION = LibrarySession("token", None, is_delegated=True)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from collab_server.library.rights import SharedRights
-from collab_server.library.sessions import ContentAnswer
+from collab_server.authority.library.rights import SharedRights
+from collab_server.authority.library.sessions import ContentAnswer
 
 USER, PROJECT, OBJECT = "A" * 32, "B" * 32, "C" * 32
 

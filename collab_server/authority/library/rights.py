@@ -15,8 +15,8 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from collab_server.library.client import ContentInfo
-from collab_server.library.sessions import ContentAnswer, Library
+from collab_server.authority.library.client import ContentInfo
+from collab_server.authority.library.sessions import ContentAnswer, Library
 
 MOST_AGE_SECONDS = 60.0
 ROWS_A_MESSAGE = 200

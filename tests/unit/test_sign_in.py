@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from cryptography.fernet import Fernet
 
-from collab_server.auth import Authenticator, Credentials, SignInOver
+from collab_server.authority.library.cookies import Cookie, Jar
+from collab_server.authority.library.sessions import NOBODY, Library, Origin, SignedIn
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.domain.sign_ins import mark_of
 from collab_server.errors import Paused, Unauthenticated, Unavailable
-from collab_server.library.cookies import Cookie, Jar
-from collab_server.library.sessions import NOBODY, Library, Origin, SignedIn
+from collab_server.services.sign_in import Authenticator, Credentials, SignInOver
 
 KEY = b"k" * 32
 ANN = User("A" * 32, "Ann Archer", "AA")

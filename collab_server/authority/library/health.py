@@ -22,7 +22,7 @@ from urllib.parse import urljoin, urlsplit
 
 __all__ = ["Fault", "Health", "Outcome", "fault_of_connection", "without_secrets"]
 
-log = logging.getLogger("collab_server.library")
+log = logging.getLogger("collab_server.authority.library")
 
 LINES_AT_ONCE = 10
 LINE_SECONDS = 60.0

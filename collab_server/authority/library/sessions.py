@@ -49,10 +49,8 @@ from urllib.parse import urlsplit
 
 from cachetools import LRUCache, TTLCache
 
-from collab_server.domain.people import Identity, LibrarySession, User
-from collab_server.errors import Unauthenticated, Unavailable
-from collab_server.library.answers import Answers, Flights
-from collab_server.library.client import (
+from collab_server.authority.library.answers import Answers, Flights
+from collab_server.authority.library.client import (
     DEADLINE_SECONDS,
     DEFAULT_SESSION_SECONDS,
     MOST_SESSION_SECONDS,
@@ -65,9 +63,11 @@ from collab_server.library.client import (
     is_sendable_token,
     slow,
 )
-from collab_server.library.cookies import Cookie, Cookies, Jar, is_sendable_cookie
-from collab_server.library.health import Health, Outcome
-from collab_server.library.lines import Busy, Line
+from collab_server.authority.library.cookies import Cookie, Cookies, Jar, is_sendable_cookie
+from collab_server.authority.library.health import Health, Outcome
+from collab_server.authority.library.lines import Busy, Line
+from collab_server.domain.people import Identity, LibrarySession, User
+from collab_server.errors import Unauthenticated, Unavailable
 
 __all__ = ["NOBODY", "Attachment", "ContentAnswer", "Ended", "Library", "Origin", "SignedIn", "Timing"]
 

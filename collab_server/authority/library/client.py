@@ -29,12 +29,18 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from collab_server.authority.library.cookies import SESSION_COOKIE, Cookies, Jar, is_sendable_cookie
+from collab_server.authority.library.health import (
+    Fault,
+    Health,
+    Outcome,
+    fault_of_connection,
+    without_secrets,
+)
 from collab_server.domain.ids import library_id
 from collab_server.domain.letters import clear_name
 from collab_server.domain.people import LibrarySession, User
 from collab_server.errors import Invalid, Unavailable
-from collab_server.library.cookies import SESSION_COOKIE, Cookies, Jar, is_sendable_cookie
-from collab_server.library.health import Fault, Health, Outcome, fault_of_connection, without_secrets
 
 __all__ = [
     "DEADLINE_SECONDS",

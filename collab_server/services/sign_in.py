@@ -32,16 +32,16 @@ from typing import Any, Literal, Protocol
 from cachetools import LRUCache, TTLCache
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
+from collab_server.authority.library.answers import Flights
+from collab_server.authority.library.client import MOST_SESSION_SECONDS, Silent, is_sendable_token
+from collab_server.authority.library.cookies import SESSION_COOKIE, Cookie, find_cookie, without_cookie
+from collab_server.authority.library.lines import Busy
+from collab_server.authority.library.sessions import NOBODY, Attachment, Ended, Library, Origin, SignedIn
 from collab_server.domain.addresses import network_of
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.domain.sign_ins import ID_BYTES, Begun, mark_of, marks_of
 from collab_server.errors import ClientError, Paused, Unauthenticated, Unavailable
-from collab_server.library.answers import Flights
-from collab_server.library.client import MOST_SESSION_SECONDS, Silent, is_sendable_token
-from collab_server.library.cookies import SESSION_COOKIE, Cookie, find_cookie, without_cookie
-from collab_server.library.lines import Busy
-from collab_server.library.sessions import NOBODY, Attachment, Ended, Library, Origin, SignedIn
 
 __all__ = ["Attachment", "Authenticator", "Credentials", "Ended", "KnownEnds", "SignIn", "SignInOver"]
 

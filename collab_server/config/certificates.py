@@ -19,7 +19,9 @@ from typing import TypeVar
 
 from pydantic import SecretStr
 
-from collab_server.config import Config, ConfigError, DatabaseSection, Problem, ServerTlsSection
+from collab_server.config.model import Config
+from collab_server.config.problems import ConfigError, Problem
+from collab_server.config.values import DatabaseSection, ServerTlsSection
 
 __all__ = ["check", "client_context", "postgres_context", "server_context"]
 
