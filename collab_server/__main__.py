@@ -86,11 +86,11 @@ def _serve(arguments: argparse.Namespace) -> int:
     config = loaded.config
     logs.configure(is_detailed=config.logging, log_format=config.logFormat, log_file=config.logFile)
 
-    from collab_server import uvicorn_hooks
     from collab_server.app import create_app
+    from collab_server.realtime.lean import adapter
 
     port = config.port if arguments.port is None else arguments.port
-    was_served = uvicorn_hooks.serve(create_app(config), config, host=arguments.host, port=port)
+    was_served = adapter.serve(create_app(config), config, host=arguments.host, port=port)
     return DONE if was_served else FAILED
 
 

@@ -23,7 +23,7 @@ from typing import Any
 from starlette.requests import Request
 from starlette.types import Receive, Scope, Send
 
-from collab_server import __version__, hangup, logs, uvicorn_hooks
+from collab_server import __version__, hangup, logs
 from collab_server.api.door import RestDoor
 from collab_server.api.operations import operations_router
 from collab_server.authority.library.rights import SharedRights
@@ -36,9 +36,10 @@ from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.keys import KeyRing, check_of
 from collab_server.errors import ClientError
 from collab_server.pulse import Pulse
-from collab_server.realtime import build_asgi, transport
-from collab_server.realtime.manager import BusManager
+from collab_server.realtime import build_asgi, lean
+from collab_server.realtime.lean import adapter
 from collab_server.realtime.server import Door, stranger_limits
+from collab_server.realtime.sockets.manager import BusManager
 from collab_server.services.backends import Backends
 from collab_server.services.deliveries import Deliveries
 from collab_server.services.ends import Ends
@@ -165,7 +166,7 @@ class Node:
         )
         commands = Commands(self.database, backends, executor)
         addresses = Addresses(config.trustedProxies)
-        self._guard = transport.Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes)
+        self._guard = lean.Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes)
         self._door = Door(
             node=self.name,
             database=self.database,
@@ -219,10 +220,10 @@ class Node:
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         await receive()
         hangup.listen()
-        uvicorn_hooks.adopt(receive, self.config)
-        if transport.install(scope, receive, {"/socket.io/": self._door.server.eio}, self._guard):
-            transport.tune_garbage_collector()
-        transport.allow_many_connections()
+        adapter.adopt(receive, self.config)
+        if lean.install(scope, receive, {"/socket.io/": self._door.server.eio}, self._guard):
+            lean.tune_garbage_collector()
+        lean.allow_many_connections()
         try:
             await self.start()
         except Exception as error:

@@ -43,7 +43,7 @@ __all__ = ["NODE_MODULES", "ForkedProcess", "WarmPython"]
 
 NODE_MODULES = (
     "collab_server.app",
-    "collab_server.realtime.transport.http",
+    "collab_server.realtime.lean.http",
     "uvicorn.main",
     "uvicorn.lifespan.on",
     "uvicorn.loops.uvloop",

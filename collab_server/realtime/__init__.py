@@ -10,9 +10,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from collab_server.realtime._libraries import engineio, socketio  # before anybody else imports them
-from collab_server.realtime.engine import EngineServer
-from collab_server.realtime.sockets import SocketServer
-from collab_server.realtime.transport import install, tune_garbage_collector
+from collab_server.realtime.engine.engine import EngineServer
+from collab_server.realtime.lean import install, tune_garbage_collector
+from collab_server.realtime.sockets.server import SocketServer
 
 __all__ = ["EngineServer", "SocketServer", "build_asgi", "build_engineio_server", "build_server"]
 

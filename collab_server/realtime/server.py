@@ -45,10 +45,10 @@ from collab_server.errors import (
     Unavailable,
 )
 from collab_server.realtime.client import Client
-from collab_server.realtime.manager import BusManager
-from collab_server.realtime.sockets import HEAD, SocketServer
+from collab_server.realtime.engine.pace import Pace
+from collab_server.realtime.sockets.manager import BusManager
+from collab_server.realtime.sockets.server import HEAD, SocketServer
 from collab_server.realtime.strangers import StrangerLimits
-from collab_server.realtime.transport.pace import Pace
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.feed import Feed

@@ -16,9 +16,9 @@ import aiohttp
 import pytest
 import trustme
 
-from collab_server.realtime import engine
+from collab_server.realtime.engine import engine
+from collab_server.realtime.engine.polling import Polling
 from collab_server.realtime.strangers import Strangers
-from collab_server.realtime.transport.polling import Polling
 
 from .conftest import Served, echo_engine, echo_sockets, serve, wait_until
 from .test_engineio import POLL, SOCKET, get, is_closed, open_polling, post

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from collab_server.realtime.transport import frames
-from collab_server.realtime.transport.lanes import Lane
+from collab_server.realtime.engine import frames
+from collab_server.realtime.engine.lanes import Lane
 
 from .test_bounds import masked
 

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from collab_server.realtime.transport import guard
+from collab_server.realtime.lean import guard
 
 from .conftest import Served, echo_engine, serve, wait_until
 from .test_bounds import KEY, on_loop, upgrade_request

@@ -22,8 +22,8 @@ from tests.hostile.costs import Node1GiB, costs
 STALLED_SECONDS = 3.0
 HURRY = hurried(
     {
-        "collab_server.realtime.transport.guard": {"STALLED_SECONDS": STALLED_SECONDS, "LOOK_SECONDS": 0.3},
-        "collab_server.realtime.engine": {"STALLED_SECONDS": STALLED_SECONDS},
+        "collab_server.realtime.lean.guard": {"STALLED_SECONDS": STALLED_SECONDS, "LOOK_SECONDS": 0.3},
+        "collab_server.realtime.engine.engine": {"STALLED_SECONDS": STALLED_SECONDS},
     }
 )
 LIMITS = {

@@ -16,9 +16,9 @@ from typing import Any
 import pytest
 import trustme
 
-from collab_server import uvicorn_hooks
 from collab_server.config import Config
 from collab_server.demo.embedded import free_port
+from collab_server.realtime.lean import adapter
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 15
@@ -28,10 +28,10 @@ GRACEFUL_SECONDS = 1
 APP = """
 import asyncio, json, sys
 sys.path.insert(0, {root!r})
-from collab_server import uvicorn_hooks
+from collab_server.realtime.lean import adapter
 from collab_server.config import load_config
 
-uvicorn_hooks.GRACEFUL_SECONDS = {graceful}
+adapter.GRACEFUL_SECONDS = {graceful}
 running = None
 
 async def app(scope, receive, send):
@@ -39,7 +39,7 @@ async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
         running = receive.__self__.config
-        uvicorn_hooks.adopt(receive, load_config().config)
+        adapter.adopt(receive, load_config().config)
         await send({{"type": "lifespan.startup.complete"}})
         await receive()
         return await send({{"type": "lifespan.shutdown.complete"}})
@@ -190,4 +190,4 @@ def test_another_server_is_left_alone() -> None:
     async def plain() -> None: ...
 
     for receive in (Receive().receive, plain, None):
-        uvicorn_hooks.adopt(receive, Config())
+        adapter.adopt(receive, Config())

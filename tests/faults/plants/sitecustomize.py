@@ -44,7 +44,7 @@ async def _roll_back(database: Any, sql: str, arguments: Any) -> Any:
 
 def drop_a_hint_and_repair_nothing() -> None:
     """What a bus without a log does: an event that is lost on the way is lost."""
-    from collab_server.realtime.manager import BusManager
+    from collab_server.realtime.sockets.manager import BusManager
     from collab_server.services.feed import Feed
 
     def hear_most(self: Any, node: str, payload: bytes) -> None:

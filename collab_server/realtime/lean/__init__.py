@@ -15,12 +15,12 @@ import resource
 from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
-from collab_server.realtime.transport.guard import GUARD_KEY, Guard
-from collab_server.realtime.transport.offers import PATHS_KEY
-from collab_server.realtime.transport.websocket import STATE_KEY, WebSocketProtocol
+from collab_server.realtime.lean.guard import GUARD_KEY, Guard
+from collab_server.realtime.lean.offers import PATHS_KEY
+from collab_server.realtime.lean.websocket import STATE_KEY, WebSocketProtocol
 
 if TYPE_CHECKING:
-    from collab_server.realtime.engine import EngineServer
+    from collab_server.realtime.engine.engine import EngineServer
 
 __all__ = ["Guard", "WebSocketProtocol", "allow_many_connections", "install", "tune_garbage_collector"]
 
@@ -61,7 +61,7 @@ def install(
         scope["state"][STATE_KEY] = {prefix.encode(): engine for prefix, engine in engines.items()}
         config.ws_protocol_class = WebSocketProtocol
     elif getattr(config.ws_protocol_class, "__module__", "").endswith(".websockets_sansio_impl"):
-        from collab_server.realtime.transport.stock_websockets import StockWebSocketProtocol
+        from collab_server.realtime.lean.stock_websockets import StockWebSocketProtocol
 
         config.ws_protocol_class = StockWebSocketProtocol
     config.http_protocol_class = _http_protocol_class(config.http_protocol_class, is_lean=is_lean)
@@ -71,12 +71,12 @@ def install(
 def _http_protocol_class(stock: Any, *, is_lean: bool) -> Any:
     """What takes the place of uvicorn's class for HTTP; another one than its own two stays."""
     if getattr(stock, "__module__", "") == "uvicorn.protocols.http.h11_impl":
-        from collab_server.realtime.transport.stock_h11 import StockH11Protocol
+        from collab_server.realtime.lean.stock_h11 import StockH11Protocol
 
         return StockH11Protocol
     if getattr(stock, "__module__", "") == "uvicorn.protocols.http.httptools_impl":
-        from collab_server.realtime.transport.http import HttpProtocol
-        from collab_server.realtime.transport.stock_httptools import StockHttpProtocol
+        from collab_server.realtime.lean.http import HttpProtocol
+        from collab_server.realtime.lean.stock_httptools import StockHttpProtocol
 
         return HttpProtocol if is_lean else StockHttpProtocol
     return stock

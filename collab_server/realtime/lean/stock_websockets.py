@@ -8,8 +8,8 @@ from typing import Any
 
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
-from collab_server.realtime.transport.asgi import EXTENSION
-from collab_server.realtime.transport.quiet import QuietTransport
+from collab_server.realtime.engine.asgi import EXTENSION
+from collab_server.realtime.lean.quiet import QuietTransport
 
 PIECE_BYTES = 4_096
 SMALL_AT_ONCE = 16

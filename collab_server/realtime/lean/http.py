@@ -15,13 +15,13 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from collab_server.realtime.transport.guard import Guarded
-from collab_server.realtime.transport.polling import SAFE_LINES, Headers
-from collab_server.realtime.transport.stock_httptools import StockHttpProtocol
-from collab_server.realtime.transport.websocket import WebSocketProtocol, engine_for
+from collab_server.realtime.engine.polling import SAFE_LINES, Headers
+from collab_server.realtime.lean.guard import Guarded
+from collab_server.realtime.lean.stock_httptools import StockHttpProtocol
+from collab_server.realtime.lean.websocket import WebSocketProtocol, engine_for
 
 if TYPE_CHECKING:
-    from collab_server.realtime.engine import EngineServer
+    from collab_server.realtime.engine.engine import EngineServer
 
 SWALLOWED_BYTES = 16_384  # of a body behind an answer, so that its client may use the connection again
 LEARNED_BYTES = 8_192  # of a poll that is remembered, for as long as its connection lasts

@@ -13,9 +13,9 @@ import httptools
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from collab_server.realtime.transport import offers
-from collab_server.realtime.transport.guard import Guarded
-from collab_server.realtime.transport.quiet import QuietTransport
+from collab_server.realtime.lean import offers
+from collab_server.realtime.lean.guard import Guarded
+from collab_server.realtime.lean.quiet import QuietTransport
 
 HEAD_BYTES = 65_536
 HEADERS = 256  # each takes a hundred bytes, however short it is

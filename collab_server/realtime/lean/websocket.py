@@ -16,11 +16,11 @@ from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 from websockets.utils import accept_key
 
-from collab_server.realtime.transport import frames
-from collab_server.realtime.transport.polling import SAFE_LINES
+from collab_server.realtime.engine import frames
+from collab_server.realtime.engine.polling import SAFE_LINES
 
 if TYPE_CHECKING:
-    from collab_server.realtime.engine import EngineServer, Refusal, Session
+    from collab_server.realtime.engine.engine import EngineServer, Refusal, Session
 
 STATE_KEY = "collab_server.engines"
 """In uvicorn's lifespan state: path prefix (bytes) → EngineServer."""

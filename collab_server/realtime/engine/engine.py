@@ -14,10 +14,10 @@ The way out
     task, queue or timer per connection or per delivery, and no rule of order to keep.
 Carriers
     A session is carried by long-polling, by a websocket right on uvicorn's transport, or by the websocket of any
-    ASGI server: all in `transport/`.
+    ASGI server: `polling.py`, `lean/websocket.py`, `asgi.py`.
 What runs concurrently
     Nothing by itself. While messages of a session wait for a coroutine handler, one task works them off in order,
-    and ends. A few lanes (`transport/lanes.py`) keep the heartbeat and other time-outs.
+    and ends. A few lanes (`lanes.py`) keep the heartbeat and other time-outs.
 How it stops
     `close_all` puts everybody out; `shutdown` ends the lanes.
 """
@@ -43,10 +43,10 @@ import engineio
 from engineio import packet as eio_packet
 
 from collab_server.domain.addresses import Addresses
-from collab_server.realtime.transport import asgi, frames
-from collab_server.realtime.transport.lanes import Lane
-from collab_server.realtime.transport.pace import PACKET_BYTES, Pace
-from collab_server.realtime.transport.polling import Exchange, Headers, Polling
+from collab_server.realtime.engine import asgi, frames
+from collab_server.realtime.engine.lanes import Lane
+from collab_server.realtime.engine.pace import PACKET_BYTES, Pace
+from collab_server.realtime.engine.polling import Exchange, Headers, Polling
 
 DEFAULT_OUTGOING_BYTES = 1_000_000
 UPGRADE_SECONDS = 10.0  # from a websocket's handshake to the upgrade by it

@@ -10,16 +10,16 @@ import contextlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from collab_server.realtime.transport import frames
-from collab_server.realtime.transport.polling import SAFE, Headers
+from collab_server.realtime.engine import frames
+from collab_server.realtime.engine.polling import SAFE, Headers
 
 STALLED_SECONDS = 30.0
 
 EXTENSION = "collab_server.websocket"
-"""In a websocket's scope, among the extensions: uvicorn's protocol that carries it (`stock_websockets.py`)."""
+"""In a websocket's scope, among the extensions: uvicorn's protocol that carries it (`lean/stock_websockets.py`)."""
 
 if TYPE_CHECKING:
-    from collab_server.realtime.engine import EngineServer, Refusal, Session
+    from collab_server.realtime.engine.engine import EngineServer, Refusal, Session
 
 Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]

@@ -7,10 +7,10 @@ import base64
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Protocol
 
-from collab_server.realtime.transport import frames
+from collab_server.realtime.engine import frames
 
 if TYPE_CHECKING:
-    from collab_server.realtime.engine import EngineServer, Session
+    from collab_server.realtime.engine.engine import EngineServer, Session
 
 Headers = list[tuple[bytes, bytes]]
 

@@ -29,9 +29,9 @@ from socketio import packet as sio_packet
 from socketio.async_manager import AsyncManager
 
 from collab_server.domain.addresses import Addresses, network_of
-from collab_server.realtime.engine import EngineServer
+from collab_server.realtime.engine.engine import EngineServer
+from collab_server.realtime.engine.lanes import Lane
 from collab_server.realtime.strangers import StrangerLimits, Strangers
-from collab_server.realtime.transport.lanes import Lane
 
 ATTACHMENTS = 10
 JSON_DEPTH = 128

@@ -10,9 +10,9 @@ from typing import Any
 import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from collab_server.realtime.transport import offers
-from collab_server.realtime.transport.guard import Guarded
-from collab_server.realtime.transport.quiet import QuietTransport
+from collab_server.realtime.lean import offers
+from collab_server.realtime.lean.guard import Guarded
+from collab_server.realtime.lean.quiet import QuietTransport
 
 
 class StockH11Protocol(Guarded, H11Protocol):

@@ -20,7 +20,7 @@ from socketio.async_pubsub_manager import AsyncPubSubManager
 from collab_server.cluster.bus import Bus
 from collab_server.cluster.envelope import Kind, pack_event, unpack_event
 from collab_server.domain.events import Event
-from collab_server.realtime.sockets import DirectManager
+from collab_server.realtime.sockets.server import DirectManager
 from collab_server.services.feed import Feed
 
 WAITING_MESSAGES = 10_000
