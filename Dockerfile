@@ -13,7 +13,7 @@ RUN python3 -m venv /opt/build \
     && python3 -m venv --without-pip /opt/collab \
     && /opt/build/bin/pip install --no-cache-dir --require-hashes -r requirements-build.lock \
     && /opt/build/bin/pip --python /opt/collab/bin/python install --no-cache-dir --require-hashes -r requirements.lock
-COPY pyproject.toml README.md ./
+COPY pyproject.toml README.md LICENSE ./
 COPY migrations ./migrations
 COPY collab_server ./collab_server
 RUN /opt/build/bin/pip wheel --no-cache-dir --no-build-isolation --no-deps --no-index --wheel-dir /src/dist . \
