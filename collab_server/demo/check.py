@@ -10,12 +10,10 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from .demo import Demo
 from .tied import EmbeddedError
-
-if TYPE_CHECKING:
-    from .run import Demo
 
 __all__ = ["play"]
 

@@ -17,238 +17,26 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import http.client
-import json
-import os
 import shutil
 import signal
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import NoReturn
 
-from .embedded import HOST, EmbeddedError, EmbeddedPostgres, EmbeddedServer, EmbeddedValkey
-from .nginx import EmbeddedNginx, balancer_config
-from .serving import LoopbackServer
-from .tied import ProcessTree
-from .warm import WarmPython
+from .check import play
+from .demo import DEFAULT_PORT, Demo
+from .tied import EmbeddedError
 
-__all__ = ["DEFAULT_FOLDER", "DEFAULT_PORT", "Demo", "run_demo"]
+__all__ = ["DEFAULT_FOLDER", "DEFAULT_PORT", "run_demo"]
 
 DEFAULT_FOLDER = Path(".collab-demo")
-DEFAULT_PORT = 8080
-PORTS_TRIED = 50
-NODES = 3
-LIBRARY_PATH = "/MicroStrategyLibrary"
-
-T = TypeVar("T")
 
 
 class _Interrupted(BaseException):
     """Somebody wants us to stop."""
-
-
-class NodeServer(EmbeddedServer):
-    """One node of the demo: `collab_server.app` under uvicorn, with a config.json in `folder`."""
-
-    def __init__(self, number: int, folder: Path, config: dict[str, Any], warm: WarmPython) -> None:
-        super().__init__(None)
-        self._warm = warm
-        self.name = f"node {number}"
-        self._folder = folder
-        self._config = config
-        self._log_path = folder.with_suffix(".log")
-
-    @property
-    def url(self) -> str:
-        """`http://127.0.0.1:port`."""
-        return f"http://{self.host}:{self.port}"
-
-    def log_text(self) -> str:
-        """What it has logged since the demo was started."""
-        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
-
-    def status(self) -> dict[str, Any] | None:
-        """Its `/status`, or None when it does not answer within a second."""
-        connection = http.client.HTTPConnection(self.host, self.port, timeout=1)
-        try:
-            connection.request("GET", "/status")
-            answer: dict[str, Any] = json.loads(connection.getresponse().read())
-        except (OSError, ValueError, http.client.HTTPException):
-            return None
-        finally:
-            connection.close()
-        return answer
-
-    def _spawn(self) -> ProcessTree:
-        self._folder.mkdir(mode=0o700, exist_ok=True)
-        path = self._folder / "config.json"
-        with open(path, "w", opener=_private) as file:  # it holds passwords
-            json.dump({"port": self.port, **self._config}, file, indent=2)
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith("COLLAB_")}
-        command = ["uvicorn", "collab_server.app:app", "--host", self.host, "--port", str(self.port)]
-        with self._log_path.open("wb") as log:
-            return self._warm.run(
-                command, output=log, env={**inherited, "COLLAB_CONFIG": str(path)}, cwd=self._folder
-            )
-
-    def _is_ready(self) -> bool:
-        status = self.status()
-        # The pid: another program may answer on a port that ours is about to be refused.
-        return (
-            status is not None
-            and status.get("state") == "running"
-            and status["main"]["pid"] == self.process.pid
-        )
-
-
-class Demo:
-    """Everything the demo consists of. `start`, then `stop`, whatever happened in between; main thread only.
-
-    `folder` is created where missing; `port` is the first one tried for the load balancer; `say` takes the
-    lines of progress.
-    """
-
-    def __init__(self, folder: Path, port: int = DEFAULT_PORT, say: Callable[[str], None] = print) -> None:
-        self.folder = folder.absolute()
-        self._first_port = port
-        self._say = say
-        self._started: list[EmbeddedServer | LoopbackServer] = []
-        self.people: list[str] = []
-        self.dashboards: list[tuple[str, str]] = []
-        self.postgres = EmbeddedPostgres(self.folder / "postgres")
-        self.valkey = EmbeddedValkey(log_path=self.folder / "valkey.log")
-        self.nodes: list[NodeServer] = []
-        self._warm = WarmPython()
-        self._library: LoopbackServer | None = None
-        self._nginx: EmbeddedNginx | None = None
-
-    @property
-    def url(self) -> str:
-        """Where to go: the load balancer."""
-        assert self._nginx is not None
-        return f"http://{HOST}:{self._nginx.port}"
-
-    @property
-    def library_url(self) -> str:
-        """The REST base of the stand-in Library, directly."""
-        assert self._library is not None
-        return f"http://{self._library.address}{LIBRARY_PATH}/api"
-
-    def start(self) -> None:
-        """Start all parts, saying how long each took. Raises `EmbeddedError`."""
-        try:
-            self.folder.mkdir(mode=0o711, parents=True, exist_ok=True)
-        except OSError as error:
-            raise EmbeddedError(f"no folder for the data at {self.folder}: {error.strerror}") from error
-        self._warm.start()  # it imports what nodes need while the others start
-        self._timed("PostgreSQL", self._start_postgres)
-        self._timed("Valkey", self._start_valkey)
-        self._timed("stand-in Library", self._start_library)
-        self._timed(f"{NODES} nodes", self._start_nodes)
-        self._timed("NGINX", self._start_nginx)
-
-    def stop(self) -> None:
-        """Stop what was started, last first; the nodes, which let their clients go, at the same time."""
-        while self._started:
-            servers = [self._started.pop()]
-            while isinstance(servers[-1], NodeServer) and self._started:
-                if not isinstance(self._started[-1], NodeServer):
-                    break
-                servers.append(self._started.pop())
-            with ThreadPoolExecutor(len(servers)) as threads:
-                for stopping in [threads.submit(server.stop) for server in servers]:
-                    with contextlib.suppress(EmbeddedError):
-                        stopping.result()
-        with contextlib.suppress(EmbeddedError):
-            self._warm.stop()
-
-    def parts_ended(self) -> list[str]:
-        """The parts whose process is gone."""
-        return [
-            server.name
-            for server in self._started
-            if isinstance(server, EmbeddedServer) and not server.is_running
-        ]
-
-    def _timed(self, part: str, start: Callable[[], str]) -> None:
-        began = time.monotonic()
-        where = start()
-        self._say(f"  {part:<17} {time.monotonic() - began:5.2f} s   {where}")
-
-    def _begin(self, server: T) -> T:
-        """Note that this has to be stopped, before it is started."""
-        self._started.append(server)  # type: ignore[arg-type]
-        return server
-
-    def _start_postgres(self) -> str:
-        postgres = self._begin(self.postgres).start(timeout=60)
-        return f"{postgres.host}:{postgres.port}"
-
-    def _start_valkey(self) -> str:
-        valkey = self._begin(self.valkey).start()
-        return f"{valkey.host}:{valkey.port}"
-
-    def _start_library(self) -> str:
-        from .standin import create_standin, load_data
-
-        data = load_data()
-        self.people = [person.login for person in data.people]
-        self.dashboards = [
-            (f"content:{project.id}:{item.id}", item.name)
-            for project in data.projects
-            for item in project.objects
-            if item.openTo is None
-        ]
-        self._administrators = [person.id for person in data.people if person.login == "admin"]
-        self._library = self._begin(LoopbackServer(create_standin(data), name="stand-in Library")).start()
-        return f"{self._library.address}, not for production"
-
-    def _start_nodes(self) -> str:
-        config = {
-            "dataSource": {
-                "username": self.postgres.user,
-                "password": self.postgres.password,
-                "host": self.postgres.host,
-                "port": self.postgres.port,
-                "database": self.postgres.database,
-            },
-            "authorizationServerUrl": self.library_url,
-            "scaling": "horizontal",
-            "redisServerUrl": self.valkey.url,
-            "administrators": self._administrators,
-            "demoPage": True,
-        }
-        self.nodes = [
-            NodeServer(n, self.folder / f"node{n}", config, self._warm) for n in range(1, NODES + 1)
-        ]
-        for node in self.nodes:
-            self._begin(node).launch()
-        for node in self.nodes:
-            node.start(timeout=60)
-        return "  ".join(node.url for node in self.nodes)
-
-    def _start_nginx(self) -> str:
-        assert self._library is not None
-        nodes = [f"{node.host}:{node.port}" for node in self.nodes]
-        last = min(self._first_port + PORTS_TRIED, 65535)
-        for port in range(self._first_port, last + 1):
-            config = balancer_config(port, nodes, library=self._library.address)
-            nginx = EmbeddedNginx(config, self.folder / "nginx", port=port)
-            self._begin(nginx)
-            try:
-                nginx.start()
-            except EmbeddedError as error:
-                self._started.remove(nginx)
-                if "in use" not in str(error) or port == last:
-                    raise
-            else:
-                self._nginx = nginx
-                break
-        return self.url
 
 
 def run_demo(data_dir: Path | None = None, port: int = DEFAULT_PORT, check: bool = False) -> int:
@@ -271,8 +59,6 @@ def run_demo(data_dir: Path | None = None, port: int = DEFAULT_PORT, check: bool
             _say(f"\nUp after {time.monotonic() - began:.1f} s.")
             if not check:
                 _show(demo)
-            from .check import play
-
             _say("")
             is_good = asyncio.run(play(demo, _say))
             return 0 if is_good else 1
@@ -316,10 +102,6 @@ def _show(demo: Demo) -> NoReturn:
 def _say(line: str) -> None:
     with contextlib.suppress(OSError):  # the terminal may have gone; stopping must not fail of that
         print(line, flush=True)
-
-
-def _private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)
 
 
 def _temporary_folder() -> Path:
