@@ -41,17 +41,17 @@ from collab_server.realtime.lean import adapter
 from collab_server.realtime.server import Door, stranger_limits
 from collab_server.realtime.sockets.manager import BusManager
 from collab_server.services.backends import Backends
+from collab_server.services.commands.executor import Executor
+from collab_server.services.commands.limiter import RateLimiter
+from collab_server.services.commands.pages import Cursors
+from collab_server.services.commands.table import Commands
 from collab_server.services.deliveries import Deliveries
 from collab_server.services.ends import Ends
 from collab_server.services.epoch_watch import EpochWatch
-from collab_server.services.executor import Executor
-from collab_server.services.limiter import RateLimiter
-from collab_server.services.pages import Cursors
 from collab_server.services.presence import Presence
 from collab_server.services.purging import purge_discussions
 from collab_server.services.search import settle_for_ever
 from collab_server.services.sign_in import Authenticator
-from collab_server.services.table import Commands
 from collab_server.status import DATABASE, LIBRARY, REDIS, Counters, Probe, Sampler, Serving, Status
 from collab_server.storage import ends, inbox, installation, notices, requests
 from collab_server.storage.database import Database

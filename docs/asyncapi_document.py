@@ -21,7 +21,7 @@ from collab_server.api.description import (
 from collab_server.api.routes import ROUTES
 from collab_server.api.wording import BOB, COMMENT_ID, TIME, wording
 from collab_server.domain.catalogue import CONNECTION_ANSWERS, EVENTS, OBJECTS, SIGNALS, Shape
-from collab_server.services.table import TABLE, Entry
+from collab_server.services.commands.table import TABLE, Entry
 
 REF = "#/components/schemas/"
 CHANNEL = {"$ref": "#/channels/client"}

@@ -25,8 +25,8 @@ from collab_server.api.wording import WORDINGS, wording
 from collab_server.config.model import Limits
 from collab_server.domain.catalogue import CONNECTION_ANSWERS, EVENTS, OBJECTS, SIGNALS, Shape
 from collab_server.errors import CODES
-from collab_server.services.executor import Write
-from collab_server.services.table import TABLE, Entry
+from collab_server.services.commands.executor import Write
+from collab_server.services.commands.table import TABLE, Entry
 
 TEMPLATE = Path(__file__).with_name("protocol.template.md")
 

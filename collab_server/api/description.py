@@ -20,8 +20,8 @@ from collab_server.api.routes import ROUTES, Route
 from collab_server.api.wording import CURSOR, DISCUSSION, wording
 from collab_server.domain.permissions import OF_ONES_OWN, RIGHTS, Role
 from collab_server.errors import CODES, ClientError
-from collab_server.services.executor import Write
-from collab_server.services.table import TABLE, Entry
+from collab_server.services.commands.executor import Write
+from collab_server.services.commands.table import TABLE, Entry
 
 Schema = dict[str, Any]
 

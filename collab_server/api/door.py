@@ -28,12 +28,12 @@ from collab_server.api.routes import ROUTES, Route
 from collab_server.domain.jsontext import dumps, shown_name
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Internal, Invalid, RateLimited, TooLarge, Unauthenticated
-from collab_server.services.executor import Write
-from collab_server.services.limiter import RateLimiter
-from collab_server.services.once import request_of
+from collab_server.services.commands.executor import Write
+from collab_server.services.commands.limiter import RateLimiter
+from collab_server.services.commands.once import request_of
+from collab_server.services.commands.table import TABLE, Commands, Entry, OfConnection
+from collab_server.services.commands.weights import weight_of, weight_of_answer, weight_of_request
 from collab_server.services.sign_in import Authenticator, Credentials, SignInOver
-from collab_server.services.table import TABLE, Commands, Entry, OfConnection
-from collab_server.services.weights import weight_of, weight_of_answer, weight_of_request
 from collab_server.status import Counters
 
 log = logging.getLogger(__name__)

@@ -19,10 +19,10 @@ from typing import TYPE_CHECKING, Any
 from collab_server.domain.jsontext import dumps
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Internal, Invalid, RateLimited
-from collab_server.services.executor import Write
+from collab_server.services.commands.executor import Write
+from collab_server.services.commands.table import OfConnection, Read, entry_named
+from collab_server.services.commands.weights import weight_of, weight_of_answer, weight_of_request
 from collab_server.services.sign_in import Attachment
-from collab_server.services.table import OfConnection, Read, entry_named
-from collab_server.services.weights import weight_of, weight_of_answer, weight_of_request
 
 if TYPE_CHECKING:
     from collab_server.realtime.server import Door

@@ -51,13 +51,13 @@ from collab_server.realtime.sockets.server import HEAD, SocketServer
 from collab_server.realtime.strangers import StrangerLimits
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
+from collab_server.services.commands.limiter import RateLimiter
+from collab_server.services.commands.table import Commands
+from collab_server.services.commands.weights import weight_of_answer
 from collab_server.services.feed import Feed
-from collab_server.services.limiter import RateLimiter
 from collab_server.services.sign_in import Authenticator, Credentials
 from collab_server.services.snapshots import Snapshots
-from collab_server.services.table import Commands
 from collab_server.services.topics import check_after, check_event_limit
-from collab_server.services.weights import weight_of_answer
 from collab_server.status import Counters
 from collab_server.storage import event_log
 from collab_server.storage.database import Database

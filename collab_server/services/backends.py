@@ -11,8 +11,8 @@ from collab_server.authority.library.sessions import Library
 from collab_server.config import Limits
 from collab_server.domain.people import Identity
 from collab_server.errors import Unavailable
-from collab_server.services.limiter import RateLimiter
-from collab_server.services.pages import Cursors
+from collab_server.services.commands.limiter import RateLimiter
+from collab_server.services.commands.pages import Cursors
 from collab_server.services.presence import Presence
 from collab_server.storage.database import Database, Patience
 

@@ -35,8 +35,8 @@ from collab_server.domain.topics import Topic
 from collab_server.errors import ClientError, Conflict, Forbidden, Invalid, NotFound, TooLarge
 from collab_server.services.access import access_comment, access_comments_topic, access_topic, lock_topic
 from collab_server.services.backends import Backends
-from collab_server.services.once import Answer, Request, commit_once, same_answer, until_not_taken
-from collab_server.services.pages import MAX_PAGE, fitting, page_limit
+from collab_server.services.commands.once import Answer, Request, commit_once, same_answer, until_not_taken
+from collab_server.services.commands.pages import MAX_PAGE, fitting, page_limit
 from collab_server.storage import additions, comments, discussions, event_log, inbox, topics
 from collab_server.storage.database import Database, Transaction
 

@@ -37,7 +37,7 @@ from collab_server.errors import Conflict, Invalid, NotFound, TooLarge
 from collab_server.services import comments
 from collab_server.services.access import access_discussion, lock_topic
 from collab_server.services.backends import Backends
-from collab_server.services.pages import fitting, page_limit
+from collab_server.services.commands.pages import fitting, page_limit
 from collab_server.storage import discussions, event_log, inbox, topics
 from collab_server.storage.database import Transaction
 from collab_server.storage.topics import LockedTopic

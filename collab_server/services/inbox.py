@@ -25,8 +25,8 @@ from collab_server.domain.topics import Topic, content_topic, inbox_topic
 from collab_server.errors import Invalid, TooLarge
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
+from collab_server.services.commands.pages import fitting, page_limit
 from collab_server.services.discussions import content_ids, people_named
-from collab_server.services.pages import fitting, page_limit
 from collab_server.services.topics import check_after
 from collab_server.storage import event_log, inbox, topics
 from collab_server.storage.database import Transaction

@@ -47,7 +47,7 @@ from collab_server.domain.topics import Topic, parse_topic
 from collab_server.errors import ClientError, TooLarge, Unavailable
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
-from collab_server.services.pages import page_limit
+from collab_server.services.commands.pages import page_limit
 from collab_server.storage import comments, search
 from collab_server.storage.database import Database, Reads
 from collab_server.storage.search import Candidate, Place

@@ -14,7 +14,7 @@ from collab_server.domain.topics import Topic, parse_topic
 from collab_server.errors import Invalid, NotFound
 from collab_server.services.access import access_topic, role_on
 from collab_server.services.backends import Backends
-from collab_server.services.pages import fitting
+from collab_server.services.commands.pages import fitting
 from collab_server.storage import event_log, topics
 
 MAX_SEQ = 2**53

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from collab_server.api.description import payload as schema_of
 from collab_server.api.description import payload_example
 from collab_server.api.routes import ROUTES, Route
-from collab_server.services.table import TABLE
+from collab_server.services.commands.table import TABLE
 
 PACKET_BYTES = 1_000_000
 SIZES = (100, 3000, 60_000, 300_000, 980_000)

@@ -9,7 +9,7 @@ from typing import Any
 from jsonschema import Draft202012Validator, FormatChecker
 
 from collab_server.domain.catalogue import EVENTS, SIGNALS
-from collab_server.services.table import TABLE
+from collab_server.services.commands.table import TABLE
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.integration.doors import Door

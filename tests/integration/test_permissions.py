@@ -17,8 +17,8 @@ import pytest
 import pytest_asyncio
 
 from collab_server.domain.ids import uuid7
-from collab_server.services.executor import Write
-from collab_server.services.table import TABLE, OfConnection
+from collab_server.services.commands.executor import Write
+from collab_server.services.commands.table import TABLE, OfConnection
 from tests.harness.clients import Client, Refused, Rest, new_session
 from tests.harness.cluster import Cluster
 from tests.harness.world import PROJECT_ID, fresh_topic

@@ -22,8 +22,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from collab_server.services.executor import Write
-from collab_server.services.table import TABLE
+from collab_server.services.commands.executor import Write
+from collab_server.services.commands.table import TABLE
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.harness.world import fresh_topic

@@ -25,9 +25,9 @@ from collab_server.domain.search import SearchComments
 from collab_server.errors import NotFound
 from collab_server.services import search
 from collab_server.services.backends import Backends
-from collab_server.services.executor import Write
-from collab_server.services.pages import Cursors
-from collab_server.services.table import TABLE, OfConnection
+from collab_server.services.commands.executor import Write
+from collab_server.services.commands.pages import Cursors
+from collab_server.services.commands.table import TABLE, OfConnection
 from collab_server.storage.database import Database
 from tests.conftest import MakeCluster
 from tests.harness.clients import LibraryUser, new_session

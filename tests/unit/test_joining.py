@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
-from collab_server.services.joining import MOST_BYTES, MOST_JOINED, Joiner
-from collab_server.services.once import Answer, Request
+from collab_server.services.commands.joining import MOST_BYTES, MOST_JOINED, Joiner
+from collab_server.services.commands.once import Answer, Request
 
 
 async def joined(sizes: Sequence[int]) -> list[list[int]]:

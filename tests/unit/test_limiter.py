@@ -7,7 +7,7 @@ import json
 import pytest
 
 from collab_server.errors import RateLimited
-from collab_server.services.limiter import FORGET_ABOVE, FORGET_SECONDS, KEPT_AT_MOST, RateLimiter
+from collab_server.services.commands.limiter import FORGET_ABOVE, FORGET_SECONDS, KEPT_AT_MOST, RateLimiter
 
 
 class Clock:

@@ -14,7 +14,7 @@ from collab_server.api.description import SECURITY_SCHEMES, TAGS, objects, opena
 from collab_server.api.routes import ROUTES
 from collab_server.domain.jsontext import dumps
 from collab_server.errors import CODES
-from collab_server.services.table import TABLE, OfConnection
+from collab_server.services.commands.table import TABLE, OfConnection
 
 DOCUMENT = openapi()
 OPERATIONS = {

@@ -10,7 +10,7 @@ import pytest
 from collab_server.domain.keys import KeyRing, purpose_key
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.errors import Invalid, Paused
-from collab_server.services.pages import Cursors
+from collab_server.services.commands.pages import Cursors
 
 OLD, NEW = b"o" * 32, b"n" * 32
 LIST = "topic.comments"

@@ -10,8 +10,8 @@ import pytest
 from collab_server.config import Limits
 from collab_server.domain.wire import WIRE, AtMost, Text
 from collab_server.errors import ClientError, Invalid, TooLarge
-from collab_server.services.payloads import Payloads
-from collab_server.services.table import TABLE
+from collab_server.services.commands.payloads import Payloads
+from collab_server.services.commands.table import TABLE
 
 PAYLOADS = Payloads(((name, entry.command) for name, entry in TABLE.items()), Limits())
 PERSON = {"kind": "user", "id": "A" * 32}

@@ -16,8 +16,8 @@ from collab_server.api.routes import ROUTES
 from collab_server.config.model import Limits
 from collab_server.domain.catalogue import CONNECTION_ANSWERS, EVENTS, SIGNALS
 from collab_server.errors import CODES
-from collab_server.services.executor import Write
-from collab_server.services.table import TABLE, OfConnection
+from collab_server.services.commands.executor import Write
+from collab_server.services.commands.table import TABLE, OfConnection
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()

@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from collab_server.config import Limits
-from collab_server.services.payloads import Payloads
-from collab_server.services.table import TABLE
-from collab_server.services.weights import MOST, weight_of, weight_of_answer, weight_of_request
+from collab_server.services.commands.payloads import Payloads
+from collab_server.services.commands.table import TABLE
+from collab_server.services.commands.weights import MOST, weight_of, weight_of_answer, weight_of_request
 
 PAYLOADS = Payloads(((name, entry.command) for name, entry in TABLE.items()), Limits())
 ANN = {"kind": "user", "id": "A" * 32}

@@ -84,7 +84,7 @@ def publish_before_the_commit() -> None:
     """
     believe_the_database()
     from collab_server.errors import Paused
-    from collab_server.services.executor import Executor
+    from collab_server.services.commands.executor import Executor
     from collab_server.storage import additions
     from collab_server.storage.database import Database
 
@@ -147,7 +147,7 @@ def deliver_twice() -> None:
 
 def forget_a_request_id() -> None:
     """A repeated request takes effect again."""
-    from collab_server.services import executor
+    from collab_server.services.commands import executor
 
     _replace(executor, "request_of", lambda *_: None)
 

@@ -18,8 +18,8 @@ from collab_server.domain.sign_ins import Ended
 from collab_server.errors import ClientError, Paused
 from collab_server.services import comments
 from collab_server.services.backends import Backends, asking_in_time
-from collab_server.services.joining import Joiner
-from collab_server.services.once import Answer, Request, commit_once, earlier_answer, request_of
+from collab_server.services.commands.joining import Joiner
+from collab_server.services.commands.once import Answer, Request, commit_once, earlier_answer, request_of
 from collab_server.storage.database import Database, Patience, Transaction
 
 C = TypeVar("C")

@@ -17,8 +17,8 @@ from collab_server.domain.presence import SetTyping
 from collab_server.errors import UnknownCommand
 from collab_server.services import comments, discussions, ends, inbox, search, threads, topics
 from collab_server.services.backends import Backends, asking_in_time
-from collab_server.services.executor import Executor, Write
-from collab_server.services.payloads import Payloads
+from collab_server.services.commands.executor import Executor, Write
+from collab_server.services.commands.payloads import Payloads
 from collab_server.storage.database import Database, Patience
 
 C = TypeVar("C")

@@ -21,7 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
 from collab_server.errors import ClientError, Paused
-from collab_server.services.once import Answer, Request
+from collab_server.services.commands.once import Answer, Request
 from collab_server.storage.database import COMMAND_SECONDS, LOCK_SECONDS, Database
 
 LANES = 2
