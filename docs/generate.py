@@ -18,14 +18,12 @@ from annotated_types import Ge, Le
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
+from collab_server.config import Config
+from collab_server.config.loading import ENVIRONMENT_PREFIX, alternatives
+from collab_server.contract.asyncapi import asyncapi
+from collab_server.contract.markdown import protocol
+
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE.parent))
-
-from asyncapi_document import asyncapi  # noqa: E402
-from protocol_document import protocol  # noqa: E402
-
-from collab_server.config import Config  # noqa: E402
-from collab_server.config.loading import ENVIRONMENT_PREFIX, alternatives  # noqa: E402
 
 # --------------------------------------------------------------------------------------- configuration.md
 
@@ -154,7 +152,7 @@ def _range(field: FieldInfo) -> str:
 
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
-    "protocol.md": protocol,
+    "protocol.md": lambda: protocol((HERE / "protocol.template.md").read_text(encoding="utf-8")),
     "asyncapi.json": asyncapi,
 }
 

@@ -20,7 +20,7 @@ from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 
-from collab_server.api.description import openapi
+from collab_server.contract.openapi import openapi
 from collab_server.domain.jsontext import dumps
 
 _PREFIX = re.compile(r"(?:/[A-Za-z0-9._~-]{1,64}){1,8}")

@@ -20,11 +20,11 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from collab_server.api.answers import Answer, OpenRequests
-from collab_server.api.description import openapi, payload, plain
 from collab_server.api.documents import DocumentFiles, documents_router
 from collab_server.api.headers import SafeHeaders
 from collab_server.api.pages import Pages
-from collab_server.api.routes import ROUTES, Route
+from collab_server.contract.commands import ROUTES, Route
+from collab_server.contract.openapi import openapi, payload, plain
 from collab_server.domain.jsontext import dumps, shown_name
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Internal, Invalid, RateLimited, TooLarge, Unauthenticated

@@ -13,9 +13,9 @@ from random import Random
 from typing import Any, Literal
 from urllib.parse import quote
 
-from collab_server.api.description import payload as schema_of
-from collab_server.api.description import payload_example
-from collab_server.api.routes import ROUTES, Route
+from collab_server.contract.commands import ROUTES, Route
+from collab_server.contract.openapi import payload as schema_of
+from collab_server.contract.openapi import payload_example
 from collab_server.services.commands.table import TABLE
 
 PACKET_BYTES = 1_000_000

@@ -8,7 +8,7 @@ from typing import Any
 
 from jsonschema import Draft202012Validator, FormatChecker
 
-from collab_server.domain.catalogue import EVENTS, SIGNALS
+from collab_server.contract.events import EVENTS, SIGNALS
 from collab_server.services.commands.table import TABLE
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster

@@ -10,8 +10,8 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from collab_server.api import documents
-from collab_server.api.description import SECURITY_SCHEMES, TAGS, objects, openapi, payload, payload_example
-from collab_server.api.routes import ROUTES
+from collab_server.contract.commands import ROUTES
+from collab_server.contract.openapi import SECURITY_SCHEMES, TAGS, objects, openapi, payload, payload_example
 from collab_server.domain.jsontext import dumps
 from collab_server.errors import CODES
 from collab_server.services.commands.table import TABLE, OfConnection

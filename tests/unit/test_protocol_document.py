@@ -12,9 +12,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from collab_server.api.routes import ROUTES
 from collab_server.config.model import Limits
-from collab_server.domain.catalogue import CONNECTION_ANSWERS, EVENTS, SIGNALS
+from collab_server.contract.commands import ROUTES
+from collab_server.contract.events import CONNECTION_ANSWERS, EVENTS, SIGNALS
 from collab_server.errors import CODES
 from collab_server.services.commands.executor import Write
 from collab_server.services.commands.table import TABLE, OfConnection

@@ -15,9 +15,9 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.json_schema import models_json_schema
 
 from collab_server import __version__
-from collab_server.api import schemas
-from collab_server.api.routes import ROUTES, Route
-from collab_server.api.wording import CURSOR, DISCUSSION, wording
+from collab_server.contract import shapes
+from collab_server.contract.commands import ROUTES, Route
+from collab_server.contract.wording import CURSOR, DISCUSSION, wording
 from collab_server.domain.permissions import OF_ONES_OWN, RIGHTS, Role
 from collab_server.errors import CODES, ClientError
 from collab_server.services.commands.executor import Write
@@ -216,14 +216,14 @@ def object_name(model: type[BaseModel]) -> str:
 @cache
 def objects() -> Mapping[str, Schema]:
     """The schema of every object that answers hold, by its name. References go to `REF`."""
-    shapes = [
+    models = [
         model
-        for _, model in inspect.getmembers(schemas, inspect.isclass)
-        if issubclass(model, BaseModel) and model.__module__ == schemas.__name__
+        for _, model in inspect.getmembers(shapes, inspect.isclass)
+        if issubclass(model, BaseModel) and model.__module__ == shapes.__name__
     ]
-    modes: list[tuple[type[BaseModel], Literal["validation"]]] = [(model, "validation") for model in shapes]
+    modes: list[tuple[type[BaseModel], Literal["validation"]]] = [(model, "validation") for model in models]
     _, made = models_json_schema(modes, ref_template=REF + "{model}")
-    renamed = {object_name(model): _referring(made["$defs"][model.__name__]) for model in shapes}
+    renamed = {object_name(model): _referring(made["$defs"][model.__name__]) for model in models}
     renamed["Error"]["properties"]["code"]["enum"] = list(CODES)
     return {name: _worded(name, schema) for name, schema in sorted(renamed.items())}
 

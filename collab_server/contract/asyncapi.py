@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from collab_server import __version__
-from collab_server.api.description import (
+from collab_server.contract.commands import ROUTES
+from collab_server.contract.events import CONNECTION_ANSWERS, EVENTS, OBJECTS, SIGNALS, Shape
+from collab_server.contract.openapi import (
     Schema,
     error_example,
     example,
@@ -18,9 +20,7 @@ from collab_server.api.description import (
     says,
     who_may,
 )
-from collab_server.api.routes import ROUTES
-from collab_server.api.wording import BOB, COMMENT_ID, TIME, wording
-from collab_server.domain.catalogue import CONNECTION_ANSWERS, EVENTS, OBJECTS, SIGNALS, Shape
+from collab_server.contract.wording import BOB, COMMENT_ID, TIME, wording
 from collab_server.services.commands.table import TABLE, Entry
 
 REF = "#/components/schemas/"

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pydantic import BaseModel
 
-from collab_server.api.schemas import (
+from collab_server.contract.shapes import (
     AnchorsShape,
     CommentAndSeqShape,
     CommentShape,

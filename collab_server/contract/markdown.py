@@ -1,4 +1,4 @@
-"""`protocol.md`: its prose from `protocol.template.md`, its tables from the code."""
+"""`protocol.md`: its prose from a template, its tables from the code."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import json
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
-from pathlib import Path
 from typing import Any
 
-from collab_server.api.description import (
+from collab_server.config.model import Limits
+from collab_server.contract.commands import ROUTES, Route
+from collab_server.contract.events import CONNECTION_ANSWERS, EVENTS, OBJECTS, SIGNALS, Shape
+from collab_server.contract.openapi import (
     Schema,
     error_example,
     object_name,
@@ -20,15 +22,10 @@ from collab_server.api.description import (
     says,
     who_may,
 )
-from collab_server.api.routes import ROUTES, Route
-from collab_server.api.wording import WORDINGS, wording
-from collab_server.config.model import Limits
-from collab_server.domain.catalogue import CONNECTION_ANSWERS, EVENTS, OBJECTS, SIGNALS, Shape
+from collab_server.contract.wording import WORDINGS, wording
 from collab_server.errors import CODES
 from collab_server.services.commands.executor import Write
 from collab_server.services.commands.table import TABLE, Entry
-
-TEMPLATE = Path(__file__).with_name("protocol.template.md")
 
 GROUPS = {
     "Comments": ("comment", "thread"),
@@ -164,8 +161,8 @@ BEYOND: dict[str, str] = {
 }
 
 
-def protocol() -> str:
-    """The text of `protocol.md`."""
+def protocol(template: str) -> str:
+    """The text of `protocol.md`: the template with each `{{part}}` in its place."""
     parts: dict[str, Callable[[], str]] = {
         "command-index": _command_index,
         "objects": _objects,
@@ -177,10 +174,9 @@ def protocol() -> str:
         "errors": _errors,
         "limits": _limits,
     }
-    text = TEMPLATE.read_text(encoding="utf-8")
-    used = set(re.findall(r"{{(.*?)}}", text))
+    used = set(re.findall(r"{{(.*?)}}", template))
     assert used == parts.keys(), used ^ parts.keys()
-    return re.sub(r"{{(.*?)}}", lambda match: parts[match[1]](), text)
+    return re.sub(r"{{(.*?)}}", lambda match: parts[match[1]](), template)
 
 
 # -- types in words ------------------------------------------------------------------------------------------------
@@ -374,7 +370,7 @@ def _payload_table(name: str, schema: Schema) -> str:
     rows = []
     for field, about in schema["properties"].items():
         found = wording(name, field)
-        assert found is not None, f"{name}.{field} is not in api/wording.py"
+        assert found is not None, f"{name}.{field} is not in contract/wording.py"
         default = about.get("default")
         rest = "" if default is None else f" Left out: {json.dumps(default)}."
         means = (

@@ -1,0 +1,1 @@
+"""What is on the wire, said once; both doors and the documents are made of it."""
