@@ -28,13 +28,15 @@ from collab_server.api.door import RestDoor
 from collab_server.api.operations import operations_router
 from collab_server.authority.library.rights import SharedRights
 from collab_server.authority.library.sessions import Library
-from collab_server.cluster.bus import Bus
+from collab_server.cluster.alone import Alone
+from collab_server.cluster.bus import RedisBus
 from collab_server.cluster.envelope import Kind
 from collab_server.config import Config, ConfigError, certificates, load_config
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.keys import KeyRing, check_of
 from collab_server.errors import ClientError
+from collab_server.ports import Announcement, Bus
 from collab_server.pulse import Pulse
 from collab_server.realtime import build_asgi, lean
 from collab_server.realtime.lean import adapter
@@ -52,7 +54,7 @@ from collab_server.services.presence import Presence
 from collab_server.services.purging import purge_discussions
 from collab_server.services.search import settle_for_ever
 from collab_server.services.sign_in import Authenticator
-from collab_server.status import DATABASE, LIBRARY, REDIS, Counters, Probe, Sampler, Serving, Status
+from collab_server.status import DATABASE, LIBRARY, Counters, Probe, Sampler, Serving, Status
 from collab_server.storage import ends, inbox, installation, notices, requests
 from collab_server.storage.database import Database
 from collab_server.storage.installation import Installation, Preparation
@@ -112,38 +114,34 @@ class Node:
             ends=self._ends,
             session_hours=config.sessionHours,
         )
-        self.bus: Bus | None = None
+        self._announcement = Announcement(
+            version=__version__, state="paused", secret=self._announced_secret()
+        )
+        self.bus: Bus = Alone()
         if config.redis is not None:
-            self.bus = Bus(config.redis, node=self.name)
-            self.bus.describe = lambda: {
-                "version": __version__,
-                "state": self._state()["state"],
-                "secret": self._announced_secret(),
-            }
+            self.bus = RedisBus(config.redis, node=self.name, announcement=self._announcement)
 
         self._sampler = Sampler()
         self._pulse = Pulse()
         self.status = self._build_status()
         limits = config.limits
         self._limiter = limiter = RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
-        if self.bus is not None:
-            bus = self.bus
-            rights = SharedRights(self.library, lambda payload: self._publish(Kind.RIGHTS, payload))
-            self.bus.listen(
-                Kind.RIGHTS,
-                lambda _node, payload: rights.hear(payload, longest_delay_seconds=bus.longest_delay_seconds),
-            )
-            self.bus.on_node_found(rights.node_found)
-            self.bus.listen(Kind.LIMITS, lambda _node, report: limiter.hear(report))
+        bus = self.bus
+        rights = SharedRights(self.library, lambda payload: self._publish(Kind.RIGHTS, payload))
+        bus.listen(
+            Kind.RIGHTS,
+            lambda _node, payload: rights.hear(payload, longest_delay_seconds=bus.longest_delay_seconds),
+        )
+        bus.on_node_found(rights.node_found)
+        bus.listen(Kind.LIMITS, lambda _node, report: limiter.hear(report))
         self._recipients = recipients = RateLimiter(
             per_second=limits.recipientsPerHour / 3600,
             burst=limits.recipientsPerHour,
             expected=f"expected at most {limits.recipientsPerHour} recipients an hour",
         )
-        if self.bus is not None:
-            self.bus.listen(Kind.RECIPIENTS, lambda _node, report: recipients.hear(report))
-            self.bus.listen(Kind.ENDED, lambda _node, payload: self._ends.hear(payload))
-            self.bus.listen(Kind.SESSION_ENDED, lambda _node, digest: self.library.hear_ended(digest))
+        bus.listen(Kind.RECIPIENTS, lambda _node, report: recipients.hear(report))
+        bus.listen(Kind.ENDED, lambda _node, payload: self._ends.hear(payload))
+        bus.listen(Kind.SESSION_ENDED, lambda _node, digest: self.library.hear_ended(digest))
         self._presence = self._build_presence()
         self._cursors = Cursors()
         backends = Backends(
@@ -244,8 +242,7 @@ class Node:
         if self.config.scaling == "vertical":
             log.warning("scaling is vertical, which is not there yet: this node runs as one process")
         await self.library.start()
-        if self.bus is not None:
-            await self.bus.start()
+        await self.bus.start()
         await self.database.start()
         self._presence.start()
         await self._door.start()
@@ -270,6 +267,7 @@ class Node:
         if self.status.is_draining:
             return
         self.status.is_draining = True
+        self._announcement.note(state="draining")
         log.info("draining", extra={"connections": self.counters.connections_current})
         self._door.tell_all("server.state", self._state())
         await self._door.drain()
@@ -283,8 +281,7 @@ class Node:
         await self._deliveries.stop()
         await self._door.stop()
         self._presence.stop()
-        if self.bus is not None:
-            await self.bus.stop()
+        await self.bus.stop()
         await self.library.stop()
         await self.database.stop()
         self._pulse.stop()
@@ -361,8 +358,7 @@ class Node:
         before, self._keys = self._keys, found.keys.ring(self._secret)
         self.authenticator.use_keys(self._keys)
         self._cursors.use_keys(self._keys)
-        if self.bus is not None:
-            self.bus.set_epoch(found.epoch, self._keys)
+        self.bus.set_epoch(found.epoch, self._keys)
         if before is None or before.sealing == self._keys.sealing:
             return
         if before.sealing in self._keys.opening:
@@ -403,14 +399,15 @@ class Node:
                     await installation.use_secret(self.database, check_of(self._secret))
 
     def _have_all_nodes_the_secret(self) -> bool:
-        if self.bus is None:
-            return True
         return self.bus.is_hearing and not self._without_the_secret()
 
     def _without_the_secret(self) -> list[str]:
         """The names of the other nodes that have not this node's secret, as far as they are heard."""
-        others = {} if self.bus is None else self.bus.nodes
-        return [name for name, node in others.items() if node.info.get("secret") != self._announced_secret()]
+        return [
+            name
+            for name, node in self.bus.nodes.items()
+            if node.info.get("secret") != self._announced_secret()
+        ]
 
     def _announced_secret(self) -> str | None:
         return None if self._secret is None else check_of(self._secret).hex()
@@ -426,6 +423,7 @@ class Node:
         while True:
             self.status.look()
             state = self._state()
+            self._announcement.note(state=state["state"])
             if self._told and state != self._told:
                 self._door.tell_all("server.state", state)
             self._told = state
@@ -442,8 +440,7 @@ class Node:
 
     def _publish(self, kind: Kind, payload: bytes) -> None:
         """Tell the other nodes, if there are any."""
-        if self.bus is not None:
-            self.bus.publish(kind, payload)
+        self.bus.publish(kind, payload)
 
     async def _forget(self) -> None:
         """Drop the answers that nobody may ask for any more, and the words of discussions that were deleted."""
@@ -468,13 +465,12 @@ class Node:
         presence = Presence(
             node=self.name,
             tell=lambda connections, signal, data: self._door.tell(connections, signal, data),
-            publish=None if bus is None else lambda payload: bus.publish(Kind.PRESENCE, payload),
+            publish=lambda payload: bus.publish(Kind.PRESENCE, payload),
         )
-        if bus is not None:
-            bus.listen(Kind.PRESENCE, presence.hear)
-            bus.on_node_found(presence.node_found)
-            bus.on_node_lost(presence.node_lost)
-            bus.on_gap(presence.suspect)
+        bus.listen(Kind.PRESENCE, presence.hear)
+        bus.on_node_found(presence.node_found)
+        bus.on_node_lost(presence.node_lost)
+        bus.on_gap(presence.suspect)
         return presence
 
     def _build_status(self) -> Status:
@@ -495,17 +491,16 @@ class Node:
             is_needed_to_serve=True,
         )
         bus, health = self.bus, self.library.health
-        if bus is not None:
+        if bus.dependency is not None:
             status.depends_on(
-                REDIS,
+                bus.dependency,
                 lambda: Probe(None if bus.is_available else bus.problem or "not heard", bus.latency_seconds),
                 is_needed_to_serve=False,
             )
-            status.cluster = lambda: [
-                {"node": name, "seenAt": round(node.seen_at, 3), **node.info}
-                for name, node in bus.nodes.items()
-            ]
-            self.counters.include("bus", bus.counters.as_dict)
+        status.cluster = lambda: [
+            {"node": name, "seenAt": round(node.seen_at, 3), **node.info} for name, node in bus.nodes.items()
+        ]
+        self.counters.include("bus", bus.counts)
         status.depends_on(
             LIBRARY,
             lambda: Probe(health.problem, health.latency_seconds),
@@ -515,7 +510,7 @@ class Node:
         status.serving = lambda: Serving(
             reads=status.has_started and database.is_readable,
             writes=status.has_started and database.is_up,
-            live=bus is None or bus.is_hearing,
+            live=bus.is_hearing,
         )
         return status
 

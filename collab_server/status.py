@@ -26,10 +26,9 @@ from prometheus_client.registry import Collector
 from collab_server import __version__
 from collab_server.pulse import Pulse
 
-__all__ = ["DATABASE", "LIBRARY", "REDIS", "Counters", "Dependency", "Probe", "Sampler", "Serving", "Status"]
+__all__ = ["DATABASE", "LIBRARY", "Counters", "Dependency", "Probe", "Sampler", "Serving", "Status"]
 
 DATABASE = "DB Service"
-REDIS = "Redis Server"
 LIBRARY = "Library"
 
 _LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)

@@ -69,8 +69,9 @@ from collab_server.cluster.seal import SENDER_BYTES, Opened, OtherLayout, Seal
 from collab_server.config import RedisSection
 from collab_server.config.values import parse_redis_url
 from collab_server.domain.keys import KeyRing
+from collab_server.ports import Announcement, Handler, Peer
 
-__all__ = ["Bus", "Counters", "Node"]
+__all__ = ["Counters", "RedisBus"]
 
 log = logging.getLogger(__name__)
 
@@ -100,8 +101,6 @@ MAX_STRANGERS = 32
 MAX_PEERS_TOLD = 512
 DEAF = "nothing comes back from Redis"
 
-Handler = Callable[[str, bytes], None]
-Info = dict[str, Any]
 
 _OWN_KINDS = frozenset(map(int, (Kind.GAP, Kind.CANARY, Kind.HEARD)))
 _NEVER = float("-inf")
@@ -126,21 +125,9 @@ class Counters:
     handler_errors: int = 0
     connections_lost: int = 0
 
-    def as_dict(self) -> dict[str, int]:
-        """Name to number."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class Node:
-    """Another node that is alive: what it says of itself, and when it was last heard (seconds since 1970)."""
-
-    info: Info
-    seen_at: float
-
 
 @dataclass(slots=True)
-class _Peer:
+class _Start:
     """What is known of one start of another node: a stranger until it is met.
 
     `expected` is the number of its next message, `sealing` that of the last envelope. `alive_at` is when our own
@@ -156,22 +143,25 @@ class _Peer:
     alive_at: float = _NEVER
     asked_at: float = _NEVER
     seen_at: float = 0.0
-    info: Info = field(default_factory=dict)
+    info: dict[str, Any] = field(default_factory=dict)
 
 
-class Bus:
-    """Ordered bytes between the nodes. Made and used on one event loop; see the module for its promises.
+class RedisBus:
+    """`ports.Bus` over Redis. Made and used on one event loop; see the module for its promises.
 
-    `redis` is where Redis is, as a section of the config or a `redisServerUrl`; `node` is this node's name,
-    unlike any other's. `ssl_context` replaces the one made of the section's `trusted_certs`. Raises
-    `ValueError` for a URL that spells no address, without repeating it.
+    `redis` is where Redis is, as a section of the config or a `redisServerUrl`; `node` is this node's name, unlike any
+    other's; `announcement` is what it tells the others of itself. `ssl_context` replaces the one made of the section's
+    `trusted_certs`. Raises `ValueError` for a URL that spells no address, without repeating it.
     """
+
+    dependency: str | None = "Redis Server"
 
     def __init__(
         self,
         redis: RedisSection | str,
         *,
         node: str,
+        announcement: Announcement | None = None,
         ssl_context: ssl.SSLContext | None = None,
         max_queued_bytes: int = MAX_QUEUED_BYTES,
         max_queued_messages: int = MAX_QUEUED_MESSAGES,
@@ -182,8 +172,8 @@ class Bus:
         self.problem: str | None = "not connected yet"
         self.latency_seconds: float | None = None
         self.counters = Counters()
-        self.describe: Callable[[], Info] = dict
 
+        self._announcement = announcement or Announcement()
         self._redis = parse_redis_url(redis) if isinstance(redis, str) else redis
         self._ssl = ssl_context or _ssl_context(self._redis)
         self._max_queued_bytes = max_queued_bytes
@@ -218,10 +208,10 @@ class Bus:
         self._has_heard = False
         self._heartbeat_at = 0.0
         self._proof_at = 0.0  # when Redis last proved that it works, monotonic
-        self._peers: dict[bytes, _Peer] = {}
-        self._strangers: dict[bytes, _Peer] = {}
+        self._peers: dict[bytes, _Start] = {}
+        self._strangers: dict[bytes, _Start] = {}
         self._beside = Beside()
-        self._handled: _Peer | None = None
+        self._handled: _Start | None = None
         self._gap_due: asyncio.TimerHandle | None = None
         self._prompt_due: asyncio.TimerHandle | None = None
         self._is_asking = False
@@ -251,9 +241,9 @@ class Bus:
         return self._is_available
 
     @property
-    def nodes(self) -> dict[str, Node]:
+    def nodes(self) -> dict[str, Peer]:
         """The other nodes that are alive, by name. While deaf: those of before."""
-        return {peer.node: Node(peer.info, peer.seen_at) for peer in self._peers.values()}
+        return {peer.node: Peer(peer.info, peer.seen_at) for peer in self._peers.values()}
 
     @property
     def longest_delay_seconds(self) -> float:
@@ -264,6 +254,10 @@ class Bus:
     def queued_bytes(self) -> int:
         """Payload bytes waiting to be sent or for Redis to confirm them."""
         return self._queued_bytes
+
+    def counts(self) -> dict[str, int]:
+        """What happened since the start, by name."""
+        return asdict(self.counters)
 
     def listen(self, kind: int, handler: Handler) -> None:
         """`handler(node, payload)` for the other nodes' messages of `kind`, called on the loop, in each
@@ -466,7 +460,7 @@ class Bus:
         finally:
             self._handled = None
 
-    def _handle(self, sender: bytes, peer: _Peer, messages: list[tuple[int, bytes]]) -> None:
+    def _handle(self, sender: bytes, peer: _Start, messages: list[tuple[int, bytes]]) -> None:
         """The messages of an envelope, in order: those that follow the proof that their sender is alive."""
         is_believed = self._is_alive(peer)
         unbelieved = 0
@@ -500,7 +494,7 @@ class Bus:
             self.counters.unbelieved += unbelieved
             self._look()
 
-    def _is_alive(self, peer: _Peer) -> bool:
+    def _is_alive(self, peer: _Start) -> bool:
         return peer.is_met and self._now() - peer.alive_at <= BELIEVED_SECONDS
 
     def _cannot_open(self, data: bytes, error: UnreadableEnvelope) -> None:
@@ -524,22 +518,22 @@ class Bus:
             )
         self._look()
 
-    def _notice(self, opened: Opened, node: str) -> _Peer:
+    def _notice(self, opened: Opened, node: str) -> _Start:
         """An envelope of a start of a node that is not known: of one that has just come, or of one that has gone."""
         if len(self._strangers) >= MAX_STRANGERS:
             del self._strangers[next(iter(self._strangers))]
-        peer = _Peer(node, opened.first, noticed=self._first + len(self._queue), heard_at=self._now())
+        peer = _Start(node, opened.first, noticed=self._first + len(self._queue), heard_at=self._now())
         self._strangers[opened.sender] = peer
         return peer
 
-    def _ask(self, peer: _Peer) -> None:
+    def _ask(self, peer: _Start) -> None:
         """Let a node that is not believed show that it is alive: at once, and then with each heartbeat."""
         now = self._now()
         if now - peer.asked_at > FORGOTTEN_AFTER_SECONDS:
             peer.asked_at = now
             self._tell_heard_soon(asks=True)
 
-    def _heard_of_us(self, sender: bytes, peer: _Peer, payload: bytes) -> None:
+    def _heard_of_us(self, sender: bytes, peer: _Start, payload: bytes) -> None:
         """What another node has heard; of a heartbeat of ours, if it is alive, and then it is met."""
         try:
             asks, heard = unpack_heard(payload)
@@ -558,7 +552,7 @@ class Bus:
         if asks:
             self._tell_heard_soon(asks=False)
 
-    def _meet(self, sender: bytes, peer: _Peer) -> None:
+    def _meet(self, sender: bytes, peer: _Start) -> None:
         """A stranger has answered: it is alive, and so is whatever it says from here on."""
         self._strangers.pop(sender, None)
         for other, known in list(self._peers.items()):
@@ -578,7 +572,7 @@ class Bus:
         log.info("lost a node", extra={"lost_node": peer.node})
         self._call(self._lost_callbacks, peer.node)
 
-    def _heard_heartbeat(self, sender: bytes, peer: _Peer, payload: bytes) -> None:
+    def _heard_heartbeat(self, sender: bytes, peer: _Start, payload: bytes) -> None:
         if not payload:
             if sender in self._peers:
                 self._forget(sender)  # goodbye
@@ -696,7 +690,7 @@ class Bus:
                 self._publisher.send(b"*1\r\n$4\r\nPING\r\n", self._answered_ping)
             return
         try:
-            payload = json.dumps(self.describe()).encode()
+            payload = json.dumps(self._announcement.facts()).encode()
         except Exception:
             log.exception("this node cannot describe itself")
             payload = b"{}"

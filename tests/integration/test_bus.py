@@ -11,12 +11,13 @@ from contextlib import asynccontextmanager
 import pytest
 
 from collab_server.cluster import bus as bus_module
-from collab_server.cluster.bus import Bus
+from collab_server.cluster.bus import RedisBus
 from collab_server.cluster.envelope import Kind
 from collab_server.cluster.link import Link, open_link
 from collab_server.config.values import parse_redis_url
 from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.domain.keys import KeyRing
+from collab_server.ports import Announcement
 
 KEYS = KeyRing.of(b"k" * 32)
 
@@ -44,9 +45,9 @@ async def until(condition: Callable[[], object], seconds: float = 5.0) -> float:
 
 
 @asynccontextmanager
-async def running(url: str, *names: str, epoch: str | None = "e1") -> AsyncIterator[list[Bus]]:
+async def running(url: str, *names: str, epoch: str | None = "e1") -> AsyncIterator[list[RedisBus]]:
     """A bus per name that hears, and hears of, the others; what they missed of each other until then was told."""
-    buses = [Bus(url, node=name) for name in names]
+    buses = [RedisBus(url, node=name) for name in names]
     try:
         for bus in buses:
             await bus.start(epoch, KEYS)
@@ -74,7 +75,7 @@ async def admin(valkey: EmbeddedValkey) -> AsyncIterator[Link]:
 class Gaps:
     """Counts the gaps that a bus reports."""
 
-    def __init__(self, bus: Bus) -> None:
+    def __init__(self, bus: RedisBus) -> None:
         self.count = 0
         bus.on_gap(self._told)
 
@@ -82,7 +83,7 @@ class Gaps:
         self.count += 1
 
 
-def collect(bus: Bus, kind: int = Kind.EVENT) -> list[tuple[str, bytes]]:
+def collect(bus: RedisBus, kind: int = Kind.EVENT) -> list[tuple[str, bytes]]:
     heard: list[tuple[str, bytes]] = []
     bus.listen(kind, lambda node, payload: heard.append((node, payload)))
     return heard
@@ -136,8 +137,7 @@ async def test_nodes_tell_of_themselves_and_say_goodbye(shared_valkey: EmbeddedV
         lost: list[str] = []
         a.on_node_found(found.append)
         a.on_node_lost(lost.append)
-        b = Bus(shared_valkey.url, node="b")
-        b.describe = lambda: {"version": "1.2"}
+        b = RedisBus(shared_valkey.url, node="b", announcement=Announcement(version="1.2"))
         await b.start("e1", KEYS)
         await until(lambda: "b" in a.nodes and a.nodes["b"].info)
         assert a.nodes["b"].info == {"version": "1.2"}
@@ -166,7 +166,7 @@ async def test_node_that_started_anew_is_lost_and_found(shared_valkey: EmbeddedV
         a.on_node_lost(lambda node: told.append(f"lost {node}"))
         for task in b._tasks:
             task.cancel()  # as a kill would: no goodbye
-        again = Bus(shared_valkey.url, node="b")
+        again = RedisBus(shared_valkey.url, node="b")
         await again.start("e1", KEYS)
         await until(lambda: len(told) == 2)
         assert told == ["lost b", "found b"]
@@ -215,7 +215,7 @@ async def test_unknown_layout_is_counted_and_read_from_postgres(shared_valkey: E
 
 
 async def test_what_does_not_fit_is_dropped_oldest_first_and_noticed(shared_valkey: EmbeddedValkey) -> None:
-    small = Bus(shared_valkey.url, node="small", max_queued_bytes=1000)
+    small = RedisBus(shared_valkey.url, node="small", max_queued_bytes=1000)
     async with running(shared_valkey.url, "b") as (b,):
         heard, gaps = collect(b), Gaps(b)
         await small.start("e1", KEYS)
@@ -236,7 +236,7 @@ async def test_what_does_not_fit_is_dropped_oldest_first_and_noticed(shared_valk
 
 
 async def test_stale_messages_are_dropped_while_redis_is_away() -> None:
-    bus = Bus("redis://127.0.0.1:1", node="a")
+    bus = RedisBus("redis://127.0.0.1:1", node="a")
     await bus.start("e1", KEYS)
     bus.publish(Kind.EVENT, b"x" * 1000)
     await until(lambda: bus.counters.dropped == 1, 4)
@@ -344,12 +344,12 @@ async def test_wrong_password_is_told_in_words_without_it(
     shared_valkey: EmbeddedValkey, caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
-        bus = Bus(f"redis://:hunter2@{shared_valkey.host}:{shared_valkey.port}", node="a")
+        bus = RedisBus(f"redis://:hunter2@{shared_valkey.host}:{shared_valkey.port}", node="a")
         await bus.start("e1", KEYS)
         await until(lambda: bus.problem == "Redis refuses the user name or password")
         assert not bus.is_available
         await bus.stop()
-        missing = Bus(f"redis://{shared_valkey.host}:{shared_valkey.port}", node="a")
+        missing = RedisBus(f"redis://{shared_valkey.host}:{shared_valkey.port}", node="a")
         await missing.start("e1", KEYS)
         await until(lambda: missing.problem == "Redis asks for a password")
         await missing.stop()
@@ -359,7 +359,7 @@ async def test_wrong_password_is_told_in_words_without_it(
 async def test_user_who_may_not_use_the_channel_is_told_so(valkey: EmbeddedValkey) -> None:
     async with admin(valkey) as link:
         await link.ask("ACL", "SETUSER", "ann", "on", ">pw", "+@all", "resetchannels", "~*")
-    bus = Bus(f"redis://ann:pw@{valkey.host}:{valkey.port}", node="a")
+    bus = RedisBus(f"redis://ann:pw@{valkey.host}:{valkey.port}", node="a")
     await bus.start("e1", KEYS)
     await until(lambda: "may not do this" in (bus.problem or ""))
     await bus.stop()
@@ -374,7 +374,7 @@ async def test_something_else_than_redis_is_told_in_words() -> None:
 
     async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
-        bus = Bus(f"redis://127.0.0.1:{port}", node="a")
+        bus = RedisBus(f"redis://127.0.0.1:{port}", node="a")
         await bus.start("e1", KEYS)
         await until(lambda: bus.problem == "what answers there is not Redis")
         await bus.stop()
@@ -391,14 +391,13 @@ async def test_stopping_takes_less_than_a_second_whatever_redis_does(valkey: Emb
 
 
 async def test_callback_that_raises_stops_nothing(shared_valkey: EmbeddedValkey) -> None:
-    bus = Bus(shared_valkey.url, node="a")
+    bus = RedisBus(shared_valkey.url, node="a", announcement=Announcement(fact=object()))
 
     def broken(*_: object) -> None:
         raise RuntimeError("a bug")
 
     bus.on_change(broken)
     bus.on_gap(broken)
-    bus.describe = broken  # type: ignore[assignment]
     await bus.start("e1", KEYS)
     await until(lambda: bus.is_hearing)
     await bus.stop()

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import trustme
 
-from collab_server.cluster.bus import Bus
+from collab_server.cluster.bus import RedisBus
 from collab_server.cluster.envelope import Kind
 from collab_server.config.values import parse_redis_url
 from collab_server.demo.embedded import EmbeddedValkey, free_port, machine_tag, wheel_file
@@ -98,8 +98,8 @@ class Pipe:
 async def test_half_open_connection_is_noticed_and_replaced(own: EmbeddedValkey, which: str) -> None:
     pipe = Pipe(own.port)
     async with pipe.open() as port:
-        a = Bus(own.url, node="a")
-        b = Bus(own.url_at("127.0.0.1", port), node="b")
+        a = RedisBus(own.url, node="a")
+        b = RedisBus(own.url_at("127.0.0.1", port), node="b")
         gaps: list[float] = []
         at_a: list[bytes] = []
         at_b: list[bytes] = []
@@ -142,10 +142,10 @@ async def test_tls_is_verified_and_works(own: EmbeddedValkey, tmp_path: Path) ->
     authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
     async with Pipe(own.port).open(context) as port:
         url = f"rediss://:{own.password}@localhost:{port}"
-        trusting = Bus(replace(parse_redis_url(url), trusted_certs=(tmp_path / "ca.pem",)), node="a")
+        trusting = RedisBus(replace(parse_redis_url(url), trusted_certs=(tmp_path / "ca.pem",)), node="a")
         await trusting.start("e1", KEYS)
         await until(lambda: trusting.is_hearing)
-        wary = Bus(url, node="b")
+        wary = RedisBus(url, node="b")
         await wary.start("e1", KEYS)
         await until(lambda: wary.problem != "not connected yet")
         assert "TLS failed" in (wary.problem or "")
@@ -180,7 +180,7 @@ async def test_the_master_is_found_by_sentinels_and_followed(own: EmbeddedValkey
     with EmbeddedValkey(password=own.password, settings=settings) as second:
         with sentinel(own, tmp_path) as port:
             url = f"redis+sentinel://:{own.password}@127.0.0.1:1,127.0.0.1:{port}/mymaster"
-            a, b = Bus(url, node="a"), Bus(url, node="b")
+            a, b = RedisBus(url, node="a"), RedisBus(url, node="b")
             heard: list[bytes] = []
             b.listen(Kind.EVENT, lambda node, payload: heard.append(payload))
             await a.start("e1", KEYS)

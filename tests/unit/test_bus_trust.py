@@ -11,7 +11,7 @@ from itertools import permutations
 
 import pytest
 
-from collab_server.cluster.bus import Bus
+from collab_server.cluster.bus import RedisBus
 from collab_server.cluster.envelope import Kind
 from collab_server.cluster.link import Link
 from collab_server.cluster.seal import Seal
@@ -84,7 +84,7 @@ class Node:
     """A bus on the wire, and everything that it has told its listeners."""
 
     def __init__(self, wire: Wire, name: str, epoch: str, keys: KeyRing) -> None:
-        self.bus = bus = Bus("redis://nowhere:1", node=name)
+        self.bus = bus = RedisBus("redis://nowhere:1", node=name)
         self.told: list[tuple[str, int, bytes]] = []
         self.delays: list[float] = []
         self.nodes: list[str] = []
@@ -339,7 +339,7 @@ async def test_junk_makes_nobody_look_at_postgres_more_often_than_every_second_a
         b"", b"junk", b"\x01" + b"j" * 60, b"\x02" + b"j" * 60, whole[:-1], whole + b"x",
         whole[:40] + b"#" + whole[41:], b"\x02" * 9_000_000,
     ]  # fmt: skip
-    b.gaps, told, before = 0, list(b.told), dict(b.bus.counters.as_dict())
+    b.gaps, told, before = 0, list(b.told), b.bus.counts()
     with caplog.at_level(logging.WARNING):
         for _ in range(40):
             wire.now += 0.25

@@ -22,8 +22,9 @@ from fastapi import FastAPI, Request
 from collab_server import __version__
 from collab_server.api.headers import SafeHeaders
 from collab_server.api.operations import operations_router
-from collab_server.status import DATABASE, REDIS, Counters, Probe, Sampler, Serving, Status
+from collab_server.status import DATABASE, Counters, Probe, Sampler, Serving, Status
 
+REDIS = "Redis Server"
 STARTED = datetime(2018, 4, 8, 2, 12, 42, tzinfo=UTC)
 
 

@@ -2,8 +2,7 @@
 
 As a `socketio.AsyncPubSubManager` it carries python-socketio's own cross-node calls (emit, disconnect, rooms) over
 the bus. The product's events take the same bus as ready bytes (`announce`), in the order of their commits, and reach
-the other nodes' feeds, which put them in order again and read from Postgres what got lost. Without a bus
-(`scaling` other than `horizontal`) there are no other nodes, and both end here.
+the other nodes' feeds, which put them in order again and read from Postgres what got lost.
 
 Nothing in here waits for Redis.
 """
@@ -17,9 +16,9 @@ from typing import Any
 
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
-from collab_server.cluster.bus import Bus
 from collab_server.cluster.envelope import Kind, pack_event, unpack_event
 from collab_server.domain.events import Event
+from collab_server.ports import Bus
 from collab_server.realtime.sockets.server import DirectManager
 from collab_server.services.feed import Feed
 
@@ -29,37 +28,32 @@ HEAD_BYTES = 600  # of an event nobody follows here: its name, its `seq`, its ti
 
 
 class BusManager(AsyncPubSubManager, DirectManager):  # type: ignore[misc]
-    """python-socketio's client manager over `cluster.bus`. `bus` is None on a node that is alone."""
+    """python-socketio's client manager over the bus."""
 
     name = "bus"
 
-    def __init__(self, bus: Bus | None, feed: Feed) -> None:
+    def __init__(self, bus: Bus, feed: Feed) -> None:
         super().__init__()
         self._bus = bus
         self._feed = feed
         self.on_notified: Callable[[Sequence[str]], None] = lambda users: None
         self._messages: asyncio.Queue[bytes] = asyncio.Queue(WAITING_MESSAGES)
-        if bus is not None:
-            bus.listen(Kind.EVENT, self._hear_event)
-            bus.listen(Kind.NOTIFIED, self._hear_notified)
-            bus.listen(Kind.SOCKETIO, self._hear_message)
-            bus.on_gap(feed.suspect)
+        bus.listen(Kind.EVENT, self._hear_event)
+        bus.listen(Kind.NOTIFIED, self._hear_notified)
+        bus.listen(Kind.SOCKETIO, self._hear_message)
+        bus.on_gap(feed.suspect)
 
     def announce(self, events: Iterable[Event]) -> None:
         """Tell every node, this one first, what was committed. Queues, never waits, never raises."""
         events = tuple(events)
         self._feed.offer(events)
-        if self._bus is not None:
-            for event in events:
-                self._bus.publish(
-                    Kind.EVENT, pack_event(event.topic, event.seq, event.type, event.body.encode())
-                )
+        for event in events:
+            self._bus.publish(Kind.EVENT, pack_event(event.topic, event.seq, event.type, event.body.encode()))
 
     def tell_notified(self, users: Sequence[str]) -> None:
         """Tell the other nodes that notifications for these users wait for somebody who may ask Library."""
-        if self._bus is not None:
-            for start in range(0, len(users), USERS_A_HINT):
-                self._bus.publish(Kind.NOTIFIED, ",".join(users[start : start + USERS_A_HINT]).encode())
+        for start in range(0, len(users), USERS_A_HINT):
+            self._bus.publish(Kind.NOTIFIED, ",".join(users[start : start + USERS_A_HINT]).encode())
 
     def _hear_notified(self, _node: str, payload: bytes) -> None:
         self.on_notified(payload.decode().split(","))
@@ -80,8 +74,7 @@ class BusManager(AsyncPubSubManager, DirectManager):  # type: ignore[misc]
             self._messages.put_nowait(payload)
 
     async def _publish(self, data: dict[str, Any]) -> None:
-        if self._bus is not None:
-            self._bus.publish(Kind.SOCKETIO, json.dumps(data).encode())
+        self._bus.publish(Kind.SOCKETIO, json.dumps(data).encode())
 
     async def _listen(self) -> AsyncIterator[bytes]:
         while True:
