@@ -268,25 +268,16 @@ def _load(arguments: argparse.Namespace) -> LoadedConfig:
 
 def _with_database(arguments: argparse.Namespace, work: Callable[[Database], Awaitable[T]]) -> T:
     """The result of `work` on the configured database; what goes wrong there is a `_Failure` in words."""
-    from collab_server.config import certificates
+    from dataclasses import replace
+
     from collab_server.errors import ClientError
     from collab_server.storage.database import Database
     from collab_server.storage.migrations import MigrationError
 
     loaded = _load(arguments)
     _print_problems(loaded.warnings)
-    section = loaded.config.database
-    database = Database(
-        host=section.host,
-        port=section.port,
-        user=section.username,
-        password=section.password.get_secret_value() if section.password else None,
-        database=section.database,
-        ssl=certificates.postgres_context(section),
-        pool_size=1,
-        read_pool_size=1,
-        node=arguments.command,
-    )
+    section = replace(loaded.config.database, pool_size=1, read_pool_size=1)
+    database = Database.of(section, node=arguments.command)
 
     async def run() -> T:
         return await work(database)

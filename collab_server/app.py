@@ -79,18 +79,7 @@ class Node:
         self._tasks: list[asyncio.Task[Any]] = []
         self._told: dict[str, Any] = {}
 
-        section = config.database
-        self.database = Database(
-            host=section.host,
-            port=section.port,
-            user=section.username,
-            password=section.password.get_secret_value() if section.password else None,
-            database=section.database,
-            ssl=certificates.postgres_context(section),
-            pool_size=section.pool_size,
-            read_pool_size=section.read_pool_size,
-            node=f"{self.name} {notices.KNOWN_BY}",
-        )
+        self.database = Database.of(config.database, node=f"{self.name} {notices.KNOWN_BY}")
         self._ends = Ends(
             self.database,
             learned=lambda user_ids: self._door.look_at_sign_ins(user_ids),

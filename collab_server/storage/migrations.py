@@ -146,8 +146,8 @@ async def _create_record(connection: Connection, database: Database) -> None:
         try:
             await connection.execute("CREATE SCHEMA collab")
         except asyncpg.InsufficientPrivilegeError:
-            what = f'may not create the schema "collab" in the database "{database.name}"'
-            _refuse(database, what, f'CREATE ON DATABASE "{database.name}"')
+            what = f'may not create the schema "collab" in the database "{database.server.database}"'
+            _refuse(database, what, f'CREATE ON DATABASE "{database.server.database}"')
     try:
         await connection.execute(
             "CREATE TABLE IF NOT EXISTS collab.schema_migrations (version varchar(128) PRIMARY KEY)"
@@ -171,7 +171,7 @@ async def _apply_one(connection: Connection, database: Database, migration: Migr
             await connection.execute("RESET lock_timeout")
     except asyncpg.InsufficientPrivilegeError as error:
         raise MigrationError(
-            f'the user "{database.user}" may not do what the migration {migration.name} asks: {error.args[0]}'
+            f'the user "{database.server.user}" may not do what the migration {migration.name} asks: {error.args[0]}'
         ) from error
     except asyncpg.PostgresError as error:
         if connection.is_closed():
@@ -180,4 +180,6 @@ async def _apply_one(connection: Connection, database: Database, migration: Migr
 
 
 def _refuse(database: Database, what: str, grant: str) -> NoReturn:
-    raise MigrationError(f'the user "{database.user}" {what}: GRANT {grant} TO "{database.user}"') from None
+    raise MigrationError(
+        f'the user "{database.server.user}" {what}: GRANT {grant} TO "{database.server.user}"'
+    ) from None

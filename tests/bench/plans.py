@@ -57,7 +57,8 @@ from collab_server.storage import (
     search,
     topics,
 )
-from collab_server.storage.database import SESSION, Database
+from collab_server.storage.database import Database
+from collab_server.storage.server import SESSION, Server
 
 CALLS = 31
 GOAL_MS = 10.0
@@ -782,7 +783,8 @@ async def main() -> int:
 
 async def _run(server: EmbeddedPostgres, world: World, only: str) -> int:
     reach: dict[str, Any] = {"host": server.host, "port": server.port, "password": server.password}
-    database = Database(**reach, user=server.user, database=server.database, pool_size=1, read_pool_size=1)
+    there = Server(**reach, user=server.user, database=server.database)
+    database = Database(there, pool_size=1, read_pool_size=1)
     await migrations.apply(database)
     watcher = await asyncpg.connect(**reach, user="postgres", database=server.database)
     if not await watcher.fetchval("SELECT EXISTS (SELECT FROM collab.comments)"):

@@ -21,6 +21,7 @@ from collab_server.demo.serving import LoopbackServer
 from collab_server.demo.standin import Content, LibraryData, create_standin, load_data
 from collab_server.storage import migrations
 from collab_server.storage.database import Database
+from collab_server.storage.server import Server
 
 PROJECT_ID = "F0000000000000000000000000000001"
 ADMIN_ID = "ADAD0000000000000000000000000006"
@@ -204,7 +205,7 @@ def apply_migrations(target: TestDatabase) -> None:
     arguments = target.connect_arguments()
 
     async def apply() -> None:
-        database = Database(**arguments, pool_size=1, read_pool_size=1)
+        database = Database(Server(**arguments), pool_size=1, read_pool_size=1)
         await migrations.apply(database)
 
     with ThreadPoolExecutor(1) as thread:

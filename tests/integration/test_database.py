@@ -16,8 +16,9 @@ import pytest_asyncio
 
 from collab_server.demo.embedded import EmbeddedPostgres
 from collab_server.errors import NotFound, Paused
-from collab_server.storage import share
-from collab_server.storage.database import SESSION, Database, Transaction
+from collab_server.storage import connections
+from collab_server.storage.database import Database, Transaction
+from collab_server.storage.server import SESSION, Server
 from tests.faults.proxy import Proxy
 from tests.harness.waiting import until
 from tests.harness.world import TestDatabase
@@ -67,7 +68,7 @@ async def reach(target: TestDatabase, address: tuple[str, int] | None = None, **
     arguments = target.connect_arguments()
     if address is not None:
         arguments["host"], arguments["port"] = address
-    database = Database(**{**arguments, **settings}, node="test")
+    database = Database(Server(**arguments, node="test"), **settings)
     await database.start()
     async with asyncio.timeout(5):
         await database.until_up()
@@ -420,7 +421,7 @@ async def test_half_open_connections_are_not_handed_out_twice(far_db: Database, 
 async def test_connections_that_were_forgotten_while_idle_cost_no_command(
     empty_database: TestDatabase, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, pool_size: int
 ) -> None:
-    monkeypatch.setattr(share, "ASK_AFTER_SECONDS", 0.2)
+    monkeypatch.setattr(connections, "ASK_AFTER_SECONDS", 0.2)
     empty_database.sql(TABLE)
     db = await reach(empty_database, proxy.address, pool_size=pool_size)
     insert = "INSERT INTO public.counter VALUES (0, 1) ON CONFLICT (id) DO UPDATE SET value = 2"
@@ -457,11 +458,11 @@ async def test_a_connection_used_just_now_is_not_asked(far_db: Database) -> None
         asked.append(connection)
         return True
 
-    far_db._writes._answers = answers
+    far_db._pools.writes._answers = answers
     for _ in range(20):
         await far_db.run(add)
     assert asked == []
-    far_db._suspect()
+    far_db._pools.suspect()
     await far_db.run(add)
     await far_db.run(add)
     assert len(asked) == 1
@@ -551,7 +552,7 @@ async def test_a_node_starts_without_its_database_and_finds_it_later(
 ) -> None:
     target = TestDatabase(own_postgres, own_postgres.database)
     own_postgres.stop()
-    database = Database(**target.connect_arguments(), node="early")
+    database = Database(Server(**target.connect_arguments(), node="early"))
     await database.start()
     try:
         assert_paused(await Timed(database.run(add)))
@@ -580,7 +581,7 @@ async def test_out_of_connections_goes_on_with_those_it_has(own_postgres: Embedd
 async def test_out_of_connections_from_the_start_is_named(own_postgres: EmbeddedPostgres) -> None:
     target = TestDatabase(own_postgres, own_postgres.database)
     own_postgres.sql(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT 0", as_superuser=True)
-    database = Database(**target.connect_arguments())
+    database = Database(Server(**target.connect_arguments()))
     await database.start()
     try:
         await until(lambda: "out of connections" in (database.problem or ""))
@@ -650,7 +651,7 @@ async def test_stop_ends_at_once_even_if_the_server_is_frozen(
 async def test_what_is_wrong_is_said_in_words_without_secrets(
     empty_database: TestDatabase, change: dict[str, Any], words: str
 ) -> None:
-    database = Database(**{**empty_database.connect_arguments(), **change})
+    database = Database(Server(**{**empty_database.connect_arguments(), **change}))
     await database.start()
     try:
         await until(lambda: words in (database.problem or ""), what=lambda: str(database.problem))

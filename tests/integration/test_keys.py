@@ -12,6 +12,7 @@ from cryptography.fernet import Fernet
 from collab_server.domain.keys import check_of
 from collab_server.storage import installation
 from collab_server.storage.database import Database
+from collab_server.storage.server import Server
 from tests.conftest import MakeCluster
 from tests.harness.clients import new_session
 from tests.harness.cluster import Cluster
@@ -25,7 +26,7 @@ SECRET = "the-secret-that-all-these-nodes-share"
 @pytest_asyncio.fixture
 async def stored(database: TestDatabase) -> AsyncIterator[Database]:
     """The nodes' database, as the command line reaches it."""
-    reached = Database(**database.connect_arguments())
+    reached = Database(Server(**database.connect_arguments()))
     await reached.start()
     await reached.until_up()
     yield reached

@@ -14,6 +14,7 @@ from collab_server.demo.embedded import EmbeddedPostgres
 from collab_server.storage import installation, migrations
 from collab_server.storage.database import Database
 from collab_server.storage.migrations import MigrationError
+from collab_server.storage.server import Server
 from tests.harness.waiting import until
 from tests.harness.world import TestDatabase
 
@@ -45,7 +46,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest_asyncio.fixture
 async def db(empty_database: TestDatabase) -> AsyncIterator[Database]:
-    database = Database(**empty_database.connect_arguments())
+    database = Database(Server(**empty_database.connect_arguments()))
     await database.start()
     await database.until_up()
     yield database
@@ -105,7 +106,7 @@ async def test_a_missing_privilege_is_named_with_its_remedy(
 ) -> None:
     role = f"poor_{empty_database.name}"
     postgres.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'poor'", as_superuser=True)
-    database = Database(**{**empty_database.connect_arguments(), "user": role, "password": "poor"})
+    database = Database(Server(**{**empty_database.connect_arguments(), "user": role, "password": "poor"}))
     preparation = installation.Preparation(database, folder)
     await database.start()
     task = asyncio.create_task(preparation.run())
@@ -140,7 +141,7 @@ async def test_with_nothing_to_do_no_privilege_is_needed(
     postgres.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'poor'", as_superuser=True)
     empty_database.sql(f"GRANT USAGE ON SCHEMA collab TO {role}")
     empty_database.sql(f"GRANT SELECT ON collab.schema_migrations TO {role}")
-    reader = Database(**{**empty_database.connect_arguments(), "user": role, "password": "poor"})
+    reader = Database(Server(**{**empty_database.connect_arguments(), "user": role, "password": "poor"}))
     try:
         assert await migrations.apply(reader, folder) == []
     finally:
@@ -150,7 +151,7 @@ async def test_with_nothing_to_do_no_privilege_is_needed(
 
 
 async def test_nodes_prepare_together_and_share_one_installation(empty_database: TestDatabase) -> None:
-    databases = [Database(**empty_database.connect_arguments()) for _ in range(3)]
+    databases = [Database(Server(**empty_database.connect_arguments())) for _ in range(3)]
     preparations = [installation.Preparation(database) for database in databases]
     for database in databases:
         await database.start()
@@ -178,7 +179,7 @@ async def test_a_node_that_starts_without_postgres_migrates_when_it_comes(
 ) -> None:
     target = TestDatabase(own_postgres, own_postgres.database)
     own_postgres.stop()
-    database = Database(**target.connect_arguments())
+    database = Database(Server(**target.connect_arguments()))
     preparation = installation.Preparation(database)
     await database.start()
     task: asyncio.Task[Any] = asyncio.create_task(preparation.run())
@@ -199,7 +200,7 @@ async def test_a_freeze_in_mid_migration_ends_and_is_tried_again(
 ) -> None:
     target = TestDatabase(own_postgres, own_postgres.database)
     (folder / "0001_first.sql").write_text(FILES["0001_first.sql"].replace("0.2", "1.0"))
-    database = Database(**target.connect_arguments())
+    database = Database(Server(**target.connect_arguments()))
     await database.start()
     await database.until_up()
     applying = asyncio.create_task(migrations.apply(database, folder))

@@ -6,6 +6,7 @@ from uuid import uuid4
 
 from collab_server.services import purging
 from collab_server.storage.database import Database
+from collab_server.storage.server import Server
 from tests.conftest import MakeCluster
 from tests.harness.world import TestDatabase
 from tests.integration.doors import Door
@@ -13,7 +14,7 @@ from tests.integration.test_comments import tables_with
 
 
 async def reach(database: TestDatabase) -> Database:
-    reached = Database(**database.connect_arguments())
+    reached = Database(Server(**database.connect_arguments()))
     await reached.start()
     await reached.until_up()
     return reached

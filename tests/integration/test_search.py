@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from collab_server.services import search
 from collab_server.storage.database import Database
+from collab_server.storage.server import Server
 from tests.conftest import MakeCluster
 from tests.harness.clients import new_session
 from tests.harness.cluster import Cluster
@@ -314,7 +315,7 @@ async def _settle(database: TestDatabase) -> None:
 
 @asynccontextmanager
 async def _open(database: TestDatabase) -> AsyncIterator[Database]:
-    db = Database(**database.connect_arguments(), pool_size=1, read_pool_size=1)
+    db = Database(Server(**database.connect_arguments()), pool_size=1, read_pool_size=1)
     await db.start()
     try:
         await db.until_up()

@@ -29,6 +29,7 @@ from collab_server.services.commands.executor import Write
 from collab_server.services.commands.pages import Cursors
 from collab_server.services.commands.table import TABLE, OfConnection
 from collab_server.storage.database import Database
+from collab_server.storage.server import Server
 from tests.conftest import MakeCluster
 from tests.harness.clients import LibraryUser, new_session
 from tests.harness.cluster import Cluster
@@ -164,7 +165,7 @@ async def place(make_cluster: MakeCluster, database: TestDatabase) -> AsyncItera
 
 @asynccontextmanager
 async def _open(database: TestDatabase) -> AsyncIterator[Database]:
-    db = Database(**database.connect_arguments(), pool_size=1, read_pool_size=2)
+    db = Database(Server(**database.connect_arguments()), pool_size=1, read_pool_size=2)
     await db.start()
     try:
         await db.until_up()

@@ -18,6 +18,7 @@ from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.domain.sign_ins import mark_of
 from collab_server.services import ends
 from collab_server.storage.database import Database
+from collab_server.storage.server import Server
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client, LibraryUser, Refused, new_session
 from tests.harness.cluster import ROOT, Cluster
@@ -376,7 +377,7 @@ async def test_of_one_person_only_so_many_ends_are_kept(
     )
     cluster = await make_cluster(nodes=1)
     early = await sign_in(cluster, 0, "ann")
-    stored = Database(**database.connect_arguments())
+    stored = Database(Server(**database.connect_arguments()))
     await stored.start()
     await stored.until_up()
     try:

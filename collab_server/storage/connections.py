@@ -29,8 +29,8 @@ REFUSED_SECONDS = 1.0  # between attempts to get more connections from a server 
 WAITING_LIMIT = 4096  # callers that wait for a connection; more than can be served within their deadline
 
 
-class Share:
-    """Some connections, lent to one caller each: the last used first, callers in order of arrival.
+class Connections:
+    """See the module: at most `limit` connections.
 
     `connect` opens one within so many seconds. `answers` asks one whether it is alive, until a deadline (time of the
     loop) at the latest; if not, it drops what it has to (see `drop_stale`).

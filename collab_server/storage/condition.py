@@ -1,0 +1,130 @@
+"""What is known of the database: whether it is there, whether its disk takes anything, and what is wrong.
+
+The prober alone judges whether it is there; whoever has trouble says so (`doubt`), which wakes the prober. A statement
+that finds the disk full is believed at once. Belongs to one event loop; nothing runs here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import NoReturn
+
+from collab_server.errors import ClientError, Paused
+from collab_server.storage.failures import Contended, meaning_of
+
+__all__ = ["Condition"]
+
+log = logging.getLogger(__name__)
+
+
+class Condition:
+    """See the module. `name` and `address` of the database are for the log.
+
+    `is_reachable`: reads are answered; `is_up`: commands can be stored too, which differs while only the disk is full.
+    `problem` says in words what is wrong, `latency_seconds` how long the last good probe took.
+    """
+
+    def __init__(self, *, name: str, address: str) -> None:
+        self.is_reachable = False
+        self.is_up = False
+        self.is_full = False
+        self.problem: str | None = "no connection yet"
+        self.latency_seconds: float | None = None
+        self.trouble = asyncio.Event()
+        self._name = name
+        self._address = address
+        self._change_callbacks: list[Callable[[bool], None]] = []
+        self._return_callbacks: list[Callable[[], None]] = []
+
+    # --- who is told
+
+    def on_change(self, callback: Callable[[bool], None]) -> None:
+        """Call `callback(is_up)` on the event loop after each change of `is_up`. It must not wait."""
+        self._change_callbacks.append(callback)
+
+    def on_return(self, callback: Callable[[], None]) -> None:
+        """Call `callback()` whenever the server may be another than a moment ago. It must not wait."""
+        self._return_callbacks.append(callback)
+
+    async def until_up(self) -> None:
+        """Return once `is_up`; at once if it is."""
+        if self.is_up:
+            return
+        came = asyncio.Event()
+
+        def note(is_up: bool) -> None:
+            if is_up:
+                came.set()
+
+        self._change_callbacks.append(note)
+        try:
+            await came.wait()
+        finally:
+            self._change_callbacks.remove(note)
+
+    # --- who tells
+
+    def doubt(self) -> None:
+        """Somebody had trouble: the prober looks at once."""
+        self.trouble.set()
+
+    def returned(self) -> None:
+        """The server may be another than a moment ago."""
+        _call(self._return_callbacks)
+
+    def set(self, is_reachable: bool, problem: str | None) -> None:
+        """Make known how the database is: one line in the log per change."""
+        self.is_reachable = is_reachable
+        if problem != self.problem:
+            self.problem = problem
+            if problem is None:
+                log.info("The database is up", extra={"database": self._name, "address": self._address})
+            else:
+                log.warning("The database is away: %s", problem, extra={"database": self._name})
+        was_up, self.is_up = self.is_up, is_reachable and not self.is_full
+        if self.is_up != was_up:
+            _call([partial(callback, self.is_up) for callback in self._change_callbacks])
+
+    # --- what those hear who ask for something
+
+    def refusal(self) -> Paused:
+        """Why nothing can be stored, or read, now."""
+        return Paused("the database has no space left" if self.is_full else "the database is away")
+
+    def raise_for(self, error: BaseException, *, is_lost: bool) -> NoReturn:
+        """Raise what the caller may hear of `error`, or `error` itself where it is theirs."""
+        paused = self.paused_by(error, is_lost=is_lost)
+        if paused is None:
+            raise error
+        raise paused from error
+
+    def paused_by(self, error: BaseException, *, is_lost: bool) -> Paused | None:
+        """What the caller may hear of `error`, None where it is theirs; what it says of the database is noted."""
+        if isinstance(error, ClientError) or not isinstance(error, Exception):
+            return None
+        match meaning_of(error, is_lost=is_lost):
+            case "full":
+                self.is_full = True
+                self.set(self.is_reachable, "no space left on the database's disk")
+                self.doubt()
+                return self.refusal()
+            case "contended":
+                return Contended("the database is busy")
+            case "lost":
+                self.doubt()
+                return Contended("the connection to the database was lost")
+            case "busy":
+                return Paused("the database is busy")
+            case None:
+                return None
+
+
+def _call(callbacks: Iterable[Callable[[], None]]) -> None:
+    for callback in list(callbacks):
+        try:
+            callback()
+        except Exception:
+            log.exception("A listener for the state of the database failed")

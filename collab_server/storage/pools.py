@@ -1,0 +1,114 @@
+"""All connections of a node to PostgreSQL but the prober's: for writes, for reads, and some that callers own.
+
+Reads have connections of their own, so that commands that wait for locks do not starve them. A timer that gives one up
+*terminates* it: nothing is cancelled, nothing waits for a frozen server to acknowledge. What one connection teaches
+about the network - silence - holds for the idle ones of both kinds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+
+from collab_server.errors import ClientError, Paused
+from collab_server.storage.condition import Condition
+from collab_server.storage.connections import CONNECT_SECONDS, Connections
+from collab_server.storage.server import WRITING, Server
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+
+__all__ = ["Pools"]
+
+ASK_SECONDS = 0.5
+"""For a stale connection to say that it is alive: a new one still fits into a command after that."""
+
+
+class Pools:
+    """See the module. `condition` is told of trouble."""
+
+    def __init__(self, server: Server, condition: Condition, *, writes: int, reads: int) -> None:
+        """`writes` and `reads` are how many connections there are of each, at the most."""
+        self._server = server
+        self._condition = condition
+        self.writes = Connections(partial(server.connect, settings=WRITING), self._answers, writes)
+        self.reads = Connections(server.connect, self._answers, reads)
+        self._owned: set[Connection] = set()
+
+    async def session(self, settings: Mapping[str, str]) -> Connection:
+        """A connection of the caller's own, who terminates it; it is cut when the database is found to be away."""
+        connection = await self._server.connect(CONNECT_SECONDS, settings)
+        self._owned.add(connection)
+        connection.add_termination_listener(lambda _: self._owned.discard(connection))
+        return connection
+
+    async def take(self, pool: Connections, deadline: float) -> Connection:
+        """A connection, until `deadline` (time of the loop). Raises `Paused`."""
+        try:
+            return await pool.take(deadline)
+        except ClientError:
+            raise
+        except Exception as error:
+            self._condition.doubt()
+            raise Paused() from error
+
+    def give_up(self, connection: Connection) -> None:
+        """Nothing has come on this connection in time, so nothing may come on the idle ones either."""
+        connection.terminate()
+        self.suspect()
+
+    def suspect(self) -> None:
+        """Let the idle ones be asked before they are used."""
+        self.writes.suspect()
+        self.reads.suspect()
+
+    def replace(self) -> None:
+        """The address leads to another server: use no connection any more that is open now."""
+        self.writes.replace_all()
+        self.reads.replace_all()
+
+    def forget(self) -> None:
+        """The database is away: use no connection any more that is open now, and let nobody wait."""
+        self.writes.forget_all()
+        self.reads.forget_all()
+        for connection in list(self._owned):
+            connection.terminate()
+
+    def terminate(self) -> None:
+        """Cut every connection, lent out or not."""
+        self.writes.terminate()
+        self.reads.terminate()
+
+    async def prepare(self, seconds: float) -> None:
+        """Have one of each for the first who comes."""
+        for pool in (self.writes, self.reads):
+            if pool.is_empty:
+                pool.adopt(await pool.connect(seconds))
+
+    async def _answers(self, connection: Connection, deadline: float) -> bool:
+        """Whether a connection that was idle still leads to the database. Where it is silent, no stale one does."""
+        loop = asyncio.get_running_loop()
+        is_silent = False
+
+        def give_up() -> None:
+            nonlocal is_silent
+            is_silent = True
+            connection.terminate()
+
+        timer = loop.call_at(min(deadline, loop.time() + ASK_SECONDS), give_up)
+        try:
+            await connection.execute("SELECT 1")
+        except Exception:
+            self._condition.doubt()
+            if is_silent:
+                self.writes.drop_stale()
+                self.reads.drop_stale()
+            return False
+        else:
+            return True
+        finally:
+            timer.cancel()

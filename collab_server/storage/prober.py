@@ -1,0 +1,159 @@
+"""The prober: on a connection of its own it asks every half second whether the database is there, and it alone judges.
+
+A standby, or a server that is the primary no more, is not the database; one that was started anew, or that had to be
+connected to anew, may be another than a moment ago, which is told (`Condition.returned`). Runs as one task until it is
+stopped; never waits longer than `PROBE_SECONDS` for the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from datetime import datetime
+from typing import TYPE_CHECKING, TypeAlias
+
+import asyncpg
+
+from collab_server.storage.condition import Condition
+from collab_server.storage.failures import in_words
+from collab_server.storage.pools import Pools
+from collab_server.storage.server import Server
+
+if TYPE_CHECKING:
+    Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
+
+__all__ = ["Prober"]
+
+PROBE_SECONDS = 1.0
+PROBE_EVERY_SECONDS = 0.5
+PROBE_GAP_SECONDS = 0.1  # however often the prober is woken
+TRIES = 3
+
+
+class Prober:
+    """See the module. What it finds goes into `condition`; the connections in `pools` are dropped accordingly."""
+
+    def __init__(self, server: Server, condition: Condition, pools: Pools) -> None:
+        self._server = server
+        self._condition = condition
+        self._pools = pools
+        self._connection: Connection | None = None
+        self._task: asyncio.Task[None] | None = None
+        self._server_started_at: datetime | None = None
+        self._has_returned = False
+
+    def start(self) -> None:
+        """Begin to look, and go on until stopped."""
+        self._task = asyncio.create_task(self._watch(), name="database-prober")
+
+    async def stop(self) -> None:
+        """End it, within a second. What is known from then on is that the database is not there."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.wait([self._task], timeout=1)
+            self._task = None
+        self._condition.problem = "stopped"
+        self._set(False, self._condition.problem)
+        self._drop()
+
+    async def _watch(self) -> None:
+        trouble = self._condition.trouble
+        while True:
+            trouble.clear()
+            await self._probe()
+            await asyncio.sleep(PROBE_GAP_SECONDS)
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(PROBE_EVERY_SECONDS - PROBE_GAP_SECONDS):
+                    await trouble.wait()
+
+    async def _probe(self) -> None:
+        """Ask the database how it is, and make the answer known. Never raises."""
+        condition = self._condition
+        try:
+            await self._examine()
+        except Exception as error:
+            self._drop()
+            self._set(False, in_words(error, self._server))
+        else:
+            self._set(True, None if not condition.is_full else condition.problem)
+            if self._has_returned:
+                self._has_returned = False
+                condition.returned()
+
+    async def _examine(self) -> None:
+        # A lost connection may be all that was lost, so new ones decide. A stall of our own loop, which makes
+        # every timer late, has to last for two probes to be mistaken for the database's.
+        loop = asyncio.get_running_loop()
+        last_try_at = loop.time() + 1.5 * PROBE_SECONDS
+        for tries_left in reversed(range(TRIES)):
+            try:
+                if self._connection is None:
+                    self._connection = await self._server.connect(PROBE_SECONDS)
+                    self._has_returned = True
+                connection = self._connection
+                await self._ask(connection)
+                if self._condition.is_full:
+                    self._condition.is_full = not await _can_write(connection)
+                await self._pools.prepare(PROBE_SECONDS)
+                return
+            except Exception:
+                self._drop()
+                self._pools.suspect()
+                if not tries_left or loop.time() > last_try_at:
+                    raise
+
+    async def _ask(self, connection: Connection) -> None:
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        timer = loop.call_later(PROBE_SECONDS, connection.terminate)
+        try:
+            found = await connection.fetchrow(
+                "SELECT current_setting('transaction_read_only') = 'on' AS is_read_only,"
+                " pg_postmaster_start_time() AS started_at"
+            )
+        except Exception as error:
+            if loop.time() >= began + PROBE_SECONDS:
+                raise TimeoutError from error
+            raise
+        finally:
+            timer.cancel()
+        assert found is not None
+        if found["is_read_only"]:
+            raise ConnectionError(f"{self._server.address} is read-only: a standby, or no longer the primary")
+        if found["started_at"] != self._server_started_at:
+            if self._server_started_at is not None:
+                self._pools.replace()
+            self._server_started_at = found["started_at"]
+            self._has_returned = True
+        self._condition.latency_seconds = loop.time() - began
+
+    def _drop(self) -> None:
+        if self._connection is not None:
+            self._connection.terminate()
+            self._connection = None
+
+    def _set(self, is_reachable: bool, problem: str | None) -> None:
+        was_reachable = self._condition.is_reachable
+        self._condition.set(is_reachable, problem)
+        if was_reachable and not is_reachable:
+            self._pools.forget()
+
+
+async def _can_write(connection: Connection) -> bool:
+    """Whether the disk takes a page again. Leaves nothing behind."""
+    timer = asyncio.get_running_loop().call_later(PROBE_SECONDS, connection.terminate)
+    try:
+        await connection.execute(
+            "BEGIN; "
+            "CREATE TEMPORARY TABLE collab_room (filler text) ON COMMIT DROP; "
+            "INSERT INTO collab_room SELECT repeat('x', 1000) FROM generate_series(1, 1000); "
+            "ROLLBACK"
+        )
+    except asyncpg.DiskFullError:
+        await connection.execute("ROLLBACK")
+        return False
+    except asyncpg.InsufficientPrivilegeError:
+        await connection.execute("ROLLBACK")  # may not make temporary tables: let the next command find out
+    finally:
+        timer.cancel()
+    return True
