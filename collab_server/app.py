@@ -47,10 +47,10 @@ from collab_server.services.commands.executor import Executor
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.pages import Cursors
 from collab_server.services.commands.table import Commands
-from collab_server.services.deliveries import Deliveries
 from collab_server.services.ends import Ends
 from collab_server.services.epoch_watch import EpochWatch
-from collab_server.services.presence import Presence
+from collab_server.services.live.deliveries import Deliveries
+from collab_server.services.live.presence import Presence
 from collab_server.services.purging import purge_discussions
 from collab_server.services.search import settle_for_ever
 from collab_server.services.sign_in import Authenticator

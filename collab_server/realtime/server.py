@@ -54,9 +54,9 @@ from collab_server.services.backends import Backends
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.table import Commands
 from collab_server.services.commands.weights import weight_of_answer
-from collab_server.services.feed import Feed
+from collab_server.services.live.feed import Feed
+from collab_server.services.live.snapshots import Snapshots
 from collab_server.services.sign_in import Authenticator, Credentials
-from collab_server.services.snapshots import Snapshots
 from collab_server.services.topics import check_after, check_event_limit
 from collab_server.status import Counters
 from collab_server.storage import event_log

@@ -13,7 +13,7 @@ from collab_server.domain.people import Identity
 from collab_server.errors import Unavailable
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.pages import Cursors
-from collab_server.services.presence import Presence
+from collab_server.services.live.presence import Presence
 from collab_server.storage.database import Database, Patience
 
 ASK_SECONDS = 6.0  # with a transaction after it, well below the 10 s that a client gives a command

@@ -26,7 +26,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from collab_server.errors import ClientError, Paused
-from collab_server.services.feed import Feed
+from collab_server.services.live.feed import Feed
 from collab_server.storage import event_log, installation
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.event_log import Claim

@@ -15,8 +15,8 @@ from collab_server.domain.inbox import Notified
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.domain.topics import Topic
 from collab_server.errors import NotFound, Unavailable
-from collab_server.services import deliveries
-from collab_server.services.deliveries import ASKED_TOGETHER, AT_ONCE, Deliveries
+from collab_server.services.live import deliveries
+from collab_server.services.live.deliveries import ASKED_TOGETHER, AT_ONCE, Deliveries
 from collab_server.storage import inbox
 from collab_server.storage.inbox import Due
 from tests.harness.waiting import until

@@ -20,7 +20,7 @@ from collab_server.realtime.client import Client
 from collab_server.realtime.server import Door
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.table import OfConnection
-from collab_server.services.presence import Presence
+from collab_server.services.live.presence import Presence
 from collab_server.services.sign_in import Attachment, Credentials, SignIn
 from collab_server.status import Counters
 from collab_server.storage import topics

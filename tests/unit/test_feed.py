@@ -13,8 +13,8 @@ import pytest_asyncio
 
 from collab_server.domain.events import Event, event_of
 from collab_server.errors import Paused
-from collab_server.services import feed as feed_module
-from collab_server.services.feed import Feed
+from collab_server.services.live import feed as feed_module
+from collab_server.services.live.feed import Feed
 from collab_server.storage import event_log
 from tests.harness.waiting import until
 

@@ -29,7 +29,7 @@ def _as_before() -> Iterator[None]:
         logger.manager._clear_cache()  # type: ignore[attr-defined]
 
 
-ours = logging.getLogger("collab_server.services.feed")
+ours = logging.getLogger("collab_server.services.live.feed")
 
 
 def lines(path: Path) -> list[str]:
@@ -43,7 +43,7 @@ def test_a_line_of_text_has_time_level_name_and_facts(tmp_path: Path) -> None:
     for part in (
         "Z [info",
         "Gap repaired",
-        "[collab_server.services.feed]",
+        "[collab_server.services.live.feed]",
         "missing=3",
         "topic=content:A:B",
     ):
@@ -59,7 +59,7 @@ def test_a_line_of_json_is_one_object(tmp_path: Path) -> None:
         ours.exception("Broken")
     gap, broken = (json.loads(line) for line in lines(tmp_path / "log"))
     assert (gap["event"], gap["level"], gap["missing"]) == ("Gap repaired ä\n", "warning", 3)
-    assert gap["logger"] == "collab_server.services.feed"
+    assert gap["logger"] == "collab_server.services.live.feed"
     assert broken["exception"].endswith("ValueError: why")
 
 

@@ -14,7 +14,7 @@ import pytest
 from collab_server.cluster import presence as rolls_module
 from collab_server.domain.events import Event
 from collab_server.domain.people import User
-from collab_server.services.presence import PRESENCE_SECONDS, PRESENT_AT_MOST, Presence
+from collab_server.services.live.presence import PRESENCE_SECONDS, PRESENT_AT_MOST, Presence
 
 TOPIC = "content:A:B"
 ANN, BOB, CAROL = (

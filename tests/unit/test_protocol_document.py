@@ -40,7 +40,7 @@ def strings_in(folder: str) -> set[str]:
     """Every string, docstrings and comments aside, that the modules of a package hold."""
     return {
         node.value
-        for path in (ROOT / "collab_server" / folder).glob("*.py")
+        for path in (ROOT / "collab_server" / folder).rglob("*.py")
         for node in ast.walk(ast.parse(path.read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }

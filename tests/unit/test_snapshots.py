@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from collab_server.errors import Paused
-from collab_server.services import snapshots
-from collab_server.services.snapshots import Snapshots
+from collab_server.services.live import snapshots
+from collab_server.services.live.snapshots import Snapshots
 from collab_server.storage.database import Database
 
 

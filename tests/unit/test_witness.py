@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from collab_server.domain.events import Event, actor_text, event_of, identity_of
-from collab_server.services.witness import EVENTS, Witness
+from collab_server.services.live.witness import EVENTS, Witness
 from collab_server.storage.event_log import Claim
 
 AT = datetime(2026, 11, 23, 18, 7, 0, 123_999, tzinfo=UTC)

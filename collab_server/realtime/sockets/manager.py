@@ -20,7 +20,7 @@ from collab_server.cluster.envelope import Kind, pack_event, unpack_event
 from collab_server.domain.events import Event
 from collab_server.ports import Bus
 from collab_server.realtime.sockets.server import DirectManager
-from collab_server.services.feed import Feed
+from collab_server.services.live.feed import Feed
 
 WAITING_MESSAGES = 10_000
 USERS_A_HINT = 1000

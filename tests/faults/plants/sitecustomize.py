@@ -45,7 +45,7 @@ async def _roll_back(database: Any, sql: str, arguments: Any) -> Any:
 def drop_a_hint_and_repair_nothing() -> None:
     """What a bus without a log does: an event that is lost on the way is lost."""
     from collab_server.realtime.sockets.manager import BusManager
-    from collab_server.services.feed import Feed
+    from collab_server.services.live.feed import Feed
 
     def hear_most(self: Any, node: str, payload: bytes) -> None:
         if not _is_turn():
@@ -115,7 +115,7 @@ def publish_before_the_commit() -> None:
 
 def swap_two_events() -> None:
     """Two events leave in the wrong order."""
-    from collab_server.services.feed import Feed
+    from collab_server.services.live.feed import Feed
 
     kept: dict[str, Any] = {}
 
@@ -135,7 +135,7 @@ def swap_two_events() -> None:
 
 def deliver_twice() -> None:
     """Some events reach their clients twice."""
-    from collab_server.services.feed import Feed
+    from collab_server.services.live.feed import Feed
 
     def apply_twice(self: Any, followed: Any, event: Any) -> None:
         apply(self, followed, event)

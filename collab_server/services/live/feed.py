@@ -28,7 +28,7 @@ from typing import Protocol
 
 from collab_server.domain.events import Event
 from collab_server.errors import ClientError
-from collab_server.services.witness import Witness
+from collab_server.services.live.witness import Witness
 from collab_server.storage import event_log
 from collab_server.storage.database import Database
 from collab_server.storage.event_log import Claim, Gap
