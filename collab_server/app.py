@@ -30,10 +30,10 @@ from collab_server.authority.library.rights import SharedRights
 from collab_server.authority.library.sessions import Library
 from collab_server.cluster.alone import Alone
 from collab_server.cluster.bus import RedisBus
-from collab_server.cluster.envelope import Kind
 from collab_server.config import Config, ConfigError, certificates, load_config
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
+from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing, check_of
 from collab_server.errors import ClientError
 from collab_server.ports import Announcement, Bus

@@ -56,7 +56,6 @@ import hiredis
 
 from collab_server.cluster.beside import Beside
 from collab_server.cluster.envelope import (
-    Kind,
     UnreadableEnvelope,
     count_messages,
     pack_heard,
@@ -68,6 +67,7 @@ from collab_server.cluster.link import Link, LinkError, find_server, in_words, o
 from collab_server.cluster.seal import SENDER_BYTES, Opened, OtherLayout, Seal
 from collab_server.config import RedisSection
 from collab_server.config.values import parse_redis_url
+from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing
 from collab_server.ports import Announcement, Handler, Peer
 

@@ -12,10 +12,10 @@ import pytest
 
 from collab_server.cluster import bus as bus_module
 from collab_server.cluster.bus import RedisBus
-from collab_server.cluster.envelope import Kind
 from collab_server.cluster.link import Link, open_link
 from collab_server.config.values import parse_redis_url
 from collab_server.demo.embedded import EmbeddedValkey
+from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing
 from collab_server.ports import Announcement
 

@@ -16,9 +16,9 @@ import pytest
 import trustme
 
 from collab_server.cluster.bus import RedisBus
-from collab_server.cluster.envelope import Kind
 from collab_server.config.values import parse_redis_url
 from collab_server.demo.embedded import EmbeddedValkey, free_port, machine_tag, wheel_file
+from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing
 
 KEYS = KeyRing.of(b"k" * 32)

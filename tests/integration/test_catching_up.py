@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from collab_server.cluster.envelope import MAX_BODY_BYTES
+from collab_server.domain.hints import MAX_BODY_BYTES
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until

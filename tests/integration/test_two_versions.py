@@ -22,9 +22,10 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from collab_server.cluster.envelope import Kind, pack_heard, pack_messages
+from collab_server.cluster.envelope import pack_heard, pack_messages
 from collab_server.cluster.seal import SENDER_BYTES, Seal
 from collab_server.demo.embedded import EmbeddedValkey
+from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client, Rest

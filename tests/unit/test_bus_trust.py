@@ -12,9 +12,9 @@ from itertools import permutations
 import pytest
 
 from collab_server.cluster.bus import RedisBus
-from collab_server.cluster.envelope import Kind
 from collab_server.cluster.link import Link
 from collab_server.cluster.seal import Seal
+from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing
 
 KEYS = KeyRing.of(b"k" * 32)

@@ -11,9 +11,9 @@ from typing import Any
 
 import pytest
 
-from collab_server.cluster import presence as rolls_module
 from collab_server.domain.events import Event
 from collab_server.domain.people import User
+from collab_server.services.live import rolls as rolls_module
 from collab_server.services.live.presence import PRESENCE_SECONDS, PRESENT_AT_MOST, Presence
 
 TOPIC = "content:A:B"

@@ -16,8 +16,8 @@ from typing import Any
 
 from socketio.async_pubsub_manager import AsyncPubSubManager
 
-from collab_server.cluster.envelope import Kind, pack_event, unpack_event
 from collab_server.domain.events import Event
+from collab_server.domain.hints import Kind, pack_event, unpack_event
 from collab_server.ports import Bus
 from collab_server.realtime.sockets.server import DirectManager
 from collab_server.services.live.feed import Feed

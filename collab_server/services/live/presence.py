@@ -15,7 +15,7 @@ What it promises.
 - Signals go to connections between `arrive` and `depart`, and nowhere else: the door calls `arrive` only after it has
   checked the right.
 
-What is known of the other nodes comes from `cluster.presence`. What runs concurrently: nothing but callbacks of one
+What is known of the other nodes comes from `services.live.rolls`. What runs concurrently: nothing but callbacks of one
 event loop; nothing here waits or raises. `stop` cancels its timers.
 """
 
@@ -29,11 +29,11 @@ from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
-from collab_server.cluster.presence import CallLater, Rolls, Timer
 from collab_server.domain.events import Event
 from collab_server.domain.jsontext import dumps
 from collab_server.domain.people import User
 from collab_server.domain.presence import GRACE_SECONDS, Present
+from collab_server.services.live.rolls import CallLater, Rolls, Timer
 
 PRESENT_AT_MOST = 200
 PRESENCE_SECONDS = 0.25
