@@ -29,6 +29,7 @@ from typing import Any, Literal
 
 import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
+from typing_extensions import override
 
 from collab_server.config import ConfigError, Problem
 
@@ -53,6 +54,7 @@ class _OurHandler(logging.Handler):
 
     _quiet_until = 0.0
 
+    @override
     def handleError(self, record: logging.LogRecord) -> None:
         """A line could not be written. A disk that is full is told on standard error, once a minute; a bug as usual."""
         error = sys.exception()
@@ -182,6 +184,7 @@ class _Repeats(logging.Filter):
         self._clock = clock
         self._kinds: dict[tuple[str, int, str], tuple[float, float, int]] = {}  # left, at, left out
 
+    @override
     def filter(self, record: logging.LogRecord) -> bool:
         if record.levelno < logging.WARNING:
             return True
@@ -208,6 +211,7 @@ class _UvicornFilter(logging.Filter):
         super().__init__()
         self._is_detailed = is_detailed
 
+    @override
     def filter(self, record: logging.LogRecord) -> bool:
         message = str(record.msg)
         is_about_a_socket = '"WebSocket ' in message or message in ("connection open", "connection closed")

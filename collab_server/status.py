@@ -22,6 +22,7 @@ import psutil
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from typing_extensions import override
 
 from collab_server import __version__
 from collab_server.pulse import Pulse
@@ -330,6 +331,7 @@ class _Figures(Collector):
     def __init__(self, status: Status) -> None:
         self._status = status
 
+    @override
     def collect(self) -> Iterator[Metric]:
         status = self._status
         counters, sampler = status.counters, status.sampler

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
+from typing_extensions import override
 
 from collab_server.errors import RateLimited
 
@@ -46,6 +47,7 @@ class Answer(Response):
         super().__init__(text, status, media_type="application/json")
         self._on_end = on_end
 
+    @override
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send it in slices: a web server waits with the next while its client does not take the last."""
         try:

@@ -19,6 +19,7 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import HTMLResponse
 from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
+from typing_extensions import override
 
 from collab_server.contract.openapi import openapi
 from collab_server.domain.jsontext import dumps
@@ -107,11 +108,13 @@ class DocumentFiles(StaticFiles):
     def __init__(self) -> None:
         super().__init__(directory=Path(fastapi_offline.__file__).parent / "static")
 
+    @override
     async def get_response(self, path: str, scope: Scope) -> Response:
         """A file, read by one of few threads, or that there is none."""
         anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         return await super().get_response(path, scope)
 
+    @override
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """A file, or that it has not changed."""
         response = super().file_response(*args, **kwargs)

@@ -6,6 +6,7 @@ from typing import Any
 
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
+from typing_extensions import override
 
 from collab_server.web import HEADERS, STATIC
 
@@ -16,6 +17,7 @@ class Pages(StaticFiles):
     def __init__(self) -> None:
         super().__init__(directory=STATIC, html=True)
 
+    @override
     def file_response(self, *args: Any, **kwargs: Any) -> Response:
         """A file, or that it has not changed."""
         response = super().file_response(*args, **kwargs)

@@ -23,6 +23,7 @@ from redis.asyncio.connection import Connection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
+from typing_extensions import override
 
 from collab_server.config import RedisSection
 
@@ -99,9 +100,11 @@ class Link(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = transport  # type: ignore[assignment]  # TCP gives a Transport
 
+    @override
     def data_received(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
@@ -122,6 +125,7 @@ class Link(asyncio.Protocol):
         if self._unparsed > MAX_REPLY_BYTES:
             self.close("Redis sends more than was ever published")
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self.close(f"the connection ended: {_words_of(exc)}" if exc else "Redis closed the connection")
@@ -206,6 +210,7 @@ class _SentinelConnection(Connection):
         super().__init__(**arguments, retry=Retry(NoBackoff(), 0))
         self._context = context
 
+    @override
     def _connection_arguments(self) -> Mapping[str, Any]:
         return {**super()._connection_arguments(), "ssl": self._context}
 

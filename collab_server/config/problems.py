@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from typing_extensions import override
+
 
 @dataclass(frozen=True, slots=True)
 class Problem:
@@ -14,6 +16,7 @@ class Problem:
     message: str
     severity: Literal["error", "warning"] = "error"
 
+    @override
     def __str__(self) -> str:
         return f"{self.severity}: {self.property}: {self.message}"
 

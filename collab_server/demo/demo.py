@@ -16,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
+from typing_extensions import override
+
 from .embedded import HOST, EmbeddedError, EmbeddedPostgres, EmbeddedServer, EmbeddedValkey
 from .nginx import EmbeddedNginx, balancer_config
 from .serving import LoopbackServer
@@ -48,6 +50,7 @@ class NodeServer(EmbeddedServer):
         """`http://127.0.0.1:port`."""
         return f"http://{self.host}:{self.port}"
 
+    @override
     def log_text(self) -> str:
         """What it has logged since the demo was started."""
         return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
@@ -64,6 +67,7 @@ class NodeServer(EmbeddedServer):
             connection.close()
         return answer
 
+    @override
     def _spawn(self) -> ProcessTree:
         self._folder.mkdir(mode=0o700, exist_ok=True)
         path = self._folder / "config.json"
@@ -76,6 +80,7 @@ class NodeServer(EmbeddedServer):
                 command, output=log, env={**inherited, "COLLAB_CONFIG": str(path)}, cwd=self._folder
             )
 
+    @override
     def _is_ready(self) -> bool:
         status = self.status()
         # The pid: another program may answer on a port that ours is about to be refused.

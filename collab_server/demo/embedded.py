@@ -35,6 +35,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Self
 
+from typing_extensions import override
+
 from .tied import NOBODY, EmbeddedError, Privileges, ProcessTree, TiedProcess, is_alive, unprivileged
 
 __all__ = [
@@ -327,10 +329,12 @@ class EmbeddedPostgres(EmbeddedServer):
             raise EmbeddedError(f"psql: {done.stderr.strip()}")
         return done.stdout.strip()
 
+    @override
     def log_text(self) -> str:
         """Everything it has logged, in earlier runs too."""
         return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
 
+    @override
     def start(self, timeout: float = 30) -> Self:
         """As in `EmbeddedServer`; the first start also creates the data (about a second)."""
         deadline = time.monotonic() + timeout
@@ -343,6 +347,7 @@ class EmbeddedPostgres(EmbeddedServer):
                     raise
                 time.sleep(0.1)
 
+    @override
     def _spawn(self) -> TiedProcess:
         self._take_folder()
         self._prepare()
@@ -359,6 +364,7 @@ class EmbeddedPostgres(EmbeddedServer):
         }
         return [part for name, value in settings.items() for part in ("-c", f"{name}={value}")]
 
+    @override
     def _is_ready(self) -> bool:
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()
@@ -366,6 +372,7 @@ class EmbeddedPostgres(EmbeddedServer):
             return False
         return len(lines) >= 8 and lines[0].strip() == str(self.process.pid) and lines[7].strip() == "ready"
 
+    @override
     def _stopped(self) -> None:
         if self._lock is not None:
             self._lock.close()
@@ -507,6 +514,7 @@ class EmbeddedValkey(EmbeddedServer):
         self._log: IO[bytes] | None = None
         self._last_log = ""
 
+    @override
     def log_text(self) -> str:
         """What it has logged since its last start."""
         if self._log is None:
@@ -523,6 +531,7 @@ class EmbeddedValkey(EmbeddedServer):
         """The URL that leads here through a proxy at `host`:`port`."""
         return f"redis://:{self.password}@{host}:{port}"
 
+    @override
     def _spawn(self) -> TiedProcess:
         lines = {
             "bind": self.host,
@@ -544,6 +553,7 @@ class EmbeddedValkey(EmbeddedServer):
             env=plain_environment(),
         )
 
+    @override
     def _is_ready(self) -> bool:
         if self.process.returncode is not None:
             return False
@@ -557,6 +567,7 @@ class EmbeddedValkey(EmbeddedServer):
             return False
         return answer == b"+OK\r\n+PONG\r\n"
 
+    @override
     def _stopped(self) -> None:
         if self._log is not None:
             self._last_log = self.log_text()

@@ -18,6 +18,8 @@ import socket
 from collections.abc import Sequence
 from pathlib import Path
 
+from typing_extensions import override
+
 from .embedded import HOST, EmbeddedServer, machine_tag, plain_environment, wheel_file
 from .tied import TiedProcess, unprivileged
 
@@ -43,10 +45,12 @@ class EmbeddedNginx(EmbeddedServer):
         self._prefix = prefix.absolute()
         self._log_path = self._prefix / "nginx.log"
 
+    @override
     def log_text(self) -> str:
         """Everything it has logged, in earlier runs too."""
         return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
 
+    @override
     def _spawn(self) -> TiedProcess:
         self._prefix.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._prefix / "nginx.conf"
@@ -62,6 +66,7 @@ class EmbeddedNginx(EmbeddedServer):
                 cwd=self._prefix,
             )
 
+    @override
     def _is_ready(self) -> bool:
         # A stranger on our port takes connections too, but then our process is about to end.
         if self.process.returncode is not None or not self._pid_file_is_ours():

@@ -32,6 +32,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import IO, Literal
 
+from typing_extensions import override
+
 __all__ = ["NOBODY", "EmbeddedError", "Privileges", "ProcessTree", "TiedProcess", "is_alive", "unprivileged"]
 
 Privileges = Literal["ours", "namespace", "nobody"]
@@ -185,13 +187,16 @@ class TiedProcess(ProcessTree):
                 pass  # it is gone already: `returncode` tells
 
     @property
+    @override
     def pid(self) -> int:
         return self._child.pid
 
     @property
+    @override
     def returncode(self) -> int | None:
         return self._child.poll()
 
+    @override
     def wait(self, timeout: float) -> int:
         try:
             return self._child.wait(timeout)

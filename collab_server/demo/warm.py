@@ -37,6 +37,8 @@ from importlib.machinery import PathFinder
 from pathlib import Path
 from typing import IO, Any, Self
 
+from typing_extensions import override
+
 from .tied import EmbeddedError, ProcessTree, TiedProcess, die_with
 
 __all__ = ["NODE_MODULES", "ForkedProcess", "WarmPython"]
@@ -72,13 +74,16 @@ class ForkedProcess(ProcessTree):
         self._pid = pid
 
     @property
+    @override
     def pid(self) -> int:
         return self._pid
 
     @property
+    @override
     def returncode(self) -> int | None:
         return self._look(0)
 
+    @override
     def wait(self, timeout: float) -> int:
         code = self._look(timeout)
         if code is None:

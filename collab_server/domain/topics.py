@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from typing_extensions import override
+
 from collab_server.domain.ids import library_id, own_id
 from collab_server.errors import Invalid
 
@@ -34,6 +36,7 @@ class Topic:
             else f"{self.kind}:{self.first}"
         )
 
+    @override
     def __str__(self) -> str:
         return self.name
 

@@ -17,12 +17,15 @@ from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
+from typing_extensions import override
+
 __all__ = ["engineio", "socketio"]
 
 
 class _StandIn(ModuleType):
     """A module that is imported when an attribute of it is first asked for."""
 
+    @override
     def __getattr__(self, name: str) -> Any:
         _remove(self)
         return getattr(importlib.import_module(self.__name__), name)

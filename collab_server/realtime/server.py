@@ -22,6 +22,7 @@ from functools import partial
 from typing import Any
 
 import socketio
+from typing_extensions import override
 
 from collab_server.authority.library.sessions import ContentAnswer
 from collab_server.config import Limits
@@ -102,10 +103,12 @@ class CollabServer(SocketServer):
         self.on("connect", door.sign_in)
         self.on("disconnect", door.forget)
 
+    @override
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         await super()._handle_connect(eio_sid, namespace, data)
         await self._door.greet(eio_sid)  # so that it follows the CONNECT answer
 
+    @override
     def _handle_eio_message(self, eio_sid: str, data: Any) -> Awaitable[None] | None:
         if isinstance(data, str):
             try:
@@ -128,9 +131,11 @@ class CollabServer(SocketServer):
             return None
         return asyncio.sleep(REFUSAL_SECONDS) if isinstance(error, RateLimited) else None
 
+    @override
     def _credentials_of(self, data: Any) -> Any:
         return tokens_of(data)
 
+    @override
     def _take_event(self, eio_sid: str, packet: Any) -> Awaitable[None] | None:
         is_admitted = not packet.attachment_count
         is_taken = self._door.receive(eio_sid, packet.id, packet.data, packet.size, is_admitted=is_admitted)
@@ -495,7 +500,7 @@ class Door:
                     self._backends.database, snapshot.id, name, after=after, upto=snapshot.seq, limit=limit
                 )
         except BaseException:
-            if client.is_closed:
+            if _has_left(client):
                 pass
             elif received is None:
                 client.topics.discard(name)
@@ -503,7 +508,7 @@ class Door:
             else:
                 self.feed.release(eio_sid, name, received)  # the subscription of before goes on
             raise
-        if client.is_closed:
+        if _has_left(client):
             return  # `forget` has ended it, and whoever signed in next on this transport may follow the topic
         if not self.feed.follows(eio_sid, name):
             client.topics.discard(name)
@@ -712,3 +717,8 @@ def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:
         cookie_header=environ.get("HTTP_COOKIE", ""),
         address=environ.get("REMOTE_ADDR"),
     )
+
+
+def _has_left(client: Client) -> bool:
+    """Whether it is closed by now: what was looked at before an `await` need not be so after it."""
+    return client.is_closed

@@ -15,6 +15,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from typing_extensions import override
+
 from collab_server.realtime.engine.polling import SAFE_LINES, Headers
 from collab_server.realtime.lean.guard import Guarded
 from collab_server.realtime.lean.stock_httptools import StockHttpProtocol
@@ -95,6 +97,7 @@ class HttpProtocol(StockHttpProtocol):
     _served: LeanExchange | None = None  # the latest whose turn has come
     _learned: tuple[bytes, EngineServer, dict[str, Any]] | None = None  # what the latest poll was made of
 
+    @override
     def data_received(self, data: bytes) -> None:
         """A poll like one before it is served at once, anything else is read."""
         if self.transport.is_closing():
@@ -139,6 +142,7 @@ class HttpProtocol(StockHttpProtocol):
             self._settle()
         return True
 
+    @override
     def _begin_request(self) -> None:
         """The head of a request is there: is it for us, and worth its body?"""
         engine = engine_for(self.app_state, self.url)
@@ -193,6 +197,7 @@ class HttpProtocol(StockHttpProtocol):
         scope["query_string"] = query.partition(b"#")[0]
         return scope
 
+    @override
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
         exchange = self.cycle
@@ -211,6 +216,7 @@ class HttpProtocol(StockHttpProtocol):
                 if not self.pipeline:
                     self._serve(exchange)
 
+    @override
     def _end_request(self) -> None:
         """A whole request is there."""
         exchange = self.cycle
@@ -227,6 +233,7 @@ class HttpProtocol(StockHttpProtocol):
             if not self.pipeline:
                 self._serve(exchange)
 
+    @override
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """Start a request whose turn has come."""
         if not isinstance(cycle, LeanExchange):
@@ -265,6 +272,7 @@ class HttpProtocol(StockHttpProtocol):
             self.transport.close()
         self.on_response_complete()
 
+    @override
     def on_response_complete(self) -> None:
         """An answer is out: the next request has to wait while the client does not read."""
         super(Guarded, self).on_response_complete()
@@ -275,12 +283,14 @@ class HttpProtocol(StockHttpProtocol):
         if self.flow.write_paused:
             self.flow.pause_reading()
 
+    @override
     def resume_writing(self) -> None:
         """The client reads again."""
         super().resume_writing()
         if not self.pipeline:
             self.flow.resume_reading()
 
+    @override
     def handle_websocket_upgrade(self) -> None:
         """Hand an upgrade of ours over without writing the request again for another parser."""
         if self._has_to_answer():
@@ -298,6 +308,7 @@ class HttpProtocol(StockHttpProtocol):
         protocol.begin(engine, scope)
         self.parser = self.cycle = self._served = self.flow = None  # type: ignore[assignment]  # or a cycle keeps them alive
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         """The client or the network has closed; a poll that waits ends its session."""
         waiting = [self._served, self.cycle, *(cycle for cycle, _ in self.pipeline)]
@@ -309,6 +320,7 @@ class HttpProtocol(StockHttpProtocol):
                 if exchange.cancelled is not None:
                     exchange.cancelled()
 
+    @override
     def shutdown(self) -> None:
         """uvicorn stops gracefully: a poll that waits is let go, and its connection with it."""
         exchange = self._served

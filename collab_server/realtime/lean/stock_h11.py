@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 import h11
+from typing_extensions import override
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from collab_server.realtime.lean import offers
@@ -21,10 +22,12 @@ class StockH11Protocol(Guarded, H11Protocol):
     _is_handed_over = False
     _head_bytes = 0
 
+    @override
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         super().connection_made(QuietTransport(transport))
 
+    @override
     def data_received(self, data: bytes) -> None:
         """Read requests, up to a websocket's handshake."""
         super().data_received(data)
@@ -36,9 +39,11 @@ class StockH11Protocol(Guarded, H11Protocol):
         else:
             self._settle()
 
+    @override
     def _held_bytes(self, read_bytes: int) -> int:
         return self._head_bytes or super()._held_bytes(read_bytes)
 
+    @override
     def handle_websocket_upgrade(self, event: h11.Request) -> None:
         """Hand the connection over to a websocket."""
         self._is_handed_over = True
@@ -46,6 +51,7 @@ class StockH11Protocol(Guarded, H11Protocol):
         self.transport = self.transport.transport
         super().handle_websocket_upgrade(event)
 
+    @override
     def _should_upgrade(self) -> bool:
         scope = self.scope
         target = scope["raw_path"][len(self.root_path) :] + b"?" + scope["query_string"]

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any
 
 import httptools
+from typing_extensions import override
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
@@ -41,11 +42,13 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
     _read_bytes = _read_requests = 0
     _unread = b""  # behind requests that wait for their turn
 
+    @override
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         super().connection_made(transport)
         self.flow = _Flow(transport)
 
+    @override
     def data_received(self, data: bytes) -> None:
         """Read requests, up to a websocket's handshake; none while several wait for their turn, nor for too long."""
         self._read_requests = 0
@@ -75,6 +78,7 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
         end = data.find(_END_OF_HEAD, least, start + PIECE_BYTES)
         return min(len(data), start + PIECE_BYTES if end < 0 else end + len(_END_OF_HEAD))
 
+    @override
     def on_response_complete(self) -> None:
         """An answer is out: the next request's turn comes, then that of what was not read yet."""
         super().on_response_complete()
@@ -85,6 +89,7 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
             self.flow.pause_reading()  # uvicorn would read on, and keep whatever comes
         self._read_on_soon()
 
+    @override
     def resume_writing(self) -> None:
         """The client reads again."""
         super().resume_writing()
@@ -138,6 +143,7 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
                 self._refuse_nonsense()
                 return
 
+    @override
     def _wait_for_the_rest(self, read_bytes: int) -> None:
         if self._is_in_head:
             self._head_bytes += read_bytes
@@ -145,6 +151,7 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
                 self.send_400_response("Request head too large.")
         super()._wait_for_the_rest(read_bytes)
 
+    @override
     def _held_bytes(self, read_bytes: int) -> int:
         return max(self._head_bytes, read_bytes) if self._is_in_head else super()._held_bytes(read_bytes)
 
@@ -190,6 +197,7 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
             offers.keep_only_websocket(scope["headers"])
         return True
 
+    @override
     def on_message_begin(self) -> None:
         """A request begins."""
         self._is_in_request = True
@@ -201,6 +209,7 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
         """The size of a chunk: a piece of the body follows or, if it was 0, the trailer."""
         self._is_in_head, self._head_bytes = True, -self._read_bytes
 
+    @override
     def on_headers_complete(self) -> None:
         """The head of a request is there."""
         self._is_in_head = False
@@ -215,11 +224,13 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
         super().on_headers_complete()
         self.cycle.transport = QuietTransport(self.transport)
 
+    @override
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
         self._is_in_head = False
         super().on_body(body)
 
+    @override
     def on_message_complete(self) -> None:
         """The parser has found the end of a request."""
         if self.parser.should_upgrade():
@@ -231,6 +242,7 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
         """A request is whole."""
         super().on_message_complete()
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         """The client or the network has closed."""
         self._unread = b""
@@ -246,6 +258,7 @@ class _Flow(FlowControl):
 
     is_held = False
 
+    @override
     def resume_reading(self) -> None:
         """Read on, if that is wanted."""
         if not self.is_held:

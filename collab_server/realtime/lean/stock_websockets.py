@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from typing_extensions import override
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from collab_server.realtime.engine.asgi import EXTENSION
@@ -24,6 +25,7 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
     _resting: asyncio.TimerHandle | None = None  # until the client may go on …
     _unread = b""  # … with what it had sent already
 
+    @override
     def data_received(self, data: bytes) -> None:
         """Read frames, a piece at a time, none while the application has a message to take."""
         if self._resting is not None or self._unread:
@@ -44,6 +46,7 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
                 self._unread = data[start + PIECE_BYTES :]
                 return
 
+    @override
     async def receive(self) -> Any:
         """What the application takes next."""
         if self._unread and self._resting is None and self.queue.empty():
@@ -59,22 +62,26 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
         if self._resting is None and not (self.read_paused or self.transport.is_closing()):
             self.transport.resume_reading()
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         """The client or the network has closed."""
         if self._resting is not None:
             self._resting.cancel()
         super().connection_lost(exc)
 
+    @override
     def handle_ping(self) -> None:
         """A ping, which is answered."""
         self._small += 1
         super().handle_ping()
 
+    @override
     def handle_pong(self, event: Any) -> None:
         """A pong, asked for or not."""
         self._small += 1
         super().handle_pong(event)
 
+    @override
     def connection_made(self, transport: Any) -> None:
         """The connection of a handshake."""
         quiet: Any = QuietTransport(transport)
@@ -84,6 +91,7 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
         """Take messages of so many bytes from now on."""
         self.conn.max_message_size = most_bytes
 
+    @override
     def handle_connect(self, event: Any) -> None:
         """The handshake is there; the application may run from the loop's next turn on."""
         super().handle_connect(event)
@@ -91,6 +99,7 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
             extensions: Any = self.scope["extensions"]
             extensions[EXTENSION] = self
 
+    @override
     def handle_cont(self, event: Any) -> None:
         """A further fragment of a message: uvicorn keeps each as an object, however small it is."""
         self._small += 1

@@ -12,6 +12,7 @@ from base64 import b64decode
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
+from typing_extensions import override
 from uvicorn.protocols.utils import get_local_addr, get_remote_addr, is_ssl
 from uvicorn.protocols.websockets.auto import AutoWebSocketsProtocol
 from websockets.utils import accept_key
@@ -84,11 +85,13 @@ class WebSocketProtocol(asyncio.Protocol):
 
     # --- asyncio's side ---------------------------------------------------------------------------------------
 
+    @override
     def connection_made(self, transport: Any) -> None:
         """uvicorn hands over the connection of an HTTP request."""
         self._transport = transport
         self._connections.add(self)
 
+    @override
     def data_received(self, data: bytes) -> None:
         """First the request, then frames."""
         if self._resting is not None:
@@ -100,6 +103,7 @@ class WebSocketProtocol(asyncio.Protocol):
         elif self._server is None:
             self._begin(data)
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         """The client or the network has closed."""
         if self._stock is not None:
@@ -114,15 +118,18 @@ class WebSocketProtocol(asyncio.Protocol):
             self._server.farewells.stop(self)  # type: ignore[union-attr]
         self._leave()
 
+    @override
     def eof_received(self) -> bool | None:
         """The client sends nothing more: the transport closes itself."""
         return None
 
+    @override
     def pause_writing(self) -> None:
         """The transport's buffer is filling up: `write` looks at it each time."""
         if self._stock is not None:
             self._stock.pause_writing()
 
+    @override
     def resume_writing(self) -> None:
         """It has emptied."""
         if self._stock is not None:
