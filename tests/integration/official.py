@@ -29,10 +29,11 @@ def node_binary() -> str:
 
 @dataclass(slots=True, eq=False)
 class OfficialClient:
-    """One client in a process of its own. `told` is what it has said so far; `seqs` the topic's events, in order of
-    arrival, caught up and live."""
+    """One client in a process of its own. `told` is what it has said so far; `seqs` the events of its topic, in order
+    of arrival, caught up and live; not those of its inbox, in which other tests may have left something."""
 
     process: asyncio.subprocess.Process
+    topic: str | None
     told: list[dict[str, Any]] = field(default_factory=list)
     _reading: asyncio.Task[None] | None = None
 
@@ -48,7 +49,7 @@ class OfficialClient:
             stdout=asyncio.subprocess.PIPE,
             limit=2**24,
         )
-        client = cls(process)
+        client = cls(process, topic)
         client._reading = asyncio.create_task(client._read())
         given = {"bundle": str(BUNDLE), "url": url, "auth": auth, "transports": transports, "topic": topic}
         client._write(given)
@@ -90,8 +91,8 @@ class OfficialClient:
         for told in self.told:
             if "subscribed" in told:
                 found += [event["seq"] for event in told["data"]["events"]]
-            elif isinstance(told.get("data"), dict) and "seq" in told["data"] and "event" in told:
-                found.append(told["data"]["seq"])
+            elif "event" in told and "seq" in (data := told["data"]) and data["topic"] == self.topic:
+                found.append(data["seq"])
         return found
 
     async def close(self) -> None:

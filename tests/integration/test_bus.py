@@ -229,6 +229,7 @@ async def test_what_does_not_fit_is_dropped_oldest_first_and_noticed(shared_valk
         await until(lambda: gaps.count)
         assert b.counters.missed == 10
         before = gaps.count
+        await until(lambda: small.queued_bytes == 0, 5)  # no heartbeat that would be dropped, too
         small.publish(Kind.EVENT, b"x" * 1001)
         await until(lambda: gaps.count > before)
         assert (small.counters.dropped, len(heard)) == (11, 10)
