@@ -45,6 +45,9 @@ class Anchor:
         return {key: value for key, value in wire.items() if value is not None}
 
 
+NOWHERE = Anchor()
+
+
 @dataclass(frozen=True, slots=True)
 class Mention:
     """Somebody named in a text. `id` is Library's."""

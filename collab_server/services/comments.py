@@ -11,6 +11,7 @@ from typing import Any
 from uuid import UUID
 
 from collab_server.domain.comments import (
+    NOWHERE,
     AddComment,
     Comment,
     DeleteComment,
@@ -35,10 +36,12 @@ from collab_server.domain.topics import Topic
 from collab_server.errors import ClientError, Conflict, Forbidden, Invalid, NotFound, TooLarge
 from collab_server.services.access import access_comment, access_comments_topic, access_topic, lock_topic
 from collab_server.services.backends import Backends
+from collab_server.services.commands.joining import Asked
 from collab_server.services.commands.once import Answer, Request, commit_once, same_answer, until_not_taken
 from collab_server.services.commands.pages import MAX_PAGE, fitting, page_limit
-from collab_server.storage import additions, comments, discussions, event_log, inbox, topics
+from collab_server.storage import comments, discussions, event_log, inbox, new_comments, topics
 from collab_server.storage.database import Database, Transaction
+from collab_server.storage.new_comments import NewComment
 
 LONG_TEXT = 1000
 
@@ -62,6 +65,16 @@ class CommentFacts:
     view_state: str | None = None
     reply_to: UUID | None = None
 
+    @property
+    def size(self) -> int:
+        """How much the comment brings, more or less, in bytes."""
+        return len(self.text) + len(self.view_state or "") + len(self.anchor or "")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether to add it needs no look at anything but its topic's head, and tells nobody."""
+        return self.topic.kind == "content" and self.reply_to is None and not self.mentioned
+
 
 async def ask_add(backends: Backends, who: Identity, command: AddComment) -> CommentFacts:
     topic, _ = await access_topic(backends, who, command.topic, "comment.add")
@@ -80,34 +93,17 @@ async def ask_add(backends: Backends, who: Identity, command: AddComment) -> Com
     return CommentFacts(topic, text, said, mentions, mentioned, anchor, view_state, reply_to)
 
 
-@dataclass(frozen=True, slots=True)
-class Addition:
-    """One `comment.add`, ready to be carried out."""
-
-    who: Identity
-    command: AddComment
-    facts: CommentFacts
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether it needs no look at anything but its topic's head, and tells nobody."""
-        return self.facts.topic.kind == "content" and self.facts.reply_to is None and not self.facts.mentioned
+_Addition = Asked[AddComment, CommentFacts]
 
 
-def size_of_addition(addition: Addition) -> int:
-    """How much a comment brings, more or less, in bytes."""
-    facts = addition.facts
-    return len(facts.text) + len(facts.view_state or "") + len(facts.anchor or "")
-
-
-async def commit_additions(
-    database: Database, asked: Sequence[Addition], requests: Sequence[Request | None], since: float
+async def commit_together(
+    database: Database, asked: Sequence[_Addition], requests: Sequence[Request | None], since: float
 ) -> tuple[list[Answer], Sequence[Any]]:
     """Carry out several `comment.add` in one transaction, each once. See `joining.Commit`.
 
     Plain ones take one statement; where one among them is not plain, all take the transaction that can do everything.
     """
-    if all(addition.is_plain for addition in asked):
+    if all(addition.facts.is_plain for addition in asked):
         return await _commit_plain(database, asked, requests, since)
 
     async def carry_out(tx: Transaction, places: Sequence[int]) -> list[Answer]:
@@ -117,14 +113,14 @@ async def commit_additions(
 
 
 async def _commit_plain(
-    database: Database, asked: Sequence[Addition], requests: Sequence[Request | None], since: float
+    database: Database, asked: Sequence[_Addition], requests: Sequence[Request | None], since: float
 ) -> tuple[list[Answer], Sequence[Event]]:
     at = now_ms()
     plain = [_plain(addition, request, at) for addition, request in zip(asked, requests, strict=True)]
-    placed: list[additions.Placed | ClientError] = [*await _place(database, plain, since)]
+    placed: list[new_comments.Placed | ClientError] = [*await _place(database, plain, since)]
     waiting = [number for number, place in enumerate(placed) if place is None]
     if waiting:  # their topics' rows were made elsewhere; the others are stored, whatever becomes of these
-        later: Sequence[additions.Placed | ClientError]
+        later: Sequence[new_comments.Placed | ClientError]
         try:
             later = await _place(database, [plain[number] for number in waiting], since)
         except ClientError as error:
@@ -135,15 +131,13 @@ async def _commit_plain(
     return answers, [place for place in placed if isinstance(place, Event)]
 
 
-async def _place(
-    database: Database, plain: Sequence[additions.Plain], since: float
-) -> list[additions.Placed]:
-    return await until_not_taken(lambda: additions.add(database, plain, since=since))
+async def _place(database: Database, plain: Sequence[NewComment], since: float) -> list[new_comments.Placed]:
+    return await until_not_taken(lambda: new_comments.add_plain(database, plain, since=since))
 
 
-def _answer(item: additions.Plain, place: additions.Placed | ClientError, request: Request | None) -> Answer:
+def _answer(new: NewComment, place: new_comments.Placed | ClientError, request: Request | None) -> Answer:
     if isinstance(place, Event):
-        return f'{{"comment":{item.shown},"seq":{place.seq}}}'
+        return f'{{"comment":{new.shown},"seq":{place.seq}}}'
     if isinstance(place, ClientError):
         return place
     assert place is not None  # the topics have rows now
@@ -151,15 +145,13 @@ def _answer(item: additions.Plain, place: additions.Placed | ClientError, reques
     return same_answer(place, request)
 
 
-def _plain(addition: Addition, request: Request | None, at: datetime) -> additions.Plain:
-    comment = _new_comment(addition, {}, {addition.facts.topic.name: 0}, at)
-    anchor = addition.command.anchor
-    return additions.Plain(
+def _plain(addition: _Addition, request: Request | None, at: datetime) -> NewComment:
+    comment = _comment(addition, {}, 0, at)
+    return NewComment(
         comment,
         comment.as_json(),
         addition.facts.said,
-        page_key=anchor.page_key if anchor else None,
-        visualization_key=anchor.visualization_key if anchor else None,
+        addition.command.anchor or NOWHERE,
         request_id=request.request_id if request else None,
         fingerprint=request.fingerprint if request else None,
     )
@@ -173,13 +165,13 @@ async def said_by(text: str) -> str:
 
 
 async def add(tx: Transaction, who: Identity, command: AddComment, facts: CommentFacts) -> str:
-    [answer] = await add_many(tx, [Addition(who, command, facts)])
+    [answer] = await add_many(tx, [Asked(who, command, facts)])
     if isinstance(answer, ClientError):
         raise answer
     return answer
 
 
-async def add_many(tx: Transaction, asked: Sequence[Addition]) -> list[str | ClientError]:
+async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[str | ClientError]:
     """Carry out several `comment.add`, of any people on any topics, in a few statements whatever their number.
 
     Each is answered as if it had been alone; a refused one leaves nothing behind and does not touch the others.
@@ -193,44 +185,36 @@ async def add_many(tx: Transaction, asked: Sequence[Addition]) -> list[str | Cli
     )
     heads = {name: topic.last_seq for name, topic in locked.items()}
     at = now_ms()
-    added: list[comments.Added] = []
+    added: list[NewComment] = []
     answers: list[str | ClientError] = []
     for addition in asked:
+        facts = addition.facts
         try:
             if not may_add(addition):
                 raise NotFound("discussion")
-            comment = _new_comment(addition, parents, heads, at)
+            comment = _comment(addition, parents, heads[facts.topic.name] + 1, at)
         except ClientError as error:
             answers.append(error)
             continue
         heads[comment.topic] = comment.seq
-        anchor = addition.command.anchor
-        item = comments.Added(
-            comment,
-            locked[comment.topic].id,
-            comment.as_json(),
-            addition.facts.said,
-            page_key=anchor.page_key if anchor else None,
-            visualization_key=anchor.visualization_key if anchor else None,
-        )
-        added.append(item)
-        answers.append(f'{{"comment":{item.shown},"seq":{comment.seq}}}')
-        told = dict(addition.facts.mentioned)
+        place = addition.command.anchor or NOWHERE
+        new = NewComment(comment, comment.as_json(), facts.said, place, locked[comment.topic].id)
+        added.append(new)
+        answers.append(f'{{"comment":{new.shown},"seq":{comment.seq}}}')
+        told = dict(facts.mentioned)
         if not comment.is_root:
             for author in authors.get(comment.thread_id, ()):
                 told.setdefault(author, _REPLIED)
             authors.setdefault(comment.thread_id, set()).add(comment.author.id)
         if told:
-            await _notify(tx, addition.who, addition.facts.topic, comment, comment.seq, told)
+            await _notify(tx, addition.who, facts.topic, comment, comment.seq, told)
     if added:
-        await comments.add(tx, added)
+        await new_comments.add(tx, added)
     return answers
 
 
-def _new_comment(
-    addition: Addition, parents: Mapping[UUID, comments.Parent], heads: Mapping[str, int], at: datetime
-) -> Comment:
-    """The comment under the next `seq` of its topic.
+def _comment(addition: _Addition, parents: Mapping[UUID, comments.Parent], seq: int, at: datetime) -> Comment:
+    """The comment under this `seq`, which may not be known yet.
 
     Raises `NotFound` or `Conflict` when there is nothing to reply to.
     """
@@ -247,7 +231,7 @@ def _new_comment(
     return Comment(
         id=id,
         topic=facts.topic.name,
-        seq=heads[facts.topic.name] + 1,
+        seq=seq,
         thread_id=thread_id,
         author=addition.who.user,
         text=facts.text,
@@ -258,12 +242,12 @@ def _new_comment(
     )
 
 
-async def _members_allowed(tx: Transaction, asked: Sequence[Addition]) -> Callable[[Addition], bool]:
+async def _members_allowed(tx: Transaction, asked: Sequence[_Addition]) -> Callable[[_Addition], bool]:
     """Look again, under the locks, at who is a member of the discussions among the topics."""
     ids = {UUID(item.facts.topic.first) for item in asked if item.facts.topic.kind == "discussion"}
     members = {str(id): await discussions.member_ids(tx, id) for id in ids}
 
-    def may_add(addition: Addition) -> bool:
+    def may_add(addition: _Addition) -> bool:
         topic = addition.facts.topic
         return topic.kind != "discussion" or addition.who.user.id in members[topic.first]
 

@@ -3,24 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from collab_server.domain.comments import Comment
-from collab_server.domain.events import Event, actor_text, event_of
 from collab_server.domain.people import User
 from collab_server.domain.search import terms_text
 from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.event_log import PAGE_BYTES
+from collab_server.storage.new_comments import COLUMNS
 
-_COLUMNS = """
-    comment.id, topic.name AS topic, comment.seq, comment.thread_id,
-    comment.author_id, comment.author_name, comment.author_initials,
-    comment.text, comment.mentions, comment.anchor, comment.view_state,
-    comment.created_at, comment.edited_at, comment.deleted_at,
-    comment.revision, comment.reactions, comment.reply_count, comment.resolved
+# A comment's fields are columns of the same names, but for these two.
+_FIELDS = [field.name for field in fields(Comment) if field.name not in ("topic", "author")]
+
+_COLUMNS = f"""
+    topic.name AS topic, comment.author_id, comment.author_name, comment.author_initials,
+    {", ".join(f"comment.{name}" for name in _FIELDS)}
 """
 
 _GET = f"""
@@ -63,69 +63,6 @@ _FOR_READER = """
      WHERE comment.id = $1
 """
 
-# Everything that adding comments to locked topics writes, in one statement. A reply is found where its root is, if it
-# has no place itself.
-_ADD = """
-    WITH added AS (
-        SELECT *
-          FROM unnest(
-               $1::uuid[], $2::bigint[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
-               $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[], $15::text[],
-               $16::text[], $17::text[]
-               ) AS added (
-               id, topic_id, seq, thread_id, author_id, author_name, author_initials, text,
-               mentions, anchor, page_key, visualization_key, view_state, at, actor,
-               data, terms
-               )
-    ),
-    moved AS (
-        UPDATE collab.topics AS topic
-           SET last_seq = head.last_seq,
-               comments = topic.comments + head.added,
-               last_at = head.last_at
-          FROM (
-               SELECT topic_id, max(seq) AS last_seq, count(*) AS added, max(at) AS last_at
-                 FROM added
-                GROUP BY topic_id
-               ) AS head
-         WHERE topic.id = head.topic_id
-    ),
-    counted AS (
-        UPDATE collab.comments AS root
-           SET reply_count = root.reply_count + thread.replies
-          FROM (
-               SELECT thread_id, count(*) AS replies
-                 FROM added
-                WHERE id <> thread_id
-                GROUP BY thread_id
-               ) AS thread
-         WHERE root.id = thread.thread_id
-    ),
-    stored AS (
-        INSERT INTO collab.comments (
-            id, topic_id, seq, thread_id, author_id, author_name, author_initials,
-            text, mentions, anchor, page_key, visualization_key, view_state, created_at
-        )
-        SELECT added.id, added.topic_id, added.seq, added.thread_id, added.author_id, added.author_name,
-               added.author_initials, added.text, added.mentions, added.anchor,
-               COALESCE(added.page_key, root.page_key),
-               COALESCE(added.visualization_key, root.visualization_key),
-               added.view_state, added.at
-          FROM added
-          LEFT JOIN collab.comments AS root
-            ON root.id = added.thread_id
-           AND COALESCE(added.page_key, added.visualization_key) IS NULL
-    ),
-    findable AS (
-        INSERT INTO collab.recent_terms (comment_id, topic_id, terms)
-        SELECT id, topic_id, terms::integer[] || (topic_id % 1073741824)::integer
-          FROM added
-    )
-    INSERT INTO collab.events (topic_id, seq, type, at, actor, data, comment_id)
-    SELECT topic_id, seq, 'comment.added', at, actor, data, id
-      FROM added
-"""
-
 _PARENTS = """
     SELECT comment.id, topic.name AS topic, comment.thread_id, comment.deleted_at
       FROM collab.comments AS comment
@@ -160,7 +97,7 @@ _EDIT = """
        SET terms = EXCLUDED.terms
 """
 
-_BURY = """
+_BURY = f"""
     WITH recent AS (
         DELETE FROM collab.recent_terms
          WHERE comment_id = $1
@@ -170,9 +107,7 @@ _BURY = """
          WHERE comment_id = $1
     )
     UPDATE collab.comments
-       SET text = '',
-           mentions = '[]',
-           view_state = NULL,
+       SET {", ".join(f"{column.name} = {column.buried}" for column in COLUMNS if column.buried)},
            anchor = $3,
            deleted_at = $2
      WHERE id = $1
@@ -280,7 +215,7 @@ class Revision:
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """Which comments of a topic to list; None does not narrow. `before`/`after` is a `seq` to go on from."""
+    """Which comments of a topic to list; None does not narrow."""
 
     thread_id: UUID | None = None
     page_key: str | None = None
@@ -297,36 +232,11 @@ class Parent:
     is_deleted: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Added:
-    """A new comment, with its place in the object, `shown`, its JSON text, and `said`, its `said_text`."""
-
-    comment: Comment
-    topic_id: int
-    shown: str
-    said: str
-    page_key: str | None
-    visualization_key: str | None
-
-
 def _comment(row: Any) -> Comment:
     return Comment(
-        id=row["id"],
         topic=row["topic"],
-        seq=row["seq"],
-        thread_id=row["thread_id"],
         author=User(row["author_id"], row["author_name"], row["author_initials"]),
-        text=row["text"],
-        mentions=row["mentions"],
-        anchor=row["anchor"],
-        view_state=row["view_state"],
-        created_at=row["created_at"],
-        edited_at=row["edited_at"],
-        deleted_at=row["deleted_at"],
-        revision=row["revision"],
-        reactions=row["reactions"],
-        reply_count=row["reply_count"],
-        resolved=row["resolved"],
+        **{name: row[name] for name in _FIELDS},
     )
 
 
@@ -362,44 +272,6 @@ async def parents(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, Parent]:
         row["id"]: Parent(row["topic"], row["thread_id"], is_deleted=row["deleted_at"] is not None)
         for row in rows
     }
-
-
-async def add(tx: Transaction, added: Sequence[Added]) -> list[Event]:
-    """Store new comments with their events, under the next `seq`s of topics that this transaction has locked.
-
-    Replies are counted at their roots. The events are recorded for publishing after COMMIT, and returned.
-    """
-    columns: list[list[Any]] = [[] for _ in range(17)]
-    events = []
-    for item in added:
-        comment, author = item.comment, item.comment.author
-        actor = actor_text(author.id, author.name, author.initials)
-        data = f'{{"comment":{item.shown}}}'
-        row = (
-            comment.id,
-            item.topic_id,
-            comment.seq,
-            comment.thread_id,
-            author.id,
-            author.name,
-            author.initials,
-            comment.text,
-            comment.mentions,
-            comment.anchor,
-            item.page_key,
-            item.visualization_key,
-            comment.view_state,
-            comment.created_at,
-            actor,
-            data,
-            terms_text(comment, item.said),
-        )
-        for column, value in zip(columns, row, strict=True):
-            column.append(value)
-        events.append(event_of(comment.topic, comment.seq, "comment.added", comment.created_at, actor, data))
-    await tx.execute(_ADD, *columns)
-    tx.recorded.extend(events)
-    return events
 
 
 async def edit(

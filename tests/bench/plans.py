@@ -29,7 +29,7 @@ from uuid import UUID
 import asyncpg
 
 from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres
-from collab_server.domain.comments import Comment
+from collab_server.domain.comments import NOWHERE, Anchor, Comment
 from collab_server.domain.ids import uuid7
 from collab_server.domain.inbox import Notice, Reason
 from collab_server.domain.people import User
@@ -47,17 +47,18 @@ from collab_server.domain.topics import Topic, inbox_topic, parse_topic
 from collab_server.services.search import END as LAST
 from collab_server.services.search import MOST_CALLS, MOST_NEAR, walk
 from collab_server.storage import (
-    additions,
     comments,
     discussions,
     event_log,
     inbox,
     migrations,
+    new_comments,
     requests,
     search,
     topics,
 )
 from collab_server.storage.database import Database
+from collab_server.storage.new_comments import NewComment
 from collab_server.storage.server import SESSION, Server
 
 CALLS = 31
@@ -460,9 +461,9 @@ def cases(world: World) -> list[Case]:
                 text=chance.choice(world.texts),
             )
             added.append(
-                comments.Added(new, locked[name].id, new.as_json(), said_text(new.text), "page1", None)
+                NewComment(new, new.as_json(), said_text(new.text), Anchor("page1"), locked[name].id)
             )
-        await comments.add(tx, added)
+        await new_comments.add(tx, added)
 
     async def plain(db: Any, chance: random.Random, count: int) -> None:
         added = []
@@ -470,9 +471,16 @@ def cases(world: World) -> list[Case]:
             text, id = chance.choice(world.texts), uuid7()
             new = replace(comment(chance), id=id, thread_id=id, topic=content(chance), text=text)
             added.append(
-                additions.Plain(new, new.as_json(), said_text(new.text), None, None, str(id), b"0" * 32)
+                NewComment(
+                    new,
+                    new.as_json(),
+                    said_text(new.text),
+                    NOWHERE,
+                    request_id=str(id),
+                    fingerprint=b"0" * 32,
+                )
             )
-        await additions.add(db, added)
+        await new_comments.add_plain(db, added)
 
     async def reply(tx: Any, chance: random.Random) -> None:
         parent = root(chance)
@@ -480,9 +488,8 @@ def cases(world: World) -> list[Case]:
         await comments.parents(tx, [parent.id])
         await inbox.thread_authors(tx, [parent.thread_id])
         new = replace(parent, id=uuid7(), seq=locked[parent.topic].last_seq + 1)
-        await comments.add(
-            tx, [comments.Added(new, locked[parent.topic].id, new.as_json(), said_text(new.text), None, None)]
-        )
+        topic_id = locked[parent.topic].id
+        await new_comments.add(tx, [NewComment(new, new.as_json(), said_text(new.text), NOWHERE, topic_id)])
 
     async def edit(tx: Any, chance: random.Random) -> None:
         one = comment(chance)
@@ -495,7 +502,7 @@ def cases(world: World) -> list[Case]:
     async def delete(tx: Any, chance: random.Random) -> None:
         one = comment(chance)
         topic = await topics.lock(tx, parse_topic(one.topic))
-        await comments.bury(tx, one, "{}", END)
+        await comments.bury(tx, one.id, "{}", None, END)
         await event_log.append(
             tx, topic, "comment.deleted", one.author, END, "{}", comment_id=one.id, added_comments=-1
         )

@@ -16,9 +16,8 @@ from collab_server.domain.inbox import Notified
 from collab_server.domain.people import Identity
 from collab_server.domain.sign_ins import Ended
 from collab_server.errors import ClientError, Paused
-from collab_server.services import comments
 from collab_server.services.backends import Backends, asking_in_time
-from collab_server.services.commands.joining import Joiner
+from collab_server.services.commands.joining import Asked, Commit, Joiner
 from collab_server.services.commands.once import Answer, Request, commit_once, earlier_answer, request_of
 from collab_server.storage.database import Database, Patience, Transaction
 
@@ -32,6 +31,9 @@ class Write(Generic[C, F]):
 
     `ask` settles, before the transaction, what only Library knows; `carry_out` then does the work and returns the
     answer's JSON text. Where to repeat it changes nothing by itself, it is not remembered by its `requestId`.
+
+    Those with `together` share a transaction with what waits at the same time; `together` carries out all of them, and
+    their facts say on which `topic` each is and of what `size` in bytes, more or less.
     """
 
     name: str
@@ -39,6 +41,7 @@ class Write(Generic[C, F]):
     ask: Callable[[Backends, Identity, C], Awaitable[F]]
     carry_out: Callable[[Transaction, Identity, C, F], Awaitable[str]]
     is_remembered: bool = True
+    together: Commit[Asked[C, F]] | None = None
 
 
 class Executor:
@@ -61,7 +64,7 @@ class Executor:
         self._publish = publish
         self._notified = notified
         self._ended = ended
-        self._additions = Joiner(database, comments.commit_additions, self._tell, comments.size_of_addition)
+        self._joiners: dict[str, Joiner[Asked[Any, Any]]] = {}
 
     async def run(self, write: Write[Any, Any], who: Identity, command: Any) -> str:
         """Carry out the command and return its answer as JSON text.
@@ -83,10 +86,15 @@ class Executor:
             if earlier is None:
                 raise
             return _or_raise(earlier)
-        if write.carry_out is comments.add:
-            addition = comments.Addition(who, command, facts)
-            return await self._additions.run(facts.topic.name, addition, request, patience.since)
+        if write.together is not None:
+            joiner = self._joiners.get(write.name) or self._join(write.name, write.together)
+            return await joiner.run(facts.topic.name, Asked(who, command, facts), request, patience.since)
         return await self._run_alone(write, who, command, facts, request, patience.since)
+
+    def _join(self, name: str, together: Commit[Asked[Any, Any]]) -> Joiner[Asked[Any, Any]]:
+        joiner = Joiner(self._database, together, self._tell, lambda asked: asked.facts.size)
+        self._joiners[name] = joiner
+        return joiner
 
     async def _run_alone(
         self,

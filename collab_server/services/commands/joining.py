@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Paused
 from collab_server.services.commands.once import Answer, Request
 from collab_server.storage.database import COMMAND_SECONDS, LOCK_SECONDS, Database
@@ -33,6 +34,18 @@ LEAST_SECONDS = LOCK_SECONDS + 0.05
 """With less left before its deadline, a command could be cut while it waits for its topic, and cut the others short."""
 
 T = TypeVar("T")
+C = TypeVar("C")
+F = TypeVar("F")
+
+
+@dataclass(frozen=True, slots=True)
+class Asked(Generic[C, F]):
+    """A command that somebody wants carried out; `facts` is what was settled before."""
+
+    who: Identity
+    command: C
+    facts: F
+
 
 Commit = Callable[
     [Database, Sequence[T], Sequence[Request | None], float], Awaitable[tuple[list[Answer], Sequence[Any]]]

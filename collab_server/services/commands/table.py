@@ -48,7 +48,7 @@ _ENTRIES: tuple[Entry, ...] = (
     OfConnection("topic.unsubscribe", about.Unsubscribe),
     OfConnection("session.refresh", about.RefreshSession),
     OfConnection("typing", SetTyping),
-    Write("comment.add", said.AddComment, comments.ask_add, comments.add),
+    Write("comment.add", said.AddComment, comments.ask_add, comments.add, together=comments.commit_together),
     Write("comment.edit", said.EditComment, comments.ask_edit, comments.edit),
     Write("comment.delete", said.DeleteComment, comments.ask_delete, comments.delete),
     Write("comment.react", said.React, threads.ask_react, threads.react),

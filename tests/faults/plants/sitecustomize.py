@@ -66,11 +66,11 @@ def drop_a_hint_and_repair_nothing() -> None:
 def acknowledge_before_the_commit() -> None:
     """Some comments are acknowledged and told, and then rolled back, in a node that does not notice."""
     believe_the_database()
-    from collab_server.storage import additions
+    from collab_server.storage import new_comments
     from collab_server.storage.database import Database
 
     async def write_most(self: Any, sql: str, *arguments: Any, **more: Any) -> Any:
-        if sql in (additions._ADD, additions._ADD_ONE) and _is_turn():
+        if sql in (new_comments._ADD_PLAIN, new_comments._ADD_ONE_PLAIN) and _is_turn():
             return await _roll_back(self, sql, arguments)
         return await write(self, sql, *arguments, **more)
 
@@ -85,7 +85,7 @@ def publish_before_the_commit() -> None:
     believe_the_database()
     from collab_server.errors import Paused
     from collab_server.services.commands.executor import Executor
-    from collab_server.storage import additions
+    from collab_server.storage import new_comments
     from collab_server.storage.database import Database
 
     executors: list[Any] = []
@@ -95,14 +95,14 @@ def publish_before_the_commit() -> None:
         executors.append(self)
 
     async def write_most(self: Any, sql: str, *arguments: Any, **more: Any) -> Any:
-        if sql in (additions._ADD, additions._ADD_ONE) and _is_turn():
+        if sql in (new_comments._ADD_PLAIN, new_comments._ADD_ONE_PLAIN) and _is_turn():
             return await _roll_back(self, sql, arguments), True
         return await write(self, sql, *arguments, **more), False
 
     async def add_and_tell(db: Any, plain: Any, **more: Any) -> Any:
-        columns = zip(*(additions._row(item) for item in plain), strict=True)
-        rows, is_undone = await write_most(db, additions._ADD, *map(list, columns), **more)
-        placed = [additions._placed(item, row) for item, row in zip(plain, rows, strict=True)]
+        columns = new_comments._columns(map(new_comments._plain_row, plain))
+        rows, is_undone = await write_most(db, new_comments._ADD_PLAIN, *columns, **more)
+        placed = [new_comments._placed(item, row) for item, row in zip(plain, rows, strict=True)]
         if is_undone:
             executors[0]._publish([event for event in placed if event is not None])
             raise Paused()
@@ -110,7 +110,7 @@ def publish_before_the_commit() -> None:
 
     begin = _replace(Executor, "__init__", remember)
     write = Database.write
-    _replace(additions, "add", add_and_tell)
+    _replace(new_comments, "add_plain", add_and_tell)
 
 
 def swap_two_events() -> None:
