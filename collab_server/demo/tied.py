@@ -30,9 +30,15 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, TYPE_CHECKING, Literal
 
-from typing_extensions import override
+if TYPE_CHECKING:
+    from typing_extensions import override
+else:
+
+    def override(method):
+        return method
+
 
 __all__ = ["NOBODY", "EmbeddedError", "Privileges", "ProcessTree", "TiedProcess", "is_alive", "unprivileged"]
 
