@@ -23,8 +23,10 @@ from collab_server.api.answers import Answer, OpenRequests
 from collab_server.api.documents import DocumentFiles, documents_router
 from collab_server.api.headers import SafeHeaders
 from collab_server.api.pages import Pages
-from collab_server.contract.commands import ROUTES, Route
-from collab_server.contract.openapi import openapi, payload, plain
+from collab_server.contract.catalogue import ROUTES
+from collab_server.contract.openapi import openapi
+from collab_server.contract.rows import Route
+from collab_server.contract.schemas import payload_schema, plain
 from collab_server.domain.jsontext import dumps, shown_name
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Internal, Invalid, RateLimited, TooLarge, Unauthenticated
@@ -130,7 +132,7 @@ class RestDoor:
             if not isinstance(error, Exception):
                 raise
             return await self._refusal(error, route)
-        return Answer(answer, route.status, end)
+        return Answer(answer, route.call.status, end)
 
     async def _carry_out(
         self, request: Request, who: Identity, route: Route, entry: Entry, types: dict[str, str]
@@ -156,7 +158,7 @@ class RestDoor:
             request_of(over.whose, entry.name, self._commands.read(entry, payload))
         except Exception as error:
             return await self._refusal(error, route)
-        return Response("{}", route.status, media_type="application/json")
+        return Response("{}", route.call.status, media_type="application/json")
 
     async def _refusal(self, error: Exception, route: Route) -> Response:
         if isinstance(error, RateLimited):
@@ -298,4 +300,6 @@ def _from_query(name: str, text: str, types: dict[str, str]) -> Any:
 
 def _field_types(name: str) -> dict[str, str]:
     """Wire name → JSON type, for fields of a command that a query may give."""
-    return {field: plain(schema).get("type", "") for field, schema in payload(name)["properties"].items()}
+    return {
+        field: plain(schema).get("type", "") for field, schema in payload_schema(name)["properties"].items()
+    }

@@ -1,29 +1,26 @@
-"""`asyncapi.json`: the Socket.IO side in AsyncAPI 3, from the table that the server dispatches on."""
+"""`asyncapi.json`: the Socket.IO side in AsyncAPI 3, from the rows that the server dispatches on."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from typing import Any
 
 from collab_server import __version__
-from collab_server.contract.commands import ROUTES
-from collab_server.contract.events import CONNECTION_ANSWERS, EVENTS, OBJECTS, SIGNALS, Shape
-from collab_server.contract.openapi import (
+from collab_server.contract.catalogue import COMMANDS
+from collab_server.contract.events import EVENTS, SIGNALS
+from collab_server.contract.examples import error_example, example, payload_example
+from collab_server.contract.rows import CommandType
+from collab_server.contract.schemas import (
+    REF,
     Schema,
-    error_example,
-    example,
+    all_object_schemas,
+    exactly,
     object_name,
-    objects,
-    payload,
-    payload_example,
-    says,
-    who_may,
+    object_schemas,
+    payload_schema,
+    shape_schema,
 )
-from collab_server.contract.wording import BOB, COMMENT_ID, TIME, wording
-from collab_server.services.commands.table import TABLE, Entry
 
-REF = "#/components/schemas/"
 CHANNEL = {"$ref": "#/channels/client"}
 
 _DESCRIPTION = """\
@@ -32,16 +29,6 @@ The Socket.IO side of the collaboration server; docs/protocol.md says it in pros
 Each message is a Socket.IO event: its name is the name of the message, its one argument the payload. Messages that \
 the server receives are commands, each acknowledged with exactly one object, which is the reply here. Sign in with \
 `auth` of the CONNECT packet: `{identityToken}`, `{authToken}` or `{resumeToken}`."""
-
-_SIMPLE: dict[str, Schema] = {
-    "string": {"type": "string"},
-    "integer": {"type": "integer"},
-    "boolean": {"type": "boolean"},
-    "null": {"type": "null"},
-    "time": {"type": "string", "format": "date-time", "examples": [TIME]},
-    "id": {"type": "string", "format": "uuid", "examples": [COMMENT_ID]},
-    "libraryId": {"type": "string", "pattern": "^[0-9A-F]{32}$", "examples": [BOB]},
-}
 
 
 def asyncapi() -> str:
@@ -53,12 +40,12 @@ def document() -> Schema:
     """The document."""
     messages = dict(_messages())
     operations: dict[str, Schema] = {}
-    for name, entry in TABLE.items():
+    for name, row in COMMANDS.items():
         operations[name] = {
             "action": "receive",
             "channel": CHANNEL,
-            "summary": says(entry),
-            "description": f"Who may: {who_may(name)}",
+            "summary": row.says,
+            "description": f"Who may: {row.who.words}",
             "messages": [_in_channel(name)],
             "reply": {"channel": CHANNEL, "messages": [_in_channel(_answer_name(name))]},
         }
@@ -90,30 +77,22 @@ def document() -> Schema:
             }
         },
         "operations": operations,
-        "components": {"messages": messages, "schemas": _schemas()},
+        "components": {"messages": messages, "schemas": dict(all_object_schemas())},
     }
 
 
-def _schemas() -> Schema:
-    shown = dict(objects())
-    for name, shape in OBJECTS.items():
-        shown[name] = _schema_of_shape(name, shape)
-    # Its `data` by its type is said by the messages.
-    return {name: shown[name] for name in sorted(shown)}
-
-
 def _messages() -> Iterator[tuple[str, Schema]]:
-    for name, entry in TABLE.items():
-        yield name, _command(name, entry)
-        yield _answer_name(name), _answer(name)
+    for name, row in COMMANDS.items():
+        yield name, _command(row)
+        yield _answer_name(name), _answer(row)
     for event in EVENTS.values():
         envelope: Schema = {
             "type": "object",
             "required": ["topic", "seq", "type", "at", "actor", "data"],
             "properties": {
-                **objects()["Event"]["properties"],
+                **object_schemas()["Event"]["properties"],
                 "type": {"const": event.name},
-                "data": _schema_of_shape(event.name, event.data),
+                "data": shape_schema(event.name, event.data),
             },
         }
         caused = ", ".join(f"`{name}`" for name in event.by)
@@ -130,37 +109,36 @@ def _messages() -> Iterator[tuple[str, Schema]]:
                 signal.name,
                 signal.means,
                 "A signal: it has no `seq` and is not stored.",
-                _schema_of_shape(signal.name, signal.data),
+                shape_schema(signal.name, signal.data),
             ),
         )
 
 
-def _command(name: str, entry: Entry) -> Schema:
+def _command(row: CommandType) -> Schema:
     return {
-        "name": name,
-        "summary": says(entry),
-        "payload": payload(name),
-        "examples": [{"payload": payload_example(name)}],
+        "name": row.name,
+        "summary": row.says,
+        "payload": payload_schema(row.name),
+        "examples": [{"payload": payload_example(row.name)}],
     }
 
 
-def _answer(name: str) -> Schema:
-    if name in CONNECTION_ANSWERS:
-        data = _schema_of_shape(name, CONNECTION_ANSWERS[name])
+def _answer(row: CommandType) -> Schema:
+    if isinstance(row.answer, type):
+        data = {"$ref": REF + object_name(row.answer)}
     else:
-        [answer] = [route.answer for route in ROUTES if route.command == name]
-        data = {"$ref": REF + object_name(answer)}
+        data = shape_schema(row.name, row.answer)
     return {
-        "name": name,
-        "title": f"The acknowledgement of {name}",
+        "name": row.name,
+        "title": f"The acknowledgement of {row.name}",
         "payload": {
             "oneOf": [
-                _exactly({"ok": {"const": True}, "data": data}),
-                _exactly({"ok": {"const": False}, "error": {"$ref": REF + "Error"}}),
+                exactly({"ok": {"const": True}, "data": data}),
+                exactly({"ok": {"const": False}, "error": {"$ref": REF + "Error"}}),
             ]
         },
         "examples": [
-            {"name": "done", "payload": {"ok": True, "data": example(data, _schemas())}},
+            {"name": "done", "payload": {"ok": True, "data": example(data, all_object_schemas())}},
             {"name": "refused", "payload": {"ok": False, "error": error_example("invalid")}},
         ],
     }
@@ -172,35 +150,8 @@ def _message(name: str, summary: str, description: str, schema: Schema) -> Schem
         "summary": summary,
         "description": description,
         "payload": schema,
-        "examples": [{"payload": example(schema, _schemas())}],
+        "examples": [{"payload": example(schema, all_object_schemas())}],
     }
-
-
-def _schema_of_shape(owner: str, shape: Shape) -> Schema:
-    properties = {name: _schema_of(kind) for name, kind in shape.items()}
-    for name, schema in properties.items():
-        found = wording(owner, name)
-        if found is not None:
-            schema["description"] = found.means
-            if found.example is not None:
-                schema.setdefault("examples", [found.example])
-    return _exactly(properties)
-
-
-def _exactly(properties: dict[str, Any]) -> Schema:
-    return {"type": "object", "required": list(properties), "properties": properties}
-
-
-def _schema_of(kind: str) -> Schema:
-    """The schema of a type as the catalogue writes it."""
-    options = kind.split(" | ")
-    if kind.startswith("'"):
-        return {"enum": [option.strip("'") for option in options]}
-    if len(options) > 1:
-        return {"anyOf": [_schema_of(option) for option in options]}
-    if kind.endswith("[]"):
-        return {"type": "array", "items": _schema_of(kind.removesuffix("[]"))}
-    return dict(_SIMPLE[kind]) if kind in _SIMPLE else {"$ref": REF + kind}
 
 
 def _answer_name(command: str) -> str:
@@ -209,7 +160,7 @@ def _answer_name(command: str) -> str:
 
 def _sent(name: str) -> str:
     """How a message that the server sends is called in the document, for commands may have the same name."""
-    return f"{name}.sent" if name in TABLE else name
+    return f"{name}.sent" if name in COMMANDS else name
 
 
 def _in_channel(name: str) -> Schema:

@@ -2,44 +2,14 @@
 
 Events are stored and have a `seq`, signals are not and have none. The documents for client authors are made of this
 table; `tests/unit/test_protocol_document.py` holds it against the services.
-
-Shapes are written as types of the wire: `string`, `integer`, `boolean`, `time` (RFC 3339), `id` (a UUID), `libraryId`
-(32 hex digits), the name of an object (`Comment`), with `[]` behind for a list, ` | null` for what may be null, and
-quoted words separated by ` | ` where only these are sent.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
-Shape = Mapping[str, str]
-"""Field → type."""
-
-
-@dataclass(frozen=True, slots=True)
-class EventType:
-    """A type of event.
-
-    `data` is what it carries, `by` the commands that may cause it, `means` what has happened, `on` the kinds of
-    topics it is on.
-    """
-
-    name: str
-    data: Shape
-    by: tuple[str, ...]
-    means: str
-    on: tuple[str, ...] = ("content", "discussion")
-
-
-@dataclass(frozen=True, slots=True)
-class Signal:
-    """A signal and its one argument."""
-
-    name: str
-    data: Shape
-    means: str
-
+from collab_server.contract.catalogue import COMMANDS
+from collab_server.contract.rows import EventType, Incomplete, Shape, Signal
 
 _DISCUSSION = ("discussion",)
 _INBOX = ("inbox",)
@@ -161,6 +131,14 @@ _ENTRIES = (
 
 EVENTS: Mapping[str, EventType] = {entry.name: entry for entry in _ENTRIES}
 
+if _unknown := [
+    f"{event.name} is caused by {name}, which is no command that changes something"
+    for event in _ENTRIES
+    for name in event.by
+    if name not in COMMANDS or not COMMANDS[name].is_write
+]:
+    raise Incomplete(f"contract/events.py: {'; '.join(_unknown)}")
+
 _SIGNALS = (
     Signal(
         "server.hello",
@@ -214,21 +192,3 @@ OBJECTS: Mapping[str, Shape] = {
     "Serving": {"reads": "boolean", "writes": "boolean", "live": "boolean"},
 }
 """Objects that only signals carry; the others are those of answers."""
-
-CONNECTION_ANSWERS: Mapping[str, Shape] = {
-    "topic.subscribe": {
-        "topic": "string",
-        "epoch": "string",
-        "seq": "integer",
-        "events": "Event[]",
-        "more": "boolean",
-        "recovered": "boolean",
-        "unread": "integer",
-        "rights": "string[]",
-        "present": "User[]",
-    },
-    "topic.unsubscribe": {},
-    "typing": {},
-    "session.refresh": {"user": "User", "resumeToken": "string", "expiresAt": "time"},
-}
-"""What the commands of a connection answer, which have no REST call to say it."""

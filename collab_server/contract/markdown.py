@@ -9,23 +9,13 @@ from copy import deepcopy
 from typing import Any
 
 from collab_server.config.model import Limits
-from collab_server.contract.commands import ROUTES, Route
-from collab_server.contract.events import CONNECTION_ANSWERS, EVENTS, OBJECTS, SIGNALS, Shape
-from collab_server.contract.openapi import (
-    Schema,
-    error_example,
-    object_name,
-    objects,
-    payload,
-    payload_example,
-    plain,
-    says,
-    who_may,
-)
+from collab_server.contract.catalogue import COMMANDS, ROUTES
+from collab_server.contract.events import EVENTS, OBJECTS, SIGNALS
+from collab_server.contract.examples import error_example, payload_example
+from collab_server.contract.rows import REPEATABLE, Call, CommandType, Incomplete, Shape
+from collab_server.contract.schemas import Schema, object_name, object_schemas, payload_schema, plain
 from collab_server.contract.wording import WORDINGS, wording
 from collab_server.errors import CODES
-from collab_server.services.commands.executor import Write
-from collab_server.services.commands.table import TABLE, Entry
 
 GROUPS = {
     "Comments": ("comment", "thread"),
@@ -36,106 +26,6 @@ GROUPS = {
     "The session": ("me", "session"),
 }
 """Heading → the first parts of the names of the commands under it."""
-
-ROUTE = {route.command: route for route in ROUTES}
-
-REFUSALS: dict[str, tuple[str, ...]] = {
-    "comment.add": (
-        "`not_found`: `replyTo` is no comment of this topic",
-        "`conflict`: the comment to reply to was deleted",
-        "`invalid`: blank, or a mention of somebody who does not exist (`field` is `text`)",
-        "`too_large`: text, mentions, anchor or view state",
-    ),
-    "comment.edit": (
-        "`forbidden`: somebody else wrote it",
-        "`conflict`: it was deleted",
-        "`invalid`, `too_large`: as with `comment.add`",
-    ),
-    "comment.delete": ("`forbidden`: somebody else wrote it", "`conflict`: it was deleted before"),
-    "comment.react": (
-        "`invalid`: not one emoji",
-        "`conflict`: the comment was deleted",
-        "`too_large`: 100 different emoji are on it",
-    ),
-    "comment.unreact": ("`invalid`: not one emoji", "`conflict`: the comment was deleted"),
-    "topic.subscribe": (
-        "`too_large`: `topicsPerConnection` are subscribed to",
-        "`invalid`: `limit` out of range",
-    ),
-    "topic.unsubscribe": ("`not_found`: this connection is not subscribed to it",),
-    "topic.mute": ("`invalid`: `until` is no time to come, or comes with `muted: false`",),
-    "topic.summaries": (
-        "`too_large`: more than 500 topics. Those that the asker may not open are left out, not refused",
-    ),
-    "typing": ("`forbidden`: this connection is not subscribed to the topic",),
-    "discussion.create": (
-        "`not_found`: `about` may not be opened",
-        "`invalid`: no such user or group (`field` is `members[0].id`), a blank name or text",
-        "`too_large`: more than `discussionMembers`, the name, the text",
-    ),
-    "discussion.rename": ("`invalid`: blank", "`too_large`: over 200 characters"),
-    "discussion.invite": (
-        "`invalid`: no such user or group (`field` is `members[0].id`)",
-        "`too_large`: more than `discussionMembers`",
-    ),
-    "discussion.remove": ("`not_found`: not a member", "`conflict`: oneself; use `discussion.leave`"),
-    "discussion.transfer": ("`not_found`: not a member",),
-    "share": (
-        "`not_found`: the asker may not open the object",
-        "`invalid`: no recipients, or no such user or group",
-        "`too_large`: message, view state, recipients",
-    ),
-    "notification.read": (
-        "`invalid`: both of `ids` and `upTo`, or neither",
-        "`too_large`: more than 500 ids",
-    ),
-    "session.refresh": (
-        "`unauthenticated`: not exactly one token, or not one Library accepts",
-        "`forbidden`: the token is another user's",
-    ),
-    "comments.search": ("`invalid`: nothing to look for", "`too_large`: over 200 characters or 16 words"),
-    "recipients.find": ("`too_large`: over 200 characters",),
-}
-"""Refusals that are particular to a command."""
-
-REMARKS: dict[str, str] = {
-    "comment.add": "Whoever is mentioned, and whoever takes part in the thread, is told in their inbox, if they may"
-    " open the topic and have not muted it.",
-    "comment.edit": (
-        "Only those are told that the edit newly mentions, and who was told of the comment before is not told again."
-    ),
-    "topic.subscribe": "[Subscribing, catching up](#subscribing-catching-up) says what `after` does.",
-    "topic.read": "Own comments are never unread. The other devices learn of it by `topic.was_read`.",
-    "topic.anchors": "`items` has a place for every `pageKey` and `visualizationKey` that comments name, and one with"
-    " both null for the others; deleted comments do not count. A reply that names neither counts at its root's place,"
-    " here and in the filters of `topic.comments`.",
-    "topic.summaries": "Each topic once, in the order asked; the asker's own inbox may be among them.",
-    "topic.unsubscribe": "Who leaves their own inbox hears of it again after subscribing to it, or with the next"
-    " connection.",
-    "discussion.create": "The asker is a member and the owner. Those invited find it in their inboxes; `seq` is the"
-    " event `discussion.created`.",
-    "discussion.invite": "New members see all that was said before. When all of them are members already, nothing"
-    " happens, and `seq` is the head.",
-    "discussion.remove": "The removed person gets `member.removed` as the last event, then `topic.closed`.",
-    "discussion.delete": "The members get `discussion.deleted`, then `topic.closed`. There is no way back. Nobody can"
-    " read what was said there any more; what inboxes tell of it stays as it was told.",
-    "discussion.leave": "When the owner leaves, the longest-standing member owns it. The last who leaves deletes it:"
-    " then the only event is `discussion.deleted`.",
-    "share": "The kind of the notification is `shared`. Whoever may not open the object is told nothing, unless they"
-    " may one day. The answer does not say who that is.",
-    "comments.search": "Every word of `q` has to be found, where a word begins with it (in scripts without spaces:"
-    " anywhere), whatever its case and accents; deleted comments are not. `highlights` are `[first, how many]` in code"
-    " points of the text. What is looked for does not decide where: a page searches some of the topics that the asker"
-    " may open, back in time, and `next` leads to older comments there, then to further topics: first the asker's"
-    " discussions, content that they were told of, wrote on or read, and the newest; in the end all. A page may be"
-    " short, or empty, and still have a `next`.",
-    "recipients.find": "Whom one can mention, invite and share with. With `kind`, a page may be short, or empty, and"
-    " still have a `next`.",
-    "session.end": "All connections and resume tokens of the sign-in, on all nodes, end at once;"
-    " [Signing out](#signing-out).",
-    "session.refresh": "The new token begins another sign-in: it counts for everything from here on.",
-    "typing": "See [signals](#signals).",
-}
 
 BEYOND: dict[str, str] = {
     "textCharacters": "`too_large`",
@@ -159,23 +49,25 @@ BEYOND: dict[str, str] = {
     "requestsPerUser": "`rate_limited`, with `retryAfter`",
     "outgoingBytes": "the transport is closed",
 }
+"""Limit → what happens beyond it."""
 
 
 def protocol(template: str) -> str:
     """The text of `protocol.md`: the template with each `{{part}}` in its place."""
     parts: dict[str, Callable[[], str]] = {
         "command-index": _command_index,
-        "objects": _objects,
+        "objects": _object_tables,
         "commands": _commands,
         "events": _events,
         "signals": _signals,
         "rest": _rest,
-        "error-object": lambda: _fields_table("Error", objects()["Error"]),
+        "error-object": lambda: _fields_table("Error", object_schemas()["Error"]),
         "errors": _errors,
         "limits": _limits,
     }
     used = set(re.findall(r"{{(.*?)}}", template))
-    assert used == parts.keys(), used ^ parts.keys()
+    if used != parts.keys():
+        raise Incomplete(f"the template and contract/markdown.py differ in the parts {used ^ parts.keys()}")
     return re.sub(r"{{(.*?)}}", lambda match: parts[match[1]](), template)
 
 
@@ -213,7 +105,7 @@ def type_text(schema: Schema) -> str:
 
 
 def _object_text(name: str) -> str:
-    return f"[{name}](#{name.lower()})" if name in _shown_objects() else _inline(objects()[name])
+    return f"[{name}](#{name.lower()})" if name in _shown_objects() else _inline(object_schemas()[name])
 
 
 def _shape_type(text: str) -> str:
@@ -225,7 +117,9 @@ def _shape_type(text: str) -> str:
         if name.startswith("'"):
             parts.append(f'`"{name[1:-1]}"`')
         else:
-            shown = _object_text(name) if name in objects() or name in OBJECTS else words.get(name, name)
+            shown = (
+                _object_text(name) if name in object_schemas() or name in OBJECTS else words.get(name, name)
+            )
             parts.append(shown + "[]" * part.endswith("[]"))
     return (" \\| " if "'" in text else " or ").join(parts)
 
@@ -252,7 +146,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 def _shown_objects() -> list[str]:
     """The objects with a table of their own: all that something else refers to, and those of signals."""
     referred: set[str] = set()
-    for schema in objects().values():
+    for schema in object_schemas().values():
         referred |= set(re.findall(r'"#/components/schemas/(\w+)"', json.dumps(schema)))
     first = [
         "Comment",
@@ -269,7 +163,7 @@ def _shown_objects() -> list[str]:
     return [*first, *others]
 
 
-def _objects() -> str:
+def _object_tables() -> str:
     return "\n\n".join(_object(name) for name in _shown_objects())
 
 
@@ -280,7 +174,7 @@ def _object(name: str) -> str:
             for field, kind in OBJECTS[name].items()
         )
         return f"### {name}\n\n{_table(('field', 'type', ''), rows)}"
-    schema = objects()[name]
+    schema = object_schemas()[name]
     return f"### {name}\n\n{schema['description']}\n\n{_fields_table(name, schema)}"
 
 
@@ -314,14 +208,15 @@ _SHAPE_WORDS = {
 # -- commands ------------------------------------------------------------------------------------------------------
 
 
-def _grouped() -> Iterator[tuple[str, list[str]]]:
-    left = list(TABLE)
+def _grouped() -> Iterator[tuple[str, list[CommandType]]]:
+    left = list(COMMANDS)
     for heading, firsts in GROUPS.items():
-        names = [name for name in TABLE if name.partition(".")[0] in firsts]
-        left = [name for name in left if name not in names]
-        if names:
-            yield heading, names
-    assert not left, f"in no group: {left}"
+        rows = [row for row in COMMANDS.values() if row.name.partition(".")[0] in firsts]
+        left = [name for name in left if COMMANDS[name] not in rows]
+        if rows:
+            yield heading, rows
+    if left:
+        raise Incomplete(f"contract/markdown.py: GROUPS has no heading for {', '.join(left)}")
 
 
 def _anchor(heading: str) -> str:
@@ -329,37 +224,35 @@ def _anchor(heading: str) -> str:
 
 
 def _command_index() -> str:
-    return " · ".join(f"[{name}](#{_anchor(name)})" for _, names in _grouped() for name in names)
+    return " · ".join(f"[{row.name}](#{_anchor(row.name)})" for _, rows in _grouped() for row in rows)
 
 
 def _commands() -> str:
     sections = []
-    for heading, names in _grouped():
+    for heading, rows in _grouped():
         sections.append(f"### {heading}")
-        sections += [_command(name, TABLE[name]) for name in names]
+        sections += [_command(row) for row in rows]
     return "\n\n".join(sections)
 
 
-def _command(name: str, entry: Entry) -> str:
-    lines = [f"#### `{name}`", says(entry)]
-    if name in REMARKS:
-        lines[-1] += f" {REMARKS[name]}"
-    facts = [f"Who may: {who_may(name)}"]
-    if name in ROUTE:
-        facts.append(f"REST: {_call(ROUTE[name])}")
+def _command(row: CommandType) -> str:
+    lines = [f"#### `{row.name}`", f"{row.says} {row.remark}".strip()]
+    facts = [f"Who may: {row.who.words}"]
+    if row.call is not None:
+        facts.append(f"REST: {_call(row.call)}")
     else:
         facts.append("REST: none; it is about the connection.")
-    facts.append(f"Answer: {_answer(name)}")
-    caused = [f"`{event.name}`" for event in EVENTS.values() if name in event.by]
+    facts.append(f"Answer: {_answer(row)}")
+    caused = [f"`{event.name}`" for event in EVENTS.values() if row.name in event.by]
     if caused:
         facts.append(f"Events: {', '.join(caused)}")
-    if name in REFUSALS:
-        facts.append(f"Refusals: {'; '.join(REFUSALS[name])}.")
+    if row.refusals:
+        facts.append(f"Refusals: {'; '.join(row.refusals)}.")
     lines.append("\n".join(f"- {fact}" for fact in facts))
-    schema = payload(name)
+    schema = payload_schema(row.name)
     if schema["properties"]:
-        lines.append(_payload_table(name, schema))
-        lines.append(f"```json\n{json.dumps(payload_example(name), ensure_ascii=False)}\n```")
+        lines.append(_payload_table(row.name, schema))
+        lines.append(f"```json\n{json.dumps(payload_example(row.name), ensure_ascii=False)}\n```")
     else:
         lines.append("It takes no fields.")
     return "\n\n".join(lines)
@@ -369,13 +262,10 @@ def _payload_table(name: str, schema: Schema) -> str:
     required = schema.get("required", ())
     rows = []
     for field, about in schema["properties"].items():
-        found = wording(name, field)
-        assert found is not None, f"{name}.{field} is not in contract/wording.py"
         default = about.get("default")
         rest = "" if default is None else f" Left out: {json.dumps(default)}."
-        means = (
-            "The name of a [topic](#topics-and-their-logs)." if found is WORDINGS["topic"] else found.means
-        )
+        is_topic = wording(name, field) is WORDINGS["topic"]
+        means = "The name of a [topic](#topics-and-their-logs)." if is_topic else about["description"]
         rows.append(
             (
                 f"**`{field}`**" if field in required else f"`{field}`",
@@ -386,15 +276,14 @@ def _payload_table(name: str, schema: Schema) -> str:
     return _table(("field", "type", ""), rows)
 
 
-def _call(route: Route) -> str:
-    return f"`{route.method} /api{route.path}`{' → 201' if route.status == 201 else ''}"
+def _call(call: Call) -> str:
+    return f"`{call.method} /api{call.path}`{' → 201' if call.status == 201 else ''}"
 
 
-def _answer(name: str) -> str:
-    if name in CONNECTION_ANSWERS:
-        return _inline_shape(CONNECTION_ANSWERS[name])
-    answer = object_name(ROUTE[name].answer)
-    return _object_text(answer)
+def _answer(row: CommandType) -> str:
+    if isinstance(row.answer, type):
+        return _object_text(object_name(row.answer))
+    return _inline_shape(row.answer)
 
 
 # -- events, signals, REST, errors, limits -------------------------------------------------------------------------
@@ -416,21 +305,19 @@ def _signals() -> str:
 def _rest() -> str:
     rows = []
     for route in ROUTES:
-        path = {name for name in re.findall(r"\{(\w+)\}", route.path)}
-        schema = payload(route.command)
+        schema = payload_schema(route.command)
         taken = [
             f"**{name}**" if name in schema.get("required", ()) else name
             for name in schema["properties"]
-            if name not in path and name != "requestId"
+            if name not in route.call.in_path and name != REPEATABLE
         ]
         place = "body" if route.has_body else "query"
-        key = "yes" if isinstance(TABLE[route.command], Write) else ""
         rows.append(
             (
-                _call(route),
+                _call(route.call),
                 f"[{route.command}](#{_anchor(route.command)})",
                 f"{place}: {', '.join(taken)}" if taken else "",
-                key,
+                "yes" if route.row.is_write else "",
             )
         )
     return _table(("call", "command", "takes, besides the path", "`Idempotency-Key`"), rows)
@@ -449,6 +336,8 @@ def _errors() -> str:
 def _limits() -> str:
     rows: list[tuple[str, str, str, str]] = []
     for name, field in Limits.model_fields.items():
+        if name not in BEYOND:
+            raise Incomplete(f"contract/markdown.py: BEYOND does not say what happens beyond {name}")
         default: Any = field.default
         rows.append((f"`{name}`", str(default), str(field.description), BEYOND[name]))
     return _table(("limit", "default", "", "beyond it"), rows)

@@ -1,70 +1,45 @@
-"""Who may do what: one table, role by role. `rights` in answers is computed from it, and every command asks it."""
+"""Who may do what: the parts that people play on a topic, and which of them a command can be for.
+
+Each command names one of these in its row of the contract; what somebody may do is worked out from the rows.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
-from collab_server.errors import Forbidden
-
 Role = Literal["viewer", "member", "owner", "self"]
-
-READING = (
-    "topic.subscribe",
-    "topic.unsubscribe",
-    "topic.get",
-    "topic.events",
-)
-
-COMMENTING = (
-    "topic.comments",
-    "comments.search",
-    "comment.get",
-    "comment.revisions",
-    "comment.add",
-    "comment.edit",
-    "comment.delete",
-    "comment.react",
-    "comment.unreact",
-    "thread.resolve",
-    "thread.reopen",
-    "topic.read",
-    "topic.mute",
-    "topic.summaries",
-    "topic.anchors",
-    "typing",
-)
-
-BEING_MEMBER = (
-    "discussion.get",
-    "discussion.leave",
-)
-
-OWNING = (
-    "discussion.rename",
-    "discussion.invite",
-    "discussion.remove",
-    "discussion.transfer",
-    "discussion.delete",
-)
-
-OF_ONES_OWN = frozenset({"comment.edit", "comment.delete"})
-"""What even a role that has the right may do only to what it wrote itself."""
-
-RIGHTS: dict[Role, tuple[str, ...]] = {
-    # Whoever may open the object in Library.
-    "viewer": (*READING, *COMMENTING, "share"),
-    # Whoever is in a discussion, and who of them owns it.
-    "member": READING + COMMENTING + BEING_MEMBER,
-    "owner": READING + COMMENTING + BEING_MEMBER + OWNING,
-    # A person at their own inbox.
-    "self": (*READING, "notification.list", "notification.count", "notification.read"),
-}
+"""Whoever may open the object in Library; whoever is in a discussion, and who of them owns it; a person at their own
+inbox."""
 
 
-def require(role: Role, command: str) -> None:
-    """Refuse what the role may not do.
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who may give a command: the roles that have the right, and the same in words.
 
-    Raises `Forbidden`.
+    `is_of_ones_own`: even they only to what they wrote themselves.
     """
-    if command not in RIGHTS[role]:
-        raise Forbidden(f"you may see this topic, but {command} is not among your rights here")
+
+    roles: tuple[Role, ...]
+    words: str
+    is_of_ones_own: bool = False
+
+
+_TALKING: tuple[Role, ...] = ("viewer", "member", "owner")
+
+ANYBODY = Who((), "Whoever is signed in.")
+READERS = Who(
+    (*_TALKING, "self"),
+    "Whoever may open the object, the members of a discussion, each person in their own inbox.",
+)
+COMMENTERS = Who(_TALKING, "Whoever may open the object, the members of a discussion.")
+AUTHORS = Who(
+    _TALKING,
+    "Whoever may open the object, the members of a discussion, and only on what they wrote.",
+    is_of_ones_own=True,
+)
+SEARCHERS = Who(_TALKING, "Whoever is signed in, and finds what they may read.")
+VIEWERS = Who(("viewer",), "Whoever may open the object.")
+MEMBERS = Who(("member", "owner"), "The members of a discussion.")
+OWNERS = Who(("owner",), "The owner of a discussion.")
+ONESELF = Who(("self",), "Each person in their own inbox.")

@@ -163,7 +163,7 @@ class Client:
             self.acknowledge(ack_id, answer)
 
     async def _answer_in_turn(
-        self, ack_id: int | None, entry: OfConnection[Any], command: Any, before: asyncio.Task[None] | None
+        self, ack_id: int | None, entry: OfConnection, command: Any, before: asyncio.Task[None] | None
     ) -> None:
         if before is not None:
             await asyncio.wait((before,))

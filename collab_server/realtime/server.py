@@ -26,11 +26,11 @@ from typing_extensions import override
 
 from collab_server.authority.library.sessions import ContentAnswer
 from collab_server.config import Limits
+from collab_server.contract.rights import RIGHTS
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.events import Event
 from collab_server.domain.jsontext import dumps, rfc3339
 from collab_server.domain.people import Identity
-from collab_server.domain.permissions import RIGHTS
 from collab_server.domain.presence import SetTyping
 from collab_server.domain.subscriptions import RefreshSession, Subscribe, Unsubscribe
 from collab_server.domain.topics import content_topic, inbox_topic, parse_topic
@@ -53,7 +53,7 @@ from collab_server.realtime.strangers import StrangerLimits
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.commands.limiter import RateLimiter
-from collab_server.services.commands.table import Commands
+from collab_server.services.commands.table import Commands, bound_to_connection
 from collab_server.services.commands.weights import weight_of_answer
 from collab_server.services.live.feed import Feed
 from collab_server.services.live.snapshots import Snapshots
@@ -166,12 +166,13 @@ class Door:
         self.limiter = limiter
         self.commands = commands
         self.feed = Feed(database, self)
-        self.of_connection: dict[str, Callable[[Client, int | None, Any], Coroutine[Any, Any, None]]] = {
+        handlers: dict[str, Callable[[Client, int | None, Any], Coroutine[Any, Any, None]]] = {
             "topic.subscribe": self._subscribe,
             "topic.unsubscribe": self._unsubscribe,
             "session.refresh": self._refresh_session,
             "typing": self._set_typing,
         }
+        self.of_connection = bound_to_connection(handlers)
         self._presence = backends.presence
         self._backends = backends
         self._authenticator = authenticator

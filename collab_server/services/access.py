@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from collab_server.contract.rights import OF_ONES_OWN, require
 from collab_server.domain.comments import Comment
 from collab_server.domain.ids import own_id
 from collab_server.domain.people import Identity
-from collab_server.domain.permissions import OF_ONES_OWN, Role, require
+from collab_server.domain.permissions import Role
 from collab_server.domain.topics import Topic, parse_topic
 from collab_server.errors import Forbidden, NotFound
 from collab_server.services.backends import Backends

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 
 from collab_server.authority.library.sessions import MOST_CALLS_PER_USER
+from collab_server.contract.rights import RIGHTS
 from collab_server.domain.inbox import ListAnchors, ListSummaries
 from collab_server.domain.jsontext import dumps, rfc3339
 from collab_server.domain.people import Identity
-from collab_server.domain.permissions import RIGHTS
 from collab_server.domain.subscriptions import MAX_EVENTS, AboutMe, GetTopic, ListEvents
 from collab_server.domain.topics import Topic, parse_topic
 from collab_server.errors import Invalid, NotFound

@@ -13,9 +13,10 @@ from random import Random
 from typing import Any, Literal
 from urllib.parse import quote
 
-from collab_server.contract.commands import ROUTES, Route
-from collab_server.contract.openapi import payload as schema_of
-from collab_server.contract.openapi import payload_example
+from collab_server.contract.catalogue import ROUTES
+from collab_server.contract.examples import payload_example
+from collab_server.contract.rows import Route
+from collab_server.contract.schemas import payload_schema
 from collab_server.services.commands.table import TABLE
 
 PACKET_BYTES = 1_000_000
@@ -138,7 +139,7 @@ def _payload(random: Random, command: str, size: int) -> tuple[str, str]:
     """A payload of a command with something hostile in it, and where that is."""
     fields: dict[str, Any] = {name: json.dumps(value) for name, value in payload_example(command).items()}
     value = _any_of(random, size)
-    known = [*schema_of(command)["properties"]]
+    known = [*payload_schema(command)["properties"]]
     place = random.choice(("field", "field", "field", "inside", "item", "unknown", "itself", "twice"))
     if place in ("field", "inside", "item") and known:
         name = random.choice(known)
@@ -178,7 +179,7 @@ def _call(random: Random) -> Attack:
     path, query, headers = _hostile_head(random, route)
     body = ""
     if route.has_body or random.random() < 0.2:
-        inside = {name for name in schema_of(route.command)["properties"] if f"{{{name}}}" in route.path}
+        inside = {name for name in payload_schema(route.command)["properties"] if f"{{{name}}}" in route.path}
         body, where = _payload(random, route.command, random.choice(SIZES))
         if body.startswith("{") and random.random() < 0.8:
             body = _without(body, inside)
@@ -208,12 +209,12 @@ def _hostile_head(random: Random, route: Route) -> tuple[str, str, dict[str, str
     example = payload_example(route.command)
     hostile = random.choice(("path", "query", "header", "none"))
     path = route.path
-    for name in schema_of(route.command)["properties"]:
+    for name in payload_schema(route.command)["properties"]:
         given = _in_head(random) if hostile == "path" else quote(str(example.get(name, "x")), safe=":")
         path = path.replace(f"{{{name}}}", given, 1)
     query = ""
     if hostile == "query":
-        names = [*schema_of(route.command)["properties"], "colour"]
+        names = [*payload_schema(route.command)["properties"], "colour"]
         query = random.choice(
             (
                 f"{random.choice(names)}={_in_head(random)}",

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from schemathesis import GenerationMode
 from schemathesis.schemas import APIOperation
 
-from collab_server.contract.commands import ROUTES
+from collab_server.contract.catalogue import ROUTES
 from tests.harness.cluster import Cluster
 from tests.integration.doors import Door
 from tests.integration.scene import BOB, CAROL, Scene, users

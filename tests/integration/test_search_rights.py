@@ -18,6 +18,7 @@ import pytest
 import pytest_asyncio
 
 from collab_server.authority.library.sessions import Library, Timing
+from collab_server.contract.catalogue import COMMANDS
 from collab_server.domain.ids import uuid7
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity
@@ -227,14 +228,15 @@ async def test_a_comment_in_a_closed_discussion_is_like_one_that_does_not_exist(
     tried = 0
     async with _open(cluster.database) as database:
         for entry in TABLE.values():
-            names = {field.name for field in fields(entry.command)}
+            payload = COMMANDS[entry.name].payload
+            names = {field.name for field in fields(payload)}
             if "comment_id" not in names or isinstance(entry, OfConnection):
                 continue
             begin = entry.ask if isinstance(entry, Write) else entry.answer
             seen = []
             for id in (hidden, str(uuid7())):
                 given = {"comment_id": id, "text": "Changed", "emoji": "👍"}
-                command = entry.command(**{name: given[name] for name in names & given.keys()})
+                command = payload(**{name: given[name] for name in names & given.keys()})
                 watched = Watched(database)
                 with pytest.raises(NotFound) as refusal:
                     await begin(cast("Backends", SimpleNamespace(database=watched)), eve, command)

@@ -137,7 +137,7 @@ async def test_what_a_client_still_had_to_unsubscribe_from_is_left_to_the_next_o
     async def wait() -> None:
         await is_done.wait()
 
-    entry = OfConnection("topic.unsubscribe", Unsubscribe)
+    entry = OfConnection("topic.unsubscribe")
     unsubscribing = door.spawn(
         door._clients["eio-ann"]._answer_in_turn(1, entry, Unsubscribe(topic), door.spawn(wait()))
     )

@@ -37,7 +37,6 @@ FILES: Final[dict[str, str]] = {
     "collab_server.authority.library.client": "",
     "collab_server.authority.library.sessions": "",
     "collab_server.cluster.bus": "",
-    "collab_server.contract.openapi": "",
     "collab_server.realtime.engine.engine": "",
     "collab_server.realtime.server": "",
     "collab_server.realtime.sockets.server": "",

@@ -10,8 +10,10 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from collab_server.api import documents
-from collab_server.contract.commands import ROUTES
-from collab_server.contract.openapi import SECURITY_SCHEMES, TAGS, objects, openapi, payload, payload_example
+from collab_server.contract.catalogue import ROUTES
+from collab_server.contract.examples import payload_example
+from collab_server.contract.openapi import SECURITY_SCHEMES, TAGS, openapi
+from collab_server.contract.schemas import object_schemas, payload_schema
 from collab_server.domain.jsontext import dumps
 from collab_server.errors import CODES
 from collab_server.services.commands.table import TABLE, OfConnection
@@ -50,7 +52,9 @@ def test_every_command_that_is_not_about_a_connection_has_a_call() -> None:
 
 def test_every_reference_leads_somewhere() -> None:
     references = {one["$ref"] for one in inside(DOCUMENT) if isinstance(one.get("$ref"), str)}
-    assert {reference.removeprefix("#/components/schemas/") for reference in references} <= objects().keys()
+    assert {
+        reference.removeprefix("#/components/schemas/") for reference in references
+    } <= object_schemas().keys()
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -62,7 +66,7 @@ def test_a_call_is_described_with_all_it_takes(name: str) -> None:
     taken = {"requestId" if one["in"] == "header" else one["name"] for one in operation["parameters"]}
     if "requestBody" in operation:
         taken |= operation["requestBody"]["content"]["application/json"]["schema"]["properties"].keys()
-    assert taken == payload(name)["properties"].keys()
+    assert taken == payload_schema(name)["properties"].keys()
     assert set(re.findall(r"{(\w+)}", path)) == {
         one["name"] for one in operation["parameters"] if one["in"] == "path"
     }
@@ -74,13 +78,13 @@ def test_every_field_that_a_call_takes_is_explained(name: str) -> None:
     _, _, operation = OPERATIONS[name]
     for parameter in operation["parameters"]:
         assert parameter["description"], parameter["name"]
-    assert all(field.get("description") for field in payload(name)["properties"].values())
+    assert all(field.get("description") for field in payload_schema(name)["properties"].values())
 
 
 @pytest.mark.parametrize("name", CALLS)
 def test_examples_are_what_the_schemas_say(name: str) -> None:
     _, _, operation = OPERATIONS[name]
-    check(payload_example(name), payload(name))
+    check(payload_example(name), payload_schema(name))
     for parameter in operation["parameters"]:
         if "example" in parameter:
             check(parameter["example"], parameter["schema"])
@@ -108,9 +112,9 @@ def test_every_error_is_shown_under_its_status(name: str) -> None:
     assert {"400", "401", "404", "429", "500", "503"} <= operation["responses"].keys()
 
 
-@pytest.mark.parametrize("name", sorted(objects()))
+@pytest.mark.parametrize("name", sorted(object_schemas()))
 def test_every_field_of_an_object_is_explained(name: str) -> None:
-    for field, schema in objects()[name].get("properties", {}).items():
+    for field, schema in object_schemas()[name].get("properties", {}).items():
         assert schema.get("description"), field
 
 
@@ -130,7 +134,7 @@ def test_links_name_calls_and_their_parameters() -> None:
         for answer in operation["responses"].values():
             for link in answer.get("links", {}).values():
                 linked += 1
-                target = payload(link["operationId"])["properties"]
+                target = payload_schema(link["operationId"])["properties"]
                 assert link["parameters"].keys() <= target.keys()
                 for expression in link["parameters"].values():
                     place: Any = answer["content"]["application/json"]["example"]

@@ -8,12 +8,12 @@ from typing import Annotated, Any, ClassVar
 import pytest
 
 from collab_server.config import Limits
+from collab_server.contract.catalogue import COMMANDS
 from collab_server.domain.wire import WIRE, AtMost, Text
 from collab_server.errors import ClientError, Invalid, TooLarge
 from collab_server.services.commands.payloads import Payloads
-from collab_server.services.commands.table import TABLE
 
-PAYLOADS = Payloads(((name, entry.command) for name, entry in TABLE.items()), Limits())
+PAYLOADS = Payloads(((name, row.payload) for name, row in COMMANDS.items()), Limits())
 PERSON = {"kind": "user", "id": "A" * 32}
 
 
@@ -23,7 +23,7 @@ def refusal(command: str, payload: Any) -> tuple[type[ClientError], str | None]:
     return type(refused.value), refused.value.field
 
 
-@pytest.mark.parametrize("command", TABLE)
+@pytest.mark.parametrize("command", COMMANDS)
 def test_each_command_refuses_what_it_does_not_know_before_anything_else(command: str) -> None:
     for name, shown in (("colour", "colour"), ("k" * 50_000, "k" * 100), ("\ud800", None), ("a\0", None)):
         assert refusal(command, {name: [[0] * 1000, "\ud800"]}) == (Invalid, shown)

@@ -13,8 +13,8 @@ import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
 from collab_server.config.model import Limits
-from collab_server.contract.commands import ROUTES
-from collab_server.contract.events import CONNECTION_ANSWERS, EVENTS, SIGNALS
+from collab_server.contract.catalogue import COMMANDS, ROUTES
+from collab_server.contract.events import EVENTS, SIGNALS
 from collab_server.errors import CODES
 from collab_server.services.commands.executor import Write
 from collab_server.services.commands.table import TABLE, OfConnection
@@ -101,9 +101,9 @@ def test_events_name_commands_that_write() -> None:
 
 
 def test_the_commands_of_a_connection_are_those_whose_answers_the_catalogue_holds() -> None:
-    assert {
-        name for name, entry in TABLE.items() if isinstance(entry, OfConnection)
-    } == CONNECTION_ANSWERS.keys()
+    assert {name for name, entry in TABLE.items() if isinstance(entry, OfConnection)} == {
+        row.name for row in COMMANDS.values() if not isinstance(row.answer, type)
+    }
 
 
 @pytest.mark.parametrize("word", [*CODES, *Limits.model_fields])

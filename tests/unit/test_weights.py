@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 
 from collab_server.config import Limits
+from collab_server.contract.catalogue import COMMANDS
 from collab_server.services.commands.payloads import Payloads
-from collab_server.services.commands.table import TABLE
 from collab_server.services.commands.weights import MOST, weight_of, weight_of_answer, weight_of_request
 
-PAYLOADS = Payloads(((name, entry.command) for name, entry in TABLE.items()), Limits())
+PAYLOADS = Payloads(((name, row.payload) for name, row in COMMANDS.items()), Limits())
 ANN = {"kind": "user", "id": "A" * 32}
 SALES = {"kind": "group", "id": "B" * 32}
 CONTENT = {"projectId": "A" * 32, "objectId": "B" * 32}

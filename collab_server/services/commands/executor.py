@@ -37,7 +37,6 @@ class Write(Generic[C, F]):
     """
 
     name: str
-    command: type[C]
     ask: Callable[[Backends, Identity, C], Awaitable[F]]
     carry_out: Callable[[Transaction, Identity, C, F], Awaitable[str]]
     is_remembered: bool = True

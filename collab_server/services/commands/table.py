@@ -1,19 +1,17 @@
-"""The one table of commands, which both doors dispatch on."""
+"""The one table of commands, which both doors dispatch on: each row of the contract with what carries it out.
+
+A row without a function, and a function without a row, is said when the table is made, which is when a node starts.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
-from collab_server.domain import comments as said
-from collab_server.domain import discussions as private
-from collab_server.domain import inbox as told
-from collab_server.domain import search as sought
-from collab_server.domain import sign_ins
-from collab_server.domain import subscriptions as about
+from collab_server.contract.catalogue import COMMANDS
+from collab_server.contract.rows import CommandType, Incomplete
 from collab_server.domain.people import Identity
-from collab_server.domain.presence import SetTyping
 from collab_server.errors import UnknownCommand
 from collab_server.services import comments, discussions, ends, inbox, search, threads, topics
 from collab_server.services.backends import Backends, asking_in_time
@@ -22,6 +20,7 @@ from collab_server.services.commands.payloads import Payloads
 from collab_server.storage.database import Database, Patience
 
 C = TypeVar("C")
+H = TypeVar("H")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,64 +28,104 @@ class Read(Generic[C]):
     """A command that changes nothing; `answer` returns the JSON text of its data."""
 
     name: str
-    command: type[C]
     answer: Callable[[Backends, Identity, C], Awaitable[str]]
 
 
 @dataclass(frozen=True, slots=True)
-class OfConnection(Generic[C]):
+class OfConnection:
     """A command about the client's own connection, which only the Socket.IO door can carry out."""
 
     name: str
-    command: type[C]
 
 
-Entry = Write[Any, Any] | Read[Any] | OfConnection[Any]
+Entry = Write[Any, Any] | Read[Any] | OfConnection
 
-_ENTRIES: tuple[Entry, ...] = (
-    OfConnection("topic.subscribe", about.Subscribe),
-    OfConnection("topic.unsubscribe", about.Unsubscribe),
-    OfConnection("session.refresh", about.RefreshSession),
-    OfConnection("typing", SetTyping),
-    Write("comment.add", said.AddComment, comments.ask_add, comments.add, together=comments.commit_together),
-    Write("comment.edit", said.EditComment, comments.ask_edit, comments.edit),
-    Write("comment.delete", said.DeleteComment, comments.ask_delete, comments.delete),
-    Write("comment.react", said.React, threads.ask_react, threads.react),
-    Write("comment.unreact", said.Unreact, threads.ask_unreact, threads.unreact),
-    Write("thread.resolve", said.ResolveThread, threads.ask_resolve, threads.resolve),
-    Write("thread.reopen", said.ReopenThread, threads.ask_reopen, threads.reopen),
-    Write("topic.read", told.ReadTopic, inbox.ask_read_topic, inbox.read_topic),
-    Write("topic.mute", told.MuteTopic, inbox.ask_mute_topic, inbox.mute_topic),
-    Write("discussion.create", private.CreateDiscussion, discussions.ask_create, discussions.create),
-    Write("discussion.rename", private.RenameDiscussion, discussions.ask_rename, discussions.rename),
-    Write("discussion.invite", private.InviteMembers, discussions.ask_invite, discussions.invite),
-    Write("discussion.remove", private.RemoveMember, discussions.ask_remove, discussions.remove),
-    Write("discussion.transfer", private.TransferDiscussion, discussions.ask_transfer, discussions.transfer),
-    Write("discussion.leave", private.LeaveDiscussion, discussions.ask_leave, discussions.leave),
-    Write("discussion.delete", private.DeleteDiscussion, discussions.ask_delete, discussions.delete),
-    Write("share", told.Share, inbox.ask_share, inbox.share),
-    Write(
-        "notification.read", told.ReadNotifications, inbox.ask_read_notifications, inbox.read_notifications
-    ),
+_FUNCTIONS: tuple[Write[Any, Any] | Read[Any], ...] = (
+    Write("comment.add", comments.ask_add, comments.add, together=comments.commit_together),
+    Write("comment.edit", comments.ask_edit, comments.edit),
+    Write("comment.delete", comments.ask_delete, comments.delete),
+    Write("comment.react", threads.ask_react, threads.react),
+    Write("comment.unreact", threads.ask_unreact, threads.unreact),
+    Write("thread.resolve", threads.ask_resolve, threads.resolve),
+    Write("thread.reopen", threads.ask_reopen, threads.reopen),
+    Write("topic.read", inbox.ask_read_topic, inbox.read_topic),
+    Write("topic.mute", inbox.ask_mute_topic, inbox.mute_topic),
+    Write("discussion.create", discussions.ask_create, discussions.create),
+    Write("discussion.rename", discussions.ask_rename, discussions.rename),
+    Write("discussion.invite", discussions.ask_invite, discussions.invite),
+    Write("discussion.remove", discussions.ask_remove, discussions.remove),
+    Write("discussion.transfer", discussions.ask_transfer, discussions.transfer),
+    Write("discussion.leave", discussions.ask_leave, discussions.leave),
+    Write("discussion.delete", discussions.ask_delete, discussions.delete),
+    Write("share", inbox.ask_share, inbox.share),
+    Write("notification.read", inbox.ask_read_notifications, inbox.read_notifications),
     # Another sign-in of the same person may be ended under the same requestId.
-    Write("session.end", sign_ins.EndSession, ends.ask_end, ends.end, is_remembered=False),
-    Read("topic.get", about.GetTopic, topics.get),
-    Read("topic.events", about.ListEvents, topics.list_events),
-    Read("topic.comments", said.ListComments, comments.list_comments),
-    Read("comment.get", said.GetComment, comments.get),
-    Read("comment.revisions", said.ListRevisions, comments.list_revisions),
-    Read("topic.summaries", told.ListSummaries, topics.list_summaries),
-    Read("topic.anchors", told.ListAnchors, topics.list_anchors),
-    Read("discussion.get", private.GetDiscussion, discussions.get),
-    Read("discussion.list", private.ListDiscussions, discussions.list_mine),
-    Read("notification.list", told.ListNotifications, inbox.list_notifications),
-    Read("notification.count", told.CountNotifications, inbox.count_notifications),
-    Read("recipients.find", sought.FindRecipients, search.find_recipients),
-    Read("comments.search", sought.SearchComments, search.search_comments),
-    Read("me", about.AboutMe, topics.about_me),
+    Write("session.end", ends.ask_end, ends.end, is_remembered=False),
+    Read("topic.get", topics.get),
+    Read("topic.events", topics.list_events),
+    Read("topic.comments", comments.list_comments),
+    Read("comment.get", comments.get),
+    Read("comment.revisions", comments.list_revisions),
+    Read("topic.summaries", topics.list_summaries),
+    Read("topic.anchors", topics.list_anchors),
+    Read("discussion.get", discussions.get),
+    Read("discussion.list", discussions.list_mine),
+    Read("notification.list", inbox.list_notifications),
+    Read("notification.count", inbox.count_notifications),
+    Read("recipients.find", search.find_recipients),
+    Read("comments.search", search.search_comments),
+    Read("me", topics.about_me),
 )
 
-TABLE: dict[str, Entry] = {entry.name: entry for entry in _ENTRIES}
+
+def bound(
+    commands: Mapping[str, CommandType], functions: Iterable[Write[Any, Any] | Read[Any]]
+) -> dict[str, Entry]:
+    """What carries out each of the commands, by its name.
+
+    Raises `Incomplete`, which names everything that is missing on either side.
+    """
+    table: dict[str, Entry] = {
+        row.name: OfConnection(row.name) for row in commands.values() if row.call is None
+    }
+    wrong = []
+    for entry in functions:
+        row = commands.get(entry.name)
+        if row is None:
+            wrong.append(f"{entry.name} has no row in contract/catalogue.py")
+        elif entry.name in table:
+            wrong.append(
+                f"{entry.name} is carried out twice, or is about a connection, as its row has no call"
+            )
+        elif isinstance(entry, Write) != row.is_write:
+            has = "a" if row.is_write else "no"
+            wrong.append(
+                f"{entry.name} is a {type(entry).__name__}, but {row.payload.__name__} has {has} request_id"
+            )
+        table[entry.name] = entry
+    wrong += [f"{name} has no function" for name in commands if name not in table]
+    if wrong:
+        raise Incomplete("services/commands/table.py: " + "; ".join(wrong))
+    return {name: table[name] for name in commands}
+
+
+def bound_to_connection(handlers: Mapping[str, H]) -> Mapping[str, H]:
+    """What carries out the commands about a connection, by their names: the handlers, if there is one of each.
+
+    Raises `Incomplete`.
+    """
+    names = {name for name, entry in TABLE.items() if isinstance(entry, OfConnection)}
+    if names != handlers.keys():
+        missing = ", ".join(sorted(names - handlers.keys())) or "none"
+        beyond = ", ".join(sorted(handlers.keys() - names)) or "none"
+        raise Incomplete(
+            f"the Socket.IO door: commands about a connection without a handler: {missing};"
+            f" handlers of no such command in contract/catalogue.py: {beyond}"
+        )
+    return handlers
+
+
+TABLE: Mapping[str, Entry] = bound(COMMANDS, _FUNCTIONS)
 
 
 class Commands:
@@ -96,7 +135,7 @@ class Commands:
         self._database = database
         self._backends = backends
         self._executor = executor
-        self._payloads = Payloads(((entry.name, entry.command) for entry in _ENTRIES), backends.limits)
+        self._payloads = Payloads(((row.name, row.payload) for row in COMMANDS.values()), backends.limits)
         self.check_text = self._payloads.check_text
 
     def read(self, entry: Entry, payload: Any) -> Any:
