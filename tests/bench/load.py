@@ -17,6 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
+from typing_extensions import override
+
 STAMP = "at:"
 _PING, _PONG = b"2", "3"
 _WEBSOCKET_PING = 0x89
@@ -70,6 +72,7 @@ class Member(asyncio.Protocol):
         self.ready: asyncio.Future[None] = loop.create_future()
         self.is_lost = False
 
+    @override
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
         key = b64encode(os.urandom(16)).decode()
@@ -81,11 +84,13 @@ class Member(asyncio.Protocol):
             ).encode()
         )
 
+    @override
     def connection_lost(self, exc: Exception | None) -> None:
         self.is_lost = True
         if not self.ready.done():
             self.ready.set_exception(ConnectionError("closed before it was ready"))
 
+    @override
     def data_received(self, data: bytes) -> None:
         data = self._rest + data if self._rest else data
         start, end = 0, len(data)
@@ -156,7 +161,7 @@ async def join(url: str, dialect: Dialect, room: str, tally: Tally, *, is_timed:
     parts = urlsplit(url)
     loop = asyncio.get_running_loop()
     _, member = await loop.create_connection(
-        lambda: Member(url, dialect, room, tally, is_timed=is_timed), parts.hostname, parts.port
+        lambda: Member(url, dialect, room, tally, is_timed=is_timed), parts.hostname or "", parts.port or 80
     )
     async with asyncio.timeout(30):
         await member.ready

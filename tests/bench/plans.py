@@ -27,6 +27,7 @@ from typing import Any
 from uuid import UUID
 
 import asyncpg
+from typing_extensions import override
 
 from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres
 from collab_server.domain.comments import NOWHERE, Anchor, Comment
@@ -368,6 +369,7 @@ class Outcome:
     def is_good(self) -> bool:
         return self.median <= GOAL_MS and not self.scanned
 
+    @override
     def __str__(self) -> str:
         judgement = "" if self.is_good else "  <-- " + (", ".join(self.scanned) or "slow")
         figures = (self.median, max(self.worked), statistics.median(self.took))
@@ -391,7 +393,7 @@ _CLEAN = """
 async def measure(connection: Recorder, watcher: asyncpg.Connection, case: Case) -> Outcome:
     """Call it often enough for PostgreSQL to settle on a plan for any arguments, if it finds one good."""
     chance = random.Random(3)
-    before = dict(await watcher.fetch(_SCANS, LARGE_ROWS))
+    before = await _scans(watcher)
     clock = Path(f"/proc/{connection.get_server_pid()}/schedstat")  # nanoseconds on a processor come first
     worked, took = [], []
     for _ in range(CALLS):
@@ -407,8 +409,13 @@ async def measure(connection: Recorder, watcher: asyncpg.Connection, case: Case)
             await transaction.rollback()
         await watcher.execute(_CLEAN)
     await connection.execute("SELECT pg_stat_force_next_flush()")
-    after = dict(await watcher.fetch(_SCANS, LARGE_ROWS))
+    after = await _scans(watcher)
     return Outcome(case.name, worked, took, [table for table in after if after[table] > before.get(table, 0)])
+
+
+async def _scans(watcher: asyncpg.Connection) -> dict[str, int]:
+    """How often each large table was read from one end to the other."""
+    return {name: count for name, count in await watcher.fetch(_SCANS, LARGE_ROWS)}
 
 
 def _nanoseconds(clock: Path) -> int:
@@ -760,7 +767,7 @@ async def choose_some(connection: Recorder, world: World) -> None:
     for number in range(200):
         at = BEGIN + (END - BEGIN) * (number / 201)
         id = await connection.fetchval(_SOME, UUID(int=int(at.timestamp() * 1000) << 80))
-        comment = await comments.get(connection, id)  # type: ignore[arg-type]
+        comment = await comments.get(connection, id)
         assert comment is not None
         world.some.append(comment)
 

@@ -15,6 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 import trustme
+from typing_extensions import override
 
 from collab_server.realtime.engine import engine
 from collab_server.realtime.engine.polling import Polling
@@ -497,5 +498,6 @@ class BrokenPolling(Polling):
 
     __slots__ = ()
 
+    @override
     def write(self, ready: list[bytes]) -> bool:
         raise RuntimeError("a bug of ours")

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from ruamel.yaml import YAML
+from typing_extensions import override
 
 from collab_server.config import load_config
 from tests.e2e.deployed import ROOT
@@ -108,6 +109,7 @@ def ready_server() -> Any:
                 self.send_response(status if self.path == "/health/ready" else 404)
                 self.end_headers()
 
+            @override
             def log_message(self, *_: Any) -> None:
                 """Quiet."""
 

@@ -142,8 +142,8 @@ def _check_writes(
         if len(set(write.answers)) > 1:
             yield Finding(DOUBLED, at, f"{name} was answered in different ways: {set(write.answers)}")
         for answer in set(write.answers):
-            event = events.get((write.topic, answer.seq))
-            if event is None or not _fits(event, write, answer.comment_id):
+            acknowledged = events.get((write.topic, answer.seq))
+            if acknowledged is None or not _fits(acknowledged, write, answer.comment_id):
                 yield Finding(LOST, at, f"{name} was acknowledged as seq {answer.seq} of {write.topic}")
         logged_as = f"delete {write.comment_id}" if write.kind == "delete" else write.request_id
         most = max(rows[write.request_id], logged[logged_as])
@@ -237,21 +237,21 @@ def _check_readers(history: History, stored: dict[str, StoredTopic]) -> Iterator
     sessions: dict[tuple[str, str], list[Session]] = defaultdict(list)
     for session in history.sessions:
         sessions[session.reader, session.topic].append(session)
-    for reader, topic, delivery in history.early:
-        yield Finding(DISORDER, delivery.at, f"{reader} got {topic} {delivery.seq} outside of a subscription")
+    for reader, name, delivery in history.early:
+        yield Finding(DISORDER, delivery.at, f"{reader} got {name} {delivery.seq} outside of a subscription")
     for (reader, name), own in sessions.items():
         topic = stored.get(name) or StoredTopic(name, 0, 0, (), ())
         keys = {event.seq: event.keys for event in topic.events}
         membership = _Membership(topic)
         position, epoch = 0, None
-        for session in sorted(own, key=lambda session: session.began_at):
-            if session.epoch != epoch:
-                position, epoch = 0, session.epoch
-            lost_from = ends.get(session.epoch)
-            if lost_from is not None:
-                session = _before(session, lost_from)
-                if session is None:
-                    continue
+        for whole in sorted(own, key=lambda session: session.began_at):
+            if whole.epoch != epoch:
+                position, epoch = 0, whole.epoch
+            lost_from = ends.get(whole.epoch)
+            kept = whole if lost_from is None else _before(whole, lost_from)
+            if kept is None:
+                continue
+            session = kept
             is_where_it_was = session.after == position or (session.is_again and session.after < position)
             if not session.is_recovered or not is_where_it_was:
                 yield Finding(

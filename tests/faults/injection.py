@@ -13,6 +13,7 @@ import signal
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
 
 import asyncpg
 import redis.asyncio
@@ -237,7 +238,7 @@ async def _postgres_lock(arena: Arena, fault: Fault) -> AsyncIterator[None]:
 
 
 async def _redis_does(arena: Arena, *command: str) -> None:
-    client = redis.asyncio.from_url(arena.valkey.url, socket_timeout=2)
+    client: Any = redis.asyncio.from_url(arena.valkey.url, socket_timeout=2)
     try:
         async with asyncio.timeout(5):
             await client.execute_command(*command)

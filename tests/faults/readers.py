@@ -174,7 +174,7 @@ class Reader:
 
         # The session begins in the callback itself: what is pushed behind the acknowledgement finds it.
         try:
-            session = await ask(connection, "topic.subscribe", payload, begin)
+            session: Session = await ask(connection, "topic.subscribe", payload, begin)
         except Failed as error:
             if error.code in ("not_found", "forbidden"):
                 return

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from typing import Any, cast
 
 import uvloop
+from typing_extensions import override
 
 HOST = "127.0.0.1"
 CHUNK_BYTES = 64 * 1024
@@ -72,16 +73,20 @@ class _End(asyncio.Protocol):
         """The direction that ends here."""
         return self._connection.down if self._is_client else self._connection.up
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast(asyncio.Transport, transport)  # uvloop's are of no class of asyncio's
 
+    @override
     def data_received(self, data: bytes) -> None:
         self.outgoing.take(data)
 
+    @override
     def eof_received(self) -> bool:
         self.outgoing.take(b"")
         return True  # the other direction goes on
 
+    @override
     def connection_lost(self, error: Exception | None) -> None:
         self.gone.set_result(None)
         if self._connection.is_half_open and not self._is_client:
@@ -89,9 +94,11 @@ class _End(asyncio.Protocol):
         self.outgoing.take(b"")  # a reset ends a direction, too
         self.incoming.end()
 
+    @override
     def pause_writing(self) -> None:
         self.incoming.is_clogged = True
 
+    @override
     def resume_writing(self) -> None:
         self.incoming.is_clogged = False
         self.incoming.pump()

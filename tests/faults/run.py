@@ -426,8 +426,12 @@ class _Run:
             )
         self._findings += [
             Finding(checker.REFUSED, None, text)
-            for person in (*self._readers, *self._writers, *self._probes)
-            for text in person.unexpected
+            for unexpected in (
+                *(reader.unexpected for reader in self._readers),
+                *(writer.unexpected for writer in self._writers),
+                *(probe.unexpected for probe in self._probes),
+            )
+            for text in unexpected
         ]
         self._findings += [Finding(checker.STUCK, None, text) for text in self._arena.slow_exits]
         for number, node in enumerate(self._arena.nodes):

@@ -10,6 +10,8 @@ import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from typing_extensions import override
+
 __all__ = [
     "ALL_KINDS",
     "BACK_IN_TIME",
@@ -67,6 +69,7 @@ class Fault:
     node: int
     seconds: float
 
+    @override
     def __str__(self) -> str:
         return f"{self.kind} (node {self.node + 1}, {self.seconds:.1f} s)"
 
@@ -83,6 +86,7 @@ class Step:
         """Under what the report counts it."""
         return self.faults[0].kind if len(self.faults) == 1 else TOGETHER
 
+    @override
     def __str__(self) -> str:
         return f"#{self.number} " + " + ".join(str(fault) for fault in self.faults)
 

@@ -22,6 +22,7 @@ from typing import Any
 import aiohttp
 import asyncpg
 import socketio
+from typing_extensions import override
 
 from collab_server.demo.tied import TiedProcess
 from tests.faults.arena import Arena
@@ -47,6 +48,7 @@ LOST = (TimeoutError, OSError, aiohttp.ClientError, socketio.exceptions.SocketIO
 class StockNode(Node):
     """A process of the ready-made stack; `config` holds the two URLs."""
 
+    @override
     def spawn(self) -> None:
         assert not self.is_running, "the node runs already"
         with self.log_path.open("ab") as log:
@@ -70,6 +72,7 @@ class StockArena(Arena):
 
     locked_table = "stock_comments"
 
+    @override
     def _make_nodes(self) -> None:
         for number in range(self._count):
             host, port = self.proxies["postgres", number].address

@@ -28,12 +28,14 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
 import aiohttp
 import psutil
 from starlette.applications import Starlette
+from typing_extensions import override
 
 from collab_server.authority.library.sessions import Library
 from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres, EmbeddedValkey
@@ -154,10 +156,12 @@ class _Wire(asyncio.Protocol):
         self._is_lost = False
         self.transport: asyncio.Transport
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self.transport = cast("asyncio.Transport", transport)
         self.transport.write(self._greeting)
 
+    @override
     def data_received(self, data: bytes) -> None:
         buffer = self._buffer
         buffer += data
@@ -198,10 +202,15 @@ class _Wire(asyncio.Protocol):
         head = bytes((0x81, 0x80 | size)) if size < 126 else b"\x81\xfe" + size.to_bytes(2, "big")
         self.transport.write(head + b"\0\0\0\0" + data)
 
+    @override
     def connection_lost(self, error: Exception | None) -> None:
         if not self._is_lost:
             self._is_lost = True
             self._client.lost(self)
+
+
+def _same(wire: _Wire) -> _Wire:
+    return wire
 
 
 class Client:
@@ -321,7 +330,7 @@ class Client:
             self.tries += 1
             try:
                 opened = self._expect("open", str)  # which may come before `create_connection` returns
-                await asyncio.get_running_loop().create_connection(lambda wire=wire: wire, host, port)
+                await asyncio.get_running_loop().create_connection(partial(_same, wire), host, port)
                 await self._in_time(opened)
                 hello = self._expect("hello", lambda text: json.loads(text)[1] if text else None)
                 self.send("40" + json.dumps(self.credentials))

@@ -19,6 +19,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import aiohttp
+from typing_extensions import override
 
 from collab_server.demo.embedded import EmbeddedError
 from tests.faults.arena import Arena
@@ -183,7 +184,7 @@ class Writer:
                 self._hang_up()
         else:
             comment = data.get("comment")
-            answered = comment["id"] if comment is not None else write.comment_id
+            answered = str(comment["id"] if comment is not None else write.comment_id)
             write.answers.append(Answer(data["seq"], answered))
             write.acknowledged_at = write.acknowledged_at or time.monotonic()
 
@@ -286,6 +287,7 @@ class Manager(Writer):
         super().__init__(*arguments, **more)
         self._member_id = member_id
 
+    @override
     async def run(self) -> None:
         try:
             while not self._is_stopping.is_set() or self._rewinds_known != len(self._arena.rewinds):

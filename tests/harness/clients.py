@@ -39,7 +39,7 @@ class Refused(Exception):
         super().__init__(repr(detail))
         shown = detail if isinstance(detail, dict) else {"message": str(detail)}
         self.code: str = shown.get("message", "")
-        self.error = shown.get("data")
+        self.error: Any = shown.get("data")
 
 
 def new_session(*, keeps_cookies: bool = True) -> aiohttp.ClientSession:

@@ -11,6 +11,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from typing_extensions import override
+
 from collab_server.demo.embedded import EmbeddedPostgres, plain_environment, wheel_file
 from tests.faults.proxy import Address, Proxy
 
@@ -40,6 +42,7 @@ class StandbyPostgres(EmbeddedPostgres):
             timeout=60,
         )
 
+    @override
     def _is_ready(self) -> bool:
         try:
             lines = (self._data / "postmaster.pid").read_text().splitlines()

@@ -16,6 +16,8 @@ from collections.abc import Callable, Mapping
 from typing import Any, Self, cast
 from urllib.parse import urlsplit
 
+from typing_extensions import override
+
 from tests.harness.clients import TIMEOUT_SECONDS, Refused
 
 _TEXT = 0x81
@@ -60,7 +62,7 @@ class Wire(asyncio.Protocol):
         try:
             async with asyncio.timeout(timeout):
                 loop = asyncio.get_running_loop()
-                await loop.create_connection(lambda: wire, parts.hostname, parts.port)
+                await loop.create_connection(lambda: wire, parts.hostname or "", parts.port or 80)
                 await wire._opened
         except (OSError, TimeoutError) as error:
             wire.close()
@@ -97,6 +99,7 @@ class Wire(asyncio.Protocol):
 
     # What asyncio calls
 
+    @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         key = b64encode(os.urandom(16)).decode()
@@ -105,6 +108,7 @@ class Wire(asyncio.Protocol):
             f"Connection: Upgrade\r\nSec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n\r\n".encode()
         )
 
+    @override
     def data_received(self, data: bytes) -> None:
         self._buffer += data
         if not self._is_upgraded:
@@ -118,6 +122,7 @@ class Wire(asyncio.Protocol):
             self._buffer = rest
         self._read_frames()
 
+    @override
     def connection_lost(self, error: Exception | None) -> None:
         self.ended.set()
         self._fail(ConnectionResetError("the connection ended"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -146,7 +147,7 @@ async def test_what_goes_to_a_thousand_people_is_stored_once(crowded_node: Node1
         payload = {"content": content_of(topic), "recipients": groups(EVERYBODY), "message": f"{number} ä"}
         assert (await ann.call("share", {**payload, "viewState": view_state}))["shared"] == CROWD
     for client in there:
-        await until(lambda client=client: len(told(client)) == 3, 10)
+        await until(partial(lambda one: len(told(one)) == 3, client), 10)
     grown = int(node.cluster.database.sql(size)) - before
     sent = 3 * len(json.dumps(view_state))
     print(f"\n{sent:,} bytes sent, {grown:,} stored")  # noqa: T201

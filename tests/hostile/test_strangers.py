@@ -10,6 +10,7 @@ import json
 import struct
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -163,7 +164,7 @@ async def test_a_frame_that_is_too_large_ends_the_connection_at_its_head(strict:
             cost.sent += await connection.send(frame_head(20_000))
         for connection in connections:
             await until(
-                lambda connection=connection: connection.is_cut or b"\x03\xf1" in connection.reader._buffer,
+                partial(lambda one: one.is_cut or b"\x03\xf1" in one.reader._buffer, connection),
                 20,
             )
 

@@ -233,11 +233,11 @@ class Raw:
                 self.frames.remove(frame)
                 return _first_argument(frame, start)
         while True:
-            frame = await self.next(timeout)
-            assert frame is not None, "the server has closed the connection"
-            if isinstance(frame, str) and frame.startswith(start):
-                return _first_argument(frame, start)
-            self.frames.append(frame)
+            read = await self.next(timeout)
+            assert read is not None, "the server has closed the connection"
+            if isinstance(read, str) and read.startswith(start):
+                return _first_argument(read, start)
+            self.frames.append(read)
 
     async def answers(self, number: int, timeout: float = 10) -> list[tuple[int, dict[str, Any]]]:
         """The next frames, which must all be acknowledgements: id and content, as they come."""

@@ -13,6 +13,7 @@ from tests.harness.clients import Client, Refused, new_session
 from tests.harness.cluster import Cluster
 from tests.integration.doors import BOARD, Door, Raw
 
+WRONG: list[Any] = [1, 1.5, True, [], {}, [["x"]]]
 COMMANDS = {
     "topic.subscribe": {"topic": BOARD},
     "topic.unsubscribe": {"topic": BOARD},
@@ -45,7 +46,7 @@ def add(more: str) -> str:
 
 
 async def is_well(cluster: Cluster, node: int = 0) -> bool:
-    return (await cluster[node].status())["state"] == "running"
+    return bool((await cluster[node].status())["state"] == "running")
 
 
 # -- commands over Socket.IO ----------------------------------------------------------------------------------
@@ -63,7 +64,7 @@ async def test_each_command_refuses_unknown_fields(cluster: Cluster, command: st
 async def test_each_command_refuses_fields_of_another_type(cluster: Cluster, command: str) -> None:
     ann = await cluster.client(0, "ann")
     for field in COMMANDS[command]:
-        for wrong in (1, 1.5, True, [], {}, [["x"]]):
+        for wrong in WRONG:
             answer = await ann.ask(command, {**COMMANDS[command], field: wrong})
             assert (answer["ok"], answer["error"]["code"], answer["error"]["field"]) == (
                 False,
@@ -75,7 +76,8 @@ async def test_each_command_refuses_fields_of_another_type(cluster: Cluster, com
 @pytest.mark.parametrize("command", [name for name, payload in COMMANDS.items() if payload])
 async def test_each_command_wants_its_fields(cluster: Cluster, command: str) -> None:
     ann = await cluster.client(0, "ann")
-    for payload in ({}, None):
+    payloads: list[dict[str, Any] | None] = [{}, None]
+    for payload in payloads:
         answer = await (ann.sio.call(command) if payload is None else ann.ask(command, payload))
         assert answer["ok"] is False
         assert answer["error"]["code"] == ("unauthenticated" if command == "session.refresh" else "invalid")
@@ -126,7 +128,8 @@ async def test_payloads_that_are_no_object(cluster: Cluster, command: str, paylo
 
 async def test_several_arguments_are_refused(cluster: Cluster) -> None:
     ann = await cluster.client(0, "ann")
-    for arguments in (({}, {}), ({}, 1, 2), (None, None)):
+    several: list[tuple[Any, ...]] = [({}, {}), ({}, 1, 2), (None, None)]
+    for arguments in several:
         answer = await ann.sio.call("me", arguments)
         assert (answer["ok"], answer["error"]["code"]) == (False, "invalid")
 

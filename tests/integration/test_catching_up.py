@@ -148,7 +148,7 @@ async def test_an_event_too_large_for_the_bus_comes_from_the_database(cluster: C
     others = [await cluster.client(node, "bob") for node in (1, 2)]
     for client in (ann, *others):
         await client.call("topic.subscribe", {"topic": topic})
-    large = {"text": FAT, "viewState": {"filters": "f" * 60_000}}
+    large: dict[str, Any] = {"text": FAT, "viewState": {"filters": "f" * 60_000}}
     assert len(FAT.encode()) + 60_000 > MAX_BODY_BYTES
     for number in range(6):
         await say(ann, topic, f"{number}")

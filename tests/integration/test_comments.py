@@ -513,7 +513,8 @@ async def test_lists_go_by_pages_in_either_order(cluster: Cluster, topic: str, d
     ann = await Door.open(cluster, door, "ann")
     ids = [(await added(ann, topic, f"Comment {number}"))["id"] for number in range(7)]
     for order, expected in (("oldest", ids), ("newest", ids[::-1])):
-        pages, cursor = [], {}
+        pages: list[list[str]] = []
+        cursor: dict[str, str] = {}
         while True:
             page = await ann.call("topic.comments", {"topic": topic, "order": order, "limit": 3, **cursor})
             assert list(page) == ["items", "next"]

@@ -8,6 +8,7 @@ import itertools
 import socket
 import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
+from functools import partial
 from typing import Any
 
 import asyncpg
@@ -470,7 +471,8 @@ async def test_a_connection_used_just_now_is_not_asked(far_db: Database) -> None
 
 async def test_the_system_is_told_to_keep_connections_alive(db: Database) -> None:
     async with db.transaction() as tx:
-        used = tx._connection._transport.get_extra_info("socket")
+        connection: Any = tx._connection
+        used = connection._transport.get_extra_info("socket")
         assert used.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
         assert used.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
 
@@ -536,7 +538,7 @@ async def test_writers_through_a_restart_lose_nothing_acknowledged(
     writers = [asyncio.create_task(write(id)) for id in range(8)]
     for _ in range(2):
         seen = len(acknowledged)
-        await until(lambda seen=seen: len(acknowledged) > seen + 50, 5)
+        await until(partial(lambda seen: len(acknowledged) > seen + 50, seen), 5)
         await asyncio.to_thread(own_postgres.stop)
         own_postgres.start()
     seen = len(acknowledged)
@@ -661,7 +663,9 @@ async def test_what_is_wrong_is_said_in_words_without_secrets(
 
 
 async def _timed(work: Awaitable[Any]) -> Timed:
-    return await Timed(work)
+    timed = Timed(work)
+    await timed
+    return timed
 
 
 def terminate_backends(target: TestDatabase) -> None:
@@ -674,7 +678,8 @@ def terminate_backends(target: TestDatabase) -> None:
 async def test_a_connection_that_ends_in_the_middle_of_a_statement_is_no_bug(
     db: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prepare = asyncpg.Connection._get_statement
+    connection: Any = asyncpg.Connection
+    prepare = connection._get_statement
     cuts = itertools.count(1)
 
     async def prepare_and_end(self: Any, *arguments: Any, **more: Any) -> Any:

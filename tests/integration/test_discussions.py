@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Any
 from uuid import uuid4
 
@@ -417,7 +418,9 @@ async def test_who_subscribes_while_being_removed_gets_nothing_of_after(cluster:
             if answer["ok"]:
                 assert answer["data"]["seq"] < removed["seq"]
                 assert "comment.add" in answer["data"]["rights"]
-                await carol.wait_for(lambda event, t=topic: (event.name, event.topic) == ("topic.closed", t))
+                await carol.wait_for(
+                    partial(lambda event, t: (event.name, event.topic) == ("topic.closed", t), t=topic)
+                )
                 got = [event["seq"] for event in answer["data"]["events"]] + seqs(carol, topic)
                 assert got == list(range(1, removed["seq"] + 1))
                 assert after_closing(carol, topic) == []

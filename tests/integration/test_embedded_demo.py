@@ -47,7 +47,9 @@ class RunningDemo:
 
     @property
     def url(self) -> str:
-        return re.findall(r"open +(\S+)/\n", self.text)[0]
+        found = re.search(r"open +(\S+)/\n", self.text)
+        assert found is not None
+        return found[1]
 
     async def wait_until_up(self) -> None:
         def is_up() -> bool:

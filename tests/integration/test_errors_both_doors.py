@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from uuid import uuid4
 
@@ -240,7 +241,8 @@ async def test_internal_shows_nothing_but_a_ticket(fragile: Fragile, door: DoorN
             assert error.keys() == {"code", "message", "ticketId"}
             assert "muted" not in error["message"]
             await until(
-                lambda id=error["ticketId"]: id in fragile.cluster[0].log, what="the ticket is in the log"
+                partial(lambda id: id in fragile.cluster[0].log, error["ticketId"]),
+                what="the ticket is in the log",
             )
     finally:
         fragile.cluster.database.sql("ALTER TABLE collab.read_marks RENAME COLUMN silenced TO muted")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import time
+from functools import partial
 from itertools import pairwise
 
 from tests.conftest import MakeCluster
@@ -102,8 +103,8 @@ async def test_a_frozen_node_blocks_no_topic_for_long(make_cluster: MakeCluster,
         await carol.wait_for_seq(topic, head, timeout=1)
         cluster[0].thaw()
         await carol.wait_for(
-            lambda event, head=head: (event.seq or 0) > head and event.name == "comment.edited"
-        )  # type: ignore[misc]
+            partial(lambda event, head: (event.seq or 0) > head and event.name == "comment.edited", head=head)
+        )
     for task in editing:
         task.cancel()
     await asyncio.gather(*editing, return_exceptions=True)

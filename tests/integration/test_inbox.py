@@ -97,7 +97,7 @@ async def test_a_mention_arrives_live_on_all_devices(cluster: Cluster, topic: st
 
 
 def _tells_of(event: Any, comment_id: str) -> bool:
-    return (
+    return bool(
         event.name == "notification.added" and event.data["data"]["notification"]["commentId"] == comment_id
     )
 

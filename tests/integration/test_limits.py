@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -86,7 +87,8 @@ async def raw(narrow: Cluster, login: str) -> Raw:
 
 async def test_too_many_commands_are_refused_with_the_time_to_wait(hurried: Cluster) -> None:
     ann = await hurried.client(0, "ann")
-    answered, refused = 0, []
+    answered = 0
+    refused: list[dict[str, Any]] = []
     async with asyncio.timeout(10):
         while not refused:
             answers = await asyncio.gather(*(ann.ask("me") for _ in range(9)))
@@ -236,6 +238,7 @@ async def test_a_client_that_does_not_read_is_cut_off_and_the_others_go_on(
         await deaf.send(f'421["topic.subscribe",{{"topic":"{topic}"}}]')
         await deaf.answer(1)
         tcp = deaf.socket._response.connection.transport  # type: ignore[union-attr]
+        assert tcp is not None
         tcp.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         tcp.pause_reading()
         for _ in range(10):

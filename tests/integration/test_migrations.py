@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -117,7 +118,8 @@ async def test_a_missing_privilege_is_named_with_its_remedy(
             ("may not create tables", f"GRANT CREATE ON SCHEMA collab TO {role}"),
         ):
             await until(
-                lambda said=said: said in (preparation.problem or ""), what=lambda: str(preparation.problem)
+                partial(lambda said: said in (preparation.problem or ""), said),
+                what=lambda: str(preparation.problem),
             )
             assert f'the user "{role}"' in (preparation.problem or "")
             assert "GRANT" in (preparation.problem or "")

@@ -224,7 +224,7 @@ async def test_rights_in_answers_are_those_of_the_table(people: People, place: P
         if place == "inbox":
             wanted.discard("topic.summaries")  # answered, but not worth telling
         for door in ("socket", "rest"):
-            state = await people.doors[door, login].call("topic.get", {"topic": scene.topic(place)})  # type: ignore[index]
+            state = await people.doors[door, login].call("topic.get", {"topic": scene.topic(place)})
             assert len(state["rights"]) == len(set(state["rights"]))
             assert set(state["rights"]) == wanted, role
         client = people.doors["socket", login].client

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -141,7 +142,7 @@ async def test_typing_reaches_the_others_on_all_nodes_and_not_oneself(cluster: C
     await asyncio.gather(bob.wait_for("typing"), carol.wait_for("typing"))
     await ann.call("typing", {"topic": topic, "typing": False})
     for client in (bob, carol):
-        await until(lambda client=client: typing(client, topic) == [("ann", True), ("ann", False)])
+        await until(partial(lambda one: typing(one, topic) == [("ann", True), ("ann", False)], client))
     await everything_sent(ann, second_tab)
     assert typing(ann, topic) == typing(second_tab, topic) == []
 
@@ -150,7 +151,7 @@ async def test_typing_ends_by_itself(cluster: Cluster, topic: str) -> None:
     ann, bob, carol = await arrive_everywhere(cluster, topic, "ann", "bob", "carol")
     await ann.call("typing", {"topic": topic, "typing": True})
     for client in (bob, carol):
-        await until(lambda client=client: len(typing(client, topic)) == 2, 8)
+        await until(partial(lambda one: len(typing(one, topic)) == 2, client), 8)
         began, ended = signals(client, "typing", topic)
         assert typing(client, topic) == [("ann", True), ("ann", False)]
         assert 5.5 < ended.received_at - began.received_at < 7
@@ -165,7 +166,7 @@ async def test_a_comment_ends_typing_for_clients_and_it_may_begin_anew_at_once(
     await ann.call("typing", {"topic": topic, "typing": False})
     await ann.call("typing", {"topic": topic, "typing": True})
     for client in (bob, carol):
-        await until(lambda client=client: typing(client, topic) == [("ann", True), ("ann", True)])
+        await until(partial(lambda one: typing(one, topic) == [("ann", True), ("ann", True)], client))
         order = [event.name for event in client.events if event.topic == topic]
         assert [name for name in order if name != "presence"] == ["typing", "comment.added", "typing"]
 
@@ -242,7 +243,7 @@ async def test_people_of_a_killed_node_are_gone_within_fifteen_seconds_unless_th
     dan_again = await cluster.client(1, "dan")
     await subscribe(dan_again, topic)
     for client in (bob, carol):
-        await until(lambda client=client: left(client, topic), 15)
+        await until(partial(left, client, topic), 15)
         assert time.monotonic() - killed_at < 15
         assert left(client, topic) == ["ann"]
         assert joined(client, topic).count("dan") == 1

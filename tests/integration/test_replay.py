@@ -10,6 +10,7 @@ import asyncio
 import os
 from collections import Counter
 from collections.abc import Coroutine
+from functools import partial
 from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, Phase, settings
@@ -21,6 +22,7 @@ from hypothesis.stateful import (
     rule,
     run_state_machine_as_test,
 )
+from typing_extensions import override
 
 from collab_server.services.commands.executor import Write
 from collab_server.services.commands.table import TABLE
@@ -156,6 +158,7 @@ class Conversation(RuleBasedStateMachine):
         wrong = await asyncio.gather(*(device.differences() for device in here))
         assert not sum(wrong, []), "\n".join(sum(wrong, []))  # noqa: RUF017
 
+    @override
     def teardown(self) -> None:
         if self.topics:
             self.stage.run(self._all_back_and_compare())
@@ -224,8 +227,8 @@ class Conversation(RuleBasedStateMachine):
         text = ["Hello", mention(somebody), f"{mention(SALES, 'group')} {mention(somebody)}"][two % 3]
         match what:
             case "add":
-                place = [{}, {"anchor": {"pageKey": "p"}}, {"viewState": {"n": two}}][two % 3]
-                return "comment.add", {"topic": topic, "text": text, **place}
+                places: list[dict[str, Any]] = [{}, {"anchor": {"pageKey": "p"}}, {"viewState": {"n": two}}]
+                return "comment.add", {"topic": topic, "text": text, **places[two % 3]}
             case "read":
                 return "topic.read", {"topic": topic, "seq": two % 40}
             case "mute" | "unmute":
@@ -292,7 +295,8 @@ async def test_snapshot_and_events_are_a_fresh_snapshot(cluster: Cluster) -> Non
             phases=(Phase.generate,),  # a shorter run of live servers is another run
             suppress_health_check=list(HealthCheck),
         )
-        await asyncio.to_thread(run_state_machine_as_test, lambda: Conversation(stage), settings=how)
+        make: Any = partial(Conversation, stage)
+        await asyncio.to_thread(run_state_machine_as_test, make, settings=how)
     finally:
         await stage.close()
     # Who wins when several act at once is left to chance, so a rare command may come too late in every example; that

@@ -46,7 +46,14 @@ async def test_a_command_is_repeated_on_any_node_through_any_door(cluster: Clust
     }
     payload["requestId"] = request_id()
     answers = []
-    for node, door in ((0, "socket"), (1, "rest"), (2, "socket"), (0, "rest"), (1, "socket")):
+    ways: list[tuple[int, DoorName]] = [
+        (0, "socket"),
+        (1, "rest"),
+        (2, "socket"),
+        (0, "rest"),
+        (1, "socket"),
+    ]
+    for node, door in ways:
         ann = await Door.open(cluster, door, "ann", node)
         answers.append(await ann.call("comment.add", payload))
     assert answers == answers[:1] * 5

@@ -17,6 +17,14 @@ from tests.integration.doors import CALLS, Door, DoorName, say
 
 BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
 
+KINDS: dict[str, Any] = {
+    "string": str,
+    "integer": int,
+    "boolean": bool,
+    "number": (int, float),
+    "object": dict,
+}
+
 
 async def openapi(cluster: Cluster) -> dict[str, Any]:
     async with new_session() as http, http.get(f"{cluster[0].url}/openapi.json") as answer:
@@ -70,8 +78,7 @@ async def test_answers_have_the_shapes_that_are_described(cluster: Cluster, topi
             for item in value:
                 check(item, schema["items"], f"{where}[]")
         elif isinstance(schema.get("type"), str):
-            kinds = {"string": str, "integer": int, "boolean": bool, "number": (int, float), "object": dict}
-            assert isinstance(value, kinds[schema["type"]]), where
+            assert isinstance(value, KINDS[schema["type"]]), where
 
     ann = await Door.open(cluster, "rest", "ann")
     person = await cluster.person("bob")
@@ -259,7 +266,7 @@ async def test_a_bug_of_ours_is_logged_under_a_ticket_and_shown_to_nobody(
     try:
         await cluster.start()
         for door in ("socket", "rest"):
-            ann = await Door.open(cluster, door, "ann")  # type: ignore[arg-type]
+            ann = await Door.open(cluster, door, "ann")
             await ann.call("comment.add", {"topic": topic, "text": "Before"})
             database.sql("ALTER TABLE collab.comments RENAME COLUMN anchor TO ankor")
             for command, payload in (

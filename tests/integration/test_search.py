@@ -49,7 +49,7 @@ def new_word() -> str:
 async def found(door: Door, q: str, **more: Any) -> list[dict[str, Any]]:
     """The items of all pages, none of which is longer than `limit`."""
     items: list[dict[str, Any]] = []
-    cursor = {}
+    cursor: dict[str, str] = {}
     for _ in range(100):
         page = await door.call("comments.search", {"q": q, **more, **cursor})
         assert len(page["items"]) <= more.get("limit", 20)
@@ -406,7 +406,7 @@ async def test_people_come_in_pages(cluster: Cluster, door: DoorName) -> None:
     whole = await ann.call("recipients.find", {"search": "a"})
     assert len(whole["items"]) > 3
     items: list[Any] = []
-    cursor = {}
+    cursor: dict[str, str] = {}
     while True:
         page = await ann.call("recipients.find", {"search": "a", "limit": 2, **cursor})
         assert len(page["items"]) <= 2

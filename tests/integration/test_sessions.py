@@ -80,6 +80,7 @@ async def test_hello_follows_the_answer_to_connect(cluster: Cluster) -> None:
 async def test_sockets_sign_in_with_any_token(cluster: Cluster, kind: str, transport: Any) -> None:
     person = await cluster.person("carol")
     headers = {}
+    given: dict[str, Any]
     match kind:
         case "identity_token":
             given = {"identity_token": await person.identity_token()}

@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -383,7 +384,7 @@ async def test_of_one_person_only_so_many_ends_are_kept(
     try:
         for number in range(ends.MOST_OF_ONE + 20):
             mark = mark_of("sign-in", f"{number}")
-            await stored.run(lambda tx, mark=mark: ends._store(tx, ANN, [mark], ends.GRACE))
+            await stored.run(partial(ends._store, user_id=ANN, marks=[mark], kept=ends.GRACE))
     finally:
         await stored.stop()
     assert (

@@ -84,7 +84,7 @@ async def test_what_is_counted(cluster: Cluster) -> None:
 
     async def is_gone() -> bool:
         current: int = (await node.status())["main"]["connections"]["current"]
-        return current == before["main"]["connections"]["current"]
+        return bool(current == before["main"]["connections"]["current"])
 
     await until(is_gone, 5)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import json
+from functools import partial
 from typing import Any
 
 import pytest
@@ -242,7 +243,10 @@ async def test_every_client_sees_each_event_once_while_all_nodes_write(cluster: 
             at_least = min(known + 3, total)
             if known < total:
                 await client.wait_for(
-                    lambda event, wanted=at_least: event.topic == topic and (event.seq or 0) >= wanted,
+                    partial(
+                        lambda event, wanted: event.topic == topic and (event.seq or 0) >= wanted,
+                        wanted=at_least,
+                    ),
                     timeout=20,
                     skip=before,
                 )

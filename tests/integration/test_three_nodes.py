@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client, Failed
@@ -51,10 +52,12 @@ async def test_a_thousand_comments_reach_every_client_once_in_order(cluster: Clu
         assert all(own == sorted(own) for own in given), "each writer's comments are in the order of writing"
         for number, reader in enumerate(readers):
             await until(
-                lambda reader=reader: len(seqs(reader, topic)) >= COMMENTS or reader.closed_because,
+                partial(lambda one: len(seqs(one, topic)) >= COMMENTS or one.closed_because, reader),
                 40,
-                lambda number=number, reader=reader: (
-                    f"reader {number} has all; it has {len(seqs(reader, topic))}"
+                partial(
+                    lambda number, one: f"reader {number} has all; it has {len(seqs(one, topic))}",
+                    number,
+                    reader,
                 ),
             )
             assert (number, reader.closed_because, seqs(reader, topic)) == (number, None, everything)

@@ -43,7 +43,7 @@ async def serving(context: ssl.SSLContext) -> AsyncIterator[int]:
     """The port of a uvicorn that serves `hello` the way `collab-server serve` does."""
     server = uvicorn.Server(
         uvicorn.Config(
-            hello,  # type: ignore[arg-type]
+            hello,
             port=0,
             lifespan="off",
             log_config=None,

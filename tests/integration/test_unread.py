@@ -51,7 +51,10 @@ async def test_unread_is_exact_through_everything_that_happens(
     cluster: Cluster, topic: str, door: DoorName
 ) -> None:
     ann, bob = await doors(cluster, door, "ann", "bob")
-    counts = lambda: asyncio.gather(unread(ann, topic), unread(bob, topic))  # noqa: E731
+
+    async def counts() -> list[int]:
+        return await asyncio.gather(*(unread(one, topic) for one in (ann, bob)))
+
     first = await ann.call("comment.add", {"topic": topic, "text": "1"})
     assert await counts() == [0, 1]
     second = await bob.call("comment.add", {"topic": topic, "text": "2", "replyTo": first["comment"]["id"]})

@@ -124,7 +124,8 @@ async def test_it_can_be_frozen_stopped_and_killed(warm: WarmPython, folder: Pat
     state = Path(f"/proc/{process.pid}/stat")
     await until(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", 5)
     assert process.returncode is None
-    assert process.stop() == process.returncode == -signal.SIGTERM
+    stopped = process.stop()
+    assert [stopped, process.returncode] == [-signal.SIGTERM] * 2
     other, _ = run(warm, folder, "waiting")
     other.kill()
     assert other.returncode == -signal.SIGKILL

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from itertools import permutations
 
 import pytest
+from typing_extensions import override
 
 from collab_server.cluster.bus import RedisBus
 from collab_server.cluster.link import Link
@@ -72,6 +73,7 @@ class _Answering(Link):
         self._wire = wire
         self.answers = True
 
+    @override
     def send(self, packed: bytes, on_reply: Callable[[object], None]) -> None:
         data = packed.split(b"\r\n", 6)[6][:-2]
         loop = asyncio.get_running_loop()

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, get_type_hints
 import pytest
 
 from collab_server.config import Limits
-from collab_server.contract import catalogue, examples, markdown, openapi, schemas
+from collab_server.contract import examples, markdown, openapi, schemas
 from collab_server.contract.catalogue import COMMANDS
 from collab_server.contract.rights import RIGHTS
-from collab_server.contract.rows import Call, CommandType, Incomplete, by_name
+from collab_server.contract.rows import Call, CommandType, Incomplete, Route, by_name, routes_of
 from collab_server.contract.shapes import SeqShape, UnreadShape
 from collab_server.domain.permissions import ANYBODY
 from collab_server.domain.wire import WIRE, Text
@@ -40,9 +40,8 @@ class Unsaid:
     __pydantic_config__: ClassVar[Any] = WIRE
 
 
-WHISPER = CommandType(
-    "topic.whisper", Whisper, ANYBODY, UnreadShape, Call("GET /topics/{topic}/whisper", "Whisper")
-)
+HEARD = Call("GET /topics/{topic}/whisper", "Whisper")
+WHISPER = CommandType("topic.whisper", Whisper, ANYBODY, UnreadShape, HEARD)
 
 
 def refusal(make: Any, *arguments: Any) -> str:
@@ -143,11 +142,11 @@ def test_a_node_that_lacks_half_of_a_command_says_so_and_does_not_start() -> Non
         (replace(WHISPER, call=Call("GET /whispers/{id}", "x")), "topic.whisper: Whisper has no field id"),
         (replace(WHISPER, answer={"seq": "integer"}), "a REST call answers is a class of contract/shapes.py"),
         (
-            replace(WHISPER, call=replace(WHISPER.call, links={"topic=/x": ("topic.shout",)})),
+            replace(WHISPER, call=replace(HEARD, links={"topic=/x": ("topic.shout",)})),
             "its answer leads to topic.shout, which has no REST call",
         ),
         (
-            replace(WHISPER, call=replace(WHISPER.call, links={"id=/x": ("topic.whisper",)})),
+            replace(WHISPER, call=replace(HEARD, links={"id=/x": ("topic.whisper",)})),
             "its answer leads to topic.whisper by id, which that does not take",
         ),
     ],
@@ -163,21 +162,24 @@ def test_a_name_has_one_row() -> None:
 
 
 @pytest.fixture
-def whispering(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A catalogue with one command more, for which nobody has done anything else."""
+def whispering(monkeypatch: pytest.MonkeyPatch) -> tuple[Route, ...]:
+    """A catalogue with one command more, for which nobody has done anything else; its REST calls."""
     rows = {**COMMANDS, "topic.whisper": WHISPER, "whisper": replace(WHISPER, name="whisper")}
     for module in (schemas, examples, markdown):
         monkeypatch.setattr(module, "COMMANDS", rows)
-    monkeypatch.setattr(openapi, "ROUTES", tuple(catalogue.routes_of(rows.values())))
+    routes = tuple(routes_of(rows.values()))
+    monkeypatch.setattr(openapi, "ROUTES", routes)
+    return routes
 
 
-@pytest.mark.usefixtures("whispering")
-def test_what_the_words_lack_is_a_sentence(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_the_words_lack_is_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, whispering: tuple[Route, ...]
+) -> None:
     said = "contract/wording.py does not say what topic.whisper.loudness means"
     assert refusal(schemas.payload_schema, "topic.whisper") == said
     template = (ROOT / "docs" / "protocol.template.md").read_text()
     assert refusal(markdown.protocol, template) == "contract/markdown.py: GROUPS has no heading for whisper"
-    monkeypatch.setattr(openapi, "ROUTES", openapi.ROUTES[-1:])
+    monkeypatch.setattr(openapi, "ROUTES", whispering[-1:])
     assert refusal(openapi.openapi, "/none") == (
         "contract/openapi.py: TAGS does not say what the commands whisper.… are about"
     )

@@ -45,7 +45,7 @@ def test_nothing_is_said_before_something_is_known(health: Health, caplog: pytes
     health.answered(PROBE, 0.01)
     health.answered(SIGN_IN, 0.02)
     health.look()
-    assert health.problem is None
+    assert not health.problem
     assert health.latency_seconds == 0.02
     assert caplog.messages == ["Library is available"]
 
@@ -82,7 +82,7 @@ def test_one_cause_is_said_once_whichever_calls_meet_it(
     health.answered("GET /sessions", 0.01)
     assert health.problem == f"404 at {PROBE}"
     health.answered(PROBE, 0.01)
-    assert health.problem is None
+    assert not health.problem
     assert caplog.messages == [f"Library is unavailable: 404 at {PROBE}", "Library is available"]
 
 

@@ -35,8 +35,8 @@ def test_a_secret_opens_at_once_and_seals_when_all_have_it() -> None:
 def test_a_key_is_replaced_under_a_secret_too() -> None:
     check = check_of(SECRET)
     rings = [
-        StoredKeys(*keys, secret_check=check, is_settled=True).ring(SECRET)
-        for keys in ((OLD, None, None), (OLD, NOW, None), (NOW, None, OLD))
+        StoredKeys(current, following, earlier, check, is_settled=True).ring(SECRET)
+        for current, following, earlier in ((OLD, None, None), (OLD, NOW, None), (NOW, None, OLD))
     ]
     for one in rings:
         assert not {OLD, NOW} & set(one.opening)

@@ -9,8 +9,8 @@ from typing import Any, cast
 import pytest
 
 from collab_server.errors import Paused
-from collab_server.services.live import snapshots
 from collab_server.services.live.snapshots import Snapshots
+from collab_server.storage import topics
 from collab_server.storage.database import Database
 
 
@@ -20,7 +20,7 @@ class Asked:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.sizes: list[int] = []
         self.error: Exception | None = None
-        monkeypatch.setattr(snapshots.topics, "snapshots", self)
+        monkeypatch.setattr(topics, "snapshots", self)
 
     async def __call__(self, _database: Any, asked: Sequence[tuple[str, str]]) -> Sequence[Any]:
         self.sizes.append(len(asked))

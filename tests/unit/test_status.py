@@ -150,7 +150,7 @@ def test_connections_are_counted_in_total_now_and_at_most(node: Node) -> None:
 
 def test_since_is_the_time_of_the_last_change(node: Node) -> None:
     def since() -> str:
-        return node.status.verbose_report()["dependencies"][DATABASE]["since"]
+        return str(node.status.verbose_report()["dependencies"][DATABASE]["since"])
 
     node.now += timedelta(seconds=5)
     node.database = "nothing listens"

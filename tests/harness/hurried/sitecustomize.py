@@ -20,6 +20,8 @@ import time
 import traceback
 from typing import Any
 
+from typing_extensions import override
+
 
 def _replace(name: str, old: Any, new: Any) -> None:
     """Put `new` in the place of `old` in every module of ours that calls it `name`."""
@@ -36,6 +38,7 @@ def _hurry(constants: dict[str, dict[str, Any]]) -> None:
 
 
 class _LikeDatetime(type):
+    @override
     def __instancecheck__(cls, value: Any) -> bool:
         return isinstance(value, datetime.datetime)
 
@@ -47,6 +50,7 @@ def _shift(clock: str) -> None:
 
     class ShiftedDatetime(datetime.datetime, metaclass=_LikeDatetime):
         @classmethod
+        @override
         def now(cls, tz: datetime.tzinfo | None = None) -> ShiftedDatetime:
             return super().now(tz) + datetime.timedelta(seconds=seconds())
 
