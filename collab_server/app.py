@@ -26,8 +26,8 @@ from starlette.types import Receive, Scope, Send
 from collab_server import __version__, hangup, logs
 from collab_server.api.door import RestDoor
 from collab_server.api.operations import operations_router
+from collab_server.authority.library.library import Library
 from collab_server.authority.library.rights import SharedRights
-from collab_server.authority.library.sessions import Library
 from collab_server.cluster.alone import Alone
 from collab_server.cluster.bus import RedisBus
 from collab_server.config import Config, ConfigError, certificates, load_config
@@ -97,7 +97,7 @@ class Node:
             ended=lambda digest: self._publish(Kind.SESSION_ENDED, digest),
         )
         self.authenticator = Authenticator(
-            self.library,
+            self.library.sessions,
             administrators=config.administrators,
             failures=AddressBudget(burst=config.limits.failedSignIns, per_second=1),
             ends=self._ends,
@@ -116,7 +116,7 @@ class Node:
         limits = config.limits
         self._limiter = limiter = RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
         bus = self.bus
-        rights = SharedRights(self.library, lambda payload: self._publish(Kind.RIGHTS, payload))
+        rights = SharedRights(self.library.questions, lambda payload: self._publish(Kind.RIGHTS, payload))
         bus.listen(
             Kind.RIGHTS,
             lambda _node, payload: rights.hear(payload, longest_delay_seconds=bus.longest_delay_seconds),
@@ -135,7 +135,8 @@ class Node:
         self._cursors = Cursors()
         backends = Backends(
             self.database,
-            self.library,
+            self.library.questions,
+            self.library.questions,
             limits,
             epoch=lambda: self._epoch,
             deliver=lambda database, who: self._deliveries.deliver(database, who),
@@ -176,7 +177,7 @@ class Node:
         )
         self._manager.on_notified = self._deliveries.hear
         self._door.on_arrival = self._deliveries.arrived
-        self.library.on_content_refused = self._door.content_refused
+        self.library.questions.on_refused(self._door.content_refused)
         realtime = self._door.build(self._manager)
         realtime.eio.accepts_handshakes = lambda: self.status.is_ready
         self._realtime = build_asgi(realtime)

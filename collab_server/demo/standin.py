@@ -45,7 +45,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from collab_server.authority.library.cookies import SESSION_COOKIE, find_cookie
+from collab_server.domain.cookies import SESSION_COOKIE, find_cookie
 
 __all__ = ["LibraryData", "create_members", "create_standin", "load_data", "serve_standin"]
 

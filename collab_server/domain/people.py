@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Literal
 
 from collab_server.domain.sign_ins import NOT_BEGUN, Begun
 
@@ -18,6 +19,15 @@ class User:
 
     def as_wire(self) -> dict[str, str]:
         return {"id": self.id, "name": self.name, "initials": self.initials}
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Somebody, or a group, that can be mentioned or invited."""
+
+    kind: Literal["user", "group"]
+    id: str
+    name: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from collab_server.errors import ClientError, Internal, Invalid, RateLimited
 from collab_server.services.commands.executor import Write
 from collab_server.services.commands.table import OfConnection, Read, entry_named
 from collab_server.services.commands.weights import weight_of, weight_of_answer, weight_of_request
-from collab_server.services.sign_in import Attachment
+from collab_server.services.sign_in import SessionUse
 
 if TYPE_CHECKING:
     from collab_server.realtime.server import Door
@@ -65,7 +65,7 @@ class Client:
         self.sid = sid
         self.who = who
         self.cookie_header = cookie_header
-        self.attachment: Attachment | None = None
+        self.attachment: SessionUse | None = None
         self.topics: set[str] = set()
         self.is_closed = False
         self.is_signed_out = False

@@ -24,7 +24,6 @@ from typing import Any
 import socketio
 from typing_extensions import override
 
-from collab_server.authority.library.sessions import ContentAnswer
 from collab_server.config import Limits
 from collab_server.contract.rights import RIGHTS
 from collab_server.domain.addresses import Addresses
@@ -45,6 +44,7 @@ from collab_server.errors import (
     Unauthenticated,
     Unavailable,
 )
+from collab_server.ports import ContentAnswer
 from collab_server.realtime.client import Client
 from collab_server.realtime.engine.pace import Pace
 from collab_server.realtime.sockets.manager import BusManager
@@ -595,31 +595,31 @@ class Door:
             await self._renew_rights()
 
     async def _renew_rights(self) -> None:
-        library = self._backends.library
+        gate = self._backends.gate
         due: dict[tuple[str, str], Identity] = {}
         for client in list(self._clients.values()):
             for name in client.topics:
                 if name.startswith("content:"):
-                    age_seconds = library.content_age_seconds(client.who.user.id, *name.split(":")[1:])
+                    age_seconds = gate.content_age_seconds(client.who.user.id, *name.split(":")[1:])
                     if age_seconds is None or age_seconds > random.uniform(*RIGHTS_RENEWED_AFTER_SECONDS):
                         due[client.who.user.id, name] = client.who
-        gate = asyncio.Semaphore(RIGHTS_AT_ONCE)
-        checks = [self._check_right(gate, who, name) for (_, name), who in due.items()]
+        turn = asyncio.Semaphore(RIGHTS_AT_ONCE)
+        checks = [self._check_right(turn, who, name) for (_, name), who in due.items()]
         await asyncio.gather(*checks)
 
-    async def _check_right(self, gate: asyncio.Semaphore, who: Identity, name: str) -> None:
+    async def _check_right(self, turn: asyncio.Semaphore, who: Identity, name: str) -> None:
         """Ask Library again, which calls `content_refused` where it says no.
 
         While it is silent, what it said before holds for a while; after that nobody knows, and nothing is delivered.
         """
-        library = self._backends.library
+        gate = self._backends.gate
         _, project_id, object_id = name.split(":")
-        async with gate:
-            is_known = library.content_age_seconds(who.user.id, project_id, object_id) is not None
+        async with turn:
+            is_known = gate.content_age_seconds(who.user.id, project_id, object_id) is not None
             try:
-                if library.is_silent and not is_known:
+                if gate.is_silent and not is_known:
                     raise Unavailable
-                await library.may_open(
+                await gate.may_open(
                     who, project_id, object_id, at_most_seconds_old=RIGHTS_RENEWED_AFTER_SECONDS[0]
                 )
             except Unavailable:

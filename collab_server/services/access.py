@@ -24,7 +24,7 @@ async def role_on(backends: Backends, who: Identity, topic: Topic) -> Role:
     """
     match topic.kind:
         case "content":
-            if await backends.library.may_open(who, topic.first, topic.second) is None:
+            if await backends.gate.may_open(who, topic.first, topic.second) is None:
                 raise NotFound("topic")
             return "viewer"
         case "inbox":

@@ -7,10 +7,10 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from collab_server.authority.library.sessions import Library
 from collab_server.config import Limits
 from collab_server.domain.people import Identity
 from collab_server.errors import Unavailable
+from collab_server.ports import Directory, Gate
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.pages import Cursors
 from collab_server.services.live.presence import Presence
@@ -21,7 +21,7 @@ ASK_SECONDS = 6.0  # with a transaction after it, well below the 10 s that a cli
 
 @dataclass(frozen=True, slots=True)
 class Backends:
-    """For all services of a node, or for one command: the database, Library for rights, the limits, the epoch.
+    """For all services of a node, or for one command: the database, who may and who is there, the limits, the epoch.
 
     `deliver` puts what waits for somebody into their inbox; `presence` knows who is on a topic;
     `cursors` seals where pages of lists end; `recipients` counts whom somebody has told
@@ -29,7 +29,8 @@ class Backends:
     """
 
     database: Database | Patience
-    library: Library
+    gate: Gate
+    directory: Directory
     limits: Limits
     epoch: Callable[[], str]
     deliver: Callable[[Database | Patience, Identity], Awaitable[None]]

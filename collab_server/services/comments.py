@@ -398,17 +398,17 @@ async def checked_mentions(backends: Backends, who: Identity, text: str) -> tupl
     reached: dict[str, Reason] = {}
     for mention in mentions_in(text, backends.limits.mentionsPerComment):
         if mention.kind == "user":
-            user = await backends.library.user(who, mention.id)
+            user = await backends.directory.user(who, mention.id)
             if user is None:
                 raise Invalid(f"there is no user {mention.id} to mention", field="text")
             checked.append(Mention("user", user.id, user.name))
             reached[user.id] = Reason("mention", "mentioned you", user.id)
         else:
-            members = await backends.library.group_members(who, mention.id, most)
+            members = await backends.directory.group_members(who, mention.id, most)
             if members is None:
                 raise Invalid(f"there is no group {mention.id} to mention", field="text")
             # Never by the name in the text: that is whatever its author wants to be read in other people's inboxes.
-            name = await backends.library.group_name(who, mention.id) or "a group"
+            name = await backends.directory.group_name(who, mention.id) or "a group"
             checked.append(Mention("group", mention.id, name))
             for member in members:
                 reached.setdefault(member.id, Reason("mention", f"mentioned {name}", mention.id))

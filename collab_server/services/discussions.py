@@ -54,10 +54,10 @@ async def people_named(backends: Backends, who: Identity, named: Sequence[Person
         at = f"{field}[{index}].id"
         id = library_id(person.id, at)
         if person.kind == "user":
-            user = await backends.library.user(who, id)
+            user = await backends.directory.user(who, id)
             users: Iterable[User] | None = None if user is None else (user,)
         else:
-            users = await backends.library.group_members(who, id, most)
+            users = await backends.directory.group_members(who, id, most)
         if users is None:
             raise Invalid(f"there is no such {person.kind}", field=at)
         found.update((user.id, user) for user in users)
@@ -74,7 +74,7 @@ async def content_ids(backends: Backends, who: Identity, content: Content, field
     """
     project = library_id(content.project_id, f"{field}.projectId")
     object_id = library_id(content.object_id, f"{field}.objectId")
-    if await backends.library.may_open(who, project, object_id) is None:
+    if await backends.gate.may_open(who, project, object_id) is None:
         raise NotFound("content")
     return project, object_id
 

@@ -26,7 +26,7 @@ from itertools import zip_longest
 from typing import Self
 from uuid import UUID
 
-from collab_server.authority.library.client import ContentInfo, Silent
+from collab_server.domain.contents import ContentInfo
 from collab_server.domain.ids import library_id
 from collab_server.domain.jsontext import dumps
 from collab_server.domain.people import Identity
@@ -45,6 +45,7 @@ from collab_server.domain.search import (
 )
 from collab_server.domain.topics import Topic, parse_topic
 from collab_server.errors import ClientError, TooLarge, Unavailable
+from collab_server.ports import Silent
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import page_limit
@@ -96,7 +97,7 @@ async def find_recipients(backends: Backends, who: Identity, command: FindRecipi
         raise TooLarge(f"expected at most {QUERY_CHARACTERS} characters", field="search")
     limit = page_limit(command.limit)
     [offset] = backends.cursors.read(who, "recipients.find", command.cursor) or (0,)
-    found = await backends.library.recipients(who, command.search, offset=offset, limit=limit + 1)
+    found = await backends.directory.recipients(who, command.search, offset=offset, limit=limit + 1)
     items = [
         {"kind": one.kind, "id": one.id, "name": one.name}
         for one in found[:limit]
@@ -360,7 +361,7 @@ class _Rights:
     """
 
     def __init__(self, backends: Backends, who: Identity) -> None:
-        self._library = backends.library
+        self._gate = backends.gate
         self._who = who
         self._calls_left = MOST_CALLS
         self._has_asked = False
@@ -405,11 +406,11 @@ class _Rights:
 
     def _is_remembered(self, place: Place) -> bool:
         topic = parse_topic(place.name)
-        return self._library.last_answer(self._who, topic.first, topic.second) is not None
+        return self._gate.last_answer(self._who, topic.first, topic.second) is not None
 
     async def _open(self, place: Place) -> ContentInfo | None:
         topic = parse_topic(place.name)
-        return await self._library.may_open(self._who, topic.first, topic.second)
+        return await self._gate.may_open(self._who, topic.first, topic.second)
 
 
 _DASHBOARD = 55

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 
-from collab_server.authority.library.sessions import MOST_CALLS_PER_USER
 from collab_server.contract.rights import RIGHTS
 from collab_server.domain.inbox import ListAnchors, ListSummaries
 from collab_server.domain.jsontext import dumps, rfc3339
@@ -12,6 +11,7 @@ from collab_server.domain.people import Identity
 from collab_server.domain.subscriptions import MAX_EVENTS, AboutMe, GetTopic, ListEvents
 from collab_server.domain.topics import Topic, parse_topic
 from collab_server.errors import Invalid, NotFound
+from collab_server.ports import MOST_CALLS_PER_USER
 from collab_server.services.access import access_topic, role_on
 from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import fitting

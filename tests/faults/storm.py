@@ -37,7 +37,7 @@ import psutil
 from starlette.applications import Starlette
 from typing_extensions import override
 
-from collab_server.authority.library.sessions import Library
+from collab_server.authority.library.library import Library
 from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres, EmbeddedValkey
 from collab_server.demo.serving import LoopbackServer
 from collab_server.demo.standin import (
@@ -112,14 +112,14 @@ class CrowdLibrary(LoopbackServer):
         In place of signing in thousands by four calls each, which is not what is to be measured. Call it before
         `start`, which gives the sessions to another thread.
         """
-        authenticator = Authenticator(self._sealer)
+        authenticator = Authenticator(self._sealer.sessions)
         authenticator.use_keys(KeyRing.of(seal_key))
         tokens = []
         for person in self._standin.data.people:
             opened = _Session(person)
             self._standin.sessions[opened.token] = opened
             session = LibrarySession(opened.token, opened.cookie, is_delegated=True)
-            self._sealer.adopt(session, SESSION_SECONDS, 0)
+            self._sealer.sessions.adopt(session, SESSION_SECONDS, 0)
             user = User(person.id, person.fullName, person.initials)
             renewed = authenticator.renew(Identity(user, session, False, datetime.now(UTC)))
             assert renewed is not None

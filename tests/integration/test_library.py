@@ -21,13 +21,16 @@ import trustme
 import uvicorn
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from collab_server.authority.library.client import Client, Refused, SessionGone, trust
-from collab_server.authority.library.cookies import Cookie, Jar, without_cookie
-from collab_server.authority.library.sessions import Ended, Library, SignedIn, Timing
+from collab_server.authority.library.api import LibraryApi
+from collab_server.authority.library.calls import Refused, SessionGone, trust
+from collab_server.authority.library.cookies import Jar
+from collab_server.authority.library.library import Library, Timing
 from collab_server.demo.standin import create_standin, load_data
+from collab_server.domain.cookies import Cookie, without_cookie
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity, LibrarySession
 from collab_server.errors import Unauthenticated, Unavailable
+from collab_server.ports import Ended, SignedIn
 from collab_server.services.sign_in import Authenticator, Credentials
 
 KEY = b"k" * 32
@@ -130,8 +133,8 @@ def standin() -> Iterator[StandIn]:
 
 
 @contextlib.asynccontextmanager
-async def a_client(standin: StandIn) -> AsyncIterator[Client]:
-    client = Client(standin.url)
+async def a_client(standin: StandIn) -> AsyncIterator[LibraryApi]:
+    client = LibraryApi(standin.url)
     await client.start()
     try:
         yield client
@@ -150,17 +153,17 @@ async def a_library(url: str, timing: Timing | None = None) -> AsyncIterator[Lib
 
 
 def an_authenticator(library: Library) -> Authenticator:
-    authenticator = Authenticator(library, administrators=[PEOPLE["admin"].id])
+    authenticator = Authenticator(library.sessions, administrators=[PEOPLE["admin"].id])
     authenticator.use_keys(KeyRing.of(KEY))
     return authenticator
 
 
-def cookies_of(client: Client, session: LibrarySession) -> str:
+def cookies_of(client: LibraryApi, session: LibrarySession) -> str:
     """What the browser of that session would show, were it beside the node."""
     return client.cookies.header(session, "/") or ""
 
 
-async def identity_token(client: Client, login: str) -> str:
+async def identity_token(client: LibraryApi, login: str) -> str:
     return await client.make_identity_token(await client.login(login, login))
 
 
@@ -249,7 +252,7 @@ async def test_a_certificate_counts_only_when_it_is_trusted(tmp_path: Path) -> N
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(certificate)
     authority.cert_pem.write_to_path(root)
     with StandIn(certificate=certificate) as standin:
-        trusting, doubting = Client(standin.url, ssl_context=trust([root])), Client(standin.url)
+        trusting, doubting = LibraryApi(standin.url, ssl_context=trust([root])), LibraryApi(standin.url)
         for client in (trusting, doubting):
             await client.start()
         session = await trusting.login("ann", "ann")
@@ -265,54 +268,56 @@ async def test_a_certificate_counts_only_when_it_is_trusted(tmp_path: Path) -> N
 
 async def test_a_dashboard_and_a_report_are_both_found_and_a_closed_one_is_not(standin: StandIn) -> None:
     async with a_client(standin) as client, a_library(standin.url) as library:
-        carol = who(await library.sign_in_with_identity_token(await identity_token(client, "carol")))
-        overview = await library.may_open(carol, RETAIL.id, OVERVIEW.id)
-        orders = await library.may_open(carol, RETAIL.id, ORDERS.id)
+        carol = who(await library.sessions.sign_in_with_identity_token(await identity_token(client, "carol")))
+        overview = await library.questions.may_open(carol, RETAIL.id, OVERVIEW.id)
+        orders = await library.questions.may_open(carol, RETAIL.id, ORDERS.id)
         assert overview is not None
         assert overview.type == 55
         assert orders is not None
         assert orders.type == 3
-        assert await library.may_open(carol, RETAIL.id, BOARD.id) is None
-        members = await library.group_members(carol, SALES.id)
+        assert await library.questions.may_open(carol, RETAIL.id, BOARD.id) is None
+        members = await library.questions.group_members(carol, SALES.id)
         assert members is not None
         assert len(members) == 3
-        users = await library.recipients(carol, "a", kind="user")
+        users = await library.questions.recipients(carol, "a", kind="user")
         assert {one.kind for one in users} == {"user"}
-        bob = await library.user(carol, PEOPLE["bob"].id)
+        bob = await library.questions.user(carol, PEOPLE["bob"].id)
         assert bob is not None
         assert bob.name == "Bob Baker"
 
 
 async def test_hundred_askers_make_one_call_and_a_cancelled_one_does_not_disturb(standin: StandIn) -> None:
     async with a_client(standin) as client, a_library(standin.url) as library:
-        ann = who(await library.sign_in_with_identity_token(await identity_token(client, "ann")))
+        ann = who(await library.sessions.sign_in_with_identity_token(await identity_token(client, "ann")))
         standin.gate.is_frozen = True
-        asking = [asyncio.create_task(library.may_open(ann, RETAIL.id, BOARD.id)) for _ in range(100)]
+        asking = [
+            asyncio.create_task(library.questions.may_open(ann, RETAIL.id, BOARD.id)) for _ in range(100)
+        ]
         await asyncio.sleep(0)
         asking[0].cancel()
         standin.gate.is_frozen = False
         answers = await asyncio.gather(*asking[1:])
         assert all(answer is not None for answer in answers)
-        await library.may_open(ann, RETAIL.id, BOARD.id)
+        await library.questions.may_open(ann, RETAIL.id, BOARD.id)
         assert standin.calls()["GET /objects/{id}"] == 1
 
 
 async def test_an_answer_is_kept_and_asked_again_when_it_is_old(standin: StandIn) -> None:
     timing = Timing(fresh=0.2, refusal=0.2)
     async with a_client(standin) as client, a_library(standin.url, timing) as library:
-        carol = who(await library.sign_in_with_identity_token(await identity_token(client, "carol")))
-        assert await library.may_open(carol, RETAIL.id, STORES.id) is not None
-        assert library.last_answer(carol, RETAIL.id, STORES.id) is not None
+        carol = who(await library.sessions.sign_in_with_identity_token(await identity_token(client, "carol")))
+        assert await library.questions.may_open(carol, RETAIL.id, STORES.id) is not None
+        assert library.questions.last_answer(carol, RETAIL.id, STORES.id) is not None
         standin.let_open(STORES.id, ["ann"])
 
         async def is_refused() -> bool:
-            return await library.may_open(carol, RETAIL.id, STORES.id) is None
+            return await library.questions.may_open(carol, RETAIL.id, STORES.id) is None
 
         deadline = time.monotonic() + 5
         while not await is_refused():
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
-        assert library.last_answer(carol, RETAIL.id, STORES.id) is None
+        assert library.questions.last_answer(carol, RETAIL.id, STORES.id) is None
         standin.let_open(STORES.id, None)
         while await is_refused():
             assert time.monotonic() < deadline
@@ -323,13 +328,17 @@ async def test_a_question_of_one_users_two_sessions_survives_the_end_of_one(stan
     async with a_client(standin) as client, a_library(standin.url) as library:
         first, second = await client.login("ann", "ann"), await client.login("ann", "ann")
         one, two = [
-            who(await library.sign_in_with_auth_token(mine.auth_token, mine.cookie, cookies_of(client, mine)))
+            who(
+                await library.sessions.sign_in_with_auth_token(
+                    mine.auth_token, mine.cookie, cookies_of(client, mine)
+                )
+            )
             for mine in (first, second)
         ]
         await client.logout(first)
         answers = await asyncio.gather(
-            library.may_open(one, RETAIL.id, BOARD.id),
-            library.may_open(two, RETAIL.id, BOARD.id),
+            library.questions.may_open(one, RETAIL.id, BOARD.id),
+            library.questions.may_open(two, RETAIL.id, BOARD.id),
             return_exceptions=True,
         )
         assert isinstance(answers[0], Unauthenticated)
@@ -339,12 +348,12 @@ async def test_a_question_of_one_users_two_sessions_survives_the_end_of_one(stan
 
 async def test_one_user_has_at_most_sixteen_calls_in_flight(standin: StandIn) -> None:
     async with a_client(standin) as client, a_library(standin.url) as library:
-        ann = who(await library.sign_in_with_identity_token(await identity_token(client, "ann")))
-        bob = who(await library.sign_in_with_identity_token(await identity_token(client, "bob")))
+        ann = who(await library.sessions.sign_in_with_identity_token(await identity_token(client, "ann")))
+        bob = who(await library.sessions.sign_in_with_identity_token(await identity_token(client, "bob")))
         standin.gate.is_frozen, standin.gate.most_waiting = True, 0
-        asking = [asyncio.create_task(library.users(ann, str(i))) for i in range(40)]
+        asking = [asyncio.create_task(library.questions.users(ann, str(i))) for i in range(40)]
         await until(lambda: standin.gate.waiting == 16)
-        asking.append(asyncio.create_task(library.users(bob, "a")))
+        asking.append(asyncio.create_task(library.questions.users(bob, "a")))
         await until(lambda: standin.gate.waiting == 17)
         standin.gate.is_frozen = False
         await asyncio.gather(*asking)
@@ -358,10 +367,10 @@ async def test_a_second_identity_token_is_proved_and_its_session_logged_out(stan
     async with a_client(standin) as client, a_library(standin.url) as library:
         browser = await client.login("ann", "ann")
         tokens = [await client.make_identity_token(browser) for _ in range(3)]
-        first = await library.sign_in_with_identity_token(tokens[0])
-        second = await library.sign_in_with_identity_token(tokens[1])
+        first = await library.sessions.sign_in_with_identity_token(tokens[0])
+        second = await library.sessions.sign_in_with_identity_token(tokens[1])
         assert second.session == first.session
-        third = await library.sign_in_with_identity_token(tokens[2])
+        third = await library.sessions.sign_in_with_identity_token(tokens[2])
         assert third.session == first.session
         await until_called(standin, "POST /auth/logout", 2)
         assert standin.calls()["POST /auth/delegate"] == 3
@@ -373,7 +382,7 @@ async def test_sign_ins_at_the_same_time_agree_on_one_session(standin: StandIn) 
     async with a_client(standin) as client, a_library(standin.url) as library:
         browser = await client.login("ann", "ann")
         tokens = [await client.make_identity_token(browser) for _ in range(8)]
-        signed_in = await asyncio.gather(*map(library.sign_in_with_identity_token, tokens))
+        signed_in = await asyncio.gather(*map(library.sessions.sign_in_with_identity_token, tokens))
         assert len({one.session for one in signed_in}) == 1
         await until_called(standin, "POST /auth/logout", 7)
         assert standin.open_sessions("ann") == 2
@@ -381,14 +390,14 @@ async def test_sign_ins_at_the_same_time_agree_on_one_session(standin: StandIn) 
 
 async def test_a_dead_first_session_is_replaced_by_the_second(standin: StandIn) -> None:
     async with a_client(standin) as client, a_library(standin.url) as library:
-        first = await library.sign_in_with_identity_token(await identity_token(client, "ann"))
+        first = await library.sessions.sign_in_with_identity_token(await identity_token(client, "ann"))
         standin.end_sessions("ann")
-        second = await library.sign_in_with_identity_token(await identity_token(client, "ann"))
+        second = await library.sessions.sign_in_with_identity_token(await identity_token(client, "ann"))
         assert second.session != first.session
-        assert library.is_ended(first.session)
+        assert library.sessions.is_ended(first.session)
         with pytest.raises(Unauthenticated):
-            await library.may_open(who(first), RETAIL.id, BOARD.id)
-        assert await library.may_open(who(second), RETAIL.id, BOARD.id) is not None
+            await library.questions.may_open(who(first), RETAIL.id, BOARD.id)
+        assert await library.questions.may_open(who(second), RETAIL.id, BOARD.id) is not None
 
 
 async def test_at_the_end_only_delegated_sessions_that_nobody_holds_are_logged_out(standin: StandIn) -> None:
@@ -416,7 +425,7 @@ async def test_an_identity_token_runs_out() -> None:
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.02)
             with pytest.raises(Unauthenticated):
-                await library.sign_in_with_identity_token(token)
+                await library.sessions.sign_in_with_identity_token(token)
 
 
 async def test_an_auth_token_with_anothers_cookie_is_refused_and_ends_nobodys_session(
@@ -444,15 +453,15 @@ async def test_a_first_sign_in_teaches_which_cookies_are_librarys(standin: Stand
         for login in ("ann", "bob", "carol", "dan"):
             session = await client.login(login, login)
             library = Library(standin.url)
-            assert library._client is not None
-            await library._client.start()  # and not itself, for it would ask something first
+            assert library._api is not None
+            await library._api.start()  # and not itself, for it would ask something first
             async with contextlib.AsyncExitStack() as ends:
                 ends.push_async_callback(library.stop)
                 header = f"{shown}; {cookies_of(client, session)}"
                 credentials = Credentials(auth_token=session.auth_token, cookie_header=header)
                 identity = await an_authenticator(library).identify(credentials)
                 assert identity.user.id == PEOPLE[login].id
-                assert await library.may_open(identity, RETAIL.id, OVERVIEW.id) is not None
+                assert await library.questions.may_open(identity, RETAIL.id, OVERVIEW.id) is not None
 
 
 async def test_a_cookie_that_is_set_on_answers_to_post_alone_is_learnt_too(standin: StandIn) -> None:
@@ -477,7 +486,7 @@ async def test_a_cookie_that_is_set_on_answers_to_post_alone_is_learnt_too(stand
         identities = await asyncio.gather(*map(authenticator.identify, shown))
         assert [identity.user.id for identity in identities] == [PEOPLE[login].id for login in logins]
         for identity in identities * 2:  # whoever found their member by chance would be lost by now
-            assert await library.may_open(identity, RETAIL.id, OVERVIEW.id) is not None
+            assert await library.questions.may_open(identity, RETAIL.id, OVERVIEW.id) is not None
         asked = standin.gate.calls.count("POST /auth/identityToken")
         for number in range(5):
             with pytest.raises(Unauthenticated):
@@ -513,10 +522,12 @@ async def test_whatever_bytes_and_cookies_answers_have_harms_nobody(standin: Sta
             signed_in = await authenticator.sign_in(credentials)
             assert signed_in.identity.user.name == "Ann Archer"
             assert len(signed_in.resume_token) < 8192
-            kept = {cookie.name: cookie.value for cookie in library.cookies(signed_in.identity.session)}
+            kept = {
+                cookie.name: cookie.value for cookie in library.sessions.cookies(signed_in.identity.session)
+            }
             assert kept["twice"] == "2"
             assert not kept.keys() & {"big", "huge", "gone", "elsewhere"}
-            assert await library.may_open(signed_in.identity, RETAIL.id, OVERVIEW.id) is not None
+            assert await library.questions.may_open(signed_in.identity, RETAIL.id, OVERVIEW.id) is not None
 
 
 async def test_a_session_goes_on_whatever_cookies_its_user_shows(standin: StandIn) -> None:
@@ -524,20 +535,24 @@ async def test_a_session_goes_on_whatever_cookies_its_user_shows(standin: StandI
         session = await client.login("ann", "ann")
         cookies = cookies_of(client, session)
         told: list[Ended] = []
-        signed_in = await library.sign_in_with_auth_token(session.auth_token, session.cookie, cookies)
-        attachment = library.attach(signed_in.session, 1000, told.append)
+        signed_in = await library.sessions.sign_in_with_auth_token(
+            session.auth_token, session.cookie, cookies
+        )
+        attachment = library.sessions.attach(signed_in.session, 1000, told.append)
         right = dict(pair.split("=", 1) for pair in cookies.split("; "))["LIBRARYROUTE"]
         for member in {"0", "1", "2"} - {right[0]}:
             for header in ("", f"LIBRARYROUTE={member}.x"):
-                again = await library.sign_in_with_auth_token(session.auth_token, session.cookie, header)
+                again = await library.sessions.sign_in_with_auth_token(
+                    session.auth_token, session.cookie, header
+                )
                 assert again.session == signed_in.session
         attachment.detach()
         assert told == []
         # And what is kept here may be of no use any more while the browser's is.
-        library._cookies.put(signed_in.session, Jar([Cookie("LIBRARYROUTE", "nowhere")]))
+        library.sessions._cookies.put(signed_in.session, Jar([Cookie("LIBRARYROUTE", "nowhere")]))
         for _ in range(3):
-            await library.sign_in_with_auth_token(session.auth_token, session.cookie, cookies)
-        assert await library.may_open(who(signed_in), RETAIL.id, OVERVIEW.id) is not None
+            await library.sessions.sign_in_with_auth_token(session.auth_token, session.cookie, cookies)
+        assert await library.questions.may_open(who(signed_in), RETAIL.id, OVERVIEW.id) is not None
 
 
 async def test_another_node_reaches_the_member_that_has_the_session(standin: StandIn) -> None:
@@ -547,8 +562,8 @@ async def test_another_node_reaches_the_member_that_has_the_session(standin: Sta
             for token in tokens:
                 first = await an_authenticator(one).sign_in(Credentials(identity_token=token))
                 resumed = await an_authenticator(other).sign_in(Credentials(resume_token=first.resume_token))
-                assert await other.may_open(resumed.identity, RETAIL.id, OVERVIEW.id) is not None
-                assert await one.may_open(first.identity, RETAIL.id, STORES.id) is not None
+                assert await other.questions.may_open(resumed.identity, RETAIL.id, OVERVIEW.id) is not None
+                assert await one.questions.may_open(first.identity, RETAIL.id, STORES.id) is not None
 
 
 # --- the authenticator
@@ -595,14 +610,16 @@ async def test_another_node_resumes_without_any_call(standin: StandIn) -> None:
         assert resumed.identity.session == first.identity.session
         assert abs((resumed.expires_at - first.expires_at).total_seconds()) < 1
         assert standin.calls() == before
-        assert await other.may_open(resumed.identity, RETAIL.id, BOARD.id) is not None
+        assert await other.questions.may_open(resumed.identity, RETAIL.id, BOARD.id) is not None
 
 
 async def test_an_old_resume_token_is_accepted_only_when_library_confirms_it(standin: StandIn) -> None:
     async with a_client(standin) as client, a_library(standin.url) as one, a_library(standin.url) as other:
         token = await identity_token(client, "ann")
         first = await an_authenticator(one).sign_in(Credentials(identity_token=token))
-        tomorrow = Authenticator(other, session_hours=48, now=lambda: datetime.now(UTC) + timedelta(days=1))
+        tomorrow = Authenticator(
+            other.sessions, session_hours=48, now=lambda: datetime.now(UTC) + timedelta(days=1)
+        )
         tomorrow.use_keys(KeyRing.of(KEY))
         # The session is still there: other clients of hers have kept it alive.
         resumed = await tomorrow.sign_in(Credentials(resume_token=first.resume_token))
@@ -611,7 +628,9 @@ async def test_an_old_resume_token_is_accepted_only_when_library_confirms_it(sta
 
     async with a_library(standin.url) as third:
         standin.end_sessions("ann")
-        tomorrow = Authenticator(third, session_hours=48, now=lambda: datetime.now(UTC) + timedelta(days=1))
+        tomorrow = Authenticator(
+            third.sessions, session_hours=48, now=lambda: datetime.now(UTC) + timedelta(days=1)
+        )
         tomorrow.use_keys(KeyRing.of(KEY))
         for _ in range(2):
             with pytest.raises(Unauthenticated):
@@ -625,7 +644,7 @@ async def test_an_old_resume_token_is_accepted_only_when_library_confirms_it(sta
 async def test_a_time_out_beyond_all_dates_is_a_day(seconds: float) -> None:
     with StandIn(session_timeout_seconds=seconds) as standin:
         async with a_client(standin) as client, a_library(standin.url) as library:
-            authenticator = Authenticator(library, session_hours=100)
+            authenticator = Authenticator(library.sessions, session_hours=100)
             authenticator.use_keys(KeyRing.of(KEY))
             signed_in = await authenticator.sign_in(
                 Credentials(identity_token=await identity_token(client, "ann"))
@@ -703,8 +722,8 @@ async def test_a_frozen_library_is_unavailable_within_three_seconds(standin: Sta
         answers = await asyncio.gather(
             authenticator.sign_in(Credentials(identity_token=bob)),
             authenticator.identify(Credentials(bearer=carol.auth_token)),
-            library.may_open(ann, RETAIL.id, OVERVIEW.id),
-            library.group_members(ann, SALES.id),
+            library.questions.may_open(ann, RETAIL.id, OVERVIEW.id),
+            library.questions.group_members(ann, SALES.id),
             return_exceptions=True,
         )
         assert time.monotonic() - started < 3
@@ -717,7 +736,7 @@ async def test_nobody_listening_is_unavailable_at_once() -> None:
     async with a_library(f"http://127.0.0.1:{port}/api") as library:
         started = time.monotonic()
         with pytest.raises(Unavailable):
-            await library.sign_in_with_identity_token("token")
+            await library.sessions.sign_in_with_identity_token("token")
         assert time.monotonic() - started < 1
 
 
@@ -737,7 +756,7 @@ async def test_an_answer_without_sense_is_unavailable(answer: bytes) -> None:
         port = server.sockets[0].getsockname()[1]
         async with a_library(f"http://127.0.0.1:{port}/api") as library:
             with pytest.raises(Unavailable):
-                await library.sign_in_with_auth_token("token", None)
+                await library.sessions.sign_in_with_auth_token("token", None)
 
 
 async def test_rights_and_sessions_that_are_held_go_on_while_library_is_silent(standin: StandIn) -> None:
@@ -749,24 +768,24 @@ async def test_rights_and_sessions_that_are_held_go_on_while_library_is_silent(s
         ann = (await authenticator.sign_in(shown)).identity
         told: list[Ended] = []
         authenticator.attach(ann, told.append)
-        assert await library.may_open(ann, RETAIL.id, BOARD.id) is not None
-        await until(lambda: library.last_answer(ann, RETAIL.id, BOARD.id) is None)
+        assert await library.questions.may_open(ann, RETAIL.id, BOARD.id) is not None
+        await until(lambda: library.questions.last_answer(ann, RETAIL.id, BOARD.id) is None)
 
         standin.gate.is_frozen = True
-        assert await library.may_open(ann, RETAIL.id, BOARD.id) is not None
-        assert library.is_silent
+        assert await library.questions.may_open(ann, RETAIL.id, BOARD.id) is not None
+        assert library.questions.is_silent
         started = time.monotonic()
-        assert await library.may_open(ann, RETAIL.id, BOARD.id) is not None
+        assert await library.questions.may_open(ann, RETAIL.id, BOARD.id) is not None
         assert time.monotonic() - started < 1  # once it is known to be silent, nobody waits long
         with pytest.raises(Unavailable):
-            await library.may_open(ann, RETAIL.id, OVERVIEW.id)
+            await library.questions.may_open(ann, RETAIL.id, OVERVIEW.id)
         assert told == []
 
         standin.gate.is_frozen = False
-        await until(lambda: not library.is_silent)
+        await until(lambda: not library.questions.is_silent)
         standin.let_open(BOARD.id, ["bob"])
         deadline = time.monotonic() + 5
-        while await library.may_open(ann, RETAIL.id, BOARD.id) is not None:
+        while await library.questions.may_open(ann, RETAIL.id, BOARD.id) is not None:
             assert time.monotonic() < deadline
             await asyncio.sleep(0.05)
 

@@ -14,11 +14,11 @@ import pytest
 import pytest_asyncio
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from collab_server.authority.library.cookies import read_cookies
 from collab_server.demo.embedded import free_port
 from collab_server.demo.nginx import EmbeddedNginx
 from collab_server.demo.serving import LoopbackServer
 from collab_server.demo.standin import Person, create_members
+from collab_server.domain.cookies import read_cookies
 from tests.harness.clients import Client, Failed, LibraryUser, Refused, Rest
 from tests.harness.cluster import Cluster
 from tests.harness.world import World, fresh_topic, test_data

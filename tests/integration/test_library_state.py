@@ -20,12 +20,13 @@ import trustme
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from collab_server.authority.library.client import Client
-from collab_server.authority.library.sessions import Ended, Library, Timing
+from collab_server.authority.library.api import LibraryApi
+from collab_server.authority.library.library import Library, Timing
 from collab_server.demo.serving import LoopbackServer
 from collab_server.demo.standin import create_standin
 from collab_server.domain.keys import KeyRing
 from collab_server.errors import Unavailable
+from collab_server.ports import Ended
 from collab_server.services.sign_in import Authenticator, Credentials
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client as SocketClient
@@ -108,7 +109,7 @@ async def watched(url: str, **how: Any) -> AsyncIterator[Watched]:
     library = Library(
         url, timing=timing, observe=lambda call, outcome, seconds: noted.append((call, outcome)), **how
     )
-    authenticator = Authenticator(library)
+    authenticator = Authenticator(library.sessions)
     authenticator.use_keys(KeyRing.of(b"k" * 32))
     await library.start()
     try:
@@ -150,7 +151,7 @@ async def test_a_fault_of_the_set_up_is_nobodys_token_and_ends_nobodys_session(
     edge: Edge, fault: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    client = Client(edge.url)
+    client = LibraryApi(edge.url)
     await client.start()
     ann, bob = await client.login("ann", "ann"), await client.login("bob", "bob")
     tokens = [await client.make_identity_token(session) for session in (ann, bob)]
@@ -181,7 +182,7 @@ async def test_a_fault_of_the_set_up_is_nobodys_token_and_ends_nobodys_session(
         ):  # what answers in its own way may be Library, until somebody comes
             await until(lambda: here.library.health.problem is None, 5, "it is seen to be well again")
         assert (await here.authenticator.identify(Credentials(identity_token=tokens[1]))).user.name
-        assert not here.library.is_ended(identity.session)
+        assert not here.library.sessions.is_ended(identity.session)
         assert not here.library.health.problem
     said = lines(caplog)
     assert [line.partition(":")[0] for line in said] == [
@@ -262,8 +263,8 @@ async def test_what_is_wrong_with_tls_is_said(
 async def test_what_takes_too_long_is_told_by_its_cause(
     way: str, outcome: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("collab_server.authority.library.client.CONNECT_SECONDS", 0.2)
-    monkeypatch.setattr("collab_server.authority.library.client.CALL_SECONDS", 1.0)
+    monkeypatch.setattr("collab_server.authority.library.calls.CONNECT_SECONDS", 0.2)
+    monkeypatch.setattr("collab_server.authority.library.calls.CALL_SECONDS", 1.0)
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError, asyncio.IncompleteReadError):
@@ -301,7 +302,7 @@ async def test_one_object_that_fails_is_no_fault_of_library(
     edge: Edge, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    client = Client(edge.url)
+    client = LibraryApi(edge.url)
     await client.start()
     ann = await client.login("ann", "ann")
     await client.stop()
@@ -314,8 +315,8 @@ async def test_one_object_that_fails_is_no_fault_of_library(
         for fault in ("library 500", "404", "403"):
             edge.fault = fault
             for asked in (
-                here.library.may_open(identity, "F" * 32, "D" * 32),
-                here.library.recipients(identity, "<script>"),
+                here.library.questions.may_open(identity, "F" * 32, "D" * 32),
+                here.library.questions.recipients(identity, "<script>"),
             ):
                 with pytest.raises(Unavailable):
                     await asked

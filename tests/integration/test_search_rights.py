@@ -17,7 +17,7 @@ from typing import Any, cast
 import pytest
 import pytest_asyncio
 
-from collab_server.authority.library.sessions import Library, Timing
+from collab_server.authority.library.library import Library, Timing
 from collab_server.contract.catalogue import COMMANDS
 from collab_server.domain.ids import uuid7
 from collab_server.domain.keys import KeyRing
@@ -94,7 +94,7 @@ class Asker:
         library = Library(self._cluster.library.url, timing=Timing(fresh=0.0) if between else None)
         await library.start()
         try:
-            signed_in = await library.sign_in_with_identity_token(await user.identity_token())
+            signed_in = await library.sessions.sign_in_with_identity_token(await user.identity_token())
             who = cast("Identity", SimpleNamespace(user=signed_in.user, session=signed_in.session))
             return await self._search(library, who, q, between, more)
         finally:
@@ -113,7 +113,7 @@ class Asker:
         while len(seen.pages) < MOST_PAGES:
             watched = Watched(self._database)
             backends = cast(
-                "Backends", SimpleNamespace(database=watched, library=library, cursors=self._cursors)
+                "Backends", SimpleNamespace(database=watched, gate=library.questions, cursors=self._cursors)
             )
             before = await self._calls()
             answer = json.loads(

@@ -29,7 +29,7 @@ from tests.harness.world import StandInLibrary, TestDatabase, World
 from tests.integration.scene import ANN
 
 DOOR = "collab_server.realtime.server"
-ASKING_OFTEN = hurried({"collab_server.services.sign_in": {"ASKED_SECONDS": 1.0}})
+ASKING_OFTEN = hurried({"collab_server.services.sign_in.authenticator": {"ASKED_SECONDS": 1.0}})
 
 
 @pytest_asyncio.fixture(scope="module")

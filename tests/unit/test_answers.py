@@ -7,10 +7,11 @@ import tracemalloc
 from datetime import UTC, datetime
 from typing import Any
 
-from collab_server.authority.library.answers import Answers, Flights
-from collab_server.authority.library.client import Recipient, SessionGone
-from collab_server.authority.library.sessions import Library
-from collab_server.domain.people import Identity, LibrarySession, User
+from collab_server.authority.library.answers import Answers
+from collab_server.authority.library.calls import SessionGone
+from collab_server.authority.library.library import Library
+from collab_server.domain.flights import Flights
+from collab_server.domain.people import Identity, LibrarySession, Recipient, User
 from collab_server.errors import Unauthenticated
 
 
@@ -50,9 +51,9 @@ async def test_a_session_that_ends_while_another_of_the_same_user_asks_holds_not
 
     async def come_late() -> Any:
         await is_ready.wait()
-        return await library._ask(two, ("content",), ask)
+        return await library.questions._ask(two, ("content",), ask)
 
-    asking = [asyncio.create_task(library._ask(one, ("content",), ask))]
+    asking = [asyncio.create_task(library.questions._ask(one, ("content",), ask))]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     asking.append(asyncio.create_task(come_late()))

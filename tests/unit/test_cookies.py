@@ -12,13 +12,10 @@ from collab_server.authority.library.cookies import (
     MOST_BYTES,
     MOST_COOKIES,
     MOST_NAMES,
-    Cookie,
     Cookies,
     Jar,
-    find_cookie,
-    is_sendable_cookie,
-    read_cookies,
 )
+from collab_server.domain.cookies import Cookie, find_cookie, is_sendable_cookie, read_cookies
 from collab_server.domain.people import LibrarySession
 
 ANN = LibrarySession("token-of-ann", "ann", is_delegated=True)

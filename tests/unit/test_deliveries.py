@@ -90,9 +90,9 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
 
 def a_node(rows: Rows, *, is_silent: bool = False, is_connected: bool = True) -> Deliveries:
     """Deliveries on a node where everybody is connected, or nobody."""
-    library = SimpleNamespace(is_silent=is_silent)
+    gate = SimpleNamespace(is_silent=is_silent)
     return Deliveries(
-        cast("Any", SimpleNamespace(database=rows, library=library)),
+        cast("Any", SimpleNamespace(database=rows, gate=gate)),
         lambda events: None,
         connected=lambda user_id: identity(user_id) if is_connected else None,
         all_connected=lambda: [],

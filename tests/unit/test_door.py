@@ -21,7 +21,7 @@ from collab_server.realtime.server import Door
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.table import OfConnection
 from collab_server.services.live.presence import Presence
-from collab_server.services.sign_in import Attachment, Credentials, SignIn
+from collab_server.services.sign_in import Credentials, SessionUse, SignIn
 from collab_server.status import Counters
 from collab_server.storage import topics
 from collab_server.storage.topics import Snapshot
@@ -45,10 +45,10 @@ class FakeAuthenticator:
         await self.may_answer.wait()
         return SignIn(identity(str(credentials.resume_token or credentials.auth_token)), "sealed", LATER)
 
-    def attach(self, who: Identity, on_ended: Callable[[Any], None]) -> Attachment:
+    def attach(self, who: Identity, on_ended: Callable[[Any], None]) -> SessionUse:
         token = who.session.auth_token
         self.attached.add(token)
-        return Attachment(on_ended, lambda _: self.attached.discard(token))
+        return SessionUse(on_ended, lambda _: self.attached.discard(token))
 
     def seconds_left(self, who: Identity) -> float:
         return 3600.0

@@ -23,7 +23,7 @@ MOST_ARGUMENTS = 7
 MOST_ATTRIBUTES = 12
 
 COMPOSITION_ROOT = ["collab_server.app", "collab_server.node"]
-WIRED_LATER = 31
+WIRED_LATER = 30
 """Lambdas, and attributes of others that are set, in the composition root. It may only become less."""
 
 CIRCLES: Final[dict[str, str]] = {
@@ -34,23 +34,17 @@ CIRCLES: Final[dict[str, str]] = {
 FILES: Final[dict[str, str]] = {
     "collab_server.__main__": "",
     "collab_server.app": "",
-    "collab_server.authority.library.client": "",
-    "collab_server.authority.library.sessions": "",
     "collab_server.cluster.bus": "",
     "collab_server.realtime.engine.engine": "",
     "collab_server.realtime.server": "",
     "collab_server.realtime.sockets.server": "",
     "collab_server.services.search": "",
-    "collab_server.services.sign_in": "",
 }
 
 CLASSES: Final[dict[str, str]] = {
-    "Authenticator": "",
-    "Client": "",
     "Door": "",
     "EngineServer": "",
     "Feed": "",
-    "Library": "",
     "Node": "",
     "RedisBus": "",
     "SocketServer": "",
@@ -66,7 +60,6 @@ FUNCTIONS: Final[dict[str, str]] = {
 }
 
 ARGUMENTS: Final[dict[str, str]] = {
-    "Client._call": "",
     "DirectManager.emit": "",
     "Door.__init__": "",
     "EngineServer.__init__": "",
@@ -75,12 +68,10 @@ ARGUMENTS: Final[dict[str, str]] = {
 }
 
 ATTRIBUTES: Final[dict[str, str]] = {
-    "Authenticator": "",
     "Client": "",
     "Door": "",
     "EngineServer": "",
     "LeanExchange": "",
-    "Library": "",
     "Node": "",
     "RedisBus": "",
     "Session": "",

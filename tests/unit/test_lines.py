@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from collab_server.authority.library.lines import Busy, Line
+from collab_server.authority.library.lines import Line
+from collab_server.ports import Busy
 
 
 class Calls:

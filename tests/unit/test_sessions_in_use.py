@@ -8,7 +8,7 @@ from typing import Any, cast
 
 import pytest
 
-from collab_server.authority.library.sessions import Library, Timing
+from collab_server.authority.library.library import Library, Timing
 from collab_server.domain.people import LibrarySession
 
 SESSION = LibrarySession("token", None, is_delegated=True)
@@ -24,14 +24,14 @@ async def test_a_session_that_is_left_and_taken_up_during_its_check_keeps_one_ti
         is_asked.set()
         await may_answer.wait()
 
-    library._client = cast("Any", SimpleNamespace(keep_alive=keep_alive))
-    library.attach(SESSION, 1000, lambda reason: None).detach()
-    attachment = library.attach(SESSION, 1000, lambda reason: None)
+    library.sessions._turns.api = cast("Any", SimpleNamespace(keep_alive=keep_alive))
+    library.sessions.attach(SESSION, 1000, lambda reason: None).detach()
+    attachment = library.sessions.attach(SESSION, 1000, lambda reason: None)
     await is_asked.wait()
     attachment.detach()
-    attachment = library.attach(SESSION, 1000, lambda reason: None)
+    attachment = library.sessions.attach(SESSION, 1000, lambda reason: None)
     loop = asyncio.get_running_loop()
-    handles: list[asyncio.TimerHandle] = [cast("Any", library._in_use[SESSION].timer)]
+    handles: list[asyncio.TimerHandle] = [cast("Any", library.sessions._known.in_use[SESSION].timer)]
     set_timer = loop.call_later
 
     def call_later(*arguments: Any) -> asyncio.TimerHandle:
@@ -40,7 +40,7 @@ async def test_a_session_that_is_left_and_taken_up_during_its_check_keeps_one_ti
 
     monkeypatch.setattr(loop, "call_later", call_later)
     may_answer.set()
-    await asyncio.gather(*library._background)
+    await asyncio.gather(*library.sessions._upkeep._checks)
     attachment.detach()
     assert len(handles) == 2
     assert all(handle.cancelled() for handle in handles)

@@ -8,17 +8,19 @@ from typing import Any
 import pytest
 
 from collab_server.authority.library.rights import SharedRights
-from collab_server.authority.library.sessions import ContentAnswer
+from collab_server.ports import ContentAnswer
 
 USER, PROJECT, OBJECT = "A" * 32, "B" * 32, "C" * 32
 
 
-class Library:
+class Questions:
     """Keeps what it is told."""
 
     def __init__(self) -> None:
         self.heard: list[ContentAnswer] = []
-        self.on_content_answer: Any = None
+
+    def on_answer(self, callback: Any) -> None:
+        """Nothing is asked here."""
 
     def hear(self, answer: ContentAnswer) -> None:
         self.heard.append(answer)
@@ -26,11 +28,11 @@ class Library:
 
 def hear(*ages: float, type: int = 55, delay: float = 0.0) -> list[float]:
     """The ages of those that are believed."""
-    library = Library()
+    questions = Questions()
     rows = [[USER, PROJECT, OBJECT, type, "Name", age] for age in ages]
-    rights = SharedRights(library, lambda payload: None)  # type: ignore[arg-type]
+    rights = SharedRights(questions, lambda payload: None)  # type: ignore[arg-type]
     rights.hear(json.dumps(rows).encode(), longest_delay_seconds=delay)
-    return [answer.age_seconds for answer in library.heard]
+    return [answer.age_seconds for answer in questions.heard]
 
 
 def test_ages_that_no_answer_can_have_are_not_believed_and_spoil_no_others() -> None:

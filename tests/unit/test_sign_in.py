@@ -12,13 +12,15 @@ import pytest
 from cryptography.fernet import Fernet
 from typing_extensions import override
 
-from collab_server.authority.library.cookies import Cookie, Jar
-from collab_server.authority.library.sessions import NOBODY, Library, Origin, SignedIn
+from collab_server.authority.library.cookies import Jar
+from collab_server.authority.library.library import Library
 from collab_server.domain.budgets import AddressBudget
+from collab_server.domain.cookies import Cookie
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.domain.sign_ins import mark_of
 from collab_server.errors import Paused, Unauthenticated, Unavailable
+from collab_server.ports import NOBODY, Origin, SignedIn, SignsIn
 from collab_server.services.sign_in import Authenticator, Credentials, SignInOver
 
 KEY = b"k" * 32
@@ -42,7 +44,9 @@ class Clock:
 def an_authenticator(
     clock: Clock, *, key: bytes | None = KEY, administrators: tuple[str, ...] = ()
 ) -> Authenticator:
-    authenticator = Authenticator(Library(None, clock=clock), administrators=administrators, now=clock.now)
+    authenticator = Authenticator(
+        Library(None, clock=clock).sessions, administrators=administrators, now=clock.now
+    )
     if key is not None:
         authenticator.use_keys(KeyRing.of(key))
     return authenticator
@@ -57,8 +61,8 @@ def a_resume_token(
     cookies: tuple[Cookie, ...] = (),
 ) -> str:
     library = Library(None, clock=clock)
-    library.adopt(session, timeout_seconds, 0, cookies)
-    authenticator = Authenticator(library, now=clock.now)
+    library.sessions.adopt(session, timeout_seconds, 0, cookies)
+    authenticator = Authenticator(library.sessions, now=clock.now)
     authenticator.use_keys(KeyRing.of(key))
     signed_in = authenticator.renew(Identity(ANN, session, False, clock.now()))
     assert signed_in is not None
@@ -231,15 +235,15 @@ async def test_the_cookies_of_a_session_come_along_to_another_node() -> None:
     )
     token = a_resume_token(clock, cookies=cookies)
     library = Library(None, clock=clock)
-    node = Authenticator(library, now=clock.now)
+    node = Authenticator(library.sessions, now=clock.now)
     node.use_keys(KeyRing.of(KEY))
     identity = await node.identify(Credentials(resume_token=token))
     assert identity.session == SESSION
-    assert tuple(library.cookies(identity.session)) == cookies
+    assert tuple(library.sessions.cookies(identity.session)) == cookies
     # What the node has heard from Library since is younger than what an older token says.
-    library._cookies.put(SESSION, Jar([Cookie("AWSALB", "younger")]))
+    library.sessions._cookies.put(SESSION, Jar([Cookie("AWSALB", "younger")]))
     await node.identify(Credentials(resume_token=token))
-    assert library.cookies(SESSION) == [Cookie("AWSALB", "younger")]
+    assert library.sessions.cookies(SESSION) == [Cookie("AWSALB", "younger")]
 
 
 async def test_the_version_before_reads_what_this_one_seals_and_the_other_way() -> None:
@@ -281,11 +285,10 @@ async def test_a_resume_token_stays_below_eight_kilobytes(size: int, letter: str
         assert kept[-1][0] == "cookie29"  # the youngest ones are those that matter
 
 
-class RefusingLibrary(Library):
+class RefusingSessions(SignsIn):
     """Refuses all tokens, and notes where they came from."""
 
     def __init__(self) -> None:
-        super().__init__(None)
         self.origins: list[Origin] = []
 
     @override
@@ -295,7 +298,7 @@ class RefusingLibrary(Library):
 
 
 async def test_tokens_from_where_too_many_were_not_accepted_are_asked_about_by_and_by() -> None:
-    clock, library = Clock(), RefusingLibrary()
+    clock, library = Clock(), RefusingSessions()
     authenticator = Authenticator(
         library, failures=AddressBudget(burst=20, per_second=1, clock=clock), now=clock.now
     )
@@ -336,18 +339,20 @@ class Known:
 class WillingLibrary(Library):
     """Accepts all identity tokens."""
 
-    asked = 0
+    def __init__(self, clock: Clock) -> None:
+        super().__init__(None, clock=clock)
+        self.asked = 0
+        self.sessions.sign_in_with_identity_token = self._sign_in  # type: ignore[method-assign]
 
-    @override
-    async def sign_in_with_identity_token(self, token: str, *, origin: Origin = NOBODY) -> SignedIn:
+    async def _sign_in(self, token: str, *, origin: Origin = NOBODY) -> SignedIn:
         self.asked += 1
-        self.adopt(SESSION, 7200, 0)
+        self.sessions.adopt(SESSION, 7200, 0)
         return SignedIn(ANN, SESSION, 7200)
 
 
 def with_ends(clock: Clock, known: Known, *, hours: float = 12) -> tuple[Authenticator, WillingLibrary]:
-    library = WillingLibrary(None, clock=clock)
-    authenticator = Authenticator(library, ends=known, session_hours=hours, now=clock.now)
+    library = WillingLibrary(clock)
+    authenticator = Authenticator(library.sessions, ends=known, session_hours=hours, now=clock.now)
     authenticator.use_keys(KeyRing.of(KEY))
     return authenticator, library
 
@@ -426,8 +431,8 @@ async def test_a_session_never_lives_unused_for_more_than_a_day(timeout: float) 
     with pytest.raises((Unavailable, Unauthenticated)):
         await node.sign_in(Credentials(resume_token=token))
     library = Library(None, clock=clock)
-    library.adopt(SESSION, timeout, 0)
-    assert not (library.timeout_seconds(SESSION) or 0) > 24 * 3600
+    library.sessions.adopt(SESSION, timeout, 0)
+    assert not (library.sessions.timeout_seconds(SESSION) or 0) > 24 * 3600
 
 
 @pytest.mark.parametrize(

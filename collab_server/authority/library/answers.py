@@ -1,61 +1,21 @@
-"""Asking once and believing for a while: calls in flight that are shared, and answers that are kept.
-
-`Flights` lets everybody who asks the same thing at the same time wait for one call. `Answers` keeps what
-was said. Both belong to one event loop; neither waits for anything itself.
-"""
+"""Believing for a while: answers that are kept. Belongs to one event loop; waits for nothing."""
 
 from __future__ import annotations
 
-import asyncio
 import sys
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Coroutine, Hashable
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-__all__ = ["Answers", "Flights", "Kept"]
-
-T = TypeVar("T")
+__all__ = ["Answers", "Kept"]
 
 Question = tuple[Any, ...]
 """What was asked; the first part is the id of the user who asks."""
 
 ENTRY_BYTES = 400
 """What it takes to keep anything at all."""
-
-
-class Flights:
-    """Calls in flight, one per question. A waiter who is cancelled does not cancel it for the others."""
-
-    def __init__(self) -> None:
-        self._tasks: dict[Hashable, asyncio.Task[Any]] = {}
-
-    async def join(self, question: Hashable, ask: Callable[[], Coroutine[Any, Any, T]]) -> T:
-        """The answer of the call in flight for `question`; where there is none, `ask()` becomes it.
-
-        Raises what the call raises. `ask` has to bring its own time limit.
-        """
-        task = self._tasks.get(question)
-        if task is None or task.done():  # one that has just landed is in flight no more: it is asked anew
-            task = asyncio.create_task(ask())
-            self._tasks[question] = task
-            task.add_done_callback(lambda done: self._land(question, done))
-        answer: T = await asyncio.shield(task)
-        return answer
-
-    def _land(self, question: Hashable, done: asyncio.Task[Any]) -> None:
-        if self._tasks.get(question) is done:
-            del self._tasks[question]
-        if not done.cancelled():
-            done.exception()  # looked at, so that a call whose waiters have all gone is not reported as a bug
-
-    async def stop(self) -> None:
-        """Cancel the calls in flight and wait until they are gone."""
-        tasks = list(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,92 +19,24 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
 from cachetools import LRUCache
 
+from collab_server.domain.cookies import SESSION_COOKIE, Cookie, read_cookies
 from collab_server.domain.people import LibrarySession
 
-__all__ = [
-    "SESSION_COOKIE",
-    "Cookie",
-    "Cookies",
-    "Jar",
-    "find_cookie",
-    "is_sendable_cookie",
-    "read_cookies",
-    "without_cookie",
-]
+__all__ = ["Cookies", "Jar"]
 
-SESSION_COOKIE = "JSESSIONID"
 MOST_BYTES = 4096
 """Of one session, and of the cookies that go with one call."""
 MOST_COOKIES = 20
 MOST_NAMES = 32
-MOST_NAME_CHARACTERS = 256
 MOST_SET_AT_ONCE = 50
 MOST_JARS = 20_000
-
-# Printable ASCII that can neither end the cookie nor begin another one.
-_NAME = re.compile(r"[!-:<>-~]+")
-_VALUE = re.compile(r"[ -:<-~]*")
-_SESSION_VALUE = re.compile(r"[!-:<-~]+")
-
-
-def read_cookies(header: str) -> Iterator[tuple[str, str]]:
-    """Names and values in a Cookie header, as they stand there. Whatever is no cookie is passed over.
-
-    Not `http.cookies`, which gives up at what browsers do send (`prefs={"theme":"dark"}`), and before Python 3.11.10
-    and 3.12.6 takes time quadratic in the backslashes.
-    """
-    for part in header.split(";"):
-        name, equals, value = part.partition("=")
-        if equals:
-            yield name.strip(" \t"), value.strip(" \t")
-
-
-def find_cookie(header: str, name: str) -> str | None:
-    """The value of the first cookie of that name: browsers send the one with the longest path first."""
-    if name not in header:
-        return None
-    return next((value for found, value in read_cookies(header) if found == name), None)
-
-
-def without_cookie(header: str, name: str) -> str:
-    """The Cookie header without those of that name."""
-    return "; ".join(f"{found}={value}" for found, value in read_cookies(header) if found != name)
-
-
-def is_sendable_cookie(value: str) -> bool:
-    """Whether `value` can be that of `JSESSIONID`, and cannot smuggle in another cookie."""
-    return len(value) <= MOST_BYTES and _SESSION_VALUE.fullmatch(value) is not None
-
-
-@dataclass(frozen=True, slots=True)
-class Cookie:
-    """One cookie. `path` None: for every call of Library; `expires_at`, seconds since 1970, None: with its session."""
-
-    name: str
-    value: str
-    path: str | None = None
-    expires_at: float | None = None
-
-    def is_valid(self) -> bool:
-        """Whether it may go into a header."""
-        return (
-            len(self.name) <= MOST_NAME_CHARACTERS
-            and self.size <= MOST_BYTES
-            and _NAME.fullmatch(self.name) is not None
-            and _VALUE.fullmatch(self.value) is not None
-        )
-
-    @property
-    def size(self) -> int:
-        """Its bytes in a Cookie header, the separator included."""
-        return len(self.name) + len(self.value) + 3
 
 
 class Jar:

@@ -14,16 +14,9 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from collab_server.errors import Unavailable
+from collab_server.ports import Busy
 
-__all__ = ["Busy", "Line"]
-
-
-class Busy(Unavailable):
-    """Too many calls of ours wait for Library. It may be well, and was not asked."""
-
-    def __init__(self) -> None:
-        super().__init__("too many questions wait for Library just now", retry_after=1)
+__all__ = ["Line"]
 
 
 class Line:

@@ -6,7 +6,7 @@ that has just come is told what the others know. An answer keeps its age on the 
 for is added: it is believed no longer than where it was given. One whose age no answer can have is not believed,
 whoever tells it. A refusal is passed on too, and so is heeded everywhere at once.
 
-Hints only: what is lost is asked of Library. Nothing runs here; the bus calls, and so does Library.
+Hints only: what is lost is asked of Library. Nothing runs here; the bus calls, and so do the questions.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import json
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from collab_server.authority.library.client import ContentInfo
-from collab_server.authority.library.sessions import ContentAnswer, Library
+from collab_server.authority.library.questions import Questions
+from collab_server.domain.contents import ContentInfo
+from collab_server.ports import ContentAnswer
 
 MOST_AGE_SECONDS = 60.0
 ROWS_A_MESSAGE = 200
@@ -24,12 +25,12 @@ MOST_TOLD = 20_000
 
 
 class SharedRights:
-    """Passes on what `library` is told; `publish(payload)` reaches the other nodes."""
+    """Passes on what `questions` is told; `publish(payload)` reaches the other nodes."""
 
-    def __init__(self, library: Library, publish: Callable[[bytes], None]) -> None:
-        self._library = library
+    def __init__(self, questions: Questions, publish: Callable[[bytes], None]) -> None:
+        self._questions = questions
         self._publish = publish
-        library.on_content_answer = lambda answer: self._tell([answer])
+        questions.on_answer(self._tell_one)
 
     def hear(self, payload: bytes, *, longest_delay_seconds: float) -> None:
         """What another node was told; one of another version may know more about it.
@@ -43,13 +44,16 @@ class SharedRights:
             if type:
                 content = ContentInfo(object_id, name, type)
                 age_seconds += longest_delay_seconds
-            self._library.hear(ContentAnswer(user_id, project_id, object_id, content, age_seconds))
+            self._questions.hear(ContentAnswer(user_id, project_id, object_id, content, age_seconds))
 
     def node_found(self, _node: str) -> None:
         """Tell a node that has come what is known here."""
-        known = self._library.content_answers(MOST_TOLD)
+        known = self._questions.content_answers(MOST_TOLD)
         for start in range(0, len(known), ROWS_A_MESSAGE):
             self._tell(known[start : start + ROWS_A_MESSAGE])
+
+    def _tell_one(self, answer: ContentAnswer) -> None:
+        self._tell([answer])
 
     def _tell(self, answers: Sequence[ContentAnswer]) -> None:
         self._publish(json.dumps([_row(answer) for answer in answers], separators=(",", ":")).encode())

@@ -188,7 +188,7 @@ class Deliveries:
         for _ in range(2):  # the first may be one that was about to end
             if not await inbox.due(database, user_id, 1):
                 return
-            left = 0.0 if self._backends.library.is_silent else ends_at - asyncio.get_running_loop().time()
+            left = 0.0 if self._backends.gate.is_silent else ends_at - asyncio.get_running_loop().time()
             await asyncio.wait((self._ask_soon(who),), timeout=max(0.0, left))
 
     async def _put_permitted(self, user_id: str) -> None:

@@ -1,0 +1,123 @@
+"""Library as the services see it: who somebody is, what they may open, and sessions that are watched.
+
+The parts, downwards: `sessions` (`SignsIn`) over `upkeep` and `known`; `questions` (`Gate` and `Directory`) over
+`answers`; both ask in `turns`, through `api`, `calls` and `replies`; `cookies` and `health` go along with every call.
+What one node is told of rights and ended sessions it passes on to the others (`rights`).
+
+It all runs on one event loop. In the background there are calls in flight, one timer per session in use, a look after
+Library, and log-outs; `stop()` ends them within 3 s and lets nothing be asked any more.
+"""
+
+from __future__ import annotations
+
+import random
+import ssl
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+from collab_server.authority.library.answers import Answers
+from collab_server.authority.library.api import LibraryApi
+from collab_server.authority.library.calls import Observe
+from collab_server.authority.library.cookies import Cookies
+from collab_server.authority.library.health import Health
+from collab_server.authority.library.known import KnownSessions
+from collab_server.authority.library.questions import Questions
+from collab_server.authority.library.sessions import Sessions
+from collab_server.authority.library.turns import Lookout, Turns
+from collab_server.authority.library.upkeep import LogOuts, Upkeep
+from collab_server.ports import Authority
+
+__all__ = ["Library", "Timing"]
+
+MOST_KEPT_BYTES = 64 << 20
+MOST_KEPT_OF_ONE_BYTES = 2 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """How long things last, in seconds. Tests shorten them; nothing else should."""
+
+    check: float = 45.0  # with 3 s for the call and a second try, below the promised 60 s
+    fresh: float = 60.0
+    refusal: float = 5.0
+    memory: float = 15 * 60.0
+    patience: float = 0.25  # what a question that can be answered from memory waits for a silent Library
+    look: float = 5.0  # between two looks at whether Library has to be asked how it is
+    idle: float = 30.0
+
+
+class Library:
+    """See the module."""
+
+    def __init__(
+        self,
+        base_url: str | None,
+        *,
+        ssl_context: ssl.SSLContext | None = None,
+        timing: Timing | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        chance: Callable[[float, float], float] = random.uniform,
+        observe: Observe = lambda call, outcome, seconds: None,
+        ended: Callable[[bytes], None] = lambda digest: None,
+    ) -> None:
+        """`base_url` is `authorizationServerUrl`; None: every question is `Unavailable`.
+
+        `observe(call, outcome, seconds)` is told of every call of Library, `ended(digest)` of every session that is
+        known here and of which Library says that it is over: for the other nodes' `hear_ended`.
+        """
+        timing = timing or Timing()
+        cookies = Cookies(base_url)
+        self.health = Health(has_address=base_url is not None)
+        self._api = None
+        if base_url is not None:
+            self._api = LibraryApi(
+                base_url, ssl_context=ssl_context, cookies=cookies, health=self.health, observe=observe
+            )
+        turns = Turns(self._api, self.health, where=urlsplit(base_url or "").netloc)
+        self._lookout = Lookout(turns, look_seconds=timing.look, idle_seconds=timing.idle, chance=chance)
+        self._known = KnownSessions(cookies, told=ended, clock=clock)
+        upkeep = Upkeep(self._known, turns, check_seconds=timing.check, chance=chance)
+        self.sessions = Sessions(self._known, turns, upkeep, LogOuts(turns, cookies), cookies)
+        answers = Answers(
+            fresh_seconds=timing.fresh,
+            refusal_seconds=timing.refusal,
+            memory_seconds=timing.memory,
+            most_bytes=MOST_KEPT_BYTES,
+            share_bytes=MOST_KEPT_OF_ONE_BYTES,
+            clock=clock,
+        )
+        self.questions = Questions(turns, self._known, answers, patience_seconds=timing.patience)
+
+    def as_authority(self) -> Authority:
+        """What the services are given of it."""
+        return Authority("Library", self.sessions, self.questions, self.questions, life=self)
+
+    @property
+    def problem(self) -> str | None:
+        """What is wrong, in words for the administrator; None while all is well."""
+        return self.health.problem
+
+    @property
+    def latency_seconds(self) -> float | None:
+        """How long its last answer took."""
+        return self.health.latency_seconds
+
+    def hear_ended(self, digest: bytes) -> None:
+        """Another node was told by Library that the session with this digest is over."""
+        self._known.hear_ended(digest)
+
+    async def start(self) -> None:
+        """Make ready. Waits for nothing: Library may be away."""
+        if self._api is not None:
+            await self._api.start()
+        self._lookout.start()
+
+    async def stop(self) -> None:
+        """Stop watching, finish the log-outs (3 s in all), close the connections."""
+        await self._lookout.stop()
+        await self.questions.stop()
+        await self.sessions.stop()
+        if self._api is not None:
+            await self._api.stop()

@@ -1,0 +1,120 @@
+"""One class for each kind of credential. They are tried in order; the first whose kind was shown decides."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Protocol
+
+from collab_server.domain.cookies import SESSION_COOKIE, without_cookie
+from collab_server.errors import Unauthenticated
+from collab_server.ports import SignsIn
+from collab_server.services.sign_in.credentials import Credentials
+from collab_server.services.sign_in.exchange import Exchange, Token
+from collab_server.services.sign_in.lifetimes import Lifetimes, session_over
+from collab_server.services.sign_in.proofs import Proof
+from collab_server.services.sign_in.resume_tokens import FERNET_BEGINS, ResumeTokens
+
+
+class Way(Protocol):
+    """How one kind of credential proves somebody."""
+
+    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof | None:
+        """Whose it is; None where none of this kind was shown.
+
+        Whoever `is_leaving` needs no session that lives. Raises `Unauthenticated`, `Unavailable` or `Paused`.
+        """
+
+
+class ByResumeToken:
+    """What is sealed in a token of ours; the authority is asked only when the session may have run out meanwhile."""
+
+    def __init__(
+        self, tokens: ResumeTokens, sessions: SignsIn, lifetimes: Lifetimes, exchange: Exchange
+    ) -> None:
+        self._tokens = tokens
+        self._sessions = sessions
+        self._lifetimes = lifetimes
+        self._exchange = exchange
+
+    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof | None:
+        """See `Way`."""
+        if shown.resume_token is None:
+            return None
+        lifetimes, sessions = self._lifetimes, self._sessions
+        proof, cookies = self._tokens.open(shown.resume_token, lifetimes.ends.now())
+        lifetimes.refuse_over(proof)
+        sealed_age = (lifetimes.now() - proof.said_at).total_seconds()
+        sessions.adopt(proof.session, proof.timeout_seconds, sealed_age, cookies)
+        if sessions.is_ended(proof.session):
+            raise session_over(proof)
+        proof = proof.as_last_used(sessions, lifetimes.now())
+        # Another node's clock may be ahead of ours: an age below zero is still an age.
+        if is_leaving or abs((lifetimes.now() - proof.said_at).total_seconds()) <= proof.timeout_seconds:
+            return proof
+        return await self._exchange.confirm(proof)
+
+
+class ByIdentityToken:
+    """A short-lived token that the authority makes for others to act with."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof | None:
+        """See `Way`."""
+        if shown.identity_token is None:
+            return None
+        return await self._exchange.prove(Token("identity", shown.identity_token, address=shown.address))
+
+
+class ByAuthToken:
+    """The token of somebody's own session, with the cookies of their browser."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        self._exchange = exchange
+
+    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof | None:
+        """See `Way`."""
+        if shown.auth_token is None:
+            return None
+        token = auth_token_of(shown, shown.auth_token)
+        try:
+            return await self._exchange.prove(token)
+        except Unauthenticated:
+            if token.cookie is None or not shown.are_cookies_old:
+                raise
+            others = without_cookie(shown.cookie_header, SESSION_COOKIE)
+            return await self._exchange.prove(replace(token, cookie=None, cookie_header=others))
+
+
+class ByBearer:
+    """Any of the three: ours by how it begins; else first as what it is known to be, an identity token before an auth
+    token where nothing is known.
+    """
+
+    def __init__(self, by_resume_token: ByResumeToken, exchange: Exchange, lifetimes: Lifetimes) -> None:
+        self._by_resume_token = by_resume_token
+        self._exchange = exchange
+        self._lifetimes = lifetimes
+
+    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof | None:
+        """See `Way`."""
+        text = shown.bearer
+        if text is None:
+            return None
+        if text.startswith(FERNET_BEGINS):
+            return await self._by_resume_token.prove(Credentials(resume_token=text), is_leaving=is_leaving)
+        self._lifetimes.refuse_ended_token("identity", text)
+        self._lifetimes.refuse_ended_token("auth", text)
+        as_auth = auth_token_of(shown, text)
+        if self._exchange.knows(as_auth):
+            return await self._exchange.prove(as_auth)
+        try:
+            return await self._exchange.prove(Token("identity", text, address=shown.address))
+        except Unauthenticated:
+            return await self._exchange.prove(as_auth)
+
+
+def auth_token_of(shown: Credentials, text: str) -> Token:
+    """`text` as an auth token, with what else was shown."""
+    return Token("auth", text, shown.session_cookie, shown.cookie_header, shown.address)
