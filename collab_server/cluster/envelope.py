@@ -18,7 +18,10 @@ import struct
 from collections.abc import Iterable, Sequence
 from itertools import starmap
 
+from collab_server.domain.hints import Kind
+
 __all__ = [
+    "OWN_KINDS",
     "UnreadableEnvelope",
     "count_messages",
     "pack_heard",
@@ -26,6 +29,9 @@ __all__ = [
     "unpack_heard",
     "unpack_messages",
 ]
+
+OWN_KINDS = frozenset(map(int, (Kind.GAP, Kind.CANARY, Kind.HEARD)))
+"""What the bus says itself: no listener gets it, and no counter counts it."""
 
 _COUNT = struct.Struct(">IB")
 _MESSAGE = struct.Struct(">BBI")

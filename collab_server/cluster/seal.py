@@ -11,7 +11,7 @@ All of the head is authenticated, and so is the epoch. A start of a node seals w
 from the installation's for the bus, with `sender` as salt. Each sealing has a number of its own as nonce: not that of
 its first message, for what Redis did not answer is packed anew, with more behind it, under the same number.
 
-What opens was made by a node of this installation, at some time. That it was made just now is `cluster.bus`'s to find
+What opens was made by a node of this installation, at some time. That it was made just now is `cluster.peers`' to find
 out.
 """
 
@@ -60,6 +60,7 @@ class Seal:
 
     def __init__(self, sender: bytes) -> None:
         self.sender = sender
+        self.epoch: str | None = None
         self._sealings = 0
         self._epoch = b""
         self._keys: dict[bytes, bytes] = {}
@@ -69,6 +70,7 @@ class Seal:
 
     def use(self, epoch: str, keys: KeyRing) -> None:
         """Seal and open for this epoch, with these keys, from now on. The sealings go on being counted."""
+        self.epoch = epoch
         self._epoch = epoch.encode()
         made = {secret: purpose_key(secret, "bus") for secret in reversed(keys.opening)}
         self._keys = {_key_id(key): key for key in made.values()}

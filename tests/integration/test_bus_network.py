@@ -110,7 +110,7 @@ async def test_half_open_connection_is_noticed_and_replaced(own: EmbeddedValkey,
         await b.start("e1", KEYS)
         await until(lambda: a.nodes and b.nodes and a.is_hearing and b.is_hearing and gaps)
         # Told apart by what each has to say at once: only the subscribed one hears of what `a` says.
-        connections = {0: b._publisher, 1: b._subscriber}
+        connections = {0: b.outbox._link, 1: b.connections._subscriber}
         ports = {
             number: link._transport.get_extra_info("sockname")[1]
             for number, link in connections.items()
@@ -191,7 +191,7 @@ async def test_the_master_is_found_by_sentinels_and_followed(own: EmbeddedValkey
             own.freeze()
             await until(lambda: not a.is_available and not b.is_available)
             await until(lambda: a.is_hearing and b.is_hearing, 15)
-            assert a._server == b._server == ("127.0.0.1", second.port)
+            assert a.connections.server == b.connections.server == ("127.0.0.1", second.port)
             own.thaw()
             a.publish(Kind.EVENT, b"x")
             await until(lambda: heard)

@@ -42,12 +42,12 @@ class Wire:
         self.recorded.append(data)
         if not self.holds:
             for node in list(self.nodes):
-                node.bus._received(data)
+                node.bus.reception.receive(data)
 
     def join(self, name: str, *, epoch: str = "e1", keys: KeyRing = KEYS) -> Node:
         node = Node(self, name, epoch, keys)
         self.nodes.append(node)
-        node.bus._beat(asks=True)
+        node.bus.heart.beat(asks=True)
         return node
 
     async def meet(self, *names: str) -> list[Node]:
@@ -60,7 +60,7 @@ class Wire:
         for _ in range(round(seconds / 0.25)):
             self.now += 0.25
             for node in list(self.nodes):
-                node.bus._tick(late=0.0)
+                node.bus.look(late=0.0)
             for _ in range(6):
                 await asyncio.sleep(0)
 
@@ -86,12 +86,12 @@ class Node:
     """A bus on the wire, and everything that it has told its listeners."""
 
     def __init__(self, wire: Wire, name: str, epoch: str, keys: KeyRing) -> None:
-        self.bus = bus = RedisBus("redis://nowhere:1", node=name)
+        self.name = name
+        self.bus = bus = RedisBus("redis://nowhere:1", node=name, clock=lambda: wire.now)
         self.told: list[tuple[str, int, bytes]] = []
         self.delays: list[float] = []
         self.nodes: list[str] = []
         self.gaps = 0
-        bus._now = lambda: wire.now  # type: ignore[method-assign]
         for kind in TOLD:
             bus.listen(kind, lambda node, payload, kind=kind: self._hear(node, kind, payload))  # type: ignore[misc]
         bus.on_node_found(lambda node: self.nodes.append(f"found {node}"))
@@ -99,7 +99,7 @@ class Node:
         bus.on_gap(self._gap)
         bus.set_epoch(epoch, keys)
         self.link = _Answering(wire)
-        bus._publisher = self.link
+        bus.outbox.attach(self.link)
 
     def _hear(self, node: str, kind: int, payload: bytes) -> None:
         self.told.append((node, kind, payload))
@@ -110,7 +110,7 @@ class Node:
 
     def say(self, text: str = "") -> None:
         for kind in TOLD:
-            self.bus.publish(kind, f"{self.bus.node} {kind.name} {text}".encode())
+            self.bus.publish(kind, f"{self.name} {kind.name} {text}".encode())
 
 
 async def settled(wire: Wire) -> None:
@@ -162,7 +162,7 @@ async def test_recordings_of_a_node_that_has_gone_change_nothing(goes: str) -> N
     for order in (recorded, recorded[::-1], recorded * 2):
         for data in order:
             for node in (b, fresh):
-                node.bus._received(data)
+                node.bus.reception.receive(data)
         await settled(wire)
         await wire.pass_time(1)
     assert (b.told, fresh.told) == (told, [])
@@ -181,18 +181,18 @@ async def test_recordings_of_a_living_node_change_nothing_at_one_just_started() 
     recorded = list(wire.recorded)
     fresh = Node(wire, "fresh", "e1", KEYS)
     for data in recorded:
-        fresh.bus._received(data)
+        fresh.bus.reception.receive(data)
     await settled(wire)
     assert (fresh.told, fresh.nodes, fresh.bus.nodes) == ([], [], {})
     wire.nodes.append(fresh)
-    fresh.bus._beat(asks=True)
+    fresh.bus.heart.beat(asks=True)
     for data in recorded:
-        fresh.bus._received(data)
+        fresh.bus.reception.receive(data)
     await until(lambda: len(fresh.bus.nodes) == 2)
     a.say("now")
     await until(lambda: len(fresh.told) == len(TOLD))
     for data in recorded + list(wire.recorded):
-        fresh.bus._received(data)
+        fresh.bus.reception.receive(data)
     assert all(payload.endswith(b"now") for _, _, payload in fresh.told)
     assert len(fresh.told) == len(TOLD)
     assert b.nodes == ["found a", "found fresh"]
@@ -207,13 +207,13 @@ async def test_whatever_order_envelopes_come_in_and_how_often_nothing_is_heard_t
         a.bus.publish(Kind.EVENT, b"%d" % number)
         await until(lambda number=number: len(wire.recorded) == start + number + 1)  # type: ignore[misc]
     held = wire.recorded[start:]
-    seen = b.bus._peers[a.bus._sender]
+    seen = b.bus.peers.met[a.bus._seal.sender]
     number, sealing = seen.expected, seen.sealing
     for order in permutations(held):
         seen.expected, seen.sealing = number, sealing
         b.told.clear()
         for data in (*order, *order):
-            b.bus._received(data)
+            b.bus.reception.receive(data)
         heard = [int(payload) for _, _, payload in b.told]
         assert heard == sorted(set(heard))
         assert heard[-1] == 3
@@ -230,7 +230,7 @@ async def test_what_was_held_up_is_heard_with_its_delay_and_for_no_longer_than_a
         await until(lambda start=start: len(wire.recorded) > start)  # type: ignore[misc]
         wire.now += held_up
         for data in wire.recorded[start:]:
-            b.bus._received(data)
+            b.bus.reception.receive(data)
         assert bool(b.told) is is_heard
         if is_heard:
             assert min(b.delays[-len(TOLD) :]) >= held_up
@@ -259,11 +259,11 @@ async def test_a_node_that_was_frozen_for_minutes_believes_nothing_of_what_waite
     assert a.nodes == ["found b", "lost b"]
     waiting = wire.recorded[start:]
     for data in waiting:
-        b.bus._received(data)
-    b.bus._tick(late=180.0)
+        b.bus.reception.receive(data)
+    b.bus.look(late=180.0)
     assert b.told == []
     wire.nodes.append(b)
-    b.bus._flush()
+    b.bus.outbox.flush()
     await until(lambda: a.nodes == ["found b", "lost b", "found b"] and b.gaps)
     gaps = b.gaps
     a.say("after")
@@ -281,11 +281,11 @@ async def test_a_network_that_was_away_for_longer_than_a_node_is_believed_is_tak
     await wire.pass_time(1)
     await settled(wire)
     for node in (a, b):
-        node.bus._failed("Redis is away")
+        node.bus.proof.failed("Redis is away")
     await wire.pass_time(60)
     wire.holds = False
     for node in (a, b):
-        node.bus._beat(asks=True)
+        node.bus.heart.beat(asks=True)
     await settled(wire)
     a.say()
     await until(lambda: len(b.told) == len(TOLD))
@@ -301,12 +301,14 @@ async def test_an_unanswered_publish_is_sealed_anew_and_heard_once() -> None:
     opening.use("e1", KEYS)
     start = len(wire.recorded)
     for number in range(3):
-        a.link.answers = False
         a.bus.publish(Kind.EVENT, b"%d" % number)
+        if number:
+            a.link = _Answering(wire)  # Redis did not answer: the next connection sends all of it again
+        a.link.answers = False
+        a.bus.outbox.attach(a.link)
         await until(lambda number=number: len(wire.recorded) == start + number + 1)  # type: ignore[misc]
-        a.link = _Answering(wire)  # Redis did not answer: the next connection sends all of it again
-        a.bus._publisher, a.bus._sent_up_to = a.link, None
-    a.bus._flush()
+    a.link = _Answering(wire)
+    a.bus.outbox.attach(a.link)
     await settled(wire)
     opened = [opening.open(data) for data in wire.recorded[start:]]
     assert len({one.first for one in opened}) == 1
@@ -322,7 +324,7 @@ async def test_no_number_is_ever_used_twice_to_seal() -> None:
         for node in nodes:
             node.say()
         await wire.pass_time(3)
-        nodes[0].bus._sent_up_to = None
+        nodes[0].bus.outbox._sent_up_to = None
         await settled(wire)
     used = Counter(data[5:29] for data in wire.recorded)
     assert used.most_common(1)[0][1] == 1
@@ -346,7 +348,7 @@ async def test_junk_makes_nobody_look_at_postgres_more_often_than_every_second_a
         for _ in range(40):
             wire.now += 0.25
             for data in junk:
-                b.bus._received(data)
+                b.bus.reception.receive(data)
             await asyncio.sleep(0.025)
     assert 1 <= b.gaps <= 1 + 10 / 1.5
     assert b.told == told
@@ -365,14 +367,16 @@ async def test_deafness_cannot_be_hidden_by_playing_a_nodes_own_heartbeats_to_it
     assert a.bus.is_hearing
     recorded = list(wire.recorded)
     wire.holds = True
-    other = Seal(a.bus._sender)
+    other = Seal(a.bus._seal.sender)
     other.use("e1", KeyRing.of(b"m" * 32))
     for number in range(16):
         await wire.pass_time(0.25)
         for data in recorded:
-            a.bus._received(data)
-        a.bus._received(other.seal(1000 + number, b"\0\0\0\1\1a" + bytes((Kind.CANARY, 0, 0, 0, 0, 0))))
-        a.bus._received(b"\x01" + a.bus._sender[:8] + b"\xff" * 50)
+            a.bus.reception.receive(data)
+        a.bus.reception.receive(
+            other.seal(1000 + number, b"\0\0\0\1\1a" + bytes((Kind.CANARY, 0, 0, 0, 0, 0)))
+        )
+        a.bus.reception.receive(b"\x01" + a.bus._seal.sender[:8] + b"\xff" * 50)
     assert not a.bus.is_available
     assert a.bus.problem == "nothing comes back from Redis"
 
@@ -414,9 +418,9 @@ async def test_many_recorded_starts_cost_little_and_keep_nobody_from_being_met()
         starts.append(gone.seal(0, b"\0\0\0\1\1g" + bytes((Kind.HEARD, 0, 0, 0, 0, 1)) + b"\x01"))
     said = len(wire.recorded)
     for data in starts * 3:
-        a.bus._received(data)
+        a.bus.reception.receive(data)
     await settled(wire)
-    assert len(a.bus._strangers) <= 32
+    assert len(a.bus.peers.strangers) <= 32
     assert len(wire.recorded) - said < 10, "a prompt gathers all who are to be asked"
     b = wire.join("b")
     await until(lambda: a.nodes == ["found b"] and b.nodes == ["found a"])

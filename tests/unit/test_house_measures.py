@@ -34,7 +34,6 @@ CIRCLES: Final[dict[str, str]] = {
 FILES: Final[dict[str, str]] = {
     "collab_server.__main__": "",
     "collab_server.app": "",
-    "collab_server.cluster.bus": "",
     "collab_server.realtime.engine.engine": "",
     "collab_server.realtime.server": "",
     "collab_server.realtime.sockets.server": "",
@@ -46,7 +45,6 @@ CLASSES: Final[dict[str, str]] = {
     "EngineServer": "",
     "Feed": "",
     "Node": "",
-    "RedisBus": "",
     "SocketServer": "",
     "WebSocketProtocol": "",
 }
@@ -54,7 +52,6 @@ CLASSES: Final[dict[str, str]] = {
 FUNCTIONS: Final[dict[str, str]] = {
     "Door._subscribe": "",
     "Node.__init__": "",
-    "RedisBus.__init__": "",
     "_parser": "",
     "listed": "",
 }
@@ -73,7 +70,6 @@ ATTRIBUTES: Final[dict[str, str]] = {
     "EngineServer": "",
     "LeanExchange": "",
     "Node": "",
-    "RedisBus": "",
     "Session": "",
     "Status": "",
     "WebSocketProtocol": "",

@@ -1,0 +1,145 @@
+"""The way of a message out: what one turn of the loop produces becomes one sealed envelope, and one PUBLISH.
+
+It promises the order of the calls, and that nothing waits. One PUBLISH is under way at a time; its answer sends the
+next. What it carries stays in the backlog until then, so a connection that ends takes nothing along: the next one sends
+it again, under the same numbers, by which the others drop what they had.
+
+Nothing runs here: `publish` and the answers of Redis make the loop call `flush`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from typing import Any
+
+import hiredis
+
+from collab_server.cluster.backlog import Backlog
+from collab_server.cluster.envelope import pack_messages
+from collab_server.cluster.link import Link, in_words
+from collab_server.cluster.seal import Seal
+
+__all__ = ["Outbox"]
+
+ANSWER_SECONDS = 1.0
+DRAIN_SECONDS = 0.5
+
+
+class Outbox:
+    """Publishes the messages of `node` through whatever link is attached, once a channel is known."""
+
+    def __init__(self, backlog: Backlog, seal: Seal, clock: Callable[[], float], *, node: str) -> None:
+        self.backlog = backlog
+        self._node = node
+        self._seal = seal
+        self._clock = clock
+        self._link: Link | None = None
+        self._command = b""  # PUBLISH to the channel, as far as it is always the same
+        self._is_flush_due = False
+        self._sent_up_to: int | None = None  # number after the last message of the PUBLISH under way
+        self._sent_at = 0.0
+        self._drained: asyncio.Event | None = None
+
+    @property
+    def has_channel(self) -> bool:
+        """Whether it is known where to publish."""
+        return bool(self._command)
+
+    def use_channel(self, channel: str) -> None:
+        """Publish there from now on."""
+        name = channel.encode()
+        self._command = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$" % (len(name), name)
+        self._flush_soon()
+
+    def attach(self, link: Link) -> None:
+        """Send through this link; again what the one before had not answered."""
+        self._link = link
+        self._sent_up_to = None
+        self.flush()
+
+    def detach(self) -> None:
+        """Send nothing until there is a link again."""
+        self._link = None
+
+    def cut(self, reason: str) -> None:
+        """End the link."""
+        if self._link is not None:
+            self._link.close(reason)
+
+    def publish(self, kind: int, payload: bytes) -> None:
+        """Queue a message for all other nodes. Never waits, never raises."""
+        self.backlog.put(kind, payload)
+        self._flush_soon()
+
+    def publish_in_clear(self, data: bytes) -> None:
+        """Past the queue, neither numbered nor sealed: what nodes of the version before have to hear."""
+        if self._link is not None:
+            self._link.send(b"%b%d\r\n%b\r\n" % (self._command, len(data), data), _ignore)
+
+    def ping(self, on_answer: Callable[[], None]) -> None:
+        """Ask Redis whether it is there; before a channel is known, when nothing else is sent."""
+        if self._link is not None:
+            self._link.send(
+                b"*1\r\n$4\r\nPING\r\n",
+                lambda reply: None if isinstance(reply, hiredis.ReplyError) else on_answer(),
+            )
+
+    def flush(self) -> None:
+        """Send the left end of the backlog as one PUBLISH, unless one is under way."""
+        self._is_flush_due = False
+        link, backlog = self._link, self.backlog
+        if link is None or self._sent_up_to is not None or not self._command:
+            return
+        backlog.drop_stale()
+        messages = backlog.first_messages()
+        if not messages:
+            return
+        data = self._seal.seal(backlog.first, pack_messages(self._node, messages))
+        self._sent_up_to = up_to = backlog.first + len(messages)
+        self._sent_at = self._clock()
+        link.send(
+            b"%b%d\r\n%b\r\n" % (self._command, len(data), data),
+            lambda reply: self._answered(link, up_to, reply),
+        )
+
+    async def drain(self) -> None:
+        """Until Redis has everything, or half a second has passed."""
+        self._drained = asyncio.Event()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_SECONDS):
+                await self._drained.wait()
+
+    def look(self) -> None:
+        """Give up what is stale, and a link on which Redis does not answer; several times a second."""
+        self.backlog.drop_stale()
+        if self._sent_up_to is not None and self._clock() - self._sent_at > ANSWER_SECONDS:
+            self.cut("Redis does not answer")
+
+    def stood_still(self, seconds: float) -> None:
+        """The whole process did: while answers could not be read, none was late."""
+        self._sent_at += seconds
+
+    def _flush_soon(self) -> None:
+        if not self._is_flush_due and self._sent_up_to is None and self._link is not None:
+            self._is_flush_due = True
+            asyncio.get_running_loop().call_soon(self.flush)
+
+    def _answered(self, link: Link, up_to: int, reply: Any) -> None:
+        """Redis answered the PUBLISH of everything before number `up_to`."""
+        if link is not self._link:
+            return
+        if isinstance(reply, hiredis.ReplyError):
+            link.close(in_words(reply))  # sent again on the next link, until it is stale
+            return
+        self._sent_up_to = None
+        self.backlog.arrived(up_to)
+        if self.backlog:
+            self.flush()
+        elif self._drained is not None:
+            self._drained.set()
+
+
+def _ignore(reply: Any) -> None:
+    """Whether it arrived shows with the next one."""
