@@ -90,15 +90,6 @@ def configure(
 
     `is_detailed` lets our own loggers speak at DEBUG and uvicorn name every request; nothing else gets louder.
     """
-    root = logging.getLogger()
-    handler = _handler(log_file)
-    handler.addFilter(_Repeats())
-    handler.setFormatter(_formatter(log_format, colors=log_file is None and sys.stderr.isatty()))
-    for old in [handler for handler in root.handlers if isinstance(handler, _OurHandler)]:
-        root.removeHandler(old)
-        old.close()
-    root.addHandler(handler)
-
     levels = {
         "": logging.WARNING,
         "collab_server": logging.DEBUG if is_detailed else logging.INFO,
@@ -116,6 +107,31 @@ def configure(
             logger.propagate = True
             logger.filters = [_UvicornFilter(is_detailed)]
 
+    root = logging.getLogger()
+    before = [handler for handler in root.handlers if isinstance(handler, _OurHandler)]
+    handler: logging.Handler
+    if log_file is None:
+        handler = _StreamHandler(sys.stderr)
+    else:
+        handler = _FileHandler(
+            log_file, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8", delay=True
+        )
+    handler.addFilter(_Repeats())
+    handler.setFormatter(_formatter(log_format, colors=log_file is None and sys.stderr.isatty()))
+    root.addHandler(handler)
+    if isinstance(handler, _FileHandler):
+        # Only now is there a file: whoever sees it may move it away and ask for a new one at once.
+        try:
+            handler.reopen()
+        except OSError as error:
+            root.removeHandler(handler)
+            raise ConfigError(
+                [Problem("logFile", f"{log_file} cannot be written: {error.strerror}")]
+            ) from None
+    for old in before:
+        root.removeHandler(old)
+        old.close()
+
 
 def reopen() -> Path | None:
     """Goes on in the file of the configured name, made anew if it was moved away; returns it, None if there is none.
@@ -127,15 +143,6 @@ def reopen() -> Path | None:
             handler.reopen()
             return Path(handler.baseFilename)
     return None
-
-
-def _handler(log_file: Path | None) -> logging.Handler:
-    if log_file is None:
-        return _StreamHandler(sys.stderr)
-    try:
-        return _FileHandler(log_file, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8")
-    except OSError as error:
-        raise ConfigError([Problem("logFile", f"{log_file} cannot be written: {error.strerror}")]) from None
 
 
 def _formatter(log_format: str, *, colors: bool) -> logging.Formatter:

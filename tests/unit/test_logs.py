@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 import pytest
 
@@ -182,3 +184,30 @@ def test_lines_that_repeat_themselves_are_left_out_and_counted(tmp_path: Path) -
     for number in range(logs.MOST_REPEATED * 3):
         ours.warning(f"Kind {number}")
     assert len(repeats._kinds) <= logs.MOST_REPEATED
+
+
+def test_a_file_that_is_seen_can_be_asked_for_anew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever moves it away as soon as it is there, and says so, gets a new one."""
+    file = tmp_path / "log"
+    opened = logs._FileHandler._open
+    asking = threading.Thread(target=logs.reopen)
+
+    def open_and_move_away(handler: logs._FileHandler) -> TextIO:
+        stream = opened(handler)
+        if not file.with_suffix(".1").exists():
+            file.rename(file.with_suffix(".1"))
+            asking.start()
+        return stream
+
+    monkeypatch.setattr(logs._FileHandler, "_open", open_and_move_away)
+    logs.configure(log_file=file)
+    asking.join()
+    assert file.exists()
+
+
+def test_a_file_that_cannot_be_written_leaves_the_log_as_it_was(tmp_path: Path) -> None:
+    logs.configure(log_file=tmp_path / "log")
+    with pytest.raises(ConfigError, match="cannot be written"):
+        logs.configure(log_file=tmp_path / "no folder" / "log")
+    ours.info("As before")
+    assert "As before" in lines(tmp_path / "log")[-1]
