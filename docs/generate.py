@@ -21,6 +21,7 @@ from pydantic.fields import FieldInfo
 from collab_server.config import Config
 from collab_server.config.loading import ENVIRONMENT_PREFIX, alternatives
 from collab_server.contract.asyncapi import asyncapi
+from collab_server.contract.client_types import schema_json
 from collab_server.contract.markdown import protocol
 
 HERE = Path(__file__).resolve().parent
@@ -154,6 +155,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,
     "protocol.md": lambda: protocol((HERE / "protocol.template.md").read_text(encoding="utf-8")),
     "asyncapi.json": asyncapi,
+    "schema.json": schema_json,
 }
 
 

@@ -92,16 +92,26 @@ def payload_schema(name: str) -> Schema:
 
     Raises `Incomplete`.
     """
+    made, inner = payload_parts(name, "{model}")
+    schema: Schema = _inlined(made, inner)
+    return schema
+
+
+def payload_parts(name: str, reference: str) -> tuple[Schema, Mapping[str, Schema]]:
+    """The schema of a command's payload, and by their names those of the objects in it, which it refers to by
+    `reference` with `{model}` in it.
+
+    Raises `Incomplete`.
+    """
     row = COMMANDS[name]
-    made = TypeAdapter(row.payload).json_schema(by_alias=True)
-    definitions = made.pop("$defs", {})
-    inner = {key: _worded(key, schema) for key, schema in definitions.items()}
-    schema: Schema = _inlined(_worded(name, made), inner)
+    made = TypeAdapter(row.payload).json_schema(by_alias=True, ref_template=reference)
+    inner = {key: _worded(key, schema) for key, schema in made.pop("$defs", {}).items()}
+    schema = _worded(name, made)
     schema.pop("description", None)
     schema["additionalProperties"] = False
     if row.either:
         schema["oneOf"] = [_only(one, row.either) for one in row.either]
-    return schema
+    return schema, inner
 
 
 def _only(one: str, names: Sequence[str]) -> Schema:

@@ -1,4 +1,4 @@
-"""What is really sent is what docs/asyncapi.json says: every answer, event and signal, without a field too many."""
+"""What is really sent is what asyncapi.json and schema.json say: every answer, event and signal, nothing beyond."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from tests.harness.cluster import Cluster
 from tests.integration.doors import Door
 from tests.integration.scene import BOB, FINANCE, PAYLOADS, PLACES, Scene, groups, mention, users
 
-DOCUMENT = json.loads((Path(__file__).resolve().parents[2] / "docs" / "asyncapi.json").read_text())
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCUMENT = json.loads((DOCS / "asyncapi.json").read_text())
 RARE = {"server.state", "server.signed_out", "session.refresh"}
 """What this test does not bring about, and an answer whose command needs a token from Library."""
 
@@ -33,12 +34,25 @@ def _strict(schema: Any) -> Any:
 
 
 COMPONENTS = _strict({"schemas": DOCUMENT["components"]["schemas"]})
+TYPES = _strict(json.loads((DOCS / "schema.json").read_text())["$defs"])
+PARTS = {
+    part: TYPES[f"{part.capitalize()}ByName"]["properties"] for part in ("commands", "events", "signals")
+}
 
 
 def check(message: str, value: Any) -> None:
     """Raises unless the value is what the document says that this message carries."""
     schema = _strict(DOCUMENT["components"]["messages"][message]["payload"])
     Draft202012Validator({**schema, "components": COMPONENTS}, format_checker=FormatChecker()).validate(value)
+    name = message.removesuffix(".answer").removesuffix(".sent")
+    if message.endswith(".answer"):
+        command = TYPES[PARTS["commands"][name]["$ref"].removeprefix("#/$defs/")]["properties"]
+        typed, type_of_it = value.get("data", value.get("error")), command["answer"]
+        if not value["ok"]:
+            type_of_it = TYPES["ErrorsByName"]["properties"][typed["code"]]
+    else:
+        typed, type_of_it = value, PARTS["events" if name in PARTS["events"] else "signals"][name]
+    Draft202012Validator({**type_of_it, "$defs": TYPES}, format_checker=FormatChecker()).validate(typed)
 
 
 def check_received(client: Client) -> set[str]:

@@ -1,4 +1,4 @@
-"""docs/protocol.md and docs/asyncapi.json know everything that the server takes and sends, and nothing else."""
+"""The protocol's documents know everything that the server takes and sends, and nothing else."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 from collab_server.config.model import Limits
 from collab_server.contract.catalogue import COMMANDS, ROUTES
 from collab_server.contract.events import EVENTS, SIGNALS
+from collab_server.contract.examples import error_example
 from collab_server.errors import CODES
 from collab_server.services.commands.executor import Write
 from collab_server.services.commands.table import TABLE, OfConnection
@@ -23,6 +24,11 @@ ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
 ASYNCAPI = json.loads((ROOT / "docs" / "asyncapi.json").read_text())
 MESSAGES = ASYNCAPI["components"]["messages"]
+TYPES = json.loads((ROOT / "docs" / "schema.json").read_text())
+PARTS = {
+    part: TYPES["$defs"][reference["$ref"].removeprefix("#/$defs/")]["properties"]
+    for part, reference in TYPES["properties"].items()
+}
 
 
 def calls_in(*folders: str) -> Iterator[ast.Call]:
@@ -152,3 +158,80 @@ def test_examples_in_asyncapi_are_what_their_schemas_say(name: str) -> None:
     assert message["examples"]
     for example in message["examples"]:
         Draft202012Validator(schema, format_checker=FormatChecker()).validate(example["payload"])
+
+
+# -- schema.json: for the types of clients -------------------------------------------------------------------------
+
+
+def fits(value: Any, reference: Any) -> bool:
+    """Whether a value is what `schema.json` says under this reference."""
+    schema = {**reference, "$defs": TYPES["$defs"]}
+    return bool(Draft202012Validator(schema, format_checker=FormatChecker()).is_valid(value))
+
+
+def test_types_are_a_schema_that_has_every_command_event_signal_and_error() -> None:
+    Draft202012Validator.check_schema(TYPES)
+    assert {part: list(named) for part, named in PARTS.items()} == {
+        "commands": list(COMMANDS),
+        "events": list(EVENTS),
+        "signals": list(SIGNALS),
+        "errors": list(CODES),
+    }
+
+
+def test_every_type_is_referred_to_by_a_name_that_there_is_and_that_a_program_can_have() -> None:
+    references = re.findall(r'"\$ref": "([^"]+)"', json.dumps(TYPES))
+    used = {reference.removeprefix("#/$defs/") for reference in references}
+    assert used | {"Error"} == TYPES["$defs"].keys()
+    assert all(re.fullmatch(r"[A-Z][A-Za-z]+", name) for name in TYPES["$defs"])
+
+
+def test_a_reference_stands_alone_so_that_generators_make_no_second_type_of_it() -> None:
+    def look(value: Any) -> None:
+        if isinstance(value, dict):
+            assert "$ref" not in value or len(value) == 1, value
+        for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+            look(item)
+
+    look(TYPES)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_types_take_what_is_right_of_a_command_and_nothing_that_is_wrong(name: str) -> None:
+    command = TYPES["$defs"][PARTS["commands"][name]["$ref"].removeprefix("#/$defs/")]["properties"]
+    [example] = MESSAGES[name]["examples"]
+    assert fits(example["payload"], command["payload"])
+    assert not fits({**example["payload"], "colour": "red"}, command["payload"])
+    assert not fits([], command["payload"])
+    for field in MESSAGES[name]["payload"].get("required", ()):
+        assert not fits({**example["payload"], field: [[]]}, command["payload"]), field
+    for field in COMMANDS[name].either:
+        every = {one: command_example(name, one) for one in COMMANDS[name].either}
+        assert fits({field: every[field]}, command["payload"])
+        assert not fits(every, command["payload"])
+    done, _ = MESSAGES[f"{name}.answer"]["examples"]
+    assert fits(done["payload"]["data"], command["answer"])
+
+
+def command_example(name: str, field: str) -> Any:
+    """An example of one field of a command."""
+    return MESSAGES[name]["payload"]["properties"][field]["examples"][0]
+
+
+@pytest.mark.parametrize("name", [*EVENTS, *SIGNALS])
+def test_types_are_those_of_what_is_sent(name: str) -> None:
+    message = MESSAGES[f"{name}.sent" if name in COMMANDS else name]
+    reference = PARTS["events" if name in EVENTS else "signals"][name]
+    [example] = message["examples"]
+    assert fits(example["payload"], reference)
+    for field in example["payload"]:
+        assert not fits({key: value for key, value in example["payload"].items() if key != field}, reference)
+
+
+@pytest.mark.parametrize("code", CODES)
+def test_types_have_each_error_with_what_it_always_brings(code: str) -> None:
+    wire = error_example(code)
+    assert fits(wire, PARTS["errors"][code])
+    assert fits(wire, {"$ref": "#/$defs/Error"})
+    for other in CODES.keys() - {code}:
+        assert not fits(wire, PARTS["errors"][other])
