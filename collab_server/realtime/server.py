@@ -46,9 +46,11 @@ from collab_server.errors import (
 )
 from collab_server.ports import ContentAnswer
 from collab_server.realtime.client import Client
+from collab_server.realtime.engine.bounds import Bounds
 from collab_server.realtime.engine.pace import Pace
 from collab_server.realtime.sockets.manager import BusManager
-from collab_server.realtime.sockets.server import HEAD, SocketServer
+from collab_server.realtime.sockets.packets import HEAD
+from collab_server.realtime.sockets.server import SocketServer
 from collab_server.realtime.strangers import StrangerLimits
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
@@ -191,9 +193,7 @@ class Door:
             "ping_interval": ping_interval_seconds,
             "ping_timeout": ping_timeout_seconds,
             "max_http_buffer_size": limits.packetBytes,
-            "outgoing_bytes": limits.outgoingBytes,
-            "pace": Pace(PACE * limits.commandsPerSecond, limits.commandsBurst),
-            "stranger_pace": STRANGER_PACE,
+            "bounds": _bounds(limits),
             "connect_seconds": SIGN_IN_SECONDS,
             "strangers": stranger_limits(limits),
             "addresses": addresses,
@@ -678,6 +678,12 @@ class Door:
                 self.server.eio.close_transport(eio_sid, "draining")
             closed = due
             await asyncio.sleep(DRAIN_STEP_SECONDS)
+
+
+def _bounds(limits: Limits) -> Bounds:
+    """What one client may take of the transport."""
+    pace = Pace(PACE * limits.commandsPerSecond, limits.commandsBurst)
+    return Bounds(outgoing_bytes=limits.outgoingBytes, pace=pace, stranger_pace=STRANGER_PACE)
 
 
 def stranger_limits(limits: Limits) -> StrangerLimits:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -15,7 +16,7 @@ import aiohttp
 import pytest
 import uvicorn
 
-from collab_server.realtime import build_asgi, build_engineio_server, build_server
+from collab_server.realtime import EngineServer, SocketServer, build_asgi, build_engineio_server, build_server
 
 PING_INTERVAL = 0.3
 PING_TIMEOUT = 0.2
@@ -62,9 +63,14 @@ def serve(server: Any, **options: Any) -> Iterator[Served]:
 @contextlib.contextmanager
 def serve_application(application: Any, server: Any, **options: Any) -> Iterator[Served]:
     """Run an ASGI application, with this server in it, under uvicorn."""
+
+    async def noted(scope: Any, receive: Any, send: Any) -> None:
+        server.loop = asyncio.get_running_loop()
+        await application(scope, receive, send)
+
     with socket.create_server(("127.0.0.1", 0)) as listening:
         url = f"http://127.0.0.1:{listening.getsockname()[1]}"
-        config = uvicorn.Config(application, log_config=None, access_log=False, **options)
+        config = uvicorn.Config(noted, log_config=None, access_log=False, **options)
         running = uvicorn.Server(config)
         thread = threading.Thread(target=running.run, kwargs={"sockets": [listening]})
         thread.start()
@@ -81,8 +87,12 @@ def serve_application(application: Any, server: Any, **options: Any) -> Iterator
 
 
 def echo_engine(**options: Any) -> Any:
-    """An Engine.IO server that sends every message back."""
-    server = build_engineio_server(**{**CALM, **options})
+    """An Engine.IO server that sends every message back, with more than `build_engineio_server` gives if asked."""
+    more = {name: options.pop(name) for name in ("bounds", "bond_cookie") if name in options}
+    options = {**CALM, **options}
+    server = build_engineio_server(**options)
+    if more:
+        server = EngineServer(async_mode="asgi", cors_allowed_origins="*", **more, **options)
     server.ended = {}
 
     @server.on("message")
@@ -97,8 +107,12 @@ def echo_engine(**options: Any) -> Any:
 
 
 def echo_sockets(**options: Any) -> Any:
-    """A Socket.IO server with the handlers of the official suite's."""
-    server = build_server(**{**CALM, "namespaces": ["/", "/custom"], **options})
+    """A Socket.IO server with the handlers of the official suite's, and with other limits where they are given."""
+    limits = {name: options.pop(name) for name in ("strangers", "connect_seconds") if name in options}
+    options = {**CALM, "namespaces": ["/", "/custom"], **options}
+    server = build_server(**options)
+    if limits:
+        server = SocketServer(async_mode="asgi", cors_allowed_origins="*", **limits, **options)
     server.ended = {}
 
     for namespace in ("/", "/custom"):

@@ -17,9 +17,11 @@ import pytest
 import trustme
 from typing_extensions import override
 
-from collab_server.realtime.engine import engine
+from collab_server.realtime.engine import deadlines, requests
+from collab_server.realtime.engine.bounds import Bounds
 from collab_server.realtime.engine.polling import Polling
-from collab_server.realtime.strangers import Strangers
+from collab_server.realtime.engine.session import Refusal
+from collab_server.realtime.strangers import StrangerLimits
 
 from .conftest import Served, echo_engine, echo_sockets, serve, wait_until
 from .test_engineio import POLL, SOCKET, get, is_closed, open_polling, post
@@ -90,16 +92,14 @@ class Raw:
 
 
 def on_loop(server: Any, function: Any, *args: Any) -> None:
-    eio = getattr(server, "eio", server)
-    eio._loop.call_soon_threadsafe(function, *args)
+    server.loop.call_soon_threadsafe(function, *args)
 
 
 # --- A client that does not read --------------------------------------------------------------------------------
 
 
 async def test_client_that_does_not_read_is_put_out(way: dict[str, Any]) -> None:
-    server = echo_engine()
-    server.outgoing_bytes = LIMIT
+    server = echo_engine(bounds=Bounds(outgoing_bytes=LIMIT))
     with serve(server, **way) as served, Raw(served, receive_buffer=4096) as stalled:
         async with aiohttp.ClientSession() as http, http.ws_connect(served.url + SOCKET) as websocket:
             other = json.loads((await websocket.receive_str())[1:])["sid"]
@@ -120,7 +120,7 @@ async def test_client_that_closes_but_does_not_read_is_cut_off(
 ) -> None:
     if way.get("lifespan") == "off":
         pytest.skip("uvicorn's own websockets close there")
-    monkeypatch.setattr(engine, "FAREWELL_SECONDS", 0.2)
+    monkeypatch.setattr(deadlines, "FAREWELL_SECONDS", 0.2)
     server = echo_engine()
     with serve(server, **way) as served, Raw(served, receive_buffer=4096) as stalled:
         on_loop(server, server.send_text, stalled.sid, "x" * 10_000_000)
@@ -129,8 +129,7 @@ async def test_client_that_closes_but_does_not_read_is_cut_off(
 
 
 async def test_client_that_does_not_poll_is_put_out(way: dict[str, Any]) -> None:
-    server = echo_engine()
-    server.outgoing_bytes = LIMIT
+    server = echo_engine(bounds=Bounds(outgoing_bytes=LIMIT))
     with serve(server, **way) as served:
         async with aiohttp.ClientSession() as http:
             sid = await open_polling(http, served)
@@ -144,8 +143,7 @@ async def test_client_that_does_not_poll_is_put_out(way: dict[str, Any]) -> None
 
 
 async def test_one_message_above_the_bound_reaches_a_client_that_reads(way: dict[str, Any]) -> None:
-    server = echo_engine()
-    server.outgoing_bytes = LIMIT
+    server = echo_engine(bounds=Bounds(outgoing_bytes=LIMIT))
     with serve(server, **way) as served:
         async with aiohttp.ClientSession() as http:
             async with http.ws_connect(served.url + SOCKET, max_msg_size=0) as websocket:
@@ -199,9 +197,8 @@ async def test_client_that_broke_the_limit_is_told_why_while_it_still_sends(way:
 async def test_halves_of_strangers_packets_count_together(way: dict[str, Any]) -> None:
     if way.get("lifespan") == "off":
         pytest.skip("uvicorn's own websockets keep them there")
-    server = echo_sockets()
-    server.strangers = Strangers(most=100, most_per_address=100, most_bytes=1_000_000)
-    server.eio.stranger_bytes = 30_000
+    limits = StrangerLimits(most=100, most_per_address=100, most_bytes=1_000_000, packet_bytes=30_000)
+    server = echo_sockets(strangers=limits)
     half = masked(1, b"4" + b"x" * 20_000)[:-10]
     with serve(server, **way) as served, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Raw(served, SOCKETS)) for _ in range(8)]
@@ -211,8 +208,8 @@ async def test_halves_of_strangers_packets_count_together(way: dict[str, Any]) -
         await asyncio.to_thread(wait_until, lambda: len(server.eio.sockets) <= 4)
         assert clients[-1].sid in server.eio.sockets
         assert clients[0].read_to_end() == b""
-    await asyncio.to_thread(wait_until, lambda: not len(server.strangers))
-    assert not server._head_bytes
+    await asyncio.to_thread(wait_until, lambda: not len(server.newcomers.strangers))
+    assert not server.newcomers._head_bytes
 
 
 async def test_what_was_answered_before_the_close_frame_goes_before_it(way: dict[str, Any]) -> None:
@@ -227,7 +224,7 @@ async def test_what_was_answered_before_the_close_frame_goes_before_it(way: dict
 
 
 async def test_what_is_refused_leaves_nothing_behind(way: dict[str, Any]) -> None:
-    refusals = [value for value in vars(engine).values() if isinstance(value, engine.Refusal)]
+    refusals = [value for value in vars(requests).values() if isinstance(value, Refusal)]
     assert refusals
     with serve(echo_engine(), **way) as served:
         async with aiohttp.ClientSession() as http:
@@ -262,7 +259,7 @@ async def test_messages_wait_in_order_and_within_bounds(way: dict[str, Any]) -> 
     @server.on("message")
     async def message(sid: str, data: str) -> None:
         nonlocal most
-        most = max(most, server.sockets[sid].inbox_bytes)
+        most = max(most, server.sockets[sid].inbox.held_bytes)
         await gate.wait()
         taken.append(int(data.split("x")[0]))
 
@@ -277,7 +274,7 @@ async def test_messages_wait_in_order_and_within_bounds(way: dict[str, Any]) -> 
 
             flooding = asyncio.ensure_future(flood())
             session = next(iter(server.sockets.values()))
-            await asyncio.to_thread(wait_until, lambda: session.is_paused)
+            await asyncio.to_thread(wait_until, lambda: session.inbox.is_paused)
             on_loop(server, gate.set)
             await flooding
             await asyncio.to_thread(wait_until, lambda: len(taken) == 3000)
@@ -300,7 +297,7 @@ async def test_json_that_waits_is_bounded_too(way: dict[str, Any]) -> None:
             session = next(iter(server.sockets.values()))
             for _ in range(4):
                 await websocket.send_str("4[" + "1," * 20_000 + "1]")
-            await asyncio.to_thread(wait_until, lambda: session.is_paused)
+            await asyncio.to_thread(wait_until, lambda: session.inbox.is_paused)
             on_loop(server, gate.set)
 
 
@@ -322,7 +319,7 @@ async def test_posts_are_answered_when_there_is_room_again(way: dict[str, Any]) 
             ten = "\x1e".join("4b" + "x" * 9000 for _ in range(10))
             assert await post(http, served, path, ten) == (200, "ok")
             waiting = asyncio.ensure_future(post(http, served, path, ten))
-            await asyncio.to_thread(wait_until, lambda: server.sockets[sid].is_paused)
+            await asyncio.to_thread(wait_until, lambda: server.sockets[sid].inbox.is_paused)
             assert not waiting.done()
             on_loop(server, gate.set)
             assert await waiting == (200, "ok")
@@ -345,7 +342,7 @@ async def test_post_beside_one_that_waits_ends_the_session(way: dict[str, Any]) 
             session = server.sockets[sid]
             assert await post(http, served, path, "\x1e".join(["4" + "x" * 45_000] * 2)) == (200, "ok")
             waiting = asyncio.ensure_future(post(http, served, path, "\x1e".join(["4" + "x" * 45_000] * 2)))
-            await asyncio.to_thread(wait_until, lambda: session.is_paused)
+            await asyncio.to_thread(wait_until, lambda: session.inbox.is_paused)
             assert (await post(http, served, path, "4more"))[0] == 400
             assert await waiting == (200, "ok")
             on_loop(server, gate.set)
@@ -355,8 +352,7 @@ async def test_post_beside_one_that_waits_ends_the_session(way: dict[str, Any]) 
 async def test_websocket_pings_are_answered_and_a_flood_of_them_is_bounded(way: dict[str, Any]) -> None:
     if way.get("lifespan") == "off":
         pytest.skip("uvicorn's own websockets answer pings there")
-    server = echo_engine()
-    server.outgoing_bytes = LIMIT
+    server = echo_engine(bounds=Bounds(outgoing_bytes=LIMIT))
     with serve(server, **way) as served:
         with Raw(served) as client:
             client.socket.sendall(masked(9, b"hello"))

@@ -249,7 +249,7 @@ async def test_pong_that_came_while_the_server_slept_is_taken(
     with serve(echo_engine(ping_interval=0.1, ping_timeout=0.3), **way) as served:
         path = f"{POLL}&sid={await open_polling(http, served)}"
         assert await get(http, served, path) == (200, "2")
-        served.server._loop.call_soon_threadsafe(time.sleep, 1.6)
+        served.server.loop.call_soon_threadsafe(time.sleep, 1.6)
         assert await post(http, served, path, "3") == (200, "ok")
 
 
@@ -327,7 +327,7 @@ async def test_server_closes_either_transport(http: aiohttp.ClientSession, engin
     await asyncio.to_thread(wait_until, lambda: session.carrier._waiting is not None)
     async with http.ws_connect(engine.url + SOCKET) as websocket:
         await websocket.receive_str()
-        engine.server._loop.call_soon_threadsafe(engine.server.close_all, "test")
+        engine.server.loop.call_soon_threadsafe(engine.server.close_all, "test")
         assert await is_closed(websocket)
     assert await poll == (200, "1")
 
@@ -509,8 +509,7 @@ async def test_new_clients_are_sent_elsewhere_while_draining(
 async def test_a_session_whose_client_keeps_cookies_is_nothing_without_its_cookie(
     way: dict[str, Any],
 ) -> None:
-    server = echo_engine()
-    server.bond_cookie = "bond"
+    server = echo_engine(bond_cookie="bond")
     with serve(server, **way) as served:
         jar = aiohttp.CookieJar(unsafe=True)
         async with (
@@ -541,8 +540,7 @@ async def test_a_session_whose_client_keeps_cookies_is_nothing_without_its_cooki
 
 
 async def test_a_client_that_keeps_no_cookies_needs_none(way: dict[str, Any]) -> None:
-    server = echo_engine()
-    server.bond_cookie = "bond"
+    server = echo_engine(bond_cookie="bond")
     with serve(server, **way) as served:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
             headers = {"Cookie": "bond=of another; other=1", "X-Forwarded-Proto": "https"}

@@ -142,7 +142,7 @@ async def test_lane_expires_each_in_its_order_and_time() -> None:
         if who == "last":
             done.set()
 
-    lane: Lane[str] = Lane(loop, 0.05, expire)
+    lane: Lane[str] = Lane(0.05, expire)
     for who in ("a", "b", "stopped", "a"):  # `a` begins again, behind `b`
         lane.start(who)
     assert lane.stop("stopped")
@@ -154,7 +154,6 @@ async def test_lane_expires_each_in_its_order_and_time() -> None:
 
 
 async def test_lane_may_be_started_again_while_it_expires() -> None:
-    loop = asyncio.get_running_loop()
     turns: list[float] = []
     done = asyncio.Event()
 
@@ -165,7 +164,7 @@ async def test_lane_may_be_started_again_while_it_expires() -> None:
         else:
             lane.start(who, since=due)
 
-    lane: Lane[str] = Lane(loop, 0.02, expire)
+    lane: Lane[str] = Lane(0.02, expire)
     lane.start("x")
     await asyncio.wait_for(done.wait(), 5)
     assert [round(later - earlier, 6) for earlier, later in itertools.pairwise(turns)] == [
@@ -177,7 +176,7 @@ async def test_lane_may_be_started_again_while_it_expires() -> None:
 async def test_lane_that_slept_lets_what_lies_unread_come_first() -> None:
     loop = asyncio.get_running_loop()
     expired: list[str] = []
-    lane: Lane[str] = Lane(loop, 0.01, lambda who, due: expired.append(who))
+    lane: Lane[str] = Lane(0.01, lambda who, due: expired.append(who))
     lane.start("answers", since=loop.time() - 5)
     loop.call_later(0.02, lane.stop, "answers")
     lane.start("silent", since=loop.time() - 5)

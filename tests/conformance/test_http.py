@@ -367,7 +367,7 @@ async def test_client_may_go_while_its_connect_handler_runs(
         await asyncio.to_thread(wait_until, lambda: not served.uvicorn.server_state.connections)
         (session,) = server.sockets.values()
         on_loop(server, gate.set)
-        await asyncio.to_thread(wait_until, lambda: session.worker is None)
+        await asyncio.to_thread(wait_until, lambda: session.inbox.worker is None)
         if not is_socket and decision is None:  # its heartbeat would tell
             on_loop(server, server.close_all, "test")
         await asyncio.to_thread(wait_until, lambda: not server.sockets)

@@ -12,7 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from collab_server.realtime.strangers import Strangers
+from collab_server.realtime.strangers import StrangerLimits
 
 from .conftest import CALM, Served, echo_sockets, serve, wait_until
 
@@ -96,8 +96,7 @@ async def test_unknown_namespace_is_refused(sockets: Served) -> None:
 
 
 async def test_client_that_never_connects_is_closed(way: dict[str, Any]) -> None:
-    server = echo_sockets()
-    server._connect_seconds = 0.2
+    server = echo_sockets(connect_seconds=0.2)
     with serve(server, **way) as served:
         async with connect(served, None) as client:
             assert await client.receive() is None
@@ -108,8 +107,7 @@ async def test_client_that_never_connects_is_closed(way: dict[str, Any]) -> None
 
 
 async def test_client_that_leaves_its_last_namespace_and_stays_is_closed(way: dict[str, Any]) -> None:
-    server = echo_sockets()
-    server._connect_seconds = 0.2
+    server = echo_sockets(connect_seconds=0.2)
     with serve(server, **way) as served:
         async with connect(served) as client:
             await client.send("40/custom")
@@ -126,8 +124,7 @@ async def test_client_that_leaves_its_last_namespace_and_stays_is_closed(way: di
 async def test_of_clients_that_are_connected_to_nothing_the_oldest_goes_for_one_too_many(
     http: aiohttp.ClientSession, way: dict[str, Any]
 ) -> None:
-    server = echo_sockets()
-    server.strangers = Strangers(most=3, most_per_address=3, most_bytes=1_000_000)
+    server = echo_sockets(strangers=StrangerLimits(most=3, most_per_address=3, most_bytes=1_000_000))
     with serve(server, **way) as served:
         url = f"{served.url}/socket.io/?EIO=4&transport="
         async with connect(served), connect(served), connect(served), connect(served) as known:
@@ -137,7 +134,7 @@ async def test_of_clients_that_are_connected_to_nothing_the_oldest_goes_for_one_
                     sids.append(json.loads((await opening.text())[1:])["sid"])
             async with http.post(f"{url}polling&sid={sids[0]}", data="40") as answer:  # is none any more
                 assert answer.status == 200
-            await asyncio.to_thread(wait_until, lambda: len(server.strangers) == 2)
+            await asyncio.to_thread(wait_until, lambda: len(server.newcomers.strangers) == 2)
             async with connect(served, None), connect(served, None) as last:
                 await asyncio.to_thread(wait_until, lambda: sids[1] not in server.eio.sockets)
                 assert sids[0] in server.eio.sockets
@@ -145,10 +142,10 @@ async def test_of_clients_that_are_connected_to_nothing_the_oldest_goes_for_one_
                 await last.send("40")
                 assert (await last.receive()).startswith("40")
                 await last.send("41")  # is one again
-                await asyncio.to_thread(wait_until, lambda: len(server.strangers) == 3)
+                await asyncio.to_thread(wait_until, lambda: len(server.newcomers.strangers) == 3)
             await known.send('42["message",1]')
             assert await known.receive() == '42["message-back",1]'
-        await asyncio.to_thread(wait_until, lambda: len(server.strangers) <= 1)
+        await asyncio.to_thread(wait_until, lambda: len(server.newcomers.strangers) <= 1)
 
 
 async def test_connect_handler_refuses_with_its_error(way: dict[str, Any]) -> None:
@@ -251,7 +248,7 @@ async def test_server_asks_for_an_ack(sockets: Served) -> None:
             answer = await sockets.server.call("question", ("a", b"\x01"), to=sid, timeout=5)
             loop.call_soon_threadsafe(answered.set_result, answer)
 
-        sockets.server.eio._loop.call_soon_threadsafe(ask)
+        sockets.server.loop.call_soon_threadsafe(ask)
         question = await client.receive()
         assert question.startswith("451-")
         assert await client.receive() == b"\x01"

@@ -23,7 +23,7 @@ STALLED_SECONDS = 3.0
 HURRY = hurried(
     {
         "collab_server.realtime.lean.guard": {"STALLED_SECONDS": STALLED_SECONDS, "LOOK_SECONDS": 0.3},
-        "collab_server.realtime.engine.engine": {"STALLED_SECONDS": STALLED_SECONDS},
+        "collab_server.realtime.engine.deadlines": {"STALLED_SECONDS": STALLED_SECONDS},
     }
 )
 LIMITS = {

@@ -28,25 +28,19 @@ WIRED_LATER = 30
 
 CIRCLES: Final[dict[str, str]] = {
     "realtime.client ↔ realtime.server": "",
-    "realtime.engine.asgi ↔ realtime.engine.engine ↔ realtime.engine.polling": "",
 }
 
 FILES: Final[dict[str, str]] = {
     "collab_server.__main__": "",
     "collab_server.app": "",
-    "collab_server.realtime.engine.engine": "",
     "collab_server.realtime.server": "",
-    "collab_server.realtime.sockets.server": "",
     "collab_server.services.search": "",
 }
 
 CLASSES: Final[dict[str, str]] = {
     "Door": "",
-    "EngineServer": "",
     "Feed": "",
     "Node": "",
-    "SocketServer": "",
-    "WebSocketProtocol": "",
 }
 
 FUNCTIONS: Final[dict[str, str]] = {
@@ -57,9 +51,8 @@ FUNCTIONS: Final[dict[str, str]] = {
 }
 
 ARGUMENTS: Final[dict[str, str]] = {
-    "DirectManager.emit": "",
+    "DirectManager.emit": "These are python-socketio's.",
     "Door.__init__": "",
-    "EngineServer.__init__": "",
     "Status.__init__": "",
     "append": "",
 }
@@ -67,12 +60,8 @@ ARGUMENTS: Final[dict[str, str]] = {
 ATTRIBUTES: Final[dict[str, str]] = {
     "Client": "",
     "Door": "",
-    "EngineServer": "",
-    "LeanExchange": "",
     "Node": "",
-    "Session": "",
     "Status": "",
-    "WebSocketProtocol": "",
 }
 
 JSON_BY_HAND: Final[dict[str, str]] = {

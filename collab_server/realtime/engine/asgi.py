@@ -8,22 +8,43 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from collab_server.realtime.engine import frames
-from collab_server.realtime.engine.polling import SAFE, Headers
+from collab_server.realtime.engine.answers import SAFE
+from collab_server.realtime.engine.session import (
+    REASON,
+    Exchange,
+    Headers,
+    Refusal,
+    Scope,
+    Session,
+    WebSocketCarrier,
+)
 
 STALLED_SECONDS = 30.0
 
 EXTENSION = "collab_server.websocket"
 """In a websocket's scope, among the extensions: uvicorn's protocol that carries it (`lean/stock_websockets.py`)."""
 
-if TYPE_CHECKING:
-    from collab_server.realtime.engine.engine import EngineServer, Refusal, Session
-
-Scope = dict[str, Any]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+
+
+class Engine(Protocol):
+    """What decides on requests."""
+
+    def most_body_bytes(self, scope: Scope) -> int | None:
+        """How much of a request's body is worth to be gathered; None if it is to be refused."""
+
+    async def let_upgrade(self, scope: Scope) -> None:
+        """Wait for the packets of an upgrading websocket that were sent before this request."""
+
+    def serve(self, exchange: Exchange) -> None:
+        """Answer a request, now or when there is something to say."""
+
+    def serve_websocket(self, scope: Scope, websocket: WebSocketCarrier) -> None:
+        """Decide on a handshake; calls `accept`, `refuse` or `turn_away`, now or later."""
 
 
 class AsgiExchange:
@@ -42,7 +63,7 @@ class AsgiExchange:
             self.answer.set_result((status, headers, body))
 
 
-async def serve_http(server: EngineServer, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_http(server: Engine, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one request, as long as its client stays."""
     exchange = AsgiExchange(scope)
     most_bytes = server.most_body_bytes(scope)
@@ -101,8 +122,7 @@ class AsgiWebSocket:
 
     name = "websocket"
 
-    def __init__(self, server: EngineServer, scope: Scope) -> None:
-        self._server = server
+    def __init__(self, scope: Scope) -> None:
         self._protocol: Any = scope.get("extensions", {}).get(EXTENSION)
         self.session: Session | None = None
         self.decided: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
@@ -133,11 +153,12 @@ class AsgiWebSocket:
 
     def write(self, ready: list[bytes]) -> bool:
         """Take these frames; False if the client lets too much pile up."""
+        assert self.session is not None
         waited = self._ready_bytes + self._in_flight_bytes
         self._ready += ready
         self._ready_bytes += sum(map(len, ready))
         self._something.set()
-        return not waited or self._ready_bytes + self._in_flight_bytes <= self._server.outgoing_bytes
+        return not waited or self._ready_bytes + self._in_flight_bytes <= self.session.owner.outgoing_bytes
 
     def close(self, farewell: bytes) -> None:
         """Send what was taken, then close."""
@@ -174,11 +195,12 @@ class AsgiWebSocket:
         finally:
             self.abort()
             assert self.session is not None
-            self._server.carrier_lost(self.session, self)
+            self.session.owner.carrier_lost(self.session, self)
 
     async def _read(self, receive: Receive) -> None:
-        session, server = self.session, self._server
+        session = self.session
         assert session is not None
+        owner = session.owner
         while True:
             await self._may_read.wait()
             event = await receive()
@@ -190,10 +212,10 @@ class AsgiWebSocket:
             if packet is None:
                 packet = event.get("text") or ""
             if session.upgrading is self:
-                server.probe(session, packet)
-            elif len(packet) > session.most_bytes or not server.receive(session, packet):
-                server.end(session, server.reason.TRANSPORT_ERROR)
-            if session.left < 0 and (seconds := server.seconds_to_wait(session)):
+                owner.probe(session, packet)
+            elif len(packet) > session.most_bytes or not owner.receive(session, packet):
+                owner.end(session, REASON.TRANSPORT_ERROR)
+            if session.allowance.left < 0 and (seconds := session.allowance.seconds_to_wait()):
                 await asyncio.sleep(seconds)
 
     async def _write(self, send: Send) -> None:
@@ -219,10 +241,10 @@ class AsgiWebSocket:
                 return
 
 
-async def serve_websocket(server: EngineServer, scope: Scope, receive: Receive, send: Send) -> None:
+async def serve_websocket(server: Engine, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one websocket."""
     await receive()  # websocket.connect
-    websocket = AsgiWebSocket(server, scope)
+    websocket = AsgiWebSocket(scope)
     server.serve_websocket(scope, websocket)
     refusal = await websocket.decided
     if refusal is None and websocket.session is not None:

@@ -41,6 +41,18 @@ def frame(opcode: int, payload: bytes) -> bytes:
     return _long(_FINAL | opcode, 127, size) + payload
 
 
+def frame_of(packet: str | bytes) -> bytes:
+    """An Engine.IO packet as a ready frame."""
+    if isinstance(packet, str):
+        return frame(TEXT, packet.encode())
+    return frame(BINARY, bytes(packet))
+
+
+def message_of(text: str | bytes) -> bytes:
+    """A ready Socket.IO packet, text or its bytes, as the ready frame of an Engine.IO message."""
+    return frame(TEXT, b"4" + (text.encode() if isinstance(text, str) else text))
+
+
 def close_frame(code: int) -> bytes:
     """A close frame without words."""
     return frame(CLOSE, code.to_bytes(2, "big"))

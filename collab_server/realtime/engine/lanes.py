@@ -25,11 +25,9 @@ class Lane(Generic[T]):
 
     __slots__ = ("_expired", "_loop", "_timer", "_waiting", "_woke_late", "seconds")
 
-    def __init__(
-        self, loop: asyncio.AbstractEventLoop, seconds: float, expired: Callable[[T, float], None]
-    ) -> None:
+    def __init__(self, seconds: float, expired: Callable[[T, float], None]) -> None:
         self.seconds = seconds
-        self._loop = loop
+        self._loop: asyncio.AbstractEventLoop | None = None  # in which somebody waits
         self._expired = expired
         self._waiting: OrderedDict[T, float] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
@@ -37,11 +35,16 @@ class Lane(Generic[T]):
 
     def start(self, who: T, since: float | None = None) -> None:
         """Begin (or begin again) to wait, counted from `since` (now, if not given; never earlier than others)."""
-        due = (self._loop.time() if since is None else since) + self.seconds
+        loop = asyncio.get_running_loop()
+        if loop is not self._loop:  # whoever waited in another waits no more
+            self._waiting.clear()
+            self._timer = None
+            self._loop = loop
+        due = (loop.time() if since is None else since) + self.seconds
         self._waiting.pop(who, None)
         self._waiting[who] = due
         if self._timer is None:
-            self._timer = self._loop.call_at(due, self._expire)
+            self._timer = loop.call_at(due, self._expire)
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -56,7 +59,7 @@ class Lane(Generic[T]):
         Not if that is long ago: then the process slept, and the timer reads first, then judges.
         """
         due = self._waiting.get(who)
-        return due is not None and 0 <= self._loop.time() - due <= _ASLEEP_SECONDS
+        return due is not None and 0 <= asyncio.get_running_loop().time() - due <= _ASLEEP_SECONDS
 
     def close(self) -> None:
         """Forget everybody."""
@@ -66,13 +69,13 @@ class Lane(Generic[T]):
             self._timer = None
 
     def _expire(self) -> None:
-        now = self._loop.time()
-        waiting = self._waiting
+        loop, waiting = asyncio.get_running_loop(), self._waiting
+        now = loop.time()
         first = next(iter(waiting.values()), now)
         if now - first > _ASLEEP_SECONDS and not self._woke_late:
             # The process was stopped or busy: what the waiting ones sent lies unread. Read first, then judge.
             self._woke_late = True
-            self._timer = self._loop.call_at(now + _AWAKE_SECONDS, self._expire)
+            self._timer = loop.call_at(now + _AWAKE_SECONDS, self._expire)
             return
         self._woke_late = False
         try:
@@ -83,4 +86,4 @@ class Lane(Generic[T]):
                 del waiting[who]
                 self._expired(who, due)
         finally:
-            self._timer = self._loop.call_at(next(iter(waiting.values())), self._expire) if waiting else None
+            self._timer = loop.call_at(next(iter(waiting.values())), self._expire) if waiting else None

@@ -16,8 +16,8 @@ from collections.abc import Mapping, MutableMapping
 from typing import TYPE_CHECKING, Any
 
 from collab_server.realtime.lean.guard import GUARD_KEY, Guard
+from collab_server.realtime.lean.handshake import STATE_KEY, WebSocketProtocol
 from collab_server.realtime.lean.offers import PATHS_KEY
-from collab_server.realtime.lean.websocket import STATE_KEY, WebSocketProtocol
 
 if TYPE_CHECKING:
     from collab_server.realtime.engine.engine import EngineServer

@@ -165,7 +165,7 @@ class Guarded:
 
     def _held_bytes(self, read_bytes: int) -> int:
         """What is kept of a request, of which so many bytes were just read."""
-        return len(self.cycle.body) if self._has_to_answer() else read_bytes
+        return len(self._latest.body) if self._has_to_answer() else read_bytes
 
     def _settle(self) -> None:
         """No part of a request is there: it is being answered, or there is none."""
@@ -179,8 +179,14 @@ class Guarded:
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 
+    @property
+    def _latest(self) -> Any:
+        """The request that came last, if there was one: has `body` and `response_complete`."""
+        return self.cycle
+
     def _has_to_answer(self) -> bool:
-        return self.cycle is not None and not self.cycle.response_complete
+        latest = self._latest
+        return latest is not None and not latest.response_complete
 
     def _leave(self) -> None:
         """The connection is another protocol's, or nobody's."""

@@ -11,91 +11,34 @@ from __future__ import annotations
 import asyncio
 import http
 import re
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import unquote
 
 from typing_extensions import override
 
-from collab_server.realtime.engine.polling import SAFE_LINES, Headers
+from collab_server.realtime.engine.answers import SAFE_LINES, TEXT
+from collab_server.realtime.engine.session import Headers, Scope
+from collab_server.realtime.lean.exchange import SWALLOWED_BYTES, LeanExchange, LearnedPoll
 from collab_server.realtime.lean.guard import Guarded
+from collab_server.realtime.lean.handshake import engine_for
 from collab_server.realtime.lean.stock_httptools import StockHttpProtocol
-from collab_server.realtime.lean.websocket import WebSocketProtocol, engine_for
+from collab_server.realtime.lean.websocket import WebSocket
 
-if TYPE_CHECKING:
-    from collab_server.realtime.engine.engine import EngineServer
-
-SWALLOWED_BYTES = 16_384  # of a body behind an answer, so that its client may use the connection again
-LEARNED_BYTES = 8_192  # of a poll that is remembered, for as long as its connection lasts
 _STATUS = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
 }
 
 _GET = re.compile(rb"GET (/[!\"$-~]+) HTTP/1\.1\r\n")  # [!"$-~]: what is visible, but #
-# Any other request is a handshake, whose scope a connect handler gets and may change.
-_OF_SESSION = re.compile(rb"(?:\A|&)sid=[^&]")
-
-
-class _Event:
-    """What uvicorn sets when there is news for the task of a request: there is no task."""
-
-    def set(self) -> None: ...
-
-
-_NO_TASK = _Event()
-
-
-class LeanExchange:
-    """One request of a long-polling client. Stands in for uvicorn's RequestResponseCycle."""
-
-    __slots__ = (
-        "body",
-        "cancelled",
-        "disconnected",
-        "engine",
-        "is_decided",
-        "is_too_large",
-        "is_trusted",
-        "keep_alive",
-        "most_bytes",
-        "protocol",
-        "response_complete",
-        "scope",
-        "swallowed_bytes",
-    )
-    message_event = _NO_TASK
-    more_body = False
-
-    def __init__(
-        self, protocol: HttpProtocol, engine: EngineServer, scope: dict[str, Any], keep_alive: bool
-    ) -> None:
-        self.protocol = protocol
-        self.engine = engine
-        self.scope = scope
-        self.body = bytearray()
-        self.keep_alive = keep_alive
-        self.is_decided = False  # whole, or to be refused by its head
-        self.is_too_large = False
-        self.is_trusted = False
-        self.most_bytes = 0  # of the body; more is too large, and of 0 none is gathered
-        self.swallowed_bytes = 0
-        self.response_complete = False
-        self.disconnected = False
-        self.cancelled: Callable[[], None] | None = None
-
-    def respond(self, status: int, headers: Headers, body: bytes) -> None:
-        """Answer; never waits."""
-        if self.response_complete or self.disconnected:
-            return
-        self.response_complete = True
-        self.protocol.answer(self, status, headers, body)
 
 
 class HttpProtocol(StockHttpProtocol):
     """uvicorn's HTTP protocol, with a short way for long-polling."""
 
+    _exchange: LeanExchange | None = None  # the latest request, if it is for us; else `cycle` is
     _served: LeanExchange | None = None  # the latest whose turn has come
-    _learned: tuple[bytes, EngineServer, dict[str, Any]] | None = None  # what the latest poll was made of
+    _has_to_queue = False  # while uvicorn begins a request behind one of ours that has no answer
+    _learned: LearnedPoll | None = None  # on this connection
+    _swallowed_bytes = 0  # of the latest request's body, behind what is known of it
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -108,35 +51,20 @@ class HttpProtocol(StockHttpProtocol):
             return
         super().data_received(data)
         if line is not None and self._read_requests == 1 and not (self._is_in_request or self._unread):
-            self._learn(rest)
-
-    def _learn(self, rest: bytes) -> None:
-        """Remember what the request that came in one read was made of, behind its first line."""
-        exchange = self.cycle
-        if (
-            len(rest) <= LEARNED_BYTES
-            and isinstance(exchange, LeanExchange)
-            and exchange.keep_alive
-            and not self.expect_100_continue
-            and _OF_SESSION.search(exchange.scope["query_string"])
-        ):
-            self._learned = rest, exchange.engine, exchange.scope
+            if self._exchange is not None and not self.expect_100_continue:
+                self._learned = LearnedPoll.of(self._exchange, rest) or self._learned
 
     def _poll_again(self, target: bytes, rest: bytes) -> bool:
-        """Serve a poll that differs from one before only in its query: the same bytes need not be parsed again.
-
-        False if this is none, or if its turn has not come.
-        """
-        if self._learned is None or rest != self._learned[0] or self._has_to_answer():
+        """Serve a poll like the one that was learned; False if this is none, or if its turn has not come."""
+        if self._learned is None or self._has_to_answer():
             return False
-        _, engine, learned = self._learned
-        path, _, query = target.partition(b"?")
-        if path != learned["raw_path"] or _OF_SESSION.search(query) is None:
+        scope = self._learned.scope_for(target, rest)
+        if scope is None:
             return False
         self._unset_keepalive_if_required()
-        exchange = LeanExchange(self, engine, {**learned, "query_string": query}, keep_alive=True)
+        exchange = LeanExchange(self, self._learned.engine, scope, keep_alive=True)
         exchange.is_decided = True
-        self.cycle = exchange
+        self._exchange, self.cycle = exchange, None
         self._serve(exchange)
         if self._deadline is not None or not self._is_trusted:
             self._settle()
@@ -148,47 +76,38 @@ class HttpProtocol(StockHttpProtocol):
         engine = engine_for(self.app_state, self.url)
         if engine is None:
             self._is_trusted = False
+            self._has_to_queue = self._exchange is not None and not self._exchange.response_complete
             super()._begin_request()
+            self._has_to_queue, self._exchange = False, None
             return
         scope = self._whole_scope()
         has_to_wait = self._has_to_answer()
         keep_alive = scope["http_version"] != "1.0" and self.parser.should_keep_alive()
         exchange = LeanExchange(self, engine, scope, keep_alive)
-        self.cycle = exchange
-        self._judge(exchange)
+        self._exchange, self._swallowed_bytes = exchange, 0
+        exchange.judge()
         if has_to_wait:
-            self.flow.pause_reading()  # pipelined: its turn comes when the answer before it is out
-            self.pipeline.appendleft((exchange, None))  # type: ignore[arg-type]
-        elif exchange.is_decided:
+            self._queue(exchange, None)
+            return
+        self.cycle = None
+        if exchange.is_decided:
             self._serve(exchange)
         elif self.expect_100_continue:
             self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
-    def _judge(self, exchange: LeanExchange) -> None:
-        """Decide, before a body is gathered, whether it is worth that."""
-        if exchange.scope["method"] != "POST":
-            return
-        most_bytes = exchange.engine.most_body_bytes(exchange.scope)
-        announced = next(
-            (value for name, value in exchange.scope["headers"] if name == b"content-length"), b""
-        )
-        length = int(announced[-20:]) if announced else 0
-        exchange.most_bytes = most_bytes or 0
-        if most_bytes is None:  # the answer is known; a short body may come behind it
-            exchange.is_decided = True
-            if length > SWALLOWED_BYTES:
-                exchange.keep_alive = False
-        elif length > most_bytes:
-            self._refuse_size(exchange)
+    def _queue(self, exchange: Any, app: Any) -> None:
+        """Pipelined: its turn comes when the answer before it is out."""
+        self.flow.pause_reading()
+        self.pipeline.appendleft((exchange, app))
 
-    def _refuse_size(self, exchange: LeanExchange) -> None:
-        exchange.body = bytearray()
-        exchange.keep_alive = False
-        exchange.is_too_large = exchange.is_decided = True
+    @property
+    @override
+    def _latest(self) -> Any:
+        return self.cycle if self._exchange is None else self._exchange
 
-    def _whole_scope(self) -> dict[str, Any]:
+    def _whole_scope(self) -> Scope:
         parser = self.parser
-        scope: dict[str, Any] = self.scope  # type: ignore[assignment]
+        scope: Scope = self.scope
         path, _, query = self.url.partition(b"?")
         scope["method"] = parser.get_method().decode("ascii")
         scope["http_version"] = parser.get_http_version()
@@ -200,27 +119,27 @@ class HttpProtocol(StockHttpProtocol):
     @override
     def on_body(self, body: bytes) -> None:
         """A piece of a request's body."""
-        exchange = self.cycle
-        if not isinstance(exchange, LeanExchange):
+        exchange = self._exchange
+        if exchange is None:
             super().on_body(body)
             return
         self._is_in_head = False
         if exchange.is_decided or not exchange.most_bytes:
-            exchange.swallowed_bytes += len(body)
-            if exchange.swallowed_bytes > SWALLOWED_BYTES and exchange.response_complete:
+            self._swallowed_bytes += len(body)
+            if self._swallowed_bytes > SWALLOWED_BYTES and exchange.response_complete:
                 self.transport.close()
         else:
             exchange.body += body
             if len(exchange.body) > exchange.most_bytes:
-                self._refuse_size(exchange)
+                exchange.refuse_size()
                 if not self.pipeline:
                     self._serve(exchange)
 
     @override
     def _end_request(self) -> None:
         """A whole request is there."""
-        exchange = self.cycle
-        if not isinstance(exchange, LeanExchange):
+        exchange = self._exchange
+        if exchange is None:
             super()._end_request()
             return
         is_answered = exchange.response_complete  # by its head
@@ -236,7 +155,9 @@ class HttpProtocol(StockHttpProtocol):
     @override
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         """Start a request whose turn has come."""
-        if not isinstance(cycle, LeanExchange):
+        if self._has_to_queue:
+            self._queue(cycle, app)
+        elif not isinstance(cycle, LeanExchange):
             super()._start_asgi_task(cycle, app)
         elif cycle.is_decided:  # else when the rest of it is there
             asyncio.get_running_loop().call_soon(self._serve, cycle)
@@ -248,7 +169,7 @@ class HttpProtocol(StockHttpProtocol):
         if exchange.is_too_large:
             exchange.respond(413, [], b"")
         else:
-            exchange.engine.serve(exchange)  # type: ignore[arg-type]
+            exchange.engine.serve(exchange)
 
     def answer(self, exchange: LeanExchange, status: int, headers: Headers, body: bytes) -> None:
         """Write a whole answer at once."""
@@ -299,33 +220,35 @@ class HttpProtocol(StockHttpProtocol):
         engine = engine_for(self.app_state, self.url)
         assert engine is not None  # or the offer was not taken
         self.connections.discard(self)
-        protocol = WebSocketProtocol(self.config, self.server_state, self.app_state)
-        protocol.connection_made(self.transport)
+        websocket = WebSocket(engine, self.transport, self.connections)
         scope = self._whole_scope()
         scope["type"] = "websocket"
         scope["scheme"] = "wss" if self.scheme == "https" else "ws"
-        self.transport.set_protocol(protocol)
-        protocol.begin(engine, scope)
-        self.parser = self.cycle = self._served = self.flow = None  # type: ignore[assignment]  # or a cycle keeps them alive
+        self.transport.set_protocol(websocket)
+        websocket.begin(scope)
+        # Or a cycle of references keeps them alive.
+        self.parser = self.cycle = self.flow = None
+        self._exchange = self._served = None
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         """The client or the network has closed; a poll that waits ends its session."""
-        waiting = [self._served, self.cycle, *(cycle for cycle, _ in self.pipeline)]
+        waiting = [self._served, self._exchange, *(cycle for cycle, _ in self.pipeline)]
         super().connection_lost(exc)
-        self._served = None  # it holds us
+        self._served = self._exchange = None  # they hold us
         for exchange in waiting:
-            if isinstance(exchange, LeanExchange) and not exchange.response_complete:
-                exchange.disconnected = True
-                if exchange.cancelled is not None:
-                    exchange.cancelled()
+            if isinstance(exchange, LeanExchange):
+                exchange.lose()
 
     @override
     def shutdown(self) -> None:
         """uvicorn stops gracefully: a poll that waits is let go, and its connection with it."""
-        exchange = self._served
-        super().shutdown()
-        if exchange is not None and exchange.cancelled is not None:
-            exchange.keep_alive = False
-            exchange.respond(200, [(b"content-type", b"text/plain; charset=UTF-8")], b"1")
-            exchange.cancelled()
+        latest, waiting = self._exchange, self._served
+        if latest is not None and not latest.response_complete:
+            latest.keep_alive = False
+        else:
+            super().shutdown()
+        if waiting is not None and waiting.cancelled is not None:
+            waiting.keep_alive = False
+            waiting.respond(200, TEXT, b"1")
+            waiting.cancelled()

@@ -35,6 +35,13 @@ _FRAMING = (b"connection", b"content-length", b"transfer-encoding")  # all that 
 class StockHttpProtocol(Guarded, HttpToolsProtocol):
     """What uvicorn runs for `--http httptools`, bounded and mended."""
 
+    # What uvicorn leaves open until it is known, and we take back when the connection is another's.
+    parser: Any
+    scope: Any
+    cycle: Any
+    flow: Any
+    pipeline: Any
+
     _is_upgrade_taken = False
     _is_in_request = False
     _is_in_head = False  # or in the trailer behind a body, or in what may be one: a chunk's size has come
@@ -192,9 +199,8 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
             self.app_state, method, version, self.url, self.headers
         )
         if self._is_upgrade_taken:
-            scope: dict[str, Any] = self.scope  # type: ignore[assignment]
-            scope["method"] = method
-            offers.keep_only_websocket(scope["headers"])
+            self.scope["method"] = method
+            offers.keep_only_websocket(self.scope["headers"])
         return True
 
     @override

@@ -14,12 +14,10 @@ import json
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from typing import Any
 
-from socketio.async_pubsub_manager import AsyncPubSubManager
-
 from collab_server.domain.events import Event
 from collab_server.domain.hints import Kind, pack_event, unpack_event
 from collab_server.ports import Bus
-from collab_server.realtime.sockets.server import DirectManager
+from collab_server.realtime.sockets.rooms import SpanningManager
 from collab_server.services.live.feed import Feed
 
 WAITING_MESSAGES = 10_000
@@ -27,7 +25,7 @@ USERS_A_HINT = 1000
 HEAD_BYTES = 600  # of an event nobody follows here: its name, its `seq`, its time
 
 
-class BusManager(AsyncPubSubManager, DirectManager):  # type: ignore[misc]
+class BusManager(SpanningManager):
     """python-socketio's client manager over the bus."""
 
     name = "bus"

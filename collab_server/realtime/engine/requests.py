@@ -1,0 +1,85 @@
+"""What a request says: its query, its headers, and what is wrong with it in the words of the reference server."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import parse_qsl
+
+from collab_server.domain.addresses import Addresses
+from collab_server.realtime.engine.session import Refusal, Scope
+
+
+def _refusal(code: int, message: str, status: int = 400) -> Refusal:
+    """A refusal in the words and numbers of the protocol's reference server."""
+    return Refusal(status, {"code": code, "message": message})
+
+
+UNKNOWN_TRANSPORT = _refusal(0, "Transport unknown")
+UNKNOWN_SID = _refusal(1, "Session ID unknown")
+BAD_METHOD = _refusal(2, "Bad handshake method")
+BAD_REQUEST = _refusal(3, "Bad request")
+FORBIDDEN = _refusal(4, "Forbidden")
+UNSUPPORTED_VERSION = _refusal(5, "Unsupported protocol version")
+NO_ROOM = _refusal(3, "Try another node", status=503)
+
+
+def header(scope: Scope, name: bytes) -> str | None:
+    """The first value of a header, by its name in lower case."""
+    for key, value in scope["headers"]:
+        if key == name:
+            text: str = value.decode("latin-1")
+            return text
+    return None
+
+
+def query_of(scope: Scope) -> dict[str, str]:
+    """The query of a request; of a name that is given twice the last."""
+    query = scope["query_string"].decode("latin-1")
+    if "%" in query or "+" in query:
+        return dict(parse_qsl(query))
+    pairs = [pair.partition("=") for pair in query.split("&")]
+    return {name: value for name, _, value in pairs if value}
+
+
+def see_through_proxies(scope: Scope, addresses: Addresses) -> None:
+    """Put the client's own address into a request that trusted proxies have passed on."""
+    if scope["client"]:
+        peer = scope["client"][0]
+        forwarded = [
+            value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"
+        ]
+        if (address := addresses.client(peer, forwarded)) != peer:
+            scope["client"] = (address, 0)
+
+
+def environ_of(scope: Scope) -> dict[str, Any]:
+    """The request as python-engineio gives it to the connect handler: CGI names, and the ASGI scope."""
+    query = scope["query_string"].decode("latin-1")
+    client, server = scope.get("client") or ("", 0), scope.get("server") or ("", 0)
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": scope.get("method", "GET"),
+        "PATH_INFO": scope["path"],
+        "QUERY_STRING": query,
+        "RAW_URI": f"{scope['path']}?{query}" if query else scope["path"],
+        "SCRIPT_NAME": "",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "SERVER_SOFTWARE": "asgi",
+        "SERVER_NAME": str(server[0]),
+        "SERVER_PORT": str(server[1] or 0),
+        "REMOTE_ADDR": client[0],
+        "REMOTE_PORT": str(client[1]),
+        "asgi.scope": scope,
+    }
+    for name, value in scope["headers"]:
+        key = name.decode("latin-1").upper().replace("-", "_")
+        if key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            key = "HTTP_" + key
+        text = value.decode("latin-1")
+        separator = "; " if key == "HTTP_COOKIE" else ","  # HTTP/2 may bring the cookies one by one
+        environ[key] = f"{environ[key]}{separator}{text}" if key in environ else text
+    environ["wsgi.url_scheme"] = environ.get("HTTP_X_FORWARDED_PROTO", _http_scheme(scope.get("scheme")))
+    return environ
+
+
+def _http_scheme(scheme: str | None) -> str:
+    return {"ws": "http", "wss": "https"}.get(scheme or "http", scheme or "http")

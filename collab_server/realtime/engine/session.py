@@ -1,0 +1,272 @@
+"""One session, and who meets in it: what carries it, and who keeps it.
+
+The ground floor. A `Carrier` knows its session and tells the session's `Owner` what comes; the owner knows carriers by
+what is written here and no more. So a further way to carry sessions is a class of its own, wherever it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from engineio import packet as eio_packet
+from engineio.base_server import BaseServer
+
+from collab_server.realtime.engine import frames
+from collab_server.realtime.engine.lanes import Lane
+from collab_server.realtime.engine.pace import Allowance, Pace
+
+Scope = dict[str, Any]
+Headers = list[tuple[bytes, bytes]]
+
+REASON = BaseServer.reason
+"""Why a session ended, as disconnect handlers are told."""
+
+CLOSE = frames.frame(frames.TEXT, b"1")
+NOOP = frames.frame(frames.TEXT, b"6")
+
+
+class Refusal(Exception):
+    """A request that is answered with an error: `status`, and `body` as JSON."""
+
+    def __init__(self, status: int, body: object) -> None:
+        super().__init__(status, body)
+        self.status = status
+        self.body = json.dumps(body, separators=(",", ":")).encode()
+
+
+class Carrier(Protocol):
+    """What carries a session's packets. A websocket is one, long-polling another."""
+
+    name: str
+
+    def write(self, ready: list[bytes]) -> bool:
+        """Take these frames; False if the client lets too much pile up."""
+
+    def close(self, farewell: bytes) -> None:
+        """Send what was taken, then close; long-polling says `farewell`."""
+
+    def abort(self) -> None:
+        """Close, and forget what was not sent."""
+
+    def pause_reading(self) -> None:
+        """Take no more messages for now."""
+
+    def resume_reading(self) -> None:
+        """Take messages again."""
+
+    def trust(self, most_bytes: int) -> None:
+        """Take packets of so many bytes from now on."""
+
+
+class WebSocketCarrier(Carrier, Protocol):
+    """A websocket whose handshake the server decides on."""
+
+    def accept(self, session: Session, ready: list[bytes]) -> None:
+        """Complete the handshake, with these frames; from now on hand in what comes for this session."""
+
+    def refuse(self, refusal: Refusal) -> None:
+        """Answer the handshake with an error."""
+
+    def turn_away(self) -> None:
+        """Complete the handshake, then close at once: a second websocket of one session."""
+
+
+class Exchange(Protocol):
+    """One HTTP request of a long-polling client, whole, and the way to answer it."""
+
+    cancelled: Callable[[], None] | None  # called if the client goes away before the answer
+    is_trusted: bool  # of a session that is somebody's
+
+    @property
+    def scope(self) -> Scope:
+        """The request's head, as ASGI has it."""
+
+    @property
+    def body(self) -> bytes | bytearray:
+        """What was posted."""
+
+    def respond(self, status: int, headers: Headers, body: bytes) -> None:
+        """Answer; never waits."""
+
+
+class Owner(Protocol):
+    """Who keeps the sessions: what their carriers tell of, and what those who work for them ask for.
+
+    Nothing here waits, or raises for a session that has ended.
+    """
+
+    @property
+    def outgoing_bytes(self) -> int:
+        """So much may wait for one client."""
+
+    @property
+    def stalls(self) -> Lane[Session]:
+        """Those for whom more waits than may, until a poll comes."""
+
+    @property
+    def farewells(self) -> Lane[Carrier]:
+        """Websockets that wait for their clients to close."""
+
+    def receive(self, session: Session, packet: str | bytes) -> bool:
+        """Take one packet of a client, from whatever carries the session; False if it is none."""
+
+    def probe(self, session: Session, packet: str | bytes) -> None:
+        """Take a packet from the websocket that may become the session's carrier."""
+
+    def send_frame(self, session: Session, ready: bytes) -> None:
+        """Send one ready frame."""
+
+    def holds(self, session: Session, held_bytes: int) -> None:
+        """So much is kept of a packet of a session that is not trusted."""
+
+    def end(self, session: Session, reason: str, *, farewell: bytes = CLOSE, is_abrupt: bool = False) -> None:
+        """End a session: close its transport, then call the disconnect handler, behind its last message."""
+
+    def end_upgrade(self, session: Session) -> None:
+        """The session's websocket carries it now, or never will."""
+
+    def overflow(self, session: Session) -> None:
+        """Put out a client that does not read."""
+
+    def carrier_lost(self, session: Session, websocket: WebSocketCarrier) -> None:
+        """A websocket was closed by its client or by the network."""
+
+    def forget(self, session: Session) -> None:
+        """Nothing is left to be done for a session."""
+
+
+class _Nowhere:
+    """Carries a session that has ended, or has no carrier yet: whoever writes to it does no harm."""
+
+    name = "none"
+
+    def write(self, ready: list[bytes]) -> bool:
+        return True
+
+    def close(self, farewell: bytes) -> None: ...
+
+    def abort(self) -> None: ...
+
+    def pause_reading(self) -> None: ...
+
+    def resume_reading(self) -> None: ...
+
+    def trust(self, most_bytes: int) -> None: ...
+
+
+NOWHERE = _Nowhere()
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """In an inbox: the session is over, once what came before is done."""
+
+    reason: str
+
+
+@dataclass(slots=True)
+class Inbox:
+    """Messages of one client that wait for their handler, in order, as they came."""
+
+    messages: deque[str | bytes | Ended] | None = None  # made when first needed
+    held_bytes: int = 0
+    is_paused: bool = False  # no more are read until it is worked off
+    worker: asyncio.Task[None] | None = None  # works it off; None while nothing has to wait
+
+
+@dataclass(slots=True)
+class Bond:
+    """What binds a session to its client: the value of the cookie that its requests bring, if its client keeps any."""
+
+    value: bytes
+    is_shown: bool  # it does
+
+
+class Session:
+    """One Engine.IO session. Stands in for python-engineio's socket where the inherited server looks at it.
+
+    Args:
+        owner: keeps it.
+        sid: its name.
+        most_bytes: the largest packet that is taken of it.
+        pace: how fast it is read.
+        is_trusted: it is somebody's.
+    """
+
+    __slots__ = (
+        "_user_session",
+        "allowance",
+        "bond",
+        "carrier",
+        "closing",
+        "inbox",
+        "is_trusted",
+        "most_bytes",
+        "out",
+        "owner",
+        "sid",
+        "upgrading",
+    )
+
+    closed = False
+    """python-engineio asks this of sessions that it finds: one that has ended cannot be found."""
+
+    def __init__(self, owner: Owner, sid: str, *, most_bytes: int, pace: Pace, is_trusted: bool) -> None:
+        self.owner = owner
+        self.sid = sid
+        self.carrier: Carrier = NOWHERE
+        self.out: list[bytes] = []  # ready frames of this loop turn
+        self.inbox = Inbox()
+        self.allowance = Allowance(pace)
+        self.is_trusted = is_trusted
+        self.most_bytes = most_bytes
+        self.bond: Bond | None = None
+        self.upgrading: WebSocketCarrier | None = None  # the websocket that may become the carrier
+        self.closing = False  # nothing goes in or out; the disconnect handler may still run
+        self._user_session: dict[Any, Any] | None = None
+
+    @property
+    def session(self) -> dict[Any, Any]:
+        """The dictionary that `get_session` gives; made when first needed."""
+        if self._user_session is None:
+            self._user_session = {}
+        return self._user_session
+
+    @session.setter
+    def session(self, value: dict[Any, Any]) -> None:
+        self._user_session = value
+
+    @property
+    def upgraded(self) -> bool:
+        """True on a websocket."""
+        return self.carrier.name == "websocket"
+
+    def judge(self, *, is_trusted: bool, most_bytes: int, pace: Pace) -> None:
+        """The session is somebody's from now on, or nobody's any more: packets of so many bytes may come, so fast."""
+        self.is_trusted = is_trusted
+        self.most_bytes = most_bytes
+        self.allowance.pace = pace
+        self.carrier.trust(most_bytes)
+        if self.upgrading is not None:
+            self.upgrading.trust(most_bytes)
+
+    def take_out(self) -> list[bytes]:
+        """What was sent in this turn of the loop and not written yet."""
+        ready, self.out = self.out, []
+        return ready
+
+    async def send(self, packet: eio_packet.Packet) -> None:
+        """Send a packet, as python-engineio's socket does."""
+        self.owner.send_frame(self, frames.frame_of(packet.encode()))
+
+    async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
+        """End the session, as python-engineio's socket does, and wait for the disconnect handler."""
+        self.owner.end(self, reason or REASON.SERVER_DISCONNECT)
+        worker = self.inbox.worker
+        if wait and worker is not None and worker is not asyncio.current_task():
+            await asyncio.wait([worker])

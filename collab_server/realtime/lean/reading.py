@@ -1,0 +1,133 @@
+"""Reading from one websocket: its frames, at its session's pace.
+
+Of what comes at once a piece is read, then another, while the client has an allowance left. What comes too early waits
+here, and the transport is not read. So a client costs no more than its pace, and others get their turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any, Protocol
+
+from collab_server.realtime.engine import frames
+from collab_server.realtime.engine.session import Carrier, Session
+
+PIECE_BYTES = 4_096
+"""So much is read at a time, before others may get their turn."""
+
+
+class Hearer(Carrier, Protocol):
+    """Whose frames are read."""
+
+    @property
+    def is_closing(self) -> bool:
+        """Its close frame is out, or the connection is no more: reading on is for the client's close frame."""
+
+    def take_frame(self, session: Session, opcode: int, payload: str | bytes) -> bool:
+        """Take a message or control frame that is whole; False if nothing behind it is to be read."""
+
+    def fail(self, code: int) -> None:
+        """The client broke the protocol of websockets; `code` says how."""
+
+
+class Reading:
+    """See the module. `transport` is what the session's websocket, `hearer`, is on."""
+
+    __slots__ = ("_frames", "_hearer", "_is_paused", "_resting", "_session", "_transport", "_unread")
+
+    def __init__(self, session: Session, transport: Any, hearer: Hearer) -> None:
+        self._session = session
+        self._transport = transport
+        self._hearer = hearer
+        self._frames: frames.FrameReader | None = frames.FrameReader(session.most_bytes)
+        self._is_paused = False
+        self._resting: asyncio.TimerHandle | None = None  # until the client may go on …
+        self._unread = b""  # … with what it had sent already
+
+    def feed(self, data: bytes) -> None:
+        """Read what has come, or keep it for later."""
+        if self._resting is not None:
+            self._unread += data  # came before reading was paused
+        else:
+            self._read(data)
+
+    def trust(self, most_bytes: int) -> None:
+        """Take messages of so many bytes from now on."""
+        if self._frames is not None:
+            self._frames.max_bytes = most_bytes
+
+    def pause(self) -> None:
+        """Read no more for now."""
+        if not self._is_paused:
+            self._is_paused = True
+            if self._resting is None:
+                self._transport.pause_reading()
+
+    def resume(self) -> None:
+        """Read again."""
+        if self._is_paused:
+            self._is_paused = False
+            if self._resting is None:
+                self._transport.resume_reading()
+
+    def hurry(self) -> None:
+        """Read all that waits now, and whatever comes: it is the last."""
+        self._read_on()
+        self.resume()
+
+    def stop(self) -> None:
+        """Read nothing any more."""
+        self._frames = None
+        if self._resting is not None:
+            self._resting.cancel()
+            self._resting = None
+            self._unread = b""
+
+    def _read(self, data: bytes) -> None:
+        allowance = self._session.allowance
+        for start in range(0, len(data), PIECE_BYTES):
+            self._read_piece(data[start : start + PIECE_BYTES])
+            if self._frames is None:
+                return
+            if allowance.left < 0 and not self._hearer.is_closing:
+                if seconds := allowance.seconds_to_wait():
+                    self._rest(seconds, data[start + PIECE_BYTES :])
+                    return
+
+    def _rest(self, seconds: float, unread: bytes) -> None:
+        self._unread = unread
+        self._resting = asyncio.get_running_loop().call_later(seconds, self._read_on)
+        if not self._is_paused:
+            self._transport.pause_reading()
+        self._tell_held_bytes()
+
+    def _read_on(self) -> None:
+        """The client may go on."""
+        if self._resting is None:
+            return
+        self._resting.cancel()
+        self._resting = None
+        data, self._unread = self._unread, b""
+        self._read(data)
+        if self._resting is None and not (self._is_paused or self._transport.is_closing()):
+            self._transport.resume_reading()
+
+    def _read_piece(self, data: bytes) -> None:
+        reader, session = self._frames, self._session
+        if reader is None:
+            return
+        try:
+            for opcode, payload in reader.feed(data):
+                if not self._hearer.take_frame(session, opcode, payload):
+                    return
+            self._tell_held_bytes()
+        except frames.FrameError as error:
+            self._hearer.fail(error.code)
+        if reader.fragments_read:
+            session.allowance.left -= reader.fragments_read
+            reader.fragments_read = 0
+
+    def _tell_held_bytes(self) -> None:
+        session = self._session
+        if not session.is_trusted and self._frames is not None and session.carrier is self._hearer:
+            session.owner.holds(session, self._frames.held_bytes + len(self._unread))
