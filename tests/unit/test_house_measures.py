@@ -31,7 +31,6 @@ CIRCLES: Final[dict[str, str]] = {
 }
 
 FILES: Final[dict[str, str]] = {
-    "collab_server.__main__": "",
     "collab_server.app": "",
     "collab_server.realtime.server": "",
     "collab_server.services.search": "",
@@ -46,7 +45,6 @@ CLASSES: Final[dict[str, str]] = {
 FUNCTIONS: Final[dict[str, str]] = {
     "Door._subscribe": "",
     "Node.__init__": "",
-    "_parser": "",
     "listed": "",
 }
 

@@ -1,0 +1,5 @@
+"""The commands of `collab-server`, a file for each kind. `__main__` alone imports them.
+
+Each imports what it needs when it runs, so that `--help` costs nothing and the embedded servers are needed by
+`demo` alone.
+"""

@@ -1,0 +1,64 @@
+"""How commands and their arguments are told to `argparse`."""
+
+from __future__ import annotations
+
+import argparse
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collab_server.config import LoadedConfig
+
+Run = Callable[[argparse.Namespace], int]
+"""Carries a command out; returns the exit status. May raise `Failure` and `ConfigError`."""
+
+
+class Commands:
+    """The commands of a parser, to which others can be added."""
+
+    def __init__(self, parser: argparse.ArgumentParser) -> None:
+        parser.set_defaults(run=None)
+        self._parsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
+
+    def add(self, name: str, run: Run, summary: str, details: str, example: str) -> argparse.ArgumentParser:
+        """One command more; returns its parser, for its arguments. `run` is found in the parsed ones."""
+        command = self._parsers.add_parser(
+            name,
+            help=summary,
+            description=textwrap.fill(f"{summary[0].upper()}{summary[1:]}. {details}", 100),
+            epilog=examples(example),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        command.set_defaults(run=run)
+        return command
+
+
+def examples(text: str) -> str:
+    """The end of a help text."""
+    return "examples:\n" + textwrap.indent(textwrap.dedent(text).strip(), "  ")
+
+
+def add_config(command: argparse.ArgumentParser) -> None:
+    """The argument that says which file `load` reads."""
+    command.add_argument(
+        "--config",
+        type=Path,
+        metavar="FILE",
+        help="the configuration (default: the file that COLLAB_CONFIG names, else ./config.json)",
+    )
+
+
+def load(arguments: argparse.Namespace) -> LoadedConfig:
+    """The configuration that the arguments name. Raises `ConfigError`."""
+    from collab_server.config import load_config
+
+    return load_config(arguments.config)
+
+
+def port(text: str) -> int:
+    """A port, from the command line."""
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) < 65536:
+        raise argparse.ArgumentTypeError("expected a number from 1 to 65535")
+    return int(text)

