@@ -5,17 +5,25 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from collab_server.domain.events import actor_text
 from collab_server.domain.ids import library_id
-from collab_server.domain.jsontext import dumps, json_object_text, rfc3339
+from collab_server.domain.jsontext import (
+    NOTHING,
+    NULL,
+    JsonText,
+    json_object_text,
+    json_shape,
+    json_string,
+    json_time,
+)
 from collab_server.domain.letters import is_blank
 from collab_server.domain.people import User
-from collab_server.domain.wire import WIRE, AtMost, Cursor, Flag, Prose, Text, Whole
+from collab_server.domain.wire import WIRE, AtMost, Cursor, Flag, Prose, Text, Whole, camel
 from collab_server.errors import Invalid, TooLarge
 
 VIEW_STATE_LEVELS = 64
@@ -62,7 +70,7 @@ class Mention:
 
 @dataclass(frozen=True, slots=True)
 class Comment:
-    """A comment as it stands. `mentions`, `anchor` and `view_state` are JSON text (or None), as they are stored."""
+    """A comment as it stands. What is JSON is as it is stored."""
 
     id: UUID
     topic: str
@@ -70,16 +78,16 @@ class Comment:
     thread_id: UUID
     author: User
     text: str
-    mentions: str
-    anchor: str | None
-    view_state: str | None
+    mentions: JsonText
+    anchor: JsonText | None
+    view_state: JsonText | None
     created_at: datetime
     edited_at: datetime | None = None
     deleted_at: datetime | None = None
     revision: int = 1
-    reactions: str = "{}"
+    reactions: JsonText = NOTHING
     reply_count: int = 0
-    resolved: str | None = None
+    resolved: JsonText | None = None
 
     @property
     def is_root(self) -> bool:
@@ -89,22 +97,29 @@ class Comment:
     def is_deleted(self) -> bool:
         return self.deleted_at is not None
 
-    def as_json(self) -> str:
+    def as_json(self) -> JsonText:
         """The wire's Comment as JSON text."""
         author = self.author
-        return (
-            f'{{"id":"{self.id}","topic":"{self.topic}","threadId":"{self.thread_id}"'
-            f',"author":{actor_text(author.id, author.name, author.initials)}'
-            f',"text":{dumps(self.text)},"mentions":{self.mentions}'
-            f',"anchor":{self.anchor or "null"},"viewState":{self.view_state or "null"}'
-            f',"createdAt":"{rfc3339(self.created_at)}","editedAt":{_time(self.edited_at)}'
-            f',"deletedAt":{_time(self.deleted_at)},"revision":{self.revision},"reactions":{self.reactions}'
-            f',"replyCount":{self.reply_count},"resolved":{self.resolved or "null"}}}'
+        return _comment(
+            id=json_string(str(self.id)),
+            topic=json_string(self.topic),
+            threadId=json_string(str(self.thread_id)),
+            author=actor_text(author.id, author.name, author.initials),
+            text=json_string(self.text),
+            mentions=self.mentions,
+            anchor=self.anchor or NULL,
+            viewState=self.view_state or NULL,
+            createdAt=json_time(self.created_at),
+            editedAt=json_time(self.edited_at),
+            deletedAt=json_time(self.deleted_at),
+            revision=self.revision,
+            reactions=self.reactions,
+            replyCount=self.reply_count,
+            resolved=self.resolved or NULL,
         )
 
 
-def _time(moment: datetime | None) -> str:
-    return "null" if moment is None else f'"{rfc3339(moment)}"'
+_comment = json_shape(*[camel(field.name) for field in fields(Comment) if field.name != "seq"])
 
 
 def check_text(text: str, max_characters: int, field: str = "text") -> str:
@@ -153,7 +168,7 @@ def _written_mentions(text: str) -> Iterator[tuple[str, Literal["user", "group"]
             behind = end.end()
 
 
-def anchor_text(anchor: Anchor | None) -> str | None:
+def anchor_text(anchor: Anchor | None) -> JsonText | None:
     """The anchor as JSON text.
 
     Raises `Invalid` for a key that is empty or too long and `TooLarge` for a data point that is too large.
@@ -168,13 +183,13 @@ def anchor_text(anchor: Anchor | None) -> str | None:
     )
 
 
-def anchor_without_data(anchor: str | None) -> dict[str, str] | None:
+def anchor_without_data(anchor: JsonText | None) -> dict[str, str] | None:
     """What a deleted comment keeps of its anchor (JSON text): the page and the visualization, which name its place."""
     kept = {key: value for key, value in json.loads(anchor or "{}").items() if key != "dataPoint"}
     return kept or None
 
 
-def view_state_text(view_state: dict[str, Any] | None, max_bytes: int) -> str | None:
+def view_state_text(view_state: dict[str, Any] | None, max_bytes: int) -> JsonText | None:
     """The view state as the JSON text in which it is kept.
 
     Raises `Invalid` when it is nested too deep or `TooLarge` when it has more than `max_bytes` bytes.

@@ -8,7 +8,7 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from collab_server.domain.jsontext import dumps, rfc3339
+from collab_server.domain.jsontext import JsonText, dumps, rfc3339
 from collab_server.domain.letters import is_blank, is_clear_name
 from collab_server.domain.people import User
 from collab_server.domain.topics import Topic
@@ -75,7 +75,7 @@ class Discussion:
         """The member of this id, if there is one."""
         return next((member for member in self.members if member.user.id == user_id), None)
 
-    def as_json(self) -> str:
+    def as_json(self) -> JsonText:
         """The wire's Discussion as JSON text."""
         owner = self.member(self.owner_id)
         about = None if self.about is None else {"projectId": self.about[0], "objectId": self.about[1]}

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
 
-from collab_server.domain.jsontext import dumps, rfc3339
+from collab_server.domain.jsontext import NULL, JsonText, dumps, json_shape, json_string, json_time, rfc3339
 
-_AT = '","at":"'
-_BEFORE_AT = len('{"topic":"' + '","seq":' + ',"type":"' + _AT)
+_event = json_shape("topic", "seq", "type", "at", "actor", "data")
+_BEFORE_AT = _event(
+    topic=json_string(""), seq=JsonText(""), type=json_string(""), at=json_string("|"), actor=NULL, data=NULL
+).partition("|")[0]
+"""What `body` has before its time, besides topic, seq and type; and the end of that, behind the type."""
+_AT = _BEFORE_AT[_BEFORE_AT.rindex(",") - 1 :]
 _AT_CHARACTERS = len("2026-11-23T18:07:00.123Z")
 
 
@@ -24,7 +28,7 @@ class Event:
     topic: str
     seq: int
     type: str
-    body: str
+    body: JsonText
 
     @property
     def identity(self) -> str:
@@ -32,16 +36,18 @@ class Event:
 
         Empty where `body` is not as `event_of` writes it.
         """
-        start = len(self.topic) + len(self.type) + len(str(self.seq)) + _BEFORE_AT
+        start = len(self.topic) + len(self.type) + len(str(self.seq)) + len(_BEFORE_AT)
         end = start + _AT_CHARACTERS
         if not (self.body.startswith(_AT, start - len(_AT)) and self.body.startswith('"', end)):
             return ""
         return self.type + self.body[start:end]
 
 
-def event_of(topic: str, seq: int, type: str, at: datetime, actor: str, data: str) -> Event:
-    """Put an event together. `actor` and `data` are JSON text; `topic` and `type` need no escaping."""
-    body = f'{{"topic":"{topic}","seq":{seq},"type":"{type}","at":"{rfc3339(at)}","actor":{actor},"data":{data}}}'
+def event_of(topic: str, seq: int, type: str, at: datetime, actor: JsonText, data: JsonText) -> Event:
+    """Put an event together."""
+    body = _event(
+        topic=json_string(topic), seq=seq, type=json_string(type), at=json_time(at), actor=actor, data=data
+    )
     return Event(topic, seq, type, body)
 
 
@@ -51,6 +57,6 @@ def identity_of(type: str, at: datetime) -> str:
 
 
 @lru_cache(maxsize=4096)
-def actor_text(user_id: str, name: str, initials: str) -> str:
+def actor_text(user_id: str, name: str, initials: str) -> JsonText:
     """A person as the JSON text that events and comments carry."""
     return dumps({"id": user_id, "name": name, "initials": initials})

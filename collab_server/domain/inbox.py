@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from collab_server.domain.discussions import Content, People
-from collab_server.domain.jsontext import dumps, rfc3339
+from collab_server.domain.jsontext import NULL, JsonText, json_object, json_string, json_time
 from collab_server.domain.wire import WIRE, AtMost, Cursor, Flag, Prose, Text, Whole
 
 Kind = Literal["mention", "reply", "invited", "shared"]
@@ -30,10 +30,10 @@ class Notice:
     topic: str
     topic_seq: int | None
     comment_id: UUID | None
-    by: str
+    by: JsonText
     text: str
     created_at: datetime
-    view_state: str | None = None
+    view_state: JsonText | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,29 +68,34 @@ class Notification:
     kind: Kind
     topic: str
     comment_id: UUID | None
-    by: str
+    by: JsonText
     text: str
     why: str
-    view_state: str | None
+    view_state: JsonText | None
     created_at: datetime
     read_at: datetime | None
     notice_id: UUID | None = None
 
-    def as_json(self) -> str:
+    def as_json(self) -> JsonText:
         """The wire's Notification as JSON text."""
-        return self._as_json(dumps(self.text), self.view_state or "null")
+        return self._as_json(json_string(self.text), self.view_state or NULL)
 
-    def without_words(self) -> str:
+    def without_words(self) -> JsonText:
         """The same, with null for what a notice has of it."""
-        return self._as_json("null", "null")
+        return self._as_json(NULL, NULL)
 
-    def _as_json(self, text: str, view_state: str) -> str:
-        comment_id = "null" if self.comment_id is None else f'"{self.comment_id}"'
-        read_at = "null" if self.read_at is None else f'"{rfc3339(self.read_at)}"'
-        return (
-            f'{{"id":"{self.id}","kind":"{self.kind}","topic":"{self.topic}","commentId":{comment_id}'
-            f',"by":{self.by},"text":{text},"why":{dumps(self.why)},"viewState":{view_state}'
-            f',"createdAt":"{rfc3339(self.created_at)}","readAt":{read_at}}}'
+    def _as_json(self, text: JsonText, view_state: JsonText) -> JsonText:
+        return json_object(
+            id=json_string(str(self.id)),
+            kind=json_string(self.kind),
+            topic=json_string(self.topic),
+            commentId=NULL if self.comment_id is None else json_string(str(self.comment_id)),
+            by=self.by,
+            text=text,
+            why=json_string(self.why),
+            viewState=view_state,
+            createdAt=json_time(self.created_at),
+            readAt=json_time(self.read_at),
         )
 
 

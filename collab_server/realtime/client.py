@@ -16,7 +16,7 @@ import math
 from collections import deque
 from typing import TYPE_CHECKING, Any
 
-from collab_server.domain.jsontext import dumps
+from collab_server.domain.jsontext import FALSE, TRUE, JsonText, dumps, json_shape
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Internal, Invalid, RateLimited
 from collab_server.services.commands.executor import Write
@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from collab_server.realtime.server import Door
 
 log = logging.getLogger(__name__)
+
+_done = json_shape("ok", "data")
+_refused = json_shape("ok", "error")
 
 READS_AT_ONCE = 8
 WAITING_PACKETS = 2
@@ -176,10 +179,10 @@ class Client:
 
     # -- answers out -----------------------------------------------------------------------------------------
 
-    def acknowledge(self, ack_id: int | None, answer: str) -> None:
-        """Acknowledge a command with its data, given as JSON text."""
+    def acknowledge(self, ack_id: int | None, answer: JsonText) -> None:
+        """Acknowledge a command with its data."""
         if ack_id is not None and not self.is_closed:
-            self._door.send_text(self.eio_sid, f'3{ack_id}[{{"ok":true,"data":{answer}}}]')
+            self._door.send_text(self.eio_sid, f"3{ack_id}[{_done(ok=TRUE, data=answer)}]")
 
     def _fail(self, ack_id: int | None, name: Any, error: Exception) -> None:
         if isinstance(error, ClientError):
@@ -196,7 +199,9 @@ class Client:
     def refuse(self, ack_id: int | None, error: ClientError) -> None:
         """Acknowledge a command with an error."""
         if ack_id is not None and not self.is_closed:
-            self._door.send_text(self.eio_sid, f'3{ack_id}[{{"ok":false,"error":{dumps(error.as_wire())}}}]')
+            self._door.send_text(
+                self.eio_sid, f"3{ack_id}[{_refused(ok=FALSE, error=dumps(error.as_wire()))}]"
+            )
 
     def signal(self, name: str, data: Any) -> None:
         """Send a signal to this client alone."""

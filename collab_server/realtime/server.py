@@ -28,7 +28,7 @@ from collab_server.config import Limits
 from collab_server.contract.rights import RIGHTS
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.events import Event
-from collab_server.domain.jsontext import dumps, rfc3339
+from collab_server.domain.jsontext import NOTHING, dumps, json_list, json_object, json_string, rfc3339
 from collab_server.domain.people import Identity
 from collab_server.domain.presence import SetTyping
 from collab_server.domain.subscriptions import RefreshSession, Subscribe, Unsubscribe
@@ -518,20 +518,19 @@ class Door:
             self._presence.arrive(name, client.who.user, eio_sid)
         present = self._presence.present(name, client.who.user.id, subscriber=eio_sid)
         more = bool(events) and events[-1].seq < snapshot.seq
-        state = dumps(
-            {
-                "recovered": is_recovered,
-                "more": more,
-                "unread": snapshot.unread,
-                "rights": RIGHTS[role],
-            }
+        bodies = json_list([event.body for event in events])
+        answer = json_object(
+            topic=json_string(name),
+            epoch=json_string(epoch),
+            seq=snapshot.seq,
+            events=bodies,
+            present=present,
+            recovered=is_recovered,
+            more=more,
+            unread=snapshot.unread,
+            rights=dumps(RIGHTS[role]),
         )
-        bodies = ",".join(event.body for event in events)
-        client.acknowledge(
-            ack_id,
-            f'{{"topic":"{name}","epoch":"{epoch}","seq":{snapshot.seq},"events":[{bodies}],'
-            f'"present":{present},{state[1:]}',
-        )
+        client.acknowledge(ack_id, answer)
         self.feed.release(eio_sid, name, snapshot.seq)
         if events:
             self.limiter.charge(client.who.user.id, weight_of_answer(len(bodies)))
@@ -542,14 +541,14 @@ class Door:
             raise NotFound("subscription")
         client.topics.discard(name)
         self._presence.depart(name, client.who.user.id, client.eio_sid, is_for_good=True)
-        client.acknowledge(ack_id, "{}")
+        client.acknowledge(ack_id, NOTHING)
 
     async def _set_typing(self, client: Client, ack_id: int | None, command: SetTyping) -> None:
         topic, _ = await access_topic(self._backends, client.who, command.topic, "typing")
         if topic.name not in client.topics:
             raise Forbidden("this connection is not subscribed to the topic")
         self._presence.set_typing(topic.name, client.who.user, client.eio_sid, command.typing)
-        client.acknowledge(ack_id, "{}")
+        client.acknowledge(ack_id, NOTHING)
 
     async def _refresh_session(self, client: Client, ack_id: int | None, command: RefreshSession) -> None:
         if (command.identity_token is None) == (command.auth_token is None):

@@ -29,7 +29,16 @@ from collab_server.domain.comments import (
 from collab_server.domain.events import Event
 from collab_server.domain.ids import own_id, uuid7
 from collab_server.domain.inbox import EXCERPT_CHARACTERS, Notice, Reason
-from collab_server.domain.jsontext import dumps, now_ms, rfc3339
+from collab_server.domain.jsontext import (
+    JsonText,
+    dumps,
+    json_object,
+    json_shape,
+    json_string,
+    json_time,
+    now_ms,
+    rfc3339,
+)
 from collab_server.domain.people import Identity
 from collab_server.domain.search import said_text
 from collab_server.domain.topics import Topic
@@ -38,12 +47,13 @@ from collab_server.services.access import access_comment, access_comments_topic,
 from collab_server.services.backends import Backends
 from collab_server.services.commands.joining import Asked
 from collab_server.services.commands.once import Answer, Request, commit_once, same_answer, until_not_taken
-from collab_server.services.commands.pages import MAX_PAGE, fitting, page_limit
+from collab_server.services.commands.pages import MAX_PAGE, page_limit, page_of, page_text
 from collab_server.storage import comments, discussions, event_log, inbox, new_comments, topics
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.new_comments import NewComment
 
 LONG_TEXT = 1000
+NO_MENTIONS = JsonText("[]")
 
 _REPLIED = Reason("reply", "replied in a thread you take part in")
 
@@ -52,17 +62,16 @@ _REPLIED = Reason("reply", "replied in a thread you take part in")
 class CommentFacts:
     """What was settled before the transaction.
 
-    `said` is the `said_text`; `mentions`, `anchor` and `view_state` are JSON text; `mentioned` says of whom the
-    mentions are, user id → why.
+    `said` is the `said_text`; `mentioned` says of whom the mentions are, user id → why.
     """
 
     topic: Topic
     text: str
     said: str
-    mentions: str
+    mentions: JsonText
     mentioned: Mapping[str, Reason]
-    anchor: str | None = None
-    view_state: str | None = None
+    anchor: JsonText | None = None
+    view_state: JsonText | None = None
     reply_to: UUID | None = None
 
     @property
@@ -93,6 +102,7 @@ async def ask_add(backends: Backends, who: Identity, command: AddComment) -> Com
     return CommentFacts(topic, text, said, mentions, mentioned, anchor, view_state, reply_to)
 
 
+_added = json_shape("comment", "seq")
 _Addition = Asked[AddComment, CommentFacts]
 
 
@@ -137,7 +147,7 @@ async def _place(database: Database, plain: Sequence[NewComment], since: float) 
 
 def _answer(new: NewComment, place: new_comments.Placed | ClientError, request: Request | None) -> Answer:
     if isinstance(place, Event):
-        return f'{{"comment":{new.shown},"seq":{place.seq}}}'
+        return _added(comment=new.shown, seq=place.seq)
     if isinstance(place, ClientError):
         return place
     assert place is not None  # the topics have rows now
@@ -164,14 +174,14 @@ async def said_by(text: str) -> str:
     return said_text(text)
 
 
-async def add(tx: Transaction, who: Identity, command: AddComment, facts: CommentFacts) -> str:
+async def add(tx: Transaction, who: Identity, command: AddComment, facts: CommentFacts) -> JsonText:
     [answer] = await add_many(tx, [Asked(who, command, facts)])
     if isinstance(answer, ClientError):
         raise answer
     return answer
 
 
-async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[str | ClientError]:
+async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
     """Carry out several `comment.add`, of any people on any topics, in a few statements whatever their number.
 
     Each is answered as if it had been alone; a refused one leaves nothing behind and does not touch the others.
@@ -186,7 +196,7 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[str | Cl
     heads = {name: topic.last_seq for name, topic in locked.items()}
     at = now_ms()
     added: list[NewComment] = []
-    answers: list[str | ClientError] = []
+    answers: list[Answer] = []
     for addition in asked:
         facts = addition.facts
         try:
@@ -200,7 +210,7 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[str | Cl
         place = addition.command.anchor or NOWHERE
         new = NewComment(comment, comment.as_json(), facts.said, place, locked[comment.topic].id)
         added.append(new)
-        answers.append(f'{{"comment":{new.shown},"seq":{comment.seq}}}')
+        answers.append(_added(comment=new.shown, seq=comment.seq))
         told = dict(facts.mentioned)
         if not comment.is_root:
             for author in authors.get(comment.thread_id, ()):
@@ -259,12 +269,12 @@ async def ask_edit(backends: Backends, who: Identity, command: EditComment) -> C
     comment = await _own_comment(backends, who, command.comment_id)
     text = check_text(command.text, backends.limits.textCharacters)
     mentions, mentioned = await checked_mentions(backends, who, text)
-    told = _newly_mentioned(mentioned, "[]" if comment is None else comment.mentions)
+    told = _newly_mentioned(mentioned, NO_MENTIONS if comment is None else comment.mentions)
     backends.recipients.spend_whole(who.user.id, len(told.keys() - {who.user.id}))
     return CommentFacts(topic, text, await said_by(text), mentions, mentioned)
 
 
-async def edit(tx: Transaction, who: Identity, command: EditComment, facts: CommentFacts) -> str:
+async def edit(tx: Transaction, who: Identity, command: EditComment, facts: CommentFacts) -> JsonText:
     topic = await lock_topic(tx, who, facts.topic, "comment.edit")
     comment = await access_comment(tx, who, facts.topic, UUID(command.comment_id), "comment.edit")
     if comment.is_deleted:
@@ -273,12 +283,12 @@ async def edit(tx: Transaction, who: Identity, command: EditComment, facts: Comm
     edited = await comments.edit(tx, comment, facts.text, facts.said, facts.mentions, at)
     shown = edited.as_json()
     event = await event_log.append(
-        tx, topic, "comment.edited", who.user, at, f'{{"comment":{shown}}}', comment_id=comment.id
+        tx, topic, "comment.edited", who.user, at, json_object(comment=shown), comment_id=comment.id
     )
     # An edit tells only whom it newly mentions; the others were told, or had muted the topic, when it was added.
     told = _newly_mentioned(facts.mentioned, comment.mentions)
     await _notify(tx, who, facts.topic, edited, event.seq, told)
-    return f'{{"comment":{shown},"seq":{event.seq}}}'
+    return json_object(comment=shown, seq=event.seq)
 
 
 async def ask_delete(backends: Backends, who: Identity, command: DeleteComment) -> Topic:
@@ -286,7 +296,7 @@ async def ask_delete(backends: Backends, who: Identity, command: DeleteComment) 
     return topic
 
 
-async def delete(tx: Transaction, who: Identity, command: DeleteComment, on: Topic) -> str:
+async def delete(tx: Transaction, who: Identity, command: DeleteComment, on: Topic) -> JsonText:
     topic = await lock_topic(tx, who, on, "comment.delete")
     comment = await access_comment(tx, who, on, UUID(command.comment_id), "comment.delete")
     if comment.is_deleted:
@@ -297,7 +307,7 @@ async def delete(tx: Transaction, who: Identity, command: DeleteComment, on: Top
     event = await event_log.append(
         tx, topic, "comment.deleted", who.user, at, data, comment_id=comment.id, added_comments=-1
     )
-    return f'{{"seq":{event.seq}}}'
+    return json_object(seq=event.seq)
 
 
 async def bury(tx: Transaction, comment: Comment, at: datetime) -> None:
@@ -313,7 +323,7 @@ async def bury(tx: Transaction, comment: Comment, at: datetime) -> None:
     await comments.bury(tx, comment.id, dumps(tombstone), None if anchor is None else dumps(anchor), at)
 
 
-async def get(backends: Backends, who: Identity, command: GetComment) -> str:
+async def get(backends: Backends, who: Identity, command: GetComment) -> JsonText:
     id, _ = await access_comments_topic(backends, who, command.comment_id, "comment.get")
     comment = await comments.get(backends.database, id)
     if comment is None:
@@ -321,7 +331,7 @@ async def get(backends: Backends, who: Identity, command: GetComment) -> str:
     return comment.as_json()
 
 
-async def list_revisions(backends: Backends, who: Identity, command: ListRevisions) -> str:
+async def list_revisions(backends: Backends, who: Identity, command: ListRevisions) -> JsonText:
     """`{items: [{revision, text, mentions, at}], next}`, oldest first, the last page ending with what stands now.
 
     A deleted comment has none to show.
@@ -331,25 +341,28 @@ async def list_revisions(backends: Backends, who: Identity, command: ListRevisio
     if comment is None:
         raise NotFound("comment")
     if comment.is_deleted:
-        return '{"items":[],"next":null}'
+        return page_text([])
     [after] = backends.cursors.read(who, "comment.revisions", command.cursor) or (0,)
     kept = await comments.revisions(backends.database, id, after=after, limit=MAX_PAGE + 1)
     found = [revision for revision in kept if revision.revision < comment.revision]
     if len(found) <= MAX_PAGE:
         at = comment.edited_at or comment.created_at
         found.append(comments.Revision(comment.revision, comment.text, comment.mentions, at))
-    shown = fitting(
-        f'{{"revision":{item.revision},"text":{dumps(item.text)},"mentions":{item.mentions}'
-        f',"at":"{rfc3339(item.at)}"}}'
-        for item in found[:MAX_PAGE]
+    return page_of(
+        found,
+        MAX_PAGE,
+        _shown_revision,
+        lambda last: backends.cursors.write(who, "comment.revisions", last.revision),
     )
-    next_cursor = None
-    if len(found) > len(shown):
-        next_cursor = backends.cursors.write(who, "comment.revisions", found[len(shown) - 1].revision)
-    return f'{{"items":[{",".join(shown)}],"next":{dumps(next_cursor)}}}'
 
 
-async def list_comments(backends: Backends, who: Identity, command: ListComments) -> str:
+def _shown_revision(of: comments.Revision) -> JsonText:
+    return json_object(
+        revision=of.revision, text=json_string(of.text), mentions=of.mentions, at=json_time(of.at)
+    )
+
+
+async def list_comments(backends: Backends, who: Identity, command: ListComments) -> JsonText:
     """`{items: [Comment], next}`, ordered by `seq`; `next` is the cursor of the following page or null."""
     topic, _ = await access_topic(backends, who, command.topic, "topic.comments")
     limit = page_limit(command.limit)
@@ -367,14 +380,15 @@ async def list_comments(backends: Backends, who: Identity, command: ListComments
         from_seq=cursor[0] if cursor else None,
         limit=limit + 1,
     )
-    shown = fitting(item.as_json() for item in found[:limit])
-    next_cursor = None
-    if len(found) > len(shown):
-        next_cursor = backends.cursors.write(who, "topic.comments", found[len(shown) - 1].seq)
-    return f'{{"items":[{",".join(shown)}],"next":{dumps(next_cursor)}}}'
+    return page_of(
+        found,
+        limit,
+        Comment.as_json,
+        lambda last: backends.cursors.write(who, "topic.comments", last.seq),
+    )
 
 
-def _newly_mentioned(mentioned: Mapping[str, Reason], earlier: str) -> dict[str, Reason]:
+def _newly_mentioned(mentioned: Mapping[str, Reason], earlier: JsonText) -> dict[str, Reason]:
     """Whom mentions are of, without those whom a comment with the earlier ones, JSON text, has told already."""
     before = {mention["id"] for mention in json.loads(earlier)}
     return {user: reason for user, reason in mentioned.items() if not before & {user, reason.through}}
@@ -388,7 +402,9 @@ async def _own_comment(backends: Backends, who: Identity, comment_id: str) -> Co
     return comment
 
 
-async def checked_mentions(backends: Backends, who: Identity, text: str) -> tuple[str, dict[str, Reason]]:
+async def checked_mentions(
+    backends: Backends, who: Identity, text: str
+) -> tuple[JsonText, dict[str, Reason]]:
     """The mentions of a text as JSON text, with the names that Library knows, and whom they reach: user id → why.
 
     Raises `Invalid` when somebody mentioned does not exist, `TooLarge`, `Unavailable` when Library cannot tell.
@@ -416,7 +432,7 @@ async def checked_mentions(backends: Backends, who: Identity, text: str) -> tupl
             raise TooLarge(
                 f"expected to mention at most {most} people, those in groups counted", field="text"
             )
-    return dumps([mention.as_wire() for mention in checked]) if checked else "[]", reached
+    return dumps([mention.as_wire() for mention in checked]) if checked else NO_MENTIONS, reached
 
 
 async def _notify(

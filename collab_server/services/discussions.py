@@ -30,14 +30,14 @@ from collab_server.domain.discussions import (
 )
 from collab_server.domain.ids import library_id, uuid7
 from collab_server.domain.inbox import Notice, Reason
-from collab_server.domain.jsontext import dumps, now_ms
+from collab_server.domain.jsontext import NOTHING, JsonText, dumps, json_object, now_ms
 from collab_server.domain.people import Identity, User
 from collab_server.domain.topics import Topic, parse_topic
 from collab_server.errors import Conflict, Invalid, NotFound, TooLarge
 from collab_server.services import comments
 from collab_server.services.access import access_discussion, lock_topic
 from collab_server.services.backends import Backends
-from collab_server.services.commands.pages import fitting, page_limit
+from collab_server.services.commands.pages import page_limit, page_of
 from collab_server.storage import discussions, event_log, inbox, topics
 from collab_server.storage.database import Transaction
 from collab_server.storage.topics import LockedTopic
@@ -106,7 +106,7 @@ async def ask_create(backends: Backends, who: Identity, command: CreateDiscussio
     return CreateFacts(name, tuple(members), about, first, topic)
 
 
-async def create(tx: Transaction, who: Identity, command: CreateDiscussion, facts: CreateFacts) -> str:
+async def create(tx: Transaction, who: Identity, command: CreateDiscussion, facts: CreateFacts) -> JsonText:
     topic = await topics.lock(tx, facts.topic)
     id = UUID(facts.topic.first)
     at = now_ms()
@@ -116,7 +116,7 @@ async def create(tx: Transaction, who: Identity, command: CreateDiscussion, fact
     members = tuple(Member(user, at) for user in everybody)
     discussion = Discussion(id, facts.name, who.user.id, members, facts.about, at, last_seq=1)
     event = await event_log.append(
-        tx, topic, "discussion.created", who.user, at, f'{{"discussion":{discussion.as_json()}}}'
+        tx, topic, "discussion.created", who.user, at, json_object(discussion=discussion.as_json())
     )
     await _tell_invited(tx, who, discussion, [user.id for user in facts.members], event.seq, at)
     if facts.first is not None:
@@ -145,7 +145,9 @@ async def ask_rename(backends: Backends, who: Identity, command: RenameDiscussio
     return DiscussionFacts(id, name=check_name(command.name))
 
 
-async def rename(tx: Transaction, who: Identity, command: RenameDiscussion, facts: DiscussionFacts) -> str:
+async def rename(
+    tx: Transaction, who: Identity, command: RenameDiscussion, facts: DiscussionFacts
+) -> JsonText:
     topic = await lock_topic(tx, who, facts.topic, "discussion.rename")
     await discussions.rename(tx, facts.id, facts.name)
     event = await event_log.append(
@@ -161,7 +163,7 @@ async def ask_invite(backends: Backends, who: Identity, command: InviteMembers) 
     return DiscussionFacts(id, tuple(users), limit=backends.limits.discussionMembers)
 
 
-async def invite(tx: Transaction, who: Identity, command: InviteMembers, facts: DiscussionFacts) -> str:
+async def invite(tx: Transaction, who: Identity, command: InviteMembers, facts: DiscussionFacts) -> JsonText:
     topic = await lock_topic(tx, who, facts.topic, "discussion.invite")
     discussion = await _reload(tx, facts.id)
     new = [user for user in facts.users if discussion.member(user.id) is None]
@@ -183,7 +185,7 @@ async def ask_remove(backends: Backends, who: Identity, command: RemoveMember) -
     return DiscussionFacts(id, user_id=library_id(command.user_id, "userId"))
 
 
-async def remove(tx: Transaction, who: Identity, command: RemoveMember, facts: DiscussionFacts) -> str:
+async def remove(tx: Transaction, who: Identity, command: RemoveMember, facts: DiscussionFacts) -> JsonText:
     topic = await lock_topic(tx, who, facts.topic, "discussion.remove")
     discussion = await _reload(tx, facts.id)
     if discussion.member(facts.user_id) is None:
@@ -201,7 +203,7 @@ async def ask_transfer(backends: Backends, who: Identity, command: TransferDiscu
 
 async def transfer(
     tx: Transaction, who: Identity, command: TransferDiscussion, facts: DiscussionFacts
-) -> str:
+) -> JsonText:
     topic = await lock_topic(tx, who, facts.topic, "discussion.transfer")
     discussion = await _reload(tx, facts.id)
     if discussion.member(facts.user_id) is None:
@@ -216,31 +218,33 @@ async def ask_leave(backends: Backends, who: Identity, command: LeaveDiscussion)
     return DiscussionFacts(await access_discussion(backends, who, command.discussion_id, "discussion.leave"))
 
 
-async def leave(tx: Transaction, who: Identity, command: LeaveDiscussion, facts: DiscussionFacts) -> str:
+async def leave(tx: Transaction, who: Identity, command: LeaveDiscussion, facts: DiscussionFacts) -> JsonText:
     """The owner's place goes to the longest-standing member; the last who leaves deletes the discussion."""
     topic = await lock_topic(tx, who, facts.topic, "discussion.leave")
     discussion = await _reload(tx, facts.id)
     others = [member for member in discussion.members if member.user.id != who.user.id]
     if not others:
         await _delete(tx, topic, who, facts.id)
-        return "{}"
+        return NOTHING
     if discussion.owner_id == who.user.id:
         await _hand_over(tx, topic, who, facts.id, others[0].user.id)
     await _take_out(tx, topic, who, facts.id, who.user.id)
-    return "{}"
+    return NOTHING
 
 
 async def ask_delete(backends: Backends, who: Identity, command: DeleteDiscussion) -> DiscussionFacts:
     return DiscussionFacts(await access_discussion(backends, who, command.discussion_id, "discussion.delete"))
 
 
-async def delete(tx: Transaction, who: Identity, command: DeleteDiscussion, facts: DiscussionFacts) -> str:
+async def delete(
+    tx: Transaction, who: Identity, command: DeleteDiscussion, facts: DiscussionFacts
+) -> JsonText:
     topic = await lock_topic(tx, who, facts.topic, "discussion.delete")
     await _delete(tx, topic, who, facts.id)
-    return "{}"
+    return NOTHING
 
 
-async def get(backends: Backends, who: Identity, command: GetDiscussion) -> str:
+async def get(backends: Backends, who: Identity, command: GetDiscussion) -> JsonText:
     """The Discussion, with the asker's `unread` and `muted`."""
     id = await access_discussion(backends, who, command.discussion_id, "discussion.get")
     found = await discussions.get_for(backends.database, id, who.user.id)
@@ -249,7 +253,7 @@ async def get(backends: Backends, who: Identity, command: GetDiscussion) -> str:
     return found.as_json()
 
 
-async def list_mine(backends: Backends, who: Identity, command: ListDiscussions) -> str:
+async def list_mine(backends: Backends, who: Identity, command: ListDiscussions) -> JsonText:
     """`{items: [Discussion], next}`: the asker's, the latest active first."""
     limit = page_limit(command.limit)
     about = None
@@ -263,13 +267,12 @@ async def list_mine(backends: Backends, who: Identity, command: ListDiscussions)
     if cursor is not None:
         before = (datetime.fromtimestamp(0, UTC) + _MICROSECOND * cursor[0], cursor[1])
     found = await discussions.listed(backends.database, who.user.id, about, before, limit + 1)
-    shown = fitting(item.discussion.as_json() for item in found[:limit])
-    next_cursor = None
-    if len(found) > len(shown):
-        last = found[len(shown) - 1]
+
+    def cursor_after(last: discussions.Listed) -> str:
         moment = (last.last_at - datetime.fromtimestamp(0, UTC)) // _MICROSECOND
-        next_cursor = backends.cursors.write(who, "discussion.list", moment, last.topic_id)
-    return f'{{"items":[{",".join(shown)}],"next":{dumps(next_cursor)}}}'
+        return backends.cursors.write(who, "discussion.list", moment, last.topic_id)
+
+    return page_of(found, limit, lambda item: item.discussion.as_json(), cursor_after)
 
 
 _MICROSECOND = datetime.resolution
@@ -289,11 +292,11 @@ async def _reload(tx: Transaction, id: UUID) -> Discussion:
     return discussion
 
 
-async def _answer(tx: Transaction, who: Identity, id: UUID, seq: int) -> str:
+async def _answer(tx: Transaction, who: Identity, id: UUID, seq: int) -> JsonText:
     """The discussion as it is for who asked, and the command's `seq`."""
     discussion = await discussions.get_for(tx, id, who.user.id)
     assert discussion is not None  # its topic is locked
-    return f'{{"discussion":{discussion.as_json()},"seq":{seq}}}'
+    return json_object(discussion=discussion.as_json(), seq=seq)
 
 
 async def _take_out(tx: Transaction, topic: LockedTopic, who: Identity, id: UUID, user_id: str) -> int:
@@ -313,7 +316,7 @@ async def _hand_over(tx: Transaction, topic: LockedTopic, who: Identity, id: UUI
 async def _delete(tx: Transaction, topic: LockedTopic, who: Identity, id: UUID) -> None:
     at = now_ms()
     await discussions.delete(tx, id, at)
-    await event_log.append(tx, topic, "discussion.deleted", who.user, at, "{}")
+    await event_log.append(tx, topic, "discussion.deleted", who.user, at, NOTHING)
 
 
 async def _tell_invited(

@@ -17,6 +17,7 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from collab_server.domain.jsontext import NOTHING, JsonText
 from collab_server.domain.people import Identity
 from collab_server.domain.sign_ins import End, Ended, EndSession, mark_of, marks_of
 from collab_server.errors import ClientError
@@ -161,12 +162,12 @@ async def ask_end(backends: Backends, who: Identity, command: EndSession) -> tim
     return kept if who.begun.id or who.session.is_delegated else max(kept, AUTH_TOKEN_KEPT)
 
 
-async def end(tx: Transaction, who: Identity, command: EndSession, kept: timedelta) -> str:
+async def end(tx: Transaction, who: Identity, command: EndSession, kept: timedelta) -> JsonText:
     """End the sign-in that `who` is of; where none was begun, the token of Library that was shown."""
     is_own = not who.begun.id and not who.session.is_delegated
     marks = marks_of(who.begun, who.session.auth_token if is_own else None)
     tx.recorded.append(Ended(tuple(await _store(tx, who.user.id, marks, kept))))
-    return "{}"
+    return NOTHING
 
 
 async def sign_out(database: Database, user_id: str, session_hours: float) -> None:

@@ -14,18 +14,19 @@ from collab_server.domain.inbox import (
     ListNotifications,
     MuteTopic,
     Notice,
+    Notification,
     ReadNotifications,
     ReadTopic,
     Reason,
     Share,
 )
-from collab_server.domain.jsontext import dumps, now_ms, read_rfc3339, rfc3339
+from collab_server.domain.jsontext import NOTHING, JsonText, dumps, json_object, now_ms, read_rfc3339, rfc3339
 from collab_server.domain.people import Identity
 from collab_server.domain.topics import Topic, content_topic, inbox_topic
 from collab_server.errors import Invalid, TooLarge
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
-from collab_server.services.commands.pages import fitting, page_limit
+from collab_server.services.commands.pages import page_limit, page_of
 from collab_server.services.discussions import content_ids, people_named
 from collab_server.services.topics import check_after
 from collab_server.storage import event_log, inbox, topics
@@ -41,7 +42,7 @@ async def ask_read_topic(backends: Backends, who: Identity, command: ReadTopic) 
     return topic
 
 
-async def read_topic(tx: Transaction, who: Identity, command: ReadTopic, on: Topic) -> str:
+async def read_topic(tx: Transaction, who: Identity, command: ReadTopic, on: Topic) -> JsonText:
     """Move the read mark forward, never back, and read the topic's notifications up to there."""
     user_id = who.user.id
     found = await topics.find(tx, on)
@@ -56,7 +57,7 @@ async def read_topic(tx: Transaction, who: Identity, command: ReadTopic, on: Top
             data = dumps({"topic": on.name, "seq": seq, "unread": unread})
             await event_log.append(tx, own, "topic.was_read", who.user, at, data)
     await _tell_read(tx, who, own, await inbox.read_of_topic(tx, user_id, on.name, seq, at), at)
-    return f'{{"unread":{unread}}}'
+    return json_object(unread=unread)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,14 +89,14 @@ def _until(command: MuteTopic) -> datetime | None:
     return now_ms(until)
 
 
-async def mute_topic(tx: Transaction, who: Identity, command: MuteTopic, facts: MuteFacts) -> str:
+async def mute_topic(tx: Transaction, who: Identity, command: MuteTopic, facts: MuteFacts) -> JsonText:
     topic = await topics.find(tx, facts.topic) or await topics.lock(tx, facts.topic)
     own = await topics.lock(tx, inbox_topic(who.user.id))
     await inbox.mute(tx, who.user.id, topic.id, command.muted, facts.until)
     until = None if facts.until is None else rfc3339(facts.until)
     data = dumps({"topic": facts.topic.name, "muted": command.muted, "until": until})
     await event_log.append(tx, own, "topic.was_muted", who.user, now_ms(), data)
-    return "{}"
+    return NOTHING
 
 
 # -- notifications -----------------------------------------------------------------------------------------------
@@ -115,7 +116,7 @@ async def ask_read_notifications(
 
 async def read_notifications(
     tx: Transaction, who: Identity, command: ReadNotifications, ids: Sequence[UUID]
-) -> str:
+) -> JsonText:
     own = await topics.lock(tx, inbox_topic(who.user.id))
     at = now_ms()
     if command.up_to is not None:
@@ -123,7 +124,7 @@ async def read_notifications(
     else:
         read = await inbox.read_by_id(tx, who.user.id, ids, at)
     unread = await _tell_read(tx, who, own, read, at)
-    return f'{{"unread":{unread}}}'
+    return json_object(unread=unread)
 
 
 async def _tell_read(
@@ -137,7 +138,7 @@ async def _tell_read(
     return unread
 
 
-async def list_notifications(backends: Backends, who: Identity, command: ListNotifications) -> str:
+async def list_notifications(backends: Backends, who: Identity, command: ListNotifications) -> JsonText:
     """`{items: [Notification], next}`, the latest first."""
     limit = page_limit(command.limit)
     cursor = backends.cursors.read(who, "notification.list", command.cursor)
@@ -150,17 +151,18 @@ async def list_notifications(backends: Backends, who: Identity, command: ListNot
         before=cursor[0] if cursor else None,
         limit=limit + 1,
     )
-    shown = fitting(item.as_json() for item in found[:limit])
-    next_cursor = None
-    if len(found) > len(shown):
-        next_cursor = backends.cursors.write(who, "notification.list", found[len(shown) - 1].seq)
-    return f'{{"items":[{",".join(shown)}],"next":{dumps(next_cursor)}}}'
+    return page_of(
+        found,
+        limit,
+        Notification.as_json,
+        lambda last: backends.cursors.write(who, "notification.list", last.seq),
+    )
 
 
-async def count_notifications(backends: Backends, who: Identity, command: CountNotifications) -> str:
+async def count_notifications(backends: Backends, who: Identity, command: CountNotifications) -> JsonText:
     """`{unread}`: the badge."""
     await backends.deliver(backends.database, who)
-    return f'{{"unread":{await inbox.unread(backends.database, who.user.id)}}}'
+    return json_object(unread=await inbox.unread(backends.database, who.user.id))
 
 
 # -- sharing -----------------------------------------------------------------------------------------------------
@@ -172,7 +174,7 @@ class ShareFacts:
 
     topic: Topic
     told: dict[str, Reason]
-    view_state: str | None
+    view_state: JsonText | None
 
 
 async def ask_share(backends: Backends, who: Identity, command: Share) -> ShareFacts:
@@ -188,7 +190,7 @@ async def ask_share(backends: Backends, who: Identity, command: Share) -> ShareF
     return ShareFacts(topic, told, view_state)
 
 
-async def share(tx: Transaction, who: Identity, command: Share, facts: ShareFacts) -> str:
+async def share(tx: Transaction, who: Identity, command: Share, facts: ShareFacts) -> JsonText:
     """`{shared}`: with how many people."""
     notice = Notice(
         cause=uuid7(),
@@ -201,4 +203,4 @@ async def share(tx: Transaction, who: Identity, command: Share, facts: ShareFact
         view_state=facts.view_state,
     )
     await inbox.store(tx, notice, facts.told, is_permitted=False)
-    return f'{{"shared":{len(facts.told)}}}'
+    return json_object(shared=len(facts.told))

@@ -28,7 +28,7 @@ from uuid import UUID
 
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.ids import library_id
-from collab_server.domain.jsontext import dumps
+from collab_server.domain.jsontext import JsonText, dumps, json_object
 from collab_server.domain.people import Identity
 from collab_server.domain.search import (
     PERIOD_BITS,
@@ -48,7 +48,7 @@ from collab_server.errors import ClientError, TooLarge, Unavailable
 from collab_server.ports import Silent
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
-from collab_server.services.commands.pages import page_limit
+from collab_server.services.commands.pages import page_limit, page_text
 from collab_server.storage import comments, search
 from collab_server.storage.database import Database, Reads
 from collab_server.storage.search import Candidate, Place
@@ -88,7 +88,7 @@ END = UUID(int=(1 << 128) - 1)
 _ABOVE_ALL = (1 << 63) - 1
 
 
-async def find_recipients(backends: Backends, who: Identity, command: FindRecipients) -> str:
+async def find_recipients(backends: Backends, who: Identity, command: FindRecipients) -> JsonText:
     """`{items: [{kind, id, name}], next}`: users and groups whose name contains `search`, as Library tells the asker.
 
     With a `kind`, a page may be short, or empty, and still have a next one.
@@ -109,7 +109,7 @@ async def find_recipients(backends: Backends, who: Identity, command: FindRecipi
     return dumps({"items": items, "next": cursor})
 
 
-async def search_comments(backends: Backends, who: Identity, command: SearchComments) -> str:
+async def search_comments(backends: Backends, who: Identity, command: SearchComments) -> JsonText:
     """`{items: [{comment, highlights: [[start, length]]}], next}`, offsets in code points."""
     loop = asyncio.get_running_loop()
     begun = loop.time()
@@ -134,7 +134,7 @@ async def search_comments(backends: Backends, who: Identity, command: SearchComm
     if next_way is not None:
         next_cursor = backends.cursors.write(who, "comments.search", *next_way.as_numbers())
     await asyncio.sleep(answer_after(loop.time() - begun, random.random()) - (loop.time() - begun))
-    return f'{{"items":[{",".join(items)}],"next":{dumps(next_cursor)}}}'
+    return page_text(items, next_cursor)
 
 
 def answer_after(elapsed: float, chance: float) -> float:
@@ -304,12 +304,12 @@ class _Page:
                 return replace(way, before=place)
         return replace(way, within=(), has_discussions=False, before=END)
 
-    async def shown(self, way: _Way | None) -> tuple[list[str], _Way | None]:
+    async def shown(self, way: _Way | None) -> tuple[list[JsonText], _Way | None]:
         """The JSON texts of what was found, looked at again as it is now, and where to go on.
 
         That is after the last one shown, where the others would make the answer too large.
         """
-        items: list[str] = []
+        items: list[JsonText] = []
         size = 0
         for start in range(0, len(self._found), SHOWN_AT_ONCE):
             some = self._found[start : start + SHOWN_AT_ONCE]
@@ -323,7 +323,7 @@ class _Page:
                     marked = highlights(self._query, comment.text)
                 if marked is None:
                     continue
-                items.append(f'{{"comment":{comment.as_json()},"highlights":{dumps(marked)}}}')
+                items.append(json_object(comment=comment.as_json(), highlights=dumps(marked)))
                 size += len(items[-1].encode())
                 if size > PAGE_BYTES and one is not self._found[-1]:
                     return items, replace(one.way, before=one.candidate.id)

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from collab_server.domain.comments import Comment, React, ReopenThread, ResolveThread, Unreact
 from collab_server.domain.emoji import check_emoji
-from collab_server.domain.jsontext import dumps, now_ms, rfc3339
+from collab_server.domain.jsontext import JsonText, dumps, json_object, now_ms, rfc3339
 from collab_server.domain.people import Identity
 from collab_server.domain.topics import Topic
 from collab_server.errors import Conflict, TooLarge
@@ -39,7 +39,7 @@ async def ask_react(backends: Backends, who: Identity, command: React) -> Thread
     return ThreadFacts(topic, id)
 
 
-async def react(tx: Transaction, who: Identity, command: React, facts: ThreadFacts) -> str:
+async def react(tx: Transaction, who: Identity, command: React, facts: ThreadFacts) -> JsonText:
     return await _react(tx, who, command, facts, is_added=True)
 
 
@@ -49,13 +49,13 @@ async def ask_unreact(backends: Backends, who: Identity, command: Unreact) -> Th
     return ThreadFacts(topic, id)
 
 
-async def unreact(tx: Transaction, who: Identity, command: Unreact, facts: ThreadFacts) -> str:
+async def unreact(tx: Transaction, who: Identity, command: Unreact, facts: ThreadFacts) -> JsonText:
     return await _react(tx, who, command, facts, is_added=False)
 
 
 async def _react(
     tx: Transaction, who: Identity, command: React | Unreact, facts: ThreadFacts, *, is_added: bool
-) -> str:
+) -> JsonText:
     name = "comment.react" if is_added else "comment.unreact"
     topic = await lock_topic(tx, who, facts.topic, name)
     comment = await access_comment(tx, who, facts.topic, facts.comment_id, name)
@@ -64,7 +64,7 @@ async def _react(
     reactions: dict[str, list[str]] = json.loads(comment.reactions)
     users = reactions.get(command.emoji, [])
     if (who.user.id in users) is is_added:
-        return f'{{"seq":{topic.last_seq}}}'
+        return json_object(seq=topic.last_seq)
     if is_added:
         reactions[command.emoji] = [*users, who.user.id]
         if len(reactions) > MAX_EMOJI:
@@ -77,7 +77,7 @@ async def _react(
     data = dumps({"commentId": str(comment.id), "emoji": command.emoji, "userId": who.user.id})
     type = "reaction.added" if is_added else "reaction.removed"
     event = await event_log.append(tx, topic, type, who.user, now_ms(), data)
-    return f'{{"seq":{event.seq}}}'
+    return json_object(seq=event.seq)
 
 
 async def ask_resolve(backends: Backends, who: Identity, command: ResolveThread) -> ThreadFacts:
@@ -85,14 +85,16 @@ async def ask_resolve(backends: Backends, who: Identity, command: ResolveThread)
     return ThreadFacts(topic, id)
 
 
-async def resolve(tx: Transaction, who: Identity, command: ResolveThread, facts: ThreadFacts) -> str:
+async def resolve(tx: Transaction, who: Identity, command: ResolveThread, facts: ThreadFacts) -> JsonText:
     topic, root = await _root(tx, who, facts, "thread.resolve")
     if root.resolved is not None:
-        return f'{{"seq":{topic.last_seq}}}'
+        return json_object(seq=topic.last_seq)
     at = now_ms()
     await comments.set_resolved(tx, root.id, dumps({"by": who.user.as_wire(), "at": rfc3339(at)}))
-    event = await event_log.append(tx, topic, "thread.resolved", who.user, at, f'{{"commentId":"{root.id}"}}')
-    return f'{{"seq":{event.seq}}}'
+    event = await event_log.append(
+        tx, topic, "thread.resolved", who.user, at, dumps({"commentId": str(root.id)})
+    )
+    return json_object(seq=event.seq)
 
 
 async def ask_reopen(backends: Backends, who: Identity, command: ReopenThread) -> ThreadFacts:
@@ -100,15 +102,15 @@ async def ask_reopen(backends: Backends, who: Identity, command: ReopenThread) -
     return ThreadFacts(topic, id)
 
 
-async def reopen(tx: Transaction, who: Identity, command: ReopenThread, facts: ThreadFacts) -> str:
+async def reopen(tx: Transaction, who: Identity, command: ReopenThread, facts: ThreadFacts) -> JsonText:
     topic, root = await _root(tx, who, facts, "thread.reopen")
     if root.resolved is None:
-        return f'{{"seq":{topic.last_seq}}}'
+        return json_object(seq=topic.last_seq)
     await comments.set_resolved(tx, root.id, None)
     event = await event_log.append(
-        tx, topic, "thread.reopened", who.user, now_ms(), f'{{"commentId":"{root.id}"}}'
+        tx, topic, "thread.reopened", who.user, now_ms(), dumps({"commentId": str(root.id)})
     )
-    return f'{{"seq":{event.seq}}}'
+    return json_object(seq=event.seq)
 
 
 async def _root(

@@ -6,7 +6,7 @@ import asyncio
 
 from collab_server.contract.rights import RIGHTS
 from collab_server.domain.inbox import ListAnchors, ListSummaries
-from collab_server.domain.jsontext import dumps, rfc3339
+from collab_server.domain.jsontext import JsonText, dumps, json_list, json_object, json_string, rfc3339
 from collab_server.domain.people import Identity
 from collab_server.domain.subscriptions import MAX_EVENTS, AboutMe, GetTopic, ListEvents
 from collab_server.domain.topics import Topic, parse_topic
@@ -14,7 +14,7 @@ from collab_server.errors import Invalid, NotFound
 from collab_server.ports import MOST_CALLS_PER_USER
 from collab_server.services.access import access_topic, role_on
 from collab_server.services.backends import Backends
-from collab_server.services.commands.pages import fitting
+from collab_server.services.commands.pages import fitting, page_text
 from collab_server.storage import event_log, topics
 
 MAX_SEQ = 2**53
@@ -42,25 +42,23 @@ def check_event_limit(limit: int) -> int:
     return limit
 
 
-async def get(backends: Backends, who: Identity, command: GetTopic) -> str:
+async def get(backends: Backends, who: Identity, command: GetTopic) -> JsonText:
     """`{topic, epoch, seq, comments, unread, muted, rights, present}`."""
     topic, role = await access_topic(backends, who, command.topic, "topic.get")
     [snapshot] = await topics.snapshots(backends.database, [(topic.name, who.user.id)])
-    state = dumps(
-        {
-            "topic": topic.name,
-            "epoch": backends.epoch(),
-            "seq": snapshot.seq,
-            "comments": snapshot.comments,
-            "unread": snapshot.unread,
-            "muted": snapshot.muted,
-            "rights": RIGHTS[role],
-        }
+    return json_object(
+        topic=json_string(topic.name),
+        epoch=json_string(backends.epoch()),
+        seq=snapshot.seq,
+        comments=snapshot.comments,
+        unread=snapshot.unread,
+        muted=snapshot.muted,
+        rights=dumps(RIGHTS[role]),
+        present=backends.presence.present(topic.name, who.user.id),
     )
-    return f'{state[:-1]},"present":{backends.presence.present(topic.name, who.user.id)}}}'
 
 
-async def list_events(backends: Backends, who: Identity, command: ListEvents) -> str:
+async def list_events(backends: Backends, who: Identity, command: ListEvents) -> JsonText:
     """`{epoch, seq, events, more}`: what follows `after`, oldest first; `more` says that `limit` cut it short."""
     topic, _ = await access_topic(backends, who, command.topic, "topic.events")
     after = check_after(command.after)
@@ -71,15 +69,15 @@ async def list_events(backends: Backends, who: Identity, command: ListEvents) ->
         events = await event_log.read(
             backends.database, snapshot.id, topic.name, after=after, upto=snapshot.seq, limit=limit
         )
-    more = bool(events) and events[-1].seq < snapshot.seq
-    bodies = ",".join(event.body for event in events)
-    return (
-        f'{{"epoch":{dumps(backends.epoch())},"seq":{snapshot.seq},"events":[{bodies}]'
-        f',"more":{"true" if more else "false"}}}'
+    return json_object(
+        epoch=json_string(backends.epoch()),
+        seq=snapshot.seq,
+        events=json_list(event.body for event in events),
+        more=bool(events) and events[-1].seq < snapshot.seq,
     )
 
 
-async def list_summaries(backends: Backends, who: Identity, command: ListSummaries) -> str:
+async def list_summaries(backends: Backends, who: Identity, command: ListSummaries) -> JsonText:
     """`{items: [{topic, seq, comments, unread, lastAt}]}` in the order asked, without those the asker may not open.
 
     One query, whatever the number of topics. Library is asked in rounds, so that each of its answers has its own time.
@@ -115,7 +113,7 @@ async def _may_summarize(backends: Backends, who: Identity, topic: Topic) -> boo
     return True
 
 
-async def list_anchors(backends: Backends, who: Identity, command: ListAnchors) -> str:
+async def list_anchors(backends: Backends, who: Identity, command: ListAnchors) -> JsonText:
     """`{items, threads, next}`: what there is at each place of the object, and which threads have unread comments.
 
     An item is `{pageKey, visualizationKey, open, unread, total}`, a thread `{threadId, unread}`. Two queries. A page
@@ -138,15 +136,17 @@ async def list_anchors(backends: Backends, who: Identity, command: ListAnchors) 
         )
         for place in places[:MOST_PLACES]
     )
-    unread = [f'{{"threadId":"{id}","unread":{number}}}' for id, number in threads[:MOST_PLACES]]
+    unread = [
+        json_object(threadId=json_string(str(id)), unread=number) for id, number in threads[:MOST_PLACES]
+    ]
     next_cursor = None
     if len(items) < len(places) or len(unread) < len(threads):
         next_cursor = backends.cursors.write(
             who, "topic.anchors", skips[0] + len(items), skips[1] + len(unread)
         )
-    return f'{{"items":[{",".join(items)}],"threads":[{",".join(unread)}],"next":{dumps(next_cursor)}}}'
+    return page_text(items, next_cursor, threads=json_list(unread))
 
 
-async def about_me(backends: Backends, who: Identity, command: AboutMe) -> str:
+async def about_me(backends: Backends, who: Identity, command: AboutMe) -> JsonText:
     """`{user, administrator}`."""
     return dumps({"user": who.user.as_wire(), "administrator": who.is_administrator})

@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from collab_server.domain.comments import Comment
+from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import User
 from collab_server.domain.search import terms_text
 from collab_server.storage.database import Reads, Transaction
@@ -205,11 +206,11 @@ _REVISIONS = """
 
 @dataclass(frozen=True, slots=True)
 class Revision:
-    """What a comment said from `at` on. `mentions` is JSON text."""
+    """What a comment said from `at` on."""
 
     revision: int
     text: str
-    mentions: str
+    mentions: JsonText
     at: datetime
 
 
@@ -275,7 +276,7 @@ async def parents(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, Parent]:
 
 
 async def edit(
-    tx: Transaction, comment: Comment, text: str, said: str, mentions: str, at: datetime
+    tx: Transaction, comment: Comment, text: str, said: str, mentions: JsonText, at: datetime
 ) -> Comment:
     """Give a comment a new text, with its `said_text`, and keep the old one as a revision.
 
@@ -288,10 +289,12 @@ async def edit(
     return edited
 
 
-async def bury(tx: Transaction, comment_id: UUID, tombstone: str, anchor: str | None, at: datetime) -> None:
+async def bury(
+    tx: Transaction, comment_id: UUID, tombstone: JsonText, anchor: JsonText | None, at: datetime
+) -> None:
     """Turn a comment into a tombstone, wherever its words stand: its row, what it said before, log, inboxes, answers.
 
-    `tombstone` is the JSON text of the keys that a tombstone changes, `anchor` that of what it keeps of its place. May
+    `tombstone` has the keys that a tombstone changes, `anchor` what it keeps of its place. May
     be done again, to a comment that is one.
     """
     await tx.execute(_BURY, comment_id, at, anchor)
@@ -304,13 +307,13 @@ async def bury(tx: Transaction, comment_id: UUID, tombstone: str, anchor: str | 
     await tx.execute(_BURY_IN_ANSWERS, str(comment_id), tombstone)
 
 
-async def set_reactions(tx: Transaction, comment_id: UUID, reactions: str) -> None:
-    """Store the reactions, JSON text of `{emoji: [user id, …]}`."""
+async def set_reactions(tx: Transaction, comment_id: UUID, reactions: JsonText) -> None:
+    """Store the reactions: `{emoji: [user id, …]}`."""
     await tx.execute(_SET_REACTIONS, comment_id, reactions)
 
 
-async def set_resolved(tx: Transaction, root_id: UUID, resolved: str | None) -> None:
-    """Store who resolved a thread and when, JSON text of `{by, at}`, at its root; None reopens it."""
+async def set_resolved(tx: Transaction, root_id: UUID, resolved: JsonText | None) -> None:
+    """Store who resolved a thread and when, `{by, at}`, at its root; None reopens it."""
     await tx.execute(_SET_RESOLVED, root_id, resolved)
 
 

@@ -12,6 +12,7 @@ from datetime import datetime
 from uuid import UUID
 
 from collab_server.domain.events import Event, actor_text, event_of, identity_of
+from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import User
 from collab_server.errors import Paused
 from collab_server.storage import notices
@@ -132,15 +133,15 @@ async def append(
     type: str,
     who: User,
     at: datetime,
-    data: str,
+    data: JsonText,
     *,
     comment_id: UUID | None = None,
     added_comments: int = 0,
-    stored: str | None = None,
+    stored: JsonText | None = None,
 ) -> Event:
     """Store a fact under the topic's next `seq` and record it for publishing after COMMIT.
 
-    `data` is the JSON text of the event's data; `added_comments` changes the topic's count of comments that are
+    `data` is the event's data; `added_comments` changes the topic's count of comments that are
     not deleted. `stored` is what to store of the data where it names a notice. Returns the event.
     """
     actor = actor_text(who.id, who.name, who.initials)

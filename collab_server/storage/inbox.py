@@ -10,6 +10,7 @@ from uuid import UUID
 
 from collab_server.domain.ids import uuid7
 from collab_server.domain.inbox import Notice, Notification, Notified, Reason
+from collab_server.domain.jsontext import JsonText, json_object
 from collab_server.storage import notices
 from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.event_log import PAGE_BYTES
@@ -258,11 +259,11 @@ async def keep_latest(tx: Transaction, user_id: str, senders: Sequence[str]) -> 
     await tx.execute(_KEEP_LATEST, user_id, senders, SENDERS_ROWS)
 
 
-async def stored_data(tx: Transaction, notification: Notification) -> str | None:
+async def stored_data(tx: Transaction, notification: Notification) -> JsonText | None:
     """What the event that brings a notification stores where it names its notice; None where it has the words."""
     if notification.notice_id is None or not await notices.may_be_made(tx):
         return None
-    return notices.naming(notification.notice_id, f'{{"notification":{notification.without_words()}}}')
+    return notices.naming(notification.notice_id, json_object(notification=notification.without_words()))
 
 
 async def forget_refused(tx: Transaction) -> None:

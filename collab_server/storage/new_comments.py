@@ -23,9 +23,12 @@ import asyncpg
 
 from collab_server.domain.comments import Anchor, Comment
 from collab_server.domain.events import Event, actor_text, event_of
+from collab_server.domain.jsontext import JsonText, json_shape
 from collab_server.domain.search import terms_text
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.requests import Answered, Taken
+
+_data = json_shape("comment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +40,7 @@ class NewComment:
     """
 
     comment: Comment
-    shown: str
+    shown: JsonText
     said: str
     place: Anchor
     topic_id: int | None = None
@@ -45,7 +48,7 @@ class NewComment:
     fingerprint: bytes | None = None
 
     @property
-    def actor(self) -> str:
+    def actor(self) -> JsonText:
         """The author as the JSON text that events carry."""
         author = self.comment.author
         return actor_text(author.id, author.name, author.initials)
@@ -58,9 +61,7 @@ class NewComment:
     def event(self, seq: int) -> Event:
         """Its event, under this `seq`."""
         at = self.comment.created_at
-        return event_of(
-            self.comment.topic, seq, "comment.added", at, self.actor, f'{{"comment":{self.shown}}}'
-        )
+        return event_of(self.comment.topic, seq, "comment.added", at, self.actor, _data(comment=self.shown))
 
 
 class Column(NamedTuple):

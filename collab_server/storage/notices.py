@@ -16,7 +16,7 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from collab_server.domain.jsontext import dumps
+from collab_server.domain.jsontext import NULL, JsonText, json_filled, json_in_front, json_object, json_string
 from collab_server.storage.database import Reads, Transaction
 
 KNOWN_BY = "+notices"
@@ -57,16 +57,16 @@ _FORGET = """
        AND NOT EXISTS (SELECT FROM collab.notifications WHERE notice_id = notice.id)
 """
 
-_NAMED = re.compile(r'\{"notice": ?"([0-9a-f-]{36})", ?')
-_START = '{"notice"'
+_START = json_object(notice=NULL).partition(":")[0]
+_NAMED = re.compile(rf'{re.escape(_START)}: ?"([0-9a-f-]{{36}})", ?')
 
 
 @dataclass(frozen=True, slots=True)
 class Words:
-    """The words of a notice; `view_state` is JSON text."""
+    """The words of a notice."""
 
     text: str
-    view_state: str | None
+    view_state: JsonText | None
 
 
 async def may_be_made(tx: Transaction) -> bool:
@@ -87,12 +87,12 @@ async def forget_unused(tx: Transaction) -> None:
 # -- in events --------------------------------------------------------------------------------------------------------
 
 
-def naming(id: UUID, data: str) -> str:
-    """The data to store of an event, given as JSON text with null for the words: it names the notice."""
-    return f'{{"notice":"{id}",{data[1:]}'
+def naming(id: UUID, data: JsonText) -> JsonText:
+    """The data to store of an event, given with null for the words: it names the notice."""
+    return json_in_front(data, notice=json_string(str(id)))
 
 
-async def with_words(db: Reads, rows: Sequence[Any], most_bytes: int | None = None) -> list[str]:
+async def with_words(db: Reads, rows: Sequence[Any], most_bytes: int | None = None) -> list[JsonText]:
     """The data of these events, rows of the log, as they are sent: where one names a notice, with its words. At most
     so many bytes of it, but at least one: the list ends before what is too much."""
     found = [_NAMED.match(row["data"]) if row["data"].startswith(_START) else None for row in rows]
@@ -103,18 +103,17 @@ async def with_words(db: Reads, rows: Sequence[Any], most_bytes: int | None = No
         named = named[: await _how_many(db, rows, named, most_bytes)]
     words = await _read(db, {id for id in named if id is not None})
     return [
-        row["data"] if match is None else _filled("{" + row["data"][match.end() :], words.get(UUID(match[1])))
+        row["data"]
+        if match is None
+        else _filled(JsonText("{" + row["data"][match.end() :]), words.get(UUID(match[1])))
         for row, match, _ in zip(rows, found, named, strict=False)
     ]
 
 
-def _filled(data: str, words: Words | None) -> str:
+def _filled(data: JsonText, words: Words | None) -> JsonText:
     if words is None:
         words = Words("", None)
-    data = data.replace(
-        '"text":null', f'"text":{dumps(words.text)}', 1
-    )  # no string holds that: it has no bare quotes
-    return data.replace('"viewState":null', f'"viewState":{words.view_state or "null"}', 1)
+    return json_filled(data, text=json_string(words.text), viewState=words.view_state or NULL)
 
 
 async def _how_many(db: Reads, rows: Sequence[Any], named: Sequence[UUID | None], most_bytes: int) -> int:

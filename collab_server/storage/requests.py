@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from collab_server.domain.jsontext import JsonText
 from collab_server.storage.database import Database, Reads, Transaction
 
 KEPT_DAYS = 8
@@ -45,20 +46,20 @@ _FORGET = """
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """A command that took effect before. `answer` is the JSON text it was answered with."""
+    """A command that took effect before, and what it was answered."""
 
     fingerprint: bytes
-    answer: str
+    answer: JsonText
 
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """A command that this transaction has carried out, and the JSON text of its answer."""
+    """A command that this transaction has carried out, and its answer."""
 
     user_id: str
     request_id: str
     fingerprint: bytes
-    answer: str
+    answer: JsonText
 
 
 class Taken(Exception):

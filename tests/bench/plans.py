@@ -33,6 +33,7 @@ from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres
 from collab_server.domain.comments import NOWHERE, Anchor, Comment
 from collab_server.domain.ids import uuid7
 from collab_server.domain.inbox import Notice, Reason
+from collab_server.domain.jsontext import NOTHING, JsonText, dumps
 from collab_server.domain.people import User
 from collab_server.domain.search import (
     author_term,
@@ -229,7 +230,7 @@ def _tables(world: World) -> Iterator[Table]:
             if not is_deleted:
                 where = content_terms(id) if is_content else []
                 found.append((id, topic, [*terms[which], author_term(author), topic_term(topic), *where]))
-            resolved = '{"by":{},"at":""}' if thread == id and chance.random() < 0.5 else None
+            resolved = dumps({"by": {}, "at": ""}) if thread == id and chance.random() < 0.5 else None
             yield (
                 *(id, topic, heads[topic], thread, author, f"User {author[-5:]}", "UU", text, anchor, page),
                 *(at, at if is_deleted else None, resolved),
@@ -324,7 +325,7 @@ def _tables(world: World) -> Iterator[Table]:
         now = datetime.now(UTC)
         for number in range(world.comments // 2):
             at = now - timedelta(days=9) * (number / (world.comments // 2))
-            yield user_id(skewed(chance, world.users)), f"r{number}", b"0" * 32, "{}", at
+            yield user_id(skewed(chance, world.users)), f"r{number}", b"0" * 32, NOTHING, at
 
     yield "requests", ["user_id", "request_id", "fingerprint", "answer", "created_at"], requests()
 
@@ -503,28 +504,28 @@ def cases(world: World) -> list[Case]:
         topic = await topics.lock(tx, parse_topic(one.topic))
         await comments.get(tx, one.id)
         text = chance.choice(world.texts)
-        await comments.edit(tx, one, text, said_text(text), "[]", END)
-        await event_log.append(tx, topic, "comment.edited", one.author, END, "{}", comment_id=one.id)
+        await comments.edit(tx, one, text, said_text(text), JsonText("[]"), END)
+        await event_log.append(tx, topic, "comment.edited", one.author, END, NOTHING, comment_id=one.id)
 
     async def delete(tx: Any, chance: random.Random) -> None:
         one = comment(chance)
         topic = await topics.lock(tx, parse_topic(one.topic))
-        await comments.bury(tx, one.id, "{}", None, END)
+        await comments.bury(tx, one.id, NOTHING, None, END)
         await event_log.append(
-            tx, topic, "comment.deleted", one.author, END, "{}", comment_id=one.id, added_comments=-1
+            tx, topic, "comment.deleted", one.author, END, NOTHING, comment_id=one.id, added_comments=-1
         )
 
     async def react(tx: Any, chance: random.Random) -> None:
         one = comment(chance)
         topic = await topics.lock(tx, parse_topic(one.topic))
-        await comments.set_reactions(tx, one.id, '{"👍":["x"]}')
-        await event_log.append(tx, topic, "reaction.added", one.author, END, "{}")
+        await comments.set_reactions(tx, one.id, dumps({"👍": ["x"]}))
+        await event_log.append(tx, topic, "reaction.added", one.author, END, NOTHING)
 
     async def resolve(tx: Any, chance: random.Random) -> None:
         one = root(chance)
         topic = await topics.lock(tx, parse_topic(one.topic))
-        await comments.set_resolved(tx, one.id, '{"by":{},"at":""}')
-        await event_log.append(tx, topic, "thread.resolved", one.author, END, "{}")
+        await comments.set_resolved(tx, one.id, dumps({"by": {}, "at": ""}))
+        await event_log.append(tx, topic, "thread.resolved", one.author, END, NOTHING)
 
     def listing(*, is_newest_first: bool, is_later: bool = False, **filter: Any) -> Call:
         async def listed(db: Any, chance: random.Random) -> None:
@@ -566,7 +567,7 @@ def cases(world: World) -> list[Case]:
 
     async def notify(tx: Any, chance: random.Random) -> None:
         one = comment(chance)
-        notice = Notice(uuid7(), one.topic, one.seq, one.id, "{}", "Hello", END)
+        notice = Notice(uuid7(), one.topic, one.seq, one.id, NOTHING, "Hello", END)
         told = dict.fromkeys(many_users(chance, 30), Reason("mention", "mentioned you"))
         await inbox.store(tx, notice, told, is_permitted=False)
 
@@ -607,7 +608,7 @@ def cases(world: World) -> list[Case]:
     async def requested(tx: Any, chance: random.Random) -> None:
         keys = [(user(chance), f"new{chance.random()}") for _ in range(16)]
         await requests.find_many(tx, keys)
-        await requests.store_many(tx, [requests.Done(who, id, b"0" * 32, "{}") for who, id in keys])
+        await requests.store_many(tx, [requests.Done(who, id, b"0" * 32, NOTHING) for who, id in keys])
 
     def subscribed(chance: random.Random, count: int) -> list[tuple[str, str]]:
         return [(any_topic(chance).name, user(chance)) for _ in range(count)]

@@ -16,6 +16,7 @@ from collab_server.contract.catalogue import COMMANDS
 from collab_server.contract.rights import RIGHTS
 from collab_server.contract.rows import Call, CommandType, Incomplete, Route, by_name, routes_of
 from collab_server.contract.shapes import SeqShape, UnreadShape
+from collab_server.domain.jsontext import NOTHING, JsonText
 from collab_server.domain.permissions import ANYBODY
 from collab_server.domain.wire import WIRE, Text
 from collab_server.services.commands import table
@@ -50,8 +51,8 @@ def refusal(make: Any, *arguments: Any) -> str:
     return str(refused.value)
 
 
-async def whisper(backends: Any, who: Any, command: Whisper) -> str:
-    return "{}"
+async def whisper(backends: Any, who: Any, command: Whisper) -> JsonText:
+    return NOTHING
 
 
 # -- rows and functions --------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import pytest
 import pytest_asyncio
 
 from collab_server.domain.events import Event, event_of
+from collab_server.domain.jsontext import NOTHING
 from collab_server.errors import Paused
 from collab_server.services.live import feed as feed_module
 from collab_server.services.live.feed import Feed
@@ -23,7 +24,7 @@ AT = datetime(2026, 11, 23, tzinfo=UTC)
 
 
 def event(seq: int, topic: str = TOPIC) -> Event:
-    return event_of(topic, seq, "comment.added", AT, "{}", "{}")
+    return event_of(topic, seq, "comment.added", AT, NOTHING, NOTHING)
 
 
 def events(*seqs: int) -> list[Event]:
@@ -428,7 +429,7 @@ async def test_an_event_puts_out_just_those_whom_it_reaches(feed: Feed, mailbox:
     feed.hold("before", TOPIC)
     feed.hold("after", TOPIC)
     feed.release("after", TOPIC, 3)
-    feed.offer([event_of(TOPIC, 2, "member.removed", AT, "{}", "{}"), event(3)])
+    feed.offer([event_of(TOPIC, 2, "member.removed", AT, NOTHING, NOTHING), event(3)])
     feed.release("before", TOPIC, 1)
     feed.offer(events(4))
     assert mailbox.got == {"live": [2], "before": [2], "after": [4]}

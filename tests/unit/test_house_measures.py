@@ -43,7 +43,6 @@ CLASSES: Final[dict[str, str]] = {
 }
 
 FUNCTIONS: Final[dict[str, str]] = {
-    "Door._subscribe": "",
     "Node.__init__": "",
     "listed": "",
 }
@@ -62,44 +61,7 @@ ATTRIBUTES: Final[dict[str, str]] = {
     "Status": "",
 }
 
-JSON_BY_HAND: Final[dict[str, str]] = {
-    "Client.acknowledge": "",
-    "Client.refuse": "",
-    "Comment.as_json": "",
-    "Deliveries._put.put": "",
-    "Door._subscribe": "",
-    "NewComment.event": "",
-    "Notification._as_json": "",
-    "Presence._tell_change": "",
-    "_Page.shown": "",
-    "_answer": "",
-    "_filled": "",
-    "_react": "",
-    "_to_bytes": "",
-    "add_many": "",
-    "collab_server.domain.events": "",
-    "collab_server.storage.notices": "",
-    "count_notifications": "",
-    "create": "",
-    "delete": "",
-    "edit": "",
-    "event_of": "",
-    "get": "",
-    "list_anchors": "",
-    "list_comments": "",
-    "list_events": "",
-    "list_mine": "",
-    "list_notifications": "",
-    "list_revisions": "",
-    "naming": "",
-    "read_notifications": "",
-    "read_topic": "",
-    "reopen": "",
-    "resolve": "",
-    "search_comments": "",
-    "share": "",
-    "stored_data": "",
-}
+JSON_BY_HAND: Final[dict[str, str]] = {}
 
 
 @pytest.fixture(scope="module")

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Sequence
 from typing import Any, cast
 
+from collab_server.domain.jsontext import NOTHING
 from collab_server.services.commands.joining import MOST_BYTES, MOST_JOINED, Joiner
 from collab_server.services.commands.once import Answer, Request
 
@@ -22,7 +23,7 @@ async def joined(sizes: Sequence[int]) -> list[list[int]]:
         batches.append([*items])
         is_busy.set()
         await may_go_on.wait()
-        return ["{}" for _ in items], ()
+        return [NOTHING for _ in items], ()
 
     joiner: Joiner[int] = Joiner(cast("Any", None), commit, lambda recorded: None, lambda item: item)
     since = asyncio.get_running_loop().time()

@@ -11,9 +11,17 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from collab_server.domain.jsontext import (
+    JsonText,
     check_json,
     dumps,
+    json_filled,
+    json_in_front,
+    json_list,
+    json_object,
     json_object_text,
+    json_shape,
+    json_string,
+    json_time,
     now_ms,
     read_rfc3339,
     rfc3339,
@@ -33,6 +41,40 @@ _json = st.recursive(
 def test_what_is_written_is_read_back_the_same(value: Any) -> None:
     assert repr(json.loads(dumps(value))) == repr(value)
     check_json(value, field="x", max_bytes=len(dumps(value).encode()))
+
+
+@given(st.text())
+def test_a_text_becomes_json_as_any_value_does(text: str) -> None:
+    assert json_string(text) == dumps(text)
+
+
+@given(_json, _text, st.integers(), st.booleans())
+def test_json_is_put_together_of_json(value: Any, text: str, number: int, flag: bool) -> None:
+    at = datetime(2026, 11, 23, tzinfo=UTC)
+    parts: dict[str, JsonText | int] = {
+        "value": dumps(value),
+        "text": json_string(text),
+        "number": number,
+        "at": json_time(at),
+    }
+    together = json_object(
+        **parts, flag=flag, nothing=None, none=json_list([]), two=json_list([dumps(value)] * 2)
+    )
+    wanted = {"value": value, "text": text, "number": number, "at": rfc3339(at)}
+    assert together == dumps({**wanted, "flag": flag, "nothing": None, "none": [], "two": [value, value]})
+    assert json_shape(*parts)(**parts) == dumps(wanted)
+    assert json_in_front(json_object(**parts), first=flag) == dumps({"first": flag, **wanted})
+    blank = dumps({"quoted": '"said":null', "said": None, "of": {"seen": None}})
+    assert json_filled(blank, said=json_string(text), seen=JsonText("1")) == dumps(
+        {"quoted": '"said":null', "said": text, "of": {"seen": 1}}
+    )
+
+
+def test_a_shape_takes_its_own_fields_and_no_others() -> None:
+    shape = json_shape("comment", "seq")
+    for wrong in ({"comment": JsonText("{}")}, {"comment": JsonText("{}"), "seq": 1, "more": 1}):
+        with pytest.raises(TypeError):
+            shape(**wrong)
 
 
 @given(_json, st.sampled_from(["\0", "\ud800", "a\udfffb"]), st.booleans())

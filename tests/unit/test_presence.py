@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from collab_server.domain.events import Event
+from collab_server.domain.jsontext import NOTHING, dumps
 from collab_server.domain.people import User
 from collab_server.services.live import rolls as rolls_module
 from collab_server.services.live.presence import PRESENCE_SECONDS, PRESENT_AT_MOST, Presence
@@ -580,9 +581,9 @@ def test_typing_in_two_tabs_ends_with_the_second(typing: tuple[Node, Node]) -> N
 def test_a_comment_ends_typing_without_a_signal_and_lets_it_begin_anew(typing: tuple[Node, Node]) -> None:
     one, two = typing
     one.types(ANN)
-    body = json.dumps({"actor": {"id": "ANN"}})
+    body = dumps({"actor": {"id": "ANN"}})
     for node in typing:
-        node.presence.heard(Event(TOPIC, 1, "comment.edited", "not read"))
+        node.presence.heard(Event(TOPIC, 1, "comment.edited", NOTHING))
         node.presence.heard(Event(TOPIC, 2, "comment.added", body))
     one.types(ANN, False)
     wait(one, 1)

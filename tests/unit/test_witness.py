@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from collab_server.domain.events import Event, actor_text, event_of, identity_of
+from collab_server.domain.jsontext import JsonText
 from collab_server.services.live.witness import EVENTS, Witness
 from collab_server.storage.event_log import Claim
 
@@ -14,7 +15,7 @@ AT = datetime(2026, 11, 23, 18, 7, 0, 123_999, tzinfo=UTC)
 
 
 def event(seq: int, *, topic: str = "content:1:1", at: datetime = AT, data: str = "{}") -> Event:
-    return event_of(topic, seq, "comment.added", at, actor_text("A", 'Ann ","at":"', "A"), data)
+    return event_of(topic, seq, "comment.added", at, actor_text("A", 'Ann ","at":"', "A"), JsonText(data))
 
 
 @pytest.mark.parametrize("topic", ["content:1:1", "inbox:müller", f"discussion:{'d' * 40}"])
@@ -33,7 +34,7 @@ def test_the_identity_stays_when_the_words_leave_the_log() -> None:
     ["", "{}", '{"seq":1,"topic":"content:1:1","type":"comment.added","at":"2026"}', event(1).body[:80]],
 )
 def test_a_body_in_another_form_has_no_identity(body: str) -> None:
-    strange = Event("content:1:1", 1, "comment.added", body)
+    strange = Event("content:1:1", 1, "comment.added", JsonText(body))
     assert strange.identity == ""
     witness = Witness()
     witness.note(strange)

@@ -16,6 +16,7 @@ from typing import Any
 
 from collab_server.domain.events import Event
 from collab_server.domain.hints import Kind, pack_event, unpack_event
+from collab_server.domain.jsontext import JsonText
 from collab_server.ports import Bus
 from collab_server.realtime.sockets.rooms import SpanningManager
 from collab_server.services.live.feed import Feed
@@ -61,10 +62,12 @@ class BusManager(SpanningManager):
         if hint.body is None:
             self._feed.hint(hint.topic, hint.seq)
         elif self._feed.is_followed(hint.topic):
-            self._feed.offer((Event(hint.topic, hint.seq, hint.type, hint.body.decode()),))
+            self._feed.offer((Event(hint.topic, hint.seq, hint.type, JsonText(hint.body.decode())),))
         else:
             self._feed.witness.note(
-                Event(hint.topic, hint.seq, hint.type, hint.body[:HEAD_BYTES].decode(errors="replace"))
+                Event(
+                    hint.topic, hint.seq, hint.type, JsonText(hint.body[:HEAD_BYTES].decode(errors="replace"))
+                )
             )
 
     def _hear_message(self, _node: str, payload: bytes) -> None:

@@ -13,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 from collab_server.domain.events import Event
 from collab_server.domain.inbox import Notified
+from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
 from collab_server.domain.sign_ins import Ended
 from collab_server.errors import ClientError, Paused
@@ -38,7 +39,7 @@ class Write(Generic[C, F]):
 
     name: str
     ask: Callable[[Backends, Identity, C], Awaitable[F]]
-    carry_out: Callable[[Transaction, Identity, C, F], Awaitable[str]]
+    carry_out: Callable[[Transaction, Identity, C, F], Awaitable[JsonText]]
     is_remembered: bool = True
     together: Commit[Asked[C, F]] | None = None
 
@@ -65,7 +66,7 @@ class Executor:
         self._ended = ended
         self._joiners: dict[str, Joiner[Asked[Any, Any]]] = {}
 
-    async def run(self, write: Write[Any, Any], who: Identity, command: Any) -> str:
+    async def run(self, write: Write[Any, Any], who: Identity, command: Any) -> JsonText:
         """Carry out the command and return its answer as JSON text.
 
         Raises the `ClientError`s of the service, and `Paused` with the outcome when the database is away.
@@ -103,7 +104,7 @@ class Executor:
         facts: Any,
         request: Request | None,
         since: float,
-    ) -> str:
+    ) -> JsonText:
         async def carry_out(tx: Transaction, _: Sequence[int]) -> list[Answer]:
             return [await write.carry_out(tx, who, command, facts)]
 
@@ -121,7 +122,7 @@ class Executor:
                 self._ended(fact)
 
 
-def _or_raise(answer: Answer) -> str:
+def _or_raise(answer: Answer) -> JsonText:
     if isinstance(answer, ClientError):
         raise answer
     return answer

@@ -20,6 +20,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
+from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Paused
 from collab_server.services.commands.once import Answer, Request
@@ -60,7 +61,9 @@ class _Waiting(Generic[T]):
     size: int
     request: Request | None
     since: float
-    answer: asyncio.Future[str] = field(default_factory=lambda: asyncio.get_running_loop().create_future())
+    answer: asyncio.Future[JsonText] = field(
+        default_factory=lambda: asyncio.get_running_loop().create_future()
+    )
 
 
 class Joiner(Generic[T]):
@@ -83,7 +86,7 @@ class Joiner(Generic[T]):
         self._lanes: list[deque[_Waiting[T]]] = [deque() for _ in range(LANES)]
         self._running: dict[int, asyncio.Task[None] | None] = {}  # None: in the task of a command
 
-    async def run(self, topic: str, item: T, request: Request | None, since: float) -> str:
+    async def run(self, topic: str, item: T, request: Request | None, since: float) -> JsonText:
         """Carry out a command on a topic, for a client that has waited `since` then; the JSON text of its answer.
 
         Raises its `ClientError`, or `Paused` as `Database.run` does.
@@ -169,7 +172,7 @@ def _take(lane: deque[_Waiting[T]], now: float) -> list[_Waiting[T]]:
     return batch
 
 
-def _answer(waiting: _Waiting[Any], answer: str | Exception) -> None:
+def _answer(waiting: _Waiting[Any], answer: JsonText | Exception) -> None:
     if waiting.answer.done():
         return  # whoever asked has given up
     if isinstance(answer, str):

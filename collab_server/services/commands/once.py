@@ -16,6 +16,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar
 
+from collab_server.domain.jsontext import JsonText
 from collab_server.errors import ClientError, Conflict, Invalid, Paused
 from collab_server.storage import requests
 from collab_server.storage.database import Database, Reads, Transaction
@@ -25,7 +26,7 @@ TRIES = 3
 
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
-Answer = str | ClientError
+Answer = JsonText | ClientError
 T = TypeVar("T")
 
 

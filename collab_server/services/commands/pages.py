@@ -9,15 +9,19 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
+from collab_server.domain.jsontext import NULL, JsonText, json_list, json_object, json_string
 from collab_server.domain.keys import KeyRing, purpose_key
 from collab_server.domain.people import Identity
 from collab_server.errors import Invalid, Paused
 from collab_server.storage.event_log import PAGE_BYTES
+
+T = TypeVar("T")
 
 MAX_PAGE = 200
 MOST_CURSOR_CHARACTERS = 4096
@@ -35,9 +39,9 @@ def page_limit(limit: int) -> int:
     return limit
 
 
-def fitting(items: Iterable[str]) -> list[str]:
+def fitting(items: Iterable[JsonText]) -> list[JsonText]:
     """The first of these JSON texts: all that begin within `PAGE_BYTES`. With more, a page ends early."""
-    shown: list[str] = []
+    shown: list[JsonText] = []
     size = 0
     for item in items:
         if size >= PAGE_BYTES:
@@ -45,6 +49,20 @@ def fitting(items: Iterable[str]) -> list[str]:
         shown.append(item)
         size += len(item.encode())
     return shown
+
+
+def page_of(
+    found: Sequence[T], limit: int, shown: Callable[[T], JsonText], cursor_after: Callable[[T], str]
+) -> JsonText:
+    """A page of at most `limit` of what was found, and of `PAGE_BYTES`; with a cursor after its last one where there is
+    more, of which one may have been found beyond the limit."""
+    items = fitting(shown(item) for item in found[:limit])
+    return page_text(items, cursor_after(found[len(items) - 1]) if len(found) > len(items) else None)
+
+
+def page_text(items: Iterable[JsonText], next: str | None = None, **more: JsonText) -> JsonText:
+    """`{items, next}`, with what else the list has between them."""
+    return json_object(items=json_list(items), **more, next=NULL if next is None else json_string(next))
 
 
 class Cursors:

@@ -11,6 +11,7 @@ from typing import Any, Generic, TypeVar
 
 from collab_server.contract.catalogue import COMMANDS
 from collab_server.contract.rows import CommandType, Incomplete
+from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
 from collab_server.errors import UnknownCommand
 from collab_server.services import comments, discussions, ends, inbox, search, threads, topics
@@ -28,7 +29,7 @@ class Read(Generic[C]):
     """A command that changes nothing; `answer` returns the JSON text of its data."""
 
     name: str
-    answer: Callable[[Backends, Identity, C], Awaitable[str]]
+    answer: Callable[[Backends, Identity, C], Awaitable[JsonText]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,7 +146,7 @@ class Commands:
         """
         return self._payloads.read(entry.name, payload)
 
-    async def answer(self, who: Identity, entry: Write[Any, Any] | Read[Any], command: Any) -> str:
+    async def answer(self, who: Identity, entry: Write[Any, Any] | Read[Any], command: Any) -> JsonText:
         """Carry out a parsed command of `entry`; returns the JSON text of its data.
 
         Raises the `ClientError`s of its service.

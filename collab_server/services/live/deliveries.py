@@ -27,7 +27,7 @@ from uuid import UUID
 
 from collab_server.domain.events import Event
 from collab_server.domain.inbox import Notified
-from collab_server.domain.jsontext import now_ms
+from collab_server.domain.jsontext import json_object, now_ms
 from collab_server.domain.people import Identity, User
 from collab_server.domain.topics import inbox_topic, parse_topic
 from collab_server.errors import ClientError, NotFound, Unavailable
@@ -264,7 +264,7 @@ class Deliveries:
                         "notification.added",
                         _user(notification.by),
                         now_ms(),
-                        f'{{"notification":{notification.as_json()}}}',
+                        json_object(notification=notification.as_json()),
                         comment_id=notification.comment_id,
                         stored=await inbox.stored_data(tx, notification),
                     )

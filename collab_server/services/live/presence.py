@@ -30,7 +30,7 @@ from itertools import islice
 from typing import Any
 
 from collab_server.domain.events import Event
-from collab_server.domain.jsontext import dumps
+from collab_server.domain.jsontext import JsonText, dumps, json_list, json_object, json_string
 from collab_server.domain.people import User
 from collab_server.domain.presence import GRACE_SECONDS, Present
 from collab_server.services.live.rolls import CallLater, Rolls, Timer
@@ -129,8 +129,8 @@ class _Room:
         self.order: list[tuple[int, str]] = []
         self.mine: dict[str, _Mine] = {}
         self.typists: dict[str, _Typist] = {}
-        self.shown: dict[str, str] = {}
-        self.ahead: dict[str, dict[str, str]] = {}
+        self.shown: dict[str, JsonText] = {}
+        self.ahead: dict[str, dict[str, JsonText]] = {}
         self.signal: Timer | None = None
         self.signalled_at: float | None = None
 
@@ -153,7 +153,7 @@ class _Room:
         else:
             del self.people[user_id]
 
-    def visible(self) -> dict[str, str]:
+    def visible(self) -> dict[str, JsonText]:
         """The first to arrive: user id to JSON text, in order."""
         return {id: self.people[id].text for _, id in islice(self.order, PRESENT_AT_MOST)}
 
@@ -243,21 +243,21 @@ class Presence:
         del self._rooms[topic].mine[user_id]
         self._rolls.drop(topic, user_id)
 
-    def present(self, topic: str, asker: str, *, subscriber: str | None = None) -> str:
-        """Who is on the topic, as the JSON text of a list of users. Only for those who may open it.
+    def present(self, topic: str, asker: str, *, subscriber: str | None = None) -> JsonText:
+        """Who is on the topic, as a list of users. Only for those who may open it.
 
         `subscriber` is a connection that has just arrived: the signals that it gets go on from this answer.
         """
         room = self._rooms.get(topic)
         if room is None:
-            return "[]"
+            return json_list(())
         shown = room.visible()
         if subscriber is not None and room.signal is not None:
             latest = next(reversed(room.ahead.values()), None)
             room.ahead[subscriber] = latest if latest == shown else shown.copy()
         if asker in room.people:
             shown.setdefault(asker, room.people[asker].text)
-        return f"[{','.join(shown.values())}]"
+        return json_list(shown.values())
 
     def _note(self, node: str, topic: str, user_id: str, present: Present | None) -> None:
         room = self._rooms.get(topic)
@@ -292,7 +292,7 @@ class Presence:
         for group in together.values():
             self._tell_change(room, ahead[group[0]], group)
 
-    def _tell_change(self, room: _Room, told: dict[str, str], connections: list[str]) -> None:
+    def _tell_change(self, room: _Room, told: dict[str, JsonText], connections: list[str]) -> None:
         """Tell these connections, who know of those in `told`, who else is there now, and who is not."""
         joined = [text for id, text in room.shown.items() if id not in told]
         left = [text for id, text in told.items() if id not in room.shown]
@@ -300,7 +300,7 @@ class Presence:
             return
         room.signalled_at = self._clock()
         if connections:
-            data = f'{{"topic":"{room.topic}","joined":[{",".join(joined)}],"left":[{",".join(left)}]}}'
+            data = json_object(topic=json_string(room.topic), joined=json_list(joined), left=json_list(left))
             self._tell(connections, "presence", data)
 
     def _close(self, room: _Room) -> None:

@@ -70,7 +70,7 @@ def _to_bytes(proof: Proof, cookies: Sequence[Cookie]) -> bytes:
         "timeout": proof.timeout_seconds,
         "begun": [begun.id.hex(), begun.at.timestamp(), begun.as_of, begun.token_mark.hex()],
     }
-    room = MOST_SEALED_BYTES - len(_dumped(sealed)) - len(',"cookies":[]')
+    room = MOST_SEALED_BYTES - len(_dumped(sealed)) - (len(_dumped({"cookies": []})) - 1)
     rows: list[list[Any]] = []
     for cookie in reversed(cookies):  # the youngest first
         row = [cookie.name, cookie.value, cookie.path, cookie.expires_at]
