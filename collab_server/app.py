@@ -47,6 +47,7 @@ from collab_server.services.commands.executor import Executor
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.pages import Cursors
 from collab_server.services.commands.table import Commands
+from collab_server.services.commands.turns import Turns
 from collab_server.services.ends import Ends
 from collab_server.services.epoch_watch import EpochWatch
 from collab_server.services.live.deliveries import Deliveries
@@ -115,6 +116,7 @@ class Node:
         self.status = self._build_status()
         limits = config.limits
         self._limiter = limiter = RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
+        turns = Turns(limiter)
         bus = self.bus
         rights = SharedRights(self.library.questions, lambda payload: self._publish(Kind.RIGHTS, payload))
         bus.listen(
@@ -163,6 +165,7 @@ class Node:
             authenticator=self.authenticator,
             limits=limits,
             limiter=limiter,
+            turns=turns,
             counters=self.counters,
             is_origin_allowed=self._is_origin_allowed,
             addresses=addresses,
@@ -185,6 +188,7 @@ class Node:
             commands=commands,
             authenticator=self.authenticator,
             limiter=limiter,
+            turns=turns,
             counters=self.counters,
             max_body_bytes=limits.packetBytes,
             requests_per_user=limits.requestsPerUser,

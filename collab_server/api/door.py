@@ -34,6 +34,7 @@ from collab_server.services.commands.executor import Write
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.once import request_of
 from collab_server.services.commands.table import TABLE, Commands, Entry, OfConnection
+from collab_server.services.commands.turns import Turns
 from collab_server.services.commands.weights import weight_of, weight_of_answer, weight_of_request
 from collab_server.services.sign_in import Authenticator, Credentials, SignInOver
 from collab_server.status import Counters
@@ -56,6 +57,7 @@ class RestDoor:
         commands: Commands,
         authenticator: Authenticator,
         limiter: RateLimiter,
+        turns: Turns,
         counters: Counters,
         max_body_bytes: int,
         requests_per_user: int,
@@ -63,6 +65,7 @@ class RestDoor:
         self._commands = commands
         self._authenticator = authenticator
         self._limiter = limiter
+        self._turns = turns
         self._counters = counters
         self._max_body_bytes = max_body_bytes
         self._open = OpenRequests(requests_per_user)
@@ -120,18 +123,21 @@ class RestDoor:
         self._counters.rest_calls_received += 1
         try:
             who = await self.identify(request, is_leaving=entry.name == LEAVING)
-            end = self._open.begin(who.user.id)
         except SignInOver as error:
             return await self._leave_again(request, error, route, entry, types)
         except Exception as error:
-            return await self._refusal(error, route)
+            return _refusal(error, route.command)
+        try:
+            end = self._open.begin(who.user.id)
+        except RateLimited as error:
+            return await self._refusal(error, route, who.user.id)
         try:
             answer = await self._carry_out(request, who, route, entry, types)
         except BaseException as error:
             end()
             if not isinstance(error, Exception):
                 raise
-            return await self._refusal(error, route)
+            return await self._refusal(error, route, who.user.id)
         return Answer(answer, route.call.status, end)
 
     async def _carry_out(
@@ -139,11 +145,21 @@ class RestDoor:
     ) -> str:
         user_id = who.user.id
         self._limiter.spend(user_id)
+        payload = await self._payload(request, user_id, route, entry, types)
+        if self._turns.is_quiet(user_id):
+            return await self._carry_out_now(who, entry, payload)
+        await self._turns.wait(user_id)
+        try:
+            return await self._carry_out_now(who, entry, payload)
+        finally:
+            self._turns.done(user_id)
+
+    async def _carry_out_now(self, who: Identity, entry: Entry, payload: dict[str, Any]) -> str:
         assert not isinstance(entry, OfConnection)
-        command = self._commands.read(entry, await self._payload(request, user_id, route, entry, types))
-        self._limiter.charge(user_id, weight_of(command))
+        command = self._commands.read(entry, payload)
+        self._limiter.spend_more(who.user.id, weight_of(command), spent=1)
         answer = await self._commands.answer(who, entry, command)
-        self._limiter.charge(user_id, weight_of_answer(len(answer)))
+        self._limiter.charge(who.user.id, weight_of_answer(len(answer)))
         return answer
 
     async def _leave_again(
@@ -151,18 +167,18 @@ class RestDoor:
     ) -> Response:
         """Whoever ends their sign-in once more, for no answer came, is answered as they were."""
         if entry.name != LEAVING:
-            return await self._refusal(over, route)
+            return _refusal(over, route.command)
         try:
             self._limiter.spend(over.whose)
             payload = await self._payload(request, over.whose, route, entry, types)
             request_of(over.whose, entry.name, self._commands.read(entry, payload))
         except Exception as error:
-            return await self._refusal(error, route)
+            return await self._refusal(error, route, over.whose)
         return Response("{}", route.call.status, media_type="application/json")
 
-    async def _refusal(self, error: Exception, route: Route) -> Response:
+    async def _refusal(self, error: Exception, route: Route, user_id: str) -> Response:
         if isinstance(error, RateLimited):
-            await asyncio.sleep(REFUSAL_SECONDS)
+            await asyncio.sleep(self._limiter.refusal_seconds(user_id, REFUSAL_SECONDS))
         return _refusal(error, route.command)
 
     async def identify(self, request: Request, *, is_leaving: bool = False) -> Identity:
@@ -225,7 +241,7 @@ class RestDoor:
             raise Invalid("the body ended early") from None  # nobody is there to hear it, and it is no bug
         if not body and not is_expected:
             return {}
-        self._limiter.charge(user_id, weight_of_request(len(body)))
+        self._limiter.spend_more(user_id, weight_of_request(len(body)), spent=1)
         try:
             text = body.decode("utf-8-sig")
             self._commands.check_text(text)

@@ -126,6 +126,27 @@ class Client:
             self._worker = None
 
     async def _begin(self, ack_id: int | None, data: list[Any], size: int) -> None:
+        turns, user_id = self._door.turns, self.who.user.id
+        if turns.is_quiet(user_id):
+            await self._begin_now(ack_id, data, size)
+            return
+        try:
+            await turns.wait(user_id)
+        except RateLimited as error:
+            self.refuse(ack_id, error)
+            return
+        try:
+            task = await self._begin_now(ack_id, data, size)
+        except BaseException:
+            turns.done(user_id)
+            raise
+        if task is None:
+            turns.done(user_id)
+        else:
+            task.add_done_callback(lambda _: turns.done(user_id))
+
+    async def _begin_now(self, ack_id: int | None, data: list[Any], size: int) -> asyncio.Task[None] | None:
+        """Carry out a command; of one that runs beside what follows, the task."""
         name = data[0] if data else None
         try:
             entry = entry_named(name)
@@ -136,10 +157,12 @@ class Client:
             self._door.limiter.spend_more(self.who.user.id, weight_of(command), spent=spent)
         except Exception as error:
             self._fail(ack_id, name, error)
-            return
+            return None
         if isinstance(entry, Write):
             await self._answer(ack_id, entry, command)
-            return
+            return None
+        if self.is_closed:
+            return None  # nobody is there to read the answer
         while len(self._reads) >= READS_AT_ONCE:
             await asyncio.wait(self._reads, return_when=asyncio.FIRST_COMPLETED)
         if isinstance(entry, OfConnection):
@@ -151,6 +174,7 @@ class Client:
             task = self._door.spawn(self._answer(ack_id, entry, command))
         self._reads.add(task)
         task.add_done_callback(self._reads.discard)
+        return task
 
     def _unchain(self, topic: str, done: asyncio.Task[None]) -> None:
         if self._chains.get(topic) is done:

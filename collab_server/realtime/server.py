@@ -56,6 +56,7 @@ from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.table import Commands, bound_to_connection
+from collab_server.services.commands.turns import Turns
 from collab_server.services.commands.weights import weight_of_answer
 from collab_server.services.live.feed import Feed
 from collab_server.services.live.snapshots import Snapshots
@@ -92,7 +93,7 @@ COMMANDS = ("2", "50")
 PACE = 2
 """So many times as many packets of a connection are taken as its user may send commands; others are read later."""
 STRANGER_PACE = Pace(per_second=10, burst=50)
-REFUSAL_SECONDS = 0.01
+REFUSAL_SECONDS = 0.02
 """So long it takes to refuse a command to who has sent too many: nobody keeps a node busy with being refused."""
 
 
@@ -131,7 +132,7 @@ class CollabServer(SocketServer):
         if not is_command or not self._door.refuse(eio_sid, ack_id, error):
             self.eio.close_transport(eio_sid, self.reason.TRANSPORT_ERROR)
             return None
-        return asyncio.sleep(REFUSAL_SECONDS) if isinstance(error, RateLimited) else None
+        return self._door.rest(eio_sid) if isinstance(error, RateLimited) else None
 
     @override
     def _credentials_of(self, data: Any) -> Any:
@@ -141,7 +142,7 @@ class CollabServer(SocketServer):
     def _take_event(self, eio_sid: str, packet: Any) -> Awaitable[None] | None:
         is_admitted = not packet.attachment_count
         is_taken = self._door.receive(eio_sid, packet.id, packet.data, packet.size, is_admitted=is_admitted)
-        return None if is_taken else asyncio.sleep(REFUSAL_SECONDS)
+        return None if is_taken else self._door.rest(eio_sid)
 
 
 class Door:
@@ -157,6 +158,7 @@ class Door:
         authenticator: Authenticator,
         limits: Limits,
         limiter: RateLimiter,
+        turns: Turns,
         counters: Counters,
         is_origin_allowed: Callable[[str | None, dict[str, Any]], bool],
         addresses: Addresses,
@@ -165,7 +167,7 @@ class Door:
     ) -> None:
         self.node = node
         self.limits = limits
-        self.limiter = limiter
+        self.limiter, self.turns = limiter, turns
         self.commands = commands
         self.feed = Feed(database, self)
         handlers: dict[str, Callable[[Client, int | None, Any], Coroutine[Any, Any, None]]] = {
@@ -420,6 +422,13 @@ class Door:
         self._counters.messages_processed += 1
         client.refuse(ack_id, error)
         return True
+
+    def rest(self, eio_sid: str) -> Awaitable[None] | None:
+        """What has to be waited for before more is read of a client that was refused something, if anything."""
+        client = self._clients.get(eio_sid)
+        if client is None:
+            return None
+        return asyncio.sleep(self.limiter.refusal_seconds(client.who.user.id, REFUSAL_SECONDS))
 
     async def forget(self, sid: str, *_reason: Any) -> None:
         """Socket.IO's disconnect handler."""

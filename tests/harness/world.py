@@ -114,9 +114,10 @@ class StandInLibrary(LoopbackServer):
         session_timeout_seconds: float = 1800,
         identity_token_seconds: float = 600,
         balanced: int | None = None,
+        data: LibraryData | None = None,
     ) -> None:
         app = create_standin(
-            test_data(),
+            test_data() if data is None else data,
             session_timeout_seconds=session_timeout_seconds,
             identity_token_seconds=identity_token_seconds,
             balanced=balanced,

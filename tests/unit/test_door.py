@@ -20,6 +20,7 @@ from collab_server.realtime.client import Client
 from collab_server.realtime.server import Door
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.table import OfConnection
+from collab_server.services.commands.turns import Turns
 from collab_server.services.live.presence import Presence
 from collab_server.services.sign_in import Credentials, SessionUse, SignIn
 from collab_server.status import Counters
@@ -62,6 +63,7 @@ def authenticator() -> FakeAuthenticator:
 @pytest.fixture
 def door(authenticator: FakeAuthenticator) -> Door:
     presence = Presence(node="node1", tell=lambda *signal: None)
+    limiter = RateLimiter(per_second=1000, burst=1000)
     door = Door(
         node="node1",
         database=cast("Any", None),
@@ -69,7 +71,8 @@ def door(authenticator: FakeAuthenticator) -> Door:
         commands=cast("Any", None),
         authenticator=cast("Any", authenticator),
         limits=Limits(),
-        limiter=RateLimiter(per_second=1000, burst=1000),
+        limiter=limiter,
+        turns=Turns(limiter),
         counters=Counters(),
         is_origin_allowed=lambda origin, environ: True,
         addresses=Addresses(),

@@ -7,7 +7,13 @@ import json
 import pytest
 
 from collab_server.errors import RateLimited
-from collab_server.services.commands.limiter import FORGET_ABOVE, FORGET_SECONDS, KEPT_AT_MOST, RateLimiter
+from collab_server.services.commands.limiter import (
+    FORGET_ABOVE,
+    FORGET_SECONDS,
+    KEPT_AT_MOST,
+    REFUSALS_WAIT_SECONDS,
+    RateLimiter,
+)
 
 
 class Clock:
@@ -162,3 +168,25 @@ def test_a_whole_number_of_recipients_is_taken_or_none() -> None:
     bucket.spend_whole("ann", 500)  # more than there can be at once is let through by a full bucket
     with pytest.raises(RateLimited):
         bucket.spend_whole("ann", 1)
+
+
+def test_refusals_of_one_person_come_one_after_the_other_and_keep_nobody_for_ever() -> None:
+    clock = Clock()
+    bucket = limiter(clock)
+    assert [bucket.refusal_seconds("eve", 0.1) for _ in range(3)] == pytest.approx([0.1, 0.2, 0.3])
+    assert bucket.refusal_seconds("ann", 0.1) == pytest.approx(0.1)
+    for _ in range(1000):
+        assert bucket.refusal_seconds("eve", 0.1) <= REFUSALS_WAIT_SECONDS
+    clock.now += REFUSALS_WAIT_SECONDS
+    assert bucket.refusal_seconds("eve", 0.1) == pytest.approx(0.1)
+
+
+def test_the_share_that_is_left_is_of_the_last_time_something_was_taken() -> None:
+    clock = Clock()
+    bucket = limiter(clock)
+    assert bucket.share_left("ann") == 1
+    spend(bucket, 2)
+    assert bucket.share_left("ann") == pytest.approx(0.6)
+    clock.now += 10
+    spend(bucket, 1)
+    assert bucket.share_left("ann") == pytest.approx(0.8)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from collab_server.authority.library.lines import Line
+from collab_server.authority.library.lines import Line, Pace
 from collab_server.ports import Busy
 
 
@@ -142,3 +142,33 @@ async def test_who_is_cancelled_in_the_turn_in_which_they_are_served_gives_the_p
     assert calls.begun[-1] == "c"
     await calls.end(len(calls.begun) - 1)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def test_one_and_the_same_asks_at_a_pace_and_is_told_when_that_would_take_too_long() -> None:
+    pace = Pace(per_second=10, burst=5, most_seconds=0.35)
+    assert [pace.seconds("a", 100.0) for _ in range(5)] == [0] * 5
+    assert [pace.seconds("a", 100.0) for _ in range(3)] == pytest.approx([0.1, 0.2, 0.3])
+    with pytest.raises(Busy):
+        pace.seconds("a", 100.0)
+    assert pace.seconds("b", 100.0) == 0
+    assert pace.seconds("a", 100.1) == pytest.approx(0.3)
+    assert pace.seconds("a", 200.0) == 0
+    for _ in range(5):
+        pace.count("a")
+    assert pace.seconds("a", 200.0) == pytest.approx(0.2)
+
+
+async def test_what_comes_too_soon_waits_beside_the_line() -> None:
+    calls = Calls(Line(1, each_pace=Pace(per_second=20, burst=1, most_seconds=1)))
+    tasks = calls.start(*"aab")
+    await settle()
+    assert calls.begun == ["a"]
+    assert calls.line.waiting == 1
+    await calls.end(0)
+    assert calls.begun == ["a", "b"]
+    await calls.end(1)
+    async with asyncio.timeout(5):
+        while len(calls.begun) < 3:
+            await asyncio.sleep(0.001)
+    await calls.end(2)
+    await asyncio.gather(*tasks)

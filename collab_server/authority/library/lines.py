@@ -1,8 +1,9 @@
 """Whose turn it is to ask Library: so many calls at once, and a bounded number of those who wait.
 
 A `Line` is for one kind of call; its places are its own, so that one kind cannot keep another waiting. Those who wait
-are served in turns by whom they wait for: whoever has many waiting waits for himself. A full line is `Busy`, which is
-our doing and says nothing about Library.
+are served in turns by whom they wait for: whoever has many waiting waits for himself. Each call costs us some
+milliseconds, so there may also be a pace for one and the same. A full line is `Busy`, which is our doing and says
+nothing about Library.
 
 Belongs to one event loop; nothing runs in the background.
 """
@@ -16,13 +17,45 @@ from contextlib import asynccontextmanager
 
 from collab_server.ports import Busy
 
-__all__ = ["Line"]
+__all__ = ["Line", "Pace"]
+
+FORGET_ABOVE = 10_000
+"""Of so many the pace is kept before those that say nothing are dropped."""
+
+
+class Pace:
+    """How often a call may be made for one and the same: `burst` after a quiet time, `per_second` in the long run.
+
+    Those that come too soon are due one after the other, none later than `most_seconds` from when it came.
+    """
+
+    def __init__(self, per_second: float, burst: int, most_seconds: float) -> None:
+        self._step = 1 / per_second
+        self._ahead = (burst - 1) / per_second
+        self._most_seconds = most_seconds
+        self._due: dict[str, float] = {}  # when the next would be due, had they never been quiet
+
+    def seconds(self, whom: str, now: float) -> float:
+        """In how many seconds the next call is due. Raises `Busy` when that is too late."""
+        due = max(now, self._due.get(whom, now))
+        wait = due - self._ahead - now
+        if wait > self._most_seconds:
+            raise Busy
+        if len(self._due) > FORGET_ABOVE:
+            self._due = {one: due for one, due in self._due.items() if due > now}
+        self._due[whom] = due + self._step
+        return max(0.0, wait)
+
+    def count(self, whom: str) -> None:
+        """One call more was made."""
+        self._due[whom] = self._due.get(whom, 0.0) + self._step
 
 
 class Line:
     """See the module.
 
-    `at_once` calls, of which `each_at_once` for one and the same; at most `most_waiting` wait, `each_waiting` for one.
+    `at_once` calls, of which `each_at_once` for one and the same, at `each_pace`; at most `most_waiting` wait,
+    `each_waiting` for one.
     """
 
     def __init__(
@@ -30,11 +63,13 @@ class Line:
         at_once: int,
         *,
         each_at_once: int | None = None,
+        each_pace: Pace | None = None,
         most_waiting: int = 10_000,
         each_waiting: int = 1000,
     ) -> None:
         self._free = at_once
         self._each_at_once = each_at_once or at_once
+        self._each_pace = each_pace
         self._most_waiting = most_waiting
         self._each_waiting = each_waiting
         self._running: Counter[str] = Counter()
@@ -54,6 +89,10 @@ class Line:
 
         Raises `Busy` when too many wait, and when who has waited has to go for somebody with fewer waiting.
         """
+        if self._each_pace is not None:
+            seconds = self._each_pace.seconds(whom, asyncio.get_running_loop().time())
+            if seconds:
+                await asyncio.sleep(seconds)
         if self._free and whom not in self._queues and self._running[whom] < self._each_at_once:
             self._take(whom)
         else:

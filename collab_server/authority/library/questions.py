@@ -78,10 +78,14 @@ class Questions:
         still fresh; who says so asks about what is being shown to the user. Raises `Unauthenticated` when the user's
         session is over.
         """
+        is_live = at_most_seconds_old < math.inf
 
         async def ask(api: LibraryApi, session: LibrarySession) -> ContentInfo | None:
             content = await api.content(session, project_id, object_id, 55)
-            content = content or await api.content(session, project_id, object_id, 3)
+            if content is None:
+                content = await api.content(session, project_id, object_id, 3)
+                if not is_live:
+                    self._turns.pace.count(who.user.id)
             answer = ContentAnswer(who.user.id, project_id, object_id, content)
             _tell(self._answered, answer)
             if content is None:

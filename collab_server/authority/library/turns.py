@@ -19,7 +19,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from collab_server.authority.library.api import LibraryApi
 from collab_server.authority.library.calls import DEADLINE_SECONDS, Refused, SessionGone, slow
 from collab_server.authority.library.health import Health
-from collab_server.authority.library.lines import Line
+from collab_server.authority.library.lines import Line, Pace
 from collab_server.errors import Unavailable
 from collab_server.ports import MOST_CALLS_PER_USER, Busy, Origin, Silent
 
@@ -32,6 +32,9 @@ SIGN_INS_AT_ONCE, LIVE_AT_ONCE, QUESTIONS_AT_ONCE = 8, 20, 32
 use, and about what is being shown to somebody, are live: nothing that anybody asks for can keep them waiting."""
 DISTRUSTED_AT_ONCE = 2
 """How many of the sign-ins at once may come from where too many tokens came from that were not accepted."""
+QUESTIONS_PER_SECOND, QUESTIONS_BURST = 25, 100
+"""How often one user may ask what is not known yet, in the long run and after a quiet time: a call takes a millisecond
+of ours or two, and a command may be hundreds."""
 WAIT_SECONDS = 1.3
 """How long a call waits for its turn, of the time that it has: what is left tells silence from our own crowd."""
 
@@ -49,7 +52,9 @@ class Turns:
         self.is_known_to_be_wrong = False
         """That would be nothing new."""
         self.live = Line(LIVE_AT_ONCE)
-        self.questions = Line(QUESTIONS_AT_ONCE, each_at_once=MOST_CALLS_PER_USER)
+        self.pace = Pace(QUESTIONS_PER_SECOND, QUESTIONS_BURST, WAIT_SECONDS)
+        """Of each user's questions."""
+        self.questions = Line(QUESTIONS_AT_ONCE, each_at_once=MOST_CALLS_PER_USER, each_pace=self.pace)
         self._sign_ins, self._distrusted = Line(SIGN_INS_AT_ONCE), Line(DISTRUSTED_AT_ONCE)
         self._where = where
 

@@ -19,6 +19,8 @@ FORGET_ABOVE = 10_000
 KEPT_AT_MOST = 100_000
 """How many are kept at all; of more, those are dropped that are the nearest to being full."""
 FORGET_SECONDS = 1.0
+REFUSALS_WAIT_SECONDS = 5.0
+"""Nobody waits longer for a refusal, however many others of the same user do."""
 
 
 class RateLimiter:
@@ -38,6 +40,7 @@ class RateLimiter:
         self._clock = clock
         self._buckets: dict[str, tuple[float, float]] = {}  # user id → (tokens, at)
         self._spent: dict[str, int] = {}  # since the last report
+        self._refused_until: dict[str, float] = {}  # user id → when the next refusal is due
         self._forget_at = clock()
 
     def __len__(self) -> int:
@@ -92,6 +95,21 @@ class RateLimiter:
     def wait_seconds(self, user_id: str) -> float:
         """After how many seconds the user's bucket owes nothing; 0 if it owes nothing now."""
         return max(0.0, -self._tokens(user_id, self._clock()) / self._per_second)
+
+    def share_left(self, user_id: str) -> float:
+        """How much of what may be asked at once the user had left when something was last taken; 1 is all."""
+        bucket = self._buckets.get(user_id)
+        return 1.0 if bucket is None else bucket[0] / self._burst
+
+    def refusal_seconds(self, user_id: str, seconds: float) -> float:
+        """How long to wait with a refusal, or after it, that takes so many seconds: those of one user come one after
+        the other, over whatever many connections, so that being refused keeps no node busy."""
+        now = self._clock()
+        if len(self._refused_until) > FORGET_ABOVE:
+            self._refused_until = {user: until for user, until in self._refused_until.items() if until > now}
+        until = max(now, self._refused_until.get(user_id, now)) + seconds
+        self._refused_until[user_id] = until = min(until, now + REFUSALS_WAIT_SECONDS)
+        return until - now
 
     def report(self) -> bytes | None:
         """What was spent here since the last report, for the other nodes; None if nothing was."""
