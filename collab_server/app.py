@@ -28,15 +28,14 @@ from collab_server.api.door import RestDoor
 from collab_server.api.operations import operations_router
 from collab_server.authority.library.library import Library
 from collab_server.authority.library.rights import SharedRights
-from collab_server.cluster.alone import Alone
-from collab_server.cluster.bus import RedisBus
+from collab_server.cluster.kinds import make_bus
 from collab_server.config import Config, ConfigError, certificates, load_config
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing, check_of
 from collab_server.errors import ClientError
-from collab_server.ports import Announcement, Bus
+from collab_server.ports import Announcement, Bus, BusSetup
 from collab_server.pulse import Pulse
 from collab_server.realtime import build_asgi, lean
 from collab_server.realtime.lean import adapter
@@ -107,9 +106,17 @@ class Node:
         self._announcement = Announcement(
             version=__version__, state="paused", secret=self._announced_secret()
         )
-        self.bus: Bus = Alone()
-        if config.redis is not None:
-            self.bus = RedisBus(config.redis, node=self.name, announcement=self._announcement)
+        bus_url = config.bus.url
+        self.bus: Bus = make_bus(
+            config.bus_kind,
+            BusSetup(
+                self.name,
+                self._announcement,
+                None if bus_url is None else bus_url.get_secret_value(),
+                config.trustedCerts,
+            ),
+            config.redis,
+        )
 
         self._sampler = Sampler()
         self._pulse = Pulse()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal, Protocol
 
 from collab_server.domain.contents import ContentInfo
@@ -25,6 +26,7 @@ __all__ = [
     "Announcement",
     "Authority",
     "Bus",
+    "BusSetup",
     "Busy",
     "ContentAnswer",
     "Directory",
@@ -68,6 +70,20 @@ class Peer:
 
     info: Mapping[str, Any]
     seen_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class BusSetup:
+    """What a node gives to the maker of its bus: who it is, what it announces, and what the configuration says.
+
+    `url` is `bus.url`, for the maker to read; it may hold a secret. A maker raises `ValueError`, in words for an
+    administrator and without the secret, for a `url` that it cannot use.
+    """
+
+    node: str
+    announcement: Announcement
+    url: str | None = field(default=None, repr=False)
+    trusted_certs: tuple[Path, ...] = ()
 
 
 class Bus(Protocol):

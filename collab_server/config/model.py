@@ -185,6 +185,19 @@ class Limits(_Section):
     )
 
 
+class BusChoice(_Section):
+    """The bus, as the file chooses it. The program reads `Config.bus_kind` instead."""
+
+    kind: Name | None = Field(
+        default=None,
+        description="Which one: `redis`; `alone`, none at all: what happens on other nodes is found in Postgres, up to"
+        " 2 s late; or that of a package which is installed beside the server (docs/extending.md). Default: `redis`.",
+    )
+    url: SecretStr | None = Field(
+        default=None, description="What a bus of another package has to know; it says what it expects."
+    )
+
+
 class Config(_Section):
     """The whole configuration. Only `app.py` and `__main__` hold it; each part gets its own section."""
 
@@ -241,6 +254,9 @@ class Config(_Section):
         " `rediss://user:password@host:6379/0` (TLS), or Sentinels:"
         " `redis+sentinel://user:password@host:26379,host2:26379/mymaster/0` (user and password are"
         " those of Redis; where Sentinels want some too, `?sentinelUsername=…&sentinelPassword=…`).",
+    )
+    bus: BusChoice = Field(
+        default=BusChoice(), description="How the nodes reach each other, when `horizontal`."
     )
     logging: bool = Field(
         default=False, description="true = detailed (debug) log. Never puts tokens or users' texts into it."
@@ -337,9 +353,14 @@ class Config(_Section):
         )
 
     @property
+    def bus_kind(self) -> str:
+        """Which bus the node has: `alone` unless `scaling` is `horizontal`."""
+        return (self.bus.kind or "redis") if self.scaling == "horizontal" else "alone"
+
+    @property
     def redis(self) -> RedisSection | None:
-        """Where Redis is; None unless `scaling` is `horizontal`, for nothing else needs it."""
-        if self.scaling != "horizontal" or self.redisServerUrl is None:
+        """Where Redis is; None unless it is the bus, for nothing else needs it."""
+        if self.bus_kind != "redis" or self.redisServerUrl is None:
             return None
         return replace(
             parse_redis_url(self.redisServerUrl.get_secret_value()), trusted_certs=self.trustedCerts

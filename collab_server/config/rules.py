@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from collab_server.config.kinds import BUSES, KindError
 from collab_server.config.model import Config
 from collab_server.config.problems import ConfigError, Problem
 
@@ -19,6 +20,7 @@ def cross_check(config: Config) -> Iterator[Problem]:
     yield from _database_problems(config)
     yield from _tls_problems(config)
     yield from _scaling_problems(config)
+    yield from _bus_problems(config)
     yield from _limit_problems(config)
     yield from _open_doors(config)
     for index, certificate in enumerate(config.trustedCerts):
@@ -108,10 +110,16 @@ def _tls_problems(config: Config) -> Iterator[Problem]:
 
 
 def _scaling_problems(config: Config) -> Iterator[Problem]:
-    if config.scaling == "horizontal" and config.redisServerUrl is None:
+    has_redis = config.redisServerUrl is not None
+    if config.scaling != "horizontal":
+        not_used = {"redisServerUrl": has_redis, "bus.kind": config.bus.kind, "bus.url": config.bus.url}
+        for name, is_given in not_used.items():
+            if is_given:
+                yield Problem(name, f"is not used: scaling is {config.scaling}", "warning")
+    elif config.bus_kind == "redis" and not has_redis:
         yield Problem("redisServerUrl", "is missing: scaling horizontal needs it")
-    if config.scaling != "horizontal" and config.redisServerUrl is not None:
-        yield Problem("redisServerUrl", f"is not used: scaling is {config.scaling}", "warning")
+    elif config.bus_kind != "redis" and has_redis:
+        yield Problem("redisServerUrl", f"is not used: bus.kind is {config.bus_kind}", "warning")
     if config.scaling == "vertical":
         yield Problem(
             "scaling",
@@ -120,6 +128,16 @@ def _scaling_problems(config: Config) -> Iterator[Problem]:
         )
     elif config.cpus > 1:
         yield Problem("cpus", f"is not used: scaling is {config.scaling}", "warning")
+
+
+def _bus_problems(config: Config) -> Iterator[Problem]:
+    if config.bus.kind is not None:
+        try:
+            BUSES.check(config.bus.kind)
+        except KindError as error:
+            yield Problem("bus.kind", str(error))
+    if config.bus.url is not None and config.bus_kind in BUSES.built_in and config.scaling == "horizontal":
+        yield Problem("bus.url", f"is not used: bus.kind is {config.bus_kind}", "warning")
 
 
 def _open_doors(config: Config) -> Iterator[Problem]:

@@ -11,6 +11,7 @@ import pytest
 from collab_server.config import Config, ConfigError, DataSource, LoadedConfig, Problem, load_config
 from collab_server.config.encryption import create_key_file, encrypt
 from tests.harness.certificates import PASSPHRASE, write_certificates
+from tests.harness.packages import EXAMPLES, install
 
 EXAMPLE_OF_THE_HELP = {
     "port": 3000,
@@ -288,6 +289,61 @@ def test_a_section_that_is_no_object_is_an_error(file: Path) -> None:
 
 def test_horizontal_needs_redis(file: Path) -> None:
     assert list(errors(file, {"scaling": "horizontal"})) == ["redisServerUrl"]
+
+
+def test_the_bus_is_that_of_the_scaling_unless_it_is_chosen(file: Path) -> None:
+    redis = {"redisServerUrl": "redis://localhost"}
+    for content, kind in (
+        ({}, "alone"),
+        ({"scaling": "vertical"}, "alone"),
+        ({"scaling": "horizontal", **redis}, "redis"),
+        ({"scaling": "horizontal", "bus": {"kind": "redis"}, **redis}, "redis"),
+        ({"scaling": "horizontal", "bus": {"kind": "alone"}}, "alone"),
+    ):
+        config = load(file, content).config
+        assert config.bus_kind == kind
+        assert (config.redis is not None) is (kind == "redis")
+    assert list(errors(file, {"scaling": "horizontal", "bus": {"kind": "redis"}})) == ["redisServerUrl"]
+
+
+def test_an_unknown_bus_is_an_error_that_names_those_that_are_there(
+    file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert errors(file, {"bus": {"kind": "natz"}}) == {
+        "bus.kind": '"natz" is no bus that is installed here: expected alone or redis'
+    }
+    install(EXAMPLES / "unix_bus", tmp_path)
+    broken = tmp_path / "broken-1.dist-info"
+    broken.mkdir()
+    broken.joinpath("METADATA").write_text("Metadata-Version: 2.1\nName: broken\nVersion: 1\n")
+    points = "[collab_server.bus]\ngone = not_there_at_all:make\nnothing = os:sep\nredis = os:abort\n"
+    broken.joinpath("entry_points.txt").write_text(points)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    assert errors(file, {"scaling": "horizontal", "bus": {"kind": "natz"}}) == {
+        "bus.kind": '"natz" is no bus that is installed here: expected alone, gone, nothing, redis or unix'
+    }
+    gone = errors(file, {"scaling": "horizontal", "bus": {"kind": "gone"}})["bus.kind"]
+    assert gone.startswith("cannot be imported from not_there_at_all:make: ModuleNotFoundError")
+    nothing = errors(file, {"scaling": "horizontal", "bus": {"kind": "nothing"}})
+    assert nothing == {"bus.kind": "is nothing that can be called: os:sep"}
+    chosen = {
+        "scaling": "horizontal",
+        "bus": {"kind": "unix", "url": "/there"},
+        "redisServerUrl": "redis://h",
+    }
+    assert load(file, chosen).config.bus_kind == "unix"
+    assert warnings(file, {**LIBRARY, **chosen}) == {"redisServerUrl": "is not used: bus.kind is unix"}
+
+
+def test_what_is_said_of_a_bus_that_is_not_used_is_a_warning(file: Path) -> None:
+    bus = {"bus": {"kind": "redis", "url": "redis://:hunter2@h"}}
+    assert warnings(file, {**LIBRARY, **bus}) == {
+        "bus.kind": "is not used: scaling is none",
+        "bus.url": "is not used: scaling is none",
+    }
+    redis = {"scaling": "horizontal", "redisServerUrl": "redis://localhost"}
+    assert warnings(file, {**LIBRARY, **bus, **redis}) == {"bus.url": "is not used: bus.kind is redis"}
+    assert "hunter2" not in repr(load(file, bus).config)
 
 
 def test_limits_that_contradict_each_other_are_errors(file: Path) -> None:

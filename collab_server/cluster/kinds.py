@@ -1,0 +1,31 @@
+"""The bus that the configuration names: one of ours, or what a package beside this one makes."""
+
+from __future__ import annotations
+
+from collab_server.cluster.alone import Alone
+from collab_server.cluster.bus import RedisBus
+from collab_server.config import ConfigError, Problem, RedisSection
+from collab_server.config.kinds import BUSES, KindError
+from collab_server.ports import Bus, BusSetup
+
+__all__ = ["make_bus"]
+
+
+def make_bus(kind: str, setup: BusSetup, redis: RedisSection | None) -> Bus:
+    """A bus of this kind, not started; `redis` is where the one over Redis finds it.
+
+    Raises `ConfigError` for a kind that is not there, and for what its maker refuses.
+    """
+    if kind == "alone":
+        return Alone()
+    if kind == "redis":
+        if redis is None:
+            raise ConfigError([Problem("redisServerUrl", "is missing: the bus of kind redis needs it")])
+        return RedisBus(redis, node=setup.node, announcement=setup.announcement)
+    try:
+        bus: Bus = BUSES.maker(kind)(setup)
+    except KindError as error:
+        raise ConfigError([Problem("bus.kind", str(error))]) from error
+    except ValueError as error:
+        raise ConfigError([Problem("bus.url", str(error))]) from error
+    return bus
