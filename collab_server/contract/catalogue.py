@@ -10,7 +10,21 @@ from collections.abc import Mapping
 
 from collab_server.contract import shapes
 from collab_server.contract.rows import Call, CommandType, Route, by_name, routes_of
-from collab_server.domain import comments, discussions, inbox, presence, search, sign_ins, subscriptions
+from collab_server.domain import (
+    comments,
+    discussions,
+    ends,
+    inbox,
+    people,
+    presence,
+    reading,
+    search,
+    sharing,
+    sign_ins,
+    subscriptions,
+    threads,
+    topics,
+)
 from collab_server.domain.permissions import (
     ANYBODY,
     AUTHORS,
@@ -59,7 +73,7 @@ _ROWS = (
     ),
     CommandType(
         "topic.get",
-        subscriptions.GetTopic,
+        topics.GetTopic,
         READERS,
         shapes.TopicShape,
         Call(
@@ -70,7 +84,7 @@ _ROWS = (
     ),
     CommandType(
         "topic.events",
-        subscriptions.ListEvents,
+        topics.ListEvents,
         READERS,
         shapes.EventsShape,
         Call("GET /topics/{topic}/events", "The log of a topic"),
@@ -174,7 +188,7 @@ _ROWS = (
     ),
     CommandType(
         "comment.react",
-        comments.React,
+        threads.React,
         COMMENTERS,
         shapes.SeqShape,
         Call("PUT /comments/{commentId}/reactions/{emoji}", "React with an emoji"),
@@ -186,7 +200,7 @@ _ROWS = (
     ),
     CommandType(
         "comment.unreact",
-        comments.Unreact,
+        threads.Unreact,
         COMMENTERS,
         shapes.SeqShape,
         Call("DELETE /comments/{commentId}/reactions/{emoji}", "Take a reaction back"),
@@ -194,21 +208,21 @@ _ROWS = (
     ),
     CommandType(
         "thread.resolve",
-        comments.ResolveThread,
+        threads.ResolveThread,
         COMMENTERS,
         shapes.SeqShape,
         Call("PUT /comments/{commentId}/resolution", "Resolve a thread"),
     ),
     CommandType(
         "thread.reopen",
-        comments.ReopenThread,
+        threads.ReopenThread,
         COMMENTERS,
         shapes.SeqShape,
         Call("DELETE /comments/{commentId}/resolution", "Reopen a thread"),
     ),
     CommandType(
         "topic.read",
-        inbox.ReadTopic,
+        reading.ReadTopic,
         COMMENTERS,
         shapes.UnreadShape,
         Call("PUT /topics/{topic}/read", "Move one's read mark forward"),
@@ -216,7 +230,7 @@ _ROWS = (
     ),
     CommandType(
         "topic.mute",
-        inbox.MuteTopic,
+        reading.MuteTopic,
         COMMENTERS,
         shapes.EmptyShape,
         Call("PUT /topics/{topic}/mute", "Mute or unmute a topic"),
@@ -225,7 +239,7 @@ _ROWS = (
     ),
     CommandType(
         "topic.summaries",
-        inbox.ListSummaries,
+        topics.ListSummaries,
         COMMENTERS,
         shapes.SummariesShape,
         Call("POST /topics/summaries", "Many topics at a glance"),
@@ -236,7 +250,7 @@ _ROWS = (
     ),
     CommandType(
         "topic.anchors",
-        inbox.ListAnchors,
+        topics.ListAnchors,
         COMMENTERS,
         shapes.AnchorsShape,
         Call("GET /topics/{topic}/anchors", "What there is at each place"),
@@ -353,7 +367,7 @@ _ROWS = (
     ),
     CommandType(
         "share",
-        inbox.Share,
+        sharing.Share,
         VIEWERS,
         shapes.SharedShape,
         Call("POST /shares", "Send content to people"),
@@ -396,7 +410,7 @@ _ROWS = (
     ),
     CommandType(
         "recipients.find",
-        search.FindRecipients,
+        people.FindRecipients,
         ANYBODY,
         shapes.RecipientsShape,
         Call("GET /recipients", "Users and groups by name"),
@@ -406,14 +420,14 @@ _ROWS = (
     ),
     CommandType(
         "me",
-        subscriptions.AboutMe,
+        people.AboutMe,
         ANYBODY,
         shapes.MeShape,
         Call("GET /me", "Who the asker is"),
     ),
     CommandType(
         "session.refresh",
-        subscriptions.RefreshSession,
+        sign_ins.RefreshSession,
         ANYBODY,
         {"user": "User", "resumeToken": "string", "expiresAt": "time"},
         shown=("identityToken",),
@@ -426,7 +440,7 @@ _ROWS = (
     ),
     CommandType(
         "session.end",
-        sign_ins.EndSession,
+        ends.EndSession,
         ANYBODY,
         shapes.EmptyShape,
         Call("DELETE /session", "Sign out"),

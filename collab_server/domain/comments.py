@@ -232,44 +232,6 @@ class DeleteComment:
 
 
 @dataclass(frozen=True, slots=True)
-class React:
-    """React to a comment with one emoji. Repeating it changes nothing."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    comment_id: Text
-    emoji: Text
-    request_id: Text | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Unreact:
-    """Take one's reaction back. Repeating it changes nothing."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    comment_id: Text
-    emoji: Text
-    request_id: Text | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ResolveThread:
-    """Mark the thread that a comment belongs to as resolved. Repeating it changes nothing."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    comment_id: Text
-    request_id: Text | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ReopenThread:
-    """Open the thread that a comment belongs to again. Repeating it changes nothing."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    comment_id: Text
-    request_id: Text | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class GetComment:
     """One comment as it stands, deleted or not."""
 

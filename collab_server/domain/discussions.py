@@ -5,14 +5,14 @@ from __future__ import annotations
 import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar
 from uuid import UUID
 
 from collab_server.domain.jsontext import JsonText, dumps, rfc3339
 from collab_server.domain.letters import is_blank, is_clear_name
-from collab_server.domain.people import User
-from collab_server.domain.topics import Topic
-from collab_server.domain.wire import WIRE, AtMost, Cursor, Prose, Text, Whole
+from collab_server.domain.people import People, User
+from collab_server.domain.topics import Content, Topic
+from collab_server.domain.wire import WIRE, Cursor, Prose, Text, Whole
 from collab_server.errors import Invalid, TooLarge
 
 NAME_CHARACTERS = 200
@@ -27,30 +27,6 @@ class Member:
 
     def as_wire(self) -> dict[str, str]:
         return {**self.user.as_wire(), "joinedAt": rfc3339(self.joined_at)}
-
-
-@dataclass(frozen=True, slots=True)
-class Content:
-    """An object of Library by its ids, as a command names it."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-
-    project_id: Text
-    object_id: Text
-
-
-@dataclass(frozen=True, slots=True)
-class Person:
-    """A user or a group of Library, as a command names it."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-
-    kind: Literal["user", "group"]
-    id: Text
-
-
-People = Annotated[list[Person], AtMost("discussionMembers")]
-"""Whom a command is about."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,15 +7,13 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from collab_server.domain.discussions import Content, People
 from collab_server.domain.jsontext import NULL, JsonText, json_object, json_string, json_time
-from collab_server.domain.wire import WIRE, AtMost, Cursor, Flag, Prose, Text, Whole
+from collab_server.domain.wire import WIRE, AtMost, Cursor, Flag, Text, Whole
 
 Kind = Literal["mention", "reply", "invited", "shared"]
 
 EXCERPT_CHARACTERS = 500
 MAX_IDS = 500
-MAX_SUMMARIES = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,27 +98,6 @@ class Notification:
 
 
 @dataclass(frozen=True, slots=True)
-class ReadTopic:
-    """Mark a topic read up to a `seq`, and its notifications with it. Never goes back."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    topic: Text
-    seq: Whole
-    request_id: Text | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class MuteTopic:
-    """Mute a topic, for ever or until a time, or unmute it. A muted one makes no notifications."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    topic: Text
-    muted: Flag
-    until: Text | None = None
-    request_id: Text | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class ReadNotifications:
     """Mark notifications read, by their ids or all up to a `seq` of the inbox. Repeating it changes nothing."""
 
@@ -146,32 +123,3 @@ class CountNotifications:
     """How many notifications are unread: the badge."""
 
     __pydantic_config__: ClassVar[Any] = WIRE
-
-
-@dataclass(frozen=True, slots=True)
-class Share:
-    """Send content to people, with a message and a view state, into their inboxes."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    content: Content
-    recipients: People
-    message: Prose | None = None
-    view_state: Annotated[dict[str, Any], AtMost("viewStateBytes")] | None = None
-    request_id: Text | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class ListSummaries:
-    """Many topics at a glance, in the order asked, without those that the asker may not open."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    topics: Annotated[list[Text], AtMost(MAX_SUMMARIES)]
-
-
-@dataclass(frozen=True, slots=True)
-class ListAnchors:
-    """What there is at each place of an object, and which threads have unread comments."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    topic: Text
-    cursor: Cursor | None = None

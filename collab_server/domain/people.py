@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from collab_server.domain.sign_ins import NOT_BEGUN, Begun
+from collab_server.domain.wire import WIRE, AtMost, Cursor, Prose, Text, Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,3 +57,35 @@ class Identity:
     is_administrator: bool
     expires_at: datetime
     begun: Begun = NOT_BEGUN
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """A user or a group of Library, as a command names it."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+
+    kind: Literal["user", "group"]
+    id: Text
+
+
+People = Annotated[list[Person], AtMost("discussionMembers")]
+"""Whom a command is about."""
+
+
+@dataclass(frozen=True, slots=True)
+class AboutMe:
+    """Who the asker is."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+
+
+@dataclass(frozen=True, slots=True)
+class FindRecipients:
+    """Users and groups by name, as Library shows them to the asker."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+    search: Prose
+    kind: Literal["user", "group"] | None = None
+    cursor: Cursor | None = None
+    limit: Whole = 50

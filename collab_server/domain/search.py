@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from heapq import merge
 from itertools import accumulate, chain, pairwise, starmap
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 from uuid import UUID
 
 from collab_server.domain.comments import Comment
@@ -60,17 +60,6 @@ _SURELY_CHEAP = 500
 
 Highlight = tuple[int, int]
 """Where something was found: its first code point, how many there are."""
-
-
-@dataclass(frozen=True, slots=True)
-class FindRecipients:
-    """Users and groups by name, as Library shows them to the asker."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    search: Prose
-    kind: Literal["user", "group"] | None = None
-    cursor: Cursor | None = None
-    limit: Whole = 50
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,19 @@
 """Sign-ins: what begins when somebody shows a token of Library, and what its end is known by.
 
 A sign-in has an id, which all connections and resume tokens that come of it share. It ends by `session.end`, when its
-time is over, when its Library session ends, or when an operator ends all of a person's. What was ended is remembered by
-*marks*: digests, from which nobody learns a token.
+time is over, when its Library session ends, or when an operator ends all of a person's (`ends.py`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
-from collab_server.domain.wire import WIRE, Text
+from collab_server.domain.wire import WIRE, Token
 
 EARLIEST = datetime(1970, 1, 1, tzinfo=UTC)
 ID_BYTES = 16
-MARK_BYTES = 32
-
-Marked = Literal["sign-in", "identity token", "auth token", "person"]
-"""What a mark is of; never renamed, for marks are stored."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,49 +35,9 @@ NOT_BEGUN = Begun()
 
 
 @dataclass(frozen=True, slots=True)
-class End:
-    """Something that was ended `at` (microseconds since 1970, by the database's clock): what bears this mark.
-
-    It need not be remembered after `kept_until` (in the same measure).
-    """
-
-    mark: bytes
-    user_id: str
-    at: int
-    kept_until: int
-
-
-@dataclass(frozen=True, slots=True)
-class EndSession:
-    """End one's sign-in: with all connections and resume tokens that came of it, on all nodes."""
+class RefreshSession:
+    """Go on with a fresh token of the same user, without a new connection."""
 
     __pydantic_config__: ClassVar[Any] = WIRE
-    request_id: Text | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Ended:
-    """What a command has ended."""
-
-    ends: tuple[End, ...]
-
-
-def mark_of(kind: Marked, value: str | bytes) -> bytes:
-    """By what the end of something is remembered: `MARK_BYTES` that do not tell what it is."""
-    data = value if isinstance(value, bytes) else value.encode()
-    return hashlib.sha256(f"collab-server {kind}\n".encode() + data).digest()
-
-
-def marks_of(begun: Begun, auth_token: str | None) -> tuple[bytes, ...]:
-    """What the end of a sign-in, or of the token that was shown, may be remembered by.
-
-    `auth_token` is given where it is the user's own.
-    """
-    marks = []
-    if begun.id:
-        marks.append(mark_of("sign-in", begun.id))
-    if begun.token_mark:
-        marks.append(begun.token_mark)
-    if auth_token is not None:
-        marks.append(mark_of("auth token", auth_token))
-    return tuple(marks)
+    identity_token: Token | None = None
+    auth_token: Token | None = None

@@ -1,13 +1,12 @@
-"""Commands about a topic as such: subscribing, reading its log, its state."""
+"""Subscriptions: getting what happens on a topic, as it happens."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from collab_server.domain.wire import WIRE, Text, Token, Whole
-
-MAX_EVENTS = 500
+from collab_server.domain.topics import MAX_EVENTS
+from collab_server.domain.wire import WIRE, Text, Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,37 +26,3 @@ class Unsubscribe:
 
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text
-
-
-@dataclass(frozen=True, slots=True)
-class GetTopic:
-    """The state of a topic."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    topic: Text
-
-
-@dataclass(frozen=True, slots=True)
-class ListEvents:
-    """A stretch of a topic's log, oldest first."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    topic: Text
-    after: Whole = 0
-    limit: Whole = MAX_EVENTS
-
-
-@dataclass(frozen=True, slots=True)
-class RefreshSession:
-    """Go on with a fresh token of the same user, without a new connection."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE
-    identity_token: Token | None = None
-    auth_token: Token | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class AboutMe:
-    """Who the asker is."""
-
-    __pydantic_config__: ClassVar[Any] = WIRE

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from typing_extensions import override
 
 from collab_server.domain.ids import library_id, own_id
+from collab_server.domain.wire import WIRE, AtMost, Cursor, Text, Whole
 from collab_server.errors import Invalid
 
 Kind = Literal["content", "discussion", "inbox"]
+
+MAX_EVENTS = 500
+MAX_SUMMARIES = 500
 
 EXPECTED = "expected content:{projectId}:{objectId}, discussion:{id} or inbox:{userId}"
 
@@ -66,3 +70,48 @@ def content_topic(project_id: str, object_id: str) -> Topic:
 def inbox_topic(user_id: str) -> Topic:
     """The inbox of a user."""
     return Topic("inbox", user_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """An object of Library by its ids, as a command names it."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+
+    project_id: Text
+    object_id: Text
+
+
+@dataclass(frozen=True, slots=True)
+class GetTopic:
+    """The state of a topic."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+    topic: Text
+
+
+@dataclass(frozen=True, slots=True)
+class ListEvents:
+    """A stretch of a topic's log, oldest first."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+    topic: Text
+    after: Whole = 0
+    limit: Whole = MAX_EVENTS
+
+
+@dataclass(frozen=True, slots=True)
+class ListSummaries:
+    """Many topics at a glance, in the order asked, without those that the asker may not open."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+    topics: Annotated[list[Text], AtMost(MAX_SUMMARIES)]
+
+
+@dataclass(frozen=True, slots=True)
+class ListAnchors:
+    """What there is at each place of an object, and which threads have unread comments."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+    topic: Text
+    cursor: Cursor | None = None

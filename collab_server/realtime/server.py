@@ -31,7 +31,8 @@ from collab_server.domain.events import Event
 from collab_server.domain.jsontext import NOTHING, dumps, json_list, json_object, json_string, rfc3339
 from collab_server.domain.people import Identity
 from collab_server.domain.presence import SetTyping
-from collab_server.domain.subscriptions import RefreshSession, Subscribe, Unsubscribe
+from collab_server.domain.sign_ins import RefreshSession
+from collab_server.domain.subscriptions import Subscribe, Unsubscribe
 from collab_server.domain.topics import content_topic, inbox_topic, parse_topic
 from collab_server.errors import (
     ClientError,

@@ -6,10 +6,10 @@ from uuid import UUID
 
 from collab_server.contract.rights import OF_ONES_OWN, require
 from collab_server.domain.comments import Comment
-from collab_server.domain.ids import own_id
+from collab_server.domain.ids import library_id, own_id
 from collab_server.domain.people import Identity
 from collab_server.domain.permissions import Role
-from collab_server.domain.topics import Topic, parse_topic
+from collab_server.domain.topics import Content, Topic, parse_topic
 from collab_server.errors import Forbidden, NotFound
 from collab_server.services.backends import Backends
 from collab_server.storage import comments, discussions, topics
@@ -52,6 +52,18 @@ async def access_topic(backends: Backends, who: Identity, name: str, command: st
     role = await role_on(backends, who, topic)
     require(role, command)
     return topic, role
+
+
+async def access_content(backends: Backends, who: Identity, content: Content, field: str) -> tuple[str, str]:
+    """Project and object id of content that `who` may open.
+
+    Raises `Invalid`, `NotFound` or `Unavailable`.
+    """
+    project = library_id(content.project_id, f"{field}.projectId")
+    object_id = library_id(content.object_id, f"{field}.objectId")
+    if await backends.gate.may_open(who, project, object_id) is None:
+        raise NotFound("content")
+    return project, object_id
 
 
 async def access_comments_topic(

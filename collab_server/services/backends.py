@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
 from collab_server.config import Limits
+from collab_server.domain.jsontext import now_ms
 from collab_server.domain.people import Identity
 from collab_server.errors import Unavailable
 from collab_server.ports import Directory, Gate
@@ -25,7 +28,7 @@ class Backends:
 
     `deliver` puts what waits for somebody into their inbox; `presence` knows who is on a topic;
     `cursors` seals where pages of lists end; `recipients` counts whom somebody has told
-    something; a sign-in lasts `session_hours` at most.
+    something; a sign-in lasts `session_hours` at most; `now` is the time, `chance` is from 0 to 1.
     """
 
     database: Database | Patience
@@ -38,6 +41,8 @@ class Backends:
     cursors: Cursors
     recipients: RateLimiter
     session_hours: float
+    now: Callable[[], datetime] = now_ms
+    chance: Callable[[], float] = random.random
 
 
 @asynccontextmanager

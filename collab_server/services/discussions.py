@@ -6,14 +6,13 @@ their clients out when it applies it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
 from collab_server.domain.comments import AddComment, check_text
 from collab_server.domain.discussions import (
-    Content,
     CreateDiscussion,
     DeleteDiscussion,
     Discussion,
@@ -22,7 +21,6 @@ from collab_server.domain.discussions import (
     LeaveDiscussion,
     ListDiscussions,
     Member,
-    Person,
     RemoveMember,
     RenameDiscussion,
     TransferDiscussion,
@@ -35,48 +33,13 @@ from collab_server.domain.people import Identity, User
 from collab_server.domain.topics import Topic, parse_topic
 from collab_server.errors import Conflict, Invalid, NotFound, TooLarge
 from collab_server.services import comments
-from collab_server.services.access import access_discussion, lock_topic
+from collab_server.services.access import access_content, access_discussion, lock_topic
 from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import page_limit, page_of
+from collab_server.services.people import people_named
 from collab_server.storage import discussions, event_log, inbox, topics
 from collab_server.storage.database import Transaction
 from collab_server.storage.topics import LockedTopic
-
-
-async def people_named(backends: Backends, who: Identity, named: Sequence[Person], field: str) -> list[User]:
-    """The users that a list of users and groups comes to, each once, in order; not the asker.
-
-    Raises `Invalid` for somebody who does not exist, `TooLarge`, or `Unavailable`.
-    """
-    most = backends.limits.recipientsPerCommand
-    found: dict[str, User] = {}
-    for index, person in enumerate(named):
-        at = f"{field}[{index}].id"
-        id = library_id(person.id, at)
-        if person.kind == "user":
-            user = await backends.directory.user(who, id)
-            users: Iterable[User] | None = None if user is None else (user,)
-        else:
-            users = await backends.directory.group_members(who, id, most)
-        if users is None:
-            raise Invalid(f"there is no such {person.kind}", field=at)
-        found.update((user.id, user) for user in users)
-        if len(found) > most + (who.user.id in found):
-            raise TooLarge(f"expected at most {most} people, those in groups counted", field=field)
-    found.pop(who.user.id, None)
-    return list(found.values())
-
-
-async def content_ids(backends: Backends, who: Identity, content: Content, field: str) -> tuple[str, str]:
-    """Project and object id of content that `who` may open.
-
-    Raises `Invalid`, `NotFound` or `Unavailable`.
-    """
-    project = library_id(content.project_id, f"{field}.projectId")
-    object_id = library_id(content.object_id, f"{field}.objectId")
-    if await backends.gate.may_open(who, project, object_id) is None:
-        raise NotFound("content")
-    return project, object_id
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +54,7 @@ class CreateFacts:
 
 
 async def ask_create(backends: Backends, who: Identity, command: CreateDiscussion) -> CreateFacts:
-    about = None if command.about is None else await content_ids(backends, who, command.about, "about")
+    about = None if command.about is None else await access_content(backends, who, command.about, "about")
     name = check_name(command.name)
     members = await people_named(backends, who, command.members, "members")
     _check_size(backends, 1 + len(members))

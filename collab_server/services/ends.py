@@ -17,9 +17,9 @@ import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from collab_server.domain.ends import End, Ended, EndSession, mark_of, marks_of
 from collab_server.domain.jsontext import NOTHING, JsonText
 from collab_server.domain.people import Identity
-from collab_server.domain.sign_ins import End, Ended, EndSession, mark_of, marks_of
 from collab_server.errors import ClientError
 from collab_server.services.backends import Backends
 from collab_server.storage import ends

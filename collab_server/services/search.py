@@ -1,4 +1,4 @@
-"""Finding people and comments.
+"""Finding comments.
 
 Rights come before text. What is looked for never decides where it is looked for: a page first settles which topics
 its asker may read, some of them at a time, in an order that knows nothing of the query; only then it searches, and
@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -32,8 +31,6 @@ from collab_server.domain.jsontext import JsonText, dumps, json_object
 from collab_server.domain.people import Identity
 from collab_server.domain.search import (
     PERIOD_BITS,
-    QUERY_CHARACTERS,
-    FindRecipients,
     Highlight,
     Query,
     SearchComments,
@@ -44,7 +41,7 @@ from collab_server.domain.search import (
     query_terms,
 )
 from collab_server.domain.topics import Topic, parse_topic
-from collab_server.errors import ClientError, TooLarge, Unavailable
+from collab_server.errors import ClientError, Unavailable
 from collab_server.ports import Silent
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
@@ -88,27 +85,6 @@ END = UUID(int=(1 << 128) - 1)
 _ABOVE_ALL = (1 << 63) - 1
 
 
-async def find_recipients(backends: Backends, who: Identity, command: FindRecipients) -> JsonText:
-    """`{items: [{kind, id, name}], next}`: users and groups whose name contains `search`, as Library tells the asker.
-
-    With a `kind`, a page may be short, or empty, and still have a next one.
-    """
-    if len(command.search) > QUERY_CHARACTERS:
-        raise TooLarge(f"expected at most {QUERY_CHARACTERS} characters", field="search")
-    limit = page_limit(command.limit)
-    [offset] = backends.cursors.read(who, "recipients.find", command.cursor) or (0,)
-    found = await backends.directory.recipients(who, command.search, offset=offset, limit=limit + 1)
-    items = [
-        {"kind": one.kind, "id": one.id, "name": one.name}
-        for one in found[:limit]
-        if command.kind in (None, one.kind)
-    ]
-    cursor = None
-    if len(found) > limit:
-        cursor = backends.cursors.write(who, "recipients.find", offset + limit)
-    return dumps({"items": items, "next": cursor})
-
-
 async def search_comments(backends: Backends, who: Identity, command: SearchComments) -> JsonText:
     """`{items: [{comment, highlights: [[start, length]]}], next}`, offsets in code points."""
     loop = asyncio.get_running_loop()
@@ -133,7 +109,7 @@ async def search_comments(backends: Backends, who: Identity, command: SearchComm
     next_cursor = None
     if next_way is not None:
         next_cursor = backends.cursors.write(who, "comments.search", *next_way.as_numbers())
-    await asyncio.sleep(answer_after(loop.time() - begun, random.random()) - (loop.time() - begun))
+    await asyncio.sleep(answer_after(loop.time() - begun, backends.chance()) - (loop.time() - begun))
     return page_text(items, next_cursor)
 
 

@@ -9,10 +9,11 @@ import json
 from dataclasses import dataclass
 from uuid import UUID
 
-from collab_server.domain.comments import Comment, React, ReopenThread, ResolveThread, Unreact
+from collab_server.domain.comments import Comment
 from collab_server.domain.emoji import check_emoji
 from collab_server.domain.jsontext import JsonText, dumps, json_object, now_ms, rfc3339
 from collab_server.domain.people import Identity
+from collab_server.domain.threads import React, ReopenThread, ResolveThread, Unreact
 from collab_server.domain.topics import Topic
 from collab_server.errors import Conflict, TooLarge
 from collab_server.services.access import access_comment, access_comments_topic, lock_topic

@@ -5,11 +5,17 @@ from __future__ import annotations
 import asyncio
 
 from collab_server.contract.rights import RIGHTS
-from collab_server.domain.inbox import ListAnchors, ListSummaries
 from collab_server.domain.jsontext import JsonText, dumps, json_list, json_object, json_string, rfc3339
 from collab_server.domain.people import Identity
-from collab_server.domain.subscriptions import MAX_EVENTS, AboutMe, GetTopic, ListEvents
-from collab_server.domain.topics import Topic, parse_topic
+from collab_server.domain.topics import (
+    MAX_EVENTS,
+    GetTopic,
+    ListAnchors,
+    ListEvents,
+    ListSummaries,
+    Topic,
+    parse_topic,
+)
 from collab_server.errors import Invalid, NotFound
 from collab_server.ports import MOST_CALLS_PER_USER
 from collab_server.services.access import access_topic, role_on
@@ -145,8 +151,3 @@ async def list_anchors(backends: Backends, who: Identity, command: ListAnchors) 
             who, "topic.anchors", skips[0] + len(items), skips[1] + len(unread)
         )
     return page_text(items, next_cursor, threads=json_list(unread))
-
-
-async def about_me(backends: Backends, who: Identity, command: AboutMe) -> JsonText:
-    """`{user, administrator}`."""
-    return dumps({"user": who.user.as_wire(), "administrator": who.is_administrator})

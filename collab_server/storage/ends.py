@@ -7,7 +7,7 @@ from datetime import timedelta
 
 from asyncpg import Record
 
-from collab_server.domain.sign_ins import End
+from collab_server.domain.ends import End
 from collab_server.storage.database import Database, Transaction
 
 _MICROSECONDS = """

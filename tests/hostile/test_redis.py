@@ -23,9 +23,9 @@ from redis.backoff import NoBackoff
 from collab_server.cluster.envelope import pack_heard, pack_messages
 from collab_server.cluster.seal import Seal
 from collab_server.demo.embedded import EmbeddedValkey
+from collab_server.domain.ends import mark_of
 from collab_server.domain.hints import Kind, pack_event
 from collab_server.domain.keys import KeyRing
-from collab_server.domain.sign_ins import mark_of
 from tests.harness.clients import Client, Failed, new_session
 from tests.harness.cluster import Cluster, Node
 from tests.harness.waiting import until

@@ -16,7 +16,7 @@ import pytest_asyncio
 from cryptography.fernet import Fernet
 
 from collab_server.demo.embedded import EmbeddedValkey
-from collab_server.domain.sign_ins import mark_of
+from collab_server.domain.ends import mark_of
 from collab_server.services import ends
 from collab_server.storage.database import Database
 from collab_server.storage.server import Server

@@ -13,7 +13,8 @@ import pytest
 from collab_server.config import Limits
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.people import Identity, LibrarySession, User
-from collab_server.domain.subscriptions import RefreshSession, Subscribe, Unsubscribe
+from collab_server.domain.sign_ins import RefreshSession
+from collab_server.domain.subscriptions import Subscribe, Unsubscribe
 from collab_server.domain.topics import content_topic
 from collab_server.realtime import server
 from collab_server.realtime.client import Client

@@ -16,9 +16,9 @@ from collab_server.authority.library.cookies import Jar
 from collab_server.authority.library.library import Library
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.cookies import Cookie
+from collab_server.domain.ends import mark_of
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity, LibrarySession, User
-from collab_server.domain.sign_ins import mark_of
 from collab_server.errors import Paused, Unauthenticated, Unavailable
 from collab_server.ports import NOBODY, Origin, SignedIn, SignsIn
 from collab_server.services.sign_in import Authenticator, Credentials, SignInOver

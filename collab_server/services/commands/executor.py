@@ -11,11 +11,11 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Generic, TypeVar
 
+from collab_server.domain.ends import Ended
 from collab_server.domain.events import Event
 from collab_server.domain.inbox import Notified
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
-from collab_server.domain.sign_ins import Ended
 from collab_server.errors import ClientError, Paused
 from collab_server.services.backends import Backends, asking_in_time
 from collab_server.services.commands.joining import Asked, Commit, Joiner

@@ -14,7 +14,18 @@ from collab_server.contract.rows import CommandType, Incomplete
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
 from collab_server.errors import UnknownCommand
-from collab_server.services import comments, discussions, ends, inbox, search, threads, topics
+from collab_server.services import (
+    comments,
+    discussions,
+    ends,
+    inbox,
+    people,
+    reading,
+    search,
+    sharing,
+    threads,
+    topics,
+)
 from collab_server.services.backends import Backends, asking_in_time
 from collab_server.services.commands.executor import Executor, Write
 from collab_server.services.commands.payloads import Payloads
@@ -49,8 +60,8 @@ _FUNCTIONS: tuple[Write[Any, Any] | Read[Any], ...] = (
     Write("comment.unreact", threads.ask_unreact, threads.unreact),
     Write("thread.resolve", threads.ask_resolve, threads.resolve),
     Write("thread.reopen", threads.ask_reopen, threads.reopen),
-    Write("topic.read", inbox.ask_read_topic, inbox.read_topic),
-    Write("topic.mute", inbox.ask_mute_topic, inbox.mute_topic),
+    Write("topic.read", reading.ask_read_topic, reading.read_topic),
+    Write("topic.mute", reading.ask_mute_topic, reading.mute_topic),
     Write("discussion.create", discussions.ask_create, discussions.create),
     Write("discussion.rename", discussions.ask_rename, discussions.rename),
     Write("discussion.invite", discussions.ask_invite, discussions.invite),
@@ -58,7 +69,7 @@ _FUNCTIONS: tuple[Write[Any, Any] | Read[Any], ...] = (
     Write("discussion.transfer", discussions.ask_transfer, discussions.transfer),
     Write("discussion.leave", discussions.ask_leave, discussions.leave),
     Write("discussion.delete", discussions.ask_delete, discussions.delete),
-    Write("share", inbox.ask_share, inbox.share),
+    Write("share", sharing.ask_share, sharing.share),
     Write("notification.read", inbox.ask_read_notifications, inbox.read_notifications),
     # Another sign-in of the same person may be ended under the same requestId.
     Write("session.end", ends.ask_end, ends.end, is_remembered=False),
@@ -73,9 +84,9 @@ _FUNCTIONS: tuple[Write[Any, Any] | Read[Any], ...] = (
     Read("discussion.list", discussions.list_mine),
     Read("notification.list", inbox.list_notifications),
     Read("notification.count", inbox.count_notifications),
-    Read("recipients.find", search.find_recipients),
+    Read("recipients.find", people.find_recipients),
     Read("comments.search", search.search_comments),
-    Read("me", topics.about_me),
+    Read("me", people.about_me),
 )
 
 

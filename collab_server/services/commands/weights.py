@@ -10,11 +10,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from collab_server.domain.comments import AddComment, EditComment, ListComments
-from collab_server.domain.discussions import CreateDiscussion, InviteMembers, ListDiscussions, Person
-from collab_server.domain.inbox import ListNotifications, ListSummaries, Share
-from collab_server.domain.search import FindRecipients, SearchComments
-from collab_server.domain.sign_ins import EndSession
-from collab_server.domain.subscriptions import RefreshSession
+from collab_server.domain.discussions import CreateDiscussion, InviteMembers, ListDiscussions
+from collab_server.domain.ends import EndSession
+from collab_server.domain.inbox import ListNotifications
+from collab_server.domain.people import FindRecipients, Person
+from collab_server.domain.search import SearchComments
+from collab_server.domain.sharing import Share
+from collab_server.domain.sign_ins import RefreshSession
+from collab_server.domain.topics import ListSummaries
 
 BYTES_IN = 8_192
 BYTES_OUT = 65_536

@@ -14,8 +14,9 @@ from typing import Protocol
 from cachetools import LRUCache, TTLCache
 
 from collab_server.domain.addresses import network_of
+from collab_server.domain.ends import mark_of
 from collab_server.domain.flights import Flights
-from collab_server.domain.sign_ins import Begun, mark_of
+from collab_server.domain.sign_ins import Begun
 from collab_server.errors import Unauthenticated, Unavailable
 from collab_server.ports import NOBODY, Busy, Origin, SignedIn, SignsIn, Silent
 from collab_server.services.sign_in.lifetimes import Lifetimes

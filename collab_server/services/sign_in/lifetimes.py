@@ -6,8 +6,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from collab_server.domain.ends import mark_of, marks_of
 from collab_server.domain.people import Identity, LibrarySession, User
-from collab_server.domain.sign_ins import Begun, mark_of, marks_of
+from collab_server.domain.sign_ins import Begun
 from collab_server.errors import Unauthenticated
 from collab_server.services.sign_in.proofs import Kind, Proof, is_token
 
