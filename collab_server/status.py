@@ -16,7 +16,7 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 
 import psutil
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
@@ -25,9 +25,21 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from collab_server import __version__
+from collab_server.ports import Bus
 from collab_server.pulse import Pulse
 
-__all__ = ["DATABASE", "LIBRARY", "Counters", "Dependency", "Probe", "Sampler", "Serving", "Status"]
+__all__ = [
+    "DATABASE",
+    "LIBRARY",
+    "BusAsNeeded",
+    "Counters",
+    "Dependency",
+    "Probe",
+    "Sampler",
+    "Serving",
+    "Settings",
+    "Status",
+]
 
 DATABASE = "DB Service"
 LIBRARY = "Library"
@@ -114,6 +126,20 @@ class Counters:
         """A counter with labels, `collab_{name}_total` in `/metrics` alone; made once. `.labels(…).inc()` it."""
         return Counter(f"collab_{name}", meaning, labels, registry=self.registry)
 
+    def calls(self, service: str, name: str) -> Callable[[str, str, float], None]:
+        """What counts calls of another service, as `collab_{name}_requests_total` and `collab_{name}_request_seconds`:
+        call it with the call, what came of it, and the seconds it took."""
+        outcomes = self.tally(
+            f"{name}_requests", f"Calls of {service}, by what came of them", ["call", "outcome"]
+        )
+        seconds_of = self.latency(f"{name}_request", f"How long calls of {service} take", ["call"])
+
+        def observe(call: str, outcome: str, seconds: float) -> None:
+            outcomes.labels(call, outcome).inc()
+            seconds_of.labels(call).observe(seconds)
+
+        return observe
+
     def named(self) -> dict[str, int]:
         """The counters that `add` and `include` brought, by name."""
         included = {f"{prefix}_{name}": n for prefix, source in self._sources for name, n in source().items()}
@@ -157,24 +183,50 @@ class Sampler:
         self.memory_max = max(self.memory_max, self.memory_current)
 
 
+class Probed(Protocol):
+    """Whoever looks after a dependency, and what it last found out: `problem` is None if and only if all is well,
+    otherwise words for the administrator; `latency_seconds` is that of the last good look."""
+
+    @property
+    def problem(self) -> str | None: ...
+
+    @property
+    def latency_seconds(self) -> float | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class BusAsNeeded:
+    """The bus as one that is looked after: what is wrong counts while it is not available."""
+
+    bus: Bus
+
+    @property
+    def problem(self) -> str | None:
+        """Why it is not available."""
+        return None if self.bus.is_available else self.bus.problem or "not heard"
+
+    @property
+    def latency_seconds(self) -> float | None:
+        """How long a message took lately."""
+        return self.bus.latency_seconds
+
+
 class Dependency:
-    """A service this node depends on. `probe` says what its owner last found out; without one that `pauses` the state
-    is `paused`.
-    """
+    """A service this node depends on, looked after by `owner`; without one that `pauses` the state is `paused`."""
 
     def __init__(
-        self, name: str, probe: Callable[[], Probe], clock: Callable[[], datetime], *, pauses: bool = True
+        self, name: str, owner: Probed, clock: Callable[[], datetime], *, pauses: bool = True
     ) -> None:
         self.name = name
         self.pauses = pauses
-        self._probe = probe
+        self._owner = owner
         self._clock = clock
         self._is_ok: bool | None = None
         self._since = clock()
 
     def look(self) -> Probe:
         """The latest; also notes when it changed between well and unwell."""
-        probe = self._probe()
+        probe = Probe(self._owner.problem, self._owner.latency_seconds)
         if (is_ok := probe.problem is None) is not self._is_ok:
             self._is_ok = is_ok
             self._since = self._clock()
@@ -192,49 +244,62 @@ class Dependency:
         }
 
 
-class Status:
-    """The state of this node. Begins as `paused`; the composition root says what it depends on and when it has
-    started (`has_started`) and when it is going (`is_draining`).
+class Stored(Protocol):
+    """The database, as far as it says what it can do now."""
 
-    `serving` and `cluster` answer what `?verbose=1` shows under these names; `cluster` gives one object a node.
+    @property
+    def is_up(self) -> bool: ...
+
+    @property
+    def is_readable(self) -> bool: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What `/status` repeats of the configuration, and how the node is called."""
+
+    enable_tls: bool
+    scaling: str
+    logging: bool
+    node: str
+
+
+class Status:
+    """The state of this node. Begins as `paused`; others say when it has started (`has_started`) and when it is going
+    (`is_draining`), and the composition root what it depends on.
     """
 
     def __init__(
         self,
-        *,
-        enable_tls: bool,
-        scaling: str,
-        logging: bool,
-        node: str,
+        settings: Settings,
+        database: Stored,
+        bus: Bus,
         counters: Counters,
-        sampler: Sampler,
-        pulse: Pulse | None = None,
+        sampler: Sampler | None = None,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self.counters = counters
-        self.sampler = sampler
-        self.pulse = pulse or Pulse()
+        self.sampler = sampler or Sampler()
+        self.pulse = Pulse()
         self.has_started = False
         self.is_draining = False
-        self.serving: Callable[[], Serving] = lambda: Serving(False, False, False)
-        self.cluster: Callable[[], Sequence[Mapping[str, Any]]] = list
-        self._settings = {"enableTls": enable_tls, "scaling": scaling, "logging": logging}
-        self._node = node
+        self._settings = settings
+        self._database = database
+        self._bus = bus
         self._now = now
         self._up_since = now()
         self._dependencies: list[Dependency] = []
         self._serving_needs: list[Dependency] = []
+        counters.include("bus", bus.counts)
         counters.registry.register(_Figures(self))
 
-    def depends_on(
-        self, name: str, probe: Callable[[], Probe], *, is_needed_to_serve: bool, pauses: bool = True
-    ) -> None:
-        """Count `name` among the dependencies, in the order of the calls.
+    def depends_on(self, name: str, owner: Probed, *, is_needed_to_serve: bool, pauses: bool = True) -> None:
+        """Count `name` among the dependencies, in the order of the calls; `owner` says how it is.
 
         Without one that `is_needed_to_serve` the node is not ready; without another it is only `paused`. One that does
         not even pause is told of to administrators and in `/metrics`, not in `reason`, whose words are documented.
         """
-        dependency = Dependency(name, probe, self._now, pauses=pauses)
+        dependency = Dependency(name, owner, self._now, pauses=pauses)
         dependency.look()
         self._dependencies.append(dependency)
         if is_needed_to_serve:
@@ -275,13 +340,28 @@ class Status:
             and all(dependency.look().problem is None for dependency in self._serving_needs)
         )
 
+    def accepts_clients(self) -> bool:
+        """`is_ready`, for those who ask again and again."""
+        return self.is_ready
+
+    @property
+    def serving(self) -> Serving:
+        """What works now."""
+        return Serving(
+            reads=self.has_started and self._database.is_readable,
+            writes=self.has_started and self._database.is_up,
+            live=self._bus.is_hearing,
+        )
+
     def report(self) -> dict[str, Any]:
         """The documented answer, with exactly the documented keys in their order."""
         reason = self.reason
-        counters, sampler = self.counters, self.sampler
+        settings, counters, sampler = self._settings, self.counters, self.sampler
         return {
             "version": __version__,
-            **self._settings,
+            "enableTls": settings.enable_tls,
+            "scaling": settings.scaling,
+            "logging": settings.logging,
             **({"state": "running"} if reason is None else {"state": "paused", "reason": reason}),
             "main": {
                 "cpu": {"current": sampler.cpu_current, "max": sampler.cpu_max},
@@ -300,13 +380,16 @@ class Status:
 
     def verbose_report(self) -> dict[str, Any]:
         """`report` and what only administrators may see."""
-        serving = self.serving()
+        serving = self.serving
         return {
             **self.report(),
             "dependencies": {dependency.name: dependency.verbose() for dependency in self._dependencies},
             "serving": {"reads": serving.reads, "writes": serving.writes, "live": serving.live},
-            "node": self._node,
-            "cluster": [dict(node) for node in self.cluster()],
+            "node": self._settings.node,
+            "cluster": [
+                {"node": name, "seenAt": round(node.seen_at, 3), **node.info}
+                for name, node in self._bus.nodes.items()
+            ],
             "counters": {
                 **dict(sorted(self.counters.named().items())),
                 "loopLagMs": {
@@ -335,7 +418,7 @@ class _Figures(Collector):
     def collect(self) -> Iterator[Metric]:
         status = self._status
         counters, sampler = status.counters, status.sampler
-        serving = status.serving()
+        serving = status.serving
 
         def gauge(name: str, meaning: str, value: float) -> Metric:
             return GaugeMetricFamily(f"collab_{name}", meaning, value)

@@ -6,6 +6,7 @@ only to whom the given predicate lets see it; the others get the plain answer.
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -13,10 +14,36 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
 from prometheus_client import generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
+from pydantic import SecretStr
 
+from collab_server.domain.people import Identity
+from collab_server.errors import ClientError
 from collab_server.status import Status
 
-__all__ = ["operations_router"]
+__all__ = ["Observers", "operations_router"]
+
+
+class Observers:
+    """Who may see all of `/status`: whoever shows the status token, and administrators, as `identify` tells them.
+
+    Where they come from says nothing about them.
+    """
+
+    def __init__(self, token: SecretStr | None, identify: Callable[[Request], Awaitable[Identity]]) -> None:
+        self._token = token
+        self._identify = identify
+
+    async def may_see(self, request: Request) -> bool:
+        """Whether this request may. Never raises for what a client sends."""
+        scheme, _, shown = request.headers.get("authorization", "").partition(" ")
+        if self._token is not None and scheme.lower() == "bearer":
+            expected = self._token.get_secret_value().encode()
+            if hmac.compare_digest(shown.strip().encode(), expected):
+                return True
+        try:
+            return (await self._identify(request)).is_administrator
+        except ClientError:
+            return False
 
 
 def operations_router(status: Status, may_see_verbose: Callable[[Request], Awaitable[bool]]) -> APIRouter:

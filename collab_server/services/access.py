@@ -12,35 +12,10 @@ from collab_server.domain.permissions import Role
 from collab_server.domain.topics import Content, Topic, parse_topic
 from collab_server.errors import Forbidden, NotFound
 from collab_server.services.backends import Backends
+from collab_server.services.roles import role_in_discussion, role_on
 from collab_server.storage import comments, discussions, topics
 from collab_server.storage.database import Transaction
 from collab_server.storage.topics import LockedTopic
-
-
-async def role_on(backends: Backends, who: Identity, topic: Topic) -> Role:
-    """The part that `who` plays on the topic.
-
-    Raises `NotFound` when they play none, `Unavailable` when only Library could tell and it is silent.
-    """
-    match topic.kind:
-        case "content":
-            if await backends.gate.may_open(who, topic.first, topic.second) is None:
-                raise NotFound("topic")
-            return "viewer"
-        case "inbox":
-            if topic.first != who.user.id:
-                raise NotFound("topic")
-            return "self"
-        case "discussion":
-            return _role_in_discussion(
-                await discussions.is_owner(backends.database, UUID(topic.first), who.user.id)
-            )
-
-
-def _role_in_discussion(is_owner: bool | None) -> Role:
-    if is_owner is None:
-        raise NotFound("discussion")
-    return "owner" if is_owner else "member"
 
 
 async def access_topic(backends: Backends, who: Identity, name: str, command: str) -> tuple[Topic, Role]:
@@ -49,7 +24,7 @@ async def access_topic(backends: Backends, who: Identity, name: str, command: st
     Raises `Invalid`, `NotFound`, `Forbidden` or `Unavailable`.
     """
     topic = parse_topic(name)
-    role = await role_on(backends, who, topic)
+    role = await role_on(backends.database, backends.gate, who, topic)
     require(role, command)
     return topic, role
 
@@ -82,7 +57,11 @@ async def access_comments_topic(
     topic = parse_topic(name)
     try:
         is_discussion = topic.kind == "discussion"
-        role = _role_in_discussion(is_owner) if is_discussion else await role_on(backends, who, topic)
+        role = (
+            role_in_discussion(is_owner)
+            if is_discussion
+            else await role_on(backends.database, backends.gate, who, topic)
+        )
     except NotFound:
         raise NotFound("comment") from None
     require(role, command)
@@ -95,7 +74,7 @@ async def access_discussion(backends: Backends, who: Identity, discussion_id: st
     Raises `Invalid`, `NotFound` or `Forbidden`.
     """
     id = own_id(discussion_id, "discussionId")
-    require(await role_on(backends, who, Topic("discussion", str(id))), command)
+    require(await role_on(backends.database, backends.gate, who, Topic("discussion", str(id))), command)
     return id
 
 
@@ -107,7 +86,7 @@ async def lock_topic(tx: Transaction, who: Identity, topic: Topic, command: str)
     """
     locked = await topics.lock(tx, topic)
     if topic.kind == "discussion":
-        require(_role_in_discussion(await discussions.is_owner(tx, UUID(topic.first), who.user.id)), command)
+        require(role_in_discussion(await discussions.is_owner(tx, UUID(topic.first), who.user.id)), command)
     return locked
 
 

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
 from collab_server.config import Limits
 from collab_server.domain.jsontext import now_ms
-from collab_server.domain.people import Identity
 from collab_server.errors import Unavailable
 from collab_server.ports import Directory, Gate
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.pages import Cursors
+from collab_server.services.epoch import Epoch
+from collab_server.services.live.deliveries import Deliveries
 from collab_server.services.live.presence import Presence
 from collab_server.storage.database import Database, Patience
 
@@ -26,7 +27,7 @@ ASK_SECONDS = 6.0  # with a transaction after it, well below the 10 s that a cli
 class Backends:
     """For all services of a node, or for one command: the database, who may and who is there, the limits, the epoch.
 
-    `deliver` puts what waits for somebody into their inbox; `presence` knows who is on a topic;
+    `deliveries` puts what waits for somebody into their inbox; `presence` knows who is on a topic;
     `cursors` seals where pages of lists end; `recipients` counts whom somebody has told
     something; a sign-in lasts `session_hours` at most; `now` is the time, `chance` is from 0 to 1.
     """
@@ -35,8 +36,8 @@ class Backends:
     gate: Gate
     directory: Directory
     limits: Limits
-    epoch: Callable[[], str]
-    deliver: Callable[[Database | Patience, Identity], Awaitable[None]]
+    epoch: Epoch
+    deliveries: Deliveries
     presence: Presence
     cursors: Cursors
     recipients: RateLimiter

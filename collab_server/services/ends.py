@@ -14,14 +14,17 @@ import asyncio
 import heapq
 import json
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
 from collab_server.domain.ends import End, Ended, EndSession, mark_of, marks_of
+from collab_server.domain.hints import Kind
 from collab_server.domain.jsontext import NOTHING, JsonText
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError
+from collab_server.ports import Bus
 from collab_server.services.backends import Backends
+from collab_server.services.hub import Hub
 from collab_server.storage import ends
 from collab_server.storage.database import Database, Transaction
 
@@ -40,25 +43,24 @@ AUTH_TOKEN_KEPT = timedelta(days=30)
 
 
 class Ends:
-    """What this node knows of. `learned(user_ids)` is told whose sign-ins may have ended just now, `publish(payload)`
-    reaches the other nodes."""
+    """What this node knows of. `hub` is told whose sign-ins may have ended just now, `bus` reaches the other nodes."""
 
     def __init__(
         self,
         database: Database,
-        *,
-        learned: Callable[[Iterable[str]], None],
-        publish: Callable[[bytes], None],
+        hub: Hub,
+        bus: Bus,
     ) -> None:
         self._database = database
-        self._learned = learned
-        self._publish = publish
+        self._hub = hub
+        self._bus = bus
         self._known: dict[bytes, End] = {}
         self._by_time: list[tuple[int, bytes]] = []
         self._looked_at = 0
         self._is_loaded = False
         self._ahead = timedelta()  # of the loop's clock: what the database's says
         self.latest = 0
+        bus.listen(Kind.ENDED, self._hear)
 
     # -- what is known ---------------------------------------------------------------------------------------
 
@@ -122,9 +124,9 @@ class Ends:
                 [end.mark.hex(), end.user_id, end.at, end.kept_until]
                 for end in new[start : start + ROWS_A_MESSAGE]
             ]
-            self._publish(json.dumps(rows, separators=(",", ":")).encode())
+            self._bus.publish(Kind.ENDED, json.dumps(rows, separators=(",", ":")).encode())
 
-    def hear(self, payload: bytes) -> None:
+    def _hear(self, _node: str, payload: bytes) -> None:
         """What another node tells. Raises what a malformed payload raises."""
         self._take(
             [
@@ -141,7 +143,7 @@ class Ends:
             heapq.heappush(self._by_time, (end.kept_until, end.mark))
             self.latest = max(self.latest, end.at)
         if new:
-            self._learned({end.user_id for end in new})
+            self._hub.look_at_sign_ins({end.user_id for end in new})
         return new
 
     def _forget(self) -> None:

@@ -26,6 +26,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 
 from collab_server.errors import ClientError, Paused
+from collab_server.services.installed import Installed
 from collab_server.services.live.feed import Feed
 from collab_server.storage import event_log, installation
 from collab_server.storage.database import Database, Transaction
@@ -42,23 +43,18 @@ log = logging.getLogger(__name__)
 
 
 class EpochWatch:
-    """Calls `install` with each new installation, after it has forgotten what it knew of the one before.
-
-    Other keys are no new epoch: `use_keys` is called with those.
-    """
+    """Puts each new epoch to use, after it has forgotten what it knew of the one before, and other keys as well."""
 
     def __init__(
         self,
         database: Database,
         feed: Feed,
-        install: Callable[[Installation], None],
-        use_keys: Callable[[Installation], None],
+        installed: Installed,
     ) -> None:
         self._database = database
         self._feed = feed
         self._witness = feed.witness
-        self._install = install
-        self._use_keys = use_keys
+        self._installed = installed
         self._known: Installation | None = None
         self._problem: str | None = None
         self._is_seeded = False
@@ -111,7 +107,7 @@ class EpochWatch:
         else:
             if found.keys != known.keys:
                 self._known = known = replace(known, keys=found.keys)
-                self._use_keys(found)
+                self._installed.use(found)
             if self._witness.doubts.is_set() or found.version != known.version:
                 await self._verify(found)
 
@@ -170,7 +166,7 @@ class EpochWatch:
         self._known = found
         self._witness.forget()
         self._witness.doubts.clear()
-        self._install(found)
+        self._installed.begin_epoch(found)
 
 
 def _asking(claims: Sequence[Claim]) -> Callable[[Transaction], Awaitable[list[Claim]]]:

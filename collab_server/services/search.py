@@ -508,19 +508,27 @@ class _AtOnce:
 # -- keeping the index ---------------------------------------------------------------------------------------------
 
 
-async def settle_for_ever(database: Database) -> None:
-    """Look every `SETTLE_SECONDS` whether so many comments are recent that they are worth moving to the index.
+class Settling:
+    """Looks every `SETTLE_SECONDS` whether so many comments are recent that they are worth moving to the index.
 
-    Any number of nodes may do so: each takes what no other has taken. Ends only by being cancelled.
+    Any number of nodes may do so: each takes what no other has taken. One task, `run`, owned by the composition root.
     """
-    while True:
-        await asyncio.sleep(SETTLE_SECONDS)
-        try:
-            await settle(database)
-        except ClientError:
-            log.debug("recent comments stay where they are until the database is back")
-        except Exception:
-            log.exception("recent comments could not be moved to the index; searches read them one by one")
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(SETTLE_SECONDS)
+            try:
+                await settle(self._database)
+            except ClientError:
+                log.debug("recent comments stay where they are until the database is back")
+            except Exception:
+                log.exception(
+                    "recent comments could not be moved to the index; searches read them one by one"
+                )
 
 
 async def settle(database: Database, *, at_least: int = WORTH_SETTLING) -> None:

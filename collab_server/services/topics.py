@@ -18,9 +18,10 @@ from collab_server.domain.topics import (
 )
 from collab_server.errors import Invalid, NotFound
 from collab_server.ports import MOST_CALLS_PER_USER
-from collab_server.services.access import access_topic, role_on
+from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import fitting, page_text
+from collab_server.services.roles import role_on
 from collab_server.storage import event_log, topics
 
 MAX_SEQ = 2**53
@@ -54,7 +55,7 @@ async def get(backends: Backends, who: Identity, command: GetTopic) -> JsonText:
     [snapshot] = await topics.snapshots(backends.database, [(topic.name, who.user.id)])
     return json_object(
         topic=json_string(topic.name),
-        epoch=json_string(backends.epoch()),
+        epoch=json_string(backends.epoch.name),
         seq=snapshot.seq,
         comments=snapshot.comments,
         unread=snapshot.unread,
@@ -76,7 +77,7 @@ async def list_events(backends: Backends, who: Identity, command: ListEvents) ->
             backends.database, snapshot.id, topic.name, after=after, upto=snapshot.seq, limit=limit
         )
     return json_object(
-        epoch=json_string(backends.epoch()),
+        epoch=json_string(backends.epoch.name),
         seq=snapshot.seq,
         events=json_list(event.body for event in events),
         more=bool(events) and events[-1].seq < snapshot.seq,
@@ -113,7 +114,7 @@ async def _may_summarize(backends: Backends, who: Identity, topic: Topic) -> boo
     if topic.kind == "discussion":
         return True  # the query tells
     try:
-        await role_on(backends, who, topic)
+        await role_on(backends.database, backends.gate, who, topic)
     except NotFound:
         return False
     return True

@@ -1,4 +1,4 @@
-"""Nodes with shorter times: `make_cluster(env=hurried({"collab_server.realtime.server": {"…_SECONDS": 0.2}}))`.
+"""Nodes with shorter times: `make_cluster(env=hurried({"collab_server.realtime.sign_ins": {"…_SECONDS": 0.2}}))`.
 
 And nodes with a wrong clock: `make_cluster(env=with_clock(path))`; write the seconds it is wrong by into the file.
 """

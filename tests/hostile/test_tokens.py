@@ -20,8 +20,8 @@ from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary, fresh_topic
 from tests.integration.scene import open_to
 
-DOOR = "collab_server.realtime.server"
-LOOKING_OFTEN = hurried({DOOR: {"RIGHTS_ROUND_SECONDS": 0.3, "RIGHTS_RENEWED_AFTER_SECONDS": (0.5, 0.5)}})
+WATCH = "collab_server.services.live.rights_watch"
+LOOKING_OFTEN = hurried({WATCH: {"ROUND_SECONDS": 0.3, "RENEWED_AFTER_SECONDS": (0.5, 0.5)}})
 LIBRARY_SECONDS = 0.3
 CONNECTIONS = 700
 

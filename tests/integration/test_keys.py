@@ -141,7 +141,7 @@ async def test_with_a_secret_the_database_alone_makes_no_token(
 async def test_a_secret_is_not_needed_before_all_nodes_have_it(
     make_cluster: MakeCluster, database: TestDatabase
 ) -> None:
-    soon = hurried({"collab_server.app": {"SECRET_LACKING_SECONDS": 0.5}})
+    soon = hurried({"collab_server.services.secret_watch": {"LACKING_SECONDS": 0.5}})
     cluster = await make_cluster(nodes=1, env=soon)
     token = (await cluster.client(0, "ann")).hello["resumeToken"]
     with_secret = cluster.add_node(overrides={"secret": SECRET})

@@ -16,15 +16,13 @@ from tests.harness.world import StandInLibrary, fresh_topic
 from tests.integration.doors import say, seqs
 from tests.integration.scene import BOB, open_to, users
 
-DOOR, LIBRARY = "collab_server.realtime.server", "collab_server.authority.library.library"
+WATCH, LIBRARY = "collab_server.services.live.rights_watch", "collab_server.authority.library.library"
 LIMITS = {"limits": {"connectionsPerUser": 500, "commandsPerSecond": 10_000, "commandsBurst": 10_000}}
-LOOKING_OFTEN = hurried({DOOR: {"RIGHTS_ROUND_SECONDS": 0.2, "RIGHTS_RENEWED_AFTER_SECONDS": (0.5, 0.5)}})
-ASKING_OFTEN_LOOKING_NEVER = hurried(
-    {DOOR: {"RIGHTS_ROUND_SECONDS": 900}, LIBRARY: {"Timing": {"fresh": 0.2}}}
-)
+LOOKING_OFTEN = hurried({WATCH: {"ROUND_SECONDS": 0.2, "RENEWED_AFTER_SECONDS": (0.5, 0.5)}})
+ASKING_OFTEN_LOOKING_NEVER = hurried({WATCH: {"ROUND_SECONDS": 900}, LIBRARY: {"Timing": {"fresh": 0.2}}})
 FORGETTING_SOON = hurried(
     {
-        DOOR: {"RIGHTS_ROUND_SECONDS": 0.2, "RIGHTS_RENEWED_AFTER_SECONDS": (0.2, 0.2)},
+        WATCH: {"ROUND_SECONDS": 0.2, "RENEWED_AFTER_SECONDS": (0.2, 0.2)},
         LIBRARY: {"Timing": {"fresh": 0.3, "memory": 2.0}},
     }
 )

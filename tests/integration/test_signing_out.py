@@ -28,7 +28,7 @@ from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary, TestDatabase, World
 from tests.integration.scene import ANN
 
-DOOR = "collab_server.realtime.server"
+SIGN_INS = "collab_server.realtime.sign_ins"
 ASKING_OFTEN = hurried({"collab_server.services.sign_in.authenticator": {"ASKED_SECONDS": 1.0}})
 
 
@@ -216,7 +216,7 @@ async def test_an_end_needs_no_redis_and_is_known_to_a_node_that_starts_later(
 
 async def test_a_sign_in_lasts_no_longer_than_it_may(make_cluster: MakeCluster) -> None:
     cluster = await make_cluster(
-        nodes=2, overrides={"sessionHours": 4 / 3600}, env=hurried({DOOR: {"RENEWAL_ROUND_SECONDS": 0.2}})
+        nodes=2, overrides={"sessionHours": 4 / 3600}, env=hurried({SIGN_INS: {"RENEWAL_ROUND_SECONDS": 0.2}})
     )
     first, stays = await sign_in(cluster, 0, "ann"), await sign_in(cluster, 0, "bob")
     token = first.hello["resumeToken"]

@@ -11,6 +11,7 @@ from uuid import UUID
 
 import pytest
 
+from collab_server.cluster.alone import Alone
 from collab_server.domain.inbox import Notified
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.domain.topics import Topic
@@ -73,7 +74,7 @@ class Rows:
     def _forget(self, user_id: str, topics: Sequence[str]) -> None:
         self.due[user_id] = [item for item in self.due.get(user_id, []) if item.topic not in topics]
 
-    async def _role_on(self, _backends: Any, _who: Identity, topic: Topic) -> str:
+    async def _role_on(self, _database: Any, _library: Any, _who: Identity, topic: Topic) -> str:
         self.asked.append(topic.name)
         await self.may_answer.wait()
         if topic.name in self.unsaid:
@@ -90,13 +91,14 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
 
 def a_node(rows: Rows, *, is_silent: bool = False, is_connected: bool = True) -> Deliveries:
     """Deliveries on a node where everybody is connected, or nobody."""
-    gate = SimpleNamespace(is_silent=is_silent)
+    hub = SimpleNamespace(
+        identity_of=lambda user_id: identity(user_id) if is_connected else None,
+        of=lambda user_id: [user_id] if is_connected else [],
+        users=lambda: [],
+    )
+    library, publisher = SimpleNamespace(is_silent=is_silent), SimpleNamespace(announce=lambda events: None)
     return Deliveries(
-        cast("Any", SimpleNamespace(database=rows, gate=gate)),
-        lambda events: None,
-        connected=lambda user_id: identity(user_id) if is_connected else None,
-        all_connected=lambda: [],
-        tell_nodes=lambda users: None,
+        cast("Any", rows), cast("Any", library), cast("Any", hub), Alone(), cast("Any", publisher)
     )
 
 
@@ -119,7 +121,7 @@ async def test_what_library_refuses_does_not_hide_what_it_permits(rows: Rows) ->
     rows.permitted = {topics[0], topics[-1]}
     rows.due = {"ann": [Due(name, "eve") for name in topics]}
     node = a_node(rows)
-    node.hear(["ann"])
+    node._hear("other", b"ann")
     await until(lambda: len(rows.put) == 2 and len(rows.refused) == 48, 2)
     assert rows.asked == topics
     assert rows.kept_latest == []
@@ -132,7 +134,7 @@ async def test_of_who_sends_nothing_that_may_be_known_only_the_latest_wait_on(ro
         "ann": [Due(topic(1), "bob"), Due(topic(2), "eve"), Due(topic(3), "bob"), Due(topic(4), "eve")]
     }
     node = a_node(rows)
-    node.hear(["ann"])
+    node._hear("other", b"ann")
     await until(lambda: rows.kept_latest, 2)
     assert rows.kept_latest == ["eve"]
     await node.stop()
@@ -143,7 +145,7 @@ async def test_what_library_does_not_say_of_one_topic_keeps_no_other_back(rows: 
     rows.unsaid, rows.permitted = {topics[0], topics[5]}, {topics[-1]}
     rows.due = {"ann": [Due(name, "eve") for name in topics]}
     node = a_node(rows)
-    node.hear(["ann"])
+    node._hear("other", b"ann")
     await until(lambda: rows.put == [("ann", topics[-1])], 2)
     await until(lambda: not node._asks, 2)
     assert rows.asked == topics  # each once: what was not said is asked about by the next sweep
@@ -156,7 +158,7 @@ async def test_a_silent_library_is_asked_a_few_questions_at_a_time(rows: Rows) -
     rows.unsaid = set(topics)
     rows.due = {"ann": [Due(name, "eve") for name in topics]}
     node = a_node(rows)
-    node.hear(["ann"])
+    node._hear("other", b"ann")
     await until(lambda: rows.asked and not node._asks, 2)
     assert len(rows.asked) == ASKED_TOGETHER
     await node.stop()

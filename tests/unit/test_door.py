@@ -3,26 +3,32 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from collab_server.cluster.alone import Alone
 from collab_server.config import Limits
-from collab_server.domain.addresses import Addresses
 from collab_server.domain.people import Identity, LibrarySession, User
 from collab_server.domain.sign_ins import RefreshSession
 from collab_server.domain.subscriptions import Subscribe, Unsubscribe
 from collab_server.domain.topics import content_topic
-from collab_server.realtime import server
 from collab_server.realtime.client import Client
-from collab_server.realtime.server import Door
+from collab_server.realtime.door import Door
+from collab_server.realtime.sign_ins import SignIns
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.table import OfConnection
 from collab_server.services.commands.turns import Turns
+from collab_server.services.epoch import Epoch
+from collab_server.services.hub import Hub
+from collab_server.services.live import subscriptions
+from collab_server.services.live.audience import Audience
+from collab_server.services.live.feed import Feed
 from collab_server.services.live.presence import Presence
+from collab_server.services.live.subscriptions import Subscriptions
 from collab_server.services.sign_in import Credentials, SessionUse, SignIn
 from collab_server.status import Counters
 from collab_server.storage import topics
@@ -61,38 +67,76 @@ def authenticator() -> FakeAuthenticator:
     return FakeAuthenticator()
 
 
+class FakeServer:
+    """Takes what is sent; nobody is connected to it."""
+
+    def __init__(self) -> None:
+        self.texts: list[str] = []
+        self.manager = SimpleNamespace(eio_sid_from_sid=lambda sid, namespace: f"eio-{sid}")
+        self.eio = SimpleNamespace(send_text=lambda eio_sid, text: self.texts.append(text))
+
+    def serve(self, door: Door) -> None: ...
+
+    def tell(self, connections: Iterable[str], name: str, data: str) -> None: ...
+
+    def close_all(self, reason: str) -> None: ...
+
+
+class House:
+    """The door with what stands below it, without a database and without Library."""
+
+    def __init__(self, authenticator: FakeAuthenticator) -> None:
+        self.server = FakeServer()
+        self.hub = Hub(self.server)
+        presence = Presence("node1", self.hub, Alone())
+        audience = Audience(self.hub, presence)
+        self.feed = Feed(cast("Any", None), audience)
+        self.limiter = RateLimiter(per_second=1000, burst=1000)
+        backends = SimpleNamespace(presence=presence, epoch=Epoch("epoch"), limits=Limits())
+        self.subscriptions = Subscriptions(
+            cast("Any", None), cast("Any", backends), self.hub, self.feed, audience, self.limiter
+        )
+        self.sign_ins = SignIns(
+            "node1",
+            self.hub,
+            cast("Any", authenticator),
+            self.subscriptions,
+            cast("Any", None),
+            Epoch("epoch"),
+        )
+        self.door = Door(
+            cast("Any", self.server),
+            self.hub,
+            self.sign_ins,
+            self.subscriptions,
+            cast("Any", SimpleNamespace(limits=Limits())),
+            Turns(self.limiter),
+            Counters(),
+        )
+
+    def client(self) -> Client:
+        return cast("Client", self.hub.listeners["eio-ann"])
+
+
 @pytest.fixture
-def door(authenticator: FakeAuthenticator) -> Door:
-    presence = Presence(node="node1", tell=lambda *signal: None)
-    limiter = RateLimiter(per_second=1000, burst=1000)
-    door = Door(
-        node="node1",
-        database=cast("Any", None),
-        backends=cast("Any", SimpleNamespace(presence=presence, epoch=lambda: "epoch")),
-        commands=cast("Any", None),
-        authenticator=cast("Any", authenticator),
-        limits=Limits(),
-        limiter=limiter,
-        turns=Turns(limiter),
-        counters=Counters(),
-        is_origin_allowed=lambda origin, environ: True,
-        addresses=Addresses(),
-    )
-    manager = SimpleNamespace(eio_sid_from_sid=lambda sid, namespace: f"eio-{sid}")
-    engine = SimpleNamespace(send_text=lambda eio_sid, text: None)
-    door.server = cast("Any", SimpleNamespace(manager=manager, eio=engine))
-    return door
+def house(authenticator: FakeAuthenticator) -> House:
+    return House(authenticator)
+
+
+@pytest.fixture
+def door(house: House) -> Door:
+    return house.door
 
 
 async def test_a_session_is_not_used_for_ever_by_who_left_while_refreshing_it(
-    door: Door, authenticator: FakeAuthenticator
+    house: House, door: Door, authenticator: FakeAuthenticator
 ) -> None:
     authenticator.may_answer.set()
     await door.sign_in("ann", {}, {"resumeToken": "first"})
-    client: Client = door._clients["eio-ann"]
+    client = house.client()
     assert authenticator.attached == {"first"}
     authenticator.may_answer.clear()
-    refreshing = door.spawn(door._refresh_session(client, 1, RefreshSession(auth_token="second")))
+    refreshing = asyncio.create_task(house.sign_ins.refresh(client, RefreshSession(auth_token="second")))
     await asyncio.sleep(0)
     await door.forget("ann")
     authenticator.may_answer.set()
@@ -101,7 +145,7 @@ async def test_a_session_is_not_used_for_ever_by_who_left_while_refreshing_it(
 
 
 async def test_a_subscription_under_way_ends_with_its_client_and_not_with_the_next_one_on_its_transport(
-    door: Door, authenticator: FakeAuthenticator, monkeypatch: pytest.MonkeyPatch
+    house: House, door: Door, authenticator: FakeAuthenticator, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     topic, may_read = content_topic("F" * 32, "D" * 32), asyncio.Event()
 
@@ -112,27 +156,29 @@ async def test_a_subscription_under_way_ends_with_its_client_and_not_with_the_ne
         await may_read.wait()
         return [Snapshot(name, 1, 0, 0, 0, False, 0, is_member=False) for name, _ in asked]
 
-    monkeypatch.setattr(server, "access_topic", access_topic)
+    monkeypatch.setattr(subscriptions, "access_topic", access_topic)
     monkeypatch.setattr(topics, "snapshots", snapshots)
     authenticator.may_answer.set()
     subscribing = []
     for _ in range(2):
         await door.sign_in("ann", {}, {"resumeToken": "first"})
-        client = door._clients["eio-ann"]
-        subscribing.append(door.spawn(door._subscribe(client, 1, Subscribe(topic.name))))
+        client = house.client()
+        subscribing.append(
+            door.spawn(house.subscriptions.subscribe(client, Subscribe(topic.name), lambda answer: None))
+        )
         await asyncio.sleep(0.03)
         if len(subscribing) == 1:
             await door.forget("ann")
-            assert door.feed.topics == []
+            assert house.feed.topics == []
     may_read.set()
     await asyncio.gather(*subscribing)
-    assert list(door.feed.clients_of(topic.name)) == ["eio-ann"]
+    assert list(house.feed.clients_of(topic.name)) == ["eio-ann"]
     await door.forget("ann")
-    assert door.feed.topics == []
+    assert house.feed.topics == []
 
 
 async def test_what_a_client_still_had_to_unsubscribe_from_is_left_to_the_next_one_on_its_transport(
-    door: Door, authenticator: FakeAuthenticator
+    house: House, door: Door, authenticator: FakeAuthenticator
 ) -> None:
     authenticator.may_answer.set()
     topic, is_done = content_topic("F" * 32, "D" * 32).name, asyncio.Event()
@@ -143,24 +189,23 @@ async def test_what_a_client_still_had_to_unsubscribe_from_is_left_to_the_next_o
 
     entry = OfConnection("topic.unsubscribe")
     unsubscribing = door.spawn(
-        door._clients["eio-ann"]._answer_in_turn(1, entry, Unsubscribe(topic), door.spawn(wait()))
+        house.client().commands.answer_in_turn(1, entry, Unsubscribe(topic), door.spawn(wait()))
     )
     await door.forget("ann")
     await door.sign_in("ann", {}, {"resumeToken": "first"})
-    door.feed.hold("eio-ann", topic)
+    house.feed.hold("eio-ann", topic)
     is_done.set()
     await unsubscribing
-    assert door.feed.follows("eio-ann", topic)
+    assert house.feed.follows("eio-ann", topic)
 
 
-async def test_what_waits_is_bounded_in_bytes_too(door: Door) -> None:
-    said: list[str] = []
-    door.server.eio = cast("Any", SimpleNamespace(send_text=lambda eio_sid, text: said.append(text)))
+async def test_what_waits_is_bounded_in_bytes_too(house: House, door: Door) -> None:
+    said = house.server.texts
     client = Client(door, "eio-a", "a", identity("session"))
     large = door.limits.packetBytes
     for number in range(3):
-        client.receive(number, ["comment.add", {}], large)
-    client.receive(3, ["comment.add", {}], 1)
+        client.commands.take(number, ["comment.add", {}], large)
+    client.commands.take(3, ["comment.add", {}], 1)
     assert [text.partition("[")[0] for text in said] == ["32", "33"]
     assert all('"code":"rate_limited"' in text for text in said)
     for task in asyncio.all_tasks() - {asyncio.current_task()}:

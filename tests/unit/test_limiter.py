@@ -58,7 +58,7 @@ def test_what_was_spent_on_another_node_is_missing_here() -> None:
     spend(there, 4)
     report = there.report()
     assert report is not None
-    here.hear(report)
+    here.hear("other", report)
     spend(here, 1)
     with pytest.raises(RateLimited):
         here.spend("ann")
@@ -75,7 +75,7 @@ def test_spending_is_reported_once() -> None:
 def test_a_bucket_never_owes_more_than_a_burst() -> None:
     clock = Clock()
     bucket = limiter(clock)
-    bucket.hear(b'{"ann":1000000}')
+    bucket.hear("other", b'{"ann":1000000}')
     with pytest.raises(RateLimited) as refused:
         bucket.spend("ann")
     assert refused.value.retry_after == pytest.approx(0.6)
@@ -124,7 +124,7 @@ def test_what_is_charged_is_never_refused_and_told_to_the_others() -> None:
     here.charge("ann", 0)
     report = here.report()
     assert report == b'{"ann":8}'
-    there.hear(report)
+    there.hear("other", report)
     for bucket in (here, there):
         with pytest.raises(RateLimited) as refused:
             bucket.spend("ann")
@@ -145,13 +145,13 @@ def test_buckets_are_forgotten_when_they_are_full_and_bounded_when_they_are_not(
     clock = Clock()
     bucket = limiter(clock)
     for number in range(FORGET_ABOVE + 1):
-        bucket.hear(json.dumps({f"user{number}": 1}).encode())
+        bucket.hear("other", json.dumps({f"user{number}": 1}).encode())
     assert len(bucket) == FORGET_ABOVE + 1
     clock.now += FORGET_SECONDS
-    bucket.hear(b'{"ann":5}')
+    bucket.hear("other", b'{"ann":5}')
     assert len(bucket) == 1
     clock.now += FORGET_SECONDS
-    bucket.hear(json.dumps({f"user{number}": 3 for number in range(KEPT_AT_MOST + 10)}).encode())
+    bucket.hear("other", json.dumps({f"user{number}": 3 for number in range(KEPT_AT_MOST + 10)}).encode())
     assert len(bucket) == KEPT_AT_MOST
 
 

@@ -7,10 +7,12 @@ import itertools
 import json
 from collections.abc import Callable, Iterable
 from random import Random
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from typing_extensions import override
 
+from collab_server.cluster.alone import Alone
 from collab_server.domain.events import Event
 from collab_server.domain.jsontext import NOTHING, dumps
 from collab_server.domain.people import User
@@ -56,6 +58,17 @@ class Clock:
         return sum(timer.run is not None for *_, timer in self._timers)
 
 
+class End(Alone):
+    """The end of a bus that says what it is given to `publish`; what comes by it the test hands in."""
+
+    def __init__(self, publish: Callable[[bytes], None]) -> None:
+        self._publish = publish
+
+    @override
+    def publish(self, kind: int, payload: bytes) -> None:
+        self._publish(payload)
+
+
 class Node:
     """A `Presence`, what its clients were told, and its end of the bus."""
 
@@ -67,9 +80,9 @@ class Node:
         self.is_dead = False
         self.sent: list[bytes] = []
         self.presence = Presence(
-            node=name,
-            tell=self.tell,
-            publish=self.publish if nodes.has_bus else None,
+            name,
+            cast("Any", self),  # the hub: `tell`
+            End(self.publish) if nodes.has_bus else Alone(),
             clock=lambda: nodes.clock.now,
             wall_clock=nodes.arrivals.__next__,
             call_later=nodes.clock.call_later,
@@ -119,8 +132,6 @@ class Nodes:
         self.arrivals = itertools.count(1)
         self.has_bus = has_bus
         self.all = [Node(self, name) for name in names]
-        for node in self.all:
-            node.presence.start()
         if has_bus:
             for one, other in itertools.permutations(self.all, 2):
                 one.presence.node_found(other.name)
@@ -133,7 +144,6 @@ class Nodes:
     def add(self, name: str) -> Node:
         new = Node(self, name)
         self.all.append(new)
-        new.presence.start()
         for node in self.alive:
             if node is not new:
                 new.presence.node_found(node.name)

@@ -6,9 +6,12 @@ import json
 from typing import Any
 
 import pytest
+from typing_extensions import override
 
 from collab_server.authority.library.rights import SharedRights
-from collab_server.ports import ContentAnswer
+from collab_server.cluster.alone import Alone
+from collab_server.domain.hints import Kind
+from collab_server.ports import ContentAnswer, Handler
 
 USER, PROJECT, OBJECT = "A" * 32, "B" * 32, "C" * 32
 
@@ -26,12 +29,25 @@ class Questions:
         self.heard.append(answer)
 
 
+class SlowBus(Alone):
+    """What is heard on it was under way for so long."""
+
+    def __init__(self, delay: float) -> None:
+        self.longest_delay_seconds = delay
+        self.handlers: dict[int, Handler] = {}
+
+    @override
+    def listen(self, kind: int, handler: Handler) -> None:
+        self.handlers[kind] = handler
+
+
 def hear(*ages: float, type: int = 55, delay: float = 0.0) -> list[float]:
     """The ages of those that are believed."""
     questions = Questions()
     rows = [[USER, PROJECT, OBJECT, type, "Name", age] for age in ages]
-    rights = SharedRights(questions, lambda payload: None)  # type: ignore[arg-type]
-    rights.hear(json.dumps(rows).encode(), longest_delay_seconds=delay)
+    bus = SlowBus(delay)
+    SharedRights(questions, bus)  # type: ignore[arg-type]
+    bus.handlers[Kind.RIGHTS]("other", json.dumps(rows).encode())
     return [answer.age_seconds for answer in questions.heard]
 
 

@@ -10,8 +10,9 @@ import os
 import re
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import httpx2
 import psutil
@@ -22,14 +23,34 @@ from fastapi import FastAPI, Request
 from collab_server import __version__
 from collab_server.api.headers import SafeHeaders
 from collab_server.api.operations import operations_router
-from collab_server.status import DATABASE, Counters, Probe, Sampler, Serving, Status
+from collab_server.ports import Peer
+from collab_server.status import DATABASE, Counters, Sampler, Settings, Status
 
 REDIS = "Redis Server"
 STARTED = datetime(2018, 4, 8, 2, 12, 42, tzinfo=UTC)
 
 
+@dataclass
+class Looked:
+    """What is known of one of the node's dependencies."""
+
+    node: Node
+    name: str
+    latency_seconds: float | None = None
+
+    @property
+    def problem(self) -> str | None:
+        return cast("str | None", getattr(self.node, self.name))
+
+
 class Node:
-    """A status whose dependencies the test switches."""
+    """A status whose dependencies the test switches. Stands for the database and for the bus, too."""
+
+    is_up = is_readable = is_hearing = True
+    nodes: ClassVar[dict[str, Peer]] = {"n2": Peer({"version": "1.2"}, 7.0)}
+
+    def counts(self) -> dict[str, int]:
+        return {"published": 7}
 
     def __init__(self, *, scaling: str = "horizontal") -> None:
         self.database: str | None = None
@@ -38,17 +59,16 @@ class Node:
         self.counters = Counters()
         self.sampler = Sampler(every_seconds=0.01)
         self.status = Status(
-            enable_tls=False,
-            scaling=scaling,
-            logging=True,
-            node="n1",
-            counters=self.counters,
-            sampler=self.sampler,
+            Settings(enable_tls=False, scaling=scaling, logging=True, node="n1"),
+            self,
+            cast("Any", self),  # the bus
+            self.counters,
+            self.sampler,
             now=lambda: self.now,
         )
-        self.status.depends_on(DATABASE, lambda: Probe(self.database, 0.0012), is_needed_to_serve=True)
+        self.status.depends_on(DATABASE, Looked(self, "database", 0.0012), is_needed_to_serve=True)
         if scaling == "horizontal":
-            self.status.depends_on(REDIS, lambda: Probe(self.redis), is_needed_to_serve=False)
+            self.status.depends_on(REDIS, Looked(self, "redis"), is_needed_to_serve=False)
         self.status.has_started = True
 
 
@@ -164,10 +184,8 @@ def test_since_is_the_time_of_the_last_change(node: Node) -> None:
 
 def test_verbose_report_adds_to_the_plain_one(node: Node) -> None:
     node.redis = "nothing comes back"
-    node.status.serving = lambda: Serving(reads=True, writes=True, live=False)
-    node.status.cluster = lambda: [{"node": "n2"}]
+    node.is_hearing = False
     node.counters.add("slow_clients")
-    node.counters.include("bus", lambda: {"published": 7})
     report = node.status.verbose_report()
     assert list(report)[: len(SAMPLE)] == list(SAMPLE)
     assert report["dependencies"][DATABASE] == {
@@ -178,7 +196,7 @@ def test_verbose_report_adds_to_the_plain_one(node: Node) -> None:
     }
     assert report["dependencies"][REDIS]["error"] == "nothing comes back"
     assert report["serving"] == {"reads": True, "writes": True, "live": False}
-    assert report["cluster"] == [{"node": "n2"}]
+    assert report["cluster"] == [{"node": "n2", "seenAt": 7.0, "version": "1.2"}]
     assert report["counters"]["slow_clients"] == 1
     assert report["counters"]["bus_published"] == 7
 

@@ -104,7 +104,7 @@ class Library:
         """How long its last answer took."""
         return self.health.latency_seconds
 
-    def hear_ended(self, digest: bytes) -> None:
+    def hear_ended(self, _node: str, digest: bytes) -> None:
         """Another node was told by Library that the session with this digest is over."""
         self._known.hear_ended(digest)
 

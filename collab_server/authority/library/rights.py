@@ -12,12 +12,13 @@ Hints only: what is lost is asked of Library. Nothing runs here; the bus calls, 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from collab_server.authority.library.questions import Questions
 from collab_server.domain.contents import ContentInfo
-from collab_server.ports import ContentAnswer
+from collab_server.domain.hints import Kind
+from collab_server.ports import Bus, ContentAnswer
 
 MOST_AGE_SECONDS = 60.0
 ROWS_A_MESSAGE = 200
@@ -25,18 +26,18 @@ MOST_TOLD = 20_000
 
 
 class SharedRights:
-    """Passes on what `questions` is told; `publish(payload)` reaches the other nodes."""
+    """Passes on what `questions` is told; `bus` reaches the other nodes."""
 
-    def __init__(self, questions: Questions, publish: Callable[[bytes], None]) -> None:
+    def __init__(self, questions: Questions, bus: Bus) -> None:
         self._questions = questions
-        self._publish = publish
+        self._bus = bus
         questions.on_answer(self._tell_one)
+        bus.listen(Kind.RIGHTS, self._hear)
+        bus.on_node_found(self._tell_all)
 
-    def hear(self, payload: bytes, *, longest_delay_seconds: float) -> None:
-        """What another node was told; one of another version may know more about it.
-
-        `longest_delay_seconds` says how long it was under way, at most. Raises what a malformed payload raises.
-        """
+    def _hear(self, _node: str, payload: bytes) -> None:
+        """What another node was told; one of another version may know more about it."""
+        longest_delay_seconds = self._bus.longest_delay_seconds
         for user_id, project_id, object_id, type, name, age_seconds, *_ in json.loads(payload):
             if not 0 <= age_seconds <= MOST_AGE_SECONDS:
                 continue
@@ -46,7 +47,7 @@ class SharedRights:
                 age_seconds += longest_delay_seconds
             self._questions.hear(ContentAnswer(user_id, project_id, object_id, content, age_seconds))
 
-    def node_found(self, _node: str) -> None:
+    def _tell_all(self, _node: str) -> None:
         """Tell a node that has come what is known here."""
         known = self._questions.content_answers(MOST_TOLD)
         for start in range(0, len(known), ROWS_A_MESSAGE):
@@ -56,7 +57,8 @@ class SharedRights:
         self._tell([answer])
 
     def _tell(self, answers: Sequence[ContentAnswer]) -> None:
-        self._publish(json.dumps([_row(answer) for answer in answers], separators=(",", ":")).encode())
+        rows = json.dumps([_row(answer) for answer in answers], separators=(",", ":"))
+        self._bus.publish(Kind.RIGHTS, rows.encode())
 
 
 def _row(answer: ContentAnswer) -> list[Any]:

@@ -20,6 +20,9 @@ from collab_server.errors import ClientError, Paused
 from collab_server.services.backends import Backends, asking_in_time
 from collab_server.services.commands.joining import Asked, Commit, Joiner
 from collab_server.services.commands.once import Answer, Request, commit_once, earlier_answer, request_of
+from collab_server.services.ends import Ends
+from collab_server.services.live.deliveries import Deliveries
+from collab_server.services.live.publisher import Publisher
 from collab_server.storage.database import Database, Patience, Transaction
 
 C = TypeVar("C")
@@ -47,23 +50,23 @@ class Write(Generic[C, F]):
 class Executor:
     """Carries out the writing commands of a node.
 
-    `publish` gets a command's events after their COMMIT, `notified` whom it has stored notifications for,
-    `ended` what it has ended of somebody's.
+    After their COMMIT `publisher` gets a command's events, `deliveries` whom it has stored notifications for, `ends`
+    what it has ended of somebody's.
     """
 
     def __init__(
         self,
         database: Database,
         backends: Backends,
-        publish: Callable[[Sequence[Event]], None],
-        notified: Callable[[Notified], None],
-        ended: Callable[[Ended], None],
+        publisher: Publisher,
+        deliveries: Deliveries,
+        ends: Ends,
     ) -> None:
         self._database = database
         self._backends = backends
-        self._publish = publish
-        self._notified = notified
-        self._ended = ended
+        self._publisher = publisher
+        self._deliveries = deliveries
+        self._ends = ends
         self._joiners: dict[str, Joiner[Asked[Any, Any]]] = {}
 
     async def run(self, write: Write[Any, Any], who: Identity, command: Any) -> JsonText:
@@ -114,12 +117,12 @@ class Executor:
 
     def _tell(self, recorded: Sequence[Event | Notified | Ended]) -> None:
         """Reached only after COMMIT; queues, never waits, never raises."""
-        self._publish([fact for fact in recorded if isinstance(fact, Event)])
+        self._publisher.announce([fact for fact in recorded if isinstance(fact, Event)])
         for fact in recorded:
             if isinstance(fact, Notified):
-                self._notified(fact)
+                self._deliveries.notified(fact)
             elif isinstance(fact, Ended):
-                self._ended(fact)
+                self._ends.ended(fact)
 
 
 def _or_raise(answer: Answer) -> JsonText:

@@ -118,7 +118,7 @@ class RateLimiter:
         spent, self._spent = self._spent, {}
         return json.dumps(spent, separators=(",", ":")).encode()
 
-    def hear(self, report: bytes) -> None:
+    def hear(self, _node: str, report: bytes) -> None:
         """Take from the buckets what was spent on another node."""
         now = self._clock()
         for user_id, spent in json.loads(report).items():

@@ -146,6 +146,7 @@ class Commands:
     def __init__(self, database: Database, backends: Backends, executor: Executor) -> None:
         self._database = database
         self._backends = backends
+        self.limits = backends.limits
         self._executor = executor
         self._payloads = Payloads(((row.name, row.payload) for row in COMMANDS.values()), backends.limits)
         self.check_text = self._payloads.check_text

@@ -36,7 +36,7 @@ class Turns:
     """See the module. `cpu_clock` counts what this thread has computed."""
 
     def __init__(self, limiter: RateLimiter, *, cpu_clock: Callable[[], float] = time.thread_time) -> None:
-        self._limiter = limiter
+        self.limiter = limiter
         self._cpu_clock = cpu_clock
         self._under_way: Counter[str] = Counter()
         self._all_under_way = 0
@@ -49,7 +49,7 @@ class Turns:
 
     def is_quiet(self, user_id: str) -> bool:
         """Whether a command of theirs, which was just let in, may begin without `wait`."""
-        return self._limiter.share_left(user_id) >= QUIET_SHARE
+        return self.limiter.share_left(user_id) >= QUIET_SHARE
 
     async def wait(self, user_id: str) -> None:
         """Wait for this user's turn; whoever has had it says `done` when their command is over.

@@ -25,14 +25,16 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
-from collab_server.domain.events import Event
+from collab_server.domain.hints import Kind
 from collab_server.domain.inbox import Notified
 from collab_server.domain.jsontext import json_object, now_ms
 from collab_server.domain.people import Identity, User
 from collab_server.domain.topics import inbox_topic, parse_topic
 from collab_server.errors import ClientError, NotFound, Unavailable
-from collab_server.services.access import role_on
-from collab_server.services.backends import Backends
+from collab_server.ports import Bus, Gate
+from collab_server.services.hub import Hub
+from collab_server.services.live.publisher import Publisher
+from collab_server.services.roles import role_on
 from collab_server.storage import event_log, inbox, topics
 from collab_server.storage.database import Database, Patience, Transaction
 
@@ -48,6 +50,7 @@ READ_SECONDS = 0.75
 MOST_AT_ONCE = 1000
 MOST_WAITING = 20_000
 ARRIVALS_SECONDS = 0.25
+USERS_A_HINT = 1000
 
 
 class _Turns:
@@ -95,25 +98,21 @@ class _Turns:
 
 
 class Deliveries:
-    """Delivers for one node.
-
-    `connected` gives the identity of somebody who has a client here; `tell_nodes` passes user ids to the others.
-    """
+    """Delivers for one node: to those whom `hub` knows, as far as `gate` permits. Others are told over `bus`."""
 
     def __init__(
         self,
-        backends: Backends,
-        publish: Callable[[Sequence[Event]], None],
-        *,
-        connected: Callable[[str], Identity | None],
-        all_connected: Callable[[], Sequence[str]],
-        tell_nodes: Callable[[Sequence[str]], None],
+        database: Database,
+        gate: Gate,
+        hub: Hub,
+        bus: Bus,
+        publisher: Publisher,
     ) -> None:
-        self._backends = backends
-        self._publish = publish
-        self._connected = connected
-        self._all_connected = all_connected
-        self._tell_nodes = tell_nodes
+        self._database = database
+        self._gate = gate
+        self._hub = hub
+        self._bus = bus
+        self._publisher = publisher
         self._arrived: dict[str, None] = {}
         self._asks: dict[str, asyncio.Task[None]] = {}  # for whom Library is being asked
         self._putting = _Turns(self._put_permitted)
@@ -121,6 +120,7 @@ class Deliveries:
         self._sweeper: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self.delivered = 0
+        bus.listen(Kind.NOTIFIED, self._hear)
 
     async def start(self) -> None:
         self._sweeper = asyncio.create_task(self._sweep_for_ever(), name="deliveries")
@@ -140,12 +140,16 @@ class Deliveries:
         if notified.is_permitted:
             self._putting.queue(notified.users)
             return
-        self._putting.queue(user for user in notified.users if self._connected(user) is not None)
-        self._tell_nodes(notified.users)
+        self._queue_connected(notified.users)
+        for start in range(0, len(notified.users), USERS_A_HINT):
+            self._bus.publish(Kind.NOTIFIED, ",".join(notified.users[start : start + USERS_A_HINT]).encode())
 
-    def hear(self, users: Iterable[str]) -> None:
-        """Another node has stored notifications for these users."""
-        self._putting.queue(user for user in users if self._connected(user) is not None)
+    def _hear(self, _node: str, payload: bytes) -> None:
+        """Another node has stored notifications for these users, and they wait for somebody who may ask Library."""
+        self._queue_connected(payload.decode().split(","))
+
+    def _queue_connected(self, users: Iterable[str]) -> None:
+        self._putting.queue(user for user in users if self._hub.of(user))
 
     def arrived(self, user_id: str) -> None:
         """Somebody has signed in here: what waited for them can be looked at."""
@@ -164,12 +168,12 @@ class Deliveries:
                 if loop.time() >= next_sweep:
                     next_sweep = loop.time() + SWEEP_SECONDS
                     self._arrived.clear()
-                    connected = self._all_connected()
+                    connected: Sequence[str] = self._hub.users()
                 else:
                     await asyncio.sleep(ARRIVALS_SECONDS)  # those who come together are asked for together
                     connected = [*self._arrived]
                     self._arrived.clear()
-                self._putting.queue(await inbox.undelivered(self._backends.database, connected, SWEEP_USERS))
+                self._putting.queue(await inbox.undelivered(self._database, connected, SWEEP_USERS))
             except ClientError:
                 log.debug("deliveries wait for the database")
             except Exception:
@@ -188,16 +192,16 @@ class Deliveries:
         for _ in range(2):  # the first may be one that was about to end
             if not await inbox.due(database, user_id, 1):
                 return
-            left = 0.0 if self._backends.gate.is_silent else ends_at - asyncio.get_running_loop().time()
+            left = 0.0 if self._gate.is_silent else ends_at - asyncio.get_running_loop().time()
             await asyncio.wait((self._ask_soon(who),), timeout=max(0.0, left))
 
     async def _put_permitted(self, user_id: str) -> None:
-        await self._put(self._backends.database, user_id, [])
-        if self._connected(user_id) is not None:
+        await self._put(self._database, user_id, [])
+        if self._hub.identity_of(user_id) is not None:
             self._asking.queue((user_id,))
 
     async def _put_asked(self, user_id: str) -> None:
-        who = self._connected(user_id)
+        who = self._hub.identity_of(user_id)
         if who is not None:
             await asyncio.wait((self._ask_soon(who),))
 
@@ -225,7 +229,7 @@ class Deliveries:
 
         What it does not say of one topic keeps it from being asked of the others only where that goes for all of them.
         """
-        database, user_id = self._backends.database, who.user.id
+        database, user_id = self._database, who.user.id
         due = await inbox.due(database, user_id, MOST_TOPICS)
         may_open: dict[str, bool | None] = {}
         names = list(dict.fromkeys(item.topic for item in due))
@@ -273,12 +277,12 @@ class Deliveries:
 
             recorded = await database.run(put)
             self.delivered += len(recorded)
-            self._publish(recorded)
+            self._publisher.announce(recorded)
 
     async def _may_open(self, who: Identity, topic: str) -> bool | None:
         """None where Library does not say."""
         try:
-            await role_on(self._backends, who, parse_topic(topic))
+            await role_on(self._database, self._gate, who, parse_topic(topic))
         except NotFound:
             return False
         except Unavailable:

@@ -49,8 +49,9 @@ class Outlet(Protocol):
     def deliver(self, clients: Iterable[str], event: Event) -> None:
         """Send the event to these clients. Never waits, never raises."""
 
-    def put_out(self, clients: Sequence[str], event: Event) -> None:
-        """An event that ends somebody's part in the topic was delivered to these; nothing after it may reach them."""
+    def put_out(self, clients: Sequence[str], event: Event) -> Iterable[str]:
+        """An event that ends somebody's part in the topic was delivered to these. Returns whom nothing after it may
+        reach."""
 
 
 class _Held:
@@ -164,7 +165,8 @@ class Feed:
         self._outlet.deliver(clients, event)
         if event.type in PUTTING_OUT:
             # Just those whom it reached: who subscribed after it, while this node was late, is a member again.
-            self._outlet.put_out(tuple(clients), event)
+            for client in self._outlet.put_out(tuple(clients), event):
+                self.leave(client, event.topic)
 
     # -- clients -------------------------------------------------------------------------------------------
 

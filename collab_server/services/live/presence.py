@@ -25,23 +25,24 @@ import asyncio
 import json
 import time
 from bisect import bisect_left, insort
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from typing import Any
 
 from collab_server.domain.events import Event
+from collab_server.domain.hints import Kind
 from collab_server.domain.jsontext import JsonText, dumps, json_list, json_object, json_string
 from collab_server.domain.people import User
 from collab_server.domain.presence import GRACE_SECONDS, Present
+from collab_server.ports import Bus
+from collab_server.services.hub import Hub
 from collab_server.services.live.rolls import CallLater, Rolls, Timer
 
 PRESENT_AT_MOST = 200
 PRESENCE_SECONDS = 0.25
 TYPING_SECONDS = 6.0
 TYPING_AGAIN_SECONDS = 2.0
-
-Tell = Callable[[Iterable[str], str, str], None]
-"""`tell(connections, signal, data as JSON text)`; never waits, never raises."""
 
 _Source = tuple[str, str]
 """Where somebody types: a node, and on this one a connection."""
@@ -170,34 +171,39 @@ class _Room:
 class Presence:
     """Presence and typing as one node knows them.
 
-    `tell` reaches this node's clients, `publish` all other nodes; it is None where there are none. `clock` counts
-    seconds, `wall_clock` milliseconds since 1970.
+    `hub` reaches this node's clients, `bus` all other nodes. `clock` counts seconds, `wall_clock` milliseconds since
+    1970.
     """
 
     def __init__(
         self,
-        *,
         node: str,
-        tell: Tell,
-        publish: Callable[[bytes], None] | None = None,
+        hub: Hub,
+        bus: Bus,
+        *,
         clock: Callable[[], float] = time.monotonic,
         wall_clock: Callable[[], int] = _wall_clock,
         call_later: CallLater = _call_later,
     ) -> None:
         self._node = node
-        self._tell = tell
+        self._hub = hub
         self._clock = clock
         self._wall_clock = wall_clock
         self._call_later = call_later
         self._rooms: dict[str, _Room] = {}
-        self._rolls = Rolls(node=node, publish=publish, call_later=call_later, on_change=self._note)
+        self._rolls = Rolls(
+            node=node,
+            publish=partial(bus.publish, Kind.PRESENCE),
+            call_later=call_later,
+            on_change=self._note,
+        )
         self.node_found = self._rolls.node_found
         self.node_lost = self._rolls.node_lost
         self.suspect = self._rolls.compare
-
-    def start(self) -> None:
-        """Begin to compare with the other nodes."""
-        self._rolls.start()
+        bus.listen(Kind.PRESENCE, self.hear)
+        bus.on_node_found(self.node_found)
+        bus.on_node_lost(self.node_lost)
+        bus.on_gap(self.suspect)
 
     def stop(self) -> None:
         """Cancel all timers and tell nobody anything more."""
@@ -301,7 +307,7 @@ class Presence:
         room.signalled_at = self._clock()
         if connections:
             data = json_object(topic=json_string(room.topic), joined=json_list(joined), left=json_list(left))
-            self._tell(connections, "presence", data)
+            self._hub.tell(connections, "presence", data)
 
     def _close(self, room: _Room) -> None:
         if room.signal is not None:
@@ -396,7 +402,7 @@ class Presence:
     def _signal_typing(self, room: _Room, user: User, is_typing: bool) -> None:
         if connections := room.connections(besides=user.id):
             data = {"topic": room.topic, "user": user.as_wire(), "typing": is_typing}
-            self._tell(connections, "typing", dumps(data))
+            self._hub.tell(connections, "typing", dumps(data))
 
     def _say_typing(self, room: _Room, user: User, is_typing: bool) -> None:
         self._rolls.say("typing", room.topic, [user.id, user.name, user.initials], is_typing)

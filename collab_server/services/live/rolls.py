@@ -105,14 +105,14 @@ class _Other:
 class Rolls:
     """This node's roll and those of the others; `on_change` hears of every change in any of them.
 
-    `publish` sends to all other nodes, or is None where there are none. `start` begins to tell digests.
+    `publish` sends to all other nodes. While there are any, they are told digests.
     """
 
     def __init__(
         self,
         *,
         node: str,
-        publish: Callable[[bytes], None] | None,
+        publish: Callable[[bytes], None],
         call_later: CallLater,
         on_change: OnChange,
     ) -> None:
@@ -126,11 +126,6 @@ class Rolls:
         self._state_timer: Timer | None = None
         self._digest_timer: Timer | None = None
         self._round_timer: Timer | None = None
-
-    def start(self) -> None:
-        """Begin to tell digests, if there may be other nodes."""
-        if self._publish is not None:
-            self._round_timer = self._call_later(DIGEST_SECONDS, self._begin_round)
 
     def stop(self) -> None:
         """Cancel all timers."""
@@ -155,8 +150,7 @@ class Rolls:
 
     def say(self, *message: Any) -> None:
         """Send a message, its name first, to all other nodes. Never waits, never raises."""
-        if self._publish is not None:
-            self._publish(dumps(message).encode())
+        self._publish(dumps(message).encode())
 
     # -- the others ------------------------------------------------------------------------------------------
 
@@ -166,6 +160,8 @@ class Rolls:
         if other.forgetting is not None:
             other.forgetting.cancel()
             other.forgetting = None
+        if self._round_timer is None:
+            self._round_timer = self._call_later(DIGEST_SECONDS, self._begin_round)
         self.compare()
 
     def node_lost(self, node: str) -> None:
@@ -240,11 +236,13 @@ class Rolls:
     # -- digests and state -----------------------------------------------------------------------------------
 
     def _begin_round(self) -> None:
-        self._round_timer = self._call_later(DIGEST_SECONDS, self._begin_round)
-        self._owe_digests()
+        self._round_timer = None
+        if self._others:
+            self._round_timer = self._call_later(DIGEST_SECONDS, self._begin_round)
+            self._owe_digests()
 
     def _owe_digests(self) -> None:
-        if self._publish is not None and self._digest_timer is None:
+        if self._digest_timer is None:
             self._digest_timer = self._call_later(GATHER_SECONDS, self._tell_digests)
 
     def _tell_digests(self) -> None:

@@ -44,21 +44,21 @@ async def _roll_back(database: Any, sql: str, arguments: Any) -> Any:
 
 def drop_a_hint_and_repair_nothing() -> None:
     """What a bus without a log does: an event that is lost on the way is lost."""
-    from collab_server.realtime.sockets.manager import BusManager
     from collab_server.services.live.feed import Feed
+    from collab_server.services.live.publisher import Publisher
 
     def hear_most(self: Any, node: str, payload: bytes) -> None:
         if not _is_turn():
             hear(self, node, payload)
 
-    def take(self: Any, followed: Any, event: Any) -> None:
+    def take(self: Any, followed: Any, event: Any, identity: str) -> None:
         if followed.applied is not None and event.seq > followed.applied:
-            self._apply(followed, event)
+            self._apply(followed, event, identity)
 
     async def repair_nothing(self: Any, is_full: bool) -> None:
         pass
 
-    hear = _replace(BusManager, "_hear_event", hear_most)
+    hear = _replace(Publisher, "_hear", hear_most)
     _replace(Feed, "_take", take)
     _replace(Feed, "_repair", repair_nothing)
 
@@ -104,7 +104,7 @@ def publish_before_the_commit() -> None:
         rows, is_undone = await write_most(db, new_comments._ADD_PLAIN, *columns, **more)
         placed = [new_comments._placed(item, row) for item, row in zip(plain, rows, strict=True)]
         if is_undone:
-            executors[0]._publish([event for event in placed if event is not None])
+            executors[0]._publisher.announce([event for event in placed if event is not None])
             raise Paused()
         return placed
 
@@ -119,15 +119,15 @@ def swap_two_events() -> None:
 
     kept: dict[str, Any] = {}
 
-    def apply_swapped(self: Any, followed: Any, event: Any) -> None:
+    def apply_swapped(self: Any, followed: Any, event: Any, identity: str) -> None:
         earlier = kept.pop(followed.name, None)
         if earlier is None and _is_turn():
             kept[followed.name] = event
             followed.applied = event.seq
             return
-        apply(self, followed, event)
+        apply(self, followed, event, identity)
         if earlier is not None:
-            apply(self, followed, earlier)
+            apply(self, followed, earlier, earlier.identity)
             followed.applied = event.seq
 
     apply = _replace(Feed, "_apply", apply_swapped)
@@ -137,10 +137,10 @@ def deliver_twice() -> None:
     """Some events reach their clients twice."""
     from collab_server.services.live.feed import Feed
 
-    def apply_twice(self: Any, followed: Any, event: Any) -> None:
-        apply(self, followed, event)
+    def apply_twice(self: Any, followed: Any, event: Any, identity: str) -> None:
+        apply(self, followed, event, identity)
         if _is_turn():
-            apply(self, followed, event)
+            apply(self, followed, event, identity)
 
     apply = _replace(Feed, "_apply", apply_twice)
 
@@ -154,22 +154,22 @@ def forget_a_request_id() -> None:
 
 def deliver_after_the_right_was_taken() -> None:
     """Nobody puts out those who are subscribed already."""
-    from collab_server.realtime.server import Door
+    from collab_server.services.live.subscriptions import Subscriptions
 
     def close_nothing(self: Any, *_: Any) -> None:
         pass
 
-    _replace(Door, "close_topic", close_nothing)
+    _replace(Subscriptions, "close", close_nothing)
 
 
 def deliver_after_removal() -> None:
     """Whoever is put out of a discussion goes on getting it."""
-    from collab_server.realtime.server import Door
+    from collab_server.services.live.audience import Audience
 
-    def put_out_nobody(self: Any, *_: Any) -> None:
-        pass
+    def put_out_nobody(self: Any, *_: Any) -> list[str]:
+        return []
 
-    _replace(Door, "put_out", put_out_nobody)
+    _replace(Audience, "put_out", put_out_nobody)
 
 
 def believe_the_database() -> None:

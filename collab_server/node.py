@@ -1,0 +1,273 @@
+"""One node: builds what it consists of, starts it and stops it.
+
+Everything gets what it works with finished, in its constructor, so the order of the lines is what Python lets it be:
+from the way out of the connections, the bus and the database up to the two doors. Nothing is opened here but memory.
+
+`start` begins everything and waits for no dependency; `drain` sends everybody elsewhere; `stop` ends everything, in the
+order opposite to the one that it was begun in. A background task that dies of a bug takes the node with it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+import signal
+import socket
+from collections.abc import Awaitable, Coroutine
+from functools import partial
+from typing import Any, Protocol
+
+from pydantic import SecretStr
+from starlette.types import ASGIApp
+
+from collab_server import __version__
+from collab_server.api.door import RestDoor
+from collab_server.api.operations import Observers, operations_router
+from collab_server.authority.library.library import Library
+from collab_server.authority.library.rights import SharedRights
+from collab_server.cluster.kinds import make_bus
+from collab_server.config import Config, Limits, certificates
+from collab_server.domain.addresses import Addresses
+from collab_server.domain.budgets import AddressBudget
+from collab_server.domain.hints import Kind
+from collab_server.ports import Announcement, Authority, Bus, BusSetup, SignsIn
+from collab_server.realtime import build_asgi, lean
+from collab_server.realtime.door import Door
+from collab_server.realtime.server import CollabServer, Origins, stranger_limits
+from collab_server.realtime.sign_ins import SignIns
+from collab_server.realtime.sockets.manager import BusManager
+from collab_server.services.backends import Backends
+from collab_server.services.commands.exchange import LimitExchange
+from collab_server.services.commands.executor import Executor
+from collab_server.services.commands.limiter import RateLimiter
+from collab_server.services.commands.pages import Cursors
+from collab_server.services.commands.table import Commands
+from collab_server.services.commands.turns import Turns
+from collab_server.services.ends import Ends
+from collab_server.services.epoch import Epoch
+from collab_server.services.epoch_watch import EpochWatch
+from collab_server.services.forgetting import Forgetting
+from collab_server.services.hub import Hub
+from collab_server.services.installed import Installed
+from collab_server.services.live.audience import Audience
+from collab_server.services.live.deliveries import Deliveries
+from collab_server.services.live.feed import Feed
+from collab_server.services.live.presence import Presence
+from collab_server.services.live.publisher import Publisher
+from collab_server.services.live.rights_watch import RightsWatch
+from collab_server.services.live.subscriptions import Subscriptions
+from collab_server.services.opening import OpenDatabase, Opening
+from collab_server.services.search import Settling
+from collab_server.services.secret_watch import SecretWatch, announced
+from collab_server.services.sign_in import Authenticator
+from collab_server.services.state_watch import StateWatch
+from collab_server.status import DATABASE, BusAsNeeded, Counters, Settings, Status
+from collab_server.storage import notices
+from collab_server.storage.database import Database
+from collab_server.storage.installation import Preparation
+
+log = logging.getLogger(__name__)
+
+
+class Part(Protocol):
+    """What is started before it is used, and stopped after it."""
+
+    def start(self) -> Awaitable[None] | None: ...
+
+    def stop(self) -> Awaitable[None] | None: ...
+
+
+class Worker(Protocol):
+    """What has one task of its own while the node runs."""
+
+    async def run(self) -> None: ...
+
+
+class Node:
+    """One server process. `realtime` and `rest` are the ASGI applications of its two doors, `server` carries the first.
+
+    Raises `ConfigError` for certificates that cannot be read.
+    """
+
+    def __init__(self, config: Config) -> None:
+        limits, secret = config.limits, _in_bytes(config.secret_in_clear)
+        self.name = name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
+        counters, epoch, cursors = Counters(), Epoch(), Cursors()
+        announcement = Announcement(version=__version__, state="paused", secret=announced(secret))
+        bus = _bus_of(config, name, announcement)
+        database = Database.of(config.database, node=f"{name} {notices.KNOWN_BY}")
+        preparation = Preparation(database, secret=secret)
+        authority = _library_of(config, counters, bus).as_authority()
+        self.status = status = Status(_settings_of(config, name), database, bus, counters)
+        _depend(status, OpenDatabase(database, preparation), bus, authority)
+
+        addresses, origins = Addresses(config.trustedProxies), Origins(config.allowed_origins)
+        self.guard = lean.Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes)
+        self.server = server = CollabServer(BusManager(bus), limits, addresses, origins, status)
+        hub = Hub(server)
+        self._presence = presence = Presence(name, hub, bus)
+        audience = Audience(hub, presence)
+        feed = Feed(database, audience)
+        publisher = Publisher(bus, feed)
+        deliveries = Deliveries(database, authority.gate, hub, bus, publisher)
+        ends = Ends(database, hub, bus)
+        authenticator = _authenticator_of(config, authority.sessions, ends)
+        turns, recipients = Turns(_limiter_of(limits)), _recipients_of(limits)
+        exchange = LimitExchange(bus, {Kind.LIMITS: turns.limiter, Kind.RECIPIENTS: recipients})
+        backends = Backends(
+            database=database,
+            gate=authority.gate,
+            directory=authority.directory,
+            limits=limits,
+            epoch=epoch,
+            deliveries=deliveries,
+            presence=presence,
+            cursors=cursors,
+            recipients=recipients,
+            session_hours=config.sessionHours,
+        )
+        commands = Commands(database, backends, Executor(database, backends, publisher, deliveries, ends))
+        subscriptions = Subscriptions(database, backends, hub, feed, audience, turns.limiter)
+        sign_ins = SignIns(name, hub, authenticator, subscriptions, deliveries, epoch)
+        self._door = Door(server, hub, sign_ins, subscriptions, commands, turns, counters)
+        self.realtime = build_asgi(server)
+        self.rest = _rest_of(config, commands, authenticator, turns, status)
+        installed = Installed(secret, epoch, authenticator, cursors, bus, hub, feed)
+        epoch_watch = EpochWatch(database, feed, installed)
+        opening = Opening(database, preparation, ends, installed, epoch_watch, status)
+        rights_watch = RightsWatch(hub, authority.gate, subscriptions)
+        secret_watch = SecretWatch(secret, database, bus, installed)
+        self._state_watch = StateWatch(status, hub, announcement)
+        self._parts: tuple[Part, ...] = (status.pulse, database, authority.life, bus, feed, deliveries)
+        watches = (opening, rights_watch, secret_watch, self._state_watch, sign_ins, ends)
+        cares = (exchange, status.sampler, self.guard, Forgetting(database), Settling(database))
+        self._workers: tuple[Worker, ...] = watches + cares
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def start(self) -> None:
+        """Begin everything. Waits for no dependency."""
+        for part in self._parts:
+            await _done(part.start())
+        for worker in self._workers:
+            self.own(worker.run())
+        log.info("the node has started", extra={"node": self.name, "version": __version__})
+
+    def own(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run `work` in the background until it is done or the node stops.
+
+        If it dies of a bug, the node goes with it: better restarted than half alive.
+        """
+        task = asyncio.create_task(_or_end(work))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def drain(self) -> None:
+        """Send everybody elsewhere. Takes a few seconds at most."""
+        if self.status.is_draining:
+            return
+        log.info("draining", extra={"connections": self.status.counters.connections_current})
+        self._state_watch.drain()
+        await self._door.drain()
+
+    async def stop(self) -> None:
+        """End everything, in bounded time."""
+        await self.drain()
+        tasks = tuple(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._door.stop()
+        self._presence.stop()
+        for part in reversed(self._parts):
+            await _done(part.stop())
+        log.info("the node has stopped", extra={"node": self.name})
+
+
+async def _or_end(work: Coroutine[Any, Any, None]) -> None:
+    try:
+        await work
+    except Exception:
+        log.critical("a background task died; the node stops", exc_info=True)
+        signal.raise_signal(signal.SIGTERM)
+
+
+async def _done(begun: Awaitable[None] | None) -> None:
+    if begun is not None:
+        await begun
+
+
+def _in_bytes(secret: SecretStr | None) -> bytes | None:
+    return None if secret is None else secret.get_secret_value().encode()
+
+
+def _bus_of(config: Config, name: str, announcement: Announcement) -> Bus:
+    url = config.bus.url
+    bus_url = None if url is None else url.get_secret_value()
+    setup = BusSetup(name, announcement, bus_url, config.trustedCerts)
+    return make_bus(config.bus_kind, setup, config.redis)
+
+
+def _library_of(config: Config, counters: Counters, bus: Bus) -> Library:
+    """Library, of which the nodes tell one another what they know."""
+    library = Library(
+        config.authorizationServerUrl,
+        ssl_context=certificates.client_context(config.trustedCerts),
+        observe=counters.calls("Library", "library"),
+        ended=partial(bus.publish, Kind.SESSION_ENDED),
+    )
+    bus.listen(Kind.SESSION_ENDED, library.hear_ended)
+    SharedRights(library.questions, bus)
+    return library
+
+
+def _settings_of(config: Config, name: str) -> Settings:
+    return Settings(enable_tls=config.enableTls, scaling=config.scaling, logging=config.logging, node=name)
+
+
+def _depend(status: Status, database: OpenDatabase, bus: Bus, authority: Authority) -> None:
+    """Tell what the node depends on, in the order in which `/status` names it."""
+    status.depends_on(DATABASE, database, is_needed_to_serve=True)
+    if bus.dependency is not None:
+        status.depends_on(bus.dependency, BusAsNeeded(bus), is_needed_to_serve=False)
+    status.depends_on(authority.dependency, authority.life, is_needed_to_serve=False, pauses=False)
+
+
+def _authenticator_of(config: Config, sessions: SignsIn, ends: Ends) -> Authenticator:
+    return Authenticator(
+        sessions,
+        administrators=config.administrators,
+        failures=AddressBudget(burst=config.limits.failedSignIns, per_second=1),
+        ends=ends,
+        session_hours=config.sessionHours,
+    )
+
+
+def _limiter_of(limits: Limits) -> RateLimiter:
+    return RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
+
+
+def _recipients_of(limits: Limits) -> RateLimiter:
+    hourly = limits.recipientsPerHour
+    return RateLimiter(
+        per_second=hourly / 3600, burst=hourly, expected=f"expected at most {hourly} recipients an hour"
+    )
+
+
+def _rest_of(
+    config: Config, commands: Commands, authenticator: Authenticator, turns: Turns, status: Status
+) -> ASGIApp:
+    door = RestDoor(
+        commands=commands,
+        authenticator=authenticator,
+        limiter=turns.limiter,
+        turns=turns,
+        counters=status.counters,
+        max_body_bytes=config.limits.packetBytes,
+        requests_per_user=config.limits.requestsPerUser,
+    )
+    return door.build(
+        allowed_origins=config.allowed_origins,
+        operations=operations_router(status, Observers(config.status_token, door.identify).may_see),
+        has_page=config.demoPage,
+    )

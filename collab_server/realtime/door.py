@@ -1,0 +1,253 @@
+"""The Socket.IO door: sign-in, commands, and how connections end.
+
+What it promises: whatever a client sends as a command gets exactly one acknowledgement; nobody who is not signed in
+gets anything; a client that is signed out or has lost its rights gets nothing more; nothing in here waits for a
+client.
+
+What runs concurrently: per client at most one task for its writes and some for its reads (`client_commands`), and one
+for each that is being signed out; `stop` ends them. `drain` lets commands finish and closes the transports, so that
+official clients come back by themselves, to another node.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import random
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from typing import Any, cast
+
+import socketio
+
+from collab_server.domain.jsontext import JsonText
+from collab_server.domain.sign_ins import RefreshSession
+from collab_server.errors import ClientError, Internal, RateLimited, Unauthenticated
+from collab_server.realtime.client import Client
+from collab_server.realtime.client_commands import OfConnectionHandler
+from collab_server.realtime.server import COMMANDS, TOKENS, CollabServer
+from collab_server.realtime.sign_ins import SignIns
+from collab_server.services.commands.table import Commands
+from collab_server.services.commands.turns import Turns
+from collab_server.services.hub import Hub
+from collab_server.services.live.subscriptions import Subscriptions
+from collab_server.services.sign_in import Credentials
+from collab_server.status import Counters
+
+log = logging.getLogger(__name__)
+
+SIGN_IN_WAIT_SECONDS = 4.0
+"""To sign in costs as much as a command, and is never refused for that: who does it over and over again waits."""
+REFUSAL_SECONDS = 0.02
+"""So long it takes to refuse a command to who has sent too many: nobody keeps a node busy with being refused."""
+DRAIN_COMMANDS_SECONDS = 3.0
+DRAIN_CLOSES_PER_SECOND = 400.0  # which the other nodes take in without making anybody wait
+DRAIN_SPREAD_SECONDS = 2.5
+DRAIN_SECONDS = 3.5  # all of it: open requests (3 s) and logging out (3 s) come after it, and ten is the end
+DRAIN_STEP_SECONDS = 0.01
+
+
+class Door:
+    """What takes what comes in by `server`, and whom it comes from into `hub`."""
+
+    def __init__(
+        self,
+        server: CollabServer,
+        hub: Hub,
+        sign_ins: SignIns,
+        subscriptions: Subscriptions,
+        commands: Commands,
+        turns: Turns,
+        counters: Counters,
+    ) -> None:
+        self.limits = commands.limits
+        self.turns = turns
+        self.commands = commands
+        self.of_connection: Mapping[str, OfConnectionHandler] = {
+            "topic.subscribe": subscriptions.subscribe,
+            "topic.unsubscribe": subscriptions.unsubscribe,
+            "typing": subscriptions.set_typing,
+            "session.refresh": self._refresh_session,
+        }
+        self._server = server
+        self._hub = hub
+        self._clients = cast("Mapping[str, Client]", hub.listeners)  # whoever enters it comes by this door
+        self._sign_ins = sign_ins
+        self._subscriptions = subscriptions
+        self._counters = counters
+        self._tasks: set[asyncio.Task[None]] = set()
+        server.serve(self)
+
+    # -- coming and going ------------------------------------------------------------------------------------
+
+    async def sign_in(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
+        """Socket.IO's connect handler: says who this is, or refuses with an error object."""
+        try:
+            signed_in = await self._sign_ins.prove(_credentials(environ, auth))
+            user_id = signed_in.identity.user.id
+            self.turns.limiter.charge(user_id, 1)
+            if seconds := self.turns.limiter.wait_seconds(user_id):
+                await asyncio.sleep(min(seconds, SIGN_IN_WAIT_SECONDS))
+            most = self.limits.connectionsPerUser
+            if len(self._hub.of(user_id)) >= most:
+                raise RateLimited(f"expected at most {most} connections of one user", retry_after=5)
+        except ClientError as error:
+            raise socketio.exceptions.ConnectionRefusedError(error.code, error.as_wire()) from None
+        except Exception:
+            internal = Internal()
+            log.exception("a sign-in failed", extra={"ticket": internal.ticket_id})
+            raise socketio.exceptions.ConnectionRefusedError(internal.code, internal.as_wire()) from None
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
+        if eio_sid is None:
+            return  # gone meanwhile
+        client = Client(self, eio_sid, sid, signed_in.identity, environ.get("HTTP_COOKIE", ""))
+        self._hub.enter(client)
+        self._sign_ins.begin(client, signed_in)
+        self._counters.connected()
+
+    async def greet(self, eio_sid: str) -> None:
+        """Say hello to a client that has just signed in."""
+        client = self._clients.get(eio_sid)
+        if client is None:
+            return
+        try:
+            await self._sign_ins.greet(client)
+        except ClientError:
+            # The database has just gone. The client comes back by itself, as it would not after a refusal.
+            self._server.eio.close_transport(eio_sid, "paused")
+
+    async def forget(self, sid: str, *_reason: Any) -> None:
+        """Socket.IO's disconnect handler."""
+        eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
+        client = self._clients.get(eio_sid) if eio_sid is not None else None
+        if client is None:
+            return
+        client.is_closed = True
+        self._hub.leave(client)
+        self._subscriptions.leave_all(client, is_for_good=False)
+        self._sign_ins.end(client)
+        self._counters.disconnected()
+
+    def look_at_sign_in(self, client: Client) -> None:
+        """Something of its user's was ended: end its sign-in, if it was that."""
+        self._sign_ins.look_at(client)
+
+    async def disconnect(self, sid: str) -> None:
+        """Disconnect a client for good."""
+        await self._server.disconnect(sid, ignore_queue=True)
+
+    # -- commands --------------------------------------------------------------------------------------------
+
+    def admit(self, eio_sid: str, text: str) -> None:
+        """Let a packet in, given as its text, before it is decoded.
+
+        Raises `RateLimited`, or `Invalid` for what is more than any command.
+        """
+        client = self._clients.get(eio_sid)
+        if client is not None and text.startswith(COMMANDS):
+            client.commands.admit(len(text))
+        self.commands.check_text(text)
+
+    def receive(
+        self, eio_sid: str, ack_id: int | None, data: list[Any], size: int, *, is_admitted: bool
+    ) -> bool:
+        """Take a command of a client, `size` bytes of it; those of nobody are dropped. False if too many came."""
+        client = self._clients.get(eio_sid)
+        if client is None or client.is_signed_out:
+            return True
+        self._counters.messages_processed += 1
+        try:
+            if not is_admitted:
+                client.commands.admit(size)
+        except RateLimited as error:
+            client.refuse(ack_id, error)
+            return False
+        return client.commands.take(ack_id, data, size)
+
+    def refuse(self, eio_sid: str, ack_id: int | None, error: ClientError) -> bool:
+        """Refuse a command of a client that was not even read. False when there is no such client."""
+        client = self._clients.get(eio_sid)
+        if client is None:
+            return False
+        self._counters.messages_processed += 1
+        client.refuse(ack_id, error)
+        return True
+
+    def rest(self, eio_sid: str) -> Awaitable[None] | None:
+        """What has to be waited for before more is read of a client that was refused something, if anything."""
+        client = self._clients.get(eio_sid)
+        if client is None:
+            return None
+        return asyncio.sleep(self.turns.limiter.refusal_seconds(client.who.user.id, REFUSAL_SECONDS))
+
+    async def _refresh_session(
+        self, client: Client, command: RefreshSession, acknowledge: Callable[[JsonText], None]
+    ) -> None:
+        acknowledge(await self._sign_ins.refresh(client, command))
+
+    def send_text(self, eio_sid: str, text: str) -> None:
+        """Queue a ready Socket.IO packet for one client."""
+        self._server.eio.send_text(eio_sid, text)
+
+    # -- tasks -----------------------------------------------------------------------------------------------
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        """Run `work` as a task of the door's, which ends it when it stops."""
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+        return task
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("a task of the door failed", exc_info=error)
+
+    async def stop(self) -> None:
+        """End what still runs. Call `drain` before."""
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    async def drain(self) -> None:
+        """Let commands finish, then close all transports, spread over at most `DRAIN_SPREAD_SECONDS`.
+
+        Takes at most `DRAIN_SECONDS`: where commands took long, the closing is the faster.
+        """
+        loop = asyncio.get_running_loop()
+        ends_at = loop.time() + DRAIN_SECONDS
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(DRAIN_COMMANDS_SECONDS):
+                while any(client.commands.is_busy for client in self._clients.values()):
+                    await asyncio.sleep(0.02)
+        leaving = list(self._server.eio.sockets)
+        random.shuffle(leaving)
+        time_left = max(ends_at - loop.time(), DRAIN_STEP_SECONDS)
+        spread = min(DRAIN_SPREAD_SECONDS, len(leaving) / DRAIN_CLOSES_PER_SECOND, time_left)
+        began, closed = loop.time(), 0
+        while closed < len(leaving):
+            # By the clock: a pause after each would take many times as long on a machine that has much to do.
+            share = (loop.time() - began) / spread
+            due = min(len(leaving), int(share * len(leaving)) + 1)
+            for eio_sid in leaving[closed:due]:
+                self._server.eio.close_transport(eio_sid, "draining")
+            closed = due
+            await asyncio.sleep(DRAIN_STEP_SECONDS)
+
+
+def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:
+    """What a client hands over in its CONNECT packet, with the cookies of the handshake.
+
+    Raises `Unauthenticated` when there is no token.
+    """
+    tokens = auth if isinstance(auth, dict) else {}
+    given = {name: value for name in TOKENS if (value := tokens.get(name)) is not None}
+    if len(given) != 1 or not all(isinstance(value, str) for value in given.values()):
+        raise Unauthenticated("expected auth: {identityToken}, {authToken} or {resumeToken}")
+    return Credentials(
+        identity_token=given.get("identityToken"),
+        auth_token=given.get("authToken"),
+        resume_token=given.get("resumeToken"),
+        cookie_header=environ.get("HTTP_COOKIE", ""),
+        address=environ.get("REMOTE_ADDR"),
+    )

@@ -1,0 +1,188 @@
+"""The sign-ins of those who are connected: greeted, renewed for as long as they stay, and ended when they end.
+
+What it promises. Whoever has signed in hears `server.hello` first, and then follows their inbox; whoever stays gets
+younger resume tokens in time. A client whose sign-in is over - it was ended, its time is up, its Library session is
+over - is told so, gets nothing more, and is disconnected for good.
+
+One task, `run`, owned by the composition root.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import partial
+from typing import cast
+
+from collab_server.domain.jsontext import JsonText, dumps, rfc3339
+from collab_server.domain.sign_ins import RefreshSession
+from collab_server.errors import Forbidden, Unauthenticated
+from collab_server.realtime.client import Client
+from collab_server.services.epoch import Epoch
+from collab_server.services.hub import Hub
+from collab_server.services.live.deliveries import Deliveries
+from collab_server.services.live.subscriptions import Subscriptions
+from collab_server.services.sign_in import Authenticator, Credentials, SignIn
+
+RENEWAL_ROUND_SECONDS = 5.0
+RENEWALS_AT_ONCE = 50
+
+
+class SignIns:
+    """Those of the clients of one node, which is called `node`."""
+
+    def __init__(
+        self,
+        node: str,
+        hub: Hub,
+        authenticator: Authenticator,
+        subscriptions: Subscriptions,
+        deliveries: Deliveries,
+        epoch: Epoch,
+    ) -> None:
+        self._node = node
+        self._clients = cast("Mapping[str, Client]", hub.listeners)  # whoever enters it is one
+        self._authenticator = authenticator
+        self._subscriptions = subscriptions
+        self._deliveries = deliveries
+        self._epoch = epoch
+        self._greetings: dict[str, SignIn] = {}  # by connection, until hello is said
+
+    async def prove(self, credentials: Credentials) -> SignIn:
+        """Who shows these. Raises `Unauthenticated`, `RateLimited`, `Unavailable` or `Paused`."""
+        return await self._authenticator.sign_in(credentials)
+
+    # -- coming ----------------------------------------------------------------------------------------------
+
+    def begin(self, client: Client, signed_in: SignIn) -> None:
+        """A client has come with this sign-in; `greet` says hello to it."""
+        self._greetings[client.connection] = signed_in
+        self._set_end(client)
+        self._attach(client)
+
+    async def greet(self, client: Client) -> None:
+        """Say hello to a client that has just signed in, subscribed to its inbox from here on.
+
+        Raises `Paused` where the database has just gone.
+        """
+        signed_in = self._greetings.pop(client.connection, None)
+        if signed_in is None:
+            return
+        seq = await self._subscriptions.hold_inbox(client)
+        if seq is None:
+            return
+        self._say_hello(client, seq, signed_in)
+        self._subscriptions.release_inbox(client, seq)
+        self._deliveries.arrived(client.who.user.id)
+
+    def _say_hello(self, client: Client, inbox_seq: int, signed_in: SignIn) -> None:
+        now = datetime.now(UTC)
+        client.renew_at = now + (signed_in.expires_at - now) / 2
+        client.signal(
+            "server.hello",
+            {
+                "user": client.who.user.as_wire(),
+                "node": self._node,
+                "epoch": self._epoch.name,
+                "inboxSeq": inbox_seq,
+                "resumeToken": signed_in.resume_token,
+                "expiresAt": rfc3339(signed_in.expires_at),
+            },
+        )
+
+    def end(self, client: Client) -> None:
+        """A client is gone."""
+        self._greetings.pop(client.connection, None)
+        client.detach()
+
+    # -- staying ---------------------------------------------------------------------------------------------
+
+    async def run(self) -> None:
+        """Say hello again to those who stay long, with a younger resume token; put out whose time is up.
+
+        Its Library session is kept alive meanwhile; an old token would make every node that does not know the session
+        ask Library, just when many clients come back at once.
+        """
+        while True:
+            await asyncio.sleep(RENEWAL_ROUND_SECONDS)
+            now, over_at = datetime.now(UTC), asyncio.get_running_loop().time()
+            clients = list(self._clients.values())
+            for client in clients:
+                if client.ends_at <= over_at:
+                    self._over(client, "session_expired")
+            due = [client for client in clients if client.needs_new_token or client.renew_at <= now]
+            for number, client in enumerate(due):
+                if number % RENEWALS_AT_ONCE == RENEWALS_AT_ONCE - 1:
+                    await asyncio.sleep(0)  # sealing takes some 50 us
+                self._renew(client)
+
+    def _renew(self, client: Client) -> None:
+        is_needed, client.needs_new_token = client.needs_new_token, False
+        signed_in = self._authenticator.renew(client.who)
+        if client.is_closed or signed_in is None:
+            return
+        if signed_in.expires_at <= client.who.expires_at and not is_needed:
+            return
+        # Whoever has been greeted follows their inbox, and has been told of all up to here.
+        seq = self._subscriptions.inbox_seq(client)
+        if seq is not None:
+            client.who = signed_in.identity
+            self._say_hello(client, seq, signed_in)
+
+    async def refresh(self, client: Client, command: RefreshSession) -> JsonText:
+        """Let a client go on with another session of its user; the answer.
+
+        Raises `Forbidden` for another user's, and what `prove` raises.
+        """
+        if (command.identity_token is None) == (command.auth_token is None):
+            raise Unauthenticated("expected one of identityToken and authToken")
+        credentials = Credentials(
+            identity_token=command.identity_token,
+            auth_token=command.auth_token,
+            cookie_header=client.cookie_header,
+            are_cookies_old=True,
+        )
+        # That its present session is over may come out just now, and must not sign out who brings another.
+        client.detach()
+        try:
+            signed_in = await self.prove(credentials)
+            if signed_in.identity.user.id != client.who.user.id:
+                raise Forbidden("this token is another user's")
+            client.who = signed_in.identity
+            self._set_end(client)
+        finally:
+            if not client.is_closed:  # nobody would ever detach who has gone meanwhile
+                self._attach(client)
+        return dumps(
+            {
+                "user": client.who.user.as_wire(),
+                "resumeToken": signed_in.resume_token,
+                "expiresAt": rfc3339(signed_in.expires_at),
+            }
+        )
+
+    def _attach(self, client: Client) -> None:
+        client.detach()
+        client.attachment = self._authenticator.attach(client.who, partial(self._over, client))
+
+    def _set_end(self, client: Client) -> None:
+        client.ends_at = asyncio.get_running_loop().time() + self._authenticator.seconds_left(client.who)
+
+    # -- ending ----------------------------------------------------------------------------------------------
+
+    def look_at(self, client: Client) -> None:
+        """Something of its user's was ended: put it out, if it was that."""
+        if (why := self._authenticator.why_over(client.who)) is not None:
+            self._over(client, why)
+
+    def _over(self, client: Client, why: str) -> None:
+        if not (client.is_signed_out or client.is_closed):
+            client.sign_out()
+            client.spawn(self._sign_out(client, why))  # after the acknowledgement of who ends their own
+
+    async def _sign_out(self, client: Client, reason: str) -> None:
+        """Its sign-in is over: tell it and disconnect it for good."""
+        self._subscriptions.leave_all(client, is_for_good=True)
+        client.signal("server.signed_out", {"reason": reason})
+        await client.disconnect()

@@ -1,0 +1,95 @@
+"""The hub: who is connected to this node, and how to reach them.
+
+What it promises: what is told goes to each of those it is for, in the order of the calls, and is made ready to send
+once for all of them; whoever has gone meanwhile is passed over. Nothing here waits or raises, and nothing runs.
+
+A connection is in here from the moment its sign-in is accepted until it is gone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Protocol
+
+from collab_server.domain.jsontext import JsonText, dumps
+from collab_server.domain.people import Identity
+
+NOBODY: frozenset[Listener] = frozenset()
+
+
+class Listener(Protocol):
+    """A connection of somebody signed in, as services see it."""
+
+    who: Identity
+    is_closed: bool
+    """It is gone. Its name may be another's already."""
+    topics: set[str]
+    """The names of those that it is subscribed to, besides the inbox."""
+
+    needs_new_token: bool
+    """What it could come back with will not open for much longer."""
+
+    @property
+    def connection(self) -> str:
+        """Its name, which no other connection to this node has while it lasts."""
+        ...
+
+    def look_at_sign_in(self) -> None:
+        """Something of this person's was ended: if it is the sign-in that this connection came with, leave."""
+
+
+class Outlet(Protocol):
+    """The way out to the connections: the door. Never waits, never raises."""
+
+    def tell(self, connections: Iterable[str], name: str, data: JsonText) -> None:
+        """Send an event or a signal to these."""
+
+    def close_all(self, reason: str) -> None:
+        """Close every connection, whoever's it is; official clients come back by themselves."""
+
+
+class Hub:
+    """The register of the node's listeners, by their connections. `outlet` is what sends."""
+
+    def __init__(self, outlet: Outlet) -> None:
+        self.listeners: dict[str, Listener] = {}
+        self._of_user: dict[str, set[Listener]] = {}
+        self.tell = outlet.tell  # as it is: it is on the way of every event
+        self.close_all = outlet.close_all
+
+    def enter(self, listener: Listener) -> None:
+        """Somebody has come."""
+        self.listeners[listener.connection] = listener
+        self._of_user.setdefault(listener.who.user.id, set()).add(listener)
+
+    def leave(self, listener: Listener) -> None:
+        """A listener that has entered is gone."""
+        del self.listeners[listener.connection]
+        user_id = listener.who.user.id
+        others = self._of_user[user_id]
+        others.discard(listener)
+        if not others:
+            del self._of_user[user_id]
+
+    def tell_all(self, name: str, data: Any) -> None:
+        """Send a signal to everybody."""
+        self.tell(tuple(self.listeners), name, dumps(data))
+
+    def of(self, user_id: str) -> Collection[Listener]:
+        """Somebody's connections to this node."""
+        return tuple(self._of_user.get(user_id, NOBODY))
+
+    def identity_of(self, user_id: str) -> Identity | None:
+        """The identity of somebody who is connected."""
+        listeners = self._of_user.get(user_id)
+        return next(iter(listeners)).who if listeners else None
+
+    def users(self) -> tuple[str, ...]:
+        """The ids of everybody who is connected."""
+        return tuple(self._of_user)
+
+    def look_at_sign_ins(self, user_ids: Iterable[str]) -> None:
+        """Something of these people's was ended: whoever it concerns leaves."""
+        for user_id in user_ids:
+            for listener in self.of(user_id):
+                listener.look_at_sign_in()

@@ -1,0 +1,50 @@
+"""The audience: what the feed delivers reaches its clients here, and whoever may not hear more is put out.
+
+What it promises: nothing of a topic follows `topic.closed` at a client; a comment that was delivered ends its author's
+typing, as it does at clients. Nothing here waits or raises, and nothing runs.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+
+from collab_server.domain.events import Event
+from collab_server.domain.jsontext import dumps
+from collab_server.services.hub import Hub, Listener
+from collab_server.services.live.presence import Presence
+
+
+class Audience:
+    """The feed's outlet: `hub` reaches the clients, `presence` knows who is on a topic."""
+
+    def __init__(self, hub: Hub, presence: Presence) -> None:
+        self._hub = hub
+        self._presence = presence
+
+    def deliver(self, clients: Iterable[str], event: Event) -> None:
+        """Send an event to these clients."""
+        self._hub.tell(clients, event.type, event.body)
+        self._presence.heard(event)
+
+    def put_out(self, clients: Sequence[str], event: Event) -> list[str]:
+        """Of the clients whom this event has reached, those whose part in its topic it ends: they are told so.
+
+        It is that of the member who was removed, or everybody's when the discussion was deleted.
+        """
+        is_deleted = event.type == "discussion.deleted"
+        removed = None if is_deleted else json.loads(event.body)["data"]["userId"]
+        out = []
+        for client in clients:
+            listener = self._hub.listeners.get(client)
+            if listener is not None and (is_deleted or listener.who.user.id == removed):
+                self.close(listener, event.topic, "deleted" if is_deleted else "removed")
+                out.append(client)
+        return out
+
+    def close(self, listener: Listener, topic: str, reason: str) -> None:
+        """Tell a client, which gets nothing more of the topic, that it does not."""
+        self._presence.depart(topic, listener.who.user.id, listener.connection, is_for_good=True)
+        if topic in listener.topics:
+            listener.topics.discard(topic)
+            self._hub.tell((listener.connection,), "topic.closed", dumps({"topic": topic, "reason": reason}))

@@ -1,0 +1,88 @@
+"""The rights watch: whoever may no longer open the content that they are subscribed to is put out within a minute.
+
+Library's answers are believed for 60 s; those about what is being shown to somebody are renewed before, so that a
+storm of questions finds them fresh. Where Library says no, to whichever node and for whatever reason, the subscription
+ends at once. While it is silent, what it said before holds for a while; after that nobody knows, and nothing is
+delivered. Members who are removed from a discussion are put out by the feed.
+
+One task, `run`, owned by the composition root; at most `AT_ONCE` questions at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable
+
+from collab_server.domain.people import Identity
+from collab_server.domain.topics import content_topic
+from collab_server.errors import ClientError, Unavailable
+from collab_server.ports import ContentAnswer, Gate
+from collab_server.services.hub import Hub
+from collab_server.services.live.subscriptions import Subscriptions
+
+ROUND_SECONDS = 5.0
+RENEWED_AFTER_SECONDS = (25.0, 40.0)
+"""When is left to chance, or all who came together would be asked about together until they leave."""
+AT_ONCE = 16
+
+log = logging.getLogger(__name__)
+
+
+class RightsWatch:
+    """Asks `gate` again and again for those in `hub`; `chance(least, most)` spreads when."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        gate: Gate,
+        subscriptions: Subscriptions,
+        chance: Callable[[float, float], float] = random.uniform,
+    ) -> None:
+        self._hub = hub
+        self._gate = gate
+        self._subscriptions = subscriptions
+        self._chance = chance
+        gate.on_refused(self._close)
+
+    async def run(self) -> None:
+        """Watch until cancelled."""
+        while True:
+            await asyncio.sleep(ROUND_SECONDS * self._chance(0.8, 1.2))
+            await self.renew()
+
+    async def renew(self) -> None:
+        """One round: ask about whatever was not asked about for long."""
+        due: dict[tuple[str, str], Identity] = {}
+        for listener in self._hub.listeners.values():
+            for name in listener.topics:
+                if name.startswith("content:"):
+                    age_seconds = self._gate.content_age_seconds(listener.who.user.id, *name.split(":")[1:])
+                    if age_seconds is None or age_seconds > self._chance(*RENEWED_AFTER_SECONDS):
+                        due[listener.who.user.id, name] = listener.who
+        turn = asyncio.Semaphore(AT_ONCE)
+        await asyncio.gather(*(self._check(turn, who, name) for (_, name), who in due.items()))
+
+    async def _check(self, turn: asyncio.Semaphore, who: Identity, name: str) -> None:
+        """Ask Library again; where it says no, `_close` is called."""
+        _, project_id, object_id = name.split(":")
+        async with turn:
+            is_known = self._gate.content_age_seconds(who.user.id, project_id, object_id) is not None
+            try:
+                if self._gate.is_silent and not is_known:
+                    raise Unavailable
+                await self._gate.may_open(
+                    who, project_id, object_id, at_most_seconds_old=RENEWED_AFTER_SECONDS[0]
+                )
+            except Unavailable:
+                if not is_known:
+                    self._subscriptions.close(who.user.id, name, "rights lost")
+            except ClientError:
+                pass  # the session is over, and its end is on the way
+            except Exception:
+                log.exception("a right was not checked")
+
+    def _close(self, answer: ContentAnswer) -> None:
+        topic = content_topic(answer.project_id, answer.object_id)
+        self._subscriptions.close(answer.user_id, topic.name, "rights lost")

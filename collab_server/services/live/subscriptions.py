@@ -1,0 +1,248 @@
+"""Subscriptions: who of this node's listeners follows which topic, from asking for it to its end.
+
+What it promises. Subscribing leaves no hole and no double: the topic's events are held from before its head is read
+until the answer is out, and whatever is beyond the answer's `seq` comes after it. Who may not open a topic is refused
+before anything of it is read, and a member of a discussion who is removed meanwhile is put out. Nothing of a topic
+follows `topic.closed`, nor the answer to unsubscribing. A listener follows at most `topicsPerConnection` topics, and
+its inbox besides.
+
+Whoever asks passes `acknowledge`, which queues the answer and does not wait. Nothing runs in here but what
+was asked for.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+from collab_server.contract.rights import RIGHTS
+from collab_server.domain.jsontext import NOTHING, JsonText, dumps, json_list, json_object, json_string
+from collab_server.domain.permissions import Role
+from collab_server.domain.presence import SetTyping
+from collab_server.domain.subscriptions import Subscribe, Unsubscribe
+from collab_server.domain.topics import Topic, inbox_topic, parse_topic
+from collab_server.errors import Forbidden, NotFound, Paused, TooLarge
+from collab_server.services.access import access_topic
+from collab_server.services.backends import Backends
+from collab_server.services.commands.limiter import RateLimiter
+from collab_server.services.commands.weights import weight_of_answer
+from collab_server.services.hub import Hub, Listener
+from collab_server.services.live.audience import Audience
+from collab_server.services.live.feed import Feed
+from collab_server.services.live.snapshots import Snapshots
+from collab_server.services.topics import check_after, check_event_limit
+from collab_server.storage import event_log
+from collab_server.storage.database import Database
+from collab_server.storage.topics import Snapshot
+
+MOST_LOOKS = 5
+
+NO_EVENTS = json_list(())
+
+Acknowledge = Callable[[JsonText], None]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """A topic as its new subscriber finds it, and what they had missed of it, as far as one answer carries."""
+
+    topic: Topic
+    role: Role
+    epoch: str
+    snapshot: Snapshot
+    is_recovered: bool = False
+    events: JsonText = NO_EVENTS
+    has_more: bool = False
+
+
+class Subscriptions:
+    """Those of the listeners of one node. `limiter` is charged with what an answer weighs."""
+
+    def __init__(
+        self,
+        database: Database,
+        backends: Backends,
+        hub: Hub,
+        feed: Feed,
+        audience: Audience,
+        limiter: RateLimiter,
+    ) -> None:
+        self._database = database
+        self._backends = backends
+        self._presence = backends.presence
+        self._hub = hub
+        self._feed = feed
+        self._audience = audience
+        self._limiter = limiter
+        self._snapshots = Snapshots(database)
+
+    # -- topics ----------------------------------------------------------------------------------------------
+
+    async def subscribe(self, listener: Listener, command: Subscribe, acknowledge: Acknowledge) -> None:
+        """Let a listener follow a topic from now on, or from the `seq` on that it brings.
+
+        Raises `Invalid`, `NotFound`, `Forbidden`, `TooLarge`, `Unavailable` or `Paused`; a subscription of before then
+        goes on as it was.
+        """
+        topic, role = await access_topic(self._backends, listener.who, command.topic, "topic.subscribe")
+        name, connection = topic.name, listener.connection
+        after = None if command.after is None else check_after(command.after)
+        limit = check_event_limit(command.limit)
+        if listener.is_closed:
+            return
+        self._take_place(listener, name)
+        # The feed must be held before membership is looked at: whoever is removed after that look is put out by the
+        # feed, whoever was removed before it is refused.
+        received = self._feed.hold(connection, name)
+        try:
+            found = await self._find(listener, topic, role, after=after, epoch=command.epoch, limit=limit)
+        except BaseException:
+            self._give_back(listener, name, received)
+            raise
+        if _has_left(listener):
+            return  # it has left, and whoever signed in next on this connection may follow the topic
+        if not self._feed.follows(connection, name):
+            listener.topics.discard(name)
+            raise NotFound("topic")  # put out meanwhile
+        if topic.kind != "inbox":
+            self._presence.arrive(name, listener.who.user, connection)
+        acknowledge(self._answer(listener, found))
+        self._feed.release(connection, name, found.snapshot.seq)
+        if found.events is not NO_EVENTS:
+            self._limiter.charge(listener.who.user.id, weight_of_answer(len(found.events)))
+
+    def _take_place(self, listener: Listener, name: str) -> None:
+        """Count the topic from now on, so that the limit holds for those that are asked for at once."""
+        most = self._backends.limits.topicsPerConnection
+        if name not in listener.topics and len(listener.topics) >= most:
+            raise TooLarge(f"expected at most {most} topics a connection", field="topic")
+        listener.topics.add(name)
+
+    def _give_back(self, listener: Listener, name: str, received: int | None) -> None:
+        """It came to nothing: what was `received` of a subscription of before goes on from there."""
+        if _has_left(listener):
+            return
+        if received is None:
+            listener.topics.discard(name)
+            self._feed.leave(listener.connection, name)
+        else:
+            self._feed.release(listener.connection, name, received)
+
+    async def _find(
+        self,
+        listener: Listener,
+        topic: Topic,
+        role: Role,
+        *,
+        after: int | None,
+        epoch: str | None,
+        limit: int,
+    ) -> _Found:
+        snapshot = await self._look(listener, topic.name)
+        if topic.kind == "discussion" and not snapshot.is_member:
+            raise NotFound("discussion")
+        found = _Found(topic, role, self._backends.epoch.name, snapshot)
+        if after is None or epoch not in (None, found.epoch) or after > snapshot.seq:
+            return found
+        if after == snapshot.seq or snapshot.id is None:
+            return replace(found, is_recovered=True)
+        events = await event_log.read(
+            self._database, snapshot.id, topic.name, after=after, upto=snapshot.seq, limit=limit
+        )
+        return replace(
+            found,
+            is_recovered=True,
+            events=json_list(event.body for event in events),
+            has_more=bool(events) and events[-1].seq < snapshot.seq,
+        )
+
+    async def _look(self, listener: Listener, name: str) -> Snapshot:
+        """A topic as a listener that is held finds it: the feed brings it everything after that. Raises `Paused`."""
+        for _ in range(MOST_LOOKS):
+            snapshot = await self._snapshots.read(name, listener.who.user.id)
+            if self._feed.learn(listener.connection, name, snapshot.seq, snapshot.head):
+                return snapshot
+        raise Paused("the database is behind what it has told before")
+
+    def _answer(self, listener: Listener, found: _Found) -> JsonText:
+        name, snapshot = found.topic.name, found.snapshot
+        return json_object(
+            topic=json_string(name),
+            epoch=json_string(found.epoch),
+            seq=snapshot.seq,
+            events=found.events,
+            present=self._presence.present(name, listener.who.user.id, subscriber=listener.connection),
+            recovered=found.is_recovered,
+            more=found.has_more,
+            unread=snapshot.unread,
+            rights=dumps(RIGHTS[found.role]),
+        )
+
+    async def unsubscribe(self, listener: Listener, command: Unsubscribe, acknowledge: Acknowledge) -> None:
+        """Let a listener follow a topic no more. Raises `Invalid`, and `NotFound` where it does not."""
+        name = parse_topic(command.topic).name
+        if not self._feed.leave(listener.connection, name):
+            raise NotFound("subscription")
+        listener.topics.discard(name)
+        self._presence.depart(name, listener.who.user.id, listener.connection, is_for_good=True)
+        acknowledge(NOTHING)
+
+    async def set_typing(self, listener: Listener, command: SetTyping, acknowledge: Acknowledge) -> None:
+        """Tell the others on a topic that this listener's user types, or has stopped.
+
+        Raises `Invalid`, `NotFound`, `Forbidden` or `Unavailable`.
+        """
+        topic, _ = await access_topic(self._backends, listener.who, command.topic, "typing")
+        if topic.name not in listener.topics:
+            raise Forbidden("this connection is not subscribed to the topic")
+        self._presence.set_typing(topic.name, listener.who.user, listener.connection, command.typing)
+        acknowledge(NOTHING)
+
+    # -- the inbox -------------------------------------------------------------------------------------------
+
+    async def hold_inbox(self, listener: Listener) -> int | None:
+        """Let a listener that has just come follow its inbox, held back until `release_inbox`; the inbox's `seq`.
+
+        None where it has left meanwhile. Raises `Paused`; in both cases it follows nothing.
+        """
+        name = inbox_topic(listener.who.user.id).name
+        self._feed.hold(listener.connection, name)
+        seq = self._feed.position(name)
+        try:
+            seq = (await self._look(listener, name)).seq if seq is None else seq
+        except BaseException:
+            self._feed.leave(listener.connection, name)
+            raise
+        if listener.is_closed:
+            self._feed.leave(listener.connection, name)
+            return None
+        return seq
+
+    def release_inbox(self, listener: Listener, seq: int) -> None:
+        """Let come what is beyond this `seq`, of which the listener has just been told."""
+        self._feed.release(listener.connection, inbox_topic(listener.who.user.id).name, seq)
+
+    def inbox_seq(self, listener: Listener) -> int | None:
+        """Up to which `seq` a listener that follows its inbox has got it; None while that is not known."""
+        return self._feed.position(inbox_topic(listener.who.user.id).name)
+
+    # -- ends ------------------------------------------------------------------------------------------------
+
+    def leave_all(self, listener: Listener, *, is_for_good: bool) -> None:
+        """End whatever a listener follows; unless `is_for_good`, its user may come back unnoticed."""
+        user_id = listener.who.user.id
+        for name in listener.topics:
+            self._feed.leave(listener.connection, name)
+            self._presence.depart(name, user_id, listener.connection, is_for_good=is_for_good)
+        self._feed.leave(listener.connection, inbox_topic(user_id).name)
+
+    def close(self, user_id: str, topic: str, reason: str) -> None:
+        """End a user's subscriptions to a topic on this node; nothing of it comes after `topic.closed`."""
+        for listener in self._hub.of(user_id):
+            self._feed.leave(listener.connection, topic)
+            self._audience.close(listener, topic, reason)
+
+
+def _has_left(listener: Listener) -> bool:
+    """Whether it is closed by now: what was looked at before an `await` need not be so after it."""
+    return listener.is_closed

@@ -1,0 +1,54 @@
+"""The state watch: clients and the other nodes are told when the state of this one changes.
+
+One task, `run`, owned by the composition root.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from collab_server.ports import Announcement
+from collab_server.services.hub import Hub
+from collab_server.status import Status
+
+LOOK_SECONDS = 0.5
+
+
+class StateWatch:
+    """Watches `status`; `hub` reaches the clients, `announcement` the other nodes."""
+
+    def __init__(self, status: Status, hub: Hub, announcement: Announcement) -> None:
+        self._status = status
+        self._hub = hub
+        self._announcement = announcement
+        self._told: dict[str, Any] = {}
+
+    async def run(self) -> None:
+        """Watch until cancelled. What it finds first is told to nobody."""
+        while True:
+            self._status.look()
+            state = self._state()
+            self._announcement.note(state=state["state"])
+            if self._told and state != self._told:
+                self._hub.tell_all("server.state", state)
+            self._told = state
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def drain(self) -> None:
+        """This node is about to go: take nobody in any more, and say so."""
+        self._status.is_draining = True
+        state = self._state()
+        self._announcement.note(state=state["state"])
+        self._hub.tell_all("server.state", state)
+
+    def _state(self) -> dict[str, Any]:
+        """The data of the signal `server.state`."""
+        status = self._status
+        serving = status.serving
+        state = "draining" if status.is_draining else "running" if status.is_running else "paused"
+        return {
+            "state": state,
+            "reason": status.reason,
+            "serving": {"reads": serving.reads, "writes": serving.writes, "live": serving.live},
+        }
