@@ -37,6 +37,21 @@ from collab_server.domain.permissions import (
     VIEWERS,
 )
 
+FAMILIES = {
+    "topic": "Topics: what there is, what is new, what was read.",
+    "comment": "Comments, replies, reactions.",
+    "thread": "Threads: resolved or open.",
+    "discussion": "Private discussions of their members.",
+    "notification": "One's inbox.",
+    "share": "Sending content to people.",
+    "recipients": "Whom one can mention, invite or send to.",
+    "comments": "Looking for comments.",
+    "me": "The asker.",
+    "session": "The asker's sign-in.",
+    "typing": "Who is writing.",
+}
+"""What the commands are about whose names begin so."""
+
 _OF_A_TOPIC = ("topic.get", "topic.comments", "comment.add")
 """Where somebody who has found a topic goes on."""
 
@@ -449,7 +464,7 @@ _ROWS = (
     ),
 )
 
-COMMANDS: Mapping[str, CommandType] = by_name(_ROWS)
+COMMANDS: Mapping[str, CommandType] = by_name(_ROWS, FAMILIES)
 
 ROUTES: tuple[Route, ...] = tuple(routes_of(_ROWS))
 """The REST calls."""

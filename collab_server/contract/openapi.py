@@ -6,9 +6,9 @@ from collections.abc import Iterator, Mapping
 from functools import lru_cache
 
 from collab_server import __version__
-from collab_server.contract.catalogue import ROUTES
+from collab_server.contract.catalogue import FAMILIES, ROUTES
 from collab_server.contract.examples import answer_example, error_example, payload_example
-from collab_server.contract.rows import REPEATABLE, CommandType, Incomplete, Route
+from collab_server.contract.rows import REPEATABLE, CommandType, Route
 from collab_server.contract.schemas import REF, Schema, object_name, object_schemas, payload_schema, plain
 from collab_server.errors import CODES
 
@@ -23,17 +23,9 @@ cookies, where there are any) and `Authorization: Bearer`.
 - Lists answer `{items, next}`; `next` is the `cursor` of the next page.
 """
 
+_CALLED = {route.row.family for route in ROUTES}
 TAGS = {
-    "topic": "Topics: what there is, what is new, what was read.",
-    "comment": "Comments, replies, reactions.",
-    "thread": "Threads: resolved or open.",
-    "discussion": "Private discussions of their members.",
-    "notification": "One's inbox.",
-    "share": "Sending content to people.",
-    "recipients": "Whom one can mention, invite or send to.",
-    "comments": "Looking for comments.",
-    "me": "The asker.",
-    "session": "The asker's sign-in.",
+    **{name: says for name, says in FAMILIES.items() if name in _CALLED},
     "operations": "For operators and load balancers; without a token.",
 }
 
@@ -149,12 +141,9 @@ def openapi(prefix: str = "") -> Schema:
 
 def _operation(route: Route) -> Schema:
     row = route.row
-    tag = row.name.partition(".")[0]
-    if tag not in TAGS:
-        raise Incomplete(f"contract/openapi.py: TAGS does not say what the commands {tag}.… are about")
     description = f"{row.says}\n\nWho may: {row.who.words} Over Socket.IO: `{row.name}`."
     operation: Schema = {
-        "tags": [tag],
+        "tags": [row.family],
         "operationId": row.name,
         "summary": route.call.summary,
         "description": description,

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 
 from pydantic import BaseModel
 
+from collab_server.contract.wording import wording
 from collab_server.domain.permissions import Who
 from collab_server.domain.wire import camel
 
@@ -79,6 +80,11 @@ class CommandType:
     either: tuple[str, ...] = ()
     remark: str = ""
     refusals: tuple[str, ...] = ()
+
+    @property
+    def family(self) -> str:
+        """What it is about: the first part of its name."""
+        return self.name.partition(".")[0]
 
     @property
     def fields(self) -> list[str]:
@@ -148,8 +154,8 @@ class Signal:
     means: str
 
 
-def by_name(rows: Iterable[CommandType]) -> dict[str, CommandType]:
-    """The rows by their names.
+def by_name(rows: Iterable[CommandType], families: Mapping[str, str]) -> dict[str, CommandType]:
+    """The rows by their names. `families` say what the first parts of names stand for.
 
     Raises `Incomplete`, which names everything that is missing in them.
     """
@@ -161,6 +167,8 @@ def by_name(rows: Iterable[CommandType]) -> dict[str, CommandType]:
         table[row.name] = row
     for row in table.values():
         wrong += _missing_in(row, table)
+        if row.family not in families:
+            wrong.append(f"{row.name}: FAMILIES does not say what {row.family} is about")
     if wrong:
         raise Incomplete("contract/catalogue.py: " + "; ".join(wrong))
     return table
@@ -169,6 +177,9 @@ def by_name(rows: Iterable[CommandType]) -> dict[str, CommandType]:
 def _missing_in(row: CommandType, table: Mapping[str, CommandType]) -> Iterator[str]:
     if not row.says:
         yield f"{row.name}: {row.payload.__name__} has no docstring, which says what the command does"
+    for name in row.fields:
+        if wording(row.name, name) is None:
+            yield f"{row.name}: wording.py does not say what {name} means"
     named = {*row.shown, *row.either, *(row.call.in_path if row.call is not None else ())}
     for name in sorted(named.difference(row.fields)):
         yield f"{row.name}: {row.payload.__name__} has no field {name}"

@@ -11,10 +11,10 @@ from typing import Any, ClassVar, get_type_hints
 import pytest
 
 from collab_server.config import Limits
-from collab_server.contract import examples, markdown, openapi, schemas
-from collab_server.contract.catalogue import COMMANDS
+from collab_server.contract import examples, markdown, schemas
+from collab_server.contract.catalogue import COMMANDS, FAMILIES
 from collab_server.contract.rights import RIGHTS
-from collab_server.contract.rows import Call, CommandType, Incomplete, Route, by_name, routes_of
+from collab_server.contract.rows import Call, CommandType, Incomplete, by_name
 from collab_server.contract.shapes import SeqShape, UnreadShape
 from collab_server.domain.jsontext import NOTHING, JsonText
 from collab_server.domain.permissions import ANYBODY
@@ -138,6 +138,8 @@ def test_a_node_that_lacks_half_of_a_command_says_so_and_does_not_start() -> Non
     ("row", "sentence"),
     [
         (replace(WHISPER, payload=Unsaid, call=None), "topic.whisper: Unsaid has no docstring"),
+        (replace(WHISPER, name="whisper"), "whisper: FAMILIES does not say what whisper is about"),
+        (WHISPER, "topic.whisper: wording.py does not say what loudness means"),
         (replace(WHISPER, shown=("colour",)), "topic.whisper: Whisper has no field colour"),
         (replace(WHISPER, either=("topic", "tone")), "topic.whisper: Whisper has no field tone"),
         (replace(WHISPER, call=Call("GET /whispers/{id}", "x")), "topic.whisper: Whisper has no field id"),
@@ -153,37 +155,31 @@ def test_a_node_that_lacks_half_of_a_command_says_so_and_does_not_start() -> Non
     ],
 )
 def test_what_a_row_lacks_is_a_sentence(row: CommandType, sentence: str) -> None:
-    text = refusal(by_name, [row])
+    text = refusal(by_name, [row], FAMILIES)
     assert text.startswith("contract/catalogue.py: ")
     assert sentence in text
 
 
 def test_a_name_has_one_row() -> None:
-    assert "topic.whisper has two rows" in refusal(by_name, [WHISPER, replace(WHISPER, answer=SeqShape)])
+    assert "topic.whisper has two rows" in refusal(
+        by_name, [WHISPER, replace(WHISPER, answer=SeqShape)], FAMILIES
+    )
 
 
 @pytest.fixture
-def whispering(monkeypatch: pytest.MonkeyPatch) -> tuple[Route, ...]:
-    """A catalogue with one command more, for which nobody has done anything else; its REST calls."""
+def whispering(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalogue with one command more, for which nobody has done anything else."""
     rows = {**COMMANDS, "topic.whisper": WHISPER, "whisper": replace(WHISPER, name="whisper")}
     for module in (schemas, examples, markdown):
         monkeypatch.setattr(module, "COMMANDS", rows)
-    routes = tuple(routes_of(rows.values()))
-    monkeypatch.setattr(openapi, "ROUTES", routes)
-    return routes
 
 
-def test_what_the_words_lack_is_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, whispering: tuple[Route, ...]
-) -> None:
+@pytest.mark.usefixtures("whispering")
+def test_what_the_words_lack_is_a_sentence() -> None:
     said = "contract/wording.py does not say what topic.whisper.loudness means"
     assert refusal(schemas.payload_schema, "topic.whisper") == said
     template = (ROOT / "docs" / "protocol.template.md").read_text()
     assert refusal(markdown.protocol, template) == "contract/markdown.py: GROUPS has no heading for whisper"
-    monkeypatch.setattr(openapi, "ROUTES", whispering[-1:])
-    assert refusal(openapi.openapi, "/none") == (
-        "contract/openapi.py: TAGS does not say what the commands whisper.… are about"
-    )
     assert refusal(schemas.shape_schema, "x", {"y": "Whisper[]"}) == (
         "x.y is of the type Whisper, which contract/shapes.py does not have"
     )
