@@ -86,7 +86,7 @@ def configure(
     log_format: Literal["text", "json"] = "text",
     log_file: Path | None = None,
 ) -> None:
-    """Sends all logging to standard error or to `log_file`; may be called again. Raises `ConfigError`.
+    """Send all logging to standard error or to `log_file`; may be called again. Raises `ConfigError`.
 
     `is_detailed` lets our own loggers speak at DEBUG and uvicorn name every request; nothing else gets louder.
     """
@@ -134,7 +134,7 @@ def configure(
 
 
 def reopen() -> Path | None:
-    """Goes on in the file of the configured name, made anew if it was moved away; returns it, None if there is none.
+    """Go on in the file of the configured name, made anew if it was moved away; return it, None if there is none.
 
     Raises `OSError` where the file cannot be written; what is logged still goes to the old one.
     """

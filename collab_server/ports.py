@@ -1,7 +1,7 @@
 """What may be somebody else's: the contracts that this server's own parts and those of other packages keep alike.
 
-Each is a Protocol: nothing has to be inherited. What a method promises stands with it, for who calls it relies on that
-and on nothing else. Everything here is called on the one event loop of the node, from start to end.
+Each is a Protocol: nothing has to be inherited. What a method promises stands with it, for those who call it rely on
+that and on nothing else. Everything here is called on the one event loop of the node, from start to end.
 """
 
 from __future__ import annotations

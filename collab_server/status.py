@@ -162,7 +162,7 @@ class Sampler:
         self._sample_memory()
 
     async def run(self) -> None:
-        """Sample for ever."""
+        """Sample until stopped."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + self._every_seconds

@@ -160,7 +160,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
 
 
 def main() -> int:
-    """Writes or checks every document; returns the exit status."""
+    """Write or check every document; return the exit status."""
     parser = argparse.ArgumentParser(
         description="Write the generated documents, or check that they are fresh."
     )

@@ -43,7 +43,7 @@ log = logging.getLogger(__name__)
 
 _INTEGER = re.compile(r"-?[0-9]{1,100}")
 REFUSAL_SECONDS = 0.1
-"""So long it takes to refuse a call to who has made too many: nobody keeps a node busy with being refused."""
+"""So long it takes to refuse a call to those who have made too many: nobody keeps a node busy with being refused."""
 LEAVING = "session.end"
 _METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 

@@ -229,7 +229,7 @@ class RedisBus:
     # Looking after it
 
     async def _watch(self) -> None:
-        """Runs `look` four times a second, whatever happens in it."""
+        """Run `look` four times a second, whatever happens in it."""
         while True:
             planned = self._clock() + WATCH_SECONDS
             await asyncio.sleep(WATCH_SECONDS)

@@ -59,7 +59,7 @@ class Link(asyncio.Protocol):
         return not self.lost.done()
 
     def send(self, packed: bytes, on_reply: Callable[[Any], None]) -> None:
-        """Sends one command, RESP already. `on_reply` gets the answer, or the error as a value; nobody if the
+        """Send one command, RESP already. `on_reply` gets the answer, or the error as a value; nobody if the
         link ends first.
         """
         if self._transport is not None and self.is_open:
@@ -88,13 +88,13 @@ class Link(asyncio.Protocol):
         return reply
 
     async def subscribe(self, channel: str) -> None:
-        """Subscribes, and returns when Redis has confirmed it: from then on nothing is missed while the link
+        """Subscribe, and return when Redis has confirmed it: from then on nothing is missed while the link
         lasts.
         """
         await self.ask("SUBSCRIBE", channel)
 
     def close(self, reason: str) -> None:
-        """Ends the link at once, without waiting for a peer that may be frozen."""
+        """End the link at once, without waiting for a peer that may be frozen."""
         if not self.lost.done():
             self.lost.set_result(reason)
         if self._transport is not None:

@@ -118,7 +118,7 @@ def _trust(context: ssl.SSLContext, certificate: Path, name: str) -> None:
 def _load_pem(
     context: ssl.SSLContext, certificate: Path, certificate_name: str, key: Path, key_name: str
 ) -> None:
-    """Loads the pair; the names are those of the two properties."""
+    """Load the pair; the names are those of the two properties."""
     # Imported by nodes that serve TLS alone, here and below: it takes a while.
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization import load_pem_private_key

@@ -29,7 +29,7 @@ def is_encrypted(value: str) -> bool:
 
 
 def create_key_file(path: Path) -> None:
-    """Writes a new key to `path`, for its owner only (0600).
+    """Write a new key to `path`, for its owner only (0600).
 
     Never overwrites; raises `EncryptionError`.
     """

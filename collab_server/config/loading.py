@@ -38,7 +38,7 @@ class LoadedConfig(NamedTuple):
 
 
 def load_config(path: Path | None = None, environ: Mapping[str, str] = os.environ) -> LoadedConfig:
-    """Reads the file (`path`, else what `COLLAB_CONFIG` names, else `./config.json` if there) and overrides.
+    """Read the file (`path`, else what `COLLAB_CONFIG` names, else `./config.json` if there) and overrides.
 
     Raises `ConfigError` with every problem found when at least one of them is an error.
     """
@@ -116,7 +116,7 @@ def _read_file(
 def _apply_environment(
     values: dict[str, Any], environ: Mapping[str, str], problems: list[Problem]
 ) -> dict[str, str]:
-    """Overlays `COLLAB_*` on `values`; returns property → variable. An empty variable counts as not set."""
+    """Overlay `COLLAB_*` on `values`; return property → variable. An empty variable counts as not set."""
     known = {
         ENVIRONMENT_PREFIX + name.replace(".", "__").upper(): (name, annotation)
         for name, annotation in leaves(Config)
@@ -217,7 +217,7 @@ def _name(location: tuple[int | str, ...]) -> str:
 
 
 def _remove(values: dict[str, Any], location: tuple[int | str, ...]) -> None:
-    """Takes the named property out; for an item of an array, the whole array."""
+    """Take the named property out; for an item of an array, the whole array."""
     names = [step for step in location if isinstance(step, str)]
     place = values
     for name in names[:-1]:

@@ -79,7 +79,7 @@ def run_demo(data_dir: Path | None = None, port: int = DEFAULT_PORT, check: bool
 
 
 def _show(demo: Demo) -> NoReturn:
-    """Say where to go, then wait for ever, saying when a part ends."""
+    """Say where to go, then wait until stopped, saying when a part ends."""
     names = ", ".join(demo.people)
     _say(
         f"""

@@ -193,7 +193,7 @@ def _place(value: Any, field: str) -> str:
 
 
 PATH_CHARACTERS = 100
-"""How much of a field's name is shown to who made it up."""
+"""How much of a field's name is shown to those who made it up."""
 
 
 def shown_name(name: str) -> str | None:

@@ -33,13 +33,13 @@ class AtMost:
 
 
 Text = Annotated[StrictStr, AtMost(1024)]
-"""What programs read: an id, a key, a cursor, a time. What it has to be like is checked by who knows."""
+"""What programs read: an id, a key, a cursor, a time. What it has to be like is checked where that is known."""
 Cursor = Annotated[StrictStr, AtMost(4096)]
 """Where a page goes on."""
 Token = Annotated[StrictStr, AtMost(16_384)]
 """A token of Library."""
 Prose = StrictStr
-"""What people write; how long it may be is checked by who knows, together with the rest about it."""
+"""What people write; how long it may be is checked where that is known, together with the rest about it."""
 
 
 def camel(name: str) -> str:

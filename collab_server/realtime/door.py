@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 SIGN_IN_WAIT_SECONDS = 4.0
 """To sign in costs as much as a command, and is never refused for that: who does it over and over again waits."""
 REFUSAL_SECONDS = 0.02
-"""So long it takes to refuse a command to who has sent too many: nobody keeps a node busy with being refused."""
+"""So long it takes to refuse a command to those who have sent too many: nobody keeps a node busy with being refused."""
 DRAIN_COMMANDS_SECONDS = 3.0
 DRAIN_CLOSES_PER_SECOND = 400.0  # which the other nodes take in without making anybody wait
 DRAIN_SPREAD_SECONDS = 2.5

@@ -179,7 +179,7 @@ class SignIns:
     def _over(self, client: Client, why: str) -> None:
         if not (client.is_signed_out or client.is_closed):
             client.sign_out()
-            client.spawn(self._sign_out(client, why))  # after the acknowledgement of who ends their own
+            client.spawn(self._sign_out(client, why))  # after the acknowledgement of those who end their own
 
     async def _sign_out(self, client: Client, reason: str) -> None:
         """Its sign-in is over: tell it and disconnect it for good."""

@@ -1,7 +1,7 @@
 """Those who are not signed in: bounded in number and bytes, in all and per address.
 
-Nobody is refused because it is full: the one who has been a stranger for longest has to go for who comes. Those who
-have shown a token, which is being looked at, go after those who have not. Everything takes constant time.
+Nobody is refused because it is full: the one who has been a stranger for longest has to go for those who come. Those
+who have shown a token, which is being looked at, go after those who have not. Everything takes constant time.
 """
 
 from __future__ import annotations

@@ -84,7 +84,7 @@ class Ends:
         self._is_loaded = True
 
     async def run(self) -> None:
-        """Look for what is new, for ever."""
+        """Look for what is new, until stopped."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
             try:

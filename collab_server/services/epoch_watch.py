@@ -61,7 +61,7 @@ class EpochWatch:
         database.on_return(self._witness.doubt)
 
     async def run(self, known: Installation) -> None:
-        """Watch, for ever, beginning with the installation that the node works with."""
+        """Watch, until stopped, beginning with the installation that the node works with."""
         self._known = known
         while True:
             has_looked = False

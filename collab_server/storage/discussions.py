@@ -206,7 +206,7 @@ async def get_for(db: Reads, id: UUID, user_id: str) -> Discussion | None:
 
 
 async def is_owner(source: Reads, id: UUID, user_id: str) -> bool | None:
-    """Whether a member is the owner; None for who is no member, or when there is no such discussion."""
+    """Whether a member is the owner; None for those who are no member, or when there is no such discussion."""
     standing: bool | None = await source.fetchval(_STANDING, id, user_id)
     return standing
 

@@ -330,7 +330,7 @@ async def unread_comments(source: Reads, user_id: str, topic_id: int) -> int:
 
 
 async def thread_authors(tx: Transaction, thread_ids: Sequence[UUID]) -> dict[UUID, set[str]]:
-    """The user ids of who has written in each of these threads."""
+    """The user ids of those who have written in each of these threads."""
     authors: dict[UUID, set[str]] = {}
     for row in await tx.fetch(_THREAD_AUTHORS, thread_ids):
         authors.setdefault(row["thread_id"], set()).add(row["author_id"])

@@ -248,7 +248,7 @@ class Preparation:
         return self.installation is not None
 
     async def run(self) -> Installation:
-        """Return once migrations are applied and the installation is known; tries for ever."""
+        """Return once migrations are applied and the installation is known; try until stopped."""
         while True:
             await self._database.until_up()
             try:

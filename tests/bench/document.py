@@ -6,6 +6,7 @@ import importlib.metadata
 import os
 import platform
 import subprocess
+import textwrap
 from pathlib import Path
 
 DOCUMENT = Path(__file__).resolve().parents[2] / "docs" / "benchmarks.md"
@@ -28,7 +29,8 @@ def circumstances(peers: str, rounds: int) -> str:
         f"{name} {importlib.metadata.version(name)}"
         for name in ("uvicorn", "uvloop", "python-socketio", "asyncpg")
     )
-    return (
+    said = (
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}; "
         f"{peers}{'; ' if peers else ''}commit {commit}; {rounds} interleaved rounds."
     )
+    return textwrap.fill(said, 120)

@@ -252,7 +252,7 @@ async def _memory_at_rest(setup: Setup) -> int:
 
 @asynccontextmanager
 async def websocket(setup: Setup, *, clients: int) -> AsyncIterator[Work]:
-    """Connects over websocket at once; they are closed when they have been counted."""
+    """Connect over websocket at once; they are closed when they have been counted."""
     room = setup.rooms(1)[0]
 
     async def work(_: float) -> Sample:
@@ -270,7 +270,7 @@ async def websocket(setup: Setup, *, clients: int) -> AsyncIterator[Work]:
 
 @asynccontextmanager
 async def connects(setup: Setup, *, clients: int) -> AsyncIterator[Work]:
-    """Connects as official clients do them by default: polling first, then the upgrade."""
+    """Connect as official clients do them by default: polling first, then the upgrade."""
     gate = asyncio.Semaphore(50)
 
     async def one() -> asyncio.StreamWriter:

@@ -355,7 +355,7 @@ class _Run:
             await asyncio.sleep(fault.seconds)
 
     async def _probe(self) -> None:
-        """Returns when a write at every node was acknowledged and has reached every reader that is there."""
+        """Return when a write at every node was acknowledged and has reached every reader that is there."""
 
         async def reach(probe: Writer) -> None:
             write = await probe.write("add", self._topics[0], None)

@@ -45,7 +45,7 @@ def _contents() -> dict[str, bytes]:
 
 
 def write_certificates(folder: Path) -> Path:
-    """Puts the files into `folder` and returns it.
+    """Put the files into `folder` and return it.
 
     ca.pem; cert.pem and key.pem for localhost and 127.0.0.1; both in store.p12 (`PASSPHRASE`); locked.pem, the key
     encrypted; other.pem, another authority; text.pem, which is no PEM.

@@ -163,7 +163,7 @@ async def test_who_takes_no_answer_is_cut(impatient: Node1GiB, large_topic: str,
 
 
 async def test_who_takes_it_slowly_gets_it_whole(impatient: Node1GiB, large_topic: str) -> None:
-    """In more time than is given to who takes nothing."""
+    """In more time than is given to those who take nothing."""
     token = await (await impatient.cluster.person("dan")).identity_token()
     idler = Idler(impatient)
     try:

@@ -32,7 +32,7 @@ def own() -> Iterator[EmbeddedValkey]:
 
 
 async def until(condition: Callable[[], object], seconds: float = 5.0) -> float:
-    """Waits until `condition()` holds; returns how many seconds it took."""
+    """Wait until `condition()` holds; return how many seconds it took."""
     since = time.monotonic()
     while not condition():
         assert time.monotonic() - since < seconds, "waited in vain"

@@ -101,7 +101,7 @@ class Uvicorn:
         return self.log.read()
 
     def stop(self) -> int:
-        """Ends it by SIGTERM; returns its exit status."""
+        """End it by SIGTERM; return its exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(DEADLINE_SECONDS)
 

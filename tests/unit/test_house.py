@@ -65,6 +65,20 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
             assert heading in anchors, f"{target}: there is no such heading"
 
 
+# What others write: a run of the benchmark or of the faults, and what is made of the code.
+GENERATED = {"docs/configuration.md", "docs/faults.md", "docs/protocol.md"}
+NOT_YET = {"CHANGELOG.md", "docs/design.md"}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_prose_is_no_wider_than_code(document: Path) -> None:
+    if str(document.relative_to(ROOT)) in GENERATED | NOT_YET:
+        return
+    prose = re.sub(r"^ *```.*?^ *```", "", document.read_text(), flags=re.DOTALL | re.MULTILINE)
+    wide = [line for line in prose.splitlines() if len(line) > 120 and not line.lstrip().startswith("|")]
+    assert not wide
+
+
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-build.lock"])
 def test_lock_pins_every_package_with_hashes_and_names_no_host(name: str) -> None:
     lock = text(name)

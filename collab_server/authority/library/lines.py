@@ -137,7 +137,7 @@ class Line:
             raise
 
     def _make_room(self, own: int) -> None:
-        """Put the last out of those for whom most wait. Raises `Busy` if that is no more than of who comes."""
+        """Put the last out of those for whom most wait. Raises `Busy` if that is no more than of those who come."""
         longest = max(self._queues, key=lambda whom: len(self._queues[whom]))
         if len(self._queues[longest]) <= own + 1:
             raise Busy

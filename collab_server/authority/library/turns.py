@@ -1,8 +1,8 @@
 """Asking Library in time: whose turn it is, how long it may take, and whether Library is silent.
 
 Three lines (`lines`): sign-ins, in turns by where they come from; questions about sessions in use and about what is
-being shown to somebody; all others, in turns by who asks. None can keep another waiting. That a line is full is `Busy`,
-and is never taken for Library's silence.
+being shown to somebody; all others, in turns by the person who asks. None can keep another waiting. That a line is full
+is `Busy`, and is never taken for Library's silence.
 
 `Lookout` finds out how Library is when nobody else does: a question that needs no session is asked at the start, every
 5 s while something is wrong, and when nothing else has been asked for 30 s. It is one task, ended by `stop`.

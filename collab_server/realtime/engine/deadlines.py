@@ -70,7 +70,7 @@ class Deadlines:
         self._pongs.start(session, since=due)
 
     def _miss_pong(self, session: Session, due: float) -> None:
-        # Its pong may lie behind messages that we do not take; those of who sends too many end it.
+        # Its pong may lie behind messages that we do not take; those of a client that sends too many end it.
         if session.inbox.is_paused and not session.allowance.seconds_to_wait():
             self._pongs.start(session)
         else:

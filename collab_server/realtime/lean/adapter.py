@@ -35,7 +35,7 @@ _UVICORNS_PORT = 8000
 
 
 def serve(app: Any, config: Config, *, host: str, port: int) -> bool:
-    """Serves `app` in the foreground until SIGTERM or SIGINT, in one process. Says whether it ever served.
+    """Serve `app` in the foreground until SIGTERM or SIGINT, in one process. Say whether it ever served.
 
     Raises `KeyboardInterrupt` after a graceful stop by SIGINT, and `ConfigError` where a certificate cannot be used,
     before it opens the port.
@@ -78,7 +78,7 @@ def adopt(
     argv: Sequence[str] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
-    """Gives the uvicorn behind a lifespan's `receive` our settings; does nothing under another server.
+    """Give the uvicorn behind a lifespan's `receive` our settings; do nothing under another server.
 
     `argv` (without the program) and `environ` tell what uvicorn was given. Raises `ConfigError` where a certificate
     cannot be used.

@@ -78,7 +78,7 @@ class Guard:
         self.strangers.remove(connection)
 
     async def run(self) -> None:
-        """Cut who takes nothing, for ever."""
+        """Cut off those who take nothing, until stopped."""
         loop = asyncio.get_running_loop()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
@@ -127,7 +127,7 @@ def _cut(connections: list[Guarded]) -> None:
 
 
 class Guarded:
-    """An HTTP protocol of uvicorn's that does not wait for ever, nor for everybody."""
+    """An HTTP protocol of uvicorn's that does not wait without end, nor for everybody."""
 
     transport: Any
     flow: Any

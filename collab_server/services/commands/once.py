@@ -61,7 +61,7 @@ def _fingerprint(name: str, command: Any) -> bytes:
     try:
         values = _plain(command)
         del values["request_id"]
-        # Not `dumps`: infinities are refused later, by who knows their field.
+        # Not `dumps`: infinities are refused later, where their field is known.
         text = _encode([name, values])
         return hashlib.sha256(text.encode()).digest()
     except (ValueError, TypeError, RecursionError):

@@ -54,7 +54,7 @@ USERS_A_HINT = 1000
 
 
 class _Turns:
-    """Works for users, `AT_ONCE` of them at the most, each by one task; for who is queued meanwhile once more."""
+    """Works for users, `AT_ONCE` of them at the most, each by one task; again for those queued meanwhile."""
 
     def __init__(self, work: Callable[[str], Awaitable[None]]) -> None:
         self._work = work
