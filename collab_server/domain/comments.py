@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
@@ -12,10 +12,12 @@ from uuid import UUID
 
 from collab_server.domain.events import actor_text
 from collab_server.domain.ids import library_id
+from collab_server.domain.inbox import Reason
 from collab_server.domain.jsontext import (
     NOTHING,
     NULL,
     JsonText,
+    dumps,
     json_object_text,
     json_shape,
     json_string,
@@ -23,6 +25,7 @@ from collab_server.domain.jsontext import (
 )
 from collab_server.domain.letters import is_blank
 from collab_server.domain.people import User
+from collab_server.domain.topics import Topic
 from collab_server.domain.wire import WIRE, AtMost, Cursor, Flag, Prose, Text, Whole, camel
 from collab_server.errors import Invalid, TooLarge
 
@@ -54,6 +57,7 @@ class Anchor:
 
 
 NOWHERE = Anchor()
+NO_MENTIONS = JsonText("[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +122,29 @@ class Comment:
             resolved=self.resolved or NULL,
         )
 
+    def buried(self, at: datetime) -> Comment:
+        """The tombstone that it leaves: its place in the conversation, and none of its words."""
+        return Comment(
+            **{name: getattr(self, name) for name in _KEPT},
+            text="",
+            mentions=NO_MENTIONS,
+            anchor=_without_data(self.anchor),
+            view_state=None,
+            deleted_at=at,
+        )
+
+    def as_tombstone(self) -> JsonText:
+        """Of a tombstone, what is another in it than in the comment that it was, as the wire has it."""
+        wire = json.loads(self.as_json())
+        return dumps({name: value for name, value in wire.items() if name not in _KEPT_KEYS})
+
+
+_KEPT = (
+    *("id", "topic", "seq", "thread_id", "author", "created_at", "edited_at"),
+    *("revision", "reactions", "reply_count", "resolved"),
+)
+"""What a tombstone keeps as it was. Everything else it loses, also what is yet to be thought of."""
+_KEPT_KEYS = {camel(name) for name in _KEPT}
 
 _comment = json_shape(*[camel(field.name) for field in fields(Comment) if field.name != "seq"])
 
@@ -183,10 +210,10 @@ def anchor_text(anchor: Anchor | None) -> JsonText | None:
     )
 
 
-def anchor_without_data(anchor: JsonText | None) -> dict[str, str] | None:
-    """What a deleted comment keeps of its anchor (JSON text): the page and the visualization, which name its place."""
-    kept = {key: value for key, value in json.loads(anchor or "{}").items() if key != "dataPoint"}
-    return kept or None
+def _without_data(anchor: JsonText | None) -> JsonText | None:
+    """What a deleted comment keeps of its anchor: the page and the visualization, which name its place."""
+    kept = {key: value for key, value in json.loads(anchor or NOTHING).items() if key != "dataPoint"}
+    return dumps(kept) if kept else None
 
 
 def view_state_text(view_state: dict[str, Any] | None, max_bytes: int) -> JsonText | None:
@@ -210,6 +237,50 @@ class AddComment:
     anchor: Anchor | None = None
     view_state: Annotated[dict[str, Any], AtMost("viewStateBytes")] | None = None
     request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CommentFacts:
+    """What was settled of a comment before its transaction.
+
+    `said` is the `said_text`; `mentioned` says of whom the mentions are, user id → why.
+    """
+
+    topic: Topic
+    text: str
+    said: str
+    mentions: JsonText
+    mentioned: Mapping[str, Reason]
+    anchor: JsonText | None = None
+    view_state: JsonText | None = None
+    reply_to: UUID | None = None
+
+    @property
+    def size(self) -> int:
+        """How much the comment brings, more or less, in bytes."""
+        return len(self.text) + len(self.view_state or "") + len(self.anchor or "")
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether to add it needs no look at anything but its topic's head, and tells nobody."""
+        return self.topic.kind == "content" and self.reply_to is None and not self.mentioned
+
+    def as_comment(
+        self, command: AddComment, author: User, *, id: UUID, thread_id: UUID, seq: int, at: datetime
+    ) -> Comment:
+        """The comment that `command` comes to, at its place in the topic."""
+        return Comment(
+            id=id,
+            topic=self.topic.name,
+            seq=seq,
+            thread_id=thread_id,
+            author=author,
+            text=self.text,
+            mentions=self.mentions,
+            anchor=self.anchor,
+            view_state=self.view_state,
+            created_at=at,
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,15 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from collab_server.domain.comments import (
+    NO_MENTIONS,
     NOWHERE,
     AddComment,
     Comment,
+    CommentFacts,
     DeleteComment,
     EditComment,
     GetComment,
@@ -21,7 +22,6 @@ from collab_server.domain.comments import (
     ListRevisions,
     Mention,
     anchor_text,
-    anchor_without_data,
     check_text,
     mentions_in,
     view_state_text,
@@ -37,7 +37,6 @@ from collab_server.domain.jsontext import (
     json_string,
     json_time,
     now_ms,
-    rfc3339,
 )
 from collab_server.domain.people import Identity
 from collab_server.domain.search import said_text
@@ -53,36 +52,8 @@ from collab_server.storage.database import Database, Transaction
 from collab_server.storage.new_comments import NewComment
 
 LONG_TEXT = 1000
-NO_MENTIONS = JsonText("[]")
 
 _REPLIED = Reason("reply", "replied in a thread you take part in")
-
-
-@dataclass(frozen=True, slots=True)
-class CommentFacts:
-    """What was settled before the transaction.
-
-    `said` is the `said_text`; `mentioned` says of whom the mentions are, user id → why.
-    """
-
-    topic: Topic
-    text: str
-    said: str
-    mentions: JsonText
-    mentioned: Mapping[str, Reason]
-    anchor: JsonText | None = None
-    view_state: JsonText | None = None
-    reply_to: UUID | None = None
-
-    @property
-    def size(self) -> int:
-        """How much the comment brings, more or less, in bytes."""
-        return len(self.text) + len(self.view_state or "") + len(self.anchor or "")
-
-    @property
-    def is_plain(self) -> bool:
-        """Whether to add it needs no look at anything but its topic's head, and tells nobody."""
-        return self.topic.kind == "content" and self.reply_to is None and not self.mentioned
 
 
 async def ask_add(backends: Backends, who: Identity, command: AddComment) -> CommentFacts:
@@ -238,18 +209,7 @@ def _comment(addition: _Addition, parents: Mapping[UUID, comments.Parent], seq: 
         if parent.is_deleted:
             raise Conflict("the comment to reply to was deleted")
         thread_id = parent.thread_id
-    return Comment(
-        id=id,
-        topic=facts.topic.name,
-        seq=seq,
-        thread_id=thread_id,
-        author=addition.who.user,
-        text=facts.text,
-        mentions=facts.mentions,
-        anchor=facts.anchor,
-        view_state=facts.view_state,
-        created_at=at,
-    )
+    return facts.as_comment(addition.command, addition.who.user, id=id, thread_id=thread_id, seq=seq, at=at)
 
 
 async def _members_allowed(tx: Transaction, asked: Sequence[_Addition]) -> Callable[[_Addition], bool]:
@@ -312,15 +272,8 @@ async def delete(tx: Transaction, who: Identity, command: DeleteComment, on: Top
 
 async def bury(tx: Transaction, comment: Comment, at: datetime) -> None:
     """Leave of a comment its place in the conversation, and none of its words."""
-    anchor = anchor_without_data(comment.anchor)
-    tombstone: dict[str, Any] = {
-        "text": "",
-        "mentions": [],
-        "anchor": anchor,
-        "viewState": None,
-        "deletedAt": rfc3339(at),
-    }
-    await comments.bury(tx, comment.id, dumps(tombstone), None if anchor is None else dumps(anchor), at)
+    buried = comment.buried(at)
+    await comments.bury(tx, comment.id, buried.as_tombstone(), buried.anchor, at)
 
 
 async def get(backends: Backends, who: Identity, command: GetComment) -> JsonText:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from uuid import UUID
 
-from collab_server.domain.comments import AddComment, check_text
+from collab_server.domain.comments import AddComment, CommentFacts, check_text
 from collab_server.domain.discussions import (
     CreateDiscussion,
     DeleteDiscussion,
@@ -49,7 +49,7 @@ class CreateFacts:
     name: str
     members: tuple[User, ...]
     about: tuple[str, str] | None
-    first: comments.CommentFacts | None
+    first: CommentFacts | None
     topic: Topic
 
 
@@ -63,7 +63,7 @@ async def ask_create(backends: Backends, who: Identity, command: CreateDiscussio
     if command.text is not None:
         text = check_text(command.text, backends.limits.textCharacters)
         mentions, mentioned = await comments.checked_mentions(backends, who, text)
-        first = comments.CommentFacts(topic, text, await comments.said_by(text), mentions, mentioned)
+        first = CommentFacts(topic, text, await comments.said_by(text), mentions, mentioned)
     told = {user.id for user in members} | (first.mentioned.keys() - {who.user.id} if first else set())
     backends.recipients.spend_whole(who.user.id, len(told))
     return CreateFacts(name, tuple(members), about, first, topic)

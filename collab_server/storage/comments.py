@@ -108,8 +108,7 @@ _BURY = f"""
          WHERE comment_id = $1
     )
     UPDATE collab.comments
-       SET {", ".join(f"{column.name} = {column.buried}" for column in COLUMNS if column.buried)},
-           anchor = $3,
+       SET {", ".join(f"{column.name} = {column.left}" for column in COLUMNS if column.left)},
            deleted_at = $2
      WHERE id = $1
 """

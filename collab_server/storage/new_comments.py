@@ -65,27 +65,30 @@ class NewComment:
 
 
 class Column(NamedTuple):
-    """A column, its type, and where a `NewComment` has its value; `buried` is what a tombstone has there, as SQL, where
-    that is something else."""
+    """A column, its type, and where a `NewComment` has its value. `left` is what a tombstone has there, as SQL."""
 
     name: str
     type: str
     value: str
-    buried: str | None = None
+    left: str = "NULL"
+
+
+KEPT = ""
+"""A tombstone keeps what the comment had."""
 
 
 COLUMNS = (
-    Column("id", "uuid", "comment.id"),
-    Column("author_id", "text", "comment.author.id"),
-    Column("author_name", "text", "comment.author.name"),
-    Column("author_initials", "text", "comment.author.initials"),
-    Column("text", "text", "comment.text", buried="''"),
-    Column("mentions", "text", "comment.mentions", buried="'[]'"),
-    Column("anchor", "text", "comment.anchor"),  # a tombstone keeps some of it
-    Column("page_key", "text", "place.page_key"),
-    Column("visualization_key", "text", "place.visualization_key"),
-    Column("view_state", "text", "comment.view_state", buried="NULL"),
-    Column("created_at", "timestamptz", "comment.created_at"),
+    Column("id", "uuid", "comment.id", KEPT),
+    Column("author_id", "text", "comment.author.id", KEPT),
+    Column("author_name", "text", "comment.author.name", KEPT),
+    Column("author_initials", "text", "comment.author.initials", KEPT),
+    Column("text", "text", "comment.text", "''"),
+    Column("mentions", "text", "comment.mentions", "'[]'"),
+    Column("anchor", "text", "comment.anchor", "$3"),  # the statement that buries it says how much of it
+    Column("page_key", "text", "place.page_key", KEPT),
+    Column("visualization_key", "text", "place.visualization_key", KEPT),
+    Column("view_state", "text", "comment.view_state"),
+    Column("created_at", "timestamptz", "comment.created_at", KEPT),
 )
 """What a new comment brings into `collab.comments`, besides its place in its topic."""
 
