@@ -135,7 +135,7 @@ class Proxy:
         self._do("lose_target")
 
     def forget_idle(self, seconds: float) -> None:
-        """As many firewalls do: on a connection that was silent for so long, bytes vanish from then on, untold."""
+        """As many firewalls do: on connections that have been silent for so long by now, bytes vanish, untold."""
         self._do("forget_idle", seconds)
 
     def aim(self, target: Address) -> None:

@@ -151,7 +151,7 @@ class _Flow:
         """What the source sent, or that it has ended."""
         if self._has_ended or self.is_over:
             return
-        self._connection.forget_if_idle()
+        self._connection.last_at = asyncio.get_running_loop().time()
         self._has_ended = not chunk
         if self._connection.is_half_open:
             if not chunk:
@@ -231,7 +231,7 @@ class _Connection:
         self.target = _End(self, False)
         self.up = _Flow(relay.up, self)
         self.down = _Flow(relay.down, self)
-        self._last_at = asyncio.get_running_loop().time()
+        self.last_at = asyncio.get_running_loop().time()
 
     async def open(self, accepted: socket.socket) -> None:
         """Take the client's socket, and connect to the target; reset the client when that refuses."""
@@ -249,11 +249,9 @@ class _Connection:
         else:  # cut meanwhile
             self.reset()
 
-    def forget_if_idle(self) -> None:
-        """Carry nothing any more if no byte has come for too long. Neither end is told."""
-        now = asyncio.get_running_loop().time()
-        idle_seconds, self._last_at = now - self._last_at, now
-        if self._relay.forgets_after is not None and idle_seconds > self._relay.forgets_after:
+    def forget_if_idle(self, seconds: float) -> None:
+        """Carry nothing any more if no byte has come for so long. Neither end is told."""
+        if asyncio.get_running_loop().time() - self.last_at > seconds:
             self.is_half_open = True
 
     def close_if_over(self) -> None:
@@ -291,7 +289,6 @@ class Relay:
     down: _Lane = field(default_factory=_Lane)
     up_moves: asyncio.Event = field(default_factory=asyncio.Event)
     connections: set[_Connection] = field(default_factory=set)
-    forgets_after: float | None = None
     _resets_new: bool = False
     _listener: socket.socket | None = None
     _opening: set[asyncio.Task[None]] = field(default_factory=set)
@@ -310,7 +307,6 @@ class Relay:
 
     async def heal(self) -> None:
         self._resets_new = False
-        self.forgets_after = None
         for lane in (self.up, self.down):
             lane.moves, lane.delay_seconds, lane.bytes_per_second = True, 0, None
         self.up_moves.set()
@@ -346,7 +342,8 @@ class Relay:
             lane.bytes_per_second = bytes_per_second
 
     async def forget_idle(self, seconds: float) -> None:
-        self.forgets_after = seconds
+        for connection in self.connections:
+            connection.forget_if_idle(seconds)
 
     async def aim(self, host: str, port: int) -> None:
         self.target = (host, port)

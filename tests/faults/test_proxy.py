@@ -179,17 +179,19 @@ async def test_a_target_that_refuses_ends_the_connection(echo: int) -> None:
 
 
 async def test_a_connection_that_was_silent_for_too_long_is_forgotten(proxy: Proxy, streams: Streams) -> None:
-    proxy.forget_idle(0.3)
+    other = await asyncio.open_connection(*proxy.address)
     await said_back(streams, b"hello")
     await asyncio.sleep(0.6)
+    assert await said_back(other, b"hello") == b"hello"
+    proxy.forget_idle(0.5)
     streams[1].write(b"anybody")
     assert await is_silent(streams)
-    other = await asyncio.open_connection(*proxy.address)
     assert await said_back(other, b"hello") == b"hello"
     other[1].close()
 
 
 async def test_new_connections_go_to_where_the_proxy_is_aimed_at(proxy: Proxy, streams: Streams) -> None:
+    await said_back(streams, b"the connection is there, at the old target, too")
     proxy.aim(("127.0.0.1", 1))
     await said_back(streams, b"the old one goes on")
     with pytest.raises(ConnectionResetError):
