@@ -47,9 +47,9 @@ from collab_server.services.commands.turns import Turns
 from collab_server.services.ends import Ends
 from collab_server.services.epoch import Epoch
 from collab_server.services.epoch_watch import EpochWatch
-from collab_server.services.forgetting import Forgetting
 from collab_server.services.hub import Hub
 from collab_server.services.installed import Installed
+from collab_server.services.jobs import Jobs
 from collab_server.services.live.audience import Audience
 from collab_server.services.live.deliveries import Deliveries
 from collab_server.services.live.feed import Feed
@@ -62,6 +62,7 @@ from collab_server.services.search import Settling
 from collab_server.services.secret_watch import SecretWatch, announced
 from collab_server.services.sign_in import Authenticator
 from collab_server.services.state_watch import StateWatch
+from collab_server.services.upkeep import upkeep
 from collab_server.status import DATABASE, BusAsNeeded, Counters, Settings, Status
 from collab_server.storage import notices
 from collab_server.storage.database import Database
@@ -139,9 +140,11 @@ class Node:
         rights_watch = RightsWatch(hub, authority.gate, subscriptions)
         secret_watch = SecretWatch(secret, database, bus, installed)
         self._state_watch = StateWatch(status, hub, announcement)
+        jobs = Jobs(database, upkeep(), node=name, until_open=preparation.until_done)
+        counters.include("jobs", jobs.counts)
         self._parts: tuple[Part, ...] = (status.pulse, database, authority.life, bus, feed, deliveries)
         watches = (opening, rights_watch, secret_watch, self._state_watch, sign_ins, ends)
-        cares = (exchange, status.sampler, self.guard, Forgetting(database), Settling(database))
+        cares = (exchange, status.sampler, self.guard, jobs, Settling(database))
         self._workers: tuple[Worker, ...] = watches + cares
         self._tasks: set[asyncio.Task[None]] = set()
 

@@ -1,9 +1,9 @@
 """Purging: deleted things lose the words that their deletion could not take in one transaction.
 
 A deleted comment loses them at once. A deleted discussion may have had a hundred thousand comments: its end is one
-event, and its words go afterwards, some comments a transaction, by whichever node comes to it. Nodes deliver late by
-seconds at most, so what is purged after `DELAY_SECONDS` is sent to nobody any more. What nodes of versions before left
-behind is purged by `collab-server purge`, which reads through all comments.
+event, and its words go afterwards, some comments a transaction, by the node that has this job (`services.upkeep`).
+Nodes deliver late by seconds at most, so what is purged after `DELAY_SECONDS` is sent to nobody any more. What nodes of
+versions before left behind is purged by `collab-server purge`, which reads through all comments.
 
 Promises: any number of nodes may purge at once; cut at any time, the next one goes on where it ended.
 """
@@ -16,14 +16,14 @@ from uuid import UUID
 
 from collab_server.services.comments import bury
 from collab_server.storage import comments, purging
-from collab_server.storage.database import Database, Transaction
+from collab_server.storage.database import Database, Runs, Transaction
 
 DELAY_SECONDS = 600.0
 COMMENTS_AT_ONCE = 25
 TOMBSTONES_AT_ONCE = 1000
 
 
-async def purge_discussions(database: Database, *, older_than_seconds: float = DELAY_SECONDS) -> int:
+async def purge_discussions(database: Runs, *, older_than_seconds: float = DELAY_SECONDS) -> int:
     """Take away the words of the discussions deleted so long ago; returns how many there were. Raises `Paused`."""
     purged = 0
     while (is_done := await database.run(lambda tx: _purge_some(tx, older_than_seconds))) is not None:

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
     Record: TypeAlias = asyncpg.Record
 
-__all__ = ["COMMAND_SECONDS", "LOCK_SECONDS", "Database", "Patience", "Reads", "Transaction"]
+__all__ = ["COMMAND_SECONDS", "LOCK_SECONDS", "Database", "Patience", "Reads", "Runs", "Transaction"]
 
 T = TypeVar("T")
 
@@ -66,6 +66,12 @@ class Reads(Protocol):
     async def fetchrow(self, sql: str, *arguments: Any) -> Record | None: ...
 
     async def fetchval(self, sql: str, *arguments: Any) -> Any: ...
+
+
+class Runs(Protocol):
+    """What carries out transactions: see `Database.run`."""
+
+    async def run(self, work: Callable[[Transaction], Awaitable[T]]) -> T: ...
 
 
 class Database:

@@ -81,6 +81,7 @@ _FORGET = """
             WHERE kept_until < now()
             LIMIT $1
            )
+ RETURNING true
 """
 
 
@@ -106,9 +107,9 @@ async def now(database: Database) -> int:
     return found
 
 
-async def forget_old(database: Database, *, at_most: int = 5000) -> None:
-    """Drop what nothing can be opened with any more, at most so much at once. Raises `Paused`."""
-    await database.write(_FORGET, at_most)
+async def forget_old(tx: Transaction, *, at_most: int = 5000) -> int:
+    """Drop what nothing can be opened with any more, at most so much at once; returns how much it was."""
+    return len(await tx.fetch(_FORGET, at_most))
 
 
 def _end(row: Record) -> End:

@@ -87,9 +87,15 @@ _KEEP_LATEST = f"""
 
 _FORGET_REFUSED = """
     DELETE FROM collab.notifications
-     WHERE seq IS NULL
-       AND refusals > 0
-       AND created_at < now() - interval '30 days'
+     WHERE ctid IN (
+           SELECT ctid
+             FROM collab.notifications
+            WHERE seq IS NULL
+              AND refusals > 0
+              AND created_at < now() - interval '30 days'
+            LIMIT $1
+           )
+ RETURNING true
 """
 
 _PENDING = """
@@ -266,10 +272,10 @@ async def stored_data(tx: Transaction, notification: Notification) -> JsonText |
     return notices.naming(notification.notice_id, json_object(notification=notification.without_words()))
 
 
-async def forget_refused(tx: Transaction) -> None:
-    """Remove what has waited for 30 days, and Library has said no."""
-    await tx.execute(_FORGET_REFUSED)
-    await notices.forget_unused(tx)
+async def forget_refused(tx: Transaction, *, at_most: int = 5000) -> int:
+    """Remove what has waited for 30 days, and Library has said no, at most so much at once; returns how much it was."""
+    forgotten = len(await tx.fetch(_FORGET_REFUSED, at_most))
+    return forgotten + await notices.forget_unused(tx, at_most=at_most)
 
 
 async def pending(db: Reads, user_id: str, permitted_topics: Sequence[str], limit: int) -> list[UUID]:

@@ -52,9 +52,15 @@ _SIZES = """
 """
 
 _FORGET = """
-    DELETE FROM collab.notices AS notice
-     WHERE created_at BETWEEN now() - interval '60 days' AND now() - interval '31 days'
-       AND NOT EXISTS (SELECT FROM collab.notifications WHERE notice_id = notice.id)
+    DELETE FROM collab.notices
+     WHERE id IN (
+           SELECT id
+             FROM collab.notices AS notice
+            WHERE created_at BETWEEN now() - interval '60 days' AND now() - interval '31 days'
+              AND NOT EXISTS (SELECT FROM collab.notifications WHERE notice_id = notice.id)
+            LIMIT $1
+           )
+ RETURNING true
 """
 
 _START = json_object(notice=NULL).partition(":")[0]
@@ -79,9 +85,9 @@ async def store(tx: Transaction, id: UUID, comment_id: UUID | None, words: Words
     await tx.execute(_STORE, id, comment_id, words.text, words.view_state, at)
 
 
-async def forget_unused(tx: Transaction) -> None:
-    """Remove those that nobody has to be told any more."""
-    await tx.execute(_FORGET)
+async def forget_unused(tx: Transaction, *, at_most: int) -> int:
+    """Remove those that nobody has to be told any more, at most so many; returns how many it was."""
+    return len(await tx.fetch(_FORGET, at_most))
 
 
 # -- in events --------------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from collab_server.domain.jsontext import JsonText
-from collab_server.storage.database import Database, Reads, Transaction
+from collab_server.storage.database import Reads, Transaction
 
 KEPT_DAYS = 8
 """The contract promises at least 7 days."""
@@ -41,6 +41,7 @@ _FORGET = """
             WHERE created_at < now() - make_interval(days => $1)
             LIMIT $2
            )
+ RETURNING true
 """
 
 
@@ -98,6 +99,6 @@ async def store_many(tx: Transaction, done: Sequence[Done]) -> None:
         raise Taken
 
 
-async def forget_old(db: Database, *, at_most: int = 5000) -> None:
-    """Drop answers older than `KEPT_DAYS`, at most so many at once."""
-    await db.fetch(_FORGET, KEPT_DAYS, at_most)
+async def forget_old(tx: Transaction, *, at_most: int = 5000) -> int:
+    """Drop answers older than `KEPT_DAYS`, at most so many at once; returns how many it was."""
+    return len(await tx.fetch(_FORGET, KEPT_DAYS, at_most))

@@ -123,7 +123,7 @@ async def test_a_missing_privilege_is_named_with_its_remedy(
             )
             assert f'the user "{role}"' in (preparation.problem or "")
             assert "GRANT" in (preparation.problem or "")
-            assert not preparation.is_done
+            assert preparation.installation is None
             empty_database.server.sql(remedy, database=empty_database.name, as_superuser=True)
         # What is not among these two files is missing then: the table of the installation.
         await until(lambda: "collab.installation" in (preparation.problem or ""))
@@ -165,7 +165,10 @@ async def test_nodes_prepare_together_and_share_one_installation(empty_database:
         assert len(key) == 32
         assert {one.keys.current for one in found} == {key}
         assert repr(key) not in repr(found[0])
-        assert all(preparation.is_done and preparation.problem is None for preparation in preparations)
+        assert all(
+            preparation.installation is not None and preparation.problem is None
+            for preparation in preparations
+        )
 
         renewed = await installation.new_epoch(databases[0])
         assert renewed != found[0].epoch
@@ -187,7 +190,7 @@ async def test_a_node_that_starts_without_postgres_migrates_when_it_comes(
     task: asyncio.Task[Any] = asyncio.create_task(preparation.run())
     try:
         await until(lambda: database.problem)
-        assert not preparation.is_done
+        assert preparation.installation is None
         own_postgres.start()
         async with asyncio.timeout(5):
             await task

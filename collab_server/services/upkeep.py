@@ -1,0 +1,41 @@
+"""Upkeep: what is dropped once nobody may ask for it any more, by one node of the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from collab_server.services.jobs import Job, Lease
+from collab_server.services.purging import purge_discussions
+from collab_server.storage import ends, inbox, requests
+from collab_server.storage.database import Transaction
+
+__all__ = ["upkeep"]
+
+UPKEEP_SECONDS = 600.0
+PAUSE_SECONDS = 0.01
+"""Between two transactions of a job: commands come first."""
+
+
+def _all(some: Callable[[Transaction], Awaitable[int]]) -> Callable[[Lease], Awaitable[None]]:
+    """The work of dropping `some` after some, until there is nothing left."""
+
+    async def work(lease: Lease) -> None:
+        while await lease.run(some):
+            await asyncio.sleep(PAUSE_SECONDS)
+
+    return work
+
+
+async def _purge_discussions(lease: Lease) -> None:
+    await purge_discussions(lease)
+
+
+def upkeep() -> tuple[Job, ...]:
+    """The jobs of it."""
+    return (
+        Job("requests.forget", UPKEEP_SECONDS, _all(requests.forget_old)),
+        Job("inboxes.forget", UPKEEP_SECONDS, _all(inbox.forget_refused)),
+        Job("ends.forget", UPKEEP_SECONDS, _all(ends.forget_old)),
+        Job("discussions.purge", UPKEEP_SECONDS, _purge_discussions),
+    )
