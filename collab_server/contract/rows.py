@@ -168,9 +168,9 @@ def by_name(rows: Iterable[CommandType], families: Mapping[str, str]) -> dict[st
     for row in table.values():
         wrong += _missing_in(row, table)
         if row.family not in families:
-            wrong.append(f"{row.name}: FAMILIES does not say what {row.family} is about")
+            wrong.append(f"{row.name}: FAMILIES of catalogue.py does not say what {row.family} is about")
     if wrong:
-        raise Incomplete("contract/catalogue.py: " + "; ".join(wrong))
+        raise Incomplete("contract/commands: " + "; ".join(wrong))
     return table
 
 

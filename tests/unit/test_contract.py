@@ -66,7 +66,7 @@ def test_a_row_without_a_function_is_named() -> None:
 
 def test_a_function_without_a_row_is_named() -> None:
     assert refusal(bound, COMMANDS, [*FUNCTIONS, Read("topic.whisper", whisper)]) == (
-        "services/commands/table.py: topic.whisper has no row in contract/catalogue.py"
+        "services/commands/table.py: topic.whisper has no row in contract/commands"
     )
 
 
@@ -100,7 +100,7 @@ def test_the_socketio_door_has_to_carry_out_what_is_about_a_connection() -> None
     assert "without a handler: typing;" in refusal(
         bound_to_connection, {name: None for name in handlers if name != "typing"}
     )
-    assert "no such command in contract/catalogue.py: comment.add" in refusal(
+    assert "no such command in contract/commands: comment.add" in refusal(
         bound_to_connection, {**handlers, "comment.add": None}
     )
 
@@ -138,7 +138,10 @@ def test_a_node_that_lacks_half_of_a_command_says_so_and_does_not_start() -> Non
     ("row", "sentence"),
     [
         (replace(WHISPER, payload=Unsaid, call=None), "topic.whisper: Unsaid has no docstring"),
-        (replace(WHISPER, name="whisper"), "whisper: FAMILIES does not say what whisper is about"),
+        (
+            replace(WHISPER, name="whisper"),
+            "whisper: FAMILIES of catalogue.py does not say what whisper is about",
+        ),
         (WHISPER, "topic.whisper: wording.py does not say what loudness means"),
         (replace(WHISPER, shown=("colour",)), "topic.whisper: Whisper has no field colour"),
         (replace(WHISPER, either=("topic", "tone")), "topic.whisper: Whisper has no field tone"),
@@ -156,7 +159,7 @@ def test_a_node_that_lacks_half_of_a_command_says_so_and_does_not_start() -> Non
 )
 def test_what_a_row_lacks_is_a_sentence(row: CommandType, sentence: str) -> None:
     text = refusal(by_name, [row], FAMILIES)
-    assert text.startswith("contract/catalogue.py: ")
+    assert text.startswith("contract/commands: ")
     assert sentence in text
 
 

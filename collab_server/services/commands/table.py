@@ -104,7 +104,7 @@ def bound(
     for entry in functions:
         row = commands.get(entry.name)
         if row is None:
-            wrong.append(f"{entry.name} has no row in contract/catalogue.py")
+            wrong.append(f"{entry.name} has no row in contract/commands")
         elif entry.name in table:
             wrong.append(
                 f"{entry.name} is carried out twice, or is about a connection, as its row has no call"
@@ -132,7 +132,7 @@ def bound_to_connection(handlers: Mapping[str, H]) -> Mapping[str, H]:
         beyond = ", ".join(sorted(handlers.keys() - names)) or "none"
         raise Incomplete(
             f"the Socket.IO door: commands about a connection without a handler: {missing};"
-            f" handlers of no such command in contract/catalogue.py: {beyond}"
+            f" handlers of no such command in contract/commands: {beyond}"
         )
     return handlers
 

@@ -1,0 +1,1 @@
+"""The rows of the commands, a file for each thing they are about; `catalogue.py` has all of them in order."""

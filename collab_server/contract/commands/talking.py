@@ -1,0 +1,236 @@
+"""What is said on topics: subscribing, reading, commenting, resolving."""
+
+from __future__ import annotations
+
+from collab_server.contract import shapes
+from collab_server.contract.rows import Call, CommandType
+from collab_server.domain import comments, presence, reading, search, subscriptions, threads, topics
+from collab_server.domain.permissions import AUTHORS, COMMENTERS, READERS, SEARCHERS
+
+ROWS = (
+    CommandType(
+        "topic.subscribe",
+        subscriptions.Subscribe,
+        READERS,
+        {
+            "topic": "string",
+            "epoch": "string",
+            "seq": "integer",
+            "events": "Event[]",
+            "more": "boolean",
+            "recovered": "boolean",
+            "unread": "integer",
+            "rights": "string[]",
+            "present": "User[]",
+        },
+        shown=("after", "epoch"),
+        remark="[Subscribing, catching up](#subscribing-catching-up) says what `after` does.",
+        refusals=(
+            "`too_large`: `topicsPerConnection` are subscribed to",
+            "`invalid`: `limit` out of range",
+        ),
+    ),
+    CommandType(
+        "topic.unsubscribe",
+        subscriptions.Unsubscribe,
+        READERS,
+        {},
+        remark="Who leaves their own inbox hears of it again after subscribing to it, or with the next connection.",
+        refusals=("`not_found`: this connection is not subscribed to it",),
+    ),
+    CommandType(
+        "topic.get",
+        topics.GetTopic,
+        READERS,
+        shapes.TopicShape,
+        Call(
+            "GET /topics/{topic}",
+            "The state of a topic",
+            links={"topic=/topic": ("topic.comments", "topic.events")},
+        ),
+    ),
+    CommandType(
+        "topic.events",
+        topics.ListEvents,
+        READERS,
+        shapes.EventsShape,
+        Call("GET /topics/{topic}/events", "The log of a topic"),
+        shown=("after",),
+    ),
+    CommandType(
+        "topic.comments",
+        comments.ListComments,
+        COMMENTERS,
+        shapes.CommentsShape,
+        Call("GET /topics/{topic}/comments", "The comments of a topic"),
+        shown=("order", "limit"),
+    ),
+    CommandType(
+        "comments.search",
+        search.SearchComments,
+        SEARCHERS,
+        shapes.FoundShape,
+        Call("GET /search", "Search the comments one may read"),
+        remark="Every word of `q` has to be found, where a word begins with it (in scripts without spaces:"
+        " anywhere), whatever its case and accents; deleted comments are not. `highlights` are `[first, how many]`"
+        " in code points of the text. What is looked for does not decide where: a page searches some of the topics"
+        " that the asker may open, back in time, and `next` leads to older comments there, then to further topics:"
+        " first the asker's discussions, content that they were told of, wrote on or read, and the newest; in the"
+        " end all. A page may be short, or empty, and still have a `next`.",
+        refusals=("`invalid`: nothing to look for", "`too_large`: over 200 characters or 16 words"),
+    ),
+    CommandType(
+        "comment.get",
+        comments.GetComment,
+        COMMENTERS,
+        shapes.CommentShape,
+        Call(
+            "GET /comments/{commentId}",
+            "One comment",
+            links={"topic=/topic": ("topic.get",), "thread=/threadId;topic=/topic": ("topic.comments",)},
+        ),
+    ),
+    CommandType(
+        "comment.revisions",
+        comments.ListRevisions,
+        COMMENTERS,
+        shapes.RevisionsShape,
+        Call("GET /comments/{commentId}/revisions", "What a comment said before"),
+    ),
+    CommandType(
+        "comment.add",
+        comments.AddComment,
+        COMMENTERS,
+        shapes.CommentAndSeqShape,
+        Call(
+            "POST /topics/{topic}/comments",
+            "Add a comment or a reply",
+            status=201,
+            links={
+                "commentId=/comment/id": (
+                    "comment.get",
+                    "comment.edit",
+                    "comment.delete",
+                    "comment.revisions",
+                    "comment.react",
+                    "thread.resolve",
+                )
+            },
+        ),
+        shown=("anchor", "viewState", "requestId"),
+        remark="Whoever is mentioned, and whoever takes part in the thread, is told in their inbox, if they may open"
+        " the topic and have not muted it.",
+        refusals=(
+            "`not_found`: `replyTo` is no comment of this topic",
+            "`conflict`: the comment to reply to was deleted",
+            "`invalid`: blank, or a mention of somebody who does not exist (`field` is `text`)",
+            "`too_large`: text, mentions, anchor or view state",
+        ),
+    ),
+    CommandType(
+        "comment.edit",
+        comments.EditComment,
+        AUTHORS,
+        shapes.CommentAndSeqShape,
+        Call(
+            "PATCH /comments/{commentId}",
+            "Edit one's comment",
+            links={"commentId=/comment/id": ("comment.revisions",)},
+        ),
+        remark="Only those are told that the edit newly mentions, and who was told of the comment before is not told"
+        " again.",
+        refusals=(
+            "`forbidden`: somebody else wrote it",
+            "`conflict`: it was deleted",
+            "`invalid`, `too_large`: as with `comment.add`",
+        ),
+    ),
+    CommandType(
+        "comment.delete",
+        comments.DeleteComment,
+        AUTHORS,
+        shapes.SeqShape,
+        Call("DELETE /comments/{commentId}", "Delete one's comment"),
+        refusals=("`forbidden`: somebody else wrote it", "`conflict`: it was deleted before"),
+    ),
+    CommandType(
+        "comment.react",
+        threads.React,
+        COMMENTERS,
+        shapes.SeqShape,
+        Call("PUT /comments/{commentId}/reactions/{emoji}", "React with an emoji"),
+        refusals=(
+            "`invalid`: not one emoji",
+            "`conflict`: the comment was deleted",
+            "`too_large`: 100 different emoji are on it",
+        ),
+    ),
+    CommandType(
+        "comment.unreact",
+        threads.Unreact,
+        COMMENTERS,
+        shapes.SeqShape,
+        Call("DELETE /comments/{commentId}/reactions/{emoji}", "Take a reaction back"),
+        refusals=("`invalid`: not one emoji", "`conflict`: the comment was deleted"),
+    ),
+    CommandType(
+        "thread.resolve",
+        threads.ResolveThread,
+        COMMENTERS,
+        shapes.SeqShape,
+        Call("PUT /comments/{commentId}/resolution", "Resolve a thread"),
+    ),
+    CommandType(
+        "thread.reopen",
+        threads.ReopenThread,
+        COMMENTERS,
+        shapes.SeqShape,
+        Call("DELETE /comments/{commentId}/resolution", "Reopen a thread"),
+    ),
+    CommandType(
+        "topic.read",
+        reading.ReadTopic,
+        COMMENTERS,
+        shapes.UnreadShape,
+        Call("PUT /topics/{topic}/read", "Move one's read mark forward"),
+        remark="Own comments are never unread. The other devices learn of it by `topic.was_read`.",
+    ),
+    CommandType(
+        "topic.mute",
+        reading.MuteTopic,
+        COMMENTERS,
+        shapes.EmptyShape,
+        Call("PUT /topics/{topic}/mute", "Mute or unmute a topic"),
+        shown=("until",),
+        refusals=("`invalid`: `until` is no time to come, or comes with `muted: false`",),
+    ),
+    CommandType(
+        "topic.summaries",
+        topics.ListSummaries,
+        COMMENTERS,
+        shapes.SummariesShape,
+        Call("POST /topics/summaries", "Many topics at a glance"),
+        remark="Each topic once, in the order asked; the asker's own inbox may be among them.",
+        refusals=(
+            "`too_large`: more than 500 topics. Those that the asker may not open are left out, not refused",
+        ),
+    ),
+    CommandType(
+        "topic.anchors",
+        topics.ListAnchors,
+        COMMENTERS,
+        shapes.AnchorsShape,
+        Call("GET /topics/{topic}/anchors", "What there is at each place"),
+        remark="`items` has a place for every `pageKey` and `visualizationKey` that comments name, and one with both"
+        " null for the others; deleted comments do not count. A reply that names neither counts at its root's place,"
+        " here and in the filters of `topic.comments`.",
+    ),
+    CommandType(
+        "typing",
+        presence.SetTyping,
+        COMMENTERS,
+        {},
+        remark="See [signals](#signals).",
+        refusals=("`forbidden`: this connection is not subscribed to the topic",),
+    ),
+)
