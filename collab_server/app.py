@@ -13,14 +13,15 @@ import asyncio
 import logging
 import signal
 import sys
+from functools import partial
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from collab_server import hangup, logs
-from collab_server.config import Config, ConfigError, load_config
+from collab_server.config import Config, ConfigError, certificates, load_config
 from collab_server.node import Node
-from collab_server.realtime import lean
+from collab_server.realtime import process
 from collab_server.realtime.lean import adapter
 
 log = logging.getLogger(__name__)
@@ -45,10 +46,10 @@ class Application:
         node = self._node
         await receive()
         hangup.listen()
-        adapter.adopt(receive, self._config)
-        if lean.install(scope, receive, {"/socket.io/": node.server.eio}, node.guard):
-            lean.tune_garbage_collector()
-        lean.allow_many_connections()
+        adapter.adopt(receive, settings_of(self._config))
+        if adapter.install(scope, receive, {"/socket.io/": node.server.eio}, node.guard):
+            process.tune_garbage_collector()
+        process.allow_many_connections()
         if self._config.scaling == "vertical":
             log.warning("scaling is vertical, which is not there yet: this node runs as one process")
         try:
@@ -74,12 +75,7 @@ def _drain_on_signals(node: Node) -> None:
 
         async def leave(number: int = number, previous: Any = previous) -> None:
             await node.drain()
-            server = getattr(previous, "__self__", None)
-            if number == signal.SIGTERM and server is not None and hasattr(server, "should_exit"):
-                # What uvicorn does itself, but for ending by the signal once more: to be stopped is no failure.
-                server.should_exit = True
-            else:
-                previous(number, None)
+            adapter.leave(previous, number)
 
         def begin_to_leave(leave: Any = leave) -> None:
             node.own(leave())
@@ -96,6 +92,18 @@ def _drain_on_signals(node: Node) -> None:
             signal.signal(number, handle)
         except ValueError:
             return  # not the main thread: whoever runs us there stops us otherwise
+
+
+def settings_of(config: Config) -> adapter.Settings:
+    """What uvicorn is told. Its `ssl_context` raises `ConfigError` where a certificate cannot be used."""
+    tls = config.server_tls
+    return adapter.Settings(
+        port=config.port if config.is_port_given else None,
+        packet_bytes=config.limits.packetBytes,
+        trusted_proxies=tuple(config.trustedProxies),
+        has_access_log=config.logging,
+        ssl_context=None if tls is None else partial(certificates.server_context, tls),
+    )
 
 
 def create_app(config: Config) -> Application:

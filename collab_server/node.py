@@ -32,8 +32,9 @@ from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.hints import Kind
 from collab_server.ports import Announcement, Authority, Bus, BusSetup, SignsIn
-from collab_server.realtime import build_asgi, lean
+from collab_server.realtime import build_asgi
 from collab_server.realtime.door import Door
+from collab_server.realtime.lean.guard import Guard
 from collab_server.realtime.server import CollabServer, Origins, stranger_limits
 from collab_server.realtime.sign_ins import SignIns
 from collab_server.realtime.sockets.manager import BusManager
@@ -104,7 +105,7 @@ class Node:
         _depend(status, OpenDatabase(database, preparation), bus, authority)
 
         addresses, origins = Addresses(config.trustedProxies), Origins(config.allowed_origins)
-        self.guard = lean.Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes)
+        self.guard = Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes)
         self.server = server = CollabServer(BusManager(bus), limits, addresses, origins, status)
         hub = Hub(server)
         self._presence = presence = Presence(name, hub, bus)

@@ -18,11 +18,11 @@ def serve(arguments: argparse.Namespace) -> int:
     config = loaded.config
     logs.configure(is_detailed=config.logging, log_format=config.logFormat, log_file=config.logFile)
 
-    from collab_server.app import create_app
+    from collab_server.app import create_app, settings_of
     from collab_server.realtime.lean import adapter
 
     at = config.port if arguments.port is None else arguments.port
-    was_served = adapter.serve(create_app(config), config, host=arguments.host, port=at)
+    was_served = adapter.serve(create_app(config), settings_of(config), host=arguments.host, port=at)
     return DONE if was_served else FAILED
 
 

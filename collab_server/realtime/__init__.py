@@ -11,7 +11,8 @@ from typing import Any
 
 from collab_server.realtime._libraries import engineio, socketio  # before anybody else imports them
 from collab_server.realtime.engine.engine import EngineServer
-from collab_server.realtime.lean import install, tune_garbage_collector
+from collab_server.realtime.lean.adapter import install
+from collab_server.realtime.process import tune_garbage_collector
 from collab_server.realtime.sockets.server import SocketServer
 
 __all__ = ["EngineServer", "SocketServer", "build_asgi", "build_engineio_server", "build_server"]

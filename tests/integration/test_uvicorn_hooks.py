@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import trustme
 
+from collab_server.app import settings_of
 from collab_server.config import Config
 from collab_server.demo.embedded import free_port
 from collab_server.realtime.lean import adapter
@@ -29,6 +30,7 @@ APP = """
 import asyncio, json, sys
 sys.path.insert(0, {root!r})
 from collab_server.realtime.lean import adapter
+from collab_server.app import settings_of
 from collab_server.config import load_config
 
 adapter.GRACEFUL_SECONDS = {graceful}
@@ -39,7 +41,7 @@ async def app(scope, receive, send):
     if scope["type"] == "lifespan":
         await receive()
         running = receive.__self__.config
-        adapter.adopt(receive, load_config().config)
+        adapter.adopt(receive, settings_of(load_config().config))
         await send({{"type": "lifespan.startup.complete"}})
         await receive()
         return await send({{"type": "lifespan.shutdown.complete"}})
@@ -190,4 +192,4 @@ def test_another_server_is_left_alone() -> None:
     async def plain() -> None: ...
 
     for receive in (Receive().receive, plain, None):
-        adapter.adopt(receive, Config())
+        adapter.adopt(receive, settings_of(Config()))

@@ -23,7 +23,7 @@ MOST_ARGUMENTS = 7
 MOST_ATTRIBUTES = 12
 
 COMPOSITION_ROOT = ["collab_server.app", "collab_server.node"]
-WIRED_LATER = 1
+WIRED_LATER = 0
 """Lambdas, and attributes of others that are set, in the composition root. It may only become less."""
 
 CIRCLES: Final[dict[str, str]] = {}

@@ -1,11 +1,13 @@
-"""How uvicorn has to run us: one list of settings, for `collab-server serve` and for bare uvicorn.
+"""How uvicorn runs us: the settings it gets, the classes it gets, and how it is made to leave quietly.
 
-`serve` hands them to uvicorn. Under `uvicorn collab_server.app:app` nobody asks us, but uvicorn's own configuration can
-be reached from the lifespan hook, which runs before the port is opened: `adopt` writes the settings there. Whatever
-was said to uvicorn itself (`--port`, `UVICORN_PORT` …) wins; what this version of uvicorn does not have is left
-alone, and so is every other server.
+`serve` starts uvicorn with our settings. Under `uvicorn collab_server.app:app` nobody asks us, but uvicorn's own
+configuration can be reached from the lifespan hook, which runs before the port is opened: `adopt` writes the settings
+there, and `install` our classes. Whatever was said to uvicorn itself (`--port`, `UVICORN_PORT` …) wins; what this
+version of uvicorn does not have is left alone, and so is every other server.
 
-Nothing runs concurrently here; `adopt` is called once, by the app, when its lifespan starts.
+All that looks at uvicorn from outside by other than its documented ways is here: `_config_behind` and `leave`.
+
+Nothing runs concurrently here; `adopt` and `install` are called once, when the lifespan starts.
 """
 
 from __future__ import annotations
@@ -15,16 +17,20 @@ import os
 import signal
 import ssl
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
 import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
-from collab_server.config import Config, certificates
+from collab_server.realtime.engine.engine import EngineServer
+from collab_server.realtime.lean.guard import GUARD_KEY, Guard
+from collab_server.realtime.lean.handshake import STATE_KEY, WebSocketProtocol
+from collab_server.realtime.lean.offers import PATHS_KEY
 
-__all__ = ["GRACEFUL_SECONDS", "adopt", "serve"]
+__all__ = ["GRACEFUL_SECONDS", "Settings", "adopt", "install", "leave", "serve"]
 
 log = logging.getLogger(__name__)
 
@@ -34,13 +40,28 @@ GRACEFUL_SECONDS = 3
 _UVICORNS_PORT = 8000
 
 
-def serve(app: Any, config: Config, *, host: str, port: int) -> bool:
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """What uvicorn is told."""
+
+    port: int | None
+    """To listen on; None to leave that to uvicorn."""
+    packet_bytes: int
+    """The largest message of a websocket."""
+    trusted_proxies: tuple[str, ...]
+    """Whose word is taken for where a client comes from: addresses and networks."""
+    has_access_log: bool
+    ssl_context: Callable[[], ssl.SSLContext] | None
+    """Makes what to serve HTTPS with; None for HTTP."""
+
+
+def serve(app: Any, settings: Settings, *, host: str, port: int) -> bool:
     """Serve `app` in the foreground until SIGTERM or SIGINT, in one process. Say whether it ever served.
 
-    Raises `KeyboardInterrupt` after a graceful stop by SIGINT, and `ConfigError` where a certificate cannot be used,
-    before it opens the port.
+    Raises `KeyboardInterrupt` after a graceful stop by SIGINT, and what `settings.ssl_context` raises, before it opens
+    the port.
     """
-    context = certificates.server_context(config.server_tls) if config.server_tls else None
+    context = settings.ssl_context() if settings.ssl_context else None
     server = uvicorn.Server(
         uvicorn.Config(
             app,
@@ -49,18 +70,18 @@ def serve(app: Any, config: Config, *, host: str, port: int) -> bool:
             loop="uvloop",
             http="httptools",
             lifespan="on",
-            ws_max_size=config.limits.packetBytes,
+            ws_max_size=settings.packet_bytes,
             ws_per_message_deflate=False,
             timeout_graceful_shutdown=GRACEFUL_SECONDS,
-            forwarded_allow_ips=list(config.trustedProxies),
+            forwarded_allow_ips=list(settings.trusted_proxies),
             ssl_context_factory=_always(context) if context else None,
             log_config=None,
-            access_log=config.logging,
+            access_log=settings.has_access_log,
             server_header=False,
         )
     )
     # uvicorn raises the signal again when it has stopped; a stop that was asked for is no failure.
-    before = signal.signal(signal.SIGTERM, _leave)
+    before = signal.signal(signal.SIGTERM, _exit)
     try:
         server.run()
     except SystemExit as left:
@@ -73,48 +94,117 @@ def serve(app: Any, config: Config, *, host: str, port: int) -> bool:
 
 def adopt(
     receive: Any,
-    config: Config,
+    settings: Settings,
     *,
     argv: Sequence[str] | None = None,
     environ: Mapping[str, str] = os.environ,
 ) -> None:
     """Give the uvicorn behind a lifespan's `receive` our settings; do nothing under another server.
 
-    `argv` (without the program) and `environ` tell what uvicorn was given. Raises `ConfigError` where a certificate
-    cannot be used.
+    `argv` (without the program) and `environ` tell what uvicorn was given. Raises what `settings.ssl_context` raises.
     """
-    running = getattr(getattr(receive, "__self__", None), "config", None)
+    running = _config_behind(receive)
     if not isinstance(running, uvicorn.Config):
         return
     given = _given(sys.argv[1:] if argv is None else argv, environ)
 
-    _adopt_port(running, config, given("port"))
+    _adopt_port(running, settings.port, given("port"))
     if not given("timeout-graceful-shutdown") and _has(running, "timeout_graceful_shutdown"):
         running.timeout_graceful_shutdown = running.timeout_graceful_shutdown or GRACEFUL_SECONDS
     if not given("ws-max-size") and _has(running, "ws_max_size"):
-        running.ws_max_size = config.limits.packetBytes
+        running.ws_max_size = settings.packet_bytes
     if not given("ws-per-message-deflate") and _has(running, "ws_per_message_deflate"):
         running.ws_per_message_deflate = False
-    if not config.logging and not given("access-log") and _has(running, "access_log"):
+    if not settings.has_access_log and not given("access-log") and _has(running, "access_log"):
         running.access_log = False
-    if config.server_tls is not None and _has(running, "ssl") and running.ssl is None:
-        running.ssl = certificates.server_context(config.server_tls)
+    if settings.ssl_context is not None and _has(running, "ssl") and running.ssl is None:
+        running.ssl = settings.ssl_context()
     if not given("forwarded-allow-ips") and isinstance(running.loaded_app, ProxyHeadersMiddleware):
-        running.loaded_app = ProxyHeadersMiddleware(running.loaded_app.app, list(config.trustedProxies))
+        running.loaded_app = ProxyHeadersMiddleware(running.loaded_app.app, list(settings.trusted_proxies))
     if running.workers > 1:
         log.warning(
             "uvicorn was told to start %d workers: start one process per node instead", running.workers
         )
 
 
-def _adopt_port(running: uvicorn.Config, config: Config, is_given: bool) -> None:
+def _config_behind(receive: Any) -> Any:
+    """uvicorn's Config, where `receive` is a method of its lifespan; None under another server."""
+    return getattr(getattr(receive, "__self__", None), "config", None)
+
+
+def _adopt_port(running: uvicorn.Config, port: int | None, is_given: bool) -> None:
     is_given = is_given or running.port != _UVICORNS_PORT or running.uds is not None or running.fd is not None
-    if is_given or not config.is_port_given:
+    if is_given or port is None:
         return
     if running.workers > 1 or running.should_reload:  # the parent has bound the socket already
         log.warning("uvicorn listens on %d, not on the port that is configured: give it --port", running.port)
         return
-    running.port = config.port
+    running.port = port
+
+
+def install(
+    scope: MutableMapping[str, Any],
+    receive: Any,
+    engines: Mapping[str, EngineServer],
+    guard: Guard | None = None,
+) -> bool:
+    """Let uvicorn carry these Engine.IO servers by the lean protocol classes, from the next connection on.
+
+    Args:
+        scope: the ASGI lifespan scope.
+        receive: the ASGI lifespan `receive`; under uvicorn a method of the object that holds its Config.
+        engines: path prefix, as in `/socket.io/` → server.
+        guard: watches over all connections, if given.
+
+    Returns:
+        True if uvicorn is the server, was recognised, and the switch is not off.
+    """
+    config = _config_behind(receive)
+    if (
+        not isinstance(scope.get("state"), dict)
+        or not hasattr(config, "ws_protocol_class")
+        or not hasattr(config, "http_protocol_class")
+    ):
+        return False
+    scope["state"][PATHS_KEY] = tuple(prefix.encode() for prefix in engines)
+    if guard is not None:
+        scope["state"][GUARD_KEY] = guard
+    is_lean = os.environ.get("COLLAB_TRANSPORT", "").lower() != "asgi"
+    if is_lean:
+        scope["state"][STATE_KEY] = {prefix.encode(): engine for prefix, engine in engines.items()}
+        config.ws_protocol_class = WebSocketProtocol
+    elif getattr(config.ws_protocol_class, "__module__", "").endswith(".websockets_sansio_impl"):
+        from collab_server.realtime.lean.stock_websockets import StockWebSocketProtocol
+
+        config.ws_protocol_class = StockWebSocketProtocol
+    config.http_protocol_class = _http_protocol_class(config.http_protocol_class, is_lean=is_lean)
+    return is_lean
+
+
+def _http_protocol_class(stock: Any, *, is_lean: bool) -> Any:
+    """What takes the place of uvicorn's class for HTTP; another one than its own two stays."""
+    if getattr(stock, "__module__", "") == "uvicorn.protocols.http.h11_impl":
+        from collab_server.realtime.lean.stock_h11 import StockH11Protocol
+
+        return StockH11Protocol
+    if getattr(stock, "__module__", "") == "uvicorn.protocols.http.httptools_impl":
+        from collab_server.realtime.lean.http import HttpProtocol
+        from collab_server.realtime.lean.stock_httptools import StockHttpProtocol
+
+        return HttpProtocol if is_lean else StockHttpProtocol
+    return stock
+
+
+def leave(handler: Callable[[int, FrameType | None], Any], number: int) -> None:
+    """Do what uvicorn's handler of a signal does, but for raising SIGTERM once more: to be stopped is no failure.
+
+    A handler of another program is called, and uvicorn's of another signal.
+    """
+    server = getattr(handler, "__self__", None)
+    if number == signal.SIGTERM and server is not None and hasattr(server, "should_exit"):
+        server.should_exit = True
+    else:
+        handler(number, None)
 
 
 def _given(argv: Sequence[str], environ: Mapping[str, str]) -> Callable[[str], bool]:
@@ -143,5 +233,5 @@ def _always(context: ssl.SSLContext) -> Callable[..., ssl.SSLContext]:
     return lambda *_: context
 
 
-def _leave(number: int, frame: FrameType | None) -> None:
+def _exit(number: int, frame: FrameType | None) -> None:
     raise SystemExit(0)
