@@ -26,7 +26,7 @@ from collab_server.contract.markdown import protocol
 
 HERE = Path(__file__).resolve().parent
 
-# --------------------------------------------------------------------------------------- configuration.md
+# --- configuration.md
 
 CONFIGURATION = """\
 # Configuration
@@ -149,7 +149,7 @@ def _range(field: FieldInfo) -> str:
     return f" {least} to {most}." if least is not None and most is not None else ""
 
 
-# ------------------------------------------------------------------------------------------- the command
+# --- the command
 
 DOCUMENTS: dict[str, Callable[[], str]] = {
     "configuration.md": configuration,

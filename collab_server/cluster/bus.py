@@ -118,7 +118,7 @@ class RedisBus:
         )
         self._tasks: list[asyncio.Task[None]] = []
 
-    # What others see and hear
+    # --- what others see and hear
 
     @property
     def is_hearing(self) -> bool:
@@ -174,7 +174,7 @@ class RedisBus:
         """Queue a message for all other nodes. Never waits, never raises."""
         self.outbox.publish(kind, payload)
 
-    # Starting and stopping
+    # --- starting and stopping
 
     async def start(self, epoch: str | None = None, keys: KeyRing | None = None) -> None:
         """Start connecting, until stopped, in the background. Without an epoch and its keys only whether Redis answers
@@ -226,7 +226,7 @@ class RedisBus:
         self.listeners.gap()
         self.heart.beat(asks=True)
 
-    # Looking after it
+    # --- looking after it
 
     async def _watch(self) -> None:
         """Run `look` four times a second, whatever happens in it."""

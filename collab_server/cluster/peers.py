@@ -102,7 +102,7 @@ class Peers:
         """Those that were met, by name."""
         return {start.node: Peer(start.info, start.seen_at) for start in self.met.values()}
 
-    # Who is there
+    # --- who is there
 
     def notice(self, opened: Opened, node: str) -> Start:
         """Whose envelope this is. One that is not known is of a node that has just come, or of one that has gone."""
@@ -207,7 +207,7 @@ class Peers:
         log.info("found a node", extra={"found_node": start.node})
         self._listeners.found(start.node)
 
-    # What they are told
+    # --- what they are told
 
     def tell_heard(self, *, asks: bool) -> None:
         """How much was heard of whom: those who are met first, then the strangers. With `asks` they answer at once."""

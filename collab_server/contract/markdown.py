@@ -71,7 +71,7 @@ def protocol(template: str) -> str:
     return re.sub(r"{{(.*?)}}", lambda match: parts[match[1]](), template)
 
 
-# -- types in words ------------------------------------------------------------------------------------------------
+# --- types in words
 
 
 def type_text(schema: Schema) -> str:
@@ -140,7 +140,7 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
-# -- objects -------------------------------------------------------------------------------------------------------
+# --- objects
 
 
 def _shown_objects() -> list[str]:
@@ -205,7 +205,7 @@ _SHAPE_WORDS = {
 }
 
 
-# -- commands ------------------------------------------------------------------------------------------------------
+# --- commands
 
 
 def _grouped() -> Iterator[tuple[str, list[CommandType]]]:
@@ -286,7 +286,7 @@ def _answer(row: CommandType) -> str:
     return _inline_shape(row.answer)
 
 
-# -- events, signals, REST, errors, limits -------------------------------------------------------------------------
+# --- events, signals, REST, errors, limits
 
 
 def _events() -> str:

@@ -35,7 +35,7 @@ _SIMPLE: dict[str, Schema] = {
 }
 
 
-# -- objects of answers --------------------------------------------------------------------------------------------
+# --- objects of answers
 
 
 def object_name(model: type[BaseModel]) -> str:
@@ -83,7 +83,7 @@ def _referring(value: Any) -> Any:
     return value
 
 
-# -- payloads ------------------------------------------------------------------------------------------------------
+# --- payloads
 
 
 @cache
@@ -143,7 +143,7 @@ def plain(schema: Schema) -> Schema:
     )
 
 
-# -- fields in words -----------------------------------------------------------------------------------------------
+# --- fields in words
 
 
 def _worded(owner: str, schema: Schema) -> Schema:
@@ -176,7 +176,7 @@ def _untitled(value: Any) -> Any:
     return value
 
 
-# -- shapes in words -----------------------------------------------------------------------------------------------
+# --- shapes in words
 
 
 def shape_schema(owner: str, shape: Shape) -> Schema:

@@ -56,7 +56,7 @@ _PAGE = Wording("How many items at the most, 1 to 200.", 50, {"minimum": 1, "max
 _STRETCH = Wording("How many events at the most, 1 to 500.", 500, {"minimum": 1, "maximum": 500})
 
 WORDINGS: Mapping[str, Wording] = {
-    # -- what commands take
+    # --- what commands take
     "topic": Wording(
         "The name of a topic: `content:{projectId}:{objectId}`, `discussion:{id}` or `inbox:{userId}`.",
         TOPIC,
@@ -168,7 +168,7 @@ WORDINGS: Mapping[str, Wording] = {
     "author": Wording("A user's id: only what this person wrote.", BOB, _LIBRARY_ID),
     "search": Wording("What the name contains, up to 200 characters.", "ba", {"maxLength": 200}),
     "recipients.find.kind": Wording("Only users, or only groups.", "user"),
-    # -- what answers hold
+    # --- what answers hold
     "kind": Wording("`user` or `group`.", "user"),
     "id": Wording("A UUIDv7.", COMMENT_ID, _UUID),
     "threadId": Wording("The id of the thread's root; a root's own id.", COMMENT_ID, _UUID),

@@ -167,7 +167,7 @@ def _united(spans: Iterable[tuple[int, int]]) -> list[Highlight]:
     return [(start, end - start) for start, end in united]
 
 
-# -- numbers to index by: negative ones for what is said, the others for where and when -----------------------------
+# --- numbers to index by: negative ones for what is said, the others for where and when
 
 
 def index_terms(text: str) -> set[int]:
@@ -254,7 +254,7 @@ def _period(size: int, number: int) -> int:
     return _PERIODS | size << 26 | number & 0x3FF_FFFF
 
 
-# -- folding -------------------------------------------------------------------------------------------------------
+# --- folding
 
 
 @dataclass(frozen=True, slots=True)

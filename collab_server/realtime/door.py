@@ -78,7 +78,7 @@ class Door:
         self._tasks: set[asyncio.Task[None]] = set()
         server.serve(self)
 
-    # -- coming and going ------------------------------------------------------------------------------------
+    # --- coming and going
 
     async def sign_in(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         """Socket.IO's connect handler: says who this is, or refuses with an error object."""
@@ -136,7 +136,7 @@ class Door:
         """Disconnect a client for good."""
         await self._server.disconnect(sid, ignore_queue=True)
 
-    # -- commands --------------------------------------------------------------------------------------------
+    # --- commands
 
     def admit(self, eio_sid: str, text: str) -> None:
         """Let a packet in, given as its text, before it is decoded.
@@ -189,7 +189,7 @@ class Door:
         """Queue a ready Socket.IO packet for one client."""
         self._server.eio.send_text(eio_sid, text)
 
-    # -- tasks -----------------------------------------------------------------------------------------------
+    # --- tasks
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Run `work` as a task of the door's, which ends it when it stops."""

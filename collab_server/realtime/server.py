@@ -126,7 +126,7 @@ class CollabServer(SocketServer):
         self.on("connect", door.sign_in)
         self.on("disconnect", door.forget)
 
-    # -- out -------------------------------------------------------------------------------------------------
+    # --- out
 
     def tell(self, connections: Iterable[str], name: str, data: JsonText) -> None:
         """Send an event or a signal to these. Never waits, never raises."""
@@ -137,7 +137,7 @@ class CollabServer(SocketServer):
         for eio_sid in list(self.eio.sockets):
             self.eio.close_transport(eio_sid, reason)
 
-    # -- in --------------------------------------------------------------------------------------------------
+    # --- in
 
     @override
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:

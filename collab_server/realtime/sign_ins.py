@@ -53,7 +53,7 @@ class SignIns:
         """Who shows these. Raises `Unauthenticated`, `RateLimited`, `Unavailable` or `Paused`."""
         return await self._authenticator.sign_in(credentials)
 
-    # -- coming ----------------------------------------------------------------------------------------------
+    # --- coming
 
     def begin(self, client: Client, signed_in: SignIn) -> None:
         """A client has come with this sign-in; `greet` says hello to it."""
@@ -96,7 +96,7 @@ class SignIns:
         self._greetings.pop(client.connection, None)
         client.detach()
 
-    # -- staying ---------------------------------------------------------------------------------------------
+    # --- staying
 
     async def run(self) -> None:
         """Say hello again to those who stay long, with a younger resume token; put out whose time is up.
@@ -169,7 +169,7 @@ class SignIns:
     def _set_end(self, client: Client) -> None:
         client.ends_at = asyncio.get_running_loop().time() + self._authenticator.seconds_left(client.who)
 
-    # -- ending ----------------------------------------------------------------------------------------------
+    # --- ending
 
     def look_at(self, client: Client) -> None:
         """Something of its user's was ended: put it out, if it was that."""

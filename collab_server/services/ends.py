@@ -62,7 +62,7 @@ class Ends:
         self.latest = 0
         bus.listen(Kind.ENDED, self._hear)
 
-    # -- what is known ---------------------------------------------------------------------------------------
+    # --- what is known
 
     def now(self) -> datetime:
         """What time it is for the database, and so for all nodes, whatever this machine's clock says."""
@@ -111,7 +111,7 @@ class Ends:
         between = (asked_at + loop.time()) / 2
         self._ahead = timedelta(microseconds=now) - timedelta(seconds=between)
 
-    # -- what is new -----------------------------------------------------------------------------------------
+    # --- what is new
 
     def ended(self, fact: Ended) -> None:
         """Something was ended here, and is committed."""
@@ -155,7 +155,7 @@ class Ends:
                 del self._known[mark]
 
 
-# -- the commands --------------------------------------------------------------------------------------------------
+# --- the commands
 
 
 async def ask_end(backends: Backends, who: Identity, command: EndSession) -> timedelta:

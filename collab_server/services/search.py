@@ -122,7 +122,7 @@ def answer_after(elapsed: float, chance: float) -> float:
     return max(elapsed, BEAT_SECONDS) + chance * max(elapsed / 4, BEAT_SECONDS)
 
 
-# -- one page ------------------------------------------------------------------------------------------------------
+# --- one page
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,7 +401,7 @@ def _is_content(place: Place) -> bool:
     return parse_topic(place.name).kind == "content"
 
 
-# -- going back in time ------------------------------------------------------------------------------------------
+# --- going back in time
 
 
 async def walk(
@@ -505,7 +505,7 @@ class _AtOnce:
         return found, found[-1] if len(found) == BATCH else _BEGINNING
 
 
-# -- keeping the index ---------------------------------------------------------------------------------------------
+# --- keeping the index
 
 
 class Settling:

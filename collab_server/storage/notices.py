@@ -90,7 +90,7 @@ async def forget_unused(tx: Transaction, *, at_most: int) -> int:
     return len(await tx.fetch(_FORGET, at_most))
 
 
-# -- in events --------------------------------------------------------------------------------------------------------
+# --- in events
 
 
 def naming(id: UUID, data: JsonText) -> JsonText:

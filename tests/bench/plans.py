@@ -90,7 +90,7 @@ SCRIPTS = {
 EMOJI = "👍🎉🔥✅🚀😀🙏📈📉💡"
 
 
-# -- what is loaded ------------------------------------------------------------------------------------------------
+# --- what is loaded
 
 
 @dataclass(slots=True)
@@ -330,7 +330,7 @@ def _tables(world: World) -> Iterator[Table]:
     yield "requests", ["user_id", "request_id", "fingerprint", "answer", "created_at"], requests()
 
 
-# -- what is called ------------------------------------------------------------------------------------------------
+# --- what is called
 
 
 class Recorder(asyncpg.Connection):

@@ -113,7 +113,7 @@ class _Watch:
         )
 
 
-# --- Deliveries ---------------------------------------------------------------------------------------------------
+# --- deliveries
 
 
 async def _pump(
@@ -220,7 +220,7 @@ async def polling(setup: Setup, *, members: int, outstanding: int) -> AsyncItera
         publisher.transport.close()
 
 
-# --- Connections --------------------------------------------------------------------------------------------------
+# --- connections
 
 
 @asynccontextmanager
@@ -318,7 +318,7 @@ async def stalled(setup: Setup, *, clients: int) -> AsyncIterator[Work]:
         member.transport.abort()
 
 
-# --- Ours alone ---------------------------------------------------------------------------------------------------
+# --- ours alone
 
 
 @asynccontextmanager

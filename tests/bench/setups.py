@@ -117,7 +117,7 @@ def busy_seconds(pid: int) -> float:
     return time.clock_gettime((~pid << 3) | 2)
 
 
-# --- Trees --------------------------------------------------------------------------------------------------------
+# --- trees
 
 
 def commit_tree(commit: str, folder: Path, *, repository: Path = ROOT) -> Tree:
@@ -146,7 +146,7 @@ def _git(repository: Path, *arguments: str) -> subprocess.CompletedProcess[bytes
     )
 
 
-# --- Ours ---------------------------------------------------------------------------------------------------------
+# --- ours
 
 
 @contextlib.asynccontextmanager
@@ -275,7 +275,7 @@ async def serve_tree(
     database.drop()
 
 
-# --- The peers ----------------------------------------------------------------------------------------------------
+# --- the peers
 
 PEER = Dialect(
     auth=lambda room: {"room": room},

@@ -95,7 +95,7 @@ def on_loop(server: Any, function: Any, *args: Any) -> None:
     server.loop.call_soon_threadsafe(function, *args)
 
 
-# --- A client that does not read --------------------------------------------------------------------------------
+# --- a client that does not read
 
 
 async def test_client_that_does_not_read_is_put_out(way: dict[str, Any]) -> None:
@@ -155,7 +155,7 @@ async def test_one_message_above_the_bound_reaches_a_client_that_reads(way: dict
             assert await get(http, served, path) == (200, "4" + "y" * 10 * LIMIT)
 
 
-# --- A client that sends too much -------------------------------------------------------------------------------
+# --- a client that sends too much
 
 
 async def test_too_large_a_post_is_refused(way: dict[str, Any]) -> None:
@@ -419,7 +419,7 @@ async def test_acknowledgements_outstanding_are_bounded(way: dict[str, Any]) -> 
             assert received == "431[1001]"
 
 
-# --- TLS ---
+# --- TLS
 
 
 async def test_websocket_and_polling_over_tls(way: dict[str, Any], tmp_path: Path) -> None:
@@ -441,7 +441,7 @@ async def test_websocket_and_polling_over_tls(way: dict[str, Any], tmp_path: Pat
                 assert (await answer.text())[0] == "0"
 
 
-# --- Stopping ---------------------------------------------------------------------------------------------------
+# --- stopping
 
 
 async def test_graceful_stop_closes_websockets_and_answers_polls(way: dict[str, Any]) -> None:

@@ -42,7 +42,7 @@ async def is_closed(websocket: aiohttp.ClientWebSocketResponse) -> bool:
             return True
 
 
-# --- Handshake --------------------------------------------------------------------------------------------------
+# --- handshake
 
 
 async def test_polling_handshake_opens_a_session(http: aiohttp.ClientSession, hasty: Served) -> None:
@@ -131,7 +131,7 @@ async def test_other_paths_are_not_ours(http: aiohttp.ClientSession, engine: Ser
     assert (await get(http, engine, "/elsewhere"))[0] == 404
 
 
-# --- Messages ---------------------------------------------------------------------------------------------------
+# --- messages
 
 
 @pytest.mark.parametrize("payload", ["4hello", "4test1\x1e4test2\x1e4test3", "4hello\x1ebAQIDBA=="])
@@ -227,7 +227,7 @@ async def test_packet_without_meaning_is_ignored(
         assert await websocket.receive_str() == "4still here"
 
 
-# --- Heartbeat --------------------------------------------------------------------------------------------------
+# --- heartbeat
 
 
 async def test_polling_heartbeat(http: aiohttp.ClientSession, hasty: Served) -> None:
@@ -286,7 +286,7 @@ async def test_intervals_below_a_second_are_told_in_milliseconds(way: dict[str, 
     assert (opening["pingInterval"], opening["pingTimeout"]) == (125, 62)
 
 
-# --- Close ------------------------------------------------------------------------------------------------------
+# --- close
 
 
 async def test_client_closes_a_polling_session(http: aiohttp.ClientSession, engine: Served) -> None:
@@ -332,7 +332,7 @@ async def test_server_closes_either_transport(http: aiohttp.ClientSession, engin
     assert await poll == (200, "1")
 
 
-# --- Upgrade ----------------------------------------------------------------------------------------------------
+# --- upgrade
 
 
 async def test_polling_is_upgraded_to_a_websocket(http: aiohttp.ClientSession, engine: Served) -> None:
@@ -447,7 +447,7 @@ async def test_requests_on_one_connection_are_answered_in_order(
     await writer.wait_closed()
 
 
-# --- Handlers ---------------------------------------------------------------------------------------------------
+# --- handlers
 
 
 async def test_connect_handler_may_refuse(http: aiohttp.ClientSession, way: dict[str, Any]) -> None:
@@ -503,7 +503,7 @@ async def test_new_clients_are_sent_elsewhere_while_draining(
         assert await post(http, served, path, "4hello") == (200, "ok")
 
 
-# --- A session's id alone ---------------------------------------------------------------------------------------
+# --- a session's id alone
 
 
 async def test_a_session_whose_client_keeps_cookies_is_nothing_without_its_cookie(

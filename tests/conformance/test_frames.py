@@ -129,7 +129,7 @@ def test_close_that_is_broken_is_refused(payload: bytes) -> None:
         frames.close_answer(payload)
 
 
-# --- Lanes ------------------------------------------------------------------------------------------------------
+# --- lanes
 
 
 async def test_lane_expires_each_in_its_order_and_time() -> None:

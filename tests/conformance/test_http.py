@@ -122,7 +122,7 @@ async def test_no_answer_is_kept_by_caches_or_taken_for_another_kind(
         assert head.get("x-content-type-options") == "nosniff", where
 
 
-# --- One after the other ----------------------------------------------------------------------------------------
+# --- one after the other
 
 
 async def test_requests_of_one_connection_are_each_taken_for_what_they_are(
@@ -169,7 +169,7 @@ async def test_names_and_values_of_a_query_may_be_percent_encoded(engine: Served
             assert (await connection.receive(b"}")).partition(b"\r\n\r\n")[2].startswith(b'0{"sid"')
 
 
-# --- Pipelined --------------------------------------------------------------------------------------------------
+# --- pipelined
 
 
 async def test_post_behind_a_poll_is_taken_when_it_is_whole(
@@ -222,7 +222,7 @@ async def test_upgrade_behind_a_waiting_poll_is_refused(
     await asyncio.to_thread(wait_until, lambda: sid not in engine.server.sockets)
 
 
-# --- Without an end, and never read -----------------------------------------------------------------------------
+# --- without an end, and never read
 
 
 async def test_endless_trailer_is_cut_off(engine: Served, way: dict[str, Any]) -> None:
@@ -342,7 +342,7 @@ async def test_who_is_connected_is_not_asked_for_another_request(
                     await connection.send(b"\r\n")
 
 
-# --- Gone before the answer -------------------------------------------------------------------------------------
+# --- gone before the answer
 
 
 @pytest.mark.parametrize("decision", [None, "not you"], ids=["accepted", "refused"])

@@ -65,7 +65,7 @@ async def connect(served: Served, packet: str | None = "40") -> AsyncIterator[Cl
         yield client
 
 
-# --- Connecting -------------------------------------------------------------------------------------------------
+# --- connecting
 
 
 @pytest.mark.parametrize(
@@ -183,7 +183,7 @@ async def test_connect_handler_that_fails_is_answered(
     caplog.clear()
 
 
-# --- Leaving ----------------------------------------------------------------------------------------------------
+# --- leaving
 
 
 async def test_connection_stays_when_the_main_namespace_is_left(way: dict[str, Any]) -> None:
@@ -202,7 +202,7 @@ async def test_leaving_one_namespace_keeps_the_other(sockets: Served) -> None:
         assert await client.receive() == '42["message-back","to main"]'
 
 
-# --- Messages ---------------------------------------------------------------------------------------------------
+# --- messages
 
 
 async def test_event(sockets: Served) -> None:
@@ -270,7 +270,7 @@ async def test_polling_carries_socketio(sockets: Served, http: aiohttp.ClientSes
     assert received.split("\x1e")[1:] == ['42["auth",{}]', '42["message-back","e"]', "431[2]"]
 
 
-# --- What is malformed closes at once ---------------------------------------------------------------------------
+# --- what is malformed closes at once
 
 MALFORMED: list[tuple[str | bytes, ...]] = [
     ("4abc",),
@@ -369,7 +369,7 @@ async def test_event_handler_that_fails_harms_nobody(
     caplog.clear()
 
 
-# --- Rooms and order --------------------------------------------------------------------------------------------
+# --- rooms and order
 
 
 async def test_rooms_reach_their_members_in_order(way: dict[str, Any]) -> None:

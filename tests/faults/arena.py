@@ -105,7 +105,7 @@ class Arena:
         """The epoch that the database has now."""
         return await asyncio.to_thread(self.database.sql, "SELECT epoch FROM collab.installation")
 
-    # Life
+    # --- life
 
     async def start(self) -> Self:
         """Start everything; all nodes are ready when this returns."""

@@ -107,7 +107,7 @@ def _check_epochs(history: History) -> Iterator[Finding]:
             yield Finding(AFRESH, at, f"{epoch} is the epoch number {number + 1}, for no reason")
 
 
-# What was asked against what is stored
+# --- what was asked against what is stored
 
 
 def _check_writes(
@@ -229,7 +229,7 @@ def _check_unread(history: History, stored: dict[str, StoredTopic]) -> Iterator[
             )
 
 
-# What was delivered against what is stored
+# --- what was delivered against what is stored
 
 
 def _check_readers(history: History, stored: dict[str, StoredTopic]) -> Iterator[Finding]:
@@ -327,7 +327,7 @@ def _check_phantoms(session: Session, keys: dict[int, frozenset[str]]) -> Iterat
             )
 
 
-# Rights
+# --- rights
 
 
 class _Membership:

@@ -46,7 +46,7 @@ def _injects(kind: str) -> Callable[[Callable[[Arena, Fault], AsyncIterator[None
     return register
 
 
-# Edges
+# --- edges
 
 
 def _refuse(proxy: Proxy) -> None:
@@ -92,7 +92,7 @@ async def _library_away(arena: Arena, fault: Fault) -> AsyncIterator[None]:
             await asyncio.to_thread(proxy.heal)
 
 
-# Nodes
+# --- nodes
 
 
 @_injects("node kill")
@@ -133,7 +133,7 @@ async def _node_freeze(arena: Arena, fault: Fault) -> AsyncIterator[None]:
         node.thaw()
 
 
-# PostgreSQL
+# --- PostgreSQL
 
 
 @_injects("postgres restart")
@@ -234,7 +234,7 @@ async def _postgres_lock(arena: Arena, fault: Fault) -> AsyncIterator[None]:
         connection.terminate()
 
 
-# Redis
+# --- Redis
 
 
 async def _redis_does(arena: Arena, *command: str) -> None:
@@ -300,7 +300,7 @@ async def _redis_reset(arena: Arena, fault: Fault) -> AsyncIterator[None]:
     yield
 
 
-# NGINX
+# --- NGINX
 
 
 @_injects("nginx kill")

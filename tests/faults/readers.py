@@ -66,7 +66,7 @@ class Reader:
         self._resume_token: str | None = None
         self._stays = asyncio.Event()
 
-    # What others ask
+    # --- what others ask
 
     def has(self, topic: str, seq: int) -> bool:
         """Whether it has the topic's log up to `seq`, and follows it now."""
@@ -77,7 +77,7 @@ class Reader:
         """Wander no more."""
         self._stays.set()
 
-    # What it does
+    # --- what it does
 
     async def run(self) -> None:
         while True:

@@ -216,7 +216,7 @@ class _Run:
             and (not self._arena.rewinds or at <= delivery.at)  # its number was given again
         ]
 
-    # The cast
+    # --- the cast
 
     async def _cast(self) -> None:
         people = {login: await self._arena.person(login) for login in LOGINS}
@@ -334,7 +334,7 @@ class _Run:
         )
         self._say("carol may not open the restricted dashboard any more")
 
-    # The faults
+    # --- the faults
 
     async def _strike(self, step: Step) -> None:
         interval = Interval(step, time.monotonic())
@@ -392,7 +392,7 @@ class _Run:
                 task.result()
                 raise RuntimeError("a reader or writer ended")
 
-    # The end
+    # --- the end
 
     async def _come_to_rest(self, writing: Sequence[asyncio.Task[None]]) -> None:
         for reader in self._readers:

@@ -232,7 +232,7 @@ class StockRun:
         await asyncio.gather(*(node.wait_until_ready(60) for node in self._arena.nodes))
         await self._heal()
 
-    # People
+    # --- people
 
     async def _read(self, name: str, chance: random.Random) -> None:
         client = _Client(self._arena, chance)
@@ -321,7 +321,7 @@ class StockRun:
                     return
                 await asyncio.sleep(0.02)
 
-    # Judging
+    # --- judging
 
     async def _judge(self) -> list[Finding]:
         connection = await asyncpg.connect(**self._arena.database.connect_arguments(), timeout=10)

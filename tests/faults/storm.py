@@ -240,7 +240,7 @@ class Client:
         self._returning: asyncio.Task[None] | None = None
         self._is_closed = False
 
-    # -- wire ------------------------------------------------------------------------------------------------
+    # --- wire
 
     def take(self, wire: _Wire, text: str) -> None:
         """A message."""
@@ -319,7 +319,7 @@ class Client:
         self.send(f"42{number}" + json.dumps([command, payload]))
         return await self._in_time(answer)
 
-    # -- coming and going ------------------------------------------------------------------------------------
+    # --- coming and going
 
     async def connect(self) -> None:
         """Connect, sign in and subscribe. Raises `_Lost` or `TimeoutError`."""
@@ -591,7 +591,7 @@ async def arena(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-# -- by hand ---------------------------------------------------------------------------------------------------
+# --- by hand
 
 
 def _cpu_seconds(cluster: Cluster) -> float:

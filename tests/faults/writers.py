@@ -239,7 +239,7 @@ class Writer:
         if connection is not None:
             connection.leave()
 
-    # Through the REST door
+    # --- through the REST door
 
     async def _ask_rest(self, write: Write, comment_id: str | None) -> Mapping[str, Any]:
         command, payload = self._command(write, comment_id)

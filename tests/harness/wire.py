@@ -97,7 +97,7 @@ class Wire(asyncio.Protocol):
         if self._transport is not None:
             self._transport.abort()
 
-    # What asyncio calls
+    # --- what asyncio calls
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -130,7 +130,7 @@ class Wire(asyncio.Protocol):
         for note in notes.values():
             note(None)
 
-    # What it does
+    # --- what it does
 
     def _read_frames(self) -> None:
         buffer, at = self._buffer, 0

@@ -129,7 +129,7 @@ async def fresh_token(node: Node1GiB, login: str) -> str:
     return await (await node.cluster.person(login)).identity_token()
 
 
-# --- What they may send -----------------------------------------------------------------------------------------
+# --- what they may send
 
 
 async def test_packets_before_signing_in_are_small_whatever_they_hold(strict: Node1GiB) -> None:
@@ -230,7 +230,7 @@ async def test_requests_that_wait_for_one_another_are_few(strict: Node1GiB) -> N
             assert await connection.status() in (400, 401, 0)
 
 
-# --- That they keep nobody out ----------------------------------------------------------------------------------
+# --- that they keep nobody out
 
 
 async def fill_by_handshakes(node: Node1GiB, cost: Cost, addresses: list[str]) -> None:

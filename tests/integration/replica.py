@@ -152,7 +152,7 @@ class Device:
     def inbox_topic(self) -> str:
         return f"inbox:{self.me}"
 
-    # -- snapshots -------------------------------------------------------------------------------------------
+    # --- snapshots
 
     async def begin(self) -> None:
         """Hold nothing but the inbox, from now on."""
@@ -176,7 +176,7 @@ class Device:
         self.held[topic] = await fresh(self.client, self.me, topic)
         assert (self.held[topic].seq, len(self.held[topic].unread)) == (state["seq"], state["unread"])
 
-    # -- events ----------------------------------------------------------------------------------------------
+    # --- events
 
     def fold(self) -> None:
         """Fold in what has come."""
@@ -200,7 +200,7 @@ class Device:
         elif topic in self.held:
             self.held[topic].apply(event.data)
 
-    # -- away and back ---------------------------------------------------------------------------------------
+    # --- away and back
 
     async def leave(self) -> None:
         """Lose the connection."""
@@ -240,7 +240,7 @@ class Device:
             self.inbox_since = state["seq"]
         return True
 
-    # -- judging ---------------------------------------------------------------------------------------------
+    # --- judging
 
     async def differences(self) -> list[str]:
         """What differs from a fresh snapshot, once everything that was sent has come. Nobody else does anything."""

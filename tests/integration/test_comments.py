@@ -30,7 +30,7 @@ async def added(door: Door, topic: str, text: str, **more: Any) -> dict[str, Any
     return comment
 
 
-# -- adding ----------------------------------------------------------------------------------------------------
+# --- adding
 
 
 @BOTH
@@ -130,7 +130,7 @@ async def test_one_replies_only_to_what_is_there(cluster: Cluster, topic: str, d
     assert (await ann.call("topic.get", {"topic": topic}))["seq"] == 2
 
 
-# -- texts -----------------------------------------------------------------------------------------------------
+# --- texts
 
 
 @BOTH
@@ -172,7 +172,7 @@ async def test_texts_that_are_refused(
     assert (await ann.call("topic.get", {"topic": topic}))["seq"] == 1
 
 
-# -- anchors and view states -----------------------------------------------------------------------------------
+# --- anchors and view states
 
 
 def deep(levels: int) -> dict[str, Any]:
@@ -282,7 +282,7 @@ async def test_anchors_that_are_refused(
     assert (error["code"], error["field"]) == (code, field)
 
 
-# -- mentions --------------------------------------------------------------------------------------------------
+# --- mentions
 
 
 @BOTH
@@ -325,7 +325,7 @@ async def test_mentions_of_nobody_are_refused(
     assert (error["code"], error["field"]) == (code, "text")
 
 
-# -- editing and deleting --------------------------------------------------------------------------------------
+# --- editing and deleting
 
 
 @BOTH
@@ -505,7 +505,7 @@ async def test_comments_that_are_not_there(cluster: Cluster, door: DoorName, com
     assert (error["code"], error["field"]) == ("invalid", "commentId")
 
 
-# -- lists -----------------------------------------------------------------------------------------------------
+# --- lists
 
 
 @BOTH
@@ -580,7 +580,7 @@ async def test_lists_asked_for_wrongly(
     assert (error["code"], error["field"]) == ("invalid", field)
 
 
-# -- rights ----------------------------------------------------------------------------------------------------
+# --- rights
 
 
 @BOTH
@@ -643,7 +643,7 @@ async def test_nobody_comments_on_an_inbox(cluster: Cluster, door: DoorName) -> 
     assert (await ann.refusal("comment.add", {"topic": inbox, "text": "x"}))["code"] == "forbidden"
 
 
-# -- reading a topic -------------------------------------------------------------------------------------------
+# --- reading a topic
 
 
 @BOTH

@@ -134,7 +134,7 @@ def assert_paused(timed: Timed, outcome: str = "none") -> None:
     assert timed.seconds < ANSWER_SECONDS
 
 
-# In good times
+# --- in good times
 
 
 async def test_functions_of_others_never_run_in_our_name(db: Database, empty_database: TestDatabase) -> None:
@@ -231,7 +231,7 @@ async def test_sessions_carry_the_limits(db: Database) -> None:
         assert await db.fetchval(f"SHOW {name}") == wanted
 
 
-# Contention
+# --- contention
 
 
 async def test_deadlocked_commands_both_succeed(empty_database: TestDatabase) -> None:
@@ -318,7 +318,7 @@ async def test_a_slow_statement_ends_in_time(db: Database) -> None:
     assert await db.run(add) == 1
 
 
-# Connections lost
+# --- connections lost
 
 
 async def test_terminated_backends_in_mid_transaction_go_unseen(
@@ -478,7 +478,7 @@ async def test_the_system_is_told_to_keep_connections_alive(db: Database) -> Non
         assert used.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 30
 
 
-# The server away
+# --- the server away
 
 
 async def test_frozen_server_pauses_in_time_and_recovers(
@@ -640,7 +640,7 @@ async def test_stop_ends_at_once_even_if_the_server_is_frozen(
     own_postgres.thaw()
 
 
-# Words
+# --- words
 
 
 @pytest.mark.parametrize(

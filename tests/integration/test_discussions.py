@@ -51,7 +51,7 @@ def member_ids(discussion: dict[str, Any]) -> list[str]:
     return [member["id"] for member in discussion["members"]]
 
 
-# -- beginning -------------------------------------------------------------------------------------------------
+# --- beginning
 
 
 @BOTH
@@ -168,7 +168,7 @@ async def test_a_discussion_has_no_more_members_than_the_limit(make_cluster: Mak
     await ann.call("discussion.invite", {"discussionId": discussion["id"], "members": groups(SALES)})
 
 
-# -- members ---------------------------------------------------------------------------------------------------
+# --- members
 
 
 @BOTH
@@ -365,7 +365,7 @@ async def test_people_invited_twice_at_once_are_members_once(cluster: Cluster) -
         assert [item["kind"] for item in told] == ["invited"]
 
 
-# -- out is out ------------------------------------------------------------------------------------------------
+# --- out is out
 
 
 def after_closing(client: Client, topic: str) -> list[str]:
@@ -468,7 +468,7 @@ async def test_a_member_who_was_away_cannot_catch_up_after_being_removed(cluster
     assert (await again.ask("topic.subscribe", payload))["error"]["code"] == "not_found"
 
 
-# -- lists -----------------------------------------------------------------------------------------------------
+# --- lists
 
 
 @BOTH
@@ -515,7 +515,7 @@ async def test_discussion_lists_asked_for_wrongly(cluster: Cluster, door: DoorNa
         assert (error["code"], error["field"]) == ("invalid", next(iter(payload)))
 
 
-# -- who is told -----------------------------------------------------------------------------------------------
+# --- who is told
 
 
 async def test_members_hear_of_their_invitation_wherever_they_are(cluster: Cluster) -> None:

@@ -55,7 +55,7 @@ async def badge(door: Door) -> int:
     return unread
 
 
-# -- causes ----------------------------------------------------------------------------------------------------
+# --- causes
 
 
 @BOTH
@@ -186,7 +186,7 @@ async def test_sharing_lands_in_the_inbox(cluster: Cluster, topic: str, door: Do
     assert await kinds(bob, topic) == ["shared", "shared"]  # two causes
 
 
-# -- reading ---------------------------------------------------------------------------------------------------
+# --- reading
 
 
 @BOTH
@@ -326,7 +326,7 @@ async def test_a_deleted_comment_leaves_no_words_behind(cluster: Cluster, topic:
         assert all(word not in json.dumps(answer) for answer in asked)
 
 
-# -- muting ----------------------------------------------------------------------------------------------------
+# --- muting
 
 
 @BOTH
@@ -406,7 +406,7 @@ async def test_mutes_that_are_refused(
     assert (error["code"], error["field"]) == ("invalid", field)
 
 
-# -- waiting for somebody who may know -------------------------------------------------------------------------
+# --- waiting for somebody who may know
 
 
 async def test_who_may_not_open_the_dashboard_is_not_told_until_they_may(

@@ -86,7 +86,7 @@ async def running() -> AsyncIterator[Running]:
     await running.stop()
 
 
-# -- claims ---------------------------------------------------------------------------------------------------------
+# --- claims
 
 
 async def test_of_many_who_claim_a_job_at_once_one_gets_it(db: Database) -> None:
@@ -159,7 +159,7 @@ async def test_what_was_claimed_before_the_database_went_back_is_lost(
         await Lease(db, early).run(deed("a"))
 
 
-# -- doing them -----------------------------------------------------------------------------------------------------
+# --- doing them
 
 
 @pytest.mark.usefixtures("quick")
@@ -240,7 +240,7 @@ async def test_a_job_that_fails_or_takes_too_long_is_tried_again_and_disturbs_no
     assert "a job took too long" in caplog.text
 
 
-# -- two nodes ------------------------------------------------------------------------------------------------------
+# --- two nodes
 
 
 QUICK = hurried(

@@ -82,7 +82,7 @@ async def raw(narrow: Cluster, login: str) -> Raw:
     return await Raw.open(narrow[0].url, {"identityToken": token})
 
 
-# -- how often -------------------------------------------------------------------------------------------------
+# --- how often
 
 
 async def test_too_many_commands_are_refused_with_the_time_to_wait(hurried: Cluster) -> None:
@@ -139,7 +139,7 @@ async def test_what_waits_beyond_the_limit_is_refused_and_all_is_acknowledged(hu
     assert (await rest.get(f"/topics/{topic}"))["seq"] == len(stored)
 
 
-# -- how many --------------------------------------------------------------------------------------------------
+# --- how many
 
 
 async def test_a_person_has_so_many_connections(narrow: Cluster) -> None:
@@ -201,7 +201,7 @@ async def test_refused_subscriptions_do_not_count(narrow: Cluster) -> None:
     assert (await bob.ask("topic.subscribe", {"topic": fresh_topic()}))["ok"]
 
 
-# -- how large -------------------------------------------------------------------------------------------------
+# --- how large
 
 
 async def test_an_oversized_packet_closes_the_socket_and_stores_nothing(narrow: Cluster, topic: str) -> None:

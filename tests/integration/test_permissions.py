@@ -233,7 +233,7 @@ async def test_rights_in_answers_are_those_of_the_table(people: People, place: P
         assert set(subscribed["rights"]) == wanted, role
 
 
-# -- nobody ----------------------------------------------------------------------------------------------------
+# --- nobody
 
 
 @pytest.mark.parametrize("headers", [{}, {"X-MSTR-AuthToken": "x"}, {"Authorization": "Bearer x.y"}])
@@ -260,7 +260,7 @@ async def test_nobody_gets_in_by_socket(people: People) -> None:
         assert refusal.value.code == "unauthenticated"
 
 
-# -- what comes unasked ----------------------------------------------------------------------------------------
+# --- what comes unasked
 
 
 @pytest.mark.parametrize("place", ["content", "discussion"])
@@ -317,7 +317,7 @@ async def test_what_was_lost_stays_in_the_inbox_but_leads_nowhere(people: People
     assert (await carol.refusal("topic.get", {"topic": invited[0]["topic"]}))["code"] == "not_found"
 
 
-# -- the same twice --------------------------------------------------------------------------------------------
+# --- the same twice
 
 
 @pytest.mark.parametrize(
@@ -355,7 +355,7 @@ async def _stored(people: People, scene: Scene) -> str:
     )
 
 
-# -- tenants ---------------------------------------------------------------------------------------------------
+# --- tenants
 
 
 @pytest.mark.parametrize("door", ["socket", "rest"])

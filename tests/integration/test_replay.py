@@ -127,7 +127,7 @@ class Conversation(RuleBasedStateMachine):
             await device.begin()
             await device.hold(self.topics[0])
 
-    # -- devices ---------------------------------------------------------------------------------------------
+    # --- devices
 
     @rule(which=DEVICES, topic=NUMBERS)
     def subscribe(self, which: int, topic: int) -> None:
@@ -169,7 +169,7 @@ class Conversation(RuleBasedStateMachine):
                 await device.come_back(number % 3)
         await self._compare()
 
-    # -- what people do --------------------------------------------------------------------------------------
+    # --- what people do
 
     @rule(acts=ACTS)
     def at_once(self, acts: list[Act]) -> None:

@@ -33,7 +33,7 @@ async def openapi(cluster: Cluster) -> dict[str, Any]:
         return document
 
 
-# -- the description -------------------------------------------------------------------------------------------
+# --- the description
 
 
 async def test_every_call_is_described_under_the_name_of_its_command(cluster: Cluster) -> None:
@@ -132,7 +132,7 @@ async def test_the_page_of_the_description_needs_nothing_from_outside(cluster: C
                 assert answer.status == 200, address
 
 
-# -- headers ---------------------------------------------------------------------------------------------------
+# --- headers
 
 
 async def test_answers_are_json_whatever_they_are(cluster: Cluster, topic: str) -> None:
@@ -230,7 +230,7 @@ async def test_the_topic_in_the_path_may_be_encoded(cluster: Cluster, topic: str
             assert (await answer.json())["seq"] == 1
 
 
-# -- errors that need something broken -------------------------------------------------------------------------
+# --- errors that need something broken
 
 
 @BOTH

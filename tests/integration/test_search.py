@@ -70,7 +70,7 @@ def marked(item: dict[str, Any]) -> list[str]:
     return [item["comment"]["text"][start : start + length] for start, length in item["highlights"]]
 
 
-# -- what is found -----------------------------------------------------------------------------------------------
+# --- what is found
 
 
 @BOTH
@@ -205,7 +205,7 @@ async def test_pages_go_back_in_time_and_miss_and_repeat_nothing(
     assert await all_found(ann, word, limit=24) == [late["id"], *ids[::-1]]
 
 
-# -- what one may find -------------------------------------------------------------------------------------------
+# --- what one may find
 
 
 @BOTH
@@ -273,7 +273,7 @@ async def _calls(cluster: Cluster) -> int:
     return sum(count for call, count in calls.items() if "/objects" in call or "/reports" in call)
 
 
-# -- the index ---------------------------------------------------------------------------------------------------
+# --- the index
 
 
 async def test_what_is_found_does_not_hang_on_when_it_is_moved_to_the_index(
@@ -324,7 +324,7 @@ async def _open(database: TestDatabase) -> AsyncIterator[Database]:
         await db.stop()
 
 
-# -- what is refused ---------------------------------------------------------------------------------------------
+# --- what is refused
 
 
 @BOTH
@@ -352,7 +352,7 @@ async def test_a_search_that_makes_no_sense_is_refused(
     assert refusal["field"] == field
 
 
-# -- people ------------------------------------------------------------------------------------------------------
+# --- people
 
 
 @BOTH

@@ -50,7 +50,7 @@ async def at_standin(library: StandInLibrary, method: str, path: str, body: Any 
         return await answer.json() if answer.status == 200 else None
 
 
-# -- ways in ---------------------------------------------------------------------------------------------------
+# --- ways in
 
 
 async def test_hello_says_what_a_client_needs_to_know(cluster: Cluster) -> None:
@@ -162,7 +162,7 @@ async def test_rest_takes_one_token_and_no_two_of_any_kinds(cluster: Cluster) ->
             assert (await answer.json())["user"]["id"] == person.id
 
 
-# -- coming back -----------------------------------------------------------------------------------------------
+# --- coming back
 
 
 async def test_a_resume_token_opens_another_node_without_asking_library(
@@ -217,7 +217,7 @@ async def test_a_token_that_was_tampered_with_is_refused(cluster: Cluster) -> No
         assert refusal.value.code == "unauthenticated"
 
 
-# -- the end of a session --------------------------------------------------------------------------------------
+# --- the end of a session
 
 
 async def test_whoever_is_signed_out_at_library_is_told_and_disconnected(
@@ -279,7 +279,7 @@ async def test_sessions_live_as_long_as_somebody_uses_them(
         assert (await client.call("me"))["user"]["id"] == dan.id
 
 
-# -- a fresh session on an open connection ---------------------------------------------------------------------
+# --- a fresh session on an open connection
 
 
 @pytest.mark.parametrize("kind", ["identityToken", "authToken"])
@@ -351,7 +351,7 @@ async def test_a_client_may_leave_and_sign_in_again_without_a_new_transport(clus
         assert (await bob.answer(1))["data"]["user"]["id"] == person.id
 
 
-# -- not signing in --------------------------------------------------------------------------------------------
+# --- not signing in
 
 
 async def test_whoever_does_not_sign_in_is_put_out_after_ten_seconds(cluster: Cluster) -> None:

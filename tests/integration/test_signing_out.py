@@ -89,7 +89,7 @@ async def sign_in(cluster: Cluster, node: int, login: str) -> Client:
     return await Client.connect(cluster[node].url, identity_token=await person.identity_token())
 
 
-# -- one's own ---------------------------------------------------------------------------------------------------
+# --- one's own
 
 
 @pytest.mark.parametrize("door", ["socket", "rest"])
@@ -211,7 +211,7 @@ async def test_an_end_needs_no_redis_and_is_known_to_a_node_that_starts_later(
     await other.close()
 
 
-# -- its time --------------------------------------------------------------------------------------------------
+# --- its time
 
 
 async def test_a_sign_in_lasts_no_longer_than_it_may(make_cluster: MakeCluster) -> None:
@@ -242,7 +242,7 @@ async def test_a_sign_in_lasts_no_longer_than_it_may(make_cluster: MakeCluster) 
         assert (await again.call("me"))["user"]["id"] == ANN
 
 
-# -- its session at Library --------------------------------------------------------------------------------------
+# --- its session at Library
 
 
 async def end_at_library(library: StandInLibrary, login: str) -> None:
@@ -309,7 +309,7 @@ async def test_a_silent_library_ends_nothing(make_cluster: MakeCluster, own_libr
     assert await statuses(cluster, token) == [401]
 
 
-# -- by the operator, and of the version before ------------------------------------------------------------------
+# --- by the operator, and of the version before
 
 
 def of_the_version_before(database: TestDatabase, token: str) -> str:
@@ -364,7 +364,7 @@ async def test_a_sign_in_of_the_version_before_ends_too(pair: Cluster) -> None:
         await one.close()
 
 
-# -- bounds ------------------------------------------------------------------------------------------------------
+# --- bounds
 
 
 async def test_of_one_person_only_so_many_ends_are_kept(

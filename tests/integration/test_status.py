@@ -33,7 +33,7 @@ def whole_number(value: Any) -> bool:
     return type(value) is int and value >= 0
 
 
-# -- the answer ------------------------------------------------------------------------------------------------
+# --- the answer
 
 
 async def test_the_answer_is_the_documented_one_on_each_node(cluster: Cluster) -> None:
@@ -153,7 +153,7 @@ async def test_health_and_metrics(cluster: Cluster) -> None:
     assert await cluster[0].status()
 
 
-# -- what happens when something is away -----------------------------------------------------------------------
+# --- what happens when something is away
 
 
 @dataclass

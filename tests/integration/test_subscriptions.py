@@ -28,7 +28,7 @@ def got(answer: dict[str, Any]) -> list[int]:
     return [event["seq"] for event in answer["events"]]
 
 
-# -- the answer ------------------------------------------------------------------------------------------------
+# --- the answer
 
 
 async def test_a_new_subscription_starts_at_the_head(cluster: Cluster, topic: str) -> None:
@@ -140,7 +140,7 @@ async def test_nobody_subscribes_to_what_they_may_not_open(cluster: Cluster) -> 
     assert seqs(dan, BOARD) == []
 
 
-# -- again and no more -----------------------------------------------------------------------------------------
+# --- again and no more
 
 
 async def test_after_unsubscribing_nothing_comes(cluster: Cluster, topic: str) -> None:
@@ -214,7 +214,7 @@ async def test_subscribe_and_unsubscribe_sent_at_once_keep_their_order(cluster: 
         assert (await bob.answer(1))["ok"] is True
 
 
-# -- no hole, no double ----------------------------------------------------------------------------------------
+# --- no hole, no double
 
 
 async def test_every_client_sees_each_event_once_while_all_nodes_write(cluster: Cluster, topic: str) -> None:
@@ -347,7 +347,7 @@ async def test_a_poll_that_comes_late_brings_no_more_than_every_client_takes(
         assert found == list(range(1, 51))
 
 
-# -- the inbox -------------------------------------------------------------------------------------------------
+# --- the inbox
 
 
 async def test_everybody_is_subscribed_to_their_own_inbox_from_the_start(cluster: Cluster) -> None:
@@ -376,7 +376,7 @@ async def test_who_leaves_their_own_inbox_hears_no_more_of_it(cluster: Cluster, 
     assert bob.events_of(inbox) == []
 
 
-# -- without Redis ---------------------------------------------------------------------------------------------
+# --- without Redis
 
 
 async def test_a_node_alone_needs_no_redis(make_cluster: MakeCluster, topic: str) -> None:

@@ -23,7 +23,7 @@ async def shown(door: Door, comment: dict[str, Any]) -> dict[str, Any]:
     return got
 
 
-# -- reactions -------------------------------------------------------------------------------------------------
+# --- reactions
 
 
 @BOTH
@@ -119,7 +119,7 @@ async def test_a_comment_carries_a_hundred_different_emoji(
     assert list((await shown(ann, comment))["reactions"]) == many[:100]
 
 
-# -- threads ---------------------------------------------------------------------------------------------------
+# --- threads
 
 
 @BOTH

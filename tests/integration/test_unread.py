@@ -128,7 +128,7 @@ async def test_a_second_device_learns_at_once_what_the_first_has_read(cluster: C
     ]
 
 
-# -- places ----------------------------------------------------------------------------------------------------
+# --- places
 
 
 @BOTH
@@ -174,7 +174,7 @@ async def test_places_are_counted_each(cluster: Cluster, topic: str, door: DoorN
     assert reply["anchor"] is None
 
 
-# -- many topics -----------------------------------------------------------------------------------------------
+# --- many topics
 
 
 @BOTH

@@ -47,7 +47,7 @@ def warnings(file: Path, content: Any, environ: dict[str, str] | None = None) ->
     return {problem.property: problem.message for problem in load(file, content, environ).warnings}
 
 
-# ------------------------------------------------------------------------------------ what is accepted
+# --- what is accepted
 
 
 def test_cluster_example_of_the_help_works_unchanged(file: Path) -> None:
@@ -146,7 +146,7 @@ def test_relative_paths_are_taken_from_the_directory_of_the_file(file: Path, mon
     assert config.logFile == file.parent / "certs" / "collab.log"
 
 
-# ------------------------------------------------------------------------------------------ where it is
+# --- where it is
 
 
 def test_file_is_found_by_argument_then_environment_then_directory(tmp_path: Path, monkeypatch: Any) -> None:
@@ -202,7 +202,7 @@ def test_what_is_not_utf_8_is_refused(file: Path) -> None:
         load_config(file, {})
 
 
-# ------------------------------------------------------------------------------------------- what is wrong
+# --- what is wrong
 
 
 def test_all_problems_are_found_at_once_by_name(file: Path) -> None:
@@ -389,7 +389,7 @@ def test_keystore_pair_wins_over_the_pem_pair(file: Path) -> None:
     assert "passphrase" in {problem.property for problem in half.warnings}
 
 
-# ----------------------------------------------------------------------------------------- what is unusual
+# --- what is unusual
 
 
 @pytest.mark.parametrize(
@@ -431,7 +431,7 @@ def test_what_is_set_but_not_used_is_a_warning(file: Path) -> None:
     assert set(warnings(file, content)) == {"redisServerUrl", "dburl"}
 
 
-# ------------------------------------------------------------------------------------- the environment
+# --- the environment
 
 
 def test_every_property_can_be_overridden(file: Path) -> None:
@@ -490,7 +490,7 @@ def test_unknown_variables_are_warnings_with_a_suggestion(file: Path) -> None:
     assert {"COLLAB_DATASOURCE", "COLLAB_XYZZY"} < set(found)
 
 
-# ------------------------------------------------------------------------------------------ what follows
+# --- what follows
 
 
 def test_addresses_that_follow_from_library(file: Path) -> None:
@@ -588,7 +588,7 @@ def test_sentinels_may_have_credentials_of_their_own(file: Path) -> None:
     assert list(errors(file, {"redisServerUrl": "redis://a?sentinelUsername=s"})) == ["redisServerUrl"]
 
 
-# ------------------------------------------------------------------------------------------------- secrets
+# --- secrets
 
 
 @pytest.mark.parametrize(
@@ -643,7 +643,7 @@ def test_a_problem_reads_as_one_line() -> None:
     assert str(Problem("port", "is odd", "warning")) == "warning: port: is odd"
 
 
-# ---------------------------------------------------------------------------------------------- insecure settings
+# --- insecure settings
 
 _SAFE = {
     "authorizationServerUrl": "https://library.example.com/api",

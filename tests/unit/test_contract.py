@@ -55,7 +55,7 @@ async def whisper(backends: Any, who: Any, command: Whisper) -> JsonText:
     return NOTHING
 
 
-# -- rows and functions --------------------------------------------------------------------------------------------
+# --- rows and functions
 
 
 def test_a_row_without_a_function_is_named() -> None:
@@ -131,7 +131,7 @@ def test_a_node_that_lacks_half_of_a_command_says_so_and_does_not_start() -> Non
     )
 
 
-# -- what a row says -----------------------------------------------------------------------------------------------
+# --- what a row says
 
 
 @pytest.mark.parametrize(
@@ -198,7 +198,7 @@ def test_a_limit_that_nobody_explains_is_a_sentence(monkeypatch: pytest.MonkeyPa
     assert refusal(markdown.protocol, template).endswith(f"BEYOND does not say what happens beyond {name}")
 
 
-# -- rights --------------------------------------------------------------------------------------------------------
+# --- rights
 
 
 def test_rights_are_said_in_the_order_that_clients_know() -> None:

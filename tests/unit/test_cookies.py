@@ -41,7 +41,7 @@ def kept_after(*set_cookies: str, base: str = BASE, jar: Jar | None = None) -> C
     return cookies
 
 
-# -- reading -----------------------------------------------------------------------------------------------------
+# --- reading
 
 
 @pytest.mark.parametrize(
@@ -114,7 +114,7 @@ def test_what_cannot_be_a_session_cookie_is_not_sent(value: str) -> None:
     assert not is_sendable_cookie(value)
 
 
-# -- keeping -----------------------------------------------------------------------------------------------------
+# --- keeping
 
 
 def test_what_is_set_is_sent_and_a_renewed_one_replaces_the_older() -> None:
@@ -222,7 +222,7 @@ def test_everybody_has_a_jar_of_their_own_and_those_in_use_stay(monkeypatch: pyt
     assert cookies.header(ANN, "/x") == "JSESSIONID=ann"
 
 
-# -- what a browser shows ----------------------------------------------------------------------------------------
+# --- what a browser shows
 
 
 def test_only_cookies_whose_names_library_has_set_are_picked() -> None:

@@ -101,7 +101,7 @@ def subscribe(feed: Feed, client: str, head: int, topic: str = TOPIC) -> None:
     feed.release(client, topic, head)
 
 
-# -- order -----------------------------------------------------------------------------------------------------
+# --- order
 
 
 async def test_the_next_event_is_delivered_at_once(feed: Feed, mailbox: Mailbox) -> None:
@@ -200,7 +200,7 @@ async def test_topics_do_not_mix(feed: Feed, mailbox: Mailbox) -> None:
     assert not feed.is_followed("t3")
 
 
-# -- repair ----------------------------------------------------------------------------------------------------
+# --- repair
 
 
 async def test_every_round_compares_all_heads_in_two_queries(
@@ -253,7 +253,7 @@ async def test_nothing_is_asked_while_nobody_follows_anything(
     assert database.reads == []
 
 
-# -- subscribing -----------------------------------------------------------------------------------------------
+# --- subscribing
 
 
 async def test_a_held_client_gets_nothing_until_its_release(feed: Feed, mailbox: Mailbox) -> None:
@@ -415,7 +415,7 @@ async def test_a_topic_followed_again_starts_from_its_new_head(feed: Feed, mailb
     assert mailbox.got == {"a": [1, 4]}
 
 
-# -- putting out -----------------------------------------------------------------------------------------------
+# --- putting out
 
 
 async def test_an_event_puts_out_just_those_whom_it_reaches(feed: Feed, mailbox: Mailbox) -> None:

@@ -79,6 +79,23 @@ def test_prose_is_no_wider_than_code(document: Path) -> None:
     assert not wide
 
 
+def test_sections_of_a_file_are_ruled_in_one_way() -> None:
+    """`# --- what follows`, and nothing behind it; a comment alone between blank lines is a heading without a rule."""
+    other = re.compile(
+        r"^ *#(?! --- (?:(?!--).)+$) ?[-=─*]{2,}.*$|(?<=\n\n) *# [A-Z][^.`\"\n]{2,70}(?=\n\n)", re.MULTILINE
+    )
+    assert other.search("x = 1\n# -- beginning ------\n")
+    assert other.search("x = 1\n\n# Beginning\n\n")
+    assert not other.search("x = 1\n\n# --- beginning\n\n")
+    wrong = {
+        str(path.relative_to(ROOT)): found[0].strip()
+        for folder in ["collab_server", "tests", "docs"]
+        for path in (ROOT / folder).rglob("*.py")
+        if (found := other.search(path.read_text()))
+    }
+    assert not wrong
+
+
 @pytest.mark.parametrize("name", ["requirements.lock", "requirements-build.lock"])
 def test_lock_pins_every_package_with_hashes_and_names_no_host(name: str) -> None:
     lock = text(name)

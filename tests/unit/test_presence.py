@@ -172,7 +172,7 @@ def wait(node: Node, seconds: float) -> None:
     node.nodes.clock.pass_by(seconds)
 
 
-# -- presence -----------------------------------------------------------------------------------------------
+# --- presence
 
 
 def test_people_are_present_in_the_order_of_arrival(node: Node) -> None:
@@ -334,7 +334,7 @@ def test_nothing_remains_of_a_topic_that_everybody_left(node: Node) -> None:
     assert not node.presence._rooms
 
 
-# -- several nodes ------------------------------------------------------------------------------------------
+# --- several nodes
 
 
 def test_presence_reaches_the_other_nodes(pair: tuple[Node, Node]) -> None:
@@ -503,7 +503,7 @@ def test_messages_of_unknown_kinds_and_nodes_are_left_alone(pair: tuple[Node, No
     assert one.present() == two.present() == []
 
 
-# -- typing -------------------------------------------------------------------------------------------------
+# --- typing
 
 
 @pytest.fixture

@@ -160,7 +160,7 @@ def test_examples_in_asyncapi_are_what_their_schemas_say(name: str) -> None:
         Draft202012Validator(schema, format_checker=FormatChecker()).validate(example["payload"])
 
 
-# -- schema.json: for the types of clients -------------------------------------------------------------------------
+# --- schema.json: for the types of clients
 
 
 def fits(value: Any, reference: Any) -> bool:

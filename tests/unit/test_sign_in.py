@@ -212,7 +212,7 @@ def test_a_key_of_another_size_is_refused(size: int) -> None:
         an_authenticator(Clock(), key=b"k" * size)
 
 
-# -- the cookies of the session --------------------------------------------------------------------------------
+# --- the cookies of the session
 
 
 def opened(token: str) -> dict[str, Any]:
@@ -317,7 +317,7 @@ async def test_tokens_from_where_too_many_were_not_accepted_are_asked_about_by_a
     assert not (await show(102, "2001:db8::1")).is_distrusted
 
 
-# -- the end ---------------------------------------------------------------------------------------------------
+# --- the end
 
 
 class Known:

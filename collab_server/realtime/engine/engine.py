@@ -97,7 +97,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             self.logger,
         )
 
-    # --- What is sent -----------------------------------------------------------------------------------------
+    # --- what is sent
 
     def send_text(self, eio_sid: str, text: str | bytes) -> None:
         """Send one Engine.IO message: `text` is a ready Socket.IO packet, without the leading `4`."""
@@ -114,7 +114,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         ready = [frames.message_of(p) if isinstance(p, str) else frames.frame_of(p) for p in packets]
         self._sending.send_to(eio_sids, ready)
 
-    # --- Who connects -----------------------------------------------------------------------------------------
+    # --- who connects
 
     def serve(self, exchange: Exchange) -> None:
         """Answer an HTTP request, now or, if it is a poll, when there is something to say."""
@@ -221,7 +221,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         cookie = self._generate_sid_cookie(sid, self.cookie if isinstance(self.cookie, dict) else simple)
         return [(b"set-cookie", cookie.encode())]
 
-    # --- Who may send much ------------------------------------------------------------------------------------
+    # --- who may send much
 
     def trust(self, eio_sid: str) -> None:
         """A session is somebody's: packets of full size may come."""
@@ -235,7 +235,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         if session is not None and session.is_trusted and most_bytes is not None:
             session.judge(is_trusted=False, most_bytes=most_bytes, pace=self.bounds.pace_of_strangers)
 
-    # --- The rest of python-engineio's API --------------------------------------------------------------------
+    # --- the rest of python-engineio's API
 
     def on(self, event: str, handler: Any = None) -> Any:
         """Register a handler, as in the stock class.

@@ -93,7 +93,7 @@ class Sessions:
     def holds(self, session: Session, held_bytes: int) -> None:
         self._on_held(session.sid, held_bytes)
 
-    # --- Beginning --------------------------------------------------------------------------------------------
+    # --- beginning
 
     def open(
         self,
@@ -137,7 +137,7 @@ class Sessions:
         websocket.accept(session, polling.take_backlog() + ready)
         self._carry_by(session, websocket)
 
-    # --- From long-polling to a websocket ---------------------------------------------------------------------
+    # --- from long-polling to a websocket
 
     def begin_upgrade(self, session: Session, websocket: WebSocketCarrier) -> None:
         """This websocket may become the session's carrier, by and by."""
@@ -179,7 +179,7 @@ class Sessions:
         if session.inbox.is_paused:
             websocket.pause_reading()
 
-    # --- Ending -----------------------------------------------------------------------------------------------
+    # --- ending
 
     def carrier_lost(self, session: Session, websocket: WebSocketCarrier) -> None:
         """A websocket was closed by its client or by the network."""

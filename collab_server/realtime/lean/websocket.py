@@ -59,7 +59,7 @@ class WebSocket(asyncio.Protocol):
         self._is_lingering = False  # we send nothing more, but wait for the client to read and close
         connections.add(self)
 
-    # --- asyncio's and uvicorn's side -------------------------------------------------------------------------
+    # --- asyncio's and uvicorn's side
 
     @override
     def data_received(self, data: bytes) -> None:
@@ -97,7 +97,7 @@ class WebSocket(asyncio.Protocol):
         else:
             self.abort()
 
-    # --- The handshake ----------------------------------------------------------------------------------------
+    # --- the handshake
 
     def begin(self, scope: Scope) -> None:
         """Answer the handshake of this request."""
@@ -146,7 +146,7 @@ class WebSocket(asyncio.Protocol):
         self._transport.write(head + SAFE_LINES + headers + b"\r\n" + body)
         self._transport.close()
 
-    # --- The way in -------------------------------------------------------------------------------------------
+    # --- the way in
 
     def take_frame(self, session: Session, opcode: int, payload: str | bytes) -> bool:
         """A message or control frame of the client; False behind its close frame."""
@@ -222,7 +222,7 @@ class WebSocket(asyncio.Protocol):
             session.owner.farewells.stop(self)
             session.owner.carrier_lost(session, self)
 
-    # --- The way out: what a carrier does ---------------------------------------------------------------------
+    # --- the way out: what a carrier does
 
     def write(self, ready: list[bytes]) -> bool:
         """Take these frames in one write; False if the client lets too much pile up."""

@@ -80,7 +80,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def _engineio_server_class(self) -> type[EngineServer]:
         return EngineServer
 
-    # --- Out --------------------------------------------------------------------------------------------------
+    # --- out
 
     def deliver(self, eio_sids: Iterable[str], packet: Any) -> None:
         """Send a packet to these clients, encoded once; never waits."""
@@ -101,7 +101,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     async def _send_packet(self, eio_sid: str, pkt: Any) -> None:
         self.deliver([eio_sid], pkt)
 
-    # --- In ---------------------------------------------------------------------------------------------------
+    # --- in
 
     def _handle_eio_message(self, eio_sid: str, data: Any) -> Awaitable[None] | None:
         """Take a message; what is left to be waited for before the next one, if anything."""
@@ -194,7 +194,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         except Exception:
             self.logger.exception("event handler error")
 
-    # --- Connecting -------------------------------------------------------------------------------------------
+    # --- connecting
 
     async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> Any:
         self._put_out(self.newcomers.enter(eio_sid, environ))

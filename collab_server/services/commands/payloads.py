@@ -101,7 +101,7 @@ def _path(location: tuple[int | str, ...]) -> str | None:
     return path or None
 
 
-# -- bounds, made of the types ---------------------------------------------------------------------------------------
+# --- bounds, made of the types
 
 
 def _check_of(hint: Any, limits: Limits, bound: AtMost | None = None) -> _Check:

@@ -133,7 +133,7 @@ class Deliveries:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    # -- what is to be delivered ---------------------------------------------------------------------------------
+    # --- what is to be delivered
 
     def notified(self, notified: Notified) -> None:
         """A command of this node has stored notifications. Never waits, never raises."""
@@ -179,7 +179,7 @@ class Deliveries:
             except Exception:
                 log.exception("a sweep for deliveries failed; the next one tries again")
 
-    # -- delivering ----------------------------------------------------------------------------------------------
+    # --- delivering
 
     async def deliver(self, database: Database | Patience, who: Identity) -> None:
         """Deliver what waits for somebody who reads their inbox, if it is soon known whether they may know of it.

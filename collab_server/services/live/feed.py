@@ -99,7 +99,7 @@ class Feed:
         self.repaired = 0
         self.delivered = 0
 
-    # -- events in -----------------------------------------------------------------------------------------
+    # --- events in
 
     def offer(self, events: Iterable[Event]) -> None:
         """Take events from wherever they come. Never waits, never raises."""
@@ -168,7 +168,7 @@ class Feed:
             for client in self._outlet.put_out(tuple(clients), event):
                 self.leave(client, event.topic)
 
-    # -- clients -------------------------------------------------------------------------------------------
+    # --- clients
 
     def hold(self, client: str, topic: str) -> int | None:
         """Follow a topic for a client, holding its events back until `release`.
@@ -293,7 +293,7 @@ class Feed:
         """The names of the topics that clients of this node follow."""
         return list(self._logs)
 
-    # -- repair --------------------------------------------------------------------------------------------
+    # --- repair
 
     async def start(self) -> None:
         self._repairer = asyncio.create_task(self._repair_for_ever(), name="feed repair")

@@ -212,7 +212,7 @@ class Presence:
             self._close(room)
         self._rooms.clear()
 
-    # -- presence --------------------------------------------------------------------------------------------
+    # --- presence
 
     def arrive(self, topic: str, user: User, connection: str) -> None:
         """A connection of this node follows the topic from now on. May be repeated."""
@@ -318,7 +318,7 @@ class Presence:
         for user_id in list(room.typists):
             self._forget_typist(room, user_id)
 
-    # -- typing ----------------------------------------------------------------------------------------------
+    # --- typing
 
     def set_typing(self, topic: str, user: User, connection: str, is_typing: bool) -> None:
         """What a user types, or has stopped typing, through a connection that follows the topic."""
@@ -407,7 +407,7 @@ class Presence:
     def _say_typing(self, room: _Room, user: User, is_typing: bool) -> None:
         self._rolls.say("typing", room.topic, [user.id, user.name, user.initials], is_typing)
 
-    # -- the other nodes -------------------------------------------------------------------------------------
+    # --- the other nodes
 
     def hear(self, node: str, payload: bytes) -> None:
         """A message of another node. Raises what a malformed one raises; the bus logs that."""

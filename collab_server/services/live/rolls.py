@@ -134,7 +134,7 @@ class Rolls:
             if timer is not None:
                 timer.cancel()
 
-    # -- this node's roll ------------------------------------------------------------------------------------
+    # --- this node's roll
 
     def put(self, topic: str, present: Present) -> None:
         """Somebody is on a topic through this node."""
@@ -152,7 +152,7 @@ class Rolls:
         """Send a message, its name first, to all other nodes. Never waits, never raises."""
         self._publish(dumps(message).encode())
 
-    # -- the others ------------------------------------------------------------------------------------------
+    # --- the others
 
     def node_found(self, node: str) -> None:
         """Another node appeared, or came back."""
@@ -233,7 +233,7 @@ class Rolls:
         for topic, present in told:
             self._put(node, other.roll, topic, present)
 
-    # -- digests and state -----------------------------------------------------------------------------------
+    # --- digests and state
 
     def _begin_round(self) -> None:
         self._round_timer = None

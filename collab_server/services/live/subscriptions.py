@@ -76,7 +76,7 @@ class Subscriptions:
         self._limiter = limiter
         self._snapshots = Snapshots(database)
 
-    # -- topics ----------------------------------------------------------------------------------------------
+    # --- topics
 
     async def subscribe(self, listener: Listener, command: Subscribe, acknowledge: Acknowledge) -> None:
         """Let a listener follow a topic from now on, or from the `seq` on that it brings.
@@ -198,7 +198,7 @@ class Subscriptions:
         self._presence.set_typing(topic.name, listener.who.user, listener.connection, command.typing)
         acknowledge(NOTHING)
 
-    # -- the inbox -------------------------------------------------------------------------------------------
+    # --- the inbox
 
     async def hold_inbox(self, listener: Listener) -> int | None:
         """Let a listener that has just come follow its inbox, held back until `release_inbox`; the inbox's `seq`.
@@ -226,7 +226,7 @@ class Subscriptions:
         """Up to which `seq` a listener that follows its inbox has got it; None while that is not known."""
         return self._feed.position(inbox_topic(listener.who.user.id).name)
 
-    # -- ends ------------------------------------------------------------------------------------------------
+    # --- ends
 
     def leave_all(self, listener: Listener, *, is_for_good: bool) -> None:
         """End whatever a listener follows; unless `is_for_good`, its user may come back unnoticed."""
