@@ -9,24 +9,37 @@ from collab_server.contract.catalogue import COMMANDS
 from collab_server.contract.rows import Incomplete, Route
 from collab_server.contract.schemas import Schema, object_name, object_schemas, payload_schema
 from collab_server.contract.wording import CURSOR, DISCUSSION
-from collab_server.errors import CODES, ClientError
+from collab_server.errors import (
+    ClientError,
+    Conflict,
+    Forbidden,
+    Internal,
+    Invalid,
+    NotFound,
+    Paused,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    Unavailable,
+    UnknownCommand,
+)
 
 TICKET = "9f86d081884c7d65"
 
 _ERRORS: Mapping[str, ClientError] = {
     error.code: error
     for error in (
-        CODES["invalid"]("expected a text that is not blank", field="text"),
-        CODES["unauthenticated"]("Library does not accept this token"),
-        CODES["forbidden"]("comment.edit is for the author of the comment"),
-        CODES["not_found"]("comment"),
-        CODES["unknown_command"]("there is no such command"),
-        CODES["conflict"]("the comment was deleted"),
-        CODES["too_large"]("expected at most 10000 characters, got 10001", field="text"),
-        CODES["rate_limited"]("expected at most 50 commands a second, 200 at once", retry_after=0.02),
-        CODES["unavailable"](),  # type: ignore[call-arg]
-        CODES["paused"](),  # type: ignore[call-arg]
-        CODES["internal"](),  # type: ignore[call-arg]
+        Invalid("expected a text that is not blank", field="text"),
+        Unauthenticated("Library does not accept this token"),
+        Forbidden("comment.edit is for the author of the comment"),
+        NotFound("comment"),
+        UnknownCommand("there is no such command"),
+        Conflict("the comment was deleted"),
+        TooLarge("expected at most 10000 characters, got 10001", field="text"),
+        RateLimited("expected at most 50 commands a second, 200 at once", retry_after=0.02),
+        Unavailable(),
+        Paused(),
+        Internal(),
     )
 }
 
