@@ -15,7 +15,6 @@ import secrets
 import signal
 import socket
 from collections.abc import Awaitable, Coroutine
-from functools import partial
 from typing import Any, Protocol
 
 from pydantic import SecretStr
@@ -24,14 +23,13 @@ from starlette.types import ASGIApp
 from collab_server import __version__
 from collab_server.api.door import RestDoor
 from collab_server.api.operations import Observers, operations_router
-from collab_server.authority.library.library import Library
-from collab_server.authority.library.rights import SharedRights
+from collab_server.authority.kinds import make_authority
 from collab_server.cluster.kinds import make_bus
 from collab_server.config import Config, Limits, certificates
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.hints import Kind
-from collab_server.ports import Announcement, Authority, Bus, BusSetup, SignsIn
+from collab_server.ports import Announcement, Authority, AuthoritySetup, Bus, BusSetup, SignsIn
 from collab_server.realtime import build_asgi
 from collab_server.realtime.door import Door
 from collab_server.realtime.lean.guard import Guard
@@ -89,7 +87,7 @@ class Worker(Protocol):
 class Node:
     """One server process. `realtime` and `rest` are the ASGI applications of its two doors, `server` carries the first.
 
-    Raises `ConfigError` for certificates that cannot be read.
+    Raises `ConfigError` for certificates that cannot be read, and for parts that cannot be made.
     """
 
     def __init__(self, config: Config) -> None:
@@ -100,7 +98,7 @@ class Node:
         bus = _bus_of(config, name, announcement)
         database = Database.of(config.database, node=f"{name} {notices.KNOWN_BY}")
         preparation = Preparation(database, secret=secret)
-        authority = _library_of(config, counters, bus).as_authority()
+        authority = _authority_of(config, counters, bus)
         self.status = status = Status(_settings_of(config, name), database, bus, counters)
         _depend(status, OpenDatabase(database, preparation), bus, authority)
 
@@ -212,17 +210,17 @@ def _bus_of(config: Config, name: str, announcement: Announcement) -> Bus:
     return make_bus(config.bus_kind, setup, config.redis)
 
 
-def _library_of(config: Config, counters: Counters, bus: Bus) -> Library:
-    """Library, of which the nodes tell one another what they know."""
-    library = Library(
-        config.authorizationServerUrl,
-        ssl_context=certificates.client_context(config.trustedCerts),
-        observe=counters.calls("Library", "library"),
-        ended=partial(bus.publish, Kind.SESSION_ENDED),
+def _authority_of(config: Config, counters: Counters, bus: Bus) -> Authority:
+    kind = config.authorization.kind
+    named = ("Library", "library") if kind == "library" else ("the authority", "authority")
+    setup = AuthoritySetup(
+        bus=bus,
+        options=config.authorization.options,
+        url=config.authorizationServerUrl,
+        tls=certificates.client_context(config.trustedCerts),
+        observe=counters.calls(*named),
     )
-    bus.listen(Kind.SESSION_ENDED, library.hear_ended)
-    SharedRights(library.questions, bus)
-    return library
+    return make_authority(kind, setup)
 
 
 def _settings_of(config: Config, name: str) -> Settings:

@@ -7,6 +7,7 @@ that and on nothing else. Everything here is called on the one event loop of the
 from __future__ import annotations
 
 import math
+import ssl
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,8 +15,9 @@ from typing import Any, Literal, Protocol
 
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.cookies import Cookie
+from collab_server.domain.ids import opaque_id
 from collab_server.domain.keys import KeyRing
-from collab_server.domain.people import Identity, LibrarySession, Recipient, User
+from collab_server.domain.people import AuthoritySession, Identity, Recipient, User
 from collab_server.errors import Unauthenticated, Unavailable
 
 __all__ = [
@@ -25,6 +27,7 @@ __all__ = [
     "AlwaysThere",
     "Announcement",
     "Authority",
+    "AuthoritySetup",
     "Bus",
     "BusSetup",
     "Busy",
@@ -235,7 +238,7 @@ class SignedIn:
     """Somebody whom the authority has just confirmed; unused for `timeout_seconds`, the session ends."""
 
     user: User
-    session: LibrarySession
+    session: AuthoritySession
     timeout_seconds: float
 
 
@@ -278,7 +281,7 @@ class SessionUse:
 class SignsIn(Protocol):
     """Who signs in: tokens of an authority, and the sessions there that they stand for.
 
-    A *session* is whatever the authority knows somebody by afterwards, a `LibrarySession` in form: its texts are the
+    A *session* is whatever the authority knows somebody by afterwards, a `AuthoritySession` in form: its texts are the
     authority's own and secret. It is sealed into resume tokens, so that any node can take it up (`adopt`), one that
     has just started too. Everything asked of the authority answers or raises within 3 s: `Silent` when it does not
     answer, `Busy` when it is our own crowd that keeps it from it.
@@ -312,13 +315,13 @@ class SignsIn(Protocol):
         """Those of a browser's cookies, as text, that count for `sign_in_with_auth_token`."""
         return ()
 
-    async def confirm(self, session: LibrarySession) -> SignedIn:
+    async def confirm(self, session: AuthoritySession) -> SignedIn:
         """Ask whose session it is, and so use it. Raises `Unauthenticated` when it is over."""
         raise Unauthenticated("this session is over: sign in again")
 
     def adopt(
         self,
-        session: LibrarySession,
+        session: AuthoritySession,
         timeout_seconds: float,
         age_seconds: float,
         cookies: Iterable[Cookie] = (),
@@ -326,28 +329,28 @@ class SignsIn(Protocol):
         """Take on a session that a node, any one, had confirmed `age_seconds` ago, with the cookies it kept."""
         return
 
-    def cookies(self, session: LibrarySession) -> Sequence[Cookie]:
+    def cookies(self, session: AuthoritySession) -> Sequence[Cookie]:
         """What has to go along with the session to another node; the oldest first."""
         return ()
 
-    def mark_sealed(self, session: LibrarySession) -> None:
+    def mark_sealed(self, session: AuthoritySession) -> None:
         """A resume token was made of the session: from now on it is not this node's alone to end."""
         return
 
-    def age_seconds(self, session: LibrarySession) -> float | None:
+    def age_seconds(self, session: AuthoritySession) -> float | None:
         """How long ago the authority confirmed the session, as far as this node knows; None if it does not."""
         return 0.0
 
-    def timeout_seconds(self, session: LibrarySession) -> float | None:
+    def timeout_seconds(self, session: AuthoritySession) -> float | None:
         """After how long without a use the session ends; None if this node does not know it."""
         return MOST_SESSION_SECONDS
 
-    def is_ended(self, session: LibrarySession) -> bool:
+    def is_ended(self, session: AuthoritySession) -> bool:
         """Whether the session is known to be over."""
         return False
 
     def attach(
-        self, session: LibrarySession, remaining_seconds: float, on_ended: Callable[[Ended], None]
+        self, session: AuthoritySession, remaining_seconds: float, on_ended: Callable[[Ended], None]
     ) -> SessionUse:
         """Keep the session alive, and watch it, until `detach()`.
 
@@ -368,6 +371,14 @@ class Gate(Protocol):
     def is_silent(self) -> bool:
         """Whether the last question got no answer at all."""
         return False
+
+    def read_id(self, value: str, field: str) -> str:
+        """The id of a person, a group, a project or an object that somebody has written, as the authority writes it.
+
+        What it writes is 1 to 64 letters, digits and `._~@+-`, and equal only where it means the same. Asks nothing.
+        Raises `Invalid` (naming `field`) for what can be no id.
+        """
+        return opaque_id(value, field)
 
     async def may_open(
         self, who: Identity, project_id: str, object_id: str, *, at_most_seconds_old: float = math.inf
@@ -450,6 +461,23 @@ class Life(Protocol):
 
 class AlwaysThere(Life):
     """Of what needs nothing: it is never away."""
+
+
+@dataclass(frozen=True, slots=True)
+class AuthoritySetup:
+    """What a node gives to the maker of its authority: what the configuration says, and ways to the others.
+
+    `options` are what `authorization` holds beside `kind`, and may hold secrets; `url` is `authorizationServerUrl`;
+    `tls` trusts the machine's root certificates and `trustedCerts`. `observe(call, outcome, seconds)` counts a call in
+    `/metrics`: of both names there are only a few. `bus` reaches the other nodes. A maker raises `ValueError`, in words
+    for an administrator and without a secret, for options that it cannot use.
+    """
+
+    bus: Bus
+    options: Mapping[str, Any] = field(repr=False)
+    url: str | None
+    tls: ssl.SSLContext
+    observe: Callable[[str, str, float], None]
 
 
 @dataclass(frozen=True, slots=True)

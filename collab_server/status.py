@@ -30,7 +30,6 @@ from collab_server.pulse import Pulse
 
 __all__ = [
     "DATABASE",
-    "LIBRARY",
     "BusAsNeeded",
     "Counters",
     "Dependency",
@@ -42,7 +41,6 @@ __all__ = [
 ]
 
 DATABASE = "DB Service"
-LIBRARY = "Library"
 
 _LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 

@@ -16,17 +16,18 @@ if TYPE_CHECKING:
 
 def sign_out(arguments: argparse.Namespace) -> int:
     """End all sign-ins of a person."""
-    from collab_server.domain.ids import library_id
+    from collab_server.domain.ids import library_id, opaque_id
     from collab_server.errors import Invalid
     from collab_server.services import ends
 
+    config = load(arguments).config
+    is_of_library = config.authorization.kind == "library"
     try:
-        user_id = library_id(arguments.user, "USER")
+        user_id = (library_id if is_of_library else opaque_id)(arguments.user, "USER")
     except Invalid:
-        raise Failure(
-            f"expected the id of a user at Library, 32 hex digits, not {arguments.user!r}", WRONG
-        ) from None
-    hours = load(arguments).config.sessionHours
+        expected = "the id of a user at Library, 32 hex digits" if is_of_library else "the id of a user"
+        raise Failure(f"expected {expected}, not {arguments.user!r}", WRONG) from None
+    hours = config.sessionHours
 
     async def sign_out(database: Database) -> None:
         await ends.sign_out(database, user_id, hours)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-__all__ = ["BUSES", "KindError", "Kinds"]
+__all__ = ["AUTHORITIES", "BUSES", "KindError", "Kinds"]
 
 
 class KindError(Exception):
@@ -63,3 +63,4 @@ class Kinds:
 
 
 BUSES = Kinds("bus", "collab_server.bus", ("alone", "redis"))
+AUTHORITIES = Kinds("authority", "collab_server.authority", ("library",))

@@ -186,6 +186,8 @@ def _unknown_names(model: type[BaseModel], values: dict[str, Any], prefix: str =
     for name, value in values.items():
         info = model.model_fields.get(name)
         if info is None:
+            if model.model_config.get("extra") == "allow":
+                continue  # it is for somebody else to judge
             everywhere = {full.rpartition(".")[2]: full for full, _ in leaves(Config)}
             here = {known: prefix + known for known in model.model_fields}
             suggestion = _did_you_mean(name, list(here), here) or _did_you_mean(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -88,6 +89,23 @@ class DataSource(_Section):
         le=1000,
         description="Further connections for reading, so that reads never wait for writes.",
     )
+
+
+class Authorization(_Section):
+    """Who signs people in, and says who may what. Whatever else stands here is for a kind that a package brings."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Name = Field(
+        default="library",
+        description="`library`: the one at `authorizationServerUrl`. Or a kind that another package brings"
+        " ([extending.md](extending.md)); what else stands here is for that package, and is not checked.",
+    )
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What else the section holds, as JSON has it."""
+        return dict(self.model_extra or {})
 
 
 class Limits(_Section):
@@ -215,6 +233,9 @@ class Config(_Section):
         description="The REST base of Library, which says who is who; ends in `/api`. Without it nobody can"
         " sign in.",
     )
+    authorization: Authorization = Field(
+        default=Authorization(), description="Who signs people in, and says who may what."
+    )
     notificationBaseUrl: WebUrl | None = Field(
         default=None,
         description="The base of the links in e-mails. Default: `authorizationServerUrl` without `/api`.",
@@ -274,7 +295,9 @@ class Config(_Section):
         "Origins of pages whose browsers may connect, like `https://dashboards.example.com`, or `*`. A page's"
         " own origin is always allowed. Default: the origin of `authorizationServerUrl`.",
     )
-    administrators: tuple[UserId, ...] = _array((), "The Library ids of the users who may administer.")
+    administrators: tuple[UserId, ...] = _array(
+        (), "The ids of the users who may administer, as Library, or whoever says who is who, has them."
+    )
     secret: Secret | None = Field(
         default=None,
         description="Goes into all keys, beside the one in the database, so that nobody who reads the database, or a"

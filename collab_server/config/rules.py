@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from collab_server.config.kinds import BUSES, KindError
+from collab_server.config.kinds import AUTHORITIES, BUSES, KindError
 from collab_server.config.model import Config
 from collab_server.config.problems import ConfigError, Problem
 
@@ -30,6 +30,16 @@ def cross_check(config: Config) -> Iterator[Problem]:
 
 
 def _library_problems(config: Config) -> Iterator[Problem]:
+    try:
+        AUTHORITIES.check(config.authorization.kind)
+    except KindError as error:
+        yield Problem("authorization.kind", str(error))
+    if config.authorization.kind != "library":
+        return
+    yield from (
+        Problem(f"authorization.{name}", "is not used: the kind is library", "warning")
+        for name in config.authorization.options
+    )
     url = config.authorizationServerUrl
     if url is None:
         yield Problem("authorizationServerUrl", "is not set: nobody can sign in", "warning")

@@ -99,7 +99,12 @@ def _origin(value: str) -> str:
     return origin_of(parts)
 
 
-def _user_id(value: str) -> str:
+def _user_id(value: str, info: ValidationInfo) -> str:
+    authorization = info.data.get("authorization")
+    if authorization is not None and authorization.kind != "library":
+        if re.fullmatch(r"[A-Za-z0-9._~@+-]{1,64}", value) is None:
+            raise refuse("expected the id of a user: 1 to 64 letters, digits and ._~@+-")
+        return value
     if re.fullmatch(r"[0-9A-Fa-f]{32}", value) is None:
         raise refuse("expected the id of a user, 32 hex digits")
     return value.upper()

@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from collab_server.domain.events import actor_text
-from collab_server.domain.ids import library_id
+from collab_server.domain.ids import ReadId
 from collab_server.domain.inbox import Reason
 from collab_server.domain.jsontext import (
     NOTHING,
@@ -161,15 +161,15 @@ def check_text(text: str, max_characters: int, field: str = "text") -> str:
     return text
 
 
-def mentions_in(text: str, max_mentions: int) -> list[Mention]:
+def mentions_in(text: str, max_mentions: int, read_id: ReadId) -> list[Mention]:
     """The people and groups that a text names as `@[Shown Name](user:ID)`, each once, in order.
 
-    The names are those shown in the text; Library has the last word on who exists.
+    The names are those shown in the text; who exists is for the directory to say, and what an id is for `read_id`.
     Raises `Invalid` for an id that cannot be one and `TooLarge` for more than `max_mentions`.
     """
     found: dict[tuple[str, str], Mention] = {}
     for shown, kind, written_id in _written_mentions(text):
-        id = library_id(written_id, "text")
+        id = read_id(written_id, "text")
         found.setdefault((kind, id), Mention(kind, id, shown))
     if len(found) > max_mentions:
         raise TooLarge(f"expected at most {max_mentions} mentions, got {len(found)}", field="text")

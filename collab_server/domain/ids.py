@@ -1,4 +1,7 @@
-"""Identifiers: UUIDv7 for what we make, 32 hex digits in upper case for what Library makes."""
+"""Identifiers: UUIDv7 for what we make; what an authority makes is opaque, and that authority judges it.
+
+Library's are 32 hex digits, which we write in upper case.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +9,19 @@ import os
 import re
 import time
 import uuid
+from collections.abc import Callable
 
 from collab_server.errors import Invalid
 
+OPAQUE_ID = "[A-Za-z0-9._~@+-]{1,64}"
+"""What an id may be that an authority makes: it ends neither in a topic's name, nor in a path, a text, or JSON."""
+
+ReadId = Callable[[str, str], str]
+"""`read_id(value, field)`: the id that somebody has written, as its authority writes it. Raises `Invalid`."""
+
 _VERSION_7 = 0x7 << 76 | 0b10 << 62
 _CHANCE = 0xFFF << 64 | (1 << 62) - 1
+_OPAQUE_ID = re.compile(OPAQUE_ID)
 _LIBRARY_ID = re.compile(r"[0-9A-Fa-f]{32}")
 
 
@@ -30,6 +41,16 @@ def library_id(value: str, field: str) -> str:
     if _LIBRARY_ID.fullmatch(value) is None:
         raise Invalid("expected an id of 32 hex digits", field=field)
     return value.upper()
+
+
+def opaque_id(value: str, field: str) -> str:
+    """The id of an authority that writes it in one way only.
+
+    Raises `Invalid` (naming `field`) unless it is 1 to 64 letters, digits and `._~@+-`.
+    """
+    if _OPAQUE_ID.fullmatch(value) is None:
+        raise Invalid("expected an id: 1 to 64 letters, digits and ._~@+-", field=field)
+    return value
 
 
 def own_id(value: str, field: str) -> uuid.UUID:

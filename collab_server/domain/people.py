@@ -12,7 +12,7 @@ from collab_server.domain.wire import WIRE, AtMost, Cursor, Prose, Text, Whole
 
 @dataclass(frozen=True, slots=True)
 class User:
-    """A person as Library knows them. `id` is 32 hex digits in upper case."""
+    """A person as their authority knows them; Library's `id` is 32 hex digits in upper case."""
 
     id: str
     name: str
@@ -32,28 +32,29 @@ class Recipient:
 
 
 @dataclass(frozen=True, slots=True)
-class LibrarySession:
-    """A session at Library. The secrets are kept out of `repr`, and so out of every log.
+class AuthoritySession:
+    """A session at the authority. The secrets are kept out of `repr`, and so out of every log.
 
-    `cookie` is the value of `JSESSIONID`; what else Library's side sets is kept beside the session, for it changes
-    while the session stays the same. `is_delegated` says that we opened the session ourselves
-    (`POST /auth/delegate`); only such a session is ours to log out.
+    All of it is opaque but to that authority. Library's: `cookie` is the value of `JSESSIONID`; what else its side sets
+    is kept beside the session, for it changes while the session stays the same. `is_delegated` says that we opened the
+    session ourselves (`POST /auth/delegate`); only such a session is ours to log out.
     """
 
     auth_token: str = field(repr=False)
-    cookie: str | None = field(repr=False)
-    is_delegated: bool
+    cookie: str | None = field(default=None, repr=False)
+    is_delegated: bool = True
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
     """The verified user behind a client or a request, called `who` where it is passed on.
 
-    `begun` is the sign-in that it is of; `expires_at` is when its Library session runs out unused, or that is over.
+    `begun` is the sign-in that it is of; `expires_at` is when its session at the authority runs out unused, or that is
+    over.
     """
 
     user: User
-    session: LibrarySession
+    session: AuthoritySession
     is_administrator: bool
     expires_at: datetime
     begun: Begun = NOT_BEGUN

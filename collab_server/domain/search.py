@@ -26,6 +26,7 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from collab_server.domain.comments import Comment
+from collab_server.domain.ids import OPAQUE_ID
 from collab_server.domain.wire import WIRE, Cursor, Prose, Text, Whole
 from collab_server.errors import Invalid, TooLarge
 
@@ -50,7 +51,7 @@ _RUN_RANGES = (
 )
 _RUN_BOUNDS = tuple(chain.from_iterable(_RUN_RANGES))
 _STROKES = str.maketrans({"đ": "d", "ħ": "h", "ı": "i", "ł": "l", "ø": "o", "ŧ": "t", "æ": "ae", "œ": "oe"})
-_MARKUP = re.compile(r"\]\((?:user|group):[0-9A-Fa-f]{32}\)")  # of a mention; the name in front of it is read
+_MARKUP = re.compile(rf"\]\((?:user|group):{OPAQUE_ID}\)")  # of a mention; the name in front of it is read
 
 _MOST_MARKS = 30
 """How many marks behind a character are folded with it, as in Unicode's stream-safe texts. No language needs more, and

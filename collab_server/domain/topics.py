@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from typing_extensions import override
 
-from collab_server.domain.ids import library_id, own_id
+from collab_server.domain.ids import ReadId, opaque_id, own_id
 from collab_server.domain.wire import WIRE, AtMost, Cursor, Text, Whole
 from collab_server.errors import Invalid
 
@@ -45,25 +45,33 @@ class Topic:
         return self.name
 
 
-def parse_topic(name: str, field: str = "topic") -> Topic:
-    """The topic that `name` spells, ids in either case.
+def parse_topic(name: str) -> Topic:
+    """The topic that `name` spells, one of our own writing.
+
+    Raises `Invalid` (naming `topic`) when it spells none.
+    """
+    return read_topic(name, opaque_id)
+
+
+def read_topic(name: str, read_id: ReadId, field: str = "topic") -> Topic:
+    """The topic that somebody's `name` spells; `read_id` judges the ids in it.
 
     Raises `Invalid` (naming `field`) when it spells none.
     """
     parts = name.split(":")
     match parts:
         case ["content", project, content]:
-            return Topic("content", library_id(project, field), library_id(content, field))
+            return Topic("content", read_id(project, field), read_id(content, field))
         case ["discussion", discussion]:
             return Topic("discussion", str(own_id(discussion, field)))
         case ["inbox", user]:
-            return Topic("inbox", library_id(user, field))
+            return Topic("inbox", read_id(user, field))
         case _:
             raise Invalid(EXPECTED, field=field)
 
 
 def content_topic(project_id: str, object_id: str) -> Topic:
-    """The topic of an object of Library (ids of 32 hex digits, upper case)."""
+    """The topic of an object, ids as their authority writes them."""
     return Topic("content", project_id, object_id)
 
 

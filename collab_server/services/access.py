@@ -6,10 +6,10 @@ from uuid import UUID
 
 from collab_server.contract.rights import OF_ONES_OWN, require
 from collab_server.domain.comments import Comment
-from collab_server.domain.ids import library_id, own_id
+from collab_server.domain.ids import own_id
 from collab_server.domain.people import Identity
 from collab_server.domain.permissions import Role
-from collab_server.domain.topics import Content, Topic, parse_topic
+from collab_server.domain.topics import Content, Topic, parse_topic, read_topic
 from collab_server.errors import Forbidden, NotFound
 from collab_server.services.backends import Backends
 from collab_server.services.roles import role_in_discussion, role_on
@@ -23,7 +23,7 @@ async def access_topic(backends: Backends, who: Identity, name: str, command: st
 
     Raises `Invalid`, `NotFound`, `Forbidden` or `Unavailable`.
     """
-    topic = parse_topic(name)
+    topic = read_topic(name, backends.gate.read_id)
     role = await role_on(backends.database, backends.gate, who, topic)
     require(role, command)
     return topic, role
@@ -34,8 +34,8 @@ async def access_content(backends: Backends, who: Identity, content: Content, fi
 
     Raises `Invalid`, `NotFound` or `Unavailable`.
     """
-    project = library_id(content.project_id, f"{field}.projectId")
-    object_id = library_id(content.object_id, f"{field}.objectId")
+    project = backends.gate.read_id(content.project_id, f"{field}.projectId")
+    object_id = backends.gate.read_id(content.object_id, f"{field}.objectId")
     if await backends.gate.may_open(who, project, object_id) is None:
         raise NotFound("content")
     return project, object_id

@@ -365,7 +365,7 @@ async def checked_mentions(
     most = backends.limits.recipientsPerCommand
     checked: list[Mention] = []
     reached: dict[str, Reason] = {}
-    for mention in mentions_in(text, backends.limits.mentionsPerComment):
+    for mention in mentions_in(text, backends.limits.mentionsPerComment, backends.gate.read_id):
         if mention.kind == "user":
             user = await backends.directory.user(who, mention.id)
             if user is None:

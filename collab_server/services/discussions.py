@@ -26,11 +26,11 @@ from collab_server.domain.discussions import (
     TransferDiscussion,
     check_name,
 )
-from collab_server.domain.ids import library_id, uuid7
+from collab_server.domain.ids import uuid7
 from collab_server.domain.inbox import Notice, Reason
 from collab_server.domain.jsontext import NOTHING, JsonText, dumps, json_object, now_ms
 from collab_server.domain.people import Identity, User
-from collab_server.domain.topics import Topic, parse_topic
+from collab_server.domain.topics import Topic, read_topic
 from collab_server.errors import Conflict, Invalid, NotFound, TooLarge
 from collab_server.services import comments
 from collab_server.services.access import access_content, access_discussion, lock_topic
@@ -145,7 +145,7 @@ async def invite(tx: Transaction, who: Identity, command: InviteMembers, facts: 
 
 async def ask_remove(backends: Backends, who: Identity, command: RemoveMember) -> DiscussionFacts:
     id = await access_discussion(backends, who, command.discussion_id, "discussion.remove")
-    return DiscussionFacts(id, user_id=library_id(command.user_id, "userId"))
+    return DiscussionFacts(id, user_id=backends.gate.read_id(command.user_id, "userId"))
 
 
 async def remove(tx: Transaction, who: Identity, command: RemoveMember, facts: DiscussionFacts) -> JsonText:
@@ -161,7 +161,7 @@ async def remove(tx: Transaction, who: Identity, command: RemoveMember, facts: D
 
 async def ask_transfer(backends: Backends, who: Identity, command: TransferDiscussion) -> DiscussionFacts:
     id = await access_discussion(backends, who, command.discussion_id, "discussion.transfer")
-    return DiscussionFacts(id, user_id=library_id(command.user_id, "userId"))
+    return DiscussionFacts(id, user_id=backends.gate.read_id(command.user_id, "userId"))
 
 
 async def transfer(
@@ -221,7 +221,7 @@ async def list_mine(backends: Backends, who: Identity, command: ListDiscussions)
     limit = page_limit(command.limit)
     about = None
     if command.about is not None:
-        content = parse_topic(command.about, "about")
+        content = read_topic(command.about, backends.gate.read_id, "about")
         if content.kind != "content":
             raise Invalid("expected the topic of a dashboard: content:{projectId}:{objectId}", field="about")
         about = (content.first, content.second)

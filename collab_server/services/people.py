@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from collab_server.domain.ids import library_id
 from collab_server.domain.jsontext import JsonText, dumps
 from collab_server.domain.people import AboutMe, FindRecipients, Identity, Person, User
 from collab_server.domain.search import QUERY_CHARACTERS
@@ -48,7 +47,7 @@ async def people_named(backends: Backends, who: Identity, named: Sequence[Person
     found: dict[str, User] = {}
     for index, person in enumerate(named):
         at = f"{field}[{index}].id"
-        id = library_id(person.id, at)
+        id = backends.gate.read_id(person.id, at)
         if person.kind == "user":
             user = await backends.directory.user(who, id)
             users: Iterable[User] | None = None if user is None else (user,)

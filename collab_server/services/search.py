@@ -26,7 +26,6 @@ from typing import Self
 from uuid import UUID
 
 from collab_server.domain.contents import ContentInfo
-from collab_server.domain.ids import library_id
 from collab_server.domain.jsontext import JsonText, dumps, json_object
 from collab_server.domain.people import Identity
 from collab_server.domain.search import (
@@ -95,7 +94,7 @@ async def search_comments(backends: Backends, who: Identity, command: SearchComm
     query = parse_query(command.q)
     terms = query_terms(query)
     if command.author is not None:
-        terms.append(author_term(library_id(command.author, "author")))
+        terms.append(author_term(backends.gate.read_id(command.author, "author")))
     limit = page_limit(command.limit)
     cursor = backends.cursors.read(who, "comments.search", command.cursor, parts=None)
 

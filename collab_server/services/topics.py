@@ -14,7 +14,7 @@ from collab_server.domain.topics import (
     ListEvents,
     ListSummaries,
     Topic,
-    parse_topic,
+    read_topic,
 )
 from collab_server.errors import Invalid, NotFound
 from collab_server.ports import MOST_CALLS_PER_USER
@@ -90,7 +90,10 @@ async def list_summaries(backends: Backends, who: Identity, command: ListSummari
     One query, whatever the number of topics. Library is asked in rounds, so that each of its answers has its own time.
     """
     asked = [
-        *dict.fromkeys(parse_topic(name, f"topics[{index}]") for index, name in enumerate(command.topics))
+        *dict.fromkeys(
+            read_topic(name, backends.gate.read_id, f"topics[{index}]")
+            for index, name in enumerate(command.topics)
+        )
     ]
     shown: list[Topic] = []
     for start in range(0, len(asked), MOST_CALLS_PER_USER):

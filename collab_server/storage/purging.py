@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from collab_server.domain.ids import OPAQUE_ID
 from collab_server.storage.database import Reads, Transaction
 
 _NEXT_DISCUSSION = """
@@ -28,9 +29,9 @@ _COMMENTS_LEFT = """
      LIMIT $2
 """
 
-_PEOPLE_NAMED = """
+_PEOPLE_NAMED = f"""
     SELECT DISTINCT named[1]
-      FROM collab.events, regexp_matches(actor || data, '"([0-9A-F]{32})"', 'g') AS named
+      FROM collab.events, regexp_matches(actor || data, '"({OPAQUE_ID})"', 'g') AS named
      WHERE topic_id = $1
        AND (starts_with(type, 'discussion.') OR starts_with(type, 'member.'))
 """

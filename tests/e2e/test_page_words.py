@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from collab_server.domain.comments import mentions_in
+from collab_server.domain.ids import library_id
 from collab_server.web import STATIC
 from tests.integration.official import node_binary
 
@@ -94,7 +95,7 @@ def test_the_page_finds_the_mentions_that_the_server_finds() -> None:
             pieces.insert(chance.randint(0, len(pieces)), f"@[{shown}](user:{ANN})")
         text = "".join(pieces)
         try:
-            found = mentions_in(text, 1000)
+            found = mentions_in(text, 1000, library_id)
         except Exception:  # an id that cannot be one: no such text is stored
             continue
         texts.append([text, [{"kind": one.kind, "id": one.id, "name": f"«{one.kind}»"} for one in found]])

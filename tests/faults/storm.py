@@ -51,7 +51,7 @@ from collab_server.demo.standin import (
     _StandIn,
 )
 from collab_server.domain.keys import KeyRing
-from collab_server.domain.people import Identity, LibrarySession, User
+from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.services.sign_in import Authenticator
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
@@ -118,7 +118,7 @@ class CrowdLibrary(LoopbackServer):
         for person in self._standin.data.people:
             opened = _Session(person)
             self._standin.sessions[opened.token] = opened
-            session = LibrarySession(opened.token, opened.cookie, is_delegated=True)
+            session = AuthoritySession(opened.token, opened.cookie, is_delegated=True)
             self._sealer.sessions.adopt(session, SESSION_SECONDS, 0)
             user = User(person.id, person.fullName, person.initials)
             renewed = authenticator.renew(Identity(user, session, False, datetime.now(UTC)))

@@ -28,7 +28,7 @@ from collab_server.authority.library.library import Library, Timing
 from collab_server.demo.standin import create_standin, load_data
 from collab_server.domain.cookies import Cookie, without_cookie
 from collab_server.domain.keys import KeyRing
-from collab_server.domain.people import Identity, LibrarySession
+from collab_server.domain.people import AuthoritySession, Identity
 from collab_server.errors import Unauthenticated, Unavailable
 from collab_server.ports import Ended, SignedIn
 from collab_server.services.sign_in import Authenticator, Credentials
@@ -158,7 +158,7 @@ def an_authenticator(library: Library) -> Authenticator:
     return authenticator
 
 
-def cookies_of(client: LibraryApi, session: LibrarySession) -> str:
+def cookies_of(client: LibraryApi, session: AuthoritySession) -> str:
     """What the browser of that session would show, were it beside the node."""
     return client.cookies.header(session, "/") or ""
 
@@ -243,7 +243,7 @@ async def test_two_users_interleaved_never_get_each_others_session(standin: Stan
         users = await asyncio.gather(*(client.user_info(ann if i % 2 else bob) for i in range(40)))
         assert [user.name for user in users] == ["Bob Baker", "Ann Archer"] * 20
         with pytest.raises(SessionGone):
-            await client.user_info(LibrarySession(ann.auth_token, bob.cookie, is_delegated=False))
+            await client.user_info(AuthoritySession(ann.auth_token, bob.cookie, is_delegated=False))
 
 
 async def test_a_certificate_counts_only_when_it_is_trusted(tmp_path: Path) -> None:

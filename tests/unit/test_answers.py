@@ -11,7 +11,7 @@ from collab_server.authority.library.answers import Answers
 from collab_server.authority.library.calls import SessionGone
 from collab_server.authority.library.library import Library
 from collab_server.domain.flights import Flights
-from collab_server.domain.people import Identity, LibrarySession, Recipient, User
+from collab_server.domain.people import AuthoritySession, Identity, Recipient, User
 from collab_server.errors import Unauthenticated
 
 
@@ -43,7 +43,7 @@ async def test_a_session_that_ends_while_another_of_the_same_user_asks_holds_not
     is_ready = asyncio.Event()
     one, two = identity("one"), identity("two")
 
-    async def ask(_client: Any, session: LibrarySession) -> str:
+    async def ask(_client: Any, session: AuthoritySession) -> str:
         if session != one.session:
             return "told"
         await is_ready.wait()
@@ -65,7 +65,7 @@ async def test_a_session_that_ends_while_another_of_the_same_user_asks_holds_not
 
 
 def identity(token: str) -> Identity:
-    session = LibrarySession(token, None, is_delegated=True)
+    session = AuthoritySession(token, None, is_delegated=True)
     return Identity(User("A" * 32, "Ann", "A"), session, is_administrator=False, expires_at=datetime.now(UTC))
 
 

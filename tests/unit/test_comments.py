@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from collab_server.domain.comments import Anchor, anchor_text, check_text, mentions_in
+from collab_server.domain.ids import library_id
 from collab_server.errors import Invalid, TooLarge
 
 ID, OTHER = "A" * 32, "B" * 32
@@ -48,19 +49,19 @@ def test_length_is_counted_in_code_points() -> None:
     ],
 )
 def test_mentions_are_read_out_of_the_text(text: str, expected: list[tuple[str, str, str]]) -> None:
-    assert [(m.kind, m.id, m.name) for m in mentions_in(text, 50)] == expected
+    assert [(m.kind, m.id, m.name) for m in mentions_in(text, 50, library_id)] == expected
 
 
 def test_a_mention_of_an_impossible_id_is_invalid() -> None:
     with pytest.raises(Invalid):
-        mentions_in("@[Ann](user:ann)", 50)
+        mentions_in("@[Ann](user:ann)", 50, library_id)
 
 
 def test_only_so_many_different_mentions() -> None:
     text = "".join(f"@[N](user:{number % 3:032X})" for number in range(30))
-    assert len(mentions_in(text, 3)) == 3
+    assert len(mentions_in(text, 3, library_id)) == 3
     with pytest.raises(TooLarge):
-        mentions_in(text, 2)
+        mentions_in(text, 2, library_id)
 
 
 def test_anchors_leave_out_what_was_not_given() -> None:

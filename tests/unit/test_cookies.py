@@ -16,10 +16,10 @@ from collab_server.authority.library.cookies import (
     Jar,
 )
 from collab_server.domain.cookies import Cookie, find_cookie, is_sendable_cookie, read_cookies
-from collab_server.domain.people import LibrarySession
+from collab_server.domain.people import AuthoritySession
 
-ANN = LibrarySession("token-of-ann", "ann", is_delegated=True)
-BOB = LibrarySession("token-of-bob", "bob", is_delegated=True)
+ANN = AuthoritySession("token-of-ann", "ann", is_delegated=True)
+BOB = AuthoritySession("token-of-bob", "bob", is_delegated=True)
 BASE = "https://library.example.com/MicroStrategyLibrary/api"
 
 
@@ -213,7 +213,7 @@ def test_everybody_has_a_jar_of_their_own_and_those_in_use_stay(monkeypatch: pyt
         cookies.put(session, Jar([Cookie("LB", value)]))
     cookies.pin(ANN)
     for number in range(20):
-        cookies.put(LibrarySession(f"t{number}", None, is_delegated=False), Jar([Cookie("LB", "x")]))
+        cookies.put(AuthoritySession(f"t{number}", None, is_delegated=False), Jar([Cookie("LB", "x")]))
     assert cookies.header(ANN, "/x") == "JSESSIONID=ann; LB=1"
     assert cookies.header(BOB, "/x") == "JSESSIONID=bob"
     cookies.unpin(ANN)

@@ -13,7 +13,7 @@ import pytest
 
 from collab_server.cluster.alone import Alone
 from collab_server.domain.inbox import Notified
-from collab_server.domain.people import Identity, LibrarySession, User
+from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.domain.topics import Topic
 from collab_server.errors import NotFound, Unavailable
 from collab_server.services.live import deliveries
@@ -30,7 +30,7 @@ def topic(number: int) -> str:
 
 
 def identity(user_id: str) -> Identity:
-    session = LibrarySession(user_id, None, is_delegated=True)
+    session = AuthoritySession(user_id, None, is_delegated=True)
     return Identity(User(user_id, user_id, user_id), session, False, datetime.now(UTC))
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from collab_server.cluster.alone import Alone
 from collab_server.config import Limits
-from collab_server.domain.people import Identity, LibrarySession, User
+from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.domain.sign_ins import RefreshSession
 from collab_server.domain.subscriptions import Subscribe, Unsubscribe
 from collab_server.domain.topics import content_topic
@@ -38,7 +38,7 @@ LATER = datetime(2026, 11, 27, tzinfo=UTC)
 
 
 def identity(token: str) -> Identity:
-    session = LibrarySession(token, None, is_delegated=True)
+    session = AuthoritySession(token, None, is_delegated=True)
     return Identity(User("A" * 32, "Ann", "A"), session, is_administrator=False, expires_at=LATER)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 import pytest
 
 from collab_server.domain.keys import KeyRing, purpose_key
-from collab_server.domain.people import Identity, LibrarySession, User
+from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.errors import Invalid, Paused
 from collab_server.services.commands.pages import Cursors
 
@@ -18,7 +18,7 @@ LIST = "topic.comments"
 
 def person(letter: str) -> Identity:
     user = User(letter * 32, letter, letter)
-    return Identity(user, LibrarySession(letter, None, True), False, datetime.now(UTC))
+    return Identity(user, AuthoritySession(letter, None, True), False, datetime.now(UTC))
 
 
 ANN, BOB = person("A"), person("B")

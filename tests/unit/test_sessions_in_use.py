@@ -9,9 +9,9 @@ from typing import Any, cast
 import pytest
 
 from collab_server.authority.library.library import Library, Timing
-from collab_server.domain.people import LibrarySession
+from collab_server.domain.people import AuthoritySession
 
-SESSION = LibrarySession("token", None, is_delegated=True)
+SESSION = AuthoritySession("token", None, is_delegated=True)
 
 
 async def test_a_session_that_is_left_and_taken_up_during_its_check_keeps_one_timer(
@@ -20,7 +20,7 @@ async def test_a_session_that_is_left_and_taken_up_during_its_check_keeps_one_ti
     library = Library("http://127.0.0.1:9/api", timing=Timing(check=0.01))
     is_asked, may_answer = asyncio.Event(), asyncio.Event()
 
-    async def keep_alive(_session: LibrarySession) -> None:
+    async def keep_alive(_session: AuthoritySession) -> None:
         is_asked.set()
         await may_answer.wait()
 

@@ -18,14 +18,14 @@ from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.cookies import Cookie
 from collab_server.domain.ends import mark_of
 from collab_server.domain.keys import KeyRing
-from collab_server.domain.people import Identity, LibrarySession, User
+from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.errors import Paused, Unauthenticated, Unavailable
 from collab_server.ports import NOBODY, Origin, SignedIn, SignsIn
 from collab_server.services.sign_in import Authenticator, Credentials, SignInOver
 
 KEY = b"k" * 32
 ANN = User("A" * 32, "Ann Archer", "AA")
-SESSION = LibrarySession("secret-token", "secret-cookie", is_delegated=True)
+SESSION = AuthoritySession("secret-token", "secret-cookie", is_delegated=True)
 
 
 class Clock:
@@ -57,7 +57,7 @@ def a_resume_token(
     *,
     timeout_seconds: float = 1800,
     key: bytes = KEY,
-    session: LibrarySession = SESSION,
+    session: AuthoritySession = SESSION,
     cookies: tuple[Cookie, ...] = (),
 ) -> str:
     library = Library(None, clock=clock)
@@ -145,7 +145,7 @@ async def test_a_resume_token_has_one_spelling() -> None:
     clock = Clock()
     ends = set()
     for size in (1, 17, 33):  # a block of the cipher more each
-        session = LibrarySession("x" * size, "cookie", True)
+        session = AuthoritySession("x" * size, "cookie", True)
         token = a_resume_token(clock, session=session)
         authenticator = an_authenticator(clock)
         assert (await authenticator.identify(Credentials(bearer=token))).user == ANN
@@ -190,7 +190,7 @@ async def test_before_there_is_a_key_sockets_and_resume_tokens_are_paused() -> N
 async def test_who_is_an_administrator_is_decided_by_the_node_and_not_sealed() -> None:
     clock = Clock()
     token = a_resume_token(clock)
-    node = an_authenticator(clock, administrators=(ANN.id.lower(),))
+    node = an_authenticator(clock, administrators=(ANN.id,))
     assert (await node.identify(Credentials(resume_token=token))).is_administrator
     assert not (await an_authenticator(clock).identify(Credentials(resume_token=token))).is_administrator
 
@@ -253,7 +253,7 @@ async def test_the_version_before_reads_what_this_one_seals_and_the_other_way() 
     assert content["cookies"] == [["AWSALB", "x", None, None]]
     assert content["v"] == 1
     assert User(*content["user"]) == ANN
-    assert LibrarySession(*content["session"]) == SESSION
+    assert AuthoritySession(*content["session"]) == SESSION
     assert float(content["timeout"]) == 1800
     assert datetime.fromtimestamp(content["issuedAt"], UTC) == clock.now()
 
@@ -276,7 +276,7 @@ async def test_cookies_that_are_none_are_no_token_of_ours(cookies: object) -> No
 async def test_a_resume_token_stays_below_eight_kilobytes(size: int, letter: str) -> None:
     clock = Clock()
     cookies = tuple(Cookie(f"cookie{number}", letter * size) for number in range(30))
-    session = LibrarySession("t" * 1000, "c" * 100, is_delegated=True)
+    session = AuthoritySession("t" * 1000, "c" * 100, is_delegated=True)
     token = a_resume_token(clock, session=session, cookies=cookies)
     assert len(token) < 8192
     assert (await an_authenticator(clock).identify(Credentials(resume_token=token))).session == session

@@ -16,7 +16,7 @@ from collab_server.authority.library.health import Health
 from collab_server.authority.library.replies import PROBED, SessionInfo
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.ids import library_id
-from collab_server.domain.people import LibrarySession, Recipient, User
+from collab_server.domain.people import AuthoritySession, Recipient, User
 
 __all__ = ["LibraryApi"]
 
@@ -58,14 +58,14 @@ class LibraryApi:
 
     # --- signing in and out
 
-    async def login(self, username: str, password: str) -> LibrarySession:
+    async def login(self, username: str, password: str) -> AuthoritySession:
         """`POST /auth/login`. Raises `Refused` for a wrong password."""
         body = {"username": username, "password": password, "loginMode": 1}
         return await self._calls.make(
             Call("POST", "/auth/login", body=body), self._session(is_delegated=False)
         )
 
-    async def delegate(self, identity_token: str) -> LibrarySession:
+    async def delegate(self, identity_token: str) -> AuthoritySession:
         """`POST /auth/delegate`: a session of our own for the user who was given that token.
 
         Raises `Refused` when the token is not valid, or not any more.
@@ -75,8 +75,8 @@ class LibraryApi:
             Call("POST", "/auth/delegate", body=body), self._session(is_delegated=True)
         )
 
-    def _session(self, *, is_delegated: bool) -> Callable[[httpx2.Response], LibrarySession]:
-        def understand(response: httpx2.Response) -> LibrarySession:
+    def _session(self, *, is_delegated: bool) -> Callable[[httpx2.Response], AuthoritySession]:
+        def understand(response: httpx2.Response) -> AuthoritySession:
             session = replies.session_of(response, is_delegated=is_delegated)
             if set_cookies := response.headers.get_list("Set-Cookie"):
                 jar = Jar()
@@ -86,11 +86,11 @@ class LibraryApi:
 
         return understand
 
-    async def logout(self, session: LibrarySession) -> None:
+    async def logout(self, session: AuthoritySession) -> None:
         """`POST /auth/logout`. Only for a delegated session: see `Library`."""
         await self._calls.make(Call("POST", "/auth/logout", session), replies.nothing)
 
-    async def make_identity_token(self, session: LibrarySession) -> str:
+    async def make_identity_token(self, session: AuthoritySession) -> str:
         """`POST /auth/identityToken`: a short-lived token that lets another application act for the user."""
         return await self._calls.make(Call("POST", "/auth/identityToken", session), replies.identity_token)
 
@@ -116,22 +116,22 @@ class LibraryApi:
         with contextlib.suppress(Refused):
             await self._calls.make(Call("POST", PROBED), replies.nothing)
 
-    async def session_info(self, session: LibrarySession, jar: Jar | None = None) -> SessionInfo:
+    async def session_info(self, session: AuthoritySession, jar: Jar | None = None) -> SessionInfo:
         """`GET /sessions`. `jar`: cookies to be tried with the session instead of its own."""
         return await self._calls.make(Call("GET", "/sessions", session, jar=jar), replies.session_info)
 
-    async def user_info(self, session: LibrarySession, jar: Jar | None = None) -> User:
+    async def user_info(self, session: AuthoritySession, jar: Jar | None = None) -> User:
         """`GET /sessions/userInfo`: whose session it is. `jar` as above."""
         return await self._calls.make(Call("GET", "/sessions/userInfo", session, jar=jar), replies.user)
 
-    async def keep_alive(self, session: LibrarySession) -> None:
+    async def keep_alive(self, session: AuthoritySession) -> None:
         """`PUT /sessions`: counts as a use of the session."""
         await self._calls.make(Call("PUT", "/sessions", session), replies.nothing)
 
     # --- contents and people, asked as the user
 
     async def content(
-        self, session: LibrarySession, project_id: str, object_id: str, type_: Literal[55, 3]
+        self, session: AuthoritySession, project_id: str, object_id: str, type_: Literal[55, 3]
     ) -> ContentInfo | None:
         """`GET /objects/{id}?type=`: the object, or None when it is not there or the user may not open it."""
         wanted = library_id(object_id, "objectId")
@@ -143,7 +143,7 @@ class LibraryApi:
         except Refused:
             return None
 
-    async def user(self, session: LibrarySession, user_id: str) -> User | None:
+    async def user(self, session: AuthoritySession, user_id: str) -> User | None:
         """`GET /users/{id}`, None when there is no such user."""
         wanted = library_id(user_id, "userId")
         try:
@@ -154,14 +154,14 @@ class LibraryApi:
             raise
 
     async def users(
-        self, session: LibrarySession, name_begins: str, offset: int, limit: int
+        self, session: AuthoritySession, name_begins: str, offset: int, limit: int
     ) -> tuple[User, ...]:
         """`GET /users`: those whose name begins so."""
         query = {"nameBegins": name_begins, "offset": offset, "limit": limit}
         return await self._calls.make(Call("GET", "/users", session, query=query), replies.users)
 
     async def group_members(
-        self, session: LibrarySession, group_id: str, offset: int, limit: int
+        self, session: AuthoritySession, group_id: str, offset: int, limit: int
     ) -> tuple[User, ...] | None:
         """`GET /usergroups/{id}/members`: its users (not the groups in it), None without such a group."""
         wanted = library_id(group_id, "groupId")
@@ -175,7 +175,7 @@ class LibraryApi:
                 return None
             raise
 
-    async def group_name(self, session: LibrarySession, group_id: str) -> str | None:
+    async def group_name(self, session: AuthoritySession, group_id: str) -> str | None:
         """`GET /usergroups/{id}`: what the group is called, None without such a group."""
         wanted = library_id(group_id, "groupId")
         try:
@@ -186,7 +186,7 @@ class LibraryApi:
             raise
 
     async def recipients(
-        self, session: LibrarySession, search: str, offset: int, limit: int
+        self, session: AuthoritySession, search: str, offset: int, limit: int
     ) -> tuple[Recipient, ...]:
         """`GET /collaboration/recipients`: users and groups whose name contains `search`."""
         query: dict[str, str | int] = {

@@ -27,7 +27,7 @@ import httpx2
 from collab_server.authority.library.cookies import Cookies, Jar
 from collab_server.authority.library.health import Fault, Health, Outcome, fault_of_connection
 from collab_server.authority.library.replies import Senseless, fault_in, outcome_of
-from collab_server.domain.people import LibrarySession
+from collab_server.domain.people import AuthoritySession
 from collab_server.errors import Unavailable
 from collab_server.ports import Silent
 
@@ -57,7 +57,7 @@ class Call:
 
     method: Literal["GET", "POST", "PUT"]
     template: str
-    session: LibrarySession | None = None
+    session: AuthoritySession | None = None
     id: str = ""
     jar: Jar | None = None
     query: dict[str, Any] | None = None
@@ -76,7 +76,7 @@ class Call:
 class SessionGone(Exception):
     """Library does not know the session any more."""
 
-    def __init__(self, session: LibrarySession) -> None:
+    def __init__(self, session: AuthoritySession) -> None:
         super().__init__("Library does not know the session any more")
         self.session = session
 

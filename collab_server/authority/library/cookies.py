@@ -27,7 +27,7 @@ from urllib.parse import urlsplit
 from cachetools import LRUCache
 
 from collab_server.domain.cookies import SESSION_COOKIE, Cookie, read_cookies
-from collab_server.domain.people import LibrarySession
+from collab_server.domain.people import AuthoritySession
 
 __all__ = ["Cookies", "Jar"]
 
@@ -85,16 +85,16 @@ class Cookies:
         self._base_path = url.path.rstrip("/") + "/"
         self._now = now
         self._names: LRUCache[str, bool] = LRUCache(MOST_NAMES)
-        self._pinned: dict[LibrarySession, Jar] = {}
-        self._recent: LRUCache[LibrarySession, Jar] = LRUCache(MOST_JARS)
+        self._pinned: dict[AuthoritySession, Jar] = {}
+        self._recent: LRUCache[AuthoritySession, Jar] = LRUCache(MOST_JARS)
 
     # --- the jars
 
-    def of(self, session: LibrarySession) -> Jar | None:
+    def of(self, session: AuthoritySession) -> Jar | None:
         """The session's jar, if there is one."""
         return self._pinned.get(session) or self._recent.get(session)
 
-    def put(self, session: LibrarySession, jar: Jar) -> None:
+    def put(self, session: AuthoritySession, jar: Jar) -> None:
         """Make it the session's jar."""
         if session in self._pinned:
             self._pinned[session] = jar
@@ -103,32 +103,32 @@ class Cookies:
         else:
             self._drop(session)
 
-    def adopt(self, session: LibrarySession, cookies: Iterable[Cookie]) -> None:
+    def adopt(self, session: AuthoritySession, cookies: Iterable[Cookie]) -> None:
         """What another node had kept; what is here already is younger."""
         kept = self.of(session)
         if kept is None or not kept.cookies(self._now()):
             self.put(session, Jar(cookies))
 
-    def pin(self, session: LibrarySession) -> None:
+    def pin(self, session: AuthoritySession) -> None:
         """Keep the session's jar for as long as somebody uses it, however many others there are."""
         if session not in self._pinned:
             self._pinned[session] = self._drop(session) or Jar()
 
-    def unpin(self, session: LibrarySession) -> None:
+    def unpin(self, session: AuthoritySession) -> None:
         """It is in use no more."""
         jar = self._pinned.pop(session, None)
         if jar is not None:
             self.put(session, jar)
 
-    def forget(self, session: LibrarySession) -> None:
+    def forget(self, session: AuthoritySession) -> None:
         """The session is over."""
         self._pinned.pop(session, None)
         self._drop(session)
 
-    def _drop(self, session: LibrarySession) -> Jar | None:
+    def _drop(self, session: AuthoritySession) -> Jar | None:
         return self._recent.pop(session) if session in self._recent else None
 
-    def kept(self, session: LibrarySession) -> list[Cookie]:
+    def kept(self, session: AuthoritySession) -> list[Cookie]:
         """What has to go along with the session to another node, the oldest first."""
         jar = self.of(session)
         found = [] if jar is None else jar.cookies(self._now())
@@ -136,7 +136,7 @@ class Cookies:
 
     # --- to Library
 
-    def header(self, session: LibrarySession, call_path: str, jar: Jar | None = None) -> str | None:
+    def header(self, session: AuthoritySession, call_path: str, jar: Jar | None = None) -> str | None:
         """The Cookie header for a call with the session; `call_path` follows `base_url`. `jar` None: the session's."""
         jar = jar or self.of(session)
         found = [] if jar is None else jar.cookies(self._now())

@@ -21,7 +21,7 @@ from cachetools import LRUCache, TTLCache
 
 from collab_server.authority.library.cookies import Cookies
 from collab_server.domain.cookies import Cookie
-from collab_server.domain.people import LibrarySession
+from collab_server.domain.people import AuthoritySession
 from collab_server.errors import Unauthenticated
 from collab_server.ports import MOST_SESSION_SECONDS, Ended, SessionUse
 
@@ -36,7 +36,7 @@ MOST_SESSIONS = 50_000
 class Known:
     """A session that this node has met. `confirmed_at` is monotonic: its last use that Library accepted."""
 
-    session: LibrarySession
+    session: AuthoritySession
     timeout_seconds: float
     confirmed_at: float
     digest: bytes
@@ -56,19 +56,19 @@ class KnownSessions:
         self, cookies: Cookies, *, told: Callable[[bytes], None], clock: Callable[[], float]
     ) -> None:
         self.clock = clock
-        self.in_use: dict[LibrarySession, Known] = {}
+        self.in_use: dict[AuthoritySession, Known] = {}
         self._cookies = cookies
         self._told = told
-        self._recent: LRUCache[LibrarySession, Known] = LRUCache(MOST_SESSIONS)
-        self._ended: TTLCache[LibrarySession, Ended] = TTLCache(MOST_SESSIONS, MOST_SESSION_SECONDS, clock)
-        self._in_use_by_digest: dict[bytes, LibrarySession] = {}
-        self._recent_by_digest: LRUCache[bytes, LibrarySession] = LRUCache(MOST_SESSIONS)
+        self._recent: LRUCache[AuthoritySession, Known] = LRUCache(MOST_SESSIONS)
+        self._ended: TTLCache[AuthoritySession, Ended] = TTLCache(MOST_SESSIONS, MOST_SESSION_SECONDS, clock)
+        self._in_use_by_digest: dict[bytes, AuthoritySession] = {}
+        self._recent_by_digest: LRUCache[bytes, AuthoritySession] = LRUCache(MOST_SESSIONS)
         self._ended_elsewhere: TTLCache[bytes, bool] = TTLCache(MOST_SESSIONS, MOST_SESSION_SECONDS, clock)
 
-    def find(self, session: LibrarySession) -> Known | None:
+    def find(self, session: AuthoritySession) -> Known | None:
         return self.in_use.get(session) or self._recent.get(session)
 
-    def meet(self, session: LibrarySession, timeout_seconds: float, age_seconds: float) -> Known:
+    def meet(self, session: AuthoritySession, timeout_seconds: float, age_seconds: float) -> Known:
         """Know a session that was not known."""
         timeout_seconds = min(timeout_seconds, MOST_SESSION_SECONDS)
         known = Known(session, timeout_seconds, self.clock() - age_seconds, _digest(session))
@@ -76,7 +76,7 @@ class KnownSessions:
         self._recent_by_digest[known.digest] = session
         return known
 
-    def confirm(self, session: LibrarySession, timeout_seconds: float) -> None:
+    def confirm(self, session: AuthoritySession, timeout_seconds: float) -> None:
         """Library has just accepted it."""
         known = self.find(session)
         if known is None:
@@ -87,14 +87,14 @@ class KnownSessions:
             known.timeout_seconds = min(timeout_seconds, MOST_SESSION_SECONDS)
             known.confirmed_at = self.clock()
 
-    def used(self, session: LibrarySession) -> None:
+    def used(self, session: AuthoritySession) -> None:
         """Library has answered a question that was asked with it."""
         known = self.find(session)
         if known is not None:
             known.confirmed_at = self.clock()
 
     def adopt(
-        self, session: LibrarySession, timeout_seconds: float, age_seconds: float, cookies: Iterable[Cookie]
+        self, session: AuthoritySession, timeout_seconds: float, age_seconds: float, cookies: Iterable[Cookie]
     ) -> None:
         """Take on a session that a node, any one, had confirmed `age_seconds` ago, with the cookies it kept."""
         self._cookies.adopt(session, cookies)
@@ -116,16 +116,16 @@ class KnownSessions:
         self._in_use_by_digest.pop(known.digest, None)
         self._cookies.unpin(known.session)
 
-    def why_ended(self, session: LibrarySession) -> Ended | None:
+    def why_ended(self, session: AuthoritySession) -> Ended | None:
         """Why it is known to be over; None where it is not."""
         return self._ended.get(session)
 
-    def refuse_ended(self, session: LibrarySession) -> None:
+    def refuse_ended(self, session: AuthoritySession) -> None:
         """Raises `Unauthenticated` for one that is known to be over."""
         if session in self._ended:
             raise session_over()
 
-    def end(self, session: LibrarySession, why: Ended) -> None:
+    def end(self, session: AuthoritySession, why: Ended) -> None:
         """It is over: all who use it are told, and where Library has ended it, so are the other nodes."""
         known = self.find(session)
         if known is None:
@@ -158,7 +158,7 @@ class KnownSessions:
             tell_ended(use, why)
 
 
-def _digest(session: LibrarySession) -> bytes:
+def _digest(session: AuthoritySession) -> bytes:
     """By what nodes tell each other of a session; nobody learns it from that."""
     parts = [session.auth_token, session.cookie, session.is_delegated]
     return hashlib.sha256(json.dumps(parts).encode()).digest()

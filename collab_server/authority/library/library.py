@@ -15,6 +15,7 @@ import ssl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from urllib.parse import urlsplit
 
 from collab_server.authority.library.answers import Answers
@@ -24,12 +25,14 @@ from collab_server.authority.library.cookies import Cookies
 from collab_server.authority.library.health import Health
 from collab_server.authority.library.known import KnownSessions
 from collab_server.authority.library.questions import Questions
+from collab_server.authority.library.rights import SharedRights
 from collab_server.authority.library.sessions import Sessions
 from collab_server.authority.library.turns import Lookout, Turns
 from collab_server.authority.library.upkeep import LogOuts, Upkeep
-from collab_server.ports import Authority
+from collab_server.domain.hints import Kind
+from collab_server.ports import Authority, AuthoritySetup
 
-__all__ = ["Library", "Timing"]
+__all__ = ["Library", "Timing", "open_library"]
 
 MOST_KEPT_BYTES = 64 << 20
 MOST_KEPT_OF_ONE_BYTES = 2 << 20
@@ -121,3 +124,17 @@ class Library:
         await self.sessions.stop()
         if self._api is not None:
             await self._api.stop()
+
+
+def open_library(setup: AuthoritySetup) -> Authority:
+    """The authority of the kind `library`: what nodes are told of rights and of ended sessions they tell each other."""
+    bus = setup.bus
+    library = Library(
+        setup.url,
+        ssl_context=setup.tls,
+        observe=setup.observe,
+        ended=partial(bus.publish, Kind.SESSION_ENDED),
+    )
+    bus.listen(Kind.SESSION_ENDED, library.hear_ended)
+    SharedRights(library.questions, bus)
+    return library.as_authority()

@@ -22,7 +22,8 @@ from collab_server.authority.library.known import KnownSessions, session_over
 from collab_server.authority.library.turns import Turns
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.flights import Flights
-from collab_server.domain.people import Identity, LibrarySession, Recipient, User
+from collab_server.domain.ids import library_id
+from collab_server.domain.people import AuthoritySession, Identity, Recipient, User
 from collab_server.errors import Unavailable
 from collab_server.ports import ContentAnswer, Silent
 
@@ -69,6 +70,10 @@ class Questions:
 
     # --- who may
 
+    def read_id(self, value: str, field: str) -> str:
+        """See `Gate`: 32 hex digits, in either case."""
+        return library_id(value, field)
+
     async def may_open(
         self, who: Identity, project_id: str, object_id: str, *, at_most_seconds_old: float = math.inf
     ) -> ContentInfo | None:
@@ -80,7 +85,7 @@ class Questions:
         """
         is_live = at_most_seconds_old < math.inf
 
-        async def ask(api: LibraryApi, session: LibrarySession) -> ContentInfo | None:
+        async def ask(api: LibraryApi, session: AuthoritySession) -> ContentInfo | None:
             content = await api.content(session, project_id, object_id, 55)
             if content is None:
                 content = await api.content(session, project_id, object_id, 3)
@@ -148,7 +153,7 @@ class Questions:
         None when there is no such group; `Unavailable` also where the asker lacks the privilege to know.
         """
 
-        async def ask(api: LibraryApi, session: LibrarySession) -> tuple[User, ...] | None:
+        async def ask(api: LibraryApi, session: AuthoritySession) -> tuple[User, ...] | None:
             members: list[User] = []
             for offset in range(0, most + 1, PAGE):
                 page = await api.group_members(session, group_id, offset, PAGE)
@@ -164,7 +169,7 @@ class Questions:
     async def group_name(self, who: Identity, group_id: str) -> str | None:
         """What Library calls a group; None where it does not say, or not to the asker."""
 
-        async def ask(api: LibraryApi, session: LibrarySession) -> str | None:
+        async def ask(api: LibraryApi, session: AuthoritySession) -> str | None:
             try:
                 return await api.group_name(session, group_id)
             except Refused:
@@ -197,7 +202,7 @@ class Questions:
         self,
         who: Identity,
         question: tuple[str | int, ...],
-        ask: Callable[[LibraryApi, LibrarySession], Coroutine[Any, Any, T | None]],
+        ask: Callable[[LibraryApi, AuthoritySession], Coroutine[Any, Any, T | None]],
         *,
         at_most_seconds_old: float = math.inf,
         only_seconds: float | None = None,
@@ -236,7 +241,7 @@ class Questions:
         self,
         who: Identity,
         key: tuple[str | int, ...],
-        ask: Callable[[LibraryApi, LibrarySession], Coroutine[Any, Any, T | None]],
+        ask: Callable[[LibraryApi, AuthoritySession], Coroutine[Any, Any, T | None]],
         only_seconds: float | None,
         *,
         is_live: bool,

@@ -19,7 +19,7 @@ from collab_server.domain.contents import ContentInfo
 from collab_server.domain.cookies import SESSION_COOKIE, is_sendable_cookie
 from collab_server.domain.ids import library_id
 from collab_server.domain.letters import clear_name
-from collab_server.domain.people import LibrarySession, Recipient, User
+from collab_server.domain.people import AuthoritySession, Recipient, User
 from collab_server.errors import Invalid
 
 MOST_ERROR_BYTES = 65_536
@@ -108,7 +108,7 @@ def outcome_of(response: httpx2.Response, *, is_in_session: bool) -> Outcome:
 # --- believing an answer only when it makes sense
 
 
-def session_of(response: httpx2.Response, *, is_delegated: bool) -> LibrarySession:
+def session_of(response: httpx2.Response, *, is_delegated: bool) -> AuthoritySession:
     token = response.headers.get("X-MSTR-AuthToken", "")
     if not is_sendable_token(token):
         raise Senseless
@@ -119,7 +119,7 @@ def session_of(response: httpx2.Response, *, is_delegated: bool) -> LibrarySessi
             cookie = value.strip()
     if cookie is not None and not is_sendable_cookie(cookie):
         raise Senseless
-    return LibrarySession(token, cookie, is_delegated)
+    return AuthoritySession(token, cookie, is_delegated)
 
 
 def nothing(_response: httpx2.Response) -> None:

@@ -25,7 +25,7 @@ from collab_server.authority.library.turns import Turns
 from collab_server.authority.library.upkeep import LogOuts, Upkeep
 from collab_server.domain.cookies import Cookie, is_sendable_cookie
 from collab_server.domain.flights import Flights
-from collab_server.domain.people import LibrarySession
+from collab_server.domain.people import AuthoritySession
 from collab_server.errors import Unauthenticated, Unavailable
 from collab_server.ports import NOBODY, Ended, Origin, SessionUse, SignedIn
 
@@ -52,7 +52,7 @@ class Sessions:
         self._cookies = cookies
         self._flights = Flights()
         self._learnt_at: float | None = None
-        self._delegated: LRUCache[str, LibrarySession] = LRUCache(MOST_DELEGATED)  # by user id
+        self._delegated: LRUCache[str, AuthoritySession] = LRUCache(MOST_DELEGATED)  # by user id
 
     async def stop(self) -> None:
         """Keep nothing alive any more; finish the log-outs, within 3 s."""
@@ -104,7 +104,7 @@ class Sessions:
         can_be_sent = is_sendable_token(token) and len(token) <= MOST_AUTH_TOKEN_CHARACTERS
         if not can_be_sent or not (cookie is None or is_sendable_cookie(cookie)):
             raise not_accepted()
-        session = LibrarySession(token, cookie, is_delegated=False)
+        session = AuthoritySession(token, cookie, is_delegated=False)
         async with self._turns.take(*self._turns.of(origin), whom=origin.address) as api:
             if self._learnt_at is None and self._cookies.has_others(cookie_header):
                 # Not only once it is refused: it may find its member by chance, and the next call another one.
@@ -143,7 +143,7 @@ class Sessions:
         """Those of a browser's cookies, as text, that would go to Library beside `JSESSIONID`."""
         return tuple(f"{cookie.name}={cookie.value}" for cookie in self._cookies.pick(cookie_header))
 
-    async def confirm(self, session: LibrarySession) -> SignedIn:
+    async def confirm(self, session: AuthoritySession) -> SignedIn:
         """Ask whose session it is, and so use it. Raises `Unauthenticated` when it is over."""
         self._known.refuse_ended(session)
         async with self._turns.take(self._turns.live) as api:
@@ -155,7 +155,7 @@ class Sessions:
         self._known.confirm(session, signed_in.timeout_seconds)
         return signed_in
 
-    async def _who_is(self, api: LibraryApi, session: LibrarySession, jar: Jar | None = None) -> SignedIn:
+    async def _who_is(self, api: LibraryApi, session: AuthoritySession, jar: Jar | None = None) -> SignedIn:
         try:
             user = await api.user_info(session, jar)
             info = await api.session_info(session, jar)
@@ -190,7 +190,7 @@ class Sessions:
 
     def adopt(
         self,
-        session: LibrarySession,
+        session: AuthoritySession,
         timeout_seconds: float,
         age_seconds: float,
         cookies: Iterable[Cookie] = (),
@@ -198,32 +198,32 @@ class Sessions:
         """Take on a session that a node, any one, had confirmed `age_seconds` ago, with the cookies it kept."""
         self._known.adopt(session, timeout_seconds, age_seconds, cookies)
 
-    def cookies(self, session: LibrarySession) -> list[Cookie]:
+    def cookies(self, session: AuthoritySession) -> list[Cookie]:
         """What has to go along with the session to another node, beside its `JSESSIONID`; the oldest first."""
         return self._cookies.kept(session)
 
-    def mark_sealed(self, session: LibrarySession) -> None:
+    def mark_sealed(self, session: AuthoritySession) -> None:
         """Say that a resume token was made of the session: from now on it is not ours alone to log out."""
         known = self._known.find(session)
         if known is not None:
             known.is_sealed = True
 
-    def age_seconds(self, session: LibrarySession) -> float | None:
+    def age_seconds(self, session: AuthoritySession) -> float | None:
         """How long ago Library confirmed the session, as far as this node knows; None if it does not."""
         known = self._known.find(session)
         return None if known is None else self._known.clock() - known.confirmed_at
 
-    def timeout_seconds(self, session: LibrarySession) -> float | None:
+    def timeout_seconds(self, session: AuthoritySession) -> float | None:
         """After how long without a use Library ends the session; None if this node does not know it."""
         known = self._known.find(session)
         return None if known is None else known.timeout_seconds
 
-    def is_ended(self, session: LibrarySession) -> bool:
+    def is_ended(self, session: AuthoritySession) -> bool:
         """Whether the session is known to be over."""
         return self._known.why_ended(session) is not None
 
     def attach(
-        self, session: LibrarySession, remaining_seconds: float, on_ended: Callable[[Ended], None]
+        self, session: AuthoritySession, remaining_seconds: float, on_ended: Callable[[Ended], None]
     ) -> SessionUse:
         """See `SignsIn`."""
         return self._upkeep.attach(session, remaining_seconds, on_ended)

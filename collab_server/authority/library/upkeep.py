@@ -24,7 +24,7 @@ from collab_server.authority.library.cookies import Cookies
 from collab_server.authority.library.known import Known, KnownSessions, tell_ended
 from collab_server.authority.library.replies import DEFAULT_SESSION_SECONDS
 from collab_server.authority.library.turns import Turns
-from collab_server.domain.people import LibrarySession
+from collab_server.domain.people import AuthoritySession
 from collab_server.errors import Unavailable
 from collab_server.ports import Ended, SessionUse
 
@@ -69,7 +69,7 @@ class Upkeep:
         await asyncio.gather(*self._checks, return_exceptions=True)
 
     def attach(
-        self, session: LibrarySession, remaining_seconds: float, on_ended: Callable[[Ended], None]
+        self, session: AuthoritySession, remaining_seconds: float, on_ended: Callable[[Ended], None]
     ) -> SessionUse:
         """See `SignsIn.attach`."""
         use = SessionUse(on_ended, partial(self._detach, session))
@@ -88,7 +88,7 @@ class Upkeep:
             self._check_later(known)
         return use
 
-    def _detach(self, session: LibrarySession, use: SessionUse) -> None:
+    def _detach(self, session: AuthoritySession, use: SessionUse) -> None:
         known = self._known.in_use.get(session)
         if known is None:
             return
@@ -149,7 +149,7 @@ class LogOuts:
         self._turn = asyncio.Semaphore(MOST_LOGOUTS_AT_ONCE)
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def later(self, session: LibrarySession) -> None:
+    def later(self, session: AuthoritySession) -> None:
         """Log it out if it is ours; where too many wait already, it lapses by itself."""
         if session.is_delegated and len(self._tasks) < MOST_LOGOUTS_WAITING:
             _in_background(self._log_out(session), self._tasks)
@@ -162,7 +162,7 @@ class LogOuts:
                 task.cancel()
             await asyncio.gather(*late, return_exceptions=True)
 
-    async def _log_out(self, session: LibrarySession) -> None:
+    async def _log_out(self, session: AuthoritySession) -> None:
         if self._turns.api is None:
             return
         async with self._turn:

@@ -20,7 +20,7 @@ from collab_server.domain.jsontext import NOTHING, JsonText, dumps, json_list, j
 from collab_server.domain.permissions import Role
 from collab_server.domain.presence import SetTyping
 from collab_server.domain.subscriptions import Subscribe, Unsubscribe
-from collab_server.domain.topics import Topic, inbox_topic, parse_topic
+from collab_server.domain.topics import Topic, inbox_topic, read_topic
 from collab_server.errors import Forbidden, NotFound, Paused, TooLarge
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
@@ -180,7 +180,7 @@ class Subscriptions:
 
     async def unsubscribe(self, listener: Listener, command: Unsubscribe, acknowledge: Acknowledge) -> None:
         """Let a listener follow a topic no more. Raises `Invalid`, and `NotFound` where it does not."""
-        name = parse_topic(command.topic).name
+        name = read_topic(command.topic, self._backends.gate.read_id).name
         if not self._feed.leave(listener.connection, name):
             raise NotFound("subscription")
         listener.topics.discard(name)

@@ -50,10 +50,10 @@ class Authenticator:
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
         chance: Callable[[int], bytes] = secrets.token_bytes,
     ) -> None:
-        """`administrators` are user ids, in either case. `failures`: see `Exchange`. A sign-in lasts `session_hours` at
+        """`administrators` are user ids. `failures`: see `Exchange`. A sign-in lasts `session_hours` at
         most. `chance` makes random bytes."""
         self._sessions = sessions
-        self._administrators = frozenset(user_id.upper() for user_id in administrators)
+        self._administrators = frozenset(administrators)
         self._chance = chance
         self._lifetimes = Lifetimes(ends, session_hours=session_hours, now=now)
         self._tokens = ResumeTokens()

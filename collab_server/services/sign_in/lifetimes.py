@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from collab_server.domain.ends import mark_of, marks_of
-from collab_server.domain.people import Identity, LibrarySession, User
+from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.domain.sign_ins import Begun
 from collab_server.errors import Unauthenticated
 from collab_server.services.sign_in.proofs import Kind, Proof, is_token
@@ -79,7 +79,7 @@ class Lifetimes:
         if proof.begun.id and self.left(proof.begun) <= timedelta(0):
             raise SignInOver("this sign-in has lasted as long as it may: sign in again", whose=proof.user.id)
 
-    def was_ended(self, user: User, session: LibrarySession, begun: Begun) -> bool:
+    def was_ended(self, user: User, session: AuthoritySession, begun: Begun) -> bool:
         if not self.ends.latest:
             return False
         if begun.id and self.ends.ended_at(mark_of("person", user.id)) > begun.as_of:

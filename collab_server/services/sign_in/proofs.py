@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Literal
 
-from collab_server.domain.people import LibrarySession, User
+from collab_server.domain.people import AuthoritySession, User
 from collab_server.domain.sign_ins import Begun
 from collab_server.errors import Unauthenticated
 from collab_server.ports import SignsIn
@@ -26,7 +26,7 @@ class Proof:
     """A session, whose it is, and when the authority last said so."""
 
     user: User
-    session: LibrarySession
+    session: AuthoritySession
     timeout_seconds: float
     said_at: datetime
     begun: Begun

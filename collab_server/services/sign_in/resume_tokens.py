@@ -16,7 +16,7 @@ from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from collab_server.domain.cookies import Cookie
 from collab_server.domain.keys import KeyRing
-from collab_server.domain.people import LibrarySession, User
+from collab_server.domain.people import AuthoritySession, User
 from collab_server.domain.sign_ins import ID_BYTES, Begun
 from collab_server.errors import Paused, Unauthenticated
 from collab_server.ports import MOST_SESSION_SECONDS
@@ -85,7 +85,7 @@ def _dumped(value: Any) -> bytes:
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
 
 
-def begun_before(session: LibrarySession, at: datetime) -> Begun:
+def begun_before(session: AuthoritySession, at: datetime) -> Begun:
     """The sign-in of a token of the version before, which knows of none: all of one session are one."""
     parts = [session.auth_token, session.cookie, session.is_delegated]
     return Begun(hashlib.sha256(_dumped(parts)).digest()[:ID_BYTES], at)
@@ -96,7 +96,7 @@ def _from_bytes(data: bytes, now: datetime) -> tuple[Proof, list[Cookie]]:
     sealed: dict[str, Any] = json.loads(data)
     if sealed["v"] != SEAL_VERSION:
         raise ValueError("sealed by another version")
-    session = LibrarySession(*sealed["session"])
+    session = AuthoritySession(*sealed["session"])
     said_at = datetime.fromtimestamp(sealed["issuedAt"], UTC)
     if "begun" in sealed:
         id, at, as_of, token_mark, *_ = sealed["begun"]
