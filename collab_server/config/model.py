@@ -208,8 +208,8 @@ class BusChoice(_Section):
 
     kind: Name | None = Field(
         default=None,
-        description="Which one: `redis`; `alone`, none at all: what happens on other nodes is found in Postgres, up to"
-        " 2 s late; or that of a package which is installed beside the server (docs/extending.md). Default: `redis`.",
+        description="Which one: `redis`, or that of a package which is installed beside the server"
+        " ([extending.md](extending.md)); `alone` is what a single node has. Default: `redis`.",
     )
     url: SecretStr | None = Field(
         default=None, description="What a bus of another package has to know; it says what it expects."

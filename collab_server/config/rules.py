@@ -122,10 +122,13 @@ def _tls_problems(config: Config) -> Iterator[Problem]:
 def _scaling_problems(config: Config) -> Iterator[Problem]:
     has_redis = config.redisServerUrl is not None
     if config.scaling != "horizontal":
-        not_used = {"redisServerUrl": has_redis, "bus.kind": config.bus.kind, "bus.url": config.bus.url}
+        has_bus = config.bus.kind not in (None, "alone")
+        not_used = {"redisServerUrl": has_redis, "bus.kind": has_bus, "bus.url": config.bus.url}
         for name, is_given in not_used.items():
             if is_given:
                 yield Problem(name, f"is not used: scaling is {config.scaling}", "warning")
+    elif config.bus_kind == "alone":
+        yield Problem("bus.kind", "is alone, but scaling horizontal is of several nodes, which need one")
     elif config.bus_kind == "redis" and not has_redis:
         yield Problem("redisServerUrl", "is missing: scaling horizontal needs it")
     elif config.bus_kind != "redis" and has_redis:

@@ -76,11 +76,14 @@ class Makes:
         return Side(make_bus(self.kind, setup, self._redis), name)
 
     @asynccontextmanager
-    async def running(self, *names: str, epoch: str = "e1") -> AsyncIterator[list[Side]]:
-        """Sides that hear each other; of one that is alone there is nobody to hear."""
+    async def running(
+        self, *names: str, epoch: str = "e1", before: Callable[[Side], None] = lambda side: None
+    ) -> AsyncIterator[list[Side]]:
+        """Sides that hear each other; of one that is alone there is nobody to hear. `before` sees each not started."""
         sides = [self.side(name, version=name) for name in names]
         try:
             for side in sides:
+                before(side)
                 await side.bus.start()
                 side.bus.set_epoch(epoch, KEYS)
             await until(lambda: all(side.bus.is_hearing for side in sides))
@@ -192,8 +195,10 @@ async def test_whatever_is_lost_is_told(reaching: Makes) -> None:
 
 
 async def test_a_node_is_found_before_it_is_heard_and_hears_what_is_said_then(reaching: Makes) -> None:
-    async with reaching.running("a") as (a,):
-        a.bus.on_node_found(lambda node: a.bus.publish(Kind.EVENT, b"welcome"))
+    def welcome(side: Side) -> None:
+        side.bus.on_node_found(lambda node: side.bus.publish(Kind.EVENT, b"welcome"))
+
+    async with reaching.running("a", before=welcome) as (a,):
         b = reaching.side("b")
         b.bus.on_node_found(lambda node: b.bus.publish(Kind.EVENT, b"hello"))
         await b.bus.start()
@@ -260,12 +265,13 @@ async def test_other_keys_part_nobody(reaching: Makes) -> None:
 async def test_a_listener_that_raises_stops_nothing(
     reaching: Makes, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with reaching.running("a", "b") as (a, b):
+    def broken(*_: object) -> None:
+        raise RuntimeError("a bug")
 
-        def broken(*_: object) -> None:
-            raise RuntimeError("a bug")
+    def is_broken(side: Side) -> None:
+        side.bus.listen(Kind.EVENT, broken)
 
-        b.bus.listen(Kind.EVENT, broken)
+    async with reaching.running("a", "b", before=is_broken) as (a, b):
         a.bus.publish(Kind.EVENT, b"one")
         await until(lambda: b.heard == ["one"])
         a.bus.publish(Kind.EVENT, b"two")

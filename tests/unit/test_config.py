@@ -298,12 +298,17 @@ def test_the_bus_is_that_of_the_scaling_unless_it_is_chosen(file: Path) -> None:
         ({"scaling": "vertical"}, "alone"),
         ({"scaling": "horizontal", **redis}, "redis"),
         ({"scaling": "horizontal", "bus": {"kind": "redis"}, **redis}, "redis"),
-        ({"scaling": "horizontal", "bus": {"kind": "alone"}}, "alone"),
+        ({"bus": {"kind": "alone"}}, "alone"),
+        ({"bus": {"kind": "redis"}}, "alone"),
     ):
         config = load(file, content).config
         assert config.bus_kind == kind
         assert (config.redis is not None) is (kind == "redis")
     assert list(errors(file, {"scaling": "horizontal", "bus": {"kind": "redis"}})) == ["redisServerUrl"]
+    assert list(errors(file, {"scaling": "horizontal", "bus": {"kind": "alone"}})) == ["bus.kind"]
+    assert warnings(file, {**LIBRARY, "bus": {"kind": "alone"}}) == {}
+    by_variable = load(file, {"scaling": "horizontal", **redis}, {"COLLAB_BUS__KIND": "redis"})
+    assert by_variable.config.bus.kind == "redis"
 
 
 def test_an_unknown_bus_is_an_error_that_names_those_that_are_there(
