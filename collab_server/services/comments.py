@@ -243,7 +243,7 @@ async def edit(tx: Transaction, who: Identity, command: EditComment, facts: Comm
     edited = await comments.edit(tx, comment, facts.text, facts.said, facts.mentions, at)
     shown = edited.as_json()
     event = await event_log.append(
-        tx, topic, "comment.edited", who.user, at, json_object(comment=shown), comment_id=comment.id
+        tx, topic, "comment.edited", who.user, at, json_object(comment=shown), event_log.Kept(comment.id)
     )
     # An edit tells only whom it newly mentions; the others were told, or had muted the topic, when it was added.
     told = _newly_mentioned(facts.mentioned, comment.mentions)
@@ -265,7 +265,7 @@ async def delete(tx: Transaction, who: Identity, command: DeleteComment, on: Top
     await bury(tx, comment, at)
     data = dumps({"commentId": str(comment.id), "threadId": str(comment.thread_id)})
     event = await event_log.append(
-        tx, topic, "comment.deleted", who.user, at, data, comment_id=comment.id, added_comments=-1
+        tx, topic, "comment.deleted", who.user, at, data, event_log.Kept(comment.id, added_comments=-1)
     )
     return json_object(seq=event.seq)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from collab_server.domain.events import Event, actor_text, event_of, identity_of
@@ -127,6 +128,22 @@ class Claim:
     identity: str
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What the log keeps of an event beside what clients see.
+
+    `comment_id` is the comment that it is about, `added_comments` changes the topic's count of comments that are not
+    deleted, `data` is what to store of the event's data where it names a notice.
+    """
+
+    comment_id: UUID | None = None
+    added_comments: int = 0
+    data: JsonText | None = None
+
+
+NOTHING_BESIDE: Final = Kept()
+
+
 async def append(
     tx: Transaction,
     topic: LockedTopic,
@@ -134,18 +151,15 @@ async def append(
     who: User,
     at: datetime,
     data: JsonText,
-    *,
-    comment_id: UUID | None = None,
-    added_comments: int = 0,
-    stored: JsonText | None = None,
+    kept: Kept = NOTHING_BESIDE,
 ) -> Event:
     """Store a fact under the topic's next `seq` and record it for publishing after COMMIT.
 
-    `data` is the event's data; `added_comments` changes the topic's count of comments that are
-    not deleted. `stored` is what to store of the data where it names a notice. Returns the event.
+    `data` is the event's data, `kept` what stands beside it in the log. Returns the event.
     """
     actor = actor_text(who.id, who.name, who.initials)
-    seq = await tx.fetchval(_APPEND, topic.id, type, at, actor, stored or data, comment_id, added_comments)
+    stored = kept.data or data
+    seq = await tx.fetchval(_APPEND, topic.id, type, at, actor, stored, kept.comment_id, kept.added_comments)
     event = event_of(topic.name, seq, type, at, actor, data)
     tx.recorded.append(event)
     return event

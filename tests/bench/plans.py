@@ -505,14 +505,14 @@ def cases(world: World) -> list[Case]:
         await comments.get(tx, one.id)
         text = chance.choice(world.texts)
         await comments.edit(tx, one, text, said_text(text), JsonText("[]"), END)
-        await event_log.append(tx, topic, "comment.edited", one.author, END, NOTHING, comment_id=one.id)
+        await event_log.append(tx, topic, "comment.edited", one.author, END, NOTHING, event_log.Kept(one.id))
 
     async def delete(tx: Any, chance: random.Random) -> None:
         one = comment(chance)
         topic = await topics.lock(tx, parse_topic(one.topic))
         await comments.bury(tx, one.id, NOTHING, None, END)
         await event_log.append(
-            tx, topic, "comment.deleted", one.author, END, NOTHING, comment_id=one.id, added_comments=-1
+            tx, topic, "comment.deleted", one.author, END, NOTHING, event_log.Kept(one.id, added_comments=-1)
         )
 
     async def react(tx: Any, chance: random.Random) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from socketio import packet as sio_packet
 from socketio.async_manager import AsyncManager
 from socketio.async_pubsub_manager import AsyncPubSubManager
+from typing_extensions import override
 
 ACKS_OUTSTANDING = 1000
 
@@ -71,6 +72,7 @@ class DirectManager(AsyncManager):  # type: ignore[misc]
                 found.update(clients[name])
         yield from found.items()
 
+    @override
     async def emit(
         self,
         event: str,

@@ -269,8 +269,9 @@ class Deliveries:
                         _user(notification.by),
                         now_ms(),
                         json_object(notification=notification.as_json()),
-                        comment_id=notification.comment_id,
-                        stored=await inbox.stored_data(tx, notification),
+                        event_log.Kept(
+                            notification.comment_id, data=await inbox.stored_data(tx, notification)
+                        ),
                     )
                     await inbox.put(tx, notification.id, event.seq)
                 return tx.recorded
