@@ -11,7 +11,7 @@ from collab_server.domain.jsontext import FALSE, TRUE, JsonText, dumps, json_sha
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError
 from collab_server.realtime.client_commands import ClientCommands, Host
-from collab_server.services.sign_in import SessionUse
+from collab_server.services.sign_in import Credentials, SessionUse
 
 _done = json_shape("ok", "data")
 _refused = json_shape("ok", "error")
@@ -30,18 +30,21 @@ class ClientHost(Host, Protocol):
         """Disconnect a client for good."""
 
 
+NOTHING = Credentials()
+
+
 class Client:
     """A listener of the hub. `connection` names it towards the transport and the feed.
 
-    `cookie_header` is what its handshake brought, for an auth token that it may bring later.
+    `came_with` is what its handshake brought besides a token, for one that it may bring later.
     """
 
     __slots__ = (
         "_host",
         "attachment",
+        "came_with",
         "commands",
         "connection",
-        "cookie_header",
         "ends_at",
         "is_closed",
         "is_signed_out",
@@ -53,13 +56,13 @@ class Client:
     )
 
     def __init__(
-        self, host: ClientHost, connection: str, sid: str, who: Identity, cookie_header: str = ""
+        self, host: ClientHost, connection: str, sid: str, who: Identity, came_with: Credentials = NOTHING
     ) -> None:
         self._host = host
         self.connection = connection
         self.sid = sid
         self.who = who
-        self.cookie_header = cookie_header
+        self.came_with = came_with
         self.attachment: SessionUse | None = None
         self.topics: set[str] = set()
         self.commands = ClientCommands(host, self)

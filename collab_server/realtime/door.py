@@ -16,6 +16,7 @@ import contextlib
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 import socketio
@@ -100,7 +101,7 @@ class Door:
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
         if eio_sid is None:
             return  # gone meanwhile
-        client = Client(self, eio_sid, sid, signed_in.identity, environ.get("HTTP_COOKIE", ""))
+        client = Client(self, eio_sid, sid, signed_in.identity, _came_with(environ))
         self._hub.enter(client)
         self._sign_ins.begin(client, signed_in)
         self._counters.connected()
@@ -244,10 +245,14 @@ def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:
     given = {name: value for name in TOKENS if (value := tokens.get(name)) is not None}
     if len(given) != 1 or not all(isinstance(value, str) for value in given.values()):
         raise Unauthenticated("expected auth: {identityToken}, {authToken} or {resumeToken}")
-    return Credentials(
+    return replace(
+        _came_with(environ),
         identity_token=given.get("identityToken"),
         auth_token=given.get("authToken"),
         resume_token=given.get("resumeToken"),
-        cookie_header=environ.get("HTTP_COOKIE", ""),
-        address=environ.get("REMOTE_ADDR"),
     )
+
+
+def _came_with(environ: dict[str, Any]) -> Credentials:
+    """What a handshake brings besides a token."""
+    return Credentials(cookie_header=environ.get("HTTP_COOKIE", ""), address=environ.get("REMOTE_ADDR"))

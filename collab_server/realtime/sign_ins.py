@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import cast
@@ -137,10 +138,10 @@ class SignIns:
         """
         if (command.identity_token is None) == (command.auth_token is None):
             raise Unauthenticated("expected one of identityToken and authToken")
-        credentials = Credentials(
+        credentials = replace(
+            client.came_with,
             identity_token=command.identity_token,
             auth_token=command.auth_token,
-            cookie_header=client.cookie_header,
             are_cookies_old=True,
         )
         # That its present session is over may come out just now, and must not sign out who brings another.

@@ -48,8 +48,10 @@ class FakeAuthenticator:
     def __init__(self) -> None:
         self.may_answer = asyncio.Event()
         self.attached: set[str] = set()
+        self.shown: list[Credentials] = []
 
     async def sign_in(self, credentials: Credentials) -> SignIn:
+        self.shown.append(credentials)
         await self.may_answer.wait()
         return SignIn(identity(str(credentials.resume_token or credentials.auth_token)), "sealed", LATER)
 
@@ -142,6 +144,19 @@ async def test_a_session_is_not_used_for_ever_by_who_left_while_refreshing_it(
     authenticator.may_answer.set()
     await refreshing
     assert authenticator.attached == set()
+
+
+async def test_a_token_that_is_brought_later_counts_where_the_connection_came_from(
+    house: House, door: Door, authenticator: FakeAuthenticator
+) -> None:
+    authenticator.may_answer.set()
+    came_with = {"REMOTE_ADDR": "192.0.2.7", "HTTP_COOKIE": "route=1"}
+    await door.sign_in("ann", came_with, {"resumeToken": "first"})
+    await house.sign_ins.refresh(house.client(), RefreshSession(auth_token="second"))
+    assert authenticator.shown == [
+        Credentials(resume_token="first", address="192.0.2.7", cookie_header="route=1"),
+        Credentials(auth_token="second", address="192.0.2.7", cookie_header="route=1", are_cookies_old=True),
+    ]
 
 
 async def test_a_subscription_under_way_ends_with_its_client_and_not_with_the_next_one_on_its_transport(

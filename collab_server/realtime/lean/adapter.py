@@ -34,6 +34,12 @@ __all__ = ["GRACEFUL_SECONDS", "Settings", "adopt", "install", "leave", "serve"]
 
 log = logging.getLogger(__name__)
 
+WITH_A_PACE = {
+    f"{__package__}.{name}"
+    for name in ("handshake", "websocket", "stock_websockets", "http", "stock_httptools")
+}
+"""Whose protocol classes read a client only so fast."""
+
 GRACEFUL_SECONDS = 3
 """After draining, how long uvicorn waits for open requests (a long-poll takes 25 s) before it cuts them."""
 
@@ -178,7 +184,26 @@ def install(
 
         config.ws_protocol_class = StockWebSocketProtocol
     config.http_protocol_class = _http_protocol_class(config.http_protocol_class, is_lean=is_lean)
+    _warn_of_no_pace(config)
     return is_lean
+
+
+def _warn_of_no_pace(config: Any) -> None:
+    """Say what carries clients without bounding how much of them is read."""
+    http = getattr(config.http_protocol_class, "__module__", "")
+    websockets = getattr(config.ws_protocol_class, "__module__", "")
+    if http not in WITH_A_PACE:
+        log.warning(
+            "uvicorn reads HTTP by %s: one client may keep it busy with requests behind each other; leave out --http"
+            " and UVICORN_HTTP, or say httptools",
+            http,
+        )
+    if websockets not in WITH_A_PACE and config.ws_protocol_class is not None:
+        log.warning(
+            "uvicorn carries websockets by %s: one client may keep it busy with pings and fragments; leave out --ws"
+            " and UVICORN_WS, or say websockets-sansio",
+            websockets,
+        )
 
 
 def _http_protocol_class(stock: Any, *, is_lean: bool) -> Any:
