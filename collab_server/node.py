@@ -54,6 +54,7 @@ from collab_server.services.live.deliveries import Deliveries
 from collab_server.services.live.feed import Feed
 from collab_server.services.live.presence import Presence
 from collab_server.services.live.publisher import Publisher
+from collab_server.services.live.repair import Repair
 from collab_server.services.live.rights_watch import RightsWatch
 from collab_server.services.live.subscriptions import Subscriptions
 from collab_server.services.opening import OpenDatabase, Opening
@@ -84,6 +85,25 @@ class Worker(Protocol):
     async def run(self) -> None: ...
 
 
+class Ground:
+    """What a node stands on: the bus, the database and the authority, and what it says of itself.
+
+    Raises `ConfigError` for certificates that cannot be read.
+    """
+
+    def __init__(self, config: Config) -> None:
+        self.name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
+        self.secret = _in_bytes(config.secret_in_clear)
+        self.announcement = Announcement(version=__version__, state="paused", secret=announced(self.secret))
+        self.counters = Counters()
+        self.bus = _bus_of(config, self.name, self.announcement)
+        self.database = Database.of(config.database, node=f"{self.name} {notices.KNOWN_BY}")
+        self.preparation = Preparation(self.database, secret=self.secret)
+        self.authority = _authority_of(config, self.counters, self.bus)
+        self.status = Status(_settings_of(config, self.name), self.database, self.bus, self.counters)
+        _depend(self.status, OpenDatabase(self.database, self.preparation), self.bus, self.authority)
+
+
 class Node:
     """One server process. `realtime` and `rest` are the ASGI applications of its two doors, `server` carries the first.
 
@@ -91,24 +111,16 @@ class Node:
     """
 
     def __init__(self, config: Config) -> None:
-        limits, secret = config.limits, _in_bytes(config.secret_in_clear)
-        self.name = name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
-        counters, epoch, cursors = Counters(), Epoch(), Cursors()
-        announcement = Announcement(version=__version__, state="paused", secret=announced(secret))
-        bus = _bus_of(config, name, announcement)
-        database = Database.of(config.database, node=f"{name} {notices.KNOWN_BY}")
-        preparation = Preparation(database, secret=secret)
-        authority = _authority_of(config, counters, bus)
-        self.status = status = Status(_settings_of(config, name), database, bus, counters)
-        _depend(status, OpenDatabase(database, preparation), bus, authority)
-
+        ground, limits, epoch, cursors = Ground(config), config.limits, Epoch(), Cursors()
+        name, bus, database, authority = ground.name, ground.bus, ground.database, ground.authority
+        self.name, self.status = name, ground.status
         addresses, origins = Addresses(config.trustedProxies), Origins(config.allowed_origins)
         self.guard = Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes)
-        self.server = server = CollabServer(BusManager(bus), limits, addresses, origins, status)
+        self.server = server = CollabServer(BusManager(bus), limits, addresses, origins, self.status)
         hub = Hub(server)
         self._presence = presence = Presence(name, hub, bus)
         audience = Audience(hub, presence)
-        feed = Feed(database, audience)
+        feed = Feed(audience)
         publisher = Publisher(bus, feed)
         deliveries = Deliveries(database, authority.gate, hub, bus, publisher)
         ends = Ends(database, hub, bus)
@@ -130,20 +142,20 @@ class Node:
         commands = Commands(database, backends, Executor(database, backends, publisher, deliveries, ends))
         subscriptions = Subscriptions(database, backends, hub, feed, audience, turns.limiter)
         sign_ins = SignIns(name, hub, authenticator, subscriptions, deliveries, epoch)
-        self._door = Door(server, hub, sign_ins, subscriptions, commands, turns, counters)
+        self._door = Door(server, hub, sign_ins, subscriptions, commands, turns, ground.counters)
         self.realtime = build_asgi(server)
-        self.rest = _rest_of(config, commands, authenticator, turns, status)
-        installed = Installed(secret, epoch, authenticator, cursors, bus, hub, feed)
+        self.rest = _rest_of(config, commands, authenticator, turns, self.status)
+        installed = Installed(ground.secret, epoch, authenticator, cursors, bus, hub, feed)
         epoch_watch = EpochWatch(database, feed, installed)
-        opening = Opening(database, preparation, ends, installed, epoch_watch, status)
-        rights_watch = RightsWatch(hub, authority.gate, subscriptions)
-        secret_watch = SecretWatch(secret, database, bus, installed)
-        self._state_watch = StateWatch(status, hub, announcement)
-        jobs = Jobs(database, upkeep(), node=name, until_open=preparation.until_done)
-        counters.include("jobs", jobs.counts)
-        self._parts: tuple[Part, ...] = (status.pulse, database, authority.life, bus, feed, deliveries)
-        watches = (opening, rights_watch, secret_watch, self._state_watch, sign_ins, ends)
-        cares = (exchange, status.sampler, self.guard, jobs, Settling(database))
+        opening = Opening(database, ground.preparation, ends, installed, epoch_watch, ground.status)
+        repair, rights_watch = Repair(database, feed), RightsWatch(hub, authority.gate, subscriptions)
+        secret_watch = SecretWatch(ground.secret, database, bus, installed)
+        self._state_watch = StateWatch(ground.status, hub, ground.announcement)
+        jobs = Jobs(database, upkeep(), node=name, until_open=ground.preparation.until_done)
+        ground.counters.include("jobs", jobs.counts)
+        self._parts: tuple[Part, ...] = (self.status.pulse, database, authority.life, bus, deliveries)
+        watches = (opening, repair, rights_watch, secret_watch, self._state_watch, sign_ins, ends)
+        cares = (exchange, self.status.sampler, self.guard, jobs, Settling(database))
         self._workers: tuple[Worker, ...] = watches + cares
         self._tasks: set[asyncio.Task[None]] = set()
 

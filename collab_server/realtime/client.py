@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Coroutine
+from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from collab_server.domain.jsontext import FALSE, TRUE, JsonText, dumps, json_shape
@@ -12,6 +13,8 @@ from collab_server.domain.people import Identity
 from collab_server.errors import ClientError
 from collab_server.realtime.client_commands import ClientCommands, Host
 from collab_server.services.sign_in import Credentials, SessionUse
+
+SOON = datetime.min.replace(tzinfo=UTC)
 
 _done = json_shape("ok", "data")
 _refused = json_shape("ok", "error")
@@ -48,7 +51,6 @@ class Client:
         "ends_at",
         "is_closed",
         "is_signed_out",
-        "needs_new_token",
         "renew_at",
         "sid",
         "topics",
@@ -68,9 +70,12 @@ class Client:
         self.commands = ClientCommands(host, self)
         self.is_closed = False
         self.is_signed_out = False
-        self.needs_new_token = False
         self.ends_at = math.inf  # of the loop's clock: when its sign-in has lasted as long as it may
         self.renew_at = who.expires_at  # when its resume token should be replaced by a younger one
+
+    def renew_token_soon(self) -> None:
+        """What it could come back with will not open for much longer."""
+        self.renew_at = SOON
 
     def look_at_sign_in(self) -> None:
         """Something of this person's was ended: leave, if it was the sign-in of this connection."""

@@ -19,7 +19,7 @@ from typing import cast
 from collab_server.domain.jsontext import JsonText, dumps, rfc3339
 from collab_server.domain.sign_ins import RefreshSession
 from collab_server.errors import Forbidden, Unauthenticated
-from collab_server.realtime.client import Client
+from collab_server.realtime.client import SOON, Client
 from collab_server.services.epoch import Epoch
 from collab_server.services.hub import Hub
 from collab_server.services.live.deliveries import Deliveries
@@ -112,18 +112,17 @@ class SignIns:
             for client in clients:
                 if client.ends_at <= over_at:
                     self._over(client, "session_expired")
-            due = [client for client in clients if client.needs_new_token or client.renew_at <= now]
+            due = [client for client in clients if client.renew_at <= now]
             for number, client in enumerate(due):
                 if number % RENEWALS_AT_ONCE == RENEWALS_AT_ONCE - 1:
                     await asyncio.sleep(0)  # sealing takes some 50 us
                 self._renew(client)
 
     def _renew(self, client: Client) -> None:
-        is_needed, client.needs_new_token = client.needs_new_token, False
         signed_in = self._authenticator.renew(client.who)
         if client.is_closed or signed_in is None:
             return
-        if signed_in.expires_at <= client.who.expires_at and not is_needed:
+        if signed_in.expires_at <= client.who.expires_at and client.renew_at is not SOON:
             return
         # Whoever has been greeted follows their inbox, and has been told of all up to here.
         seq = self._subscriptions.inbox_seq(client)

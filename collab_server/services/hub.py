@@ -26,13 +26,13 @@ class Listener(Protocol):
     topics: set[str]
     """The names of those that it is subscribed to, besides the inbox."""
 
-    needs_new_token: bool
-    """What it could come back with will not open for much longer."""
-
     @property
     def connection(self) -> str:
         """Its name, which no other connection to this node has while it lasts."""
         ...
+
+    def renew_token_soon(self) -> None:
+        """What it could come back with will not open for much longer."""
 
     def look_at_sign_in(self) -> None:
         """Something of this person's was ended: if it is the sign-in that this connection came with, leave."""

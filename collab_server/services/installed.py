@@ -59,7 +59,7 @@ class Installed:
         if before.sealing in self._keys.opening:
             log.info("what is sealed is sealed with another key from now on; nobody is signed out")
             for listener in self._hub.listeners.values():
-                listener.needs_new_token = True
+                listener.renew_token_soon()
         else:
             log.warning("the key was replaced: everybody has to sign in again")
             self._hub.close_all("signed out")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from collab_server.services.live.presence import TYPING_AGAIN_SECONDS
+from collab_server.services.live.typing import TYPING_AGAIN_SECONDS
 from tests.harness.world import fresh_topic
 from tests.hostile.costs import Node1GiB, costs
 from tests.integration.doors import Raw

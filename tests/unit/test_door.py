@@ -92,7 +92,7 @@ class House:
         self.hub = Hub(self.server)
         presence = Presence("node1", self.hub, Alone())
         audience = Audience(self.hub, presence)
-        self.feed = Feed(cast("Any", None), audience)
+        self.feed = Feed(audience)
         self.limiter = RateLimiter(per_second=1000, burst=1000)
         backends = SimpleNamespace(presence=presence, epoch=Epoch("epoch"), limits=Limits())
         self.subscriptions = Subscriptions(

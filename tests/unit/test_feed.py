@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import pytest
 import pytest_asyncio
@@ -15,7 +16,9 @@ from collab_server.domain.events import Event, event_of
 from collab_server.domain.jsontext import NOTHING
 from collab_server.errors import Paused
 from collab_server.services.live import feed as feed_module
+from collab_server.services.live import repair as repair_module
 from collab_server.services.live.feed import Feed
+from collab_server.services.live.repair import Repair
 from collab_server.storage import event_log
 from tests.harness.waiting import until
 
@@ -87,11 +90,18 @@ def database() -> FakeDatabase:
 async def feed(
     mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Feed]:
-    monkeypatch.setattr(feed_module, "REPAIR_SECONDS", 60.0)
-    feed = Feed(database, mailbox)  # type: ignore[arg-type]
-    await feed.start()
-    yield feed
-    await feed.stop()
+    monkeypatch.setattr(repair_module, "REPAIR_SECONDS", 60.0)
+    feed = Feed(mailbox)
+    async with repaired(feed, database):
+        yield feed
+
+
+@contextlib.asynccontextmanager
+async def repaired(feed: Feed, database: FakeDatabase) -> AsyncIterator[None]:
+    """What the feed misses is read in the database meanwhile."""
+    task = asyncio.create_task(Repair(cast("Any", database), feed).run())
+    yield
+    task.cancel()
 
 
 def subscribe(feed: Feed, client: str, head: int, topic: str = TOPIC) -> None:
@@ -152,7 +162,7 @@ async def test_a_gap_that_stays_is_read(feed: Feed, mailbox: Mailbox, database: 
 async def test_a_long_gap_is_read_in_stretches(
     feed: Feed, mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_module, "EVENTS_A_GAP", 10)
+    monkeypatch.setattr(repair_module, "EVENTS_A_GAP", 10)
     subscribe(feed, "a", 0)
     database.stored[TOPIC] = 35
     feed.hint(TOPIC, 35)
@@ -206,17 +216,16 @@ async def test_topics_do_not_mix(feed: Feed, mailbox: Mailbox) -> None:
 async def test_every_round_compares_all_heads_in_two_queries(
     mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_module, "REPAIR_SECONDS", 0.05)
-    feed = Feed(database, mailbox)  # type: ignore[arg-type]
-    await feed.start()
-    topics = [f"t{number}" for number in range(50)]
-    for topic in topics:
-        subscribe(feed, topic, 0, topic)
-        database.stored[topic] = 3
-    await until(lambda: mailbox.got == {topic: [1, 2, 3] for topic in topics}, 2)
-    assert database.reads[:2] == ["heads", "gaps"]
-    assert database.reads.count("gaps") == 1
-    await feed.stop()
+    monkeypatch.setattr(repair_module, "REPAIR_SECONDS", 0.05)
+    feed = Feed(mailbox)
+    async with repaired(feed, database):
+        topics = [f"t{number}" for number in range(50)]
+        for topic in topics:
+            subscribe(feed, topic, 0, topic)
+            database.stored[topic] = 3
+        await until(lambda: mailbox.got == {topic: [1, 2, 3] for topic in topics}, 2)
+        assert database.reads[:2] == ["heads", "gaps"]
+        assert database.reads.count("gaps") == 1
 
 
 async def test_suspicion_compares_at_once(feed: Feed, mailbox: Mailbox, database: FakeDatabase) -> None:
@@ -229,27 +238,25 @@ async def test_suspicion_compares_at_once(feed: Feed, mailbox: Mailbox, database
 async def test_repair_goes_on_when_the_database_is_back(
     mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_module, "REPAIR_SECONDS", 0.05)
-    feed = Feed(database, mailbox)  # type: ignore[arg-type]
-    await feed.start()
-    subscribe(feed, "a", 0)
-    database.is_away, database.stored[TOPIC] = True, 2
-    feed.offer(events(2))
-    await asyncio.sleep(0.2)
-    assert mailbox.got == {}
-    database.is_away = False
-    await until(lambda: mailbox.got == {"a": [1, 2]}, 2)
-    await feed.stop()
+    monkeypatch.setattr(repair_module, "REPAIR_SECONDS", 0.05)
+    feed = Feed(mailbox)
+    async with repaired(feed, database):
+        subscribe(feed, "a", 0)
+        database.is_away, database.stored[TOPIC] = True, 2
+        feed.offer(events(2))
+        await asyncio.sleep(0.2)
+        assert mailbox.got == {}
+        database.is_away = False
+        await until(lambda: mailbox.got == {"a": [1, 2]}, 2)
 
 
 async def test_nothing_is_asked_while_nobody_follows_anything(
     mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed_module, "REPAIR_SECONDS", 0.01)
-    feed = Feed(database, mailbox)  # type: ignore[arg-type]
-    await feed.start()
-    await asyncio.sleep(0.05)
-    await feed.stop()
+    monkeypatch.setattr(repair_module, "REPAIR_SECONDS", 0.01)
+    feed = Feed(mailbox)
+    async with repaired(feed, database):
+        await asyncio.sleep(0.05)
     assert database.reads == []
 
 
@@ -440,11 +447,12 @@ async def test_a_head_behind_what_was_delivered_makes_the_node_doubt_the_databas
     feed.learn("a", TOPIC, 3, "the third")
     feed.release("a", TOPIC, 3)
     database.stored[TOPIC] = 3
-    await feed._repair(is_full=True)
+    repair = Repair(cast("Any", database), feed)
+    await repair._repair(set(), is_full=True)
     assert not feed.witness.doubts.is_set()
     assert [(claim.seq, claim.identity) for claim in feed.heads()] == [(3, "the third")]
     database.stored[TOPIC] = 2
-    await feed._repair(is_full=True)
+    await repair._repair(set(), is_full=True)
     assert feed.witness.doubts.is_set()
 
 

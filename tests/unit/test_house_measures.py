@@ -33,10 +33,7 @@ FILES: Final[dict[str, str]] = {
     "collab_server.services.search": "",
 }
 
-CLASSES: Final[dict[str, str]] = {
-    "Feed": "",
-    "Presence": "",
-}
+CLASSES: Final[dict[str, str]] = {}
 
 FUNCTIONS: Final[dict[str, str]] = {
     "listed": "",
@@ -44,9 +41,7 @@ FUNCTIONS: Final[dict[str, str]] = {
 
 ARGUMENTS: Final[dict[str, str]] = {}
 
-ATTRIBUTES: Final[dict[str, str]] = {
-    "Client": "",
-}
+ATTRIBUTES: Final[dict[str, str]] = {}
 
 JSON_BY_HAND: Final[dict[str, str]] = {}
 

@@ -14,28 +14,21 @@ What it promises.
 - Between subscribing and its acknowledgement nothing of the topic reaches the client; after it comes every event
   beyond the acknowledged `seq`.
 
-What runs concurrently. Everything here is synchronous on one event loop but `subscribe` and the repair task, which
-wait only for Postgres. `stop` ends the repair task.
+What runs concurrently: nothing; all of it is synchronous on one event loop. What is missing is read by `repair`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 from collections.abc import Collection, Iterable, Sequence
 from typing import Protocol
 
 from collab_server.domain.events import Event
-from collab_server.errors import ClientError
 from collab_server.services.live.witness import Witness
-from collab_server.storage import event_log
-from collab_server.storage.database import Database
-from collab_server.storage.event_log import Claim, Gap
+from collab_server.storage.event_log import Claim
 
-REPAIR_SECONDS = 1.5  # so that what was missed is there within 2 s, reading included
 GAP_WAIT_SECONDS = 0.03
-EVENTS_A_GAP = 1000
 WAITING_EVENTS = 2000
 """How many events that came too early a topic keeps; Postgres has the others."""
 PUTTING_OUT = frozenset({"member.removed", "discussion.deleted"})
@@ -84,19 +77,40 @@ class _Log:
         self.gap_timer: asyncio.TimerHandle | None = None
 
 
-class Feed:
-    """Delivers to `outlet`. `start` runs the repair task, `stop` ends it."""
+class Missing:
+    """What has to be read in Postgres: topics with a gap, or all of them, for nobody knows."""
 
-    def __init__(self, database: Database, outlet: Outlet) -> None:
-        self._database = database
+    def __init__(self) -> None:
+        self.noted = asyncio.Event()
+        self._topics: set[str] = set()
+        self._is_all = False
+
+    def note(self, topic: str) -> None:
+        """An event of this topic is missing."""
+        self._topics.add(topic)
+        self.noted.set()
+
+    def note_all(self) -> None:
+        """Something may be missing anywhere."""
+        self._is_all = True
+        self.noted.set()
+
+    def take(self) -> tuple[set[str], bool]:
+        """The topics, and whether it is all of them, to be read now."""
+        taken = self._topics, self._is_all
+        self._topics, self._is_all = set(), False
+        self.noted.clear()
+        return taken
+
+
+class Feed:
+    """Delivers to `outlet`. What is missing it notes in `missing`, which `Repair` works off."""
+
+    def __init__(self, outlet: Outlet) -> None:
         self._outlet = outlet
+        self.missing = Missing()
         self.witness = Witness()
         self._logs: dict[str, _Log] = {}
-        self._gapped: set[str] = set()
-        self._wake = asyncio.Event()
-        self._is_full_round_due = False
-        self._repairer: asyncio.Task[None] | None = None
-        self.repaired = 0
         self.delivered = 0
 
     # --- events in
@@ -117,12 +131,11 @@ class Feed:
         if followed.applied is None:
             followed.hinted = max(followed.hinted, seq)
         elif seq > followed.applied:
-            self._ask_repair(followed)
+            self.missing.note(followed.name)
 
     def suspect(self) -> None:
         """Something may have been missed: compare every topic with Postgres now."""
-        self._is_full_round_due = True
-        self._wake.set()
+        self.missing.note_all()
 
     def _take(self, followed: _Log, event: Event, identity: str) -> None:
         applied = followed.applied
@@ -144,11 +157,7 @@ class Feed:
     def _check_gap(self, followed: _Log) -> None:
         followed.gap_timer = None
         if followed.waiting:
-            self._ask_repair(followed)
-
-    def _ask_repair(self, followed: _Log) -> None:
-        self._gapped.add(followed.name)
-        self._wake.set()
+            self.missing.note(followed.name)
 
     def _apply(self, followed: _Log, event: Event, identity: str) -> None:
         followed.applied = event.seq
@@ -205,7 +214,7 @@ class Feed:
             for event in early:
                 self._take(followed, event, event.identity)
         if max(seq, followed.hinted) > followed.applied:
-            self._ask_repair(followed)
+            self.missing.note(followed.name)
         held = followed.held.get(client)
         is_behind = held is not None and held.since is not None and seq < held.since
         if is_behind:
@@ -288,60 +297,11 @@ class Feed:
         followed = self._logs.get(topic)
         return followed.live if followed is not None else ()
 
+    def positions(self) -> dict[str, int]:
+        """Up to which `seq` each followed topic was delivered, as far as that is known."""
+        return {name: entry.applied for name, entry in self._logs.items() if entry.applied is not None}
+
     @property
     def topics(self) -> Sequence[str]:
         """The names of the topics that clients of this node follow."""
         return list(self._logs)
-
-    # --- repair
-
-    async def start(self) -> None:
-        self._repairer = asyncio.create_task(self._repair_for_ever(), name="feed repair")
-
-    async def stop(self) -> None:
-        if self._repairer is not None:
-            self._repairer.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._repairer
-
-    async def _repair_for_ever(self) -> None:
-        loop = asyncio.get_running_loop()
-        next_full = loop.time() + REPAIR_SECONDS
-        while True:
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout_at(next_full):
-                    await self._wake.wait()
-            self._wake.clear()
-            is_full = self._is_full_round_due or loop.time() >= next_full
-            if is_full:
-                self._is_full_round_due = False
-                next_full = loop.time() + REPAIR_SECONDS
-            try:
-                await self._repair(is_full)
-            except ClientError as error:
-                log.debug("feed repair waits for the database", extra={"reason": error.message})
-                self._is_full_round_due = True
-            except Exception:
-                log.exception("feed repair failed; the next round tries again")
-
-    async def _repair(self, is_full: bool) -> None:
-        gapped, self._gapped = self._gapped, set()
-        behind = {topic for topic in gapped if topic in self._logs}
-        if is_full and self._logs:
-            known = {name: entry.applied for name, entry in self._logs.items() if entry.applied is not None}
-            heads = await event_log.heads(self._database, list(known))
-            behind.update(topic for topic, head in heads.items() if head > known[topic])
-            if any(heads.get(topic, 0) < seq for topic, seq in known.items()):
-                self.witness.doubt()  # what was delivered was committed
-        while gaps := [
-            Gap(topic, applied)
-            for topic in behind
-            if (followed := self._logs.get(topic)) and (applied := followed.applied) is not None
-        ]:
-            missing = await event_log.read_gaps(self._database, gaps, limit=EVENTS_A_GAP)
-            self.repaired += len(missing)
-            self.offer(missing)
-            counts: dict[str, int] = {}
-            for event in missing:
-                counts[event.topic] = counts.get(event.topic, 0) + 1
-            behind = {topic for topic, count in counts.items() if count >= EVENTS_A_GAP}

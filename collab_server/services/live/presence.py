@@ -1,4 +1,4 @@
-"""Who is here and who is typing, anywhere in the cluster: in memory, told to subscribers as signals.
+"""Who is here, anywhere in the cluster: in memory, told to subscribers as signals. Who types there is told by `typing`.
 
 What it promises.
 - Somebody is present once, however many connections and nodes they use, in the order of arrival. The first
@@ -8,10 +8,6 @@ What it promises.
 - Whoever loses the connection stays present for `GRACE_SECONDS`, and neither leaves nor joins by coming back in time,
   through whatever node. Who unsubscribes or loses the right leaves at once.
 - A topic has at most one `presence` signal in `PRESENCE_SECONDS`; what happened meanwhile is merged.
-- Typing ends with `typing: false`, with the subscription, or `TYPING_SECONDS` after it was last said, which every node
-  counts by itself; a comment of the same person ends it without a signal, and lets it begin anew. Apart from that, in
-  `TYPING_AGAIN_SECONDS` it is told once that somebody types on a topic, and once that they have stopped, whatever they
-  say meanwhile; what is true after that time is told then. A person's own connections are not told.
 - Signals go to connections between `arrive` and `depart`, and nowhere else: the door calls `arrive` only after it has
   checked the right.
 
@@ -38,14 +34,10 @@ from collab_server.domain.presence import GRACE_SECONDS, Present
 from collab_server.ports import Bus
 from collab_server.services.hub import Hub
 from collab_server.services.live.rolls import CallLater, Rolls, Timer
+from collab_server.services.live.typing import Typing, Typist
 
 PRESENT_AT_MOST = 200
 PRESENCE_SECONDS = 0.25
-TYPING_SECONDS = 6.0
-TYPING_AGAIN_SECONDS = 2.0
-
-_Source = tuple[str, str]
-"""Where somebody types: a node, and on this one a connection."""
 
 
 def _call_later(seconds: float, function: Callable[..., object], *arguments: object) -> Timer:
@@ -77,45 +69,6 @@ class _Mine:
         self.grace: Timer | None = None
 
 
-class _Told:
-    """What somebody was told last of one who types, and when of either."""
-
-    __slots__ = ("at", "is_typing")
-
-    def __init__(self) -> None:
-        self.is_typing = False
-        self.at: dict[bool, float] = {}
-
-    def may_be_told_at(self, is_typing: bool) -> float:
-        """When this may be told, or told again."""
-        at = self.at.get(is_typing)
-        return 0.0 if at is None else at + TYPING_AGAIN_SECONDS
-
-    def note(self, is_typing: bool, now: float) -> None:
-        """It is told now."""
-        self.is_typing = is_typing
-        self.at[is_typing] = now
-
-    def begin_anew(self) -> None:
-        """They have learned that it is over in another way."""
-        self.is_typing = False
-        self.at.pop(True, None)
-
-
-class _Typist:
-    """Somebody who types, or did a moment ago: when each source of it ends, and what this node's clients and the other
-    nodes were told. `later` looks at it again."""
-
-    __slots__ = ("clients", "ends", "later", "nodes", "user")
-
-    def __init__(self, user: User) -> None:
-        self.user = user
-        self.ends: dict[_Source, Timer] = {}
-        self.clients = _Told()
-        self.nodes = _Told()
-        self.later: Timer | None = None
-
-
 class _Room:
     """A topic with somebody on it. `order` is sorted; `shown` is what its subscribers have been told.
 
@@ -129,7 +82,7 @@ class _Room:
         self.people: dict[str, _Person] = {}
         self.order: list[tuple[int, str]] = []
         self.mine: dict[str, _Mine] = {}
-        self.typists: dict[str, _Typist] = {}
+        self.typists: dict[str, Typist] = {}
         self.shown: dict[str, JsonText] = {}
         self.ahead: dict[str, dict[str, JsonText]] = {}
         self.signal: Timer | None = None
@@ -197,6 +150,7 @@ class Presence:
             call_later=call_later,
             on_change=self._note,
         )
+        self._typing = Typing(node, hub, self._rolls.say, clock=clock, call_later=call_later)
         self.node_found = self._rolls.node_found
         self.node_lost = self._rolls.node_lost
         self.suspect = self._rolls.compare
@@ -235,7 +189,7 @@ class Presence:
         mine = room.mine.get(user_id) if room is not None else None
         if room is None or mine is None or connection not in mine.connections:
             return
-        self._end_typing(room, user_id, (self._node, connection))
+        self._typing.end(room, user_id, (self._node, connection))
         del mine.connections[connection]
         room.ahead.pop(connection, None)
         if mine.connections:
@@ -315,8 +269,7 @@ class Presence:
         for mine in room.mine.values():
             if mine.grace is not None:
                 mine.grace.cancel()
-        for user_id in list(room.typists):
-            self._forget_typist(room, user_id)
+        self._typing.forget(room)
 
     # --- typing
 
@@ -327,85 +280,15 @@ class Presence:
         if room is None or mine is None or connection not in mine.connections:
             return  # it has gone meanwhile
         if is_typing:
-            self._begin_typing(room, user, (self._node, connection))
+            self._typing.begin(room, user, (self._node, connection))
         else:
-            self._end_typing(room, user.id, (self._node, connection))
+            self._typing.end(room, user.id, (self._node, connection))
 
     def heard(self, event: Event) -> None:
         """An event was delivered to clients of this node. A comment ends its author's typing, as it does at clients."""
         room = self._rooms.get(event.topic)
         if event.type == "comment.added" and room is not None and room.typists:
-            typist = room.typists.get(json.loads(event.body)["actor"]["id"])
-            if typist is not None:
-                for timer in typist.ends.values():
-                    timer.cancel()
-                typist.ends.clear()
-                typist.clients.begin_anew()
-                typist.nodes.begin_anew()
-                self._tell_typing(room, typist)
-
-    def _begin_typing(self, room: _Room, user: User, source: _Source) -> None:
-        typist = room.typists.get(user.id)
-        if typist is None:
-            typist = room.typists[user.id] = _Typist(user)
-        before = typist.ends.pop(source, None)
-        if before is not None:
-            before.cancel()
-        typist.ends[source] = self._call_later(TYPING_SECONDS, self._end_typing, room, user.id, source)
-        self._tell_typing(room, typist, is_said_again=True)
-
-    def _end_typing(self, room: _Room, user_id: str, source: _Source) -> None:
-        typist = room.typists.get(user_id)
-        timer = typist.ends.pop(source, None) if typist is not None else None
-        if typist is not None and timer is not None:
-            timer.cancel()
-            self._tell_typing(room, typist)
-
-    def _tell_typing(self, room: _Room, typist: _Typist, *, is_said_again: bool = False) -> None:
-        """Tell those who do not know yet what is so now, or look again when they may be told."""
-        now = self._clock()
-        is_ours = any(node == self._node for node, _ in typist.ends)
-        look_again_at: list[float] = []
-        for told, is_typing, tell in (
-            (typist.clients, bool(typist.ends), self._signal_typing),
-            (typist.nodes, is_ours, self._say_typing),
-        ):
-            may_be_told_at = told.may_be_told_at(is_typing)
-            is_news = is_typing is not told.is_typing
-            if now >= may_be_told_at and (is_news or (is_typing and is_said_again)):
-                told.note(is_typing, now)
-                tell(room, typist.user, is_typing)
-            elif is_news:
-                look_again_at.append(may_be_told_at)
-            if not typist.ends:
-                look_again_at += [told.may_be_told_at(either) for either in told.at]
-        look_again_at = [at for at in look_again_at if at > now]
-        if typist.later is not None:
-            typist.later.cancel()
-            typist.later = None
-        if look_again_at:
-            wait = min(look_again_at) - now
-            typist.later = self._call_later(wait, self._look_again, room, typist)
-        elif not typist.ends:
-            room.typists.pop(typist.user.id, None)  # nothing has to be remembered of them
-
-    def _look_again(self, room: _Room, typist: _Typist) -> None:
-        typist.later = None
-        self._tell_typing(room, typist)
-
-    def _forget_typist(self, room: _Room, user_id: str) -> None:
-        typist = room.typists.pop(user_id, None)
-        if typist is not None:
-            for timer in (*typist.ends.values(), *([typist.later] if typist.later else ())):
-                timer.cancel()
-
-    def _signal_typing(self, room: _Room, user: User, is_typing: bool) -> None:
-        if connections := room.connections(besides=user.id):
-            data = {"topic": room.topic, "user": user.as_wire(), "typing": is_typing}
-            self._hub.tell(connections, "typing", dumps(data))
-
-    def _say_typing(self, room: _Room, user: User, is_typing: bool) -> None:
-        self._rolls.say("typing", room.topic, [user.id, user.name, user.initials], is_typing)
+            self._typing.has_commented(room, json.loads(event.body)["actor"]["id"])
 
     # --- the other nodes
 
@@ -418,8 +301,8 @@ class Presence:
                 if room is None or not room.mine:
                     return
                 if is_typing:
-                    self._begin_typing(room, User(id, name, initials), (node, ""))
+                    self._typing.begin(room, User(id, name, initials), (node, ""))
                 else:
-                    self._end_typing(room, id, (node, ""))
+                    self._typing.end(room, id, (node, ""))
             case _:
                 self._rolls.hear(node, message)

@@ -46,6 +46,7 @@ def drop_a_hint_and_repair_nothing() -> None:
     """What a bus without a log does: an event that is lost on the way is lost."""
     from collab_server.services.live.feed import Feed
     from collab_server.services.live.publisher import Publisher
+    from collab_server.services.live.repair import Repair
 
     def hear_most(self: Any, node: str, payload: bytes) -> None:
         if not _is_turn():
@@ -55,12 +56,12 @@ def drop_a_hint_and_repair_nothing() -> None:
         if followed.applied is not None and event.seq > followed.applied:
             self._apply(followed, event, identity)
 
-    async def repair_nothing(self: Any, is_full: bool) -> None:
+    async def repair_nothing(self: Any, topics: set[str], is_full: bool) -> None:
         pass
 
     hear = _replace(Publisher, "_hear", hear_most)
     _replace(Feed, "_take", take)
-    _replace(Feed, "_repair", repair_nothing)
+    _replace(Repair, "_repair", repair_nothing)
 
 
 def acknowledge_before_the_commit() -> None:
