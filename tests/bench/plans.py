@@ -737,7 +737,7 @@ def cases(world: World) -> list[Case]:
         Case("notification.read", read_notifications),
         Case("requests, 16 looked up and stored", requested),
         Case("search, settle 1000", lambda db, chance: search.settle(db, 1000)),
-        Case("requests, forget old", lambda db, chance: db.run(requests.forget_old)),
+        Case("requests, forget old", lambda db, chance: requests.forget_old(db)),
         Case("search, what is near", lambda db, chance: search.near(db, user(chance), MOST_NEAR)),
         Case(
             "search, what is further",
