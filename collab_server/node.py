@@ -39,6 +39,8 @@ from collab_server.realtime.sockets.manager import BusManager
 from collab_server.services.backends import Backends
 from collab_server.services.commands.exchange import LimitExchange
 from collab_server.services.commands.executor import Executor
+from collab_server.services.commands.figures import Figures
+from collab_server.services.commands.gate import CommandGate
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.pages import Cursors
 from collab_server.services.commands.table import Commands
@@ -142,9 +144,13 @@ class Node:
         commands = Commands(database, backends, Executor(database, backends, publisher, deliveries, ends))
         subscriptions = Subscriptions(database, backends, hub, feed, audience, turns.limiter)
         sign_ins = SignIns(name, hub, authenticator, subscriptions, deliveries, epoch)
-        self._door = Door(server, hub, sign_ins, subscriptions, commands, turns, ground.counters)
+        figures = Figures()
+        ground.counters.registry.register(figures)
+        socketio_gate = CommandGate("socketio", commands, turns, figures)
+        rest_gate = CommandGate("rest", commands, turns, figures)
+        self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, ground.counters)
         self.realtime = build_asgi(server)
-        self.rest = _rest_of(config, commands, authenticator, turns, self.status)
+        self.rest = _rest_of(config, rest_gate, authenticator, self.status)
         installed = Installed(ground.secret, epoch, authenticator, cursors, bus, hub, feed)
         epoch_watch = EpochWatch(database, feed, installed)
         opening = Opening(database, ground.preparation, ends, installed, epoch_watch, ground.status)
@@ -268,14 +274,10 @@ def _recipients_of(limits: Limits) -> RateLimiter:
     )
 
 
-def _rest_of(
-    config: Config, commands: Commands, authenticator: Authenticator, turns: Turns, status: Status
-) -> ASGIApp:
+def _rest_of(config: Config, gate: CommandGate, authenticator: Authenticator, status: Status) -> ASGIApp:
     door = RestDoor(
-        commands=commands,
+        gate=gate,
         authenticator=authenticator,
-        limiter=turns.limiter,
-        turns=turns,
         counters=status.counters,
         max_body_bytes=config.limits.packetBytes,
         requests_per_user=config.limits.requestsPerUser,

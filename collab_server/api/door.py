@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import logging
 import re
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -31,15 +30,11 @@ from collab_server.domain.jsontext import dumps, shown_name
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Internal, Invalid, RateLimited, TooLarge, Unauthenticated
 from collab_server.services.commands.executor import Write
-from collab_server.services.commands.limiter import RateLimiter
+from collab_server.services.commands.gate import CommandGate, Passage, as_heard
 from collab_server.services.commands.once import request_of
-from collab_server.services.commands.table import TABLE, Commands, Entry, OfConnection
-from collab_server.services.commands.turns import Turns
-from collab_server.services.commands.weights import weight_of, weight_of_answer, weight_of_request
+from collab_server.services.commands.table import TABLE, Entry
 from collab_server.services.sign_in import Authenticator, Credentials, SignInOver
 from collab_server.status import Counters
-
-log = logging.getLogger(__name__)
 
 _INTEGER = re.compile(r"-?[0-9]{1,100}")
 REFUSAL_SECONDS = 0.1
@@ -54,18 +49,14 @@ class RestDoor:
     def __init__(
         self,
         *,
-        commands: Commands,
+        gate: CommandGate,
         authenticator: Authenticator,
-        limiter: RateLimiter,
-        turns: Turns,
         counters: Counters,
         max_body_bytes: int,
         requests_per_user: int,
     ) -> None:
-        self._commands = commands
+        self._gate = gate
         self._authenticator = authenticator
-        self._limiter = limiter
-        self._turns = turns
         self._counters = counters
         self._max_body_bytes = max_body_bytes
         self._open = OpenRequests(requests_per_user)
@@ -130,7 +121,7 @@ class RestDoor:
         try:
             end = self._open.begin(who.user.id)
         except RateLimited as error:
-            return await self._refusal(error, route, who.user.id)
+            return await self._refusal(self._gate.refused(entry.name, error), route, who.user.id)
         try:
             answer = await self._carry_out(request, who, route, entry, types)
         except BaseException as error:
@@ -143,24 +134,28 @@ class RestDoor:
     async def _carry_out(
         self, request: Request, who: Identity, route: Route, entry: Entry, types: dict[str, str]
     ) -> str:
-        user_id = who.user.id
-        self._limiter.spend(user_id)
-        payload = await self._payload(request, user_id, route, entry, types)
-        if self._turns.is_quiet(user_id):
-            return await self._carry_out_now(who, entry, payload)
-        await self._turns.wait(user_id)
+        user_id, gate = who.user.id, self._gate
+        payload = await self._admitted(request, user_id, route, entry, types)
+        if gate.turns.is_quiet(user_id):
+            return await gate.answer(who, gate.read(user_id, entry.name, payload))
         try:
-            return await self._carry_out_now(who, entry, payload)
+            await gate.turns.wait(user_id)
+        except ClientError as error:
+            gate.refuse(entry.name, error)
+        try:
+            return await gate.answer(who, gate.read(user_id, entry.name, payload))
         finally:
-            self._turns.done(user_id)
+            gate.turns.done(user_id)
 
-    async def _carry_out_now(self, who: Identity, entry: Entry, payload: dict[str, Any]) -> str:
-        assert not isinstance(entry, OfConnection)
-        command = self._commands.read(entry, payload)
-        self._limiter.spend_more(who.user.id, weight_of(command), spent=1)
-        answer = await self._commands.answer(who, entry, command)
-        self._limiter.charge(who.user.id, weight_of_answer(len(answer)))
-        return answer
+    async def _admitted(
+        self, request: Request, user_id: str, route: Route, entry: Entry, types: dict[str, str]
+    ) -> dict[str, Any]:
+        """The payload of a call, which is let in."""
+        try:
+            self._gate.admit(user_id)
+            return await self._payload(request, user_id, route, entry, types)
+        except Exception as error:
+            self._gate.refuse(entry.name, error)
 
     async def _leave_again(
         self, request: Request, over: SignInOver, route: Route, entry: Entry, types: dict[str, str]
@@ -169,16 +164,16 @@ class RestDoor:
         if entry.name != LEAVING:
             return _refusal(over, route.command)
         try:
-            self._limiter.spend(over.whose)
-            payload = await self._payload(request, over.whose, route, entry, types)
-            request_of(over.whose, entry.name, self._commands.read(entry, payload))
+            payload = await self._admitted(request, over.whose, route, entry, types)
+            passage = self._gate.read(over.whose, entry.name, payload)
+            await self._gate.see_through(passage, _check_request(passage))
         except Exception as error:
             return await self._refusal(error, route, over.whose)
         return Response("{}", route.call.status, media_type="application/json")
 
     async def _refusal(self, error: Exception, route: Route, user_id: str) -> Response:
         if isinstance(error, RateLimited):
-            await asyncio.sleep(self._limiter.refusal_seconds(user_id, REFUSAL_SECONDS))
+            await asyncio.sleep(self._gate.limiter.refusal_seconds(user_id, REFUSAL_SECONDS))
         return _refusal(error, route.command)
 
     async def identify(self, request: Request, *, is_leaving: bool = False) -> Identity:
@@ -241,10 +236,10 @@ class RestDoor:
             raise Invalid("the body ended early") from None  # nobody is there to hear it, and it is no bug
         if not body and not is_expected:
             return {}
-        self._limiter.spend_more(user_id, weight_of_request(len(body)), spent=1)
+        self._gate.charge_for(user_id, len(body))
         try:
             text = body.decode("utf-8-sig")
-            self._commands.check_text(text)
+            self._gate.check_text(text)
             payload = json.loads(text, parse_constant=_refuse_constant)
         except (ValueError, RecursionError):
             raise Invalid("expected a JSON object as body") from None
@@ -276,15 +271,16 @@ def _refuse(app: FastAPI, path: str, status: int, headers: dict[str, str] | None
     app.add_route(f"/api{path}", endpoint, methods=_METHODS, include_in_schema=False)
 
 
+async def _check_request(passage: Passage) -> None:
+    request_of(passage.user_id, passage.entry.name, passage.command)
+
+
 def _refusal(error: Exception, what: str) -> Response:
-    if not isinstance(error, ClientError):
-        internal = Internal()
-        log.error("a REST call failed", exc_info=error, extra={"ticket": internal.ticket_id, "command": what})
-        error = internal
+    heard = as_heard(error, what, "rest")
     headers = {}
-    if error.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(error.retry_after)))
-    return Response(dumps(error.as_wire()), error.http_status, headers=headers, media_type="application/json")
+    if heard.retry_after is not None:
+        headers["Retry-After"] = str(max(1, round(heard.retry_after)))
+    return Response(dumps(heard.as_wire()), heard.http_status, headers=headers, media_type="application/json")
 
 
 def _refuse_constant(name: str) -> Any:

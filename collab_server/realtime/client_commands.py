@@ -11,7 +11,6 @@ There is no task while nothing is to be done. Its client may be gone meanwhile; 
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from functools import partial
@@ -20,13 +19,10 @@ from typing import Any, Protocol
 from collab_server.config import Limits
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
-from collab_server.errors import ClientError, Internal, Invalid, RateLimited
+from collab_server.errors import ClientError, RateLimited
 from collab_server.services.commands.executor import Write
-from collab_server.services.commands.table import Commands, OfConnection, Read, entry_named
-from collab_server.services.commands.turns import Turns
-from collab_server.services.commands.weights import weight_of, weight_of_answer, weight_of_request
-
-log = logging.getLogger(__name__)
+from collab_server.services.commands.gate import CommandGate, Passage
+from collab_server.services.commands.table import OfConnection
 
 READS_AT_ONCE = 8
 WAITING_PACKETS = 2
@@ -54,8 +50,7 @@ class Host(Protocol):
     """What carries commands out: the door."""
 
     limits: Limits
-    commands: Commands
-    turns: Turns
+    gate: CommandGate
     of_connection: Mapping[str, OfConnectionHandler]
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -92,7 +87,7 @@ class ClientCommands:
 
         Raises `RateLimited`.
         """
-        self._host.turns.limiter.spend(self._asker.who.user.id, 1 + weight_of_request(size))
+        self._host.gate.admit(self._asker.who.user.id, size)
 
     def take(self, ack_id: int | None, data: list[Any], size: int) -> bool:
         """Take a command that was let in: its name and its arguments, and how many bytes it came in.
@@ -102,9 +97,8 @@ class ClientCommands:
         limits = self._host.limits
         is_full = self._waiting_bytes + size > WAITING_PACKETS * limits.packetBytes
         if is_full or len(self._waiting) >= limits.commandsWaiting:
-            self._asker.refuse(
-                ack_id, RateLimited("too many commands of this connection wait", retry_after=1)
-            )
+            error = RateLimited("too many commands of this connection wait", retry_after=1)
+            self._asker.refuse(ack_id, self._host.gate.refused(name_in(data), error))
             return False
         self._waiting.append((ack_id, data, size))
         self._waiting_bytes += size
@@ -122,14 +116,14 @@ class ClientCommands:
             self._worker = None
 
     async def _begin(self, ack_id: int | None, data: list[Any], size: int) -> None:
-        turns, user_id = self._host.turns, self._asker.who.user.id
+        turns, user_id = self._host.gate.turns, self._asker.who.user.id
         if turns.is_quiet(user_id):
             await self._begin_now(ack_id, data, size)
             return
         try:
             await turns.wait(user_id)
         except RateLimited as error:
-            self._asker.refuse(ack_id, error)
+            self._asker.refuse(ack_id, self._host.gate.refused(name_in(data), error))
             return
         try:
             task = await self._begin_now(ack_id, data, size)
@@ -143,31 +137,28 @@ class ClientCommands:
 
     async def _begin_now(self, ack_id: int | None, data: list[Any], size: int) -> asyncio.Task[None] | None:
         """Carry out a command; of one that runs beside what follows, the task."""
-        name = data[0] if data else None
+        gate = self._host.gate
+        payload: Any = {} if len(data) < 2 else data[1] if len(data) == 2 else None
         try:
-            entry = entry_named(name)
-            if len(data) > 2:
-                raise Invalid("expected one object as payload")
-            command = self._host.commands.read(entry, data[1] if len(data) == 2 else {})
-            spent = 1 + weight_of_request(size)
-            self._host.turns.limiter.spend_more(self._asker.who.user.id, weight_of(command), spent=spent)
-        except Exception as error:
-            self._fail(ack_id, name, error)
+            passage = gate.read(self._asker.who.user.id, name_in(data), payload, size=size)
+        except ClientError as error:
+            self._asker.refuse(ack_id, error)
             return None
-        if isinstance(entry, Write):
-            await self._answer(ack_id, entry, command)
+        if isinstance(passage.entry, Write):
+            await self._answer(ack_id, passage)
             return None
         if self._asker.is_closed:
-            return None  # nobody is there to read the answer
+            gate.gave_up(passage)  # nobody is there to read the answer
+            return None
         while len(self._reads) >= READS_AT_ONCE:
             await asyncio.wait(self._reads, return_when=asyncio.FIRST_COMPLETED)
-        if isinstance(entry, OfConnection):
-            topic = getattr(command, "topic", "").lower()  # its ids may be in either case
-            task = self._host.spawn(self.answer_in_turn(ack_id, entry, command, self._chains.get(topic)))
+        if isinstance(passage.entry, OfConnection):
+            topic = getattr(passage.command, "topic", "").lower()  # its ids may be in either case
+            task = self._host.spawn(self.answer_in_turn(ack_id, passage, self._chains.get(topic)))
             self._chains[topic] = task
             task.add_done_callback(lambda done: self._unchain(topic, done))
         else:
-            task = self._host.spawn(self._answer(ack_id, entry, command))
+            task = self._host.spawn(self._answer(ack_id, passage))
         self._reads.add(task)
         task.add_done_callback(self._reads.discard)
         return task
@@ -176,37 +167,31 @@ class ClientCommands:
         if self._chains.get(topic) is done:
             del self._chains[topic]
 
-    async def _answer(self, ack_id: int | None, entry: Write[Any, Any] | Read[Any], command: Any) -> None:
+    async def _answer(self, ack_id: int | None, passage: Passage) -> None:
         try:
-            answer = await self._host.commands.answer(self._asker.who, entry, command)
-        except Exception as error:
-            self._fail(ack_id, entry.name, error)
+            answer = await self._host.gate.answer(self._asker.who, passage)
+        except ClientError as error:
+            self._asker.refuse(ack_id, error)
         else:
-            self._host.turns.limiter.charge(self._asker.who.user.id, weight_of_answer(len(answer)))
             self._asker.acknowledge(ack_id, answer)
 
     async def answer_in_turn(
-        self, ack_id: int | None, entry: OfConnection, command: Any, before: asyncio.Task[None] | None
+        self, ack_id: int | None, passage: Passage, before: asyncio.Task[None] | None
     ) -> None:
         """Carry out a command about the connection itself, behind the one `before` it."""
         if before is not None:
             await asyncio.wait((before,))
         if self._asker.is_closed:
+            self._host.gate.gave_up(passage)
             return  # there is nothing to end, and the transport may be another's already
+        handler = self._host.of_connection[passage.entry.name]
+        work = handler(self._asker, passage.command, partial(self._asker.acknowledge, ack_id))
         try:
-            handler = self._host.of_connection[entry.name]
-            await handler(self._asker, command, partial(self._asker.acknowledge, ack_id))
-        except Exception as error:
-            self._fail(ack_id, entry.name, error)
-
-    def _fail(self, ack_id: int | None, name: Any, error: Exception) -> None:
-        if isinstance(error, ClientError):
+            await self._host.gate.see_through(passage, work)
+        except ClientError as error:
             self._asker.refuse(ack_id, error)
-            return
-        internal = Internal()
-        log.error(
-            "a command failed",
-            exc_info=error,
-            extra={"ticket": internal.ticket_id, "command": name if isinstance(name, str) else None},
-        )
-        self._asker.refuse(ack_id, internal)
+
+
+def name_in(data: list[Any]) -> Any:
+    """The name of the command that somebody has sent, whatever it is."""
+    return data[0] if data else None

@@ -25,11 +25,10 @@ from collab_server.domain.jsontext import JsonText
 from collab_server.domain.sign_ins import RefreshSession
 from collab_server.errors import ClientError, Internal, RateLimited, Unauthenticated
 from collab_server.realtime.client import Client
-from collab_server.realtime.client_commands import OfConnectionHandler
+from collab_server.realtime.client_commands import OfConnectionHandler, name_in
 from collab_server.realtime.server import COMMANDS, TOKENS, CollabServer
 from collab_server.realtime.sign_ins import SignIns
-from collab_server.services.commands.table import Commands
-from collab_server.services.commands.turns import Turns
+from collab_server.services.commands.gate import CommandGate
 from collab_server.services.hub import Hub
 from collab_server.services.live.subscriptions import Subscriptions
 from collab_server.services.sign_in import Credentials
@@ -57,13 +56,11 @@ class Door:
         hub: Hub,
         sign_ins: SignIns,
         subscriptions: Subscriptions,
-        commands: Commands,
-        turns: Turns,
+        gate: CommandGate,
         counters: Counters,
     ) -> None:
-        self.limits = commands.limits
-        self.turns = turns
-        self.commands = commands
+        self.limits = gate.limits
+        self.gate = gate
         self.of_connection: Mapping[str, OfConnectionHandler] = {
             "topic.subscribe": subscriptions.subscribe,
             "topic.unsubscribe": subscriptions.unsubscribe,
@@ -86,8 +83,8 @@ class Door:
         try:
             signed_in = await self._sign_ins.prove(_credentials(environ, auth))
             user_id = signed_in.identity.user.id
-            self.turns.limiter.charge(user_id, 1)
-            if seconds := self.turns.limiter.wait_seconds(user_id):
+            self.gate.limiter.charge(user_id, 1)
+            if seconds := self.gate.limiter.wait_seconds(user_id):
                 await asyncio.sleep(min(seconds, SIGN_IN_WAIT_SECONDS))
             most = self.limits.connectionsPerUser
             if len(self._hub.of(user_id)) >= most:
@@ -147,7 +144,7 @@ class Door:
         client = self._clients.get(eio_sid)
         if client is not None and text.startswith(COMMANDS):
             client.commands.admit(len(text))
-        self.commands.check_text(text)
+        self.gate.check_text(text)
 
     def receive(
         self, eio_sid: str, ack_id: int | None, data: list[Any], size: int, *, is_admitted: bool
@@ -161,7 +158,7 @@ class Door:
             if not is_admitted:
                 client.commands.admit(size)
         except RateLimited as error:
-            client.refuse(ack_id, error)
+            client.refuse(ack_id, self.gate.refused(name_in(data), error))
             return False
         return client.commands.take(ack_id, data, size)
 
@@ -171,7 +168,7 @@ class Door:
         if client is None:
             return False
         self._counters.messages_processed += 1
-        client.refuse(ack_id, error)
+        client.refuse(ack_id, self.gate.refused(None, error))
         return True
 
     def rest(self, eio_sid: str) -> Awaitable[None] | None:
@@ -179,7 +176,7 @@ class Door:
         client = self._clients.get(eio_sid)
         if client is None:
             return None
-        return asyncio.sleep(self.turns.limiter.refusal_seconds(client.who.user.id, REFUSAL_SECONDS))
+        return asyncio.sleep(self.gate.limiter.refusal_seconds(client.who.user.id, REFUSAL_SECONDS))
 
     async def _refresh_session(
         self, client: Client, command: RefreshSession, acknowledge: Callable[[JsonText], None]

@@ -19,6 +19,8 @@ from collab_server.domain.topics import content_topic
 from collab_server.realtime.client import Client
 from collab_server.realtime.door import Door
 from collab_server.realtime.sign_ins import SignIns
+from collab_server.services.commands.figures import Figures
+from collab_server.services.commands.gate import CommandGate, Passage
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.table import OfConnection
 from collab_server.services.commands.turns import Turns
@@ -106,13 +108,13 @@ class House:
             cast("Any", None),
             Epoch("epoch"),
         )
+        commands = SimpleNamespace(limits=Limits(), check_text=lambda text: None)
         self.door = Door(
             cast("Any", self.server),
             self.hub,
             self.sign_ins,
             self.subscriptions,
-            cast("Any", SimpleNamespace(limits=Limits())),
-            Turns(self.limiter),
+            CommandGate("socketio", cast("Any", commands), Turns(self.limiter), Figures()),
             Counters(),
         )
 
@@ -202,10 +204,8 @@ async def test_what_a_client_still_had_to_unsubscribe_from_is_left_to_the_next_o
     async def wait() -> None:
         await is_done.wait()
 
-    entry = OfConnection("topic.unsubscribe")
-    unsubscribing = door.spawn(
-        house.client().commands.answer_in_turn(1, entry, Unsubscribe(topic), door.spawn(wait()))
-    )
+    passage = Passage("A" * 32, OfConnection("topic.unsubscribe"), Unsubscribe(topic), 0.0)
+    unsubscribing = door.spawn(house.client().commands.answer_in_turn(1, passage, door.spawn(wait())))
     await door.forget("ann")
     await door.sign_in("ann", {}, {"resumeToken": "first"})
     house.feed.hold("eio-ann", topic)

@@ -1,0 +1,151 @@
+"""The gate: what every command passes, through whichever door.
+
+`admit` lets it in while its asker has units left; in its turn (`turns`) it is read: it has to be one there is, with a
+payload that spells it, and is charged for what it is worth; it is answered, and the answer is charged for too. Whatever
+it is refused for, a `ClientError` comes out, and of a bug an `internal` one, whose ticket is in the log. Every command
+is counted once, under what became of it.
+
+Runs nothing of its own. A door keeps what is a door's: in which order a client's commands begin, and how an answer or
+an error is spelled.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+from collab_server.domain.jsontext import JsonText
+from collab_server.domain.people import Identity
+from collab_server.errors import ClientError, Internal
+from collab_server.services.commands.figures import DONE, GIVEN_UP, UNKNOWN, Figures, Tally
+from collab_server.services.commands.table import TABLE, Commands, Entry, OfConnection, entry_named
+from collab_server.services.commands.turns import Turns
+from collab_server.services.commands.weights import weight_of, weight_of_answer, weight_of_request
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Passage:
+    """A command that was read, by whom it is, and when it began, by the gate's clock."""
+
+    user_id: str
+    entry: Entry
+    command: Any
+    began: float
+
+
+class CommandGate:
+    """The gate of one door, `socketio` or `rest`. What it raises, a client may hear."""
+
+    def __init__(
+        self,
+        door: str,
+        commands: Commands,
+        turns: Turns,
+        figures: Figures,
+        clock: Callable[[], float] = time.perf_counter,
+    ) -> None:
+        self.door = door
+        self.turns = turns
+        self.limiter = turns.limiter
+        self.limits = commands.limits
+        self.check_text = commands.check_text
+        self._commands = commands
+        self._tallies = figures.of(door)
+        self._clock = clock
+
+    def admit(self, user_id: str, size: int = 0) -> None:
+        """Let a command in that came in so many bytes, before it is decoded.
+
+        Raises `RateLimited`; whoever answers that counts it, by `refused`.
+        """
+        self.limiter.spend(user_id, 1 + weight_of_request(size))
+
+    def charge_for(self, user_id: str, size: int) -> None:
+        """Take what a command costs that was let in before it was known how many bytes it has.
+
+        Raises `RateLimited`.
+        """
+        self.limiter.spend_more(user_id, weight_of_request(size), spent=1)
+
+    def read(self, user_id: str, name: Any, payload: Any, *, size: int = 0) -> Passage:
+        """Read a command, which was let in with so many bytes; charge for what it is worth.
+
+        Raises `ClientError`.
+        """
+        began = self._clock()
+        try:
+            entry = entry_named(name)
+            command = self._commands.read(entry, payload)
+            self.limiter.spend_more(user_id, weight_of(command), spent=1 + weight_of_request(size))
+        except Exception as error:
+            self.refuse(name, error, began)
+        return Passage(user_id, entry, command, began)
+
+    async def answer(self, who: Identity, passage: Passage) -> JsonText:
+        """Carry a command out; returns its answer.
+
+        Raises `ClientError`.
+        """
+        entry = passage.entry
+        assert not isinstance(entry, OfConnection)
+        answer = await self.see_through(passage, self._commands.answer(who, entry, passage.command))
+        self.limiter.charge(passage.user_id, weight_of_answer(len(answer)))
+        return answer
+
+    async def see_through(self, passage: Passage, work: Awaitable[T]) -> T:
+        """Wait for what carries a command out, and count it.
+
+        Raises `ClientError`.
+        """
+        name, began = passage.entry.name, passage.began
+        try:
+            result = await work
+        except asyncio.CancelledError:
+            self._note(name, GIVEN_UP, began)
+            raise
+        except Exception as error:
+            self.refuse(name, error, began)
+        self._note(name, DONE, began)
+        return result
+
+    def refused(self, name: Any, error: Exception, began: float | None = None) -> ClientError:
+        """A command, whether or not it has been read, is over by an error: what its asker may hear of it."""
+        known = name if isinstance(name, str) and name in TABLE else UNKNOWN
+        heard = as_heard(error, known, self.door)
+        self._note(known, heard.code, began)
+        return heard
+
+    def refuse(self, name: Any, error: Exception, began: float | None = None) -> NoReturn:
+        """Raise what the asker may hear of an error; see `refused`."""
+        heard = self.refused(name, error, began)
+        if heard is error:
+            raise error
+        raise heard from error
+
+    def gave_up(self, passage: Passage) -> None:
+        """A command that was read is not carried out: nobody is there any more to read its answer."""
+        self._note(passage.entry.name, GIVEN_UP, passage.began)
+
+    def _note(self, name: str, outcome: str, began: float | None = None) -> None:
+        tally = self._tallies.get(name)
+        if tally is None:
+            tally = self._tallies[name] = Tally()
+        tally.note(outcome, 0.0 if began is None else self._clock() - began)
+
+
+def as_heard(error: Exception, command: str, door: str) -> ClientError:
+    """What the asker may hear of an error. What they may not is a bug: it is logged, with the ticket they get."""
+    if isinstance(error, ClientError):
+        return error
+    internal = Internal()
+    extra = {"ticket": internal.ticket_id, "command": command, "door": door}
+    log.error("a command failed", exc_info=error, extra=extra)
+    return internal
