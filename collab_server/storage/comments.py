@@ -337,20 +337,46 @@ async def listed(
 ) -> Sequence[Comment]:
     """The comments of a topic that pass the filter, by `seq`, going on beyond `from_seq`, at most `limit`; those that
     begin within `most_bytes` of text and view state, and one more."""
-    arguments: list[Any] = [topic]
+    order = "DESC" if is_newest_first else "ASC"
+    conditions, arguments = _conditions(topic, filter, from_seq, is_newest_first)
+    count = len(arguments)
+    sql = f"""
+        SELECT *
+          FROM (SELECT page.*,
+                       sum(octet_length(text) + COALESCE(octet_length(view_state), 0)) OVER (
+                           ORDER BY seq {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
+                       ) AS bytes_before
+                  FROM (SELECT {_COLUMNS}
+                          FROM collab.comments AS comment
+                          JOIN collab.topics AS topic
+                            ON topic.id = comment.topic_id
+                         WHERE {" AND ".join(conditions)}
+                         ORDER BY comment.seq {order}
+                         LIMIT ${count + 1}
+                       ) AS page
+               ) AS measured
+         WHERE COALESCE(bytes_before, 0) < ${count + 2}
+         ORDER BY seq {order}
+    """
+    return [_comment(row) for row in await db.fetch(sql, *arguments, limit, most_bytes)]
+
+
+def _conditions(
+    topic: str, filter: Filter, from_seq: int | None, is_newest_first: bool
+) -> tuple[list[str], list[Any]]:
+    """What a comment has to be like to be listed, as SQL, and its arguments."""
     # One topic's id as a value, not by a join: then the planner reads the index in order and stops at the limit.
     conditions = ["comment.topic_id = (SELECT id FROM collab.topics WHERE name = $1)"]
-
-    def condition(sql: str, value: Any) -> None:
-        arguments.append(value)
-        conditions.append(sql.format(f"${len(arguments)}"))
-
-    if filter.thread_id is not None:
-        condition("comment.thread_id = {}", filter.thread_id)
-    if filter.page_key is not None:
-        condition("comment.page_key = {}", filter.page_key)
-    if filter.visualization_key is not None:
-        condition("comment.visualization_key = {}", filter.visualization_key)
+    arguments: list[Any] = [topic]
+    for sql, value in (
+        ("comment.thread_id = {}", filter.thread_id),
+        ("comment.page_key = {}", filter.page_key),
+        ("comment.visualization_key = {}", filter.visualization_key),
+        ("comment.seq < {}" if is_newest_first else "comment.seq > {}", from_seq),
+    ):
+        if value is not None:
+            arguments.append(value)
+            conditions.append(sql.format(f"${len(arguments)}"))
     if filter.is_resolved is not None:
         # A thread is resolved at its root.
         conditions.append(
@@ -361,29 +387,4 @@ async def listed(
                       AND root.resolved IS NOT NULL
                    )"""
         )
-    if from_seq is not None:
-        condition("comment.seq < {}" if is_newest_first else "comment.seq > {}", from_seq)
-    arguments.append(limit)
-    order = "DESC" if is_newest_first else "ASC"
-    sql = f"""
-        SELECT {_COLUMNS}
-          FROM collab.comments AS comment
-          JOIN collab.topics AS topic
-            ON topic.id = comment.topic_id
-         WHERE {" AND ".join(conditions)}
-         ORDER BY comment.seq {order}
-         LIMIT ${len(arguments)}
-    """
-    arguments.append(most_bytes)
-    sql = f"""
-        SELECT *
-          FROM (SELECT page.*,
-                       sum(octet_length(text) + COALESCE(octet_length(view_state), 0)) OVER (
-                           ORDER BY seq {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
-                       ) AS bytes_before
-                  FROM ({sql}) AS page
-               ) AS measured
-         WHERE COALESCE(bytes_before, 0) < ${len(arguments)}
-         ORDER BY seq {order}
-    """
-    return [_comment(row) for row in await db.fetch(sql, *arguments)]
+    return conditions, arguments

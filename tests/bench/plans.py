@@ -46,8 +46,10 @@ from collab_server.domain.search import (
     topic_term,
 )
 from collab_server.domain.topics import Topic, inbox_topic, parse_topic
-from collab_server.services.search import END as LAST
-from collab_server.services.search import MOST_CALLS, MOST_NEAR, walk
+from collab_server.services.search import MOST_CALLS
+from collab_server.services.search.back_in_time import END as LAST
+from collab_server.services.search.back_in_time import walk
+from collab_server.services.search.page import MOST_NEAR
 from collab_server.storage import (
     comments,
     discussions,

@@ -29,15 +29,11 @@ WIRED_LATER = 0
 
 CIRCLES: Final[dict[str, str]] = {}
 
-FILES: Final[dict[str, str]] = {
-    "collab_server.services.search": "",
-}
+FILES: Final[dict[str, str]] = {}
 
 CLASSES: Final[dict[str, str]] = {}
 
-FUNCTIONS: Final[dict[str, str]] = {
-    "listed": "",
-}
+FUNCTIONS: Final[dict[str, str]] = {}
 
 ARGUMENTS: Final[dict[str, str]] = {}
 

@@ -12,7 +12,7 @@ import pytest
 from collab_server.domain.comments import mentions_in
 from collab_server.domain.ids import library_id
 from collab_server.domain.search import MAX_HIGHLIGHTS, highlights, index_terms, parse_query, query_terms
-from collab_server.services.search import BEAT_SECONDS, answer_after
+from collab_server.services.search.page import BEAT_SECONDS, answer_after
 
 LONGEST = 10_000
 MOST_SECONDS = 0.1  # of this thread's CPU: what one callback may take

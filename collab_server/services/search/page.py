@@ -1,64 +1,42 @@
-"""Finding comments.
-
-Rights come before text. What is looked for never decides where it is looked for: a page first settles which topics
-its asker may read, some of them at a time, in an order that knows nothing of the query; only then it searches, and
-only there. First come the asker's discussions, then, by turns, content that the asker has had to do with and all
-other content, the newest topics first. For a page Library is asked at most `MOST_CALLS` times. So what stands where
-the asker may not read does the same as what stands nowhere: the same answer, the same questions to Library, the same
-statements to PostgreSQL. When an answer leaves is up to chance, by more than what is left: the microseconds that an
-index takes over a longer list of numbers.
-
-In what a page has settled the search goes back in time, the newest first. A page ends when it is full or has cost
-enough; its cursor, which is sealed, goes on from there.
-
-Runs `settle_for_ever` beside the commands, as a task of the application's.
-"""
+"""One page of a search: settle where its asker may read, look there, end when it is full or has cost enough."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import zip_longest
 from typing import Self
 from uuid import UUID
 
-from collab_server.domain.contents import ContentInfo
 from collab_server.domain.jsontext import JsonText, dumps, json_object
 from collab_server.domain.people import Identity
 from collab_server.domain.search import (
-    PERIOD_BITS,
     Highlight,
     Query,
     SearchComments,
     author_term,
     highlights,
     parse_query,
-    period_before,
     query_terms,
 )
 from collab_server.domain.topics import Topic, parse_topic
-from collab_server.errors import ClientError, Unavailable
-from collab_server.ports import Silent
+from collab_server.errors import Unavailable
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import page_limit, page_text
+from collab_server.services.search.back_in_time import BEGINNING, END, walk
+from collab_server.services.search.rights import (
+    MOST_CALLS,
+    Rights,
+)
 from collab_server.storage import comments, search
-from collab_server.storage.database import Database, Reads
 from collab_server.storage.search import Candidate, Place
 
-log = logging.getLogger(__name__)
-
-MOST_CALLS = 50
-"""How often Library is asked for one page."""
-CALLS_A_TOPIC = 2  # an object is a dashboard, or else a report
-TOPICS_AT_ONCE = 8
 MOST_NEAR = 100
 MOST_ROUNDS = 4
 """How often a page that is not full yet goes on to further topics."""
-PAGE_SECONDS = 1.5
 PAGE_CPU_SECONDS = 0.05
 PAGE_BYTES = 500_000
 SHOWN_AT_ONCE = 20
@@ -66,21 +44,7 @@ SLICE_CHARACTERS = 20_000
 """After reading so much, others get their turn."""
 BEAT_SECONDS = 0.025
 MOST_STEPS = 30
-FIRST_BATCH = 30
-BATCH = 100
-"""How many texts are read at a time: most pages are full after the first, and each may be in a place of its own."""
-FIRST_SIZE = 1
-LONGEST_SIZE = len(PERIOD_BITS) - 1
-"""The periods that a search begins with, and the longest that there are."""
-MOST_EXPECTED = 10 * BATCH
-"""How many comments a period may be expected to hold: the index tells all of them, the newest `BATCH` are used."""
 
-SETTLE_SECONDS = 5.0
-WORTH_SETTLING = 1000
-SETTLED_AT_ONCE = 2000
-
-_BEGINNING = UUID(int=0)
-END = UUID(int=(1 << 128) - 1)
 _ABOVE_ALL = (1 << 63) - 1
 
 
@@ -119,9 +83,6 @@ def answer_after(elapsed: float, chance: float) -> float:
     adds: at least a beat, and a quarter.
     """
     return max(elapsed, BEAT_SECONDS) + chance * max(elapsed / 4, BEAT_SECONDS)
-
-
-# --- one page
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +139,7 @@ class _Page:
         self._backends, self._who, self._query, self._terms = backends, who, query, terms
         self._database = backends.database
         self._limit = limit
-        self._rights = _Rights(backends, who)
+        self._rights = Rights(backends, who)
         self._reader = _Reader(query)
         self._found: list[_Found] = []
 
@@ -275,7 +236,7 @@ class _Page:
                     return replace(way, before=place)
             place = reached
             steps += 1
-            if steps == MOST_STEPS and place != _BEGINNING:
+            if steps == MOST_STEPS and place != BEGINNING:
                 return replace(way, before=place)
         return replace(way, within=(), has_discussions=False, before=END)
 
@@ -329,217 +290,5 @@ class _Reader:
         return marked
 
 
-class _Rights:
-    """What the asker may open, found out for one page: `MOST_CALLS` questions at most, in `PAGE_SECONDS`.
-
-    `silence` is why no more can be found out, if that is so.
-    """
-
-    def __init__(self, backends: Backends, who: Identity) -> None:
-        self._gate = backends.gate
-        self._who = who
-        self._calls_left = MOST_CALLS
-        self._has_asked = False
-        self._deadline = asyncio.get_running_loop().time() + PAGE_SECONDS
-        self.silence: Unavailable | None = None
-
-    async def settle(self, places: Sequence[Place], *, is_urgent: bool = False) -> tuple[int, list[int]]:
-        """How many of these, from the first on, are settled now, and the numbers of those that are open.
-
-        To ask about the open ones again never takes more than a page's calls. Beyond the deadline it goes on
-        only if it `is_urgent`, or nothing was asked before.
-        """
-        allowed: list[int] = []
-        settled = calls_again = 0
-        while settled < len(places) and self.silence is None:
-            some = places[settled : settled + TOPICS_AT_ONCE]
-            asked = [place.id for place in some if not self._is_remembered(place)]
-            room = min(self._calls_left // CALLS_A_TOPIC, len(asked))
-            if room < len(asked):
-                some = some[: next(i for i, place in enumerate(some) if place.id in asked[room:])]
-            some = some[: (MOST_CALLS - calls_again) // CALLS_A_TOPIC]
-            is_late = asyncio.get_running_loop().time() > self._deadline
-            if not some or (is_late and self._has_asked and not is_urgent):
-                break
-            self._has_asked = True
-            answers = await asyncio.gather(*map(self._open, some), return_exceptions=True)
-            for place, answer in zip(some, answers, strict=True):
-                if isinstance(answer, Silent):
-                    self.silence = answer
-                    break
-                if isinstance(answer, Unavailable):
-                    answer = None  # an answer about this one that makes no sense: it hides no others
-                if isinstance(answer, BaseException):
-                    raise answer
-                settled += 1
-                if answer is not None:
-                    allowed.append(place.id)
-                    calls_again += _calls_for(answer)
-                if place.id in asked:
-                    self._calls_left -= _calls_for(answer)
-        return settled, allowed
-
-    def _is_remembered(self, place: Place) -> bool:
-        topic = parse_topic(place.name)
-        return self._gate.last_answer(self._who, topic.first, topic.second) is not None
-
-    async def _open(self, place: Place) -> ContentInfo | None:
-        topic = parse_topic(place.name)
-        return await self._gate.may_open(self._who, topic.first, topic.second)
-
-
-_DASHBOARD = 55
-
-
-def _calls_for(content: ContentInfo | None) -> int:
-    """How often Library is asked about an object: it is a dashboard, or else a report, or else closed."""
-    return 1 if content is not None and content.type == _DASHBOARD else CALLS_A_TOPIC
-
-
 def _is_content(place: Place) -> bool:
     return parse_topic(place.name).kind == "content"
-
-
-# --- going back in time
-
-
-async def walk(
-    database: Reads,
-    terms: Sequence[int],
-    topic_ids: Sequence[int],
-    member_id: str | None,
-    before: UUID,
-    *,
-    is_content: bool = True,
-) -> AsyncIterator[tuple[list[UUID], UUID]]:
-    """Comments below an id that have all these numbers, the newest first, in steps: some ids, and the id down to which
-    these are all.
-
-    They are on the topics, all content or (not `is_content`) all discussions, or in discussions of the member.
-    """
-    # The recent ones first: see `storage.search`.
-    recent = await search.recent(database, terms, before, topic_ids, member_id)
-    known = set(recent)
-    sources: list[_InPeriods | _AtOnce] = []
-    floors: list[UUID] = []
-    if member_id is not None:
-        sources.append(
-            _AtOnce(lambda *of: search.in_discussions_of(database, terms, of[0], member_id, of[1]))
-        )
-        floors.append(before)
-    if topic_ids and is_content:
-        content = _InPeriods(database, terms, topic_ids)
-        floor = await content.begin(before)
-        if not recent and floor != _BEGINNING:
-            found, floor = await content.survey(floor)
-            known.update(found)
-        sources.append(content)
-        floors.append(floor)
-    elif topic_ids:
-        sources.append(_AtOnce(lambda *of: search.in_topics(database, terms, of[0], topic_ids, of[1])))
-        floors.append(before)
-    while before != _BEGINNING:
-        for index, source in enumerate(sources):
-            if floors[index] >= before:
-                found, floors[index] = await source.below(before)
-                known.update(found)
-        reached = max(floors, default=_BEGINNING)
-        step = sorted((id for id in known if id >= reached), reverse=True)
-        known.difference_update(step)
-        batch = FIRST_BATCH
-        while step:
-            yield step[:batch], step[:batch][-1]
-            step, batch = step[batch:], BATCH
-        yield [], reached
-        before = reached
-
-
-class _InPeriods:
-    """Comments on content, looked for in one period after the other, longer ones as long as they will hold few."""
-
-    def __init__(self, database: Reads, terms: Sequence[int], topic_ids: Sequence[int]) -> None:
-        self._database, self._terms, self._topic_ids = database, terms, topic_ids
-        self._size = FIRST_SIZE
-        self._oldest = _BEGINNING
-
-    async def begin(self, before: UUID) -> UUID:
-        """The id, at most `before`, from which on there are none."""
-        settled = await search.settled(self._database)
-        if settled is None:
-            return _BEGINNING
-        self._oldest, newest = settled
-        return min(before, UUID(int=newest.int + 1))
-
-    async def survey(self, before: UUID) -> tuple[list[UUID], UUID]:
-        """As `below`. When the first period holds none, the longest tells at once whether this is rare."""
-        found, begin = await self.below(before)
-        if not found and begin != _BEGINNING:
-            self._size = max(self._size, LONGEST_SIZE)
-            found, begin = await self.below(begin)
-        return found, begin
-
-    async def below(self, before: UUID) -> tuple[list[UUID], UUID]:
-        """The next ones, and the id from which on there are no more of them."""
-        period, begin = period_before(before, self._size)
-        terms = self._terms if period is None else [*self._terms, period]
-        found = await search.in_topics(self._database, terms, before, self._topic_ids, BATCH)
-        if len(found) == BATCH:
-            return found, found[-1]
-        longer_begin = max(period_before(begin, self._size + 1)[1], min(self._oldest, begin))
-        expected = len(found) * (begin.int - longer_begin.int) / (before.int - begin.int)
-        if expected <= MOST_EXPECTED:
-            self._size += 1
-        return found, begin
-
-
-class _AtOnce:
-    """Comments that carry no periods, in discussions: the newest ones of all time, and then those before them."""
-
-    def __init__(self, look: Callable[[UUID, int], Awaitable[list[UUID]]]) -> None:
-        self._look = look
-
-    async def below(self, before: UUID) -> tuple[list[UUID], UUID]:
-        """The next ones, and the id from which on there are no more of them."""
-        found = await self._look(before, BATCH)
-        return found, found[-1] if len(found) == BATCH else _BEGINNING
-
-
-# --- keeping the index
-
-
-class Settling:
-    """Looks every `SETTLE_SECONDS` whether so many comments are recent that they are worth moving to the index.
-
-    Any number of nodes may do so: each takes what no other has taken. One task, `run`, owned by the composition root.
-    """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-
-    async def run(self) -> None:
-        """Look until cancelled."""
-        while True:
-            await asyncio.sleep(SETTLE_SECONDS)
-            try:
-                await settle(self._database)
-            except ClientError:
-                log.debug("recent comments stay where they are until the database is back")
-            except Exception:
-                log.exception(
-                    "recent comments could not be moved to the index; searches read them one by one"
-                )
-
-
-async def settle(database: Database, *, at_least: int = WORTH_SETTLING) -> None:
-    """Move what is recent to the index, if there is enough of it.
-
-    Raises `Paused`.
-    """
-    if await search.count_recent(database) < at_least:
-        return
-    moved = SETTLED_AT_ONCE
-    while moved == SETTLED_AT_ONCE:
-        moved = await search.settle(database, SETTLED_AT_ONCE)
-        await search.settle_index(
-            database
-        )  # until then every look into the index reads what was moved one by one

@@ -1,0 +1,54 @@
+"""Moving recent comments to the index, so that searches need not read them one by one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from collab_server.errors import ClientError
+from collab_server.storage import search
+from collab_server.storage.database import Database
+
+log = logging.getLogger(__name__)
+
+SETTLE_SECONDS = 5.0
+WORTH_SETTLING = 1000
+SETTLED_AT_ONCE = 2000
+
+
+class Settling:
+    """Looks every `SETTLE_SECONDS` whether so many comments are recent that they are worth moving to the index.
+
+    Any number of nodes may do so: each takes what no other has taken. One task, `run`, owned by the composition root.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def run(self) -> None:
+        """Look until cancelled."""
+        while True:
+            await asyncio.sleep(SETTLE_SECONDS)
+            try:
+                await settle(self._database)
+            except ClientError:
+                log.debug("recent comments stay where they are until the database is back")
+            except Exception:
+                log.exception(
+                    "recent comments could not be moved to the index; searches read them one by one"
+                )
+
+
+async def settle(database: Database, *, at_least: int = WORTH_SETTLING) -> None:
+    """Move what is recent to the index, if there is enough of it.
+
+    Raises `Paused`.
+    """
+    if await search.count_recent(database) < at_least:
+        return
+    moved = SETTLED_AT_ONCE
+    while moved == SETTLED_AT_ONCE:
+        moved = await search.settle(database, SETTLED_AT_ONCE)
+        await search.settle_index(
+            database
+        )  # until then every look into the index reads what was moved one by one
