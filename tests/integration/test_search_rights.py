@@ -7,6 +7,7 @@ it asks of them.
 from __future__ import annotations
 
 import json
+import random
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -29,6 +30,7 @@ from collab_server.services.backends import Backends
 from collab_server.services.commands.executor import Write
 from collab_server.services.commands.pages import Cursors
 from collab_server.services.commands.table import TABLE, OfConnection
+from collab_server.services.search import page
 from collab_server.storage.database import Database
 from collab_server.storage.server import Server
 from tests.conftest import MakeCluster
@@ -112,9 +114,8 @@ class Asker:
         cursor = None
         while len(seen.pages) < MOST_PAGES:
             watched = Watched(self._database)
-            backends = cast(
-                "Backends", SimpleNamespace(database=watched, gate=library.questions, cursors=self._cursors)
-            )
+            asked = {"database": watched, "gate": library.questions, "cursors": self._cursors}
+            backends = cast("Backends", SimpleNamespace(**asked, chance=random.random))
             before = await self._calls()
             answer = json.loads(
                 await search.search_comments(backends, who, SearchComments(q, cursor=cursor, **more))
@@ -300,7 +301,7 @@ async def test_a_right_that_ends_between_two_pages_ends_what_is_found(place: Pla
 async def test_a_dear_page_ends_early_and_all_pages_together_hold_every_hit(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(search, "PAGE_CPU_SECONDS", 0.002)
+    monkeypatch.setattr(page, "PAGE_CPU_SECONDS", 0.002)
     ann = await Door.open(place.cluster, "socket", "ann")
     talk = await created(ann, BOB)
     ids = [(await added(ann, talk["topic"], "αβ " * 3000 + str(number)))["id"] for number in range(40)]
@@ -308,7 +309,7 @@ async def test_a_dear_page_ends_early_and_all_pages_together_hold_every_hit(
     assert seen.ids == ids[::-1]
     assert len(seen.pages) > 1
     monkeypatch.undo()
-    monkeypatch.setattr(search, "PAGE_BYTES", 100_000)
+    monkeypatch.setattr(page, "PAGE_BYTES", 100_000)
     seen = await place.asker("ann").search("αβ", limit=200)
     assert seen.ids == ids[::-1]
     assert max(len(page) for page, _ in seen.pages) <= 7  # of 18,000 bytes each
