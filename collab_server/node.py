@@ -141,13 +141,11 @@ class Node:
             recipients=recipients,
             session_hours=config.sessionHours,
         )
-        commands = Commands(database, backends, Executor(database, backends, publisher, deliveries, ends))
+        executor = Executor(database, backends, publisher, deliveries, ends)
+        commands = Commands(database, backends, executor)
         subscriptions = Subscriptions(database, backends, hub, feed, audience, turns.limiter)
         sign_ins = SignIns(name, hub, authenticator, subscriptions, deliveries, epoch)
-        figures = Figures()
-        ground.counters.registry.register(figures)
-        socketio_gate = CommandGate("socketio", commands, turns, figures)
-        rest_gate = CommandGate("rest", commands, turns, figures)
+        socketio_gate, rest_gate = _gates_of(commands, turns, ground.counters)
         self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, ground.counters)
         self.realtime = build_asgi(server)
         self.rest = _rest_of(config, rest_gate, authenticator, self.status)
@@ -159,7 +157,8 @@ class Node:
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
         jobs = Jobs(database, upkeep(), node=name, until_open=ground.preparation.until_done)
         ground.counters.include("jobs", jobs.counts)
-        self._parts: tuple[Part, ...] = (self.status.pulse, database, authority.life, bus, deliveries)
+        served = (deliveries, subscriptions, executor)
+        self._parts: tuple[Part, ...] = (self.status.pulse, database, authority.life, bus, *served)
         watches = (opening, repair, rights_watch, secret_watch, self._state_watch, sign_ins, ends)
         cares = (exchange, self.status.sampler, self.guard, jobs, Settling(database))
         self._workers: tuple[Worker, ...] = watches + cares
@@ -271,6 +270,16 @@ def _recipients_of(limits: Limits) -> RateLimiter:
     hourly = limits.recipientsPerHour
     return RateLimiter(
         per_second=hourly / 3600, burst=hourly, expected=f"expected at most {hourly} recipients an hour"
+    )
+
+
+def _gates_of(commands: Commands, turns: Turns, counters: Counters) -> tuple[CommandGate, CommandGate]:
+    """What the commands of the two doors pass, and where they are counted."""
+    figures = Figures()
+    counters.registry.register(figures)
+    return (
+        CommandGate("socketio", commands, turns, figures),
+        CommandGate("rest", commands, turns, figures),
     )
 
 

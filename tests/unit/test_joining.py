@@ -44,3 +44,24 @@ async def test_small_ones_go_together_up_to_a_number() -> None:
 async def test_large_ones_go_together_up_to_a_size_in_order_and_each_goes() -> None:
     half, much = MOST_BYTES // 2, 5 * MOST_BYTES
     assert await joined([half, half, 1, much, half, 2, 3]) == [[half, half], [1], [much], [half, 2, 3]]
+
+
+async def test_what_is_still_carried_out_ends_with_the_joiner() -> None:
+    is_busy, begun = asyncio.Event(), asyncio.all_tasks()
+
+    async def commit(*_: Any) -> tuple[list[Answer], Sequence[Any]]:
+        if is_busy.is_set():
+            await asyncio.Event().wait()
+        is_busy.set()
+        await asyncio.sleep(0)
+        return [NOTHING], ()
+
+    joiner: Joiner[int] = Joiner(cast("Any", None), commit, lambda recorded: None)
+    since = asyncio.get_running_loop().time()
+    asked = [asyncio.create_task(joiner.run("topic", item, None, since)) for item in range(2)]
+    assert await asked[0] == "{}"
+    asked[1].cancel()
+    await asyncio.wait((asked[1],))
+    assert asyncio.all_tasks() - begun  # somebody's command goes on without them
+    await joiner.stop()
+    assert asyncio.all_tasks() == begun

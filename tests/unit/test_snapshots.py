@@ -9,7 +9,7 @@ from typing import Any, cast
 import pytest
 
 from collab_server.errors import Paused
-from collab_server.services.live.snapshots import Snapshots
+from collab_server.services.live.snapshots import LONGEST_WINDOW_SECONDS, Snapshots
 from collab_server.storage import topics
 from collab_server.storage.database import Database
 
@@ -76,3 +76,18 @@ async def test_everybody_is_told_when_it_fails(asked: Asked) -> None:
         *(snapshots.read("topic", f"{n}") for n in range(3)), return_exceptions=True
     )
     assert [type(answer) for answer in answers] == [Paused] * 3
+
+
+async def test_no_question_is_asked_any_more_once_it_has_stopped(asked: Asked) -> None:
+    begun = asyncio.all_tasks()
+    snapshots = reader()
+    first = asyncio.create_task(snapshots.read("content:1:1", "ANN"))
+    await first
+    waiting = asyncio.create_task(snapshots.read("content:1:1", "BOB"))
+    await asyncio.sleep(0)
+    await snapshots.stop()
+    waiting.cancel()
+    await asyncio.wait((waiting,))
+    await asyncio.sleep(2 * LONGEST_WINDOW_SECONDS)
+    assert asked.sizes == [1]
+    assert asyncio.all_tasks() == begun

@@ -69,6 +69,14 @@ class Executor:
         self._ends = ends
         self._joiners: dict[str, Joiner[Asked[Any, Any]]] = {}
 
+    def start(self) -> None:
+        """Nothing runs before a command comes."""
+
+    async def stop(self) -> None:
+        """End what still runs, after the doors have."""
+        for joiner in self._joiners.values():
+            await joiner.stop()
+
     async def run(self, write: Write[Any, Any], who: Identity, command: Any) -> JsonText:
         """Carry out the command and return its answer as JSON text.
 

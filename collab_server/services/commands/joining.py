@@ -1,14 +1,14 @@
 """Joining: commands that wait for one another share a transaction.
 
 A transaction costs the same whether it stores one comment or thirty, and commands on one topic have to wait for each
-other anyway, so whatever waits goes together. Nothing waits in order to be joined: a free lane starts at once with
+other anyway, so whatever waits goes together. Nothing waits in order to be joined: a free queue starts at once with
 what is there. Each command has its own answer; one that is refused does not touch the others, and if a transaction
 fails by a bug its commands are carried out again one by one, so that only the culprit fails.
 
-Topics are spread over `LANES`; those of a lane take turns, so a node never waits for itself on a topic's lock. Who
-finds a lane free carries their command out themselves; a task of the lane's does what has come meanwhile, and ends.
+Topics are spread over `QUEUES`; those of a queue take turns, so a node never waits for itself on a topic's lock. Who
+finds a queue free carries their command out themselves; a task of the queue's does what has come meanwhile, and ends.
 A transaction may take as long as the one that has waited longest has left, and whoever has waited for too long for it
-to be worth it is refused instead.
+to be worth it is refused instead. `stop` ends the tasks of the queues.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from collab_server.errors import ClientError, Paused
 from collab_server.services.commands.once import Answer, Request
 from collab_server.storage.database import COMMAND_SECONDS, LOCK_SECONDS, Database
 
-LANES = 2
+QUEUES = 2
 MOST_JOINED = 64
 MOST_BYTES = 200_000
 """So many go together, or so much, and at least one: to put them into one statement keeps the loop busy."""
@@ -83,7 +83,7 @@ class Joiner(Generic[T]):
         self._commit = commit
         self._publish = publish
         self._size_of = size_of
-        self._lanes: list[deque[_Waiting[T]]] = [deque() for _ in range(LANES)]
+        self._queues: list[deque[_Waiting[T]]] = [deque() for _ in range(QUEUES)]
         self._running: dict[int, asyncio.Task[None] | None] = {}  # None: in the task of a command
 
     async def run(self, topic: str, item: T, request: Request | None, since: float) -> JsonText:
@@ -91,36 +91,43 @@ class Joiner(Generic[T]):
 
         Raises its `ClientError`, or `Paused` as `Database.run` does.
         """
-        number = zlib.crc32(topic.encode()) % LANES
-        lane = self._lanes[number]
-        if len(lane) >= MOST_WAITING:
+        number = zlib.crc32(topic.encode()) % QUEUES
+        queue = self._queues[number]
+        if len(queue) >= MOST_WAITING:
             raise Paused("the database is busy")
         waiting = _Waiting(item, self._size_of(item), request, since)
-        lane.append(waiting)
+        queue.append(waiting)
         if number not in self._running:
             self._running[number] = None
             try:
-                await self._run_next(lane)
+                await self._run_next(queue)
             finally:
-                self._go_on(number, lane)
+                self._go_on(number, queue)
         return await waiting.answer
 
-    def _go_on(self, number: int, lane: deque[_Waiting[T]]) -> None:
+    async def stop(self) -> None:
+        """End what still runs. Those who asked for it must have gone before: they get no answer."""
+        tasks = [task for task in self._running.values() if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _go_on(self, number: int, queue: deque[_Waiting[T]]) -> None:
         """Leave what has come meanwhile to a task, so that nobody's command waits for those of others."""
-        if lane:
-            self._running[number] = asyncio.create_task(self._run_lane(number, lane))
+        if queue:
+            self._running[number] = asyncio.create_task(self._run_queue(number, queue))
         else:
             del self._running[number]
 
-    async def _run_lane(self, number: int, lane: deque[_Waiting[T]]) -> None:
+    async def _run_queue(self, number: int, queue: deque[_Waiting[T]]) -> None:
         try:
-            while lane:
-                await self._run_next(lane)
+            while queue:
+                await self._run_next(queue)
         finally:
             del self._running[number]
 
-    async def _run_next(self, lane: deque[_Waiting[T]]) -> None:
-        if batch := _take(lane, asyncio.get_running_loop().time()):
+    async def _run_next(self, queue: deque[_Waiting[T]]) -> None:
+        if batch := _take(queue, asyncio.get_running_loop().time()):
             await self._run_batch(batch)
 
     async def _run_batch(self, batch: list[_Waiting[T]]) -> None:
@@ -148,7 +155,7 @@ class Joiner(Generic[T]):
         return answers
 
 
-def _take(lane: deque[_Waiting[T]], now: float) -> list[_Waiting[T]]:
+def _take(queue: deque[_Waiting[T]], now: float) -> list[_Waiting[T]]:
     """What goes together now: all that waits, in order, up to the limit and to a request that is in already.
 
     Answers those that have waited for too long.
@@ -156,19 +163,19 @@ def _take(lane: deque[_Waiting[T]], now: float) -> list[_Waiting[T]]:
     batch: list[_Waiting[T]] = []
     size = 0
     keys: set[tuple[str, str]] = set()
-    while lane and len(batch) < MOST_JOINED:
-        if lane[0].since + COMMAND_SECONDS - LEAST_SECONDS < now:
-            _answer(lane.popleft(), Paused("the database is busy"))
+    while queue and len(batch) < MOST_JOINED:
+        if queue[0].since + COMMAND_SECONDS - LEAST_SECONDS < now:
+            _answer(queue.popleft(), Paused("the database is busy"))
             continue
-        request = lane[0].request
+        request = queue[0].request
         if request is not None:
             if request.key in keys:
                 break
             keys.add(request.key)
-        size += lane[0].size
+        size += queue[0].size
         if batch and size > MOST_BYTES:
             break
-        batch.append(lane.popleft())
+        batch.append(queue.popleft())
     return batch
 
 

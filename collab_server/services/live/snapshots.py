@@ -27,7 +27,7 @@ class Snapshots:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._asked: list[_Question] = []
-        self._is_due = False
+        self._timer: asyncio.TimerHandle | None = None
         self._not_before = 0.0
         self._running: set[asyncio.Task[None]] = set()
 
@@ -39,13 +39,20 @@ class Snapshots:
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[Snapshot] = loop.create_future()
         self._asked.append((topic, user_id, answer))
-        if not self._is_due:
-            self._is_due = True
-            loop.call_at(max(loop.time(), self._not_before), self._ask)
+        if self._timer is None:
+            self._timer = loop.call_at(max(loop.time(), self._not_before), self._ask)
         return await answer
 
+    async def stop(self) -> None:
+        """End what still runs: nobody waits for it any more."""
+        if self._timer is not None:
+            self._timer.cancel()
+        for task in self._running:
+            task.cancel()
+        await asyncio.gather(*self._running, return_exceptions=True)
+
     def _ask(self) -> None:
-        self._is_due = False
+        self._timer = None
         asked, self._asked = self._asked, []
         window_seconds = min(len(asked) * WINDOW_SECONDS, LONGEST_WINDOW_SECONDS)
         self._not_before = asyncio.get_running_loop().time() + window_seconds

@@ -76,6 +76,13 @@ class Subscriptions:
         self._limiter = limiter
         self._snapshots = Snapshots(database)
 
+    def start(self) -> None:
+        """Nothing runs before somebody subscribes."""
+
+    async def stop(self) -> None:
+        """End what still runs, after the doors have."""
+        await self._snapshots.stop()
+
     # --- topics
 
     async def subscribe(self, listener: Listener, command: Subscribe, acknowledge: Acknowledge) -> None:
