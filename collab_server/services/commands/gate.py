@@ -15,8 +15,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, TypeVar
 
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
@@ -31,8 +30,7 @@ log = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Passage:
+class Passage(NamedTuple):
     """A command that was read, by whom it is, and when it began, by the gate's clock."""
 
     user_id: str
