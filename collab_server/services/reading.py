@@ -14,7 +14,7 @@ from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
 from collab_server.services.inbox import tell_read
 from collab_server.services.topics import check_after
-from collab_server.storage import event_log, inbox, topics
+from collab_server.storage import event_log, inbox, reading, topics
 from collab_server.storage.database import Transaction
 
 
@@ -33,8 +33,8 @@ async def read_topic(tx: Transaction, who: Identity, command: ReadTopic, on: Top
     seq = unread = 0
     if found is not None:  # otherwise nothing was ever said there; it may have been shared
         seq = min(command.seq, found.last_seq)
-        has_moved = seq > 0 and await inbox.mark_read(tx, user_id, found.id, seq)
-        unread = await inbox.unread_comments(tx, user_id, found.id)
+        has_moved = seq > 0 and await reading.mark_read(tx, user_id, found.id, seq)
+        unread = await reading.unread_comments(tx, user_id, found.id)
         if has_moved:
             data = dumps({"topic": on.name, "seq": seq, "unread": unread})
             await event_log.append(tx, own, "topic.was_read", who.user, at, data)
@@ -74,7 +74,7 @@ def _until(command: MuteTopic, now: datetime) -> datetime | None:
 async def mute_topic(tx: Transaction, who: Identity, command: MuteTopic, facts: MuteFacts) -> JsonText:
     topic = await topics.find(tx, facts.topic) or await topics.lock(tx, facts.topic)
     own = await topics.lock(tx, inbox_topic(who.user.id))
-    await inbox.mute(tx, who.user.id, topic.id, command.muted, facts.until)
+    await reading.mute(tx, who.user.id, topic.id, command.muted, facts.until)
     until = None if facts.until is None else rfc3339(facts.until)
     data = dumps({"topic": facts.topic.name, "muted": command.muted, "until": until})
     await event_log.append(tx, own, "topic.was_muted", who.user, now_ms(), data)

@@ -13,6 +13,7 @@ from collab_server.domain.people import User
 from collab_server.storage import topics
 from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.event_log import PAGE_BYTES
+from collab_server.storage.reading import IS_MUTED, unread_comments_sql
 from collab_server.storage.topics import LockedTopic
 
 _INSERT = """
@@ -86,18 +87,11 @@ _MEMBER_IDS = """
 
 MEMBER_BYTES = 104
 
-_LIST_ALL = """
+_LIST_ALL = f"""
     SELECT discussion.id, discussion.name, discussion.owner_id, discussion.about_project,
            discussion.about_object, discussion.created_at, topic.last_seq, topic.last_at, topic.id AS topic_id,
-           COALESCE(mark.muted AND COALESCE(mark.muted_until > now(), true), false) AS muted,
-           (
-               SELECT count(*)
-                 FROM collab.comments AS comment
-                WHERE comment.topic_id = topic.id
-                  AND comment.seq > COALESCE(mark.seq, 0)
-                  AND comment.author_id <> $1
-                  AND comment.deleted_at IS NULL
-           ) AS unread
+           {IS_MUTED} AS muted,
+           {unread_comments_sql("topic.id", "$1")} AS unread
       FROM collab.members AS mine
       JOIN collab.discussions AS discussion
         ON discussion.id = mine.discussion_id

@@ -1,4 +1,4 @@
-"""Notifications, read marks and mutes as rows."""
+"""Notifications as rows."""
 
 from __future__ import annotations
 
@@ -15,8 +15,9 @@ from collab_server.storage import notices
 from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.event_log import PAGE_BYTES
 from collab_server.storage.notices import Words
+from collab_server.storage.reading import IS_MUTED
 
-_STORE = """
+_STORE = f"""
     INSERT INTO collab.notifications (
         id, user_id, kind, why, cause, topic, topic_seq, comment_id, by_user, text, view_state, is_permitted,
         created_at, notice_id
@@ -30,8 +31,7 @@ _STORE = """
                ON topic.id = mark.topic_id
             WHERE mark.user_id = told.user_id
               AND topic.name = $6
-              AND mark.muted
-              AND COALESCE(mark.muted_until > now(), true)
+              AND {IS_MUTED}
            )
         ON CONFLICT (user_id, cause) DO NOTHING
  RETURNING user_id
@@ -172,34 +172,6 @@ _READ_OF_TOPIC = """
  RETURNING id, seq
 """
 
-_MARK_READ = """
-    INSERT INTO collab.read_marks AS mark (user_id, topic_id, seq)
-    VALUES ($1, $2, $3)
-        ON CONFLICT (user_id, topic_id) DO UPDATE
-       SET seq = EXCLUDED.seq
-     WHERE mark.seq < EXCLUDED.seq
- RETURNING true
-"""
-
-_MUTE = """
-    INSERT INTO collab.read_marks (user_id, topic_id, muted, muted_until)
-    VALUES ($1, $2, $3, $4)
-        ON CONFLICT (user_id, topic_id) DO UPDATE
-       SET muted = EXCLUDED.muted,
-           muted_until = EXCLUDED.muted_until
-"""
-
-_UNREAD_COMMENTS = """
-    SELECT count(*)
-      FROM collab.comments AS comment
-     WHERE comment.topic_id = $2
-       AND comment.author_id <> $1
-       AND comment.deleted_at IS NULL
-       AND comment.seq > COALESCE(
-               (SELECT seq FROM collab.read_marks WHERE user_id = $1 AND topic_id = $2), 0
-           )
-"""
-
 _THREAD_AUTHORS = """
     SELECT DISTINCT thread_id, author_id
       FROM collab.comments
@@ -318,21 +290,6 @@ async def read_of_topic(tx: Transaction, user_id: str, topic: str, seq: int, at:
     """Mark read what the topic told up to its `seq`, waiting ones too; returns those that the inbox showed unread."""
     rows = await tx.fetch(_READ_OF_TOPIC, user_id, topic, seq, at)
     return [row["id"] for row in rows if row["seq"] is not None]
-
-
-async def mark_read(tx: Transaction, user_id: str, topic_id: int, seq: int) -> bool:
-    """Move the user's read mark forward to `seq`. False when it was there or beyond already."""
-    return bool(await tx.fetchval(_MARK_READ, user_id, topic_id, seq))
-
-
-async def mute(tx: Transaction, user_id: str, topic_id: int, is_muted: bool, until: datetime | None) -> None:
-    await tx.execute(_MUTE, user_id, topic_id, is_muted, until)
-
-
-async def unread_comments(source: Reads, user_id: str, topic_id: int) -> int:
-    """How many comments of others, not deleted, come after the user's read mark."""
-    count: int = await source.fetchval(_UNREAD_COMMENTS, user_id, topic_id)
-    return count
 
 
 async def thread_authors(tx: Transaction, thread_ids: Sequence[UUID]) -> dict[UUID, set[str]]:

@@ -10,6 +10,7 @@ from uuid import UUID
 from collab_server.domain.events import identity_of
 from collab_server.domain.topics import Topic
 from collab_server.storage.database import Reads, Transaction
+from collab_server.storage.reading import IS_MUTED, is_unread_sql, unread_comments_sql
 
 _LOCK = """
     SELECT id, last_seq
@@ -45,7 +46,7 @@ _CREATE = """
         ON CONFLICT (name) DO NOTHING
 """
 
-_SNAPSHOTS = """
+_SNAPSHOTS = f"""
     SELECT topic.id,
            COALESCE(topic.last_seq, 0) AS seq,
            head.type AS head_type,
@@ -60,8 +61,7 @@ _SNAPSHOTS = """
                   AND discussion.deleted_at IS NULL
                   AND member.user_id = asked.user_id
            ) AS is_member,
-           COALESCE(mark.seq, 0) AS read_seq,
-           COALESCE(mark.muted AND COALESCE(mark.muted_until > now(), true), false) AS muted,
+           {IS_MUTED} AS muted,
            CASE
                WHEN topic.last_seq IS NULL OR topic.last_seq <= COALESCE(mark.seq, 0) THEN 0
                WHEN COALESCE(mark.seq, 0) = 0 THEN topic.comments - (
@@ -71,14 +71,7 @@ _SNAPSHOTS = """
                       AND own.topic_id = topic.id
                       AND own.deleted_at IS NULL
                )
-               ELSE (
-                   SELECT count(*)
-                     FROM collab.comments AS comment
-                    WHERE comment.topic_id = topic.id
-                      AND comment.seq > COALESCE(mark.seq, 0)
-                      AND comment.author_id <> asked.user_id
-                      AND comment.deleted_at IS NULL
-               )
+               ELSE {unread_comments_sql("topic.id", "asked.user_id")}
            END AS unread
       FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS asked (name, user_id, position)
       LEFT JOIN collab.topics AS topic
@@ -93,7 +86,7 @@ _SNAPSHOTS = """
 """
 
 # As `_SNAPSHOTS`, but always of one person: one look into an index serves all topics.
-_SUMMARIES = """
+_SUMMARIES = f"""
     WITH topics AS MATERIALIZED (
         SELECT topic.id, topic.name, topic.last_seq, topic.comments, topic.last_at
           FROM collab.topics AS topic
@@ -133,25 +126,18 @@ _SUMMARIES = """
            CASE
                WHEN asked.last_seq <= asked.read_seq THEN 0
                WHEN asked.read_seq = 0 THEN asked.comments - COALESCE(own.comments, 0)
-               ELSE (
-                   SELECT count(*)
-                     FROM collab.comments AS comment
-                    WHERE comment.topic_id = asked.id
-                      AND comment.seq > asked.read_seq
-                      AND comment.author_id <> $3
-                      AND comment.deleted_at IS NULL
-               )
+               ELSE {unread_comments_sql("asked.id", "$3", "asked.read_seq")}
            END AS unread
       FROM asked
       LEFT JOIN own
         ON own.topic_id = asked.id
 """
 
-_ANCHORS = """
+_ANCHORS = f"""
     SELECT comment.page_key,
            comment.visualization_key,
            count(*) FILTER (WHERE comment.id = comment.thread_id AND comment.resolved IS NULL) AS open,
-           count(*) FILTER (WHERE comment.author_id <> $2 AND comment.seq > COALESCE(mark.seq, 0)) AS unread,
+           count(*) FILTER (WHERE {is_unread_sql("$2")}) AS unread,
            count(*) AS total
       FROM collab.topics AS topic
       JOIN collab.comments AS comment
@@ -167,7 +153,7 @@ _ANCHORS = """
      LIMIT $4
 """
 
-_UNREAD_THREADS = """
+_UNREAD_THREADS = f"""
     SELECT comment.thread_id, count(*) AS unread
       FROM collab.topics AS topic
       JOIN collab.comments AS comment
@@ -176,9 +162,7 @@ _UNREAD_THREADS = """
         ON mark.user_id = $2
        AND mark.topic_id = topic.id
      WHERE topic.name = $1
-       AND comment.deleted_at IS NULL
-       AND comment.author_id <> $2
-       AND comment.seq > COALESCE(mark.seq, 0)
+       AND {is_unread_sql("$2")}
      GROUP BY comment.thread_id
      ORDER BY min(comment.seq)
     OFFSET $3
@@ -206,7 +190,6 @@ class Snapshot:
     id: int | None
     seq: int
     comments: int
-    read_seq: int
     muted: bool
     unread: int
     is_member: bool
@@ -297,7 +280,6 @@ async def snapshots(db: Reads, asked: Sequence[tuple[str, str]]) -> list[Snapsho
             id=row["id"],
             seq=row["seq"],
             comments=row["comments"],
-            read_seq=row["read_seq"],
             muted=row["muted"],
             unread=row["unread"],
             is_member=row["is_member"],

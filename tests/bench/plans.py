@@ -57,6 +57,7 @@ from collab_server.storage import (
     inbox,
     migrations,
     new_comments,
+    reading,
     requests,
     search,
     topics,
@@ -586,8 +587,8 @@ def cases(world: World) -> list[Case]:
         found = await topics.find(tx, topic)
         assert found is not None
         await topics.lock(tx, inbox_topic(who))
-        await inbox.mark_read(tx, who, found.id, found.last_seq - skewed(chance, 100))
-        await inbox.unread_comments(tx, who, found.id)
+        await reading.mark_read(tx, who, found.id, found.last_seq - skewed(chance, 100))
+        await reading.unread_comments(tx, who, found.id)
         await inbox.read_of_topic(tx, who, topic.name, found.last_seq, END)
         await inbox.unread(tx, who)
 
@@ -605,7 +606,7 @@ def cases(world: World) -> list[Case]:
         await inbox.unread(tx, who)
 
     async def mute(tx: Any, chance: random.Random) -> None:
-        await inbox.mute(tx, user(chance), 1 + skewed(chance, world.contents), True, None)
+        await reading.mute(tx, user(chance), 1 + skewed(chance, world.contents), True, None)
 
     async def requested(tx: Any, chance: random.Random) -> None:
         keys = [(user(chance), f"new{chance.random()}") for _ in range(16)]
