@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from collab_server.domain.addresses import Addresses, network_of
+from collab_server.realtime.lean.starts import Starts
 from collab_server.realtime.strangers import StrangerLimits, Strangers
 
 GUARD_KEY = "collab_server.guard"
@@ -58,6 +59,7 @@ class Guard:
         self.connections: Iterable[Any] = ()  # all of this server's, once there was one
         self.stalled = 0  # so many were cut
         self._outgoing_bytes = outgoing_bytes
+        self.starts = Starts()
         self._waiting: dict[Any, _Waiting] = {}
         self.strangers: Strangers[Guarded] = Strangers(
             most=limits.most, most_per_address=limits.most_per_address, most_bytes=limits.most_bytes

@@ -7,6 +7,7 @@ for the beginning of the next request. So the parser is told of such a request o
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import httptools
@@ -247,6 +248,17 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
     def _end_request(self) -> None:
         """A request is whole."""
         super().on_message_complete()
+
+    @override
+    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
+        if self._guard is None:
+            self._start_now(cycle, app)
+        else:
+            self._guard.starts.begin(partial(self._start_now, cycle, app))
+
+    def _start_now(self, cycle: Any, app: Any) -> None:
+        if not cycle.disconnected:
+            super()._start_asgi_task(cycle, app)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
