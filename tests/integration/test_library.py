@@ -14,6 +14,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import httpx2
 import pytest
@@ -738,6 +739,29 @@ async def test_nobody_listening_is_unavailable_at_once() -> None:
         with pytest.raises(Unavailable):
             await library.sessions.sign_in_with_identity_token("token")
         assert time.monotonic() - started < 1
+
+
+@pytest.mark.parametrize("breaks", [1, 2])
+async def test_a_connection_that_breaks_as_it_is_opened_is_tried_once_more(
+    standin: StandIn, monkeypatch: pytest.MonkeyPatch, breaks: int
+) -> None:
+    """The HTTP client then asks a socket that is gone for its peer, and says so in its own way."""
+    send, sent = httpx2.AsyncClient.send, []
+
+    async def break_off(http: httpx2.AsyncClient, request: httpx2.Request, **how: Any) -> httpx2.Response:
+        sent.append(request)
+        if len(sent) <= breaks:
+            raise AttributeError("'NoneType' object has no attribute 'getpeername'")
+        return await send(http, request, **how)
+
+    async with a_client(standin) as client, a_library(standin.url) as library:
+        token = await identity_token(client, "ann")
+        monkeypatch.setattr(httpx2.AsyncClient, "send", break_off)
+        if breaks == 1:
+            assert await library.sessions.sign_in_with_identity_token(token)
+        else:
+            with pytest.raises(Unavailable):
+                await library.sessions.sign_in_with_identity_token(token)
 
 
 @pytest.mark.parametrize(

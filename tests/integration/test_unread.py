@@ -260,7 +260,11 @@ async def test_many_topics_take_two_statements_at_the_most(
             await added(bob, topic, "Hello", anchor={"pageKey": place})
 
     async def statements(command: str, payload: dict[str, Any]) -> tuple[int, Any]:
+        """The fewest of three times: the node's own work may fall into one of them."""
         await ann.call(command, payload)  # Library has answered once: what it said is kept
+        return min([await once(command, payload) for _ in range(3)], key=lambda counted: counted[0])
+
+    async def once(command: str, payload: dict[str, Any]) -> tuple[int, Any]:
         marks = [f"SELECT '{uuid4()}'" for _ in range(2)]
         connection = await asyncpg.connect(**database.connect_arguments())
         try:
@@ -293,7 +297,8 @@ async def test_many_topics_take_two_statements_at_the_most(
 
 
 def _is_in_the_background(statement: str) -> bool:
-    """What a node asks by itself: its epoch, undelivered notifications, heads of followed topics."""
+    """What a node asks by itself: its epoch, its jobs, undelivered notifications, heads of followed topics."""
     return any(
-        words in statement for words in ("collab.installation", "DISTINCT user_id", "last_seq\n      FROM")
+        words in statement
+        for words in ("collab.installation", "collab.jobs", "DISTINCT user_id", "last_seq\n      FROM")
     )

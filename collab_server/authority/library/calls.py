@@ -264,7 +264,11 @@ def slow(where: str) -> Fault:
 
 
 async def _read_whole(http: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
-    response = await http.send(request, stream=True)
+    try:
+        response = await http.send(request, stream=True)
+    except AttributeError as error:
+        # anyio asks a connection for its addresses, and one that broke in the moment it was opened has none.
+        raise httpx2.ReadError(str(error), request=request) from error
     try:
         content = bytearray()
         async for chunk in response.aiter_bytes():
