@@ -29,7 +29,7 @@ from collab_server.config import Config, Limits, certificates
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.hints import Kind
-from collab_server.ports import Announcement, Authority, AuthoritySetup, Bus, BusSetup, SignsIn
+from collab_server.ports import Announcement, Authority, AuthoritySetup, Bus, BusSetup, ChannelSetup, SignsIn
 from collab_server.realtime import build_asgi
 from collab_server.realtime.door import Door
 from collab_server.realtime.lean.guard import Guard
@@ -37,6 +37,7 @@ from collab_server.realtime.server import CollabServer, Origins, stranger_limits
 from collab_server.realtime.sign_ins import SignIns
 from collab_server.realtime.sockets.manager import BusManager
 from collab_server.services.backends import Backends
+from collab_server.services.channels import Channels, make_channels
 from collab_server.services.commands.exchange import LimitExchange
 from collab_server.services.commands.executor import Executor
 from collab_server.services.commands.figures import Figures
@@ -124,7 +125,8 @@ class Node:
         audience = Audience(hub, presence)
         feed = Feed(audience)
         publisher = Publisher(bus, feed)
-        deliveries = Deliveries(database, authority.gate, hub, bus, publisher)
+        channels = _channels_of(config, ground.counters)
+        deliveries = Deliveries(database, authority.gate, hub, bus, publisher, channels.kinds)
         ends = Ends(database, hub, bus)
         authenticator = _authenticator_of(config, authority.sessions, ends)
         turns, recipients = Turns(_limiter_of(limits)), _recipients_of(limits)
@@ -155,9 +157,10 @@ class Node:
         repair, rights_watch = Repair(database, feed), RightsWatch(hub, authority.gate, subscriptions)
         secret_watch = SecretWatch(ground.secret, database, bus, installed)
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
-        jobs = Jobs(database, upkeep(), node=name, until_open=ground.preparation.until_done)
+        known = (*upkeep(), *channels.jobs())
+        jobs = Jobs(database, known, node=name, until_open=ground.preparation.until_done)
         ground.counters.include("jobs", jobs.counts)
-        served = (deliveries, subscriptions, executor)
+        served = (channels, deliveries, subscriptions, executor)
         self._parts: tuple[Part, ...] = (self.status.pulse, database, authority.life, bus, *served)
         watches = (opening, repair, rights_watch, secret_watch, self._state_watch, sign_ins, ends)
         cares = (exchange, self.status.sampler, self.guard, jobs, Settling(database))
@@ -238,6 +241,16 @@ def _authority_of(config: Config, counters: Counters, bus: Bus) -> Authority:
         observe=counters.calls(*named),
     )
     return make_authority(kind, setup)
+
+
+def _channels_of(config: Config, counters: Counters) -> Channels:
+    tls = certificates.client_context(config.trustedCerts)
+    chosen = [
+        (one.kind, ChannelSetup(one.options, config.notification_base_url, tls)) for one in config.channels
+    ]
+    channels = Channels(make_channels(chosen))
+    counters.include("channels", channels.counts)
+    return channels
 
 
 def _settings_of(config: Config, name: str) -> Settings:

@@ -122,6 +122,8 @@ def _kind(field: FieldInfo) -> str:
 
 def _named(kind: Any) -> str:
     kind = next(iter(alternatives(kind)))
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        return "object"
     return {
         bool: "boolean",
         int: "number",
@@ -139,7 +141,8 @@ def _default(field: FieldInfo) -> str:
     if value is None:
         return "–"
     if isinstance(value, tuple):
-        return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
+        items = (item.model_dump_json() if isinstance(item, BaseModel) else f'"{item}"' for item in value)
+        return "`[" + ", ".join(items) + "]`"
     return f"`{str(value).lower()}`" if isinstance(value, bool) else f"`{value}`"
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-__all__ = ["AUTHORITIES", "BUSES", "KindError", "Kinds"]
+__all__ = ["AUTHORITIES", "BUSES", "CHANNELS", "KindError", "Kinds"]
 
 
 class KindError(Exception):
@@ -64,3 +64,4 @@ class Kinds:
 
 BUSES = Kinds("bus", "collab_server.bus", ("alone", "redis"))
 AUTHORITIES = Kinds("authority", "collab_server.authority", ("library",))
+CHANNELS = Kinds("channel", "collab_server.channel", ("inbox",))

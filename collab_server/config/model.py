@@ -108,6 +108,19 @@ class Authorization(_Section):
         return dict(self.model_extra or {})
 
 
+class ChannelChoice(_Section):
+    """One channel. Whatever else stands here is for a kind that a package brings."""
+
+    model_config = ConfigDict(extra="allow")
+
+    kind: Name
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What else the section holds, as JSON has it."""
+        return dict(self.model_extra or {})
+
+
 class Limits(_Section):
     """What one client, user or text may take. The defaults are those of the wire contract."""
 
@@ -239,6 +252,11 @@ class Config(_Section):
     notificationBaseUrl: WebUrl | None = Field(
         default=None,
         description="The base of the links in e-mails. Default: `authorizationServerUrl` without `/api`.",
+    )
+    channels: tuple[ChannelChoice, ...] = _array(
+        (ChannelChoice(kind="inbox"),),
+        "How people are told what concerns them: `inbox`, which clients read and which has to be there; and kinds that"
+        " other packages bring ([extending.md](extending.md)), each with what it needs beside `kind`.",
     )
     enableTls: bool = Field(
         default=False,

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from collab_server.config.kinds import AUTHORITIES, BUSES, KindError
+from collab_server.config.kinds import AUTHORITIES, BUSES, CHANNELS, KindError
 from collab_server.config.model import Config
 from collab_server.config.problems import ConfigError, Problem
 
@@ -21,6 +21,7 @@ def cross_check(config: Config) -> Iterator[Problem]:
     yield from _tls_problems(config)
     yield from _scaling_problems(config)
     yield from _bus_problems(config)
+    yield from _channel_problems(config)
     yield from _limit_problems(config)
     yield from _open_doors(config)
     for index, certificate in enumerate(config.trustedCerts):
@@ -151,6 +152,19 @@ def _bus_problems(config: Config) -> Iterator[Problem]:
             yield Problem("bus.kind", str(error))
     if config.bus.url is not None and config.bus_kind in BUSES.built_in and config.scaling == "horizontal":
         yield Problem("bus.url", f"is not used: bus.kind is {config.bus_kind}", "warning")
+
+
+def _channel_problems(config: Config) -> Iterator[Problem]:
+    kinds = [channel.kind for channel in config.channels]
+    if "inbox" not in kinds:
+        yield Problem("channels", "holds no inbox: clients read it, and the others tell what is in it")
+    for index, kind in enumerate(kinds):
+        try:
+            CHANNELS.check(kind)
+        except KindError as error:
+            yield Problem(f"channels[{index}].kind", str(error))
+        if kind in kinds[:index]:
+            yield Problem(f"channels[{index}].kind", f'"{kind[:40]}" stands there already')
 
 
 def _open_doors(config: Config) -> Iterator[Problem]:

@@ -35,7 +35,7 @@ from collab_server.ports import Bus, Gate
 from collab_server.services.hub import Hub
 from collab_server.services.live.publisher import Publisher
 from collab_server.services.roles import role_on
-from collab_server.storage import event_log, inbox, topics
+from collab_server.storage import event_log, inbox, tellings, topics
 from collab_server.storage.database import Database, Patience, Transaction
 
 log = logging.getLogger(__name__)
@@ -107,7 +107,9 @@ class Deliveries:
         hub: Hub,
         bus: Bus,
         publisher: Publisher,
+        channels: Sequence[str] = (),
     ) -> None:
+        """`channels`: what tells people elsewhere of what is put into their inboxes."""
         self._database = database
         self._gate = gate
         self._hub = hub
@@ -119,7 +121,7 @@ class Deliveries:
         self._asking = _Turns(self._put_asked)
         self._sweeper: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
-        self.delivered = 0
+        self._channels = channels
         bus.listen(Kind.NOTIFIED, self._hear)
 
     async def start(self) -> None:
@@ -261,7 +263,8 @@ class Deliveries:
 
             async def put(tx: Transaction, ids: Sequence[UUID] = ids) -> Sequence[Any]:
                 own = await topics.lock(tx, inbox_topic(user_id))
-                for notification in await inbox.take(tx, ids):
+                taken = await inbox.take(tx, ids)
+                for notification in taken:
                     event = await event_log.append(
                         tx,
                         own,
@@ -274,10 +277,11 @@ class Deliveries:
                         ),
                     )
                     await inbox.put(tx, notification.id, event.seq)
+                if self._channels and taken:
+                    await tellings.store(tx, [notification.id for notification in taken], self._channels)
                 return tx.recorded
 
             recorded = await database.run(put)
-            self.delivered += len(recorded)
             self._publisher.announce(recorded)
 
     async def _may_open(self, who: Identity, topic: str) -> bool | None:

@@ -1,0 +1,93 @@
+"""People are told elsewhere by the channel of another package: installed beside the server."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import MakeCluster
+from tests.harness.clients import Client
+from tests.harness.cluster import Cluster
+from tests.harness.hurry import hurried
+from tests.harness.packages import EXAMPLES, install
+from tests.harness.waiting import until
+from tests.harness.world import TestDatabase
+from tests.integration.doors import say
+from tests.integration.scene import BOB, CAROL
+
+SOON = hurried(
+    {
+        "collab_server.services.jobs": {"LOOK_SECONDS": 0.2},
+        "collab_server.services.channels": {"EVERY_SECONDS": 0.1},
+    }
+)
+
+
+@pytest.fixture
+def env(tmp_path: Path) -> dict[str, str]:
+    installed = install(EXAMPLES / "letters", tmp_path / "site")
+    return {**SOON, "PYTHONPATH": os.pathsep.join((installed["PYTHONPATH"], SOON["PYTHONPATH"]))}
+
+
+def letters(folder: Path, user_id: str) -> list[dict[str, Any]]:
+    path = folder / f"{user_id}.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+
+async def told(database: TestDatabase) -> bool:
+    """Whether nothing is left to be told."""
+    return database.sql("SELECT count(*) FROM collab.tellings").strip() == "0"
+
+
+async def mention(cluster: Cluster, node: int, topic: str, *people: tuple[str, str]) -> Client:
+    ann = await cluster.client(node, "ann")
+    await say(ann, topic, " ".join(f"@[{name}](user:{id})" for name, id in people))
+    return ann
+
+
+async def test_what_comes_into_an_inbox_is_told_once_by_a_channel_of_another_package(
+    make_cluster: MakeCluster, database: TestDatabase, env: dict[str, str], tmp_path: Path, topic: str
+) -> None:
+    folder = tmp_path / "letters"
+    channels = [{"kind": "inbox"}, {"kind": "letters", "folder": str(folder)}]
+    cluster = await make_cluster(nodes=2, overrides={"channels": channels}, env=env)
+    bob = await cluster.client(1, "bob")
+    await mention(cluster, 0, topic, ("Bob", BOB), ("Carol", CAROL))
+    await bob.wait_for("notification.added")
+    # Nobody can be told before there is a folder; and Carol, who is away, not before it is known that she may know.
+    await until(lambda: "could not be told; it is tried again" in cluster[0].log + cluster[1].log, 10)
+    assert letters(folder, BOB) == []
+    folder.mkdir()
+    database.sql("UPDATE collab.tellings SET due_at = now()")
+    await until(lambda: letters(folder, BOB), 10, "the letter is there")
+    await until(lambda: told(database), 10, "nothing is left to be told")
+    (letter,) = letters(folder, BOB)
+    assert letter["subject"] == "Ann Archer mentioned you"
+    assert letter["text"].startswith("@[Bob")
+    assert letters(folder, CAROL) == []
+    carol = await cluster.client(0, "carol")
+    await carol.wait_for("notification.added")
+    await until(lambda: letters(folder, CAROL), 10, "her letter is there")
+    await until(lambda: told(database), 10, "nothing is left to be told")
+    assert (len(letters(folder, BOB)), len(letters(folder, CAROL))) == (1, 1)
+
+
+async def test_what_was_read_in_the_inbox_is_not_told(
+    make_cluster: MakeCluster, database: TestDatabase, env: dict[str, str], tmp_path: Path, topic: str
+) -> None:
+    folder = tmp_path / "letters"
+    channels = [{"kind": "inbox"}, {"kind": "letters", "folder": str(folder)}]
+    cluster = await make_cluster(nodes=1, overrides={"channels": channels}, env=env)
+    bob = await cluster.client(0, "bob")
+    await mention(cluster, 0, topic, ("Bob", BOB))
+    told_of = (await bob.wait_for("notification.added")).data["data"]["notification"]
+    await until(lambda: "could not be told; it is tried again" in cluster[0].log, 10)
+    await bob.call("notification.read", {"ids": [told_of["id"]]})
+    folder.mkdir()
+    database.sql("UPDATE collab.tellings SET due_at = now()")
+    await until(lambda: told(database), 10, "nothing is left to be told")
+    assert letters(folder, BOB) == []
