@@ -31,7 +31,7 @@ import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 from typing_extensions import override
 
-from collab_server.config import ConfigError, Problem
+from collab_server.config.problems import ConfigError, Problem
 
 __all__ = ["configure", "reopen"]
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collab_server.authority.library.library import open_library
-from collab_server.config import ConfigError, Problem
 from collab_server.config.kinds import AUTHORITIES, KindError
+from collab_server.config.problems import ConfigError, Problem
 from collab_server.ports import Authority, AuthoritySetup
 
 __all__ = ["make_authority"]

@@ -45,8 +45,7 @@ from collab_server.cluster.peers import Peers
 from collab_server.cluster.proof import DEAF, Proof
 from collab_server.cluster.reception import Reception
 from collab_server.cluster.seal import SENDER_BYTES, Seal
-from collab_server.config import RedisSection
-from collab_server.config.values import parse_redis_url
+from collab_server.config.values import RedisSection, parse_redis_url
 from collab_server.domain.keys import KeyRing
 from collab_server.ports import Announcement, Handler, Peer
 

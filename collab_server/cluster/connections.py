@@ -22,7 +22,7 @@ from collab_server.cluster.link import Link, LinkError, find_server, open_link
 from collab_server.cluster.outbox import Outbox
 from collab_server.cluster.proof import Proof
 from collab_server.cluster.reception import COMPLAINT_SECONDS
-from collab_server.config import RedisSection
+from collab_server.config.values import RedisSection
 
 __all__ = ["Connections"]
 

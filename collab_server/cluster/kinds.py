@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collab_server.cluster.alone import Alone
 from collab_server.cluster.bus import RedisBus
-from collab_server.config import ConfigError, Problem, RedisSection
 from collab_server.config.kinds import BUSES, KindError
+from collab_server.config.problems import ConfigError, Problem
+from collab_server.config.values import RedisSection
 from collab_server.ports import Bus, BusSetup
 
 __all__ = ["make_bus"]

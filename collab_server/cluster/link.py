@@ -25,7 +25,7 @@ from redis.backoff import NoBackoff
 from redis.exceptions import RedisError
 from typing_extensions import override
 
-from collab_server.config import RedisSection
+from collab_server.config.values import RedisSection
 
 __all__ = ["Link", "LinkError", "find_server", "in_words", "open_link"]
 

@@ -11,12 +11,13 @@ What it promises:
   `.server_tls`, `.notification_base_url` and `.allowed_origins` are what the rest of the program reads.
 
 Read downwards: `loading` (file, environment, all problems at once), `rules` (between properties), `model`
-(the properties), `values` (kinds of values, and sections), `problems`. Nothing runs concurrently. Files are
+(the properties), `limits`, `values` (kinds of values, and sections), `problems`. Nothing runs concurrently. Files are
 read by `load_config` and by the first use of a section with a secret, never at import.
 """
 
+from collab_server.config.limits import Limits
 from collab_server.config.loading import LoadedConfig, load_config
-from collab_server.config.model import Config, DataSource, Limits
+from collab_server.config.model import Config, DataSource
 from collab_server.config.problems import ConfigError, Problem
 from collab_server.config.values import DatabaseSection, RedisSection, ServerTlsSection
 

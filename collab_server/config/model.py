@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr
+from pydantic import AfterValidator, ConfigDict, Field, SecretStr
 
 from collab_server.config.encryption import EncryptionError, decrypt, is_encrypted
+from collab_server.config.limits import Limits, Section
 from collab_server.config.problems import ConfigError, Problem
 from collab_server.config.values import (
     ConfigPath,
@@ -40,11 +41,7 @@ def _array(default: tuple[Any, ...] | None, description: str) -> Any:
     return Field(default=default, strict=False, description=description)
 
 
-class _Section(BaseModel):
-    model_config = ConfigDict(strict=True, frozen=True, extra="ignore", hide_input_in_errors=True)
-
-
-class DataSource(_Section):
+class DataSource(Section):
     """The Postgres database, as the file has it. The program reads `Config.database` instead."""
 
     username: Name = Field(default="mstr_collab", description="The Postgres user.")
@@ -91,7 +88,7 @@ class DataSource(_Section):
     )
 
 
-class Authorization(_Section):
+class Authorization(Section):
     """Who signs people in, and says who may what. Whatever else stands here is for a kind that a package brings."""
 
     model_config = ConfigDict(extra="allow")
@@ -108,7 +105,7 @@ class Authorization(_Section):
         return dict(self.model_extra or {})
 
 
-class ChannelChoice(_Section):
+class ChannelChoice(Section):
     """One channel. Whatever else stands here is for a kind that a package brings."""
 
     model_config = ConfigDict(extra="allow")
@@ -121,102 +118,7 @@ class ChannelChoice(_Section):
         return dict(self.model_extra or {})
 
 
-class Limits(_Section):
-    """What one client, user or text may take. The defaults are those of the wire contract."""
-
-    textCharacters: int = Field(default=10_000, ge=1, le=1_000_000, description="Code points in one text.")
-    viewStateBytes: int = Field(default=65_536, ge=2, le=10_000_000, description="Bytes of one `viewState`.")
-    packetBytes: int = Field(
-        default=1_000_000,
-        ge=10_000,
-        le=100_000_000,
-        description="Bytes of one packet or request; a larger packet closes the socket.",
-    )
-    discussionMembers: int = Field(default=200, ge=2, le=10_000, description="Members of one discussion.")
-    mentionsPerComment: int = Field(default=50, ge=0, le=1_000, description="Mentions in one comment.")
-    recipientsPerCommand: int = Field(
-        default=1_000,
-        ge=1,
-        le=100_000,
-        description="People that one command mentions, invites or sends to, groups opened.",
-    )
-    recipientsPerHour: int = Field(
-        default=5_000,
-        ge=1,
-        le=10_000_000,
-        description="People that one user mentions, invites or sends to within an hour, each counted every time.",
-    )
-    topicsPerConnection: int = Field(
-        default=128, ge=1, le=100_000, description="Topics that one connection may be subscribed to."
-    )
-    commandsPerSecond: int = Field(
-        default=50, ge=1, le=1_000_000, description="Commands per second and user, in the long run."
-    )
-    commandsBurst: int = Field(
-        default=200,
-        ge=1,
-        le=1_000_000,
-        description="Commands that a user may send at once after a quiet time.",
-    )
-    commandsWaiting: int = Field(
-        default=512,
-        ge=1,
-        le=100_000,
-        description="Commands of one connection that may wait for their turn, together of two packets' bytes at most.",
-    )
-    connectionsPerUser: int = Field(
-        default=20, ge=1, le=1_000_000, description="Connections of one user to one node."
-    )
-    requestsPerUser: int = Field(
-        default=32,
-        ge=1,
-        le=1_000_000,
-        description="REST calls of one user that are not answered yet, or whose answer is not taken, at one node.",
-    )
-    outgoingBytes: int = Field(
-        default=1_000_000,
-        ge=10_000,
-        le=1_000_000_000,
-        description="Bytes that may wait for a client that reads too slowly; beyond, it is disconnected: at once, or"
-        " after 30 s when it is one answer that is larger. So is whoever takes nothing for 30 s while something waits.",
-    )
-    strangers: int = Field(
-        default=10_000,
-        ge=10,
-        le=10_000_000,
-        description="Connections to one node that are not signed in. When there are more, the oldest of them goes.",
-    )
-    strangersPerAddress: int = Field(
-        default=1_000,
-        ge=1,
-        le=10_000_000,
-        description="Those of them that come from one address (of IPv6: from one /64).",
-    )
-    strangersBytes: int = Field(
-        default=64_000_000,
-        ge=1_000_000,
-        le=10_000_000_000,
-        description="What all of them may take together, in bytes; those of one address a tenth of it.",
-    )
-    strangerPacketBytes: int = Field(
-        default=16_384,
-        ge=1_000,
-        le=100_000_000,
-        description="Bytes of one packet, or body for Socket.IO, of somebody who is not signed in.",
-    )
-    signInTries: int = Field(
-        default=2, ge=1, le=1_000_000, description="Times that one connection may try to sign in."
-    )
-    failedSignIns: int = Field(
-        default=20,
-        ge=1,
-        le=1_000_000,
-        description="Tokens of one address that Library may refuse at once, and one a second in the long run. Of those"
-        " that come from it then, at most two are asked about at a time; tokens that are known are no matter.",
-    )
-
-
-class BusChoice(_Section):
+class BusChoice(Section):
     """The bus, as the file chooses it. The program reads `Config.bus_kind` instead."""
 
     kind: Name | None = Field(
@@ -229,7 +131,7 @@ class BusChoice(_Section):
     )
 
 
-class Config(_Section):
+class Config(Section):
     """The whole configuration. Only `app.py` and `__main__` hold it; each part gets its own section."""
 
     port: Annotated[int, AfterValidator(lambda port: port or DEFAULT_PORT)] = Field(

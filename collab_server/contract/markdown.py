@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from copy import deepcopy
 from typing import Any
 
-from collab_server.config.model import Limits
+from collab_server.config.limits import Limits
 from collab_server.contract.catalogue import COMMANDS, ROUTES
 from collab_server.contract.events import EVENTS, OBJECTS, SIGNALS
 from collab_server.contract.examples import error_example, payload_example

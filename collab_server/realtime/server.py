@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from typing_extensions import override
 
-from collab_server.config import Limits
+from collab_server.config.limits import Limits
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.jsontext import JsonText
 from collab_server.errors import ClientError, RateLimited

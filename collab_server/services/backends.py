@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 
-from collab_server.config import Limits
+from collab_server.config.limits import Limits
 from collab_server.domain.jsontext import now_ms
 from collab_server.errors import Unavailable
 from collab_server.ports import Directory, Gate

@@ -18,8 +18,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from collab_server.config import ConfigError, Problem
 from collab_server.config.kinds import CHANNELS, KindError
+from collab_server.config.problems import ConfigError, Problem
 from collab_server.ports import Channel, ChannelSetup, Telling
 from collab_server.services.jobs import Job, Lease
 from collab_server.storage import tellings

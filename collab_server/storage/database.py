@@ -37,7 +37,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
 import asyncpg
 
-from collab_server.config import DatabaseSection
+from collab_server.config.values import DatabaseSection
 from collab_server.storage.condition import Condition
 from collab_server.storage.failures import Contended, in_words, is_unusable, unknown
 from collab_server.storage.pools import Pools

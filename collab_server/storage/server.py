@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
-from collab_server.config import DatabaseSection, certificates
+from collab_server.config import certificates
+from collab_server.config.values import DatabaseSection
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]

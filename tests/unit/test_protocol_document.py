@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator, FormatChecker
 
-from collab_server.config.model import Limits
+from collab_server.config.limits import Limits
 from collab_server.contract.catalogue import COMMANDS, ROUTES
 from collab_server.contract.events import EVENTS, SIGNALS
 from collab_server.contract.examples import error_example

@@ -15,7 +15,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin, get_typ
 
 from pydantic import TypeAdapter, ValidationError
 
-from collab_server.config import Limits
+from collab_server.config.limits import Limits
 from collab_server.domain.jsontext import check_json, is_sendable, shown_name
 from collab_server.domain.wire import AtMost, camel
 from collab_server.errors import Invalid, TooLarge
