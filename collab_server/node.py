@@ -120,7 +120,7 @@ class Node:
         addresses, origins = Addresses(config.trustedProxies), Origins(config.allowed_origins)
         self.guard = Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes)
         self.server = server = CollabServer(BusManager(bus), limits, addresses, origins, self.status)
-        hub = Hub(server)
+        hub = Hub(server, ground.counters)
         self._presence = presence = Presence(name, hub, bus)
         audience = Audience(hub, presence)
         feed = Feed(audience)

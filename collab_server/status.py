@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import psutil
-from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 from typing_extensions import override
@@ -123,6 +123,10 @@ class Counters:
     def tally(self, name: str, meaning: str, labels: Sequence[str]) -> Counter:
         """A counter with labels, `collab_{name}_total` in `/metrics` alone; made once. `.labels(…).inc()` it."""
         return Counter(f"collab_{name}", meaning, labels, registry=self.registry)
+
+    def gauge(self, name: str, meaning: str, source: Callable[[], float]) -> None:
+        """Report what is so now, as `collab_{name}` in `/metrics` alone, read when somebody asks."""
+        Gauge(f"collab_{name}", meaning, registry=self.registry).set_function(source)
 
     def calls(self, service: str, name: str) -> Callable[[str, str, float], None]:
         """What counts calls of another service, as `collab_{name}_requests_total` and `collab_{name}_request_seconds`:

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from collab_server.domain.jsontext import JsonText, dumps
 from collab_server.domain.people import Identity
+from collab_server.status import Counters
 
 NOBODY: frozenset[Listener] = frozenset()
 
@@ -49,13 +50,20 @@ class Outlet(Protocol):
 
 
 class Hub:
-    """The register of the node's listeners, by their connections. `outlet` is what sends."""
+    """The register of the node's listeners, by their connections. `outlet` sends, `counters` tells how many."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, counters: Counters) -> None:
         self.listeners: dict[str, Listener] = {}
         self._of_user: dict[str, set[Listener]] = {}
         self.tell = outlet.tell  # as it is: it is on the way of every event
         self.close_all = outlet.close_all
+        counters.gauge("users_current", "People connected now", self._of_user.__len__)
+        counters.gauge(
+            "subscriptions_current", "Topics that clients are subscribed to now", self._subscriptions
+        )
+
+    def _subscriptions(self) -> int:
+        return sum(len(listener.topics) for listener in self.listeners.values())
 
     def enter(self, listener: Listener) -> None:
         """Somebody has come."""

@@ -91,7 +91,7 @@ class House:
 
     def __init__(self, authenticator: FakeAuthenticator) -> None:
         self.server = FakeServer()
-        self.hub = Hub(self.server)
+        self.hub = Hub(self.server, Counters())
         presence = Presence("node1", self.hub, Alone())
         audience = Audience(self.hub, presence)
         self.feed = Feed(audience)

@@ -11,6 +11,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from prometheus_client import generate_latest
 from typing_extensions import override
 
 from collab_server.cluster.alone import Alone
@@ -33,6 +34,7 @@ from collab_server.services.live.feed import Feed
 from collab_server.services.live.presence import Presence
 from collab_server.services.live.rights_watch import RightsWatch
 from collab_server.services.live.subscriptions import Subscriptions
+from collab_server.status import Counters
 from collab_server.storage import topics
 from collab_server.storage.topics import Snapshot
 from tests.harness.waiting import until
@@ -123,7 +125,8 @@ class Live:
         self.may_read.set()
         monkeypatch.setattr(topics, "snapshots", self._snapshots)
         self.listeners: dict[str, Listening] = {}
-        self.hub, self.gate = Hub(self), Doorman()
+        self.counters = Counters()
+        self.hub, self.gate = Hub(self, self.counters), Doorman()
         presence = Presence("n1", self.hub, Alone())
         audience = Audience(self.hub, presence)
         self.feed = Feed(audience)
@@ -309,3 +312,16 @@ async def test_whoever_is_put_out_while_they_subscribe_is_refused(live: Live) ->
     live.publish(SALES)
     assert ann.got == [("rights lost", SALES)]
     assert ann.topics == set()
+
+
+# --- figures
+
+
+async def test_the_metrics_tell_how_many_people_and_subscriptions_there_are(live: Live) -> None:
+    ann, tab, bob = live.enter(), live.enter(ANN, "a2"), live.enter(BOB, "b")
+    for listener in (ann, tab, bob):
+        await live.subscribe(listener)
+    await live.subscribe(bob, COSTS)
+    live.hub.leave(tab)
+    figures = generate_latest(live.counters.registry).decode().splitlines()
+    assert {"collab_users_current 2.0", "collab_subscriptions_current 3.0"} <= set(figures)
