@@ -1,7 +1,8 @@
 """Opening: what a node does, whenever the database comes, before it serves.
 
-The migrations are applied, the installation and what was ended are learned; from then on the node serves, and sees to
-it that the database stays the same one. Nobody is taken in before. One task, `run`, owned by the composition root.
+The migrations are applied, the installation and what was ended are learned; then the database, which is closed to
+everybody else until then (`Database.closed`), is opened, and from then on the node serves and sees to it that the
+database stays the same one. One task, `run`, owned by the composition root.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class OpenDatabase:
 
 
 class Opening:
-    """That of one node; `status` is told when it serves."""
+    """That of one node; `database` is opened, and `status` told, when it serves."""
 
     def __init__(
         self,
@@ -62,13 +63,13 @@ class Opening:
         found = await self._preparation.run()
         await self._learn_ends()
         self._installed.use(found)
+        self._database.open()
         self._status.has_started = True
         await self._epoch_watch.run(found)
 
     async def _learn_ends(self) -> None:
         """Know what was ended before anybody is taken in."""
         while True:
-            await self._database.until_up()
             try:
                 return await self._ends.load()
             except ClientError:

@@ -10,12 +10,12 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, Protocol
 
 from collab_server.errors import ClientError, Paused
 from collab_server.storage.failures import Contended, meaning_of
 
-__all__ = ["Condition"]
+__all__ = ["Condition", "Knows", "Readiness"]
 
 log = logging.getLogger(__name__)
 
@@ -120,6 +120,62 @@ class Condition:
                 return Paused("the database is busy")
             case None:
                 return None
+
+
+class Knows(Protocol):
+    """What callers of the database go by: `Condition`, or `Readiness` where it has to be made ready first."""
+
+    @property
+    def is_reachable(self) -> bool: ...
+
+    @property
+    def is_up(self) -> bool: ...
+
+    def doubt(self) -> None: ...
+
+    def refusal(self) -> Paused: ...
+
+    def raise_for(self, error: BaseException, *, is_lost: bool) -> NoReturn: ...
+
+    def paused_by(self, error: BaseException, *, is_lost: bool) -> Paused | None: ...
+
+    async def until_up(self) -> None: ...
+
+
+class Readiness:
+    """The condition for whoever needs the schema: there is nothing for them before the database was made ready."""
+
+    def __init__(self, condition: Condition) -> None:
+        self._condition = condition
+        self._opened = asyncio.Event()
+        self.is_open = False
+        self.doubt = condition.doubt
+        self.raise_for = condition.raise_for
+        self.paused_by = condition.paused_by
+
+    def open(self) -> None:
+        """It has been made ready."""
+        self.is_open = True
+        self._opened.set()
+
+    @property
+    def is_reachable(self) -> bool:
+        return self.is_open and self._condition.is_reachable
+
+    @property
+    def is_up(self) -> bool:
+        return self.is_open and self._condition.is_up
+
+    async def until_up(self) -> None:
+        """Return once `is_up`; at once if it is."""
+        await self._opened.wait()
+        await self._condition.until_up()
+
+    def refusal(self) -> Paused:
+        """Why nothing can be stored, or read, now."""
+        if self._condition.is_up and not self.is_open:
+            return Paused("the server has not finished starting")
+        return self._condition.refusal()
 
 
 def _call(callbacks: Iterable[Callable[[], None]]) -> None:

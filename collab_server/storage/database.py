@@ -6,7 +6,9 @@ Promises:
   transaction (`Patience`), for a connection, for locks, for the commit, and behind others that share the
   transaction. A read by itself waits as long. Whatever ends a wait early is `errors.Paused`: its `outcome` is
   `none` when nothing was stored, and `unknown` only where the COMMIT itself was cut.
-* Once the database is known to be away, commands and reads are refused at once, without touching a socket.
+* Once the database is known to be away, commands and reads are refused at once, without touching a socket. So they are
+  where it is there but not made ready, on a database that is `closed`: whoever asks too early, through a door or from
+  the background, hears `Paused`, and never what Postgres says about tables that are not there.
 * No connection that was open before an absence is used after it, nor one to the server before, once the address leads
   to another (a failover too quick to be an absence). Whoever has to look whether that one has all that was committed
   is told (`on_return`).
@@ -31,6 +33,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import random
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
@@ -38,7 +41,7 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 import asyncpg
 
 from collab_server.config.values import DatabaseSection
-from collab_server.storage.condition import Condition
+from collab_server.storage.condition import Condition, Knows, Readiness
 from collab_server.storage.failures import Contended, in_words, is_unusable, unknown
 from collab_server.storage.pools import Pools
 from collab_server.storage.prober import Prober
@@ -91,6 +94,7 @@ class Database:
         self._pools = Pools(server, self._condition, writes=pool_size, reads=read_pool_size)
         self._prober = Prober(server, self._condition, self._pools)
         self._chance = chance
+        self._known: Knows = self._condition
 
     @classmethod
     def of(cls, section: DatabaseSection, *, node: str) -> Database:
@@ -99,17 +103,33 @@ class Database:
             Server.of(section, node=node), pool_size=section.pool_size, read_pool_size=section.read_pool_size
         )
 
+    def closed(self) -> Database:
+        """The same database, by the same connections, for whoever needs it to be made ready: refused before `open`."""
+        closed = copy.copy(self)
+        closed._known = Readiness(self._condition)
+        return closed
+
+    def open(self) -> None:
+        """It has been made ready: let those in who use this one. Nothing changes where it never was `closed`."""
+        if isinstance(self._known, Readiness):
+            self._known.open()
+
+    @property
+    def is_open(self) -> bool:
+        """Whether it was made ready, as far as that is needed: see `closed`."""
+        return not isinstance(self._known, Readiness) or self._known.is_open
+
     # --- what is known
 
     @property
     def is_up(self) -> bool:
         """The last known: commands can be stored."""
-        return self._condition.is_up
+        return self._known.is_up
 
     @property
     def is_readable(self) -> bool:
         """The last known: reads are answered. Differs from `is_up` while only the disk is full."""
-        return self._condition.is_reachable
+        return self._known.is_reachable
 
     @property
     def problem(self) -> str | None:
@@ -122,7 +142,7 @@ class Database:
         return self._condition.latency_seconds
 
     def on_change(self, callback: Callable[[bool], None]) -> None:
-        """Call `callback(is_up)` on the event loop after each change of `is_up`. It must not wait."""
+        """Call `callback(is_up)` on the event loop whenever the server comes or goes. It must not wait."""
         self._condition.on_change(callback)
 
     def on_return(self, callback: Callable[[], None]) -> None:
@@ -134,7 +154,7 @@ class Database:
 
     async def until_up(self) -> None:
         """Return once `is_up`; at once if it is."""
-        await self._condition.until_up()
+        await self._known.until_up()
 
     def describe(self, error: BaseException) -> str:
         """What went wrong, in words for the administrator. Contains no secret."""
@@ -169,7 +189,7 @@ class Database:
         return self._transaction(_deadline(None))
 
     def _transaction(self, deadline: float) -> Transaction:
-        return Transaction(self._pools, self._condition, deadline)
+        return Transaction(self._pools, self._known, deadline)
 
     async def run(self, work: Callable[[Transaction], Awaitable[T]], *, since: float | None = None) -> T:
         """Carry out `work` in a transaction, and begin it again where repeating helps.
@@ -198,7 +218,7 @@ class Database:
         `unknown`.
         """
         loop = asyncio.get_running_loop()
-        condition, pools = self._condition, self._pools
+        condition, pools = self._known, self._pools
         deadline = _deadline(since)
         tries_left = TRIES
         while condition.is_up and loop.time() < deadline:
@@ -251,7 +271,7 @@ class Database:
         since: float | None = None,
     ) -> T:
         loop = asyncio.get_running_loop()
-        condition, pools = self._condition, self._pools
+        condition, pools = self._known, self._pools
         deadline = _deadline(since)
         while condition.is_reachable and loop.time() < deadline:
             connection = pools.reads.take_idle() or await pools.take(pools.reads, deadline)

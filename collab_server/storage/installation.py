@@ -242,11 +242,6 @@ class Preparation:
         self._secret = secret
         self.installation: Installation | None = None
         self.problem: str | None = "migrations are not done yet"
-        self._is_done = asyncio.Event()
-
-    async def until_done(self) -> None:
-        """Return once `run` has made it ready."""
-        await self._is_done.wait()
 
     async def run(self) -> Installation:
         """Return once migrations are applied and the installation is known; try until stopped."""
@@ -261,7 +256,6 @@ class Preparation:
                 self._note(self._database.describe(error))
             else:
                 self.problem = None
-                self._is_done.set()
                 return self.installation
             await asyncio.sleep(RETRY_SECONDS)
 

@@ -89,6 +89,7 @@ async def apply(database: Database, folder: Path | None = None) -> list[str]:
     try:
         if not await _missing(connection, database, known):
             return []
+        await _check_encoding(connection, database)
         while not await connection.fetchval("SELECT pg_try_advisory_lock($1)", _LOCK):
             log.debug("Another node is applying migrations")
             await asyncio.sleep(_POLL_SECONDS)
@@ -139,6 +140,16 @@ async def _missing(connection: Connection, database: Database, known: list[Migra
         _refuse(database, 'may not read the tables of "collab"', "ALL ON ALL TABLES IN SCHEMA collab")
     applied = {row["version"] for row in rows}
     return [migration for migration in known if migration.version not in applied]
+
+
+async def _check_encoding(connection: Connection, database: Database) -> None:
+    encoding = await connection.fetchval("SHOW server_encoding")
+    if encoding != "UTF8":
+        name = database.server.database
+        raise MigrationError(
+            f'the database "{name}" has the encoding {encoding}, which cannot take every character: create it anew,'
+            f" CREATE DATABASE \"{name}\" ENCODING 'UTF8' LOCALE 'C.UTF-8' TEMPLATE template0"
+        )
 
 
 async def _create_record(connection: Connection, database: Database) -> None:

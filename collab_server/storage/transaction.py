@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 
 import asyncpg
 
-from collab_server.storage.condition import Condition
+from collab_server.storage.condition import Knows
 from collab_server.storage.failures import Contended, is_rolled_back, is_unusable, unknown
 from collab_server.storage.pools import Pools
 
@@ -43,7 +43,7 @@ class Transaction:
         "recorded",
     )
 
-    def __init__(self, pools: Pools, condition: Condition, deadline: float) -> None:
+    def __init__(self, pools: Pools, condition: Knows, deadline: float) -> None:
         """`deadline` is a time of the loop."""
         self._pools = pools
         self._condition = condition

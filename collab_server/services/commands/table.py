@@ -13,7 +13,7 @@ from collab_server.contract.catalogue import COMMANDS
 from collab_server.contract.rows import CommandType, Incomplete
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
-from collab_server.errors import UnknownCommand
+from collab_server.errors import Paused, UnknownCommand
 from collab_server.services import (
     comments,
     discussions,
@@ -161,8 +161,11 @@ class Commands:
     async def answer(self, who: Identity, entry: Write[Any, Any] | Read[Any], command: Any) -> JsonText:
         """Carry out a parsed command of `entry`; returns the JSON text of its data.
 
-        Raises the `ClientError`s of its service.
+        Raises the `ClientError`s of its service, and `Paused` before the node has finished starting: until then nobody
+        knows what was ended.
         """
+        if not self._database.is_open:
+            raise Paused("the server has not finished starting")
         if isinstance(entry, Write):
             return await self._executor.run(entry, who, command)
         async with asking_in_time():
