@@ -102,7 +102,7 @@ class SessionUse:
 class SignsIn(Protocol):
     """Who signs in: tokens of an authority, and the sessions there that they stand for.
 
-    A *session* is whatever the authority knows somebody by afterwards, a `AuthoritySession` in form: its texts are the
+    A *session* is whatever the authority knows somebody by afterwards, an `AuthoritySession` in form: its texts are the
     authority's own and secret. It is sealed into resume tokens, so that any node can take it up (`adopt`), one that
     has just started too. Everything asked of the authority answers or raises within 3 s: `Silent` when it does not
     answer, `Busy` when it is our own crowd that keeps it from it.
@@ -132,7 +132,7 @@ class SignsIn(Protocol):
         """
         raise Unauthenticated("this token is not accepted")
 
-    def library_cookies(self, cookie_header: str) -> tuple[str, ...]:
+    def cookies_that_count(self, cookie_header: str) -> tuple[str, ...]:
         """Those of a browser's cookies, as text, that count for `sign_in_with_auth_token`."""
         return ()
 

@@ -44,7 +44,6 @@ class Client:
 
     __slots__ = (
         "_host",
-        "attachment",
         "came_with",
         "commands",
         "connection",
@@ -52,6 +51,7 @@ class Client:
         "is_closed",
         "is_signed_out",
         "renew_at",
+        "session_use",
         "sid",
         "topics",
         "who",
@@ -65,7 +65,7 @@ class Client:
         self.sid = sid
         self.who = who
         self.came_with = came_with
-        self.attachment: SessionUse | None = None
+        self.session_use: SessionUse | None = None
         self.topics: set[str] = set()
         self.commands = ClientCommands(host, self)
         self.is_closed = False
@@ -96,8 +96,8 @@ class Client:
 
     def detach(self) -> None:
         """Use its Library session no more, if it does."""
-        if self.attachment is not None:
-            self.attachment.detach()
+        if self.session_use is not None:
+            self.session_use.detach()
 
     def acknowledge(self, ack_id: int | None, answer: JsonText) -> None:
         """Acknowledge a command with its data."""

@@ -29,6 +29,7 @@ from collab_server.realtime.client_commands import OfConnectionHandler, name_in
 from collab_server.realtime.server import COMMANDS, TOKENS, CollabServer
 from collab_server.realtime.sign_ins import SignIns
 from collab_server.services.commands.gate import CommandGate
+from collab_server.services.commands.table import bound_to_connection
 from collab_server.services.hub import Hub
 from collab_server.services.live.subscriptions import Subscriptions
 from collab_server.services.sign_in import Credentials
@@ -48,7 +49,10 @@ DRAIN_STEP_SECONDS = 0.01
 
 
 class Door:
-    """What takes what comes in by `server`, and whom it comes from into `hub`."""
+    """What takes what comes in by `server`, and whom it comes from into `hub`.
+
+    Raises `Incomplete` where it has no handler for a command about a connection, or one for no such command.
+    """
 
     def __init__(
         self,
@@ -61,12 +65,13 @@ class Door:
     ) -> None:
         self.limits = gate.limits
         self.gate = gate
-        self.of_connection: Mapping[str, OfConnectionHandler] = {
+        handlers: dict[str, OfConnectionHandler] = {
             "topic.subscribe": subscriptions.subscribe,
             "topic.unsubscribe": subscriptions.unsubscribe,
             "typing": subscriptions.set_typing,
             "session.refresh": self._refresh_session,
         }
+        self.of_connection = bound_to_connection(handlers)
         self._server = server
         self._hub = hub
         self._clients = cast("Mapping[str, Client]", hub.listeners)  # whoever enters it comes by this door

@@ -164,7 +164,7 @@ class SignIns:
 
     def _attach(self, client: Client) -> None:
         client.detach()
-        client.attachment = self._authenticator.attach(client.who, partial(self._over, client))
+        client.session_use = self._authenticator.attach(client.who, partial(self._over, client))
 
     def _set_end(self, client: Client) -> None:
         client.ends_at = asyncio.get_running_loop().time() + self._authenticator.seconds_left(client.who)

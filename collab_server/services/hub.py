@@ -40,7 +40,7 @@ class Listener(Protocol):
 
 
 class Outlet(Protocol):
-    """The way out to the connections: the door. Never waits, never raises."""
+    """The way out to the connections: the Socket.IO server. Never waits, never raises."""
 
     def tell(self, connections: Iterable[str], name: str, data: JsonText) -> None:
         """Send an event or a signal to these."""

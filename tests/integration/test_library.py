@@ -539,7 +539,7 @@ async def test_a_session_goes_on_whatever_cookies_its_user_shows(standin: StandI
         signed_in = await library.sessions.sign_in_with_auth_token(
             session.auth_token, session.cookie, cookies
         )
-        attachment = library.sessions.attach(signed_in.session, 1000, told.append)
+        use = library.sessions.attach(signed_in.session, 1000, told.append)
         right = dict(pair.split("=", 1) for pair in cookies.split("; "))["LIBRARYROUTE"]
         for member in {"0", "1", "2"} - {right[0]}:
             for header in ("", f"LIBRARYROUTE={member}.x"):
@@ -547,7 +547,7 @@ async def test_a_session_goes_on_whatever_cookies_its_user_shows(standin: StandI
                     session.auth_token, session.cookie, header
                 )
                 assert again.session == signed_in.session
-        attachment.detach()
+        use.detach()
         assert told == []
         # And what is kept here may be of no use any more while the browser's is.
         library.sessions._cookies.put(signed_in.session, Jar([Cookie("LIBRARYROUTE", "nowhere")]))
@@ -698,13 +698,13 @@ async def test_a_session_in_use_outlives_its_time_out_and_lapses_when_nobody_use
             token = await identity_token(client, "ann")
             signed_in = await authenticator.sign_in(Credentials(identity_token=token))
             told: list[Ended] = []
-            attachment = authenticator.attach(signed_in.identity, told.append)
+            use = authenticator.attach(signed_in.identity, told.append)
             await until_called(standin, "PUT /sessions", 5)
             assert told == []
             renewed = authenticator.renew(signed_in.identity)
             assert renewed is not None
             assert renewed.expires_at > signed_in.expires_at
-            attachment.detach()
+            use.detach()
             await until(lambda: standin.open_sessions("ann") == 0)
 
 

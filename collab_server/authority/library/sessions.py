@@ -139,7 +139,7 @@ class Sessions:
         with contextlib.suppress(Unavailable):
             await self._flights.join("names of cookies", ask)
 
-    def library_cookies(self, cookie_header: str) -> tuple[str, ...]:
+    def cookies_that_count(self, cookie_header: str) -> tuple[str, ...]:
         """Those of a browser's cookies, as text, that would go to Library beside `JSESSIONID`."""
         return tuple(f"{cookie.name}={cookie.value}" for cookie in self._cookies.pick(cookie_header))
 

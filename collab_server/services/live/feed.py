@@ -1,7 +1,7 @@
 """The feed: every topic's events, in order, each once, to the clients of this node.
 
 What it is. For each topic that a client of this node follows, a `_Log` remembers up to which `seq` the node has
-delivered (`applied`). Events come in from the executor of this node, from the bus, and from Postgres, in any order
+delivered (`applied`). Events come in from the publisher, of this node and of others, and from Postgres, in any order
 and any number of times; they leave in order of `seq`, without gaps or repetitions.
 
 What it promises.
@@ -37,7 +37,7 @@ log = logging.getLogger(__name__)
 
 
 class Outlet(Protocol):
-    """Where delivered events go: the door that holds the clients."""
+    """Where delivered events go: the audience."""
 
     def deliver(self, clients: Iterable[str], event: Event) -> None:
         """Send the event to these clients. Never waits, never raises."""

@@ -81,7 +81,7 @@ class Exchange:
         self._lifetimes.refuse_ended_token(token.kind, token.text)
         # A refusal, and a call in flight, count for just what was shown.
         digest = token.digest
-        more = self._sessions.library_cookies(token.cookie_header)
+        more = self._sessions.cookies_that_count(token.cookie_header)
         attempt = digest_of(token.kind, token.text, token.cookie, *more)
         if attempt in self._refused:
             raise not_accepted()
