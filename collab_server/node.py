@@ -33,7 +33,7 @@ from collab_server.ports import Announcement, Authority, AuthoritySetup, Bus, Bu
 from collab_server.realtime import build_asgi
 from collab_server.realtime.door import Door
 from collab_server.realtime.lean.guard import Guard
-from collab_server.realtime.server import CollabServer, Origins, stranger_limits
+from collab_server.realtime.server import CollabServer, stranger_limits
 from collab_server.realtime.sign_ins import SignIns
 from collab_server.realtime.sockets.manager import BusManager
 from collab_server.services.backends import Backends
@@ -61,6 +61,7 @@ from collab_server.services.live.repair import Repair
 from collab_server.services.live.rights_watch import RightsWatch
 from collab_server.services.live.subscriptions import Subscriptions
 from collab_server.services.opening import OpenDatabase, Opening
+from collab_server.services.origins import Origins
 from collab_server.services.search import Settling
 from collab_server.services.secret_watch import SecretWatch, announced
 from collab_server.services.sign_in import Authenticator
@@ -118,7 +119,9 @@ class Node:
         ground, limits, epoch, cursors = Ground(config), config.limits, Epoch(), Cursors()
         name, bus, database, authority = ground.name, ground.bus, ground.database, ground.authority
         self.name, self.status = name, ground.status
-        addresses, origins = Addresses(config.trustedProxies), Origins(config.allowed_origins)
+        addresses = Addresses(config.trustedProxies)
+        origins = Origins(config.allowed_origins, addresses, beside=config.library_beside)
+        origins.announce()
         self.guard = Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes)
         self.server = server = CollabServer(BusManager(bus), limits, addresses, origins, self.status)
         hub = Hub(server, ground.counters)
@@ -151,7 +154,7 @@ class Node:
         socketio_gate, rest_gate = _gates_of(commands, turns, ground.counters)
         self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, ground.counters)
         self.realtime = build_asgi(server)
-        self.rest = _rest_of(config, rest_gate, authenticator, self.status)
+        self.rest = _rest_of(config, rest_gate, authenticator, self.status, origins)
         installed = Installed(ground.secret, epoch, authenticator, cursors, bus, hub, feed)
         epoch_watch = EpochWatch(database, feed, installed)
         opening = Opening(database, ground.preparation, ends, installed, epoch_watch, ground.status)
@@ -297,7 +300,9 @@ def _gates_of(commands: Commands, turns: Turns, counters: Counters) -> tuple[Com
     )
 
 
-def _rest_of(config: Config, gate: CommandGate, authenticator: Authenticator, status: Status) -> ASGIApp:
+def _rest_of(
+    config: Config, gate: CommandGate, authenticator: Authenticator, status: Status, origins: Origins
+) -> ASGIApp:
     door = RestDoor(
         gate=gate,
         authenticator=authenticator,
@@ -306,7 +311,7 @@ def _rest_of(config: Config, gate: CommandGate, authenticator: Authenticator, st
         requests_per_user=config.limits.requestsPerUser,
     )
     return door.build(
-        allowed_origins=config.allowed_origins,
+        origins=origins,
         operations=operations_router(status, Observers(config.status_token, door.identify).may_see),
         has_page=config.demoPage,
     )

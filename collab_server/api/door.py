@@ -14,11 +14,11 @@ from urllib.parse import unquote_to_bytes
 
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
-from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 
 from collab_server.api.answers import Answer, OpenRequests
+from collab_server.api.cors import Cors
 from collab_server.api.documents import DocumentFiles, documents_router
 from collab_server.api.headers import SafeHeaders
 from collab_server.api.pages import Pages
@@ -33,6 +33,7 @@ from collab_server.services.commands.executor import Write
 from collab_server.services.commands.gate import CommandGate, Passage, as_heard
 from collab_server.services.commands.once import request_of
 from collab_server.services.commands.table import TABLE, Entry
+from collab_server.services.origins import Origins
 from collab_server.services.sign_in import Authenticator, Credentials, SignInOver
 from collab_server.status import Counters
 
@@ -61,7 +62,7 @@ class RestDoor:
         self._max_body_bytes = max_body_bytes
         self._open = OpenRequests(requests_per_user)
 
-    def build(self, *, allowed_origins: frozenset[str], operations: APIRouter, has_page: bool) -> ASGIApp:
+    def build(self, *, origins: Origins, operations: APIRouter, has_page: bool) -> ASGIApp:
         """The application with `/api`, its OpenAPI document, `/docs`, the operators' pages, and at `/` the page to try
         it with, where that is wanted."""
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
@@ -80,20 +81,7 @@ class RestDoor:
             app.mount("/", Pages(), name="pages")
         app.add_exception_handler(Exception, self._on_bug)
         app.add_exception_handler(HTTPException, self._on_http_error)
-        app.add_middleware(
-            CORSMiddleware,
-            allow_origins=sorted(allowed_origins),
-            allow_methods=["GET", "POST", "PUT", "PATCH", "DELETE"],
-            allow_headers=[
-                "Authorization",
-                "Content-Type",
-                "Idempotency-Key",
-                "X-MSTR-AuthToken",
-                "X-MSTR-IdentityToken",
-            ],
-            expose_headers=["Retry-After"],
-        )
-        return SafeHeaders(app)
+        return SafeHeaders(Cors(app, origins))
 
     def _add(self, app: FastAPI, route: Route) -> None:
         entry = TABLE[route.command]

@@ -28,6 +28,7 @@ from collab_server.config.values import (
     StatusToken,
     UserId,
     WebUrl,
+    is_this_machine,
     origin_of,
     parse_dburl,
     parse_redis_url,
@@ -153,7 +154,8 @@ class Config(Section):
     )
     notificationBaseUrl: WebUrl | None = Field(
         default=None,
-        description="The base of the links in e-mails. Default: `authorizationServerUrl` without `/api`.",
+        description="The address that users open in their browsers: its pages may connect. Also the base of the links"
+        " in e-mails. Default: `authorizationServerUrl` without `/api`.",
     )
     channels: tuple[ChannelChoice, ...] = _array(
         (ChannelChoice(kind="inbox"),),
@@ -212,8 +214,11 @@ class Config(Section):
     )
     allowedOrigins: tuple[Origin, ...] | None = _array(
         None,
-        "Origins of pages whose browsers may connect, like `https://dashboards.example.com`, or `*`. A page's"
-        " own origin is always allowed. Default: the origin of `authorizationServerUrl`.",
+        "Origins of pages whose browsers may connect, besides the node's own and that of `notificationBaseUrl`: like"
+        " `https://dashboards.example.com`; `https://*.example.com` for all subdomains; `capacitor://localhost` and"
+        " the like for applications; `null` for pages without an origin; `*` for all. Default: the origin of"
+        " `authorizationServerUrl`, and where that is this machine, Library's port at whatever host name the node is"
+        " asked by.",
     )
     administrators: tuple[UserId, ...] = _array(
         (), "The ids of the users who may administer, as Library, or whoever says who is who, has them."
@@ -263,12 +268,21 @@ class Config(Section):
 
     @property
     def allowed_origins(self) -> frozenset[str]:
-        """Origins that may connect beside the request's own, as browsers write them; may hold `*`."""
-        if self.allowedOrigins is not None:
-            return frozenset(self.allowedOrigins)
-        if self.authorizationServerUrl is None:
-            return frozenset()
-        return frozenset({origin_of(urlsplit(self.authorizationServerUrl))})
+        """Origins that may connect beside the request's own, as `domain.origins` compares them; may hold `*`."""
+        urls = [self.notificationBaseUrl]
+        if self.allowedOrigins is None:
+            urls.append(self.authorizationServerUrl)
+        named = {origin for url in urls if url is not None and (origin := origin_of(url)) is not None}
+        return frozenset(named.union(self.allowedOrigins or ()))
+
+    @property
+    def library_beside(self) -> str | None:
+        """The origin of a Library on this machine: browsers reach it by the node's own host name. None where Library
+        is elsewhere, or where `allowedOrigins` says who may connect."""
+        url = self.authorizationServerUrl
+        if url is None or self.allowedOrigins is not None or not is_this_machine(urlsplit(url).hostname):
+            return None
+        return origin_of(url)
 
     @cached_property
     def database(self) -> DatabaseSection:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ipaddress
 import os
 import stat
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from collab_server.config.kinds import AUTHORITIES, BUSES, CHANNELS, KindError
 from collab_server.config.model import Config
 from collab_server.config.problems import ConfigError, Problem
+from collab_server.config.values import is_this_machine
 
 
 def cross_check(config: Config) -> Iterator[Problem]:
@@ -170,39 +170,40 @@ def _channel_problems(config: Config) -> Iterator[Problem]:
 def _open_doors(config: Config) -> Iterator[Problem]:
     """What lets others read along or come in. Never of this machine itself: nobody is in between there."""
     library = config.authorizationServerUrl
-    if library is not None and library.startswith("http:") and not _is_here(urlsplit(library).hostname):
+    if (
+        library is not None
+        and library.startswith("http:")
+        and not is_this_machine(urlsplit(library).hostname)
+    ):
         message = "is http: users' tokens go over the network in clear; use https"
         yield Problem("authorizationServerUrl", message, "warning")
     redis = config.redis
-    if redis is not None and redis.password is None and not all(_is_here(host) for host, _ in redis.hosts):
+    if (
+        redis is not None
+        and redis.password is None
+        and not all(is_this_machine(host) for host, _ in redis.hosts)
+    ):
         message = "has no password: whoever reaches Redis can disturb the nodes; give Redis one"
         yield Problem("redisServerUrl", message, "warning")
     with contextlib.suppress(ConfigError):  # said already
         database = config.database
-        if not database.is_tls and not _is_here(database.host):
+        if not database.is_tls and not is_this_machine(database.host):
             is_by_url = config.dburl is not None and not config.has_data_source
             name = "dburl" if is_by_url else "dataSource.host"
             how = "add ?sslmode=require" if is_by_url else "set dataSource.sslRootCertFile"
             message = f"is another machine: password and comments go over the network in clear; {how}"
             yield Problem(name, message, "warning")
-        if config.secret is None and not _is_here(database.host):
+        if config.secret is None and not is_this_machine(database.host):
             message = "is not set: whoever reads the database, or a dump of it, can make tokens of anybody"
             yield Problem("secret", message, "warning")
     if "*" in config.allowed_origins:
         yield Problem("allowedOrigins", "holds *: pages of any origin may connect; name them", "warning")
+    if "null" in config.allowed_origins:
+        message = "holds null: any page can make itself one without an origin, and connect"
+        yield Problem("allowedOrigins", message, "warning")
     if "*" in config.trustedProxies:
         message = "holds *: anybody can claim any address; name the load balancers"
         yield Problem("trustedProxies", message, "warning")
-
-
-def _is_here(host: str | None) -> bool:
-    """Whether a host is this machine: loopback, by number or name, or the path of a socket file."""
-    if not host or host.startswith("/") or host == "localhost" or host.endswith(".localhost"):
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def _limit_problems(config: Config) -> Iterator[Problem]:

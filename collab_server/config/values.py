@@ -16,6 +16,8 @@ from urllib.parse import SplitResult, parse_qsl, unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationInfo
 from pydantic_core import PydanticCustomError
 
+from collab_server.domain import origins
+
 _JSON_TYPES: tuple[tuple[type, str], ...] = (
     (bool, "true or false"),
     (int, "a number"),
@@ -81,22 +83,30 @@ def _web_url(url: str) -> str:
     return url.rstrip("/")
 
 
-def origin_of(parts: SplitResult) -> str:
-    """Scheme, host and port as a browser writes them in `Origin`: lower case, no default port."""
-    host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-    is_default = parts.port in (None, {"http": 80, "https": 443}.get(parts.scheme))
-    return f"{parts.scheme}://{host}" if is_default else f"{parts.scheme}://{host}:{parts.port}"
+def origin_of(url: str) -> str | None:
+    """The origin of the pages at a URL, as browsers send it; None where no browser understands its host."""
+    parts = urlsplit(url)
+    try:
+        return str(origins.parse(f"{parts.scheme}://{parts.netloc}"))
+    except origins.NoOrigin:
+        return None
 
 
 def _origin(value: str) -> str:
-    if value == "*":
-        return value
-    example = "https://dashboards.example.com"
-    parts = _split_url(value, ("https", "http"), example)
-    host, _ = _host_and_port(parts, example)
-    if not host or "@" in parts.netloc or parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise refuse(f"expected an origin (scheme, host and port only) like {example}, or *")
-    return origin_of(parts)
+    try:
+        return origins.parse_allowed(value)
+    except origins.NoOrigin as error:
+        raise refuse(str(error)) from None
+
+
+def is_this_machine(host: str | None) -> bool:
+    """Whether a host is this machine: loopback, by number or name, or the path of a socket file."""
+    if not host or host.startswith("/") or host == "localhost" or host.endswith(".localhost"):
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
 
 
 def _user_id(value: str, info: ValidationInfo) -> str:

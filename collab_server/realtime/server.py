@@ -7,7 +7,7 @@ a command apart only when the door has let it in by its size.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Iterable
-from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from typing_extensions import override
@@ -22,6 +22,7 @@ from collab_server.realtime.sockets.manager import BusManager
 from collab_server.realtime.sockets.packets import HEAD
 from collab_server.realtime.sockets.server import SocketServer
 from collab_server.realtime.strangers import StrangerLimits
+from collab_server.services.origins import Origins
 
 SIGN_IN_SECONDS = 10.0
 PING_INTERVAL_SECONDS = 25.0
@@ -73,20 +74,6 @@ class Readiness(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Origins:
-    """From which pages clients may connect: from the server's own, and from those that are `allowed`."""
-
-    allowed: frozenset[str]
-
-    def allow(self, origin: str | None, environ: dict[str, Any]) -> bool:
-        """Whether a page of this origin may connect by a request with this environment."""
-        if origin is None or "*" in self.allowed or origin in self.allowed:
-            return True
-        host = environ.get("HTTP_X_FORWARDED_HOST") or environ.get("HTTP_HOST")
-        return bool(host) and origin.partition("://")[2] == host
-
-
 class CollabServer(SocketServer):
     """One node's. Serves nobody before `serve` was called; `readiness` says whether new clients may come."""
 
@@ -103,7 +90,7 @@ class CollabServer(SocketServer):
         super().__init__(
             client_manager=manager,
             async_mode="asgi",
-            cors_allowed_origins=origins.allow,
+            cors_allowed_origins=partial(_is_allowed, origins),
             cors_credentials=True,
             ping_interval=PING_INTERVAL_SECONDS,
             ping_timeout=PING_TIMEOUT_SECONDS,
@@ -176,6 +163,12 @@ class CollabServer(SocketServer):
         is_admitted = not packet.attachment_count
         is_taken = self._door.receive(eio_sid, packet.id, packet.data, packet.size, is_admitted=is_admitted)
         return None if is_taken else self._door.rest(eio_sid)
+
+
+def _is_allowed(origins: Origins, origin: str | None, environ: dict[str, Any]) -> bool:
+    """Whether a page of this origin may connect, as python-engineio asks."""
+    scope = environ["asgi.scope"]
+    return origins.admits(origin, scope["headers"], scope["scheme"], scope.get("client"))
 
 
 def _bounds(limits: Limits) -> Bounds:

@@ -516,8 +516,29 @@ def test_addresses_that_are_given(file: Path) -> None:
         },
     ).config
     assert config.notification_base_url == "https://mail.example.com"
-    assert config.allowed_origins == {"https://a.example.com:8443"}
+    assert config.allowed_origins == {"https://a.example.com:8443", "https://mail.example.com"}
+    assert config.library_beside is None
     assert load(file, {**LIBRARY, "allowedOrigins": []}).config.allowed_origins == frozenset()
+
+
+def test_origins_are_those_that_browsers_send(file: Path) -> None:
+    given = ["https://*.Example.com", "https://müller.example", "capacitor://localhost", "null"]
+    expected = {"https://*.example.com", "https://xn--mller-kva.example", "capacitor://localhost", "null"}
+    assert load(file, {**LIBRARY, "allowedOrigins": given}).config.allowed_origins == expected
+    warned = load(file, {**LIBRARY, "allowedOrigins": given}).warnings
+    assert any(problem.property == "allowedOrigins" and "null" in problem.message for problem in warned)
+    found = errors(file, {"allowedOrigins": ["https://a.*.com", "wss://a.example", "https://a.example/x", 7]})
+    assert set(found) == {f"allowedOrigins[{index}]" for index in range(4)}
+    assert "first label" in found["allowedOrigins[0]"]
+    assert "https://" in found["allowedOrigins[1]"]
+    assert "expected an origin" in found["allowedOrigins[2]"]
+
+
+def test_a_library_on_this_machine_is_beside_the_node(file: Path) -> None:
+    here = {"authorizationServerUrl": "http://127.0.0.1:8080/MicroStrategyLibrary/api"}
+    assert load(file, here).config.library_beside == "http://127.0.0.1:8080"
+    assert load(file, {**here, "allowedOrigins": []}).config.library_beside is None
+    assert load(file, LIBRARY).config.library_beside is None
 
 
 @pytest.mark.parametrize(
