@@ -21,7 +21,8 @@ _HAS_BODY = 1
 class Kind(IntEnum):
     """What a message is about. Numbers are for ever: two versions may share one bus.
 
-    GAP, CANARY and HEARD are what a bus may say to itself at the other nodes; nobody else publishes or hears them.
+    GAP, CANARY and HEARD are what a bus may say to itself at the other nodes; nobody else publishes or hears them. So
+    are 240 to 255, which another package's bus may use as it likes; 200 to 239 are those of another's authority.
     """
 
     GAP = 0

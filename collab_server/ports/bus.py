@@ -121,8 +121,9 @@ class Bus(Protocol):
         ...
 
     def listen(self, kind: int, handler: Handler) -> None:
-        """Let `handler(node, payload)` have all that other nodes say of this kind, 0 to 255; several may listen.
+        """Let `handler(node, payload)` have all that other nodes say of this kind, 0 to 239; several may listen.
 
+        What `collab_server.domain.hints.Kind` keeps for the bus is never listened to or published by anybody else.
         It is called on the loop, and never waits. If it raises, that is logged, and the next message comes as usual.
         What nobody listens to is dropped. Called before `start`.
         """

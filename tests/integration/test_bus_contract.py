@@ -22,7 +22,9 @@ from collab_server.ports import Announcement, Bus, BusSetup
 from tests.harness.packages import EXAMPLES, install
 
 KEYS = KeyRing.of(b"k" * 32)
-SAID = (Kind.EVENT, Kind.PRESENCE, Kind.LIMITS)
+OTHERS = range(200, 240)
+"""What another package may say over any bus."""
+SAID = (Kind.EVENT, Kind.PRESENCE, Kind.LIMITS, OTHERS[0], OTHERS[-1])
 
 
 async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
@@ -123,6 +125,11 @@ def makes(request: pytest.FixtureRequest) -> Makes:
 def reaching(request: pytest.FixtureRequest) -> Makes:
     """Those by which nodes reach each other."""
     return _makes(request.param, request)
+
+
+def test_what_is_another_packages_to_say_is_none_of_the_servers_kinds() -> None:
+    assert not set(OTHERS) & set(Kind)
+    assert max(Kind) < OTHERS.start
 
 
 async def test_one_that_was_not_started_may_be_used_and_stopped(makes: Makes) -> None:

@@ -12,6 +12,7 @@ import pytest
 
 from collab_server.cluster.alone import Alone
 from collab_server.config import Limits
+from collab_server.contract.rows import Incomplete
 from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.domain.sign_ins import RefreshSession
 from collab_server.domain.subscriptions import Subscribe, Unsubscribe
@@ -19,6 +20,7 @@ from collab_server.domain.topics import content_topic
 from collab_server.realtime.client import Client
 from collab_server.realtime.door import Door
 from collab_server.realtime.sign_ins import SignIns
+from collab_server.services.commands import table
 from collab_server.services.commands.figures import Figures
 from collab_server.services.commands.gate import CommandGate, Passage
 from collab_server.services.commands.limiter import RateLimiter
@@ -125,6 +127,14 @@ class House:
 @pytest.fixture
 def house(authenticator: FakeAuthenticator) -> House:
     return House(authenticator)
+
+
+def test_a_door_that_lacks_a_command_of_a_connection_is_not_built(
+    monkeypatch: pytest.MonkeyPatch, authenticator: FakeAuthenticator
+) -> None:
+    monkeypatch.setattr(table, "TABLE", {**table.TABLE, "topic.poke": OfConnection("topic.poke")})
+    with pytest.raises(Incomplete, match=r"without a handler: topic\.poke"):
+        House(authenticator)
 
 
 @pytest.fixture
