@@ -121,7 +121,6 @@ class Node:
         self.name, self.status = name, ground.status
         addresses = Addresses(config.trustedProxies)
         origins = Origins(config.allowed_origins, addresses, beside=config.library_beside)
-        origins.announce()
         self.guard = Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes)
         self.server = server = CollabServer(BusManager(bus), limits, addresses, origins, self.status)
         hub = Hub(server, ground.counters)
@@ -165,7 +164,7 @@ class Node:
         jobs = Jobs(database, known, node=name, until_open=database.until_up)
         ground.counters.include("jobs", jobs.counts)
         served = (channels, deliveries, subscriptions, executor)
-        self._parts: tuple[Part, ...] = (self.status.pulse, database, authority.life, bus, *served)
+        self._parts: tuple[Part, ...] = (self.status.pulse, origins, database, authority.life, bus, *served)
         watches = (opening, repair, rights_watch, secret_watch, self._state_watch, sign_ins, ends)
         cares = (exchange, self.status.sampler, self.guard, jobs, Settling(database))
         self._workers: tuple[Worker, ...] = watches + cares

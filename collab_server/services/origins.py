@@ -84,11 +84,14 @@ class Origins:
             return True
         return self._beside is not None and reached.is_beside(origin, self._beside)
 
-    def announce(self) -> None:
-        """Say in the log which pages may connect."""
+    def start(self) -> None:
+        """The node starts: say in the log which pages may connect."""
         beside = "" if self._beside is None else f", Library's at the same host ({self._beside})"
         named = "any" if ANY in self.names else ", ".join(["the node's own", *self.names])
         log.info("pages that may connect: %s%s; others need allowedOrigins", named, beside)
+
+    def stop(self) -> None:
+        """Nothing to do."""
 
 
 class _Refusals:
