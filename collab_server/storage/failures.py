@@ -98,6 +98,8 @@ def in_words(error: BaseException, server: Server) -> str:
             return f"{server.address} does not answer"
         case socket.gaierror():
             return f"the host of {server.address} cannot be found"
+        case ssl.SSLCertVerificationError():
+            return f"no TLS with {server.address}: {error.verify_message}"
         case ssl.SSLError():
             return f"no TLS with {server.address}: {error.reason or 'handshake failed'}"
         case asyncpg.PostgresError() | OSError():

@@ -36,8 +36,8 @@ _SESSION = {
     "statement_timeout": "0",  # an index on a large table takes its time
     "lock_timeout": "5000",  # whoever waits for an ALTER TABLE waits behind it, so it must not wait for long
     "idle_in_transaction_session_timeout": "10000",
-    "idle_session_timeout": "10000",
 }
+_KNOWS_IDLE_SESSIONS = 14  # the version that brought `idle_session_timeout`
 
 
 class MigrationError(Exception):
@@ -87,6 +87,8 @@ async def apply(database: Database, folder: Path | None = None) -> list[str]:
     known = read(folder)
     connection = await database.session(_SESSION)
     try:
+        if connection.get_server_version().major >= _KNOWS_IDLE_SESSIONS:
+            await connection.execute("SET idle_session_timeout = 10000")
         if not await _missing(connection, database, known):
             return []
         await _check_encoding(connection, database)

@@ -1,6 +1,7 @@
 """The prober: on a connection of its own it asks every half second whether the database is there, and it alone judges.
 
-A standby, or a server that is the primary no more, is not the database; one that was started anew, or that had to be
+A standby, or a server that is the primary no more, is not the database, nor is a pooler that does not keep sessions
+whole; one that was started anew, or that had to be
 connected to anew, may be another than a moment ago, which is told (`Condition.returned`). Runs as one task until it is
 stopped; never waits longer than `PROBE_SECONDS` for the server.
 """
@@ -10,12 +11,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
 from collab_server.storage.condition import Condition
 from collab_server.storage.failures import in_words
+from collab_server.storage.poolers import SharesSessions, process_of, refuse_shared
 from collab_server.storage.pools import Pools
 from collab_server.storage.server import Server
 
@@ -28,6 +31,7 @@ PROBE_SECONDS = 1.0
 PROBE_EVERY_SECONDS = 0.5
 PROBE_GAP_SECONDS = 0.1  # however often the prober is woken
 TRIES = 3
+STATEMENT_TIMEOUT = "2s"  # as the server spells that of `SESSION`
 
 
 class Prober:
@@ -41,6 +45,7 @@ class Prober:
         self._task: asyncio.Task[None] | None = None
         self._server_started_at: datetime | None = None
         self._has_returned = False
+        self._process = 0
 
     def start(self) -> None:
         """Begin to look, and go on until stopped."""
@@ -88,7 +93,7 @@ class Prober:
         for tries_left in reversed(range(TRIES)):
             try:
                 if self._connection is None:
-                    self._connection = await self._server.connect(PROBE_SECONDS)
+                    self._connection = await self._connect()
                     self._has_returned = True
                 connection = self._connection
                 await self._ask(connection)
@@ -102,6 +107,22 @@ class Prober:
                 if not tries_left or loop.time() > last_try_at:
                     raise
 
+    async def _connect(self) -> Connection:
+        """A connection to look on. Raises `SharesSessions` where a pooler does not keep it whole."""
+        connection = await self._server.connect(PROBE_SECONDS)
+        timer = asyncio.get_running_loop().call_later(PROBE_SECONDS, connection.terminate)
+        try:
+            self._process = await process_of(connection)
+            if self._process != connection.get_server_pid():
+                connect = partial(self._server.connect, PROBE_SECONDS)
+                await refuse_shared(connection, connect, self._server.address)
+        except BaseException:
+            connection.terminate()
+            raise
+        finally:
+            timer.cancel()
+        return connection
+
     async def _ask(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
         began = loop.time()
@@ -109,7 +130,9 @@ class Prober:
         try:
             found = await connection.fetchrow(
                 "SELECT current_setting('transaction_read_only') = 'on' AS is_read_only,"
-                " pg_postmaster_start_time() AS started_at"
+                " pg_postmaster_start_time() AS started_at,"
+                " pg_backend_pid() AS process,"
+                " current_setting('statement_timeout') AS statement_timeout"
             )
         except Exception as error:
             if loop.time() >= began + PROBE_SECONDS:
@@ -120,6 +143,10 @@ class Prober:
         assert found is not None
         if found["is_read_only"]:
             raise ConnectionError(f"{self._server.address} is read-only: a standby, or no longer the primary")
+        if found["process"] != self._process:
+            raise SharesSessions(self._server.address)
+        if found["statement_timeout"] != STATEMENT_TIMEOUT:
+            raise ConnectionError(f"a session at {self._server.address} does not keep its statement_timeout")
         if found["started_at"] != self._server_started_at:
             if self._server_started_at is not None:
                 self._pools.replace()

