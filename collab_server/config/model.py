@@ -15,6 +15,7 @@ from collab_server.config.limits import Limits, Section
 from collab_server.config.problems import ConfigError, Problem
 from collab_server.config.values import (
     ConfigPath,
+    DatabaseHost,
     DatabaseSection,
     DatabaseUrl,
     Name,
@@ -52,7 +53,9 @@ class DataSource(Section):
         " `collab-server encrypt-password`. A password that the original server encrypted must be encrypted"
         " again: the cipher is another one.",
     )
-    host: Name = Field(default="localhost", description="The host that Postgres runs on.")
+    host: DatabaseHost = Field(
+        default="localhost", description="The host that Postgres runs on: one, which leads to the primary."
+    )
     port: PortNumber = Field(default=5432, description="The port that Postgres listens on.")
     database: Name = Field(
         default="mstr_collab",
@@ -142,7 +145,7 @@ class Config(Section):
     dburl: DatabaseUrl | None = Field(
         default=None,
         description="Legacy: the database as `postgres://user:password@host:port/database`, optionally with"
-        " `?sslmode=`; used where `dataSource` is absent.",
+        " `?sslmode=` (`require` verifies fully); used where `dataSource` is absent.",
     )
     authorizationServerUrl: WebUrl | None = Field(
         default=None,

@@ -109,6 +109,15 @@ def is_this_machine(host: str | None) -> bool:
         return False
 
 
+def _database_host(value: str) -> str:
+    if "," in value:
+        raise refuse("names several hosts; expected one, which leads to the primary")
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+    if not bare:
+        raise refuse("must not be empty")
+    return bare
+
+
 def _user_id(value: str, info: ValidationInfo) -> str:
     authorization = info.data.get("authorization")
     if authorization is not None and authorization.kind != "library":
@@ -208,7 +217,7 @@ def parse_dburl(url: str) -> DatabaseSection:
     return DatabaseSection(
         username=unquote(parts.username or "mstr_collab"),
         password=SecretStr(unquote(parts.password)) if parts.password else None,
-        host=unquote(host or "localhost"),
+        host=_database_host(unquote(host or "localhost")),
         port=port or 5432,
         database=unquote(parts.path.removeprefix("/")) or "mstr_collab",
         is_tls=is_tls,
@@ -296,6 +305,7 @@ def _check_redis_url(value: SecretStr) -> SecretStr:
 
 
 Name = Annotated[str, Field(min_length=1)]
+DatabaseHost = Annotated[str, Field(min_length=1), AfterValidator(_database_host)]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 ConfigPath = Annotated[Path, BeforeValidator(_path)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]

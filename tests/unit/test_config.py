@@ -721,3 +721,23 @@ def test_nothing_is_warned_of_on_this_machine(file: Path, host: str) -> None:
         },
     )
     assert found == {}
+
+
+# --- where the database is
+
+
+@pytest.mark.parametrize("host", ["a,b", "a.example.com,b.example.com:5433"])
+def test_several_hosts_are_refused_in_words(file: Path, host: str) -> None:
+    for content, name in (
+        ({**LIBRARY, "dataSource": {"host": host}}, "dataSource.host"),
+        ({**LIBRARY, "dburl": f"postgres://user:password@{host.partition(':')[0]}/db"}, "dburl"),
+    ):
+        found = errors(file, content)
+        assert list(found) == [name]
+        assert "several hosts" in found[name]
+
+
+def test_an_ipv6_address_may_stand_in_brackets(file: Path) -> None:
+    for host in ("[::1]", "::1"):
+        config, _, _ = load(file, {**LIBRARY, "dataSource": {"host": host}})
+        assert config.database.host == "::1"
