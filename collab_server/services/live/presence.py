@@ -8,8 +8,8 @@ What it promises.
 - Whoever loses the connection stays present for `GRACE_SECONDS`, and neither leaves nor joins by coming back in time,
   through whatever node. Who unsubscribes or loses the right leaves at once.
 - A topic has at most one `presence` signal in `PRESENCE_SECONDS`; what happened meanwhile is merged.
-- Signals go to connections between `arrive` and `depart`, and nowhere else: the door calls `arrive` only after it has
-  checked the right.
+- Signals go to connections between `arrive` and `depart`, and nowhere else: `subscriptions` calls `arrive` only after
+  the right was checked.
 
 What is known of the other nodes comes from `services.live.rolls`. What runs concurrently: nothing but callbacks of one
 event loop; nothing here waits or raises. `stop` cancels its timers.
