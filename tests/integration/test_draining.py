@@ -16,6 +16,7 @@ from tests.harness.cluster import Launch, Node
 from tests.harness.waiting import until
 from tests.harness.world import TestDatabase
 from tests.integration.doors import Raw, say, seqs
+from tests.integration.official import OfficialClient
 
 LAUNCHES = pytest.mark.parametrize("launch", ["uvicorn", "serve"])
 
@@ -147,6 +148,55 @@ async def test_a_client_that_reconnects_misses_nothing(make_cluster: MakeCluster
     assert got == list(range(1, 61))
     await task
     await again.shutdown()
+
+
+class Returning:
+    """One of python-socketio's clients, which comes back by itself and subscribes again after what it has got."""
+
+    def __init__(self, token: str, topic: str) -> None:
+        self._auth, self._topic = {"identityToken": token}, topic
+        self.hellos = 0
+        self.got: list[int] = []
+        self.sio = socketio.AsyncClient(
+            reconnection_delay=0.1, reconnection_delay_max=0.5, randomization_factor=0, handle_sigint=False
+        )
+        self.sio.on("server.hello", self._greeted)
+        self.sio.on("comment.added", lambda event: self.got.append(event["seq"]))
+
+    async def connect(self, url: str) -> None:
+        await self.sio.connect(url, auth=lambda: self._auth, transports=["polling"])
+
+    async def _greeted(self, hello: dict[str, Any]) -> None:
+        self._auth = {"resumeToken": hello["resumeToken"]}
+        asked = {"topic": self._topic, "after": max(self.got, default=0)}
+        answer = await self.sio.call("topic.subscribe", asked)
+        self.got[:] = sorted({*self.got, *(event["seq"] for event in answer["data"]["events"])})
+        self.hellos += 1
+
+
+async def test_clients_on_long_polling_come_back(make_cluster: MakeCluster, topic: str) -> None:
+    """Those of python-socketio, and the official one of JavaScript."""
+    cluster = await make_cluster(nodes=2)
+    writer = await cluster.client(1, "bob")
+    token = {"identityToken": await (await cluster.person("carol")).identity_token()}
+    returning = [Returning(await (await cluster.person("ann")).identity_token(), topic) for _ in range(5)]
+    async with await OfficialClient.start(
+        cluster[0].url, token, transports=["polling"], topic=topic
+    ) as official:
+        for client in returning:
+            await client.connect(cluster[0].url)
+        await official.hears("subscribed")
+        await until(lambda: all(client.hellos == 1 for client in returning), 10)
+        await say(writer, topic, "Before")
+        assert await cluster[0].stop() == 0
+        await say(writer, topic, "Meanwhile")
+        await cluster[0].start()
+        await until(lambda: all(client.hellos == 2 for client in returning), 20)
+        await say(writer, topic, "After")
+        await until(lambda: all(client.got == [1, 2, 3] for client in returning), 10)
+        await until(lambda: official.seqs == [1, 2, 3], 10)
+        for client in returning:
+            await client.sio.shutdown()
 
 
 async def test_an_idle_node_ends_at_once(make_cluster: MakeCluster) -> None:

@@ -10,7 +10,7 @@ from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.lanes import Lane
 from collab_server.realtime.engine.polling import Polling
 from collab_server.realtime.engine.sending import Sending
-from collab_server.realtime.engine.session import CLOSE, REASON, Carrier, Session
+from collab_server.realtime.engine.session import CLOSE, NOOP, REASON, Carrier, Session
 
 UPGRADE_SECONDS = 10.0  # from a websocket's handshake to the upgrade by it
 STALLED_SECONDS = 30.0  # for a poll to come for one answer that is more than may wait
@@ -74,7 +74,7 @@ class Deadlines:
         if session.inbox.is_paused and not session.allowance.seconds_to_wait():
             self._pongs.start(session)
         else:
-            session.owner.end(session, REASON.PING_TIMEOUT)
+            session.owner.end(session, REASON.PING_TIMEOUT, farewell=NOOP)
 
     def _miss_upgrade(self, session: Session, due: float) -> None:
         if session.upgrading is not None:

@@ -42,7 +42,7 @@ from collab_server.realtime.engine.requests import (
     see_through_proxies,
 )
 from collab_server.realtime.engine.sending import Sending
-from collab_server.realtime.engine.session import Exchange, Refusal, Scope, Session, WebSocketCarrier
+from collab_server.realtime.engine.session import NOOP, Exchange, Refusal, Scope, Session, WebSocketCarrier
 from collab_server.realtime.engine.sessions import Sessions
 
 
@@ -268,18 +268,18 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         """Close the connection below Socket.IO, so that official clients reconnect by themselves."""
         session = self.sockets.get(eio_sid)
         if session is not None:
-            self.sessions.end(session, reason)
+            self.sessions.end(session, reason, farewell=NOOP)
 
     def abort_transport(self, eio_sid: str, reason: str) -> None:
         """The same at once: what was not sent is forgotten."""
         session = self.sockets.get(eio_sid)
         if session is not None:
-            self.sessions.end(session, reason, is_abrupt=True)
+            self.sessions.end(session, reason, farewell=NOOP, is_abrupt=True)
 
     def close_all(self, reason: str) -> None:
         """Close every connection, as `close_transport` does."""
         for session in list(self.sockets.values()):
-            self.sessions.end(session, reason)
+            self.sessions.end(session, reason, farewell=NOOP)
 
     async def disconnect(self, sid: str | None = None) -> None:
         """Close a client, or all of them, and wait for the disconnect handlers."""

@@ -7,7 +7,7 @@ import base64
 
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import TEXT, Answers
-from collab_server.realtime.engine.session import CLOSE, NOOP, REASON, Exchange, Headers, Session
+from collab_server.realtime.engine.session import NOOP, REASON, Exchange, Headers, Session
 
 PACKETS_PER_PAYLOAD = 16_384
 PACKETS_PER_POLL = 16  # the clients of python-engineio disconnect when they get more at once
@@ -129,8 +129,8 @@ class Polling:
         self.resume_reading()
 
     def abort(self) -> None:
-        """Like `close`: a poll never has much to send."""
-        self.close(CLOSE)
+        """Like `close`: a poll never has much to send. The client may come back."""
+        self.close(NOOP)
 
     def pause_reading(self) -> None:
         """Nothing to do: the next POST is not answered."""

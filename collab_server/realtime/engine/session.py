@@ -28,6 +28,8 @@ REASON = BaseServer.reason
 
 CLOSE = frames.frame(frames.TEXT, b"1")
 NOOP = frames.frame(frames.TEXT, b"6")
+"""Also the farewell to a poll whose client may come back: it finds the session gone at its next request. `CLOSE` is
+final for the clients of python-socketio."""
 
 
 class Refusal(Exception):
