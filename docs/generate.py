@@ -40,7 +40,8 @@ so.
 - Names are case sensitive. A name that is not known is ignored with a warning, which says what may have been meant.
 - Names that begin with `//` are comments. Relative paths are taken from the directory of the file.
 - Every property can be overridden by the environment variable beside it. An empty variable counts as not set; arrays
-  are written as JSON or with commas; `true` and `false` are the only booleans.
+  are written as JSON or with commas; `true` and `false` are the only booleans. The same with `_FILE` behind it names a
+  file that holds the value, as containers are given secrets: `COLLAB_DATASOURCE__PASSWORD_FILE=/run/secrets/postgres`.
 - `collab-server check-config` prints every problem at once and starts nothing: exit status 0 when there is no error, 2
   when there is one; with `--strict` a warning is enough. `serve` does the same before it opens a port.
 - Passwords: `collab-server encrypt-password` makes an `ENC(…)` value and the key file that

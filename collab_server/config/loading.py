@@ -27,6 +27,8 @@ DEFAULT_FILE = Path("config.json")
 COMMENT_PREFIX = "//"
 
 _CONFIG_FILE_BYTES = 1_000_000
+_OF_FILE = "_FILE"
+_VALUE_FILE_BYTES = 64_000
 
 
 class LoadedConfig(NamedTuple):
@@ -116,7 +118,10 @@ def _read_file(
 def _apply_environment(
     values: dict[str, Any], environ: Mapping[str, str], problems: list[Problem]
 ) -> dict[str, str]:
-    """Overlay `COLLAB_*` on `values`; return property → variable. An empty variable counts as not set."""
+    """Overlay `COLLAB_*` on `values`; return property → variable. An empty variable counts as not set.
+
+    `COLLAB_…_FILE` names a file that holds the value, as containers are given secrets.
+    """
     known = {
         ENVIRONMENT_PREFIX + name.replace(".", "__").upper(): (name, annotation)
         for name, annotation in leaves(Config)
@@ -125,7 +130,9 @@ def _apply_environment(
     for variable in sorted(environ):
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable in SWITCHES:
             continue
-        if variable.upper() not in known:
+        full = variable.upper()
+        base = full if full in known else full.removesuffix(_OF_FILE)
+        if base not in known:
             suggestion = _did_you_mean(variable, [*known, FILE_VARIABLE])
             problems.append(
                 Problem(variable, f"this environment variable is not known{suggestion}", "warning")
@@ -133,15 +140,43 @@ def _apply_environment(
             continue
         if environ[variable] == "":
             continue
-        name, annotation = known[variable.upper()]
+        name, annotation = known[base]
+        text: str | None = environ[variable]
+        if base != full:
+            if name in overrides:
+                problems.append(Problem(name, f"is given twice, by {overrides[name]} and {variable}"))
+                continue
+            text = _content_of(variable, Path(environ[variable]), problems)
+        if text is None:
+            continue
         *sections, leaf = name.split(".")
         place = values
         for section in sections:
             place = place.setdefault(section, {})
         if isinstance(place, dict):  # else the file has the wrong type there, and validation will say so
-            place[leaf] = _from_text(environ[variable], annotation)
+            place[leaf] = _from_text(text, annotation)
             overrides[name] = variable
     return overrides
+
+
+def _content_of(variable: str, file: Path, problems: list[Problem]) -> str | None:
+    """What a file that a variable names holds, without the end of its line; None where it is of no use."""
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_VALUE_FILE_BYTES + 1)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "this is not a path"
+        problems.append(Problem(variable, f"the file it names cannot be read: {reason}"))
+        return None
+    try:
+        text = content.decode("utf-8-sig").rstrip("\r\n")
+    except UnicodeDecodeError:
+        text = ""
+    if not text or "\0" in text or len(content) > _VALUE_FILE_BYTES:
+        expected = f"expected a value in UTF-8, of at most {_VALUE_FILE_BYTES} bytes"
+        problems.append(Problem(variable, f"the file it names holds none: {expected}"))
+        return None
+    return text
 
 
 def _from_text(text: str, annotation: Any) -> Any:

@@ -10,6 +10,7 @@ import pytest
 
 from collab_server.config import Config, ConfigError, DataSource, LoadedConfig, Problem, load_config
 from collab_server.config.encryption import create_key_file, encrypt
+from collab_server.config.loading import leaves
 from tests.harness.certificates import PASSPHRASE, write_certificates
 from tests.harness.packages import EXAMPLES, install
 
@@ -741,3 +742,51 @@ def test_an_ipv6_address_may_stand_in_brackets(file: Path) -> None:
     for host in ("[::1]", "::1"):
         config, _, _ = load(file, {**LIBRARY, "dataSource": {"host": host}})
         assert config.database.host == "::1"
+
+
+# --- values from files
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+def test_a_variable_may_name_the_file_that_holds_the_value(file: Path, ending: str) -> None:
+    (file.parent / "password").write_bytes(f"pass word{ending}".encode())
+    (file.parent / "port").write_text(f"3100{ending}")
+    config, found, _ = load(
+        file,
+        {**LIBRARY, "dataSource": {"password": "in the file"}},
+        {
+            "COLLAB_DATASOURCE__PASSWORD_FILE": str(file.parent / "password"),
+            "COLLAB_PORT_FILE": str(file.parent / "port"),
+        },
+    )
+    assert config.database.password is not None
+    assert config.database.password.get_secret_value() == "pass word"
+    assert config.port == 3100
+    assert found == []
+
+
+def test_every_property_may_be_in_a_file(file: Path) -> None:
+    (file.parent / "value").write_bytes(b"\xff")
+    for name, _ in leaves(Config):
+        variable = f"COLLAB_{name.replace('.', '__').upper()}_FILE"
+        found = errors(file, LIBRARY, {variable: str(file.parent / "value")})
+        assert "expected a value in UTF-8" in found[variable], variable
+
+
+@pytest.mark.parametrize("content", [None, b"", b"\n", b"a\0b", b"\xff", b"x" * 64_001])
+def test_a_file_without_a_value_is_an_error_that_names_the_variable(
+    file: Path, content: bytes | None
+) -> None:
+    variable, path = "COLLAB_DATASOURCE__PASSWORD_FILE", file.parent / "value"
+    if content is not None:
+        path.write_bytes(content)
+    assert list(errors(file, LIBRARY, {variable: str(path)})) == [variable]
+
+
+def test_a_value_and_its_file_at_once_are_an_error(file: Path) -> None:
+    (file.parent / "password").write_text("one")
+    environ = {
+        "COLLAB_DATASOURCE__PASSWORD": "two",
+        "COLLAB_DATASOURCE__PASSWORD_FILE": str(file.parent / "password"),
+    }
+    assert "is given twice" in errors(file, LIBRARY, environ)["dataSource.password"]
