@@ -127,6 +127,21 @@ async def test_options_are_answered_for_another_origin(http: aiohttp.ClientSessi
         assert answer.headers["Access-Control-Allow-Origin"] == "http://elsewhere.example"
 
 
+@pytest.mark.parametrize(("offered", "answered"), [("mstr", "mstr"), ("v1.x, mstr", "v1.x"), ("", None)])
+async def test_the_first_subprotocol_offered_is_answered(
+    http: aiohttp.ClientSession, engine: Served, offered: str, answered: str | None
+) -> None:
+    offer = {"Sec-WebSocket-Protocol": offered} if offered else {}
+    sid = await open_polling(http, engine)
+    for path in (SOCKET, f"{SOCKET}&sid={sid}", f"{SOCKET}&sid={sid}"):  # the last one is turned away
+        async with http.ws_connect(engine.url + path, headers=offer) as websocket:
+            assert websocket._response.headers.getall("Sec-WebSocket-Protocol", []) == (
+                [answered] if answered else []
+            )
+            if path == SOCKET:
+                assert (await websocket.receive_str()).startswith("0{")
+
+
 async def test_other_paths_are_not_ours(http: aiohttp.ClientSession, engine: Served) -> None:
     assert (await get(http, engine, "/elsewhere"))[0] == 404
 

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import SAFE
+from collab_server.realtime.engine.requests import subprotocol_of
 from collab_server.realtime.engine.session import (
     REASON,
     Exchange,
@@ -123,6 +124,7 @@ class AsgiWebSocket:
     name = "websocket"
 
     def __init__(self, scope: Scope) -> None:
+        self._subprotocol = subprotocol_of(scope)
         self._protocol: Any = scope.get("extensions", {}).get(EXTENSION)
         self.session: Session | None = None
         self.decided: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
@@ -183,10 +185,14 @@ class AsgiWebSocket:
         if self._protocol is not None:
             self._protocol.take(most_bytes)
 
+    async def shake_hands(self, send: Send) -> None:
+        """Complete the handshake."""
+        await send({"type": "websocket.accept", "subprotocol": self._subprotocol})
+
     async def serve(self, receive: Receive, send: Send) -> None:
         """Complete the handshake and carry, until either side closes."""
         try:
-            await send({"type": "websocket.accept"})
+            await self.shake_hands(send)
             self._tasks = [
                 asyncio.ensure_future(self._read(receive)),
                 asyncio.ensure_future(self._write(send)),
@@ -250,7 +256,7 @@ async def serve_websocket(server: Engine, scope: Scope, receive: Receive, send: 
     if refusal is None and websocket.session is not None:
         await websocket.serve(receive, send)
     elif refusal is None:  # turned away
-        await send({"type": "websocket.accept"})
+        await websocket.shake_hands(send)
         await send({"type": "websocket.close", "code": frames.NORMAL})
     elif "websocket.http.response" in scope.get("extensions", {}):
         headers = [*SAFE, (b"content-type", b"application/json")]

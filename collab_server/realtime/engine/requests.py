@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 from urllib.parse import parse_qsl
 
 from collab_server.domain.addresses import Addresses
 from collab_server.realtime.engine.session import Refusal, Scope
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 
 
 def _refusal(code: int, message: str, status: int = 400) -> Refusal:
@@ -30,6 +33,13 @@ def header(scope: Scope, name: bytes) -> str | None:
             text: str = value.decode("latin-1")
             return text
     return None
+
+
+def subprotocol_of(scope: Scope) -> str | None:
+    """The first subprotocol that a websocket's handshake offers, which is the one that is answered: clients that offer
+    some take no answer for a failure. None where it offers none, or what is none."""
+    first = (header(scope, b"sec-websocket-protocol") or "").partition(",")[0].strip()
+    return first if _TOKEN.fullmatch(first) else None
 
 
 def query_of(scope: Scope) -> dict[str, str]:

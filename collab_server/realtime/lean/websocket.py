@@ -16,6 +16,7 @@ from websockets.utils import accept_key
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import SAFE_LINES
 from collab_server.realtime.engine.engine import EngineServer
+from collab_server.realtime.engine.requests import subprotocol_of
 from collab_server.realtime.engine.session import REASON, Refusal, Scope, Session
 from collab_server.realtime.lean.reading import Reading
 
@@ -39,8 +40,8 @@ class WebSocket(asyncio.Protocol):
         "__weakref__",
         "_connections",
         "_engine",
+        "_handshake",
         "_is_lingering",
-        "_key",
         "_reading",
         "_session",
         "_transport",
@@ -54,7 +55,7 @@ class WebSocket(asyncio.Protocol):
         self._connections = connections
         self._session: Session | None = None
         self._reading: Reading | None = None  # from the handshake's end on
-        self._key = ""
+        self._handshake = b""  # how it is completed
         self.is_closing = False  # our close frame is out, or the connection is no more
         self._is_lingering = False  # we send nothing more, but wait for the client to read and close
         connections.add(self)
@@ -105,12 +106,15 @@ class WebSocket(asyncio.Protocol):
         for name, value in scope["headers"]:
             if name in wanted:
                 wanted[name] = value
-        self._key = wanted[b"sec-websocket-key"].decode("latin-1")
+        key = wanted[b"sec-websocket-key"].decode("latin-1")
         if wanted[b"sec-websocket-version"] != b"13":
             self._refuse(426, b"", b"sec-websocket-version: 13\r\n")
-        elif scope["method"] != "GET" or not _is_key(self._key):
+        elif scope["method"] != "GET" or not _is_key(key):
             self._refuse(400, b"")
         else:
+            subprotocol = subprotocol_of(scope)
+            chosen = f"sec-websocket-protocol: {subprotocol}\r\n" if subprotocol else ""
+            self._handshake = _ACCEPTED + f"{accept_key(key)}\r\n{chosen}\r\n".encode()
             self._engine.serve_websocket(scope, self)
 
     def accept(self, session: Session, ready: list[bytes]) -> None:
@@ -121,16 +125,12 @@ class WebSocket(asyncio.Protocol):
             return
         self._session = session
         self._reading = Reading(session, self._transport, self)
-        self._transport.write(b"".join([_ACCEPTED, accept_key(self._key).encode(), b"\r\n\r\n", *ready]))
-        self._key = ""
+        self._transport.write(b"".join([self._handshake, *ready]))
+        self._handshake = b""
 
     def turn_away(self) -> None:
         """Complete the handshake, then close at once."""
-        self._transport.write(
-            b"".join(
-                [_ACCEPTED, accept_key(self._key).encode(), b"\r\n\r\n", frames.close_frame(frames.NORMAL)]
-            )
-        )
+        self._transport.write(self._handshake + frames.close_frame(frames.NORMAL))
         self._linger()
 
     def refuse(self, refusal: Refusal) -> None:
