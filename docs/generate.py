@@ -44,6 +44,8 @@ so.
   file that holds the value, as containers are given secrets: `COLLAB_DATASOURCE__PASSWORD_FILE=/run/secrets/postgres`.
 - `collab-server check-config` prints every problem at once and starts nothing: exit status 0 when there is no error, 2
   when there is one; with `--strict` a warning is enough. `serve` does the same before it opens a port.
+- `collab-server check-config --connect` besides tries PostgreSQL, Redis and Library, as a node would, and says of each
+  whether it answers or what is wrong: exit status 1 when something is. It changes nothing there.
 - Passwords: `collab-server encrypt-password` makes an `ENC(…)` value and the key file that
   `dataSource.encryptionKeyFile` names. The cipher (Fernet) is not the original server's: encrypt passwords again when
   moving over.

@@ -55,7 +55,15 @@ def check_config(arguments: argparse.Namespace) -> int:
     if loaded.warnings and arguments.strict:
         return WRONG
     print(f"{loaded.path or 'the defaults'}: no error")
-    return DONE
+    if not arguments.connect:
+        return DONE
+
+    from .connecting import try_all
+
+    outcomes = try_all(loaded.config)
+    for name, problem in outcomes.items():
+        print(f"{name}: {problem or 'answers'}")
+    return DONE if not any(outcomes.values()) else FAILED
 
 
 def add_check_config(commands: Commands) -> None:
@@ -64,11 +72,17 @@ def add_check_config(commands: Commands) -> None:
         "check-config",
         check_config,
         "print every problem of the configuration, and start nothing",
-        "Exit status 2 when one of them is an error.",
+        "Exit status 2 when one of them is an error; with --connect 1 when something does not answer as it has to.",
         """
         collab-server check-config --config config.json
         collab-server check-config --strict           warnings fail too
+        collab-server check-config --connect          Library, PostgreSQL and Redis are tried
         """,
     )
     add_config(parser)
     parser.add_argument("--strict", action="store_true", help="exit with 2 for warnings too")
+    parser.add_argument(
+        "--connect",
+        action="store_true",
+        help="besides try PostgreSQL, Redis and Library, for 12 s at most; nothing is changed there",
+    )

@@ -72,7 +72,10 @@ async def pending(database: Database, folder: Path | None = None) -> list[str]:
     """
     connection = await database.session(_SESSION)
     try:
-        return [migration.name for migration in await _missing(connection, database, read(folder))]
+        missing = await _missing(connection, database, read(folder))
+        if missing:
+            await _check_encoding(connection, database)
+        return [migration.name for migration in missing]
     finally:
         connection.terminate()
 

@@ -22,9 +22,9 @@ import pytest
 from collab_server import __version__
 from collab_server.__main__ import main
 from collab_server.config import load_config
-from collab_server.demo.embedded import free_port
+from collab_server.demo.embedded import EmbeddedValkey, free_port
 from tests.harness.certificates import PASSPHRASE, authority, write_certificates
-from tests.harness.world import TestDatabase
+from tests.harness.world import StandInLibrary, TestDatabase
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 30
@@ -193,6 +193,40 @@ def test_check_config_fails_for_warnings_only_when_strict(cli: Cli) -> None:
     assert err.startswith("warning: authorizationServerUrl")
     assert cli("check-config", "--strict")[0] == 2
     assert cli("check-config", "--strict", "--config", str(ROOT / "config.json.example"))[0] == 0
+
+
+def test_check_config_tries_what_it_names_and_says_what_is_wrong(
+    cli: Cli, database: TestDatabase, library: StandInLibrary, valkey: EmbeddedValkey
+) -> None:
+    good = {
+        "dataSource": database.data_source(),
+        "authorizationServerUrl": library.url,
+        "scaling": "horizontal",
+        "redisServerUrl": valkey.url,
+    }
+    cli.write(**good)
+    status, out, err = cli("check-config", "--connect")
+    said = ["config.json: no error", "DB Service: answers", "Redis Server: answers", "Library: answers"]
+    assert (status, out.splitlines()) == (0, said), err
+
+    nowhere = f"127.0.0.1:{free_port()}"
+    cli.write(
+        **good
+        | {
+            "dataSource": {**database.data_source(), "password": "hunter2"},
+            "authorizationServerUrl": f"http://{nowhere}/api",
+            "redisServerUrl": f"redis://{nowhere}",
+        }
+    )
+    status, out, err = cli("check-config", "--connect")
+    assert status == 1
+    _, postgres, redis, refused = out.splitlines()
+    assert "the database refuses the user" in postgres
+    assert "connection refused" in redis
+    assert nowhere in redis
+    assert refused.startswith("Library: ")
+    assert nowhere in refused
+    assert "hunter2" not in out + err
 
 
 def test_check_config_takes_the_file_that_the_environment_names(cli: Cli) -> None:
