@@ -128,7 +128,7 @@ class Node:
         audience = Audience(hub, presence)
         feed = Feed(audience)
         publisher = Publisher(bus, feed)
-        channels = _channels_of(config, ground.counters)
+        channels = _channels_of(config, ground)
         deliveries = Deliveries(database, authority.gate, hub, bus, publisher, channels.kinds)
         ends = Ends(ground.bare, hub, bus)  # which are learned before it is opened
         authenticator = _authenticator_of(config, authority.sessions, ends)
@@ -246,13 +246,15 @@ def _authority_of(config: Config, counters: Counters, bus: Bus) -> Authority:
     return make_authority(kind, setup)
 
 
-def _channels_of(config: Config, counters: Counters) -> Channels:
+def _channels_of(config: Config, ground: Ground) -> Channels:
     tls = certificates.client_context(config.trustedCerts)
     chosen = [
         (one.kind, ChannelSetup(one.options, config.notification_base_url, tls)) for one in config.channels
     ]
     channels = Channels(make_channels(chosen))
-    counters.include("channels", channels.counts)
+    ground.counters.include("channels", channels.counts)
+    for name, channel in channels.by_name().items():
+        ground.status.depends_on(name, channel, is_needed_to_serve=False, pauses=False)
     return channels
 
 

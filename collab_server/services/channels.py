@@ -52,6 +52,10 @@ class Channels:
         self.kinds = tuple(channels)
         self._counts = _Counts()
 
+    def by_name(self) -> Mapping[str, Channel]:
+        """Each of them, as `/status` calls it."""
+        return {f"channel {kind}": channel for kind, channel in self._channels.items()}
+
     def counts(self) -> Mapping[str, int]:
         """How much was told, failed to be told, and was dropped for that, since the node started."""
         return asdict(self._counts)

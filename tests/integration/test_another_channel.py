@@ -61,7 +61,11 @@ async def test_what_comes_into_an_inbox_is_told_once_by_a_channel_of_another_pac
     # Nobody can be told before there is a folder; and Carol, who is away, not before it is known that she may know.
     await until(lambda: "could not be told; it is tried again" in cluster[0].log + cluster[1].log, 10)
     assert letters(folder, BOB) == []
+    status = await cluster[0].status(is_verbose=True)
+    assert status["dependencies"]["channel letters"]["error"] == f"there is no folder {folder}"
+    assert status["state"] == "running"
     folder.mkdir()
+    assert (await cluster[0].status(is_verbose=True))["dependencies"]["channel letters"]["ok"]
     database.sql("UPDATE collab.tellings SET due_at = now()")
     await until(lambda: letters(folder, BOB), 10, "the letter is there")
     await until(lambda: told(database), 10, "nothing is left to be told")

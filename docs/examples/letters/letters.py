@@ -17,6 +17,11 @@ class Letters(Channel):
             raise ValueError("folder is missing: where the letters go")
         self._folder = Path(setup.options["folder"])
 
+    @property
+    @override
+    def problem(self) -> str | None:
+        return None if self._folder.is_dir() else f"there is no folder {self._folder}"
+
     @override
     async def tell(self, telling: Telling) -> None:
         letter = {"id": telling.id, "subject": f"{telling.by.name} {telling.why}", "text": telling.text}
