@@ -41,7 +41,9 @@ def add_serve(commands: Commands) -> None:
     )
     add_config(parser)
     parser.add_argument(
-        "--host", default="0.0.0.0", help="address to listen on (default: %(default)s, all of IPv4)"
+        "--host",
+        default="::",
+        help="address to listen on (default: every one, of IPv4 and IPv6; 0.0.0.0: all of IPv4)",
     )
     parser.add_argument(
         "--port", type=port, help="port to listen on (default: that of the configuration, else 3000)"

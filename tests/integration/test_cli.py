@@ -23,8 +23,21 @@ from collab_server import __version__
 from collab_server.__main__ import main
 from collab_server.config import load_config
 from collab_server.demo.embedded import EmbeddedValkey, free_port
+from collab_server.realtime.lean import listening
+from tests.conftest import MakeCluster
 from tests.harness.certificates import PASSPHRASE, authority, write_certificates
+from tests.harness.clients import new_session
 from tests.harness.world import StandInLibrary, TestDatabase
+
+
+def has_ipv6() -> bool:
+    try:
+        with socket.socket(socket.AF_INET6) as tried:
+            tried.bind(("::1", 0))
+    except OSError:
+        return False
+    return True
+
 
 ROOT = Path(__file__).resolve().parents[2]
 DEADLINE_SECONDS = 30
@@ -445,3 +458,27 @@ def test_on_a_terminal_the_password_is_asked_for_twice_and_not_shown(
         os.close(ours)
     assert "hunter2" not in shown
     assert ("ENC(" in shown) == (status == 0)
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6")
+async def test_a_node_listens_at_every_address_of_both_families(make_cluster: MakeCluster) -> None:
+    cluster = await make_cluster(nodes=1, launch="serve")
+    port = cluster[0].port
+    async with new_session() as http:
+        async with http.get(f"http://127.0.0.1:{port}/health/live") as answer:
+            assert answer.status == 200
+        async with http.get(f"http://[::1]:{port}/health/live") as answer:
+            assert answer.status == 200
+        sent = {"Origin": f"http://[::1]:{port}"}
+        async with http.get(
+            f"http://[::1]:{port}/socket.io/?EIO=4&transport=polling", headers=sent
+        ) as answer:
+            assert answer.status == 200
+
+
+def test_a_port_that_is_taken_in_one_family_is_said(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_INET) as taken:
+        taken.bind(("0.0.0.0", 0))
+        taken.listen()
+        with pytest.raises(OSError, match="in use"):
+            listening.everywhere(taken.getsockname()[1])

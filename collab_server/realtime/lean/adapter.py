@@ -26,6 +26,7 @@ import uvicorn
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from collab_server.realtime.engine.engine import EngineServer
+from collab_server.realtime.lean import listening
 from collab_server.realtime.lean.guard import GUARD_KEY, Guard
 from collab_server.realtime.lean.handshake import STATE_KEY, WebSocketProtocol
 from collab_server.realtime.lean.offers import PATHS_KEY
@@ -64,14 +65,20 @@ class Settings:
 def serve(app: Any, settings: Settings, *, host: str, port: int) -> bool:
     """Serve `app` in the foreground until SIGTERM or SIGINT, in one process. Say whether it ever served.
 
+    `host` is an address or a name; `` and `::` are every address, of IPv4 and IPv6.
     Raises `KeyboardInterrupt` after a graceful stop by SIGINT, and what `settings.ssl_context` raises, before it opens
     the port.
     """
     context = settings.ssl_context() if settings.ssl_context else None
+    try:
+        sockets = listening.everywhere(port) if host in listening.EVERYWHERE else None
+    except OSError as error:
+        log.error("cannot listen on port %d: %s", port, error.strerror)
+        return False
     server = uvicorn.Server(
         uvicorn.Config(
             app,
-            host=host,
+            host=host or "::",
             port=port,
             loop="uvloop",
             http="httptools",
@@ -89,7 +96,7 @@ def serve(app: Any, settings: Settings, *, host: str, port: int) -> bool:
     # uvicorn raises the signal again when it has stopped; a stop that was asked for is no failure.
     before = signal.signal(signal.SIGTERM, _exit)
     try:
-        server.run()
+        server.run(sockets)
     except SystemExit as left:
         # Also how uvicorn tells, with 3 and a line in the log, that it could not start.
         return server.started and not left.code

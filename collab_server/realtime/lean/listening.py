@@ -1,0 +1,44 @@
+"""Where a node listens when nobody says: at every address of the machine, of IPv4 and of IPv6."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+EVERYWHERE = ("", "::")
+"""Hosts that mean every address. `0.0.0.0` is all of IPv4."""
+
+_EACH = ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0"))
+_IS_MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
+
+
+def everywhere(port: int) -> list[socket.socket]:
+    """Sockets bound to this port, one for each family that the machine has; nobody is let in yet.
+
+    Each family has its own, so that clients of IPv4 keep their addresses as everybody writes them. Raises `OSError`.
+    """
+    bound: list[socket.socket] = []
+    for family, address in _EACH:
+        try:
+            bound.append(_bound(family, address, port))
+        except OSError as error:
+            if error.errno not in _IS_MISSING:
+                for before in bound:
+                    before.close()
+                raise
+    if not bound:
+        raise OSError(errno.EADDRNOTAVAIL, "this machine has neither IPv4 nor IPv6")
+    return bound
+
+
+def _bound(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+    made = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        made.bind((address, port))
+    except OSError:
+        made.close()
+        raise
+    return made
