@@ -111,22 +111,22 @@ class ClientCommands:
             while self._waiting:
                 ack_id, data, size = self._waiting.popleft()
                 self._waiting_bytes -= size
-                await self._begin(ack_id, data, size)
+                if self._host.gate.turns.is_quiet(self._asker.who.user.id):
+                    await self._begin(ack_id, data, size)
+                else:
+                    await self._begin_in_turn(ack_id, data, size)
         finally:
             self._worker = None
 
-    async def _begin(self, ack_id: int | None, data: list[Any], size: int) -> None:
+    async def _begin_in_turn(self, ack_id: int | None, data: list[Any], size: int) -> None:
         turns, user_id = self._host.gate.turns, self._asker.who.user.id
-        if turns.is_quiet(user_id):
-            await self._begin_now(ack_id, data, size)
-            return
         try:
             await turns.wait(user_id)
         except RateLimited as error:
             self._asker.refuse(ack_id, self._host.gate.refused(name_in(data), error))
             return
         try:
-            task = await self._begin_now(ack_id, data, size)
+            task = await self._begin(ack_id, data, size)
         except BaseException:
             turns.done(user_id)
             raise
@@ -135,7 +135,7 @@ class ClientCommands:
         else:
             task.add_done_callback(lambda _: turns.done(user_id))
 
-    async def _begin_now(self, ack_id: int | None, data: list[Any], size: int) -> asyncio.Task[None] | None:
+    async def _begin(self, ack_id: int | None, data: list[Any], size: int) -> asyncio.Task[None] | None:
         """Carry out a command; of one that runs beside what follows, the task."""
         gate = self._host.gate
         payload: Any = {} if len(data) < 2 else data[1] if len(data) == 2 else None

@@ -69,7 +69,7 @@ class Handlers:
         if self._is_async["message"] and self._may_overtake:
             return self._run("message", sid, message, run_async=True)
         work = self.call("message", sid, message)
-        return work if inspect.isawaitable(work) else None
+        return work if work is not None and inspect.isawaitable(work) else None
 
     async def finish(self, work: Awaitable[Any]) -> None:
         """Wait for what `hand_in` has left."""

@@ -8,7 +8,7 @@ that wait at the same time.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from collab_server.domain.ends import Ended
@@ -17,7 +17,7 @@ from collab_server.domain.inbox import Notified
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Paused
-from collab_server.services.backends import Backends, asking_in_time
+from collab_server.services.backends import AskingInTime, Backends
 from collab_server.services.commands.joining import Asked, Commit, Joiner
 from collab_server.services.commands.once import Answer, Request, commit_once, earlier_answer, request_of
 from collab_server.services.ends import Ends
@@ -87,8 +87,8 @@ class Executor:
             request = None
         patience = Patience(self._database)
         try:
-            async with asking_in_time():  # not in the transaction
-                facts = await write.ask(replace(self._backends, database=patience), who, command)
+            async with AskingInTime():  # not in the transaction
+                facts = await write.ask(self._backends.through(patience), who, command)
         except Paused:
             raise  # where nobody can be asked, looking for an earlier answer only takes as long again
         except ClientError:

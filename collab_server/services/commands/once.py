@@ -16,7 +16,7 @@ from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar
 
-from collab_server.domain.jsontext import JsonText
+from collab_server.domain.jsontext import JsonText, json_list, json_object, json_string
 from collab_server.errors import ClientError, Conflict, Invalid, Paused
 from collab_server.storage import requests
 from collab_server.storage.database import Database, Reads, Transaction
@@ -57,15 +57,23 @@ def request_of(user_id: str, name: str, command: Any) -> Request | None:
 
 
 def _fingerprint(name: str, command: Any) -> bytes:
-    """The same name and values, through whichever door, give the same bytes."""
+    """The same name and values, through whichever door and version, give the same bytes."""
     try:
-        values = _plain(command)
-        del values["request_id"]
-        # Not `dumps`: infinities are refused later, where their field is known.
-        text = _encode([name, values])
+        values = {field: _spelled(getattr(command, field)) for field in _values_of(command.__class__)}
+        text = json_list((json_string(name), json_object(**values)))
         return hashlib.sha256(text.encode()).digest()
     except (ValueError, TypeError, RecursionError):
         raise Invalid("expected JSON values") from None
+
+
+def _spelled(value: Any) -> JsonText | int | None:
+    """A value as JSON; texts, numbers and what is not there, as most are, in a fifth of the time of all others."""
+    if value.__class__ is str:
+        return json_string(value)
+    if value is None or value.__class__ in (bool, int):
+        return value
+    # Not `dumps`: infinities are refused later, where their field is known.
+    return JsonText(_encode(_plain(value)))
 
 
 def _plain(value: Any) -> Any:
@@ -80,6 +88,12 @@ def _plain(value: Any) -> Any:
 @cache
 def _field_names(kind: type) -> tuple[str, ...]:
     return tuple(field.name for field in fields(kind))
+
+
+@cache
+def _values_of(kind: type) -> tuple[str, ...]:
+    """What tells a command of this kind from others: all that is in it, without its `requestId`."""
+    return tuple(name for name in _field_names(kind) if name != "request_id")
 
 
 async def earlier_answer(database: Reads, request: Request) -> Answer | None:

@@ -6,7 +6,7 @@ A row without a function, and a function without a row, is said when the table i
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from collab_server.contract.catalogue import COMMANDS
@@ -26,7 +26,7 @@ from collab_server.services import (
     threads,
     topics,
 )
-from collab_server.services.backends import Backends, asking_in_time
+from collab_server.services.backends import AskingInTime, Backends
 from collab_server.services.commands.executor import Executor, Write
 from collab_server.services.commands.payloads import Payloads
 from collab_server.storage.database import Database, Patience
@@ -168,10 +168,8 @@ class Commands:
             raise Paused("the server has not finished starting")
         if isinstance(entry, Write):
             return await self._executor.run(entry, who, command)
-        async with asking_in_time():
-            return await entry.answer(
-                replace(self._backends, database=Patience(self._database)), who, command
-            )
+        async with AskingInTime():
+            return await entry.answer(self._backends.through(Patience(self._database)), who, command)
 
 
 def entry_named(name: Any) -> Entry:
