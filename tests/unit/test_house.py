@@ -78,6 +78,30 @@ def test_prose_is_no_wider_than_code(document: Path) -> None:
     assert not wide
 
 
+def test_nothing_is_left_of_a_merge() -> None:
+    left = re.compile(r"(?:^|\s)(?:<{7}|>{7}) \S", re.MULTILINE)
+    assert left.search("words <<<<<<< HEAD words")
+    kinds = {
+        ".py",
+        ".md",
+        ".toml",
+        ".yml",
+        ".yaml",
+        ".json",
+        ".sql",
+        ".conf",
+        ".js",
+        ".css",
+        ".html",
+        ".lock",
+    }
+    folders = ["collab_server", "docs", "tests", "migrations", "deploy"]
+    files = [*ROOT.glob("*"), *(path for folder in folders for path in (ROOT / folder).rglob("*"))]
+    looked_at = [path for path in files if path.suffix in kinds and path.is_file() and path != Path(__file__)]
+    assert len(looked_at) > 300
+    assert [str(path.relative_to(ROOT)) for path in looked_at if left.search(path.read_text())] == []
+
+
 def test_each_word_of_the_glossary_has_one_row() -> None:
     words = re.findall(r"^\| (\S[^|]*?) \|", text("docs/glossary.md"), re.MULTILINE)
     assert words[0] == "word"
