@@ -118,10 +118,17 @@ _app: Application | None = None
 
 
 def __getattr__(name: str) -> Any:
-    """`app`, built at the first asking from the `config.json` found as `docs/configuration.md` says."""
-    global _app
     if name != "app":
         raise AttributeError(name)
+    return load()
+
+
+def load() -> Application:
+    """`app`, built at the first asking from the `config.json` found as `docs/configuration.md` says.
+
+    For servers that look a name up by other ways than Python's: `hypercorn 'collab_server.app:load()'`.
+    """
+    global _app
     if _app is None:
         hangup.listen()
         try:

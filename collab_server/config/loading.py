@@ -237,11 +237,17 @@ def _unknown_names(model: type[BaseModel], values: dict[str, Any], prefix: str =
             yield from _unknown_names(info.annotation, value, f"{prefix}{name}.")
 
 
+_ELSEWHERE = {"loglevel": "logging", "log_level": "logging", "debug": "logging", "verbose": "logging"}
+"""What others call it."""
+
+
 def _did_you_mean(name: str, known: list[str], full_names: Mapping[str, str] | None = None) -> str:
     by_folded = {candidate.casefold(): candidate for candidate in known}
+    if (elsewhere := _ELSEWHERE.get(name.casefold())) in known:
+        return f"; did you mean {elsewhere}?"
     close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.75)
-    if not close:
-        return ""
+    if not close or (len(name) == len(close[0]) < 6 and sorted(name.casefold()) != sorted(close[0])):
+        return ""  # of a short name another letter is much: hsts is no host
     found = by_folded[close[0]]
     hint = " (names are case sensitive)" if close[0] == name.casefold() else ""
     return f"; did you mean {(full_names or {}).get(found, found)}?{hint}"

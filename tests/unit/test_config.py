@@ -790,3 +790,14 @@ def test_a_value_and_its_file_at_once_are_an_error(file: Path) -> None:
         "COLLAB_DATASOURCE__PASSWORD_FILE": str(file.parent / "password"),
     }
     assert "is given twice" in errors(file, LIBRARY, environ)["dataSource.password"]
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("logLevel", "logging"), ("log_level", "logging"), ("hsts", None), ("logFormt", "logFormat")],
+)
+def test_a_hint_is_given_only_where_it_helps(file: Path, name: str, meant: str | None) -> None:
+    [warning] = [
+        problem for problem in load(file, {**LIBRARY, name: "x"}).warnings if problem.property == name
+    ]
+    assert warning.message.partition("did you mean ")[2].partition("?")[0] == (meant or "")

@@ -33,7 +33,10 @@ async def nothing(scope: Any, receive: Any, send: Any) -> None: ...
 
 def test_app_is_an_asgi_application_made_of_the_config_that_is_found(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text(json.dumps(MINIMAL))
-    asking = "import collab_server.app as module; print(type(module.app).__name__, callable(module.app))"
+    asking = (
+        "import collab_server.app as module; print(type(module.app).__name__,"
+        " eval('load()', vars(module)) is module.app)"
+    )
     done = subprocess.run(
         [sys.executable, "-c", asking],
         cwd=tmp_path,
