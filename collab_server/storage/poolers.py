@@ -17,15 +17,9 @@ import asyncpg
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
-__all__ = ["SIGNS", "SharesSessions", "is_behind_pooler", "process_of", "refuse_shared"]
+__all__ = ["SharesSessions", "is_behind_pooler", "is_sign", "process_of", "refuse_shared"]
 
 OTHERS = 2
-
-SIGNS = (
-    asyncpg.InvalidSQLStatementNameError,  # the statement was prepared in another session
-    asyncpg.DuplicatePreparedStatementError,
-    asyncpg.ProtocolViolationError,  # no transactions at all: PgBouncer's `statement`
-)
 
 
 class SharesSessions(ConnectionError):
@@ -36,6 +30,17 @@ class SharesSessions(ConnectionError):
             f"a pooler at {address} lends its connections by the transaction, and sessions have to stay whole:"
             " let it pool by the session (PgBouncer: pool_mode = session), or connect to PostgreSQL itself"
         )
+
+
+def is_sign(error: BaseException | None) -> bool:
+    """Whether an error says that a session was not kept whole: statements that were prepared in another one, or no
+    transactions at all. PgBouncer has one SQLSTATE for all that is its own, so there its words count.
+    """
+    if isinstance(error, asyncpg.ConnectionDoesNotExistError):
+        error = error.__cause__  # its last words
+    if isinstance(error, asyncpg.ProtocolViolationError):
+        return "transaction blocks not allowed" in str(error)
+    return isinstance(error, asyncpg.InvalidSQLStatementNameError | asyncpg.DuplicatePreparedStatementError)
 
 
 async def is_behind_pooler(connection: Connection) -> bool:
@@ -55,12 +60,18 @@ async def refuse_shared(
         for _ in range(OTHERS):
             others.append(await connect())
             await others[-1].execute("BEGIN")
-            if await process_of(others[-1]) == own or await process_of(first) != own:
+            its, still = (
+                await process_of(others[-1]),
+                await process_of(first),
+            )  # which proves that it is still there
+            if its == own or still != own:
                 raise SharesSessions(address)
-    except SIGNS:
-        raise SharesSessions(address) from None
-    except asyncpg.ConnectionDoesNotExistError as error:
-        if isinstance(error.__cause__, SIGNS):  # its last words
+    except TimeoutError:
+        raise ConnectionError(
+            f"a pooler at {address} gives no further connection: let its pool be larger"
+        ) from None
+    except asyncpg.PostgresError as error:
+        if is_sign(error):
             raise SharesSessions(address) from None
         raise
     finally:

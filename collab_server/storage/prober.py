@@ -114,7 +114,7 @@ class Prober:
         try:
             self._process = await process_of(connection)
             if self._process != connection.get_server_pid():
-                connect = partial(self._server.connect, PROBE_SECONDS)
+                connect = partial(self._server.connect, PROBE_SECONDS / 2)
                 await refuse_shared(connection, connect, self._server.address)
         except BaseException:
             connection.terminate()

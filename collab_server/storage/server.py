@@ -23,7 +23,7 @@ import asyncpg
 
 from collab_server.config import certificates
 from collab_server.config.values import DatabaseSection
-from collab_server.storage.poolers import SIGNS, SharesSessions, is_behind_pooler
+from collab_server.storage.poolers import SharesSessions, is_behind_pooler, is_sign
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -122,7 +122,7 @@ class Server:
             connection.terminate()
             if isinstance(error, Exception) and loop.time() >= deadline:
                 raise TimeoutError from error
-            if isinstance(error, SIGNS):
+            if is_sign(error):
                 raise SharesSessions(self.address) from None
             raise
         finally:

@@ -104,6 +104,23 @@ async def test_a_pooler_that_takes_sessions_apart_is_refused_in_words(
         await database.stop()
 
 
+async def test_a_pool_that_is_too_small_is_not_taken_for_one_that_takes_sessions_apart(
+    pool: Pool, empty_database: TestDatabase
+) -> None:
+    database = await reach(empty_database, pool("session", "default_pool_size = 2"))
+    said: set[str] = set()
+
+    def is_said() -> bool:
+        said.add(str(database.problem))
+        return "gives no further connection" in str(database.problem)
+
+    try:
+        await until(is_said, what=lambda: str(said))
+        assert not any("pool_mode" in words for words in said)
+    finally:
+        await database.stop()
+
+
 @pytest.mark.parametrize("ignoring", ["", IGNORING])
 async def test_where_sessions_stay_whole_they_have_their_limits(
     pool: Pool, empty_database: TestDatabase, ignoring: str
