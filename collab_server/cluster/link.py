@@ -243,6 +243,8 @@ def in_words(reply: hiredis.ReplyError) -> str:
         return "Redis refuses the user name or password"
     if text.startswith("NOAUTH"):
         return "Redis asks for a password"
+    if text.startswith("DENIED"):
+        return "Redis has no password and takes nobody from other machines (protected mode): give it one"
     if text.startswith("NOPERM"):
         return f"the Redis user may not do this: {text}"
     return f"Redis answers: {text}"
