@@ -162,7 +162,8 @@ class Node:
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
         known = (*upkeep(), *channels.jobs())
         jobs = Jobs(database, known, node=name, until_open=database.until_up)
-        ground.counters.include("jobs", jobs.counts)
+        for part, counts in (("jobs", jobs.counts), ("feed", repair.counts), ("clients", server.counts)):
+            ground.counters.include(part, counts)
         served = (channels, deliveries, subscriptions, executor)
         self._parts: tuple[Part, ...] = (self.status.pulse, origins, database, authority.life, bus, *served)
         watches = (opening, repair, rights_watch, secret_watch, self._state_watch, sign_ins, ends)

@@ -6,7 +6,7 @@ a command apart only when the door has let it in by its size.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Iterable
+from collections.abc import Awaitable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
@@ -112,6 +112,10 @@ class CollabServer(SocketServer):
         self._door = door
         self.on("connect", door.sign_in)
         self.on("disconnect", door.forget)
+
+    def counts(self) -> Mapping[str, int]:
+        """How many clients were put out because they did not read, since the node started."""
+        return {"overflowed": self.eio.overflows}
 
     # --- out
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
-from tests.harness.clients import Client, Refused
+from tests.harness.clients import Client, Refused, new_session
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
 from tests.harness.world import World, fresh_topic
@@ -251,6 +251,8 @@ async def test_a_client_that_does_not_read_is_cut_off_and_the_others_go_on(
             return await clients_of(narrow) == 2
 
         await until(is_cut_off, 10, "whoever does not read is cut off")
+        async with new_session(keeps_cookies=False) as http, http.get(f"{narrow[0].url}/metrics") as told:
+            assert "collab_clients_overflowed_total 1.0" in await told.text()
         await ann.call("comment.add", {"topic": topic, "text": "The last"})
         await reader.wait_for_seq(topic, 11)
         assert seqs(reader, topic) == list(range(1, 12))

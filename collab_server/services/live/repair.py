@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections.abc import Mapping
 
 from collab_server.errors import ClientError
 from collab_server.services.live.feed import Feed
@@ -24,12 +25,16 @@ log = logging.getLogger(__name__)
 
 
 class Repair:
-    """Reads for `feed`; `repaired` counts the events."""
+    """Reads for `feed`."""
 
     def __init__(self, database: Database, feed: Feed) -> None:
         self._database = database
         self._feed = feed
-        self.repaired = 0
+        self._repaired = 0
+
+    def counts(self) -> Mapping[str, int]:
+        """How many events were read that had not come by themselves, since the node started."""
+        return {"repaired": self._repaired}
 
     async def run(self) -> None:
         """Repair until cancelled."""
@@ -67,7 +72,7 @@ class Repair:
             if not gaps:
                 return
             missing = await event_log.read_gaps(self._database, gaps, limit=EVENTS_A_GAP)
-            self.repaired += len(missing)
+            self._repaired += len(missing)
             self._feed.offer(missing)
             counts: dict[str, int] = {}
             for event in missing:
