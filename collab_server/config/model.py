@@ -219,9 +219,9 @@ class Config(Section):
         None,
         "Origins of pages whose browsers may connect, besides the node's own and that of `notificationBaseUrl`: like"
         " `https://dashboards.example.com`; `https://*.example.com` for all subdomains; `capacitor://localhost` and"
-        " the like for applications; `null` for pages without an origin; `*` for all. Default: the origin of"
-        " `authorizationServerUrl`, and where that is this machine, Library's port at whatever host name the node is"
-        " asked by.",
+        " the like for applications; `null` for pages without an origin; `*` for all. Default: with Library as the"
+        " authority, the origin of `authorizationServerUrl`, and where that is this machine, Library's port at whatever"
+        " host name the node is asked by; with another, none.",
     )
     administrators: tuple[UserId, ...] = _array(
         (), "The ids of the users who may administer, as Library, or whoever says who is who, has them."
@@ -274,18 +274,23 @@ class Config(Section):
         """Origins that may connect beside the request's own, as `domain.origins` compares them; may hold `*`."""
         urls = [self.notificationBaseUrl]
         if self.allowedOrigins is None:
-            urls.append(self.authorizationServerUrl)
+            urls.append(self._library_url)
         named = {origin for url in urls if url is not None and (origin := origin_of(url)) is not None}
         return frozenset(named.union(self.allowedOrigins or ()))
 
     @property
     def library_beside(self) -> str | None:
         """The origin of a Library on this machine: browsers reach it by the node's own host name. None where Library
-        is elsewhere, or where `allowedOrigins` says who may connect."""
-        url = self.authorizationServerUrl
+        is elsewhere or not the authority, or where `allowedOrigins` says who may connect."""
+        url = self._library_url
         if url is None or self.allowedOrigins is not None or not is_this_machine(urlsplit(url).hostname):
             return None
         return origin_of(url)
+
+    @property
+    def _library_url(self) -> str | None:
+        """Where Library is, whose pages are the dashboards; what another authority has there serves no such pages."""
+        return self.authorizationServerUrl if self.authorization.kind == "library" else None
 
     @cached_property
     def database(self) -> DatabaseSection:

@@ -522,6 +522,21 @@ def test_addresses_that_are_given(file: Path) -> None:
     assert load(file, {**LIBRARY, "allowedOrigins": []}).config.allowed_origins == frozenset()
 
 
+@pytest.mark.parametrize("url", [LIBRARY["authorizationServerUrl"], "http://127.0.0.1:8080/api"])
+def test_pages_at_the_address_of_another_authority_have_to_be_allowed(
+    url: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install(EXAMPLES / "badges", tmp_path / "site")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    other = {"authorizationServerUrl": url, "authorization": {"kind": "badges", "badges": {}}}
+    config = load(file, other).config
+    assert config.allowed_origins == frozenset()
+    assert config.library_beside is None
+    origins = {"allowedOrigins": ["https://a.example.com"], "notificationBaseUrl": "https://mail.example.com"}
+    config = load(file, {**other, **origins}).config
+    assert config.allowed_origins == {"https://a.example.com", "https://mail.example.com"}
+
+
 def test_origins_are_those_that_browsers_send(file: Path) -> None:
     given = ["https://*.Example.com", "https://müller.example", "capacitor://localhost", "null"]
     expected = {"https://*.example.com", "https://xn--mller-kva.example", "capacitor://localhost", "null"}
