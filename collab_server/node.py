@@ -160,7 +160,7 @@ class Node:
         repair, rights_watch = Repair(database, feed), RightsWatch(hub, authority.gate, subscriptions)
         secret_watch = SecretWatch(ground.secret, database, bus, installed)
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
-        known = (*upkeep(), *channels.jobs())
+        known = (*upkeep(channels.kinds), *channels.jobs())
         jobs = Jobs(database, known, node=name, until_open=database.until_up)
         for part, counts in (("jobs", jobs.counts), ("feed", repair.counts), ("clients", server.counts)):
             ground.counters.include(part, counts)

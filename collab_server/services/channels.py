@@ -5,7 +5,8 @@ may know of it. A job of each channel, which one node of the cluster does at a t
 
 What it promises: everything is told at least once, in no certain order; a node that dies between telling and storing
 that it has told makes it twice, under the same id. What cannot be told is tried again, later and later, `MOST_TRIES`
-times; then it is dropped and counted. Who has read it in the inbox meanwhile is not told. A channel that fails, or
+times; then it is dropped and counted. What a channel has left that no node has any more is dropped by the upkeep once
+it has been due for a day. Who has read it in the inbox meanwhile is not told. A channel that fails, or
 takes longer than `TELL_SECONDS`, keeps no other from telling.
 """
 
@@ -62,7 +63,9 @@ class Channels:
 
     def jobs(self) -> tuple[Job, ...]:
         """What tells what is due."""
-        return tuple(Job(f"tell.{kind}", EVERY_SECONDS, partial(self._tell_due, kind)) for kind in self.kinds)
+        return tuple(
+            Job(tellings.JOB + kind, EVERY_SECONDS, partial(self._tell_due, kind)) for kind in self.kinds
+        )
 
     async def start(self) -> None:
         """Let all of them make ready."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from collab_server.services.jobs import Job, Lease
 from collab_server.services.purging import purge_discussions
-from collab_server.storage import ends, inbox, requests
+from collab_server.storage import ends, inbox, requests, tellings
 from collab_server.storage.database import Transaction
 
 __all__ = ["upkeep"]
@@ -31,11 +32,13 @@ async def _purge_discussions(lease: Lease) -> None:
     await purge_discussions(lease)
 
 
-def upkeep() -> tuple[Job, ...]:
-    """The jobs of it."""
+def upkeep(channels: Sequence[str] = ()) -> tuple[Job, ...]:
+    """The jobs of it, where people are told elsewhere by these channels."""
+    abandoned = partial(tellings.forget_abandoned, channels=channels)
     return (
         Job("requests.forget", UPKEEP_SECONDS, _all(requests.forget_old)),
         Job("inboxes.forget", UPKEEP_SECONDS, _all(inbox.forget_refused)),
         Job("ends.forget", UPKEEP_SECONDS, _all(ends.forget_old)),
+        Job("tellings.forget", UPKEEP_SECONDS, _all(abandoned)),
         Job("discussions.purge", UPKEEP_SECONDS, _purge_discussions),
     )

@@ -10,7 +10,10 @@ from collab_server.domain.people import User
 from collab_server.ports import Telling
 from collab_server.storage.database import Transaction
 
-__all__ = ["due", "later", "store", "told"]
+__all__ = ["JOB", "due", "forget_abandoned", "later", "store", "told"]
+
+JOB = "tell."
+"""What the names of the jobs that tell begin with; the channel follows."""
 
 _STORE = """
     INSERT INTO collab.tellings (notification_id, channel)
@@ -46,6 +49,24 @@ _LATER = """
            due_at = now() + least(interval '10 seconds' * power(2, least(tries, 16)), interval '6 hours')
      WHERE channel = $1
        AND notification_id = $2
+"""
+
+_FORGET = """
+    DELETE FROM collab.tellings
+     WHERE (notification_id, channel) IN (
+           SELECT notification_id, channel
+             FROM collab.tellings
+            WHERE channel <> ALL ($1::text[])
+              AND due_at < now() - interval '1 day'
+              AND NOT EXISTS (
+                  SELECT
+                    FROM collab.jobs
+                   WHERE name = $2 || channel
+                     AND (leased_until > now() OR done_at > now() - interval '1 day')
+                  )
+            LIMIT $3
+           )
+ RETURNING true
 """
 
 
@@ -86,6 +107,13 @@ async def told(tx: Transaction, channel: str, id: str) -> None:
 async def later(tx: Transaction, channel: str, id: str) -> None:
     """It could not be told: try again after 10 s, and after twice as long each time, 6 h at the most."""
     await tx.execute(_LATER, channel, UUID(id))
+
+
+async def forget_abandoned(tx: Transaction, channels: Sequence[str], *, at_most: int = 5000) -> int:
+    """Drop what has been due for a day by a channel that is none of these, and that no node has told by for a day: at
+    most so much at once; returns how much it was.
+    """
+    return len(await tx.fetch(_FORGET, list(channels), JOB, at_most))
 
 
 def _user(text: str) -> User:

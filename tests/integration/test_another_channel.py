@@ -95,3 +95,36 @@ async def test_what_was_read_in_the_inbox_is_not_told(
     database.sql("UPDATE collab.tellings SET due_at = now()")
     await until(lambda: told(database), 10, "nothing is left to be told")
     assert letters(folder, BOB) == []
+
+
+DAY_OLD = """
+    INSERT INTO collab.jobs (name, fence, due_at, done_at)
+    VALUES ('tell.gone', 7, now(), now() - interval '25 hours'),
+           ('tell.elsewhere', 7, now(), now() - interval '23 hours');
+      WITH told AS (
+           INSERT INTO collab.notifications
+                  (id, user_id, cause, kind, topic, by_user, text, why, is_permitted, created_at, seq)
+           SELECT gen_random_uuid(), 'B0B', gen_random_uuid(), 'mention', 'discussion:1',
+                  '{"id": "A11", "name": "Ann", "initials": "A"}', '', '{}', true, now(), number
+             FROM generate_series(1, 5) AS number
+        RETURNING id, seq
+           )
+    INSERT INTO collab.tellings (notification_id, channel, due_at)
+    SELECT told.id, lot.channel, now() - make_interval(hours => lot.hours)
+      FROM told
+      JOIN (VALUES (1, 'letters', 30), (2, 'gone', 25), (3, 'gone', 23), (4, 'elsewhere', 30), (5, 'never', 25))
+        AS lot (seq, channel, hours) USING (seq)
+"""
+
+
+async def test_what_a_channel_that_is_gone_has_left_is_dropped_after_a_day(
+    make_cluster: MakeCluster, database: TestDatabase, env: dict[str, str], tmp_path: Path
+) -> None:
+    database.sql(DAY_OLD)
+    channels = [{"kind": "inbox"}, {"kind": "letters", "folder": str(tmp_path / "none")}]
+    await make_cluster(nodes=1, overrides={"channels": channels}, env=env)
+    is_done = "SELECT done_at IS NOT NULL FROM collab.jobs WHERE name = 'tellings.forget'"
+    await until(lambda: database.sql(is_done) == "t", 20, "the upkeep was done")
+    left = "FROM collab.tellings JOIN collab.notifications ON id = notification_id ORDER BY seq"
+    # Another node still tells by one; what this node's own channel could not tell yet is tried again.
+    assert database.sql(f"SELECT channel, seq {left}").split() == ["letters|1", "gone|3", "elsewhere|4"]
