@@ -28,7 +28,7 @@ from collab_server.contract.rows import Route
 from collab_server.contract.schemas import payload_schema, plain
 from collab_server.domain.jsontext import dumps, shown_name
 from collab_server.domain.people import Identity
-from collab_server.errors import ClientError, Internal, Invalid, RateLimited, TooLarge, Unauthenticated
+from collab_server.errors import Internal, Invalid, RateLimited, TooLarge, Unauthenticated
 from collab_server.services.commands.executor import Write
 from collab_server.services.commands.gate import CommandGate, Passage, as_heard
 from collab_server.services.commands.once import request_of
@@ -124,16 +124,10 @@ class RestDoor:
     ) -> str:
         user_id, gate = who.user.id, self._gate
         payload = await self._admitted(request, user_id, route, entry, types)
-        if gate.turns.is_quiet(user_id):
+        if gate.is_quiet(user_id):
             return await gate.answer(who, gate.read(user_id, entry.name, payload))
-        try:
-            await gate.turns.wait(user_id)
-        except ClientError as error:
-            gate.refuse(entry.name, error)
-        try:
+        async with gate.in_turn(user_id, entry.name):
             return await gate.answer(who, gate.read(user_id, entry.name, payload))
-        finally:
-            gate.turns.done(user_id)
 
     async def _admitted(
         self, request: Request, user_id: str, route: Route, entry: Entry, types: dict[str, str]
@@ -161,7 +155,7 @@ class RestDoor:
 
     async def _refusal(self, error: Exception, route: Route, user_id: str) -> Response:
         if isinstance(error, RateLimited):
-            await asyncio.sleep(self._gate.limiter.refusal_seconds(user_id, REFUSAL_SECONDS))
+            await asyncio.sleep(self._gate.refusal_seconds(user_id, REFUSAL_SECONDS))
         return _refusal(error, route.command)
 
     async def identify(self, request: Request, *, is_leaving: bool = False) -> Identity:

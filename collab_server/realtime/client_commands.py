@@ -111,7 +111,7 @@ class ClientCommands:
             while self._waiting:
                 ack_id, data, size = self._waiting.popleft()
                 self._waiting_bytes -= size
-                if self._host.gate.turns.is_quiet(self._asker.who.user.id):
+                if self._host.gate.is_quiet(self._asker.who.user.id):
                     await self._begin(ack_id, data, size)
                 else:
                     await self._begin_in_turn(ack_id, data, size)
@@ -119,21 +119,12 @@ class ClientCommands:
             self._worker = None
 
     async def _begin_in_turn(self, ack_id: int | None, data: list[Any], size: int) -> None:
-        turns, user_id = self._host.gate.turns, self._asker.who.user.id
         try:
-            await turns.wait(user_id)
-        except RateLimited as error:
-            self._asker.refuse(ack_id, self._host.gate.refused(name_in(data), error))
-            return
-        try:
-            task = await self._begin(ack_id, data, size)
-        except BaseException:
-            turns.done(user_id)
-            raise
-        if task is None:
-            turns.done(user_id)
-        else:
-            task.add_done_callback(lambda _: turns.done(user_id))
+            async with self._host.gate.in_turn(self._asker.who.user.id, name_in(data)) as turn:
+                if (task := await self._begin(ack_id, data, size)) is not None:
+                    turn.keep_until(task)
+        except ClientError as error:
+            self._asker.refuse(ack_id, error)
 
     async def _begin(self, ack_id: int | None, data: list[Any], size: int) -> asyncio.Task[None] | None:
         """Carry out a command; of one that runs beside what follows, the task."""

@@ -88,8 +88,7 @@ class Door:
         try:
             signed_in = await self._sign_ins.prove(_credentials(environ, auth))
             user_id = signed_in.identity.user.id
-            self.gate.limiter.charge(user_id, 1)
-            if seconds := self.gate.limiter.wait_seconds(user_id):
+            if seconds := self.gate.charge_sign_in(user_id):
                 await asyncio.sleep(min(seconds, SIGN_IN_WAIT_SECONDS))
             most = self.limits.connectionsPerUser
             if len(self._hub.of(user_id)) >= most:
@@ -181,7 +180,7 @@ class Door:
         client = self._clients.get(eio_sid)
         if client is None:
             return None
-        return asyncio.sleep(self.gate.limiter.refusal_seconds(client.who.user.id, REFUSAL_SECONDS))
+        return asyncio.sleep(self.gate.refusal_seconds(client.who.user.id, REFUSAL_SECONDS))
 
     async def _refresh_session(
         self, client: Client, command: RefreshSession, acknowledge: Callable[[JsonText], None]

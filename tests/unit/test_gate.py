@@ -17,7 +17,7 @@ from collab_server.errors import ClientError, Conflict, RateLimited, UnknownComm
 from collab_server.services.commands.figures import Figures
 from collab_server.services.commands.gate import CommandGate
 from collab_server.services.commands.limiter import RateLimiter
-from collab_server.services.commands.turns import Turns
+from collab_server.services.commands.turns import EACH, EACH_WAITING, Turns
 
 ANN = "A" * 32
 WHO = cast("Identity", None)  # nobody behind this gate asks
@@ -47,6 +47,7 @@ class House:
 
     def __init__(self) -> None:
         self.commands, self.figures, self.now = FakeCommands(), Figures(), 0.0
+        self.begun = 0
         turns = Turns(RateLimiter(per_second=1, burst=5))
         self.gate = CommandGate(
             "rest", cast("Any", self.commands), turns, self.figures, clock=lambda: self.now
@@ -59,6 +60,18 @@ class House:
 
     async def pass_one(self, name: str = "me") -> JsonText:
         return await self.gate.answer(WHO, self.gate.read(ANN, name, {}))
+
+    async def take_turn(self, may_end: asyncio.Event) -> None:
+        """A command in turn, of which nothing is known but when it is over."""
+        async with self.gate.in_turn(ANN, "me"):
+            self.begun += 1
+            await may_end.wait()
+
+
+def set_already() -> asyncio.Event:
+    event = asyncio.Event()
+    event.set()
+    return event
 
 
 @pytest.fixture
@@ -130,3 +143,53 @@ async def test_prometheus_is_told_how_long_commands_took(house: House) -> None:
         assert f"{bucket(bound)} {count}.0" in text
     assert 'collab_command_seconds_sum{command="me",door="rest"} 20.03' in text
     assert 'collab_commands_total{command="me",door="rest",outcome="ok"} 4.0' in text
+
+
+async def test_a_command_that_is_refused_its_turn_is_counted_and_never_begins(house: House) -> None:
+    tasks = [asyncio.create_task(house.take_turn(asyncio.Event())) for _ in range(EACH)]
+    while house.begun < EACH:
+        await asyncio.sleep(0)
+    tasks += [asyncio.create_task(house.take_turn(asyncio.Event())) for _ in range(EACH_WAITING)]
+    await asyncio.sleep(0)  # each has taken its place
+    with pytest.raises(RateLimited):
+        await house.take_turn(asyncio.Event())
+    assert (house.begun, house.counted()) == (EACH, {("me", "rate_limited"): 1})
+    for task in tasks:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    async with asyncio.timeout(5):  # nobody who gave up has kept a turn
+        await asyncio.gather(*(house.take_turn(set_already()) for _ in range(EACH + 1)))
+
+
+@pytest.mark.parametrize("how", ["done", "failed", "cancelled"])
+async def test_a_turn_lasts_until_what_runs_beside_is_over(house: House, how: str) -> None:
+    """As a read at the Socket.IO door, which delays nothing that comes behind it."""
+
+    async def read(may_end: asyncio.Event) -> None:
+        await may_end.wait()
+        if how == "failed":
+            raise ValueError
+
+    ends = [asyncio.Event() for _ in range(EACH)]
+    tasks = [asyncio.create_task(read(end)) for end in ends]
+    for task in tasks:
+        async with house.gate.in_turn(ANN, "me") as turn:
+            turn.keep_until(task)
+    behind = asyncio.create_task(house.take_turn(set_already()))
+    for _ in range(20):
+        await asyncio.sleep(0)
+    assert house.begun == 0
+    if how == "cancelled":
+        tasks[0].cancel()
+    ends[0].set()
+    await asyncio.wait_for(behind, 5)
+    for end in ends:
+        end.set()
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def test_a_turn_is_over_when_the_command_fails(house: House) -> None:
+    for _ in range(2 * EACH):
+        with pytest.raises(ValueError, match="bad"):
+            async with asyncio.timeout(5), house.gate.in_turn(ANN, "me"):
+                raise ValueError("bad")

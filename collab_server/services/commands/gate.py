@@ -1,9 +1,12 @@
 """The gate: what every command passes, through whichever door.
 
-`admit` lets it in while its asker has units left; in its turn (`turns`) it is read: it has to be one there is, with a
+`admit` lets it in while its asker has units left; in its turn (`in_turn`) it is read: it has to be one there is, with a
 payload that spells it, and is charged for what it is worth; it is answered, and the answer is charged for too. Whatever
 it is refused for, a `ClientError` comes out, and of a bug an `internal` one, whose ticket is in the log. Every command
 is counted once, under what became of it.
+
+Somebody who is quiet (`is_quiet`) need not wait for their turn, which is the way of almost every command: for it there
+is nothing to enter and to leave.
 
 Runs nothing of its own. A door keeps what is a door's: in which order a client's commands begin, and how an answer or
 an error is spelled.
@@ -15,7 +18,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import Any, NamedTuple, NoReturn, TypeVar
+from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
@@ -51,11 +54,13 @@ class CommandGate:
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.door = door
-        self.turns = turns
-        self.limiter = turns.limiter
+        self.is_quiet = turns.is_quiet  # as it is: it is on the way of every command
+        self.refusal_seconds = turns.limiter.refusal_seconds
         self.limits = commands.limits
         self.check_text = commands.check_text
         self._commands = commands
+        self._turns = turns
+        self._limiter = turns.limiter
         self._tallies = figures.of(door)
         self._clock = clock
 
@@ -64,14 +69,26 @@ class CommandGate:
 
         Raises `RateLimited`; whoever answers that counts it, by `refused`.
         """
-        self.limiter.spend(user_id, 1 + weight_of_request(size))
+        self._limiter.spend(user_id, 1 + weight_of_request(size))
 
     def charge_for(self, user_id: str, size: int) -> None:
         """Take what a command costs that was let in before it was known how many bytes it has.
 
         Raises `RateLimited`.
         """
-        self.limiter.spend_more(user_id, weight_of_request(size), spent=1)
+        self._limiter.spend_more(user_id, weight_of_request(size), spent=1)
+
+    def charge_sign_in(self, user_id: str) -> float:
+        """Take what a sign-in costs, which is never refused; returns for how many seconds the user owes for it."""
+        self._limiter.charge(user_id, 1)
+        return self._limiter.wait_seconds(user_id)
+
+    def in_turn(self, user_id: str, name: Any) -> Turn:
+        """The turn of a command that was let in and whose asker is not quiet: `async with` waits for it.
+
+        Raises `RateLimited`, which is counted then, when too many of theirs wait, or for too long.
+        """
+        return Turn(self, self._turns, user_id, name)
 
     def read(self, user_id: str, name: Any, payload: Any, *, size: int = 0) -> Passage:
         """Read a command, which was let in with so many bytes; charge for what it is worth.
@@ -82,7 +99,7 @@ class CommandGate:
         try:
             entry = entry_named(name)
             command = self._commands.read(entry, payload)
-            self.limiter.spend_more(user_id, weight_of(command), spent=1 + weight_of_request(size))
+            self._limiter.spend_more(user_id, weight_of(command), spent=1 + weight_of_request(size))
         except Exception as error:
             self.refuse(name, error, began)
         return Passage(user_id, entry, command, began)
@@ -95,7 +112,7 @@ class CommandGate:
         entry = passage.entry
         assert not isinstance(entry, OfConnection)
         answer = await self.see_through(passage, self._commands.answer(who, entry, passage.command))
-        self.limiter.charge(passage.user_id, weight_of_answer(len(answer)))
+        self._limiter.charge(passage.user_id, weight_of_answer(len(answer)))
         return answer
 
     async def see_through(self, passage: Passage, work: Awaitable[T]) -> T:
@@ -137,6 +154,38 @@ class CommandGate:
         if tally is None:
             tally = self._tallies[name] = Tally()
         tally.note(outcome, 0.0 if began is None else self._clock() - began)
+
+
+class Turn:
+    """The turn of one command: entered when it has come, left when the command is over. See `CommandGate.in_turn`."""
+
+    __slots__ = ("_gate", "_is_kept", "_name", "_turns", "_user_id")
+
+    def __init__(self, gate: CommandGate, turns: Turns, user_id: str, name: Any) -> None:
+        self._gate = gate
+        self._turns = turns
+        self._user_id = user_id
+        self._name = name
+        self._is_kept = False
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._turns.wait(self._user_id)
+        except ClientError as error:
+            self._gate.refuse(self._name, error)
+        return self
+
+    def keep_until(self, task: asyncio.Task[None]) -> None:
+        """The command is over only when this task is."""
+        self._is_kept = True
+        task.add_done_callback(self._end)
+
+    async def __aexit__(self, *_raised: object) -> None:
+        if not self._is_kept:
+            self._end()
+
+    def _end(self, *_task: object) -> None:
+        self._turns.done(self._user_id)
 
 
 def as_heard(error: Exception, command: str, door: str) -> ClientError:
