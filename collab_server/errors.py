@@ -114,7 +114,9 @@ class Unavailable(ClientError):
     code, http_status = "unavailable", 503
     meaning = "Library does not answer; try again after `retryAfter` seconds."
 
-    def __init__(self, message: str = "Library does not answer", *, retry_after: float = 5) -> None:
+    def __init__(
+        self, message: str = "whoever signs people in does not answer", *, retry_after: float = 5
+    ) -> None:
         super().__init__(message, retry_after=retry_after)
 
 

@@ -29,7 +29,7 @@ from collab_server.config import Config, Limits, certificates
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.hints import Kind
-from collab_server.ports import Announcement, Authority, AuthoritySetup, Bus, BusSetup, ChannelSetup, SignsIn
+from collab_server.ports import Announcement, Authority, AuthoritySetup, Bus, BusSetup, ChannelSetup
 from collab_server.realtime import build_asgi
 from collab_server.realtime.door import Door
 from collab_server.realtime.lean.guard import Guard
@@ -131,7 +131,7 @@ class Node:
         channels = _channels_of(config, ground)
         deliveries = Deliveries(database, authority.gate, hub, bus, publisher, channels.kinds)
         ends = Ends(ground.bare, hub, bus)  # which are learned before it is opened
-        authenticator = _authenticator_of(config, authority.sessions, ends)
+        authenticator = _authenticator_of(config, authority, ends)
         turns, recipients = Turns(_limiter_of(limits)), _recipients_of(limits)
         exchange = LimitExchange(bus, {Kind.LIMITS: turns.limiter, Kind.RECIPIENTS: recipients})
         backends = Backends(
@@ -145,6 +145,7 @@ class Node:
             cursors=cursors,
             recipients=recipients,
             session_hours=config.sessionHours,
+            authority_name=authority.dependency,
         )
         executor = Executor(database, backends, publisher, deliveries, ends)
         commands = Commands(database, backends, executor)
@@ -271,9 +272,9 @@ def _depend(status: Status, database: OpenDatabase, bus: Bus, authority: Authori
     status.depends_on(authority.dependency, authority.life, is_needed_to_serve=False, pauses=False)
 
 
-def _authenticator_of(config: Config, sessions: SignsIn, ends: Ends) -> Authenticator:
+def _authenticator_of(config: Config, authority: Authority, ends: Ends) -> Authenticator:
     return Authenticator(
-        sessions,
+        authority,
         administrators=config.administrators,
         failures=AddressBudget(burst=config.limits.failedSignIns, per_second=1),
         ends=ends,

@@ -37,7 +37,7 @@ _ERRORS: Mapping[str, ClientError] = {
         Conflict("the comment was deleted"),
         TooLarge("expected at most 10000 characters, got 10001", field="text"),
         RateLimited("expected at most 50 commands a second, 200 at once", retry_after=0.02),
-        Unavailable(),
+        Unavailable("Library does not answer"),
         Paused(),
         Internal(),
     )

@@ -50,8 +50,8 @@ class Silent(Unavailable):
 class Busy(Unavailable):
     """Too many questions of ours wait for the authority. It may be well, and was not asked."""
 
-    def __init__(self) -> None:
-        super().__init__("too many questions wait for Library just now", retry_after=1)
+    def __init__(self, message: str = "too many questions wait for whoever signs people in just now") -> None:
+        super().__init__(message, retry_after=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -279,7 +279,7 @@ class AuthoritySetup:
 class Authority:
     """Who knows people and their rights; one and the same object may be all of it.
 
-    `dependency` is how `/status` calls it, as `Library`.
+    `dependency` is how `/status` calls it, and what clients are told, as `Library`.
     """
 
     dependency: str

@@ -30,7 +30,8 @@ class Backends:
 
     `deliveries` puts what waits for somebody into their inbox; `presence` knows who is on a topic;
     `cursors` seals where pages of lists end; `recipients` counts whom somebody has told
-    something; a sign-in lasts `session_hours` at most; `now` is the time, `chance` is from 0 to 1.
+    something; a sign-in lasts `session_hours` at most;
+    `authority_name` is what clients are told of the authority; `now` is the time, `chance` is from 0 to 1.
     """
 
     database: Database | Patience
@@ -43,6 +44,7 @@ class Backends:
     cursors: Cursors
     recipients: RateLimiter
     session_hours: float
+    authority_name: str
     now: Callable[[], datetime] = now_ms
     chance: Callable[[], float] = random.random
 
@@ -55,12 +57,15 @@ _besides_the_database = attrgetter(*[field.name for field in fields(Backends)][1
 
 
 class AskingInTime:
-    """Bounds what a command asks of Library, which may be many questions, each answered slowly.
+    """Bounds what a command asks of the authority of that name, which may be many questions, each answered slowly.
 
     As a context: raises `Unavailable` when time is up. What was answered until then is kept for the next try.
     """
 
-    __slots__ = ("_timeout",)
+    __slots__ = ("_authority_name", "_timeout")
+
+    def __init__(self, authority_name: str) -> None:
+        self._authority_name = authority_name
 
     async def __aenter__(self) -> None:
         self._timeout = asyncio.timeout(ASK_SECONDS)
@@ -72,6 +77,10 @@ class AskingInTime:
         try:
             await self._timeout.__aexit__(kind, error, traceback)
         except TimeoutError:
-            raise Unavailable("Library takes too long") from None
+            raise too_long(self._authority_name) from None
         if isinstance(error, TimeoutError):
-            raise Unavailable("Library takes too long") from None
+            raise too_long(self._authority_name) from None
+
+
+def too_long(authority_name: str) -> Unavailable:
+    return Unavailable(f"{authority_name} takes too long")

@@ -112,7 +112,7 @@ class CrowdLibrary(LoopbackServer):
         In place of signing in thousands by four calls each, which is not what is to be measured. Call it before
         `start`, which gives the sessions to another thread.
         """
-        authenticator = Authenticator(self._sealer.sessions)
+        authenticator = Authenticator(self._sealer.as_authority())
         authenticator.use_keys(KeyRing.of(seal_key))
         tokens = []
         for person in self._standin.data.people:

@@ -154,7 +154,7 @@ async def a_library(url: str, timing: Timing | None = None) -> AsyncIterator[Lib
 
 
 def an_authenticator(library: Library) -> Authenticator:
-    authenticator = Authenticator(library.sessions, administrators=[PEOPLE["admin"].id])
+    authenticator = Authenticator(library.as_authority(), administrators=[PEOPLE["admin"].id])
     authenticator.use_keys(KeyRing.of(KEY))
     return authenticator
 
@@ -619,7 +619,7 @@ async def test_an_old_resume_token_is_accepted_only_when_library_confirms_it(sta
         token = await identity_token(client, "ann")
         first = await an_authenticator(one).sign_in(Credentials(identity_token=token))
         tomorrow = Authenticator(
-            other.sessions, session_hours=48, now=lambda: datetime.now(UTC) + timedelta(days=1)
+            other.as_authority(), session_hours=48, now=lambda: datetime.now(UTC) + timedelta(days=1)
         )
         tomorrow.use_keys(KeyRing.of(KEY))
         # The session is still there: other clients of hers have kept it alive.
@@ -630,7 +630,7 @@ async def test_an_old_resume_token_is_accepted_only_when_library_confirms_it(sta
     async with a_library(standin.url) as third:
         standin.end_sessions("ann")
         tomorrow = Authenticator(
-            third.sessions, session_hours=48, now=lambda: datetime.now(UTC) + timedelta(days=1)
+            third.as_authority(), session_hours=48, now=lambda: datetime.now(UTC) + timedelta(days=1)
         )
         tomorrow.use_keys(KeyRing.of(KEY))
         for _ in range(2):
@@ -645,7 +645,7 @@ async def test_an_old_resume_token_is_accepted_only_when_library_confirms_it(sta
 async def test_a_time_out_beyond_all_dates_is_a_day(seconds: float) -> None:
     with StandIn(session_timeout_seconds=seconds) as standin:
         async with a_client(standin) as client, a_library(standin.url) as library:
-            authenticator = Authenticator(library.sessions, session_hours=100)
+            authenticator = Authenticator(library.as_authority(), session_hours=100)
             authenticator.use_keys(KeyRing.of(KEY))
             signed_in = await authenticator.sign_in(
                 Credentials(identity_token=await identity_token(client, "ann"))

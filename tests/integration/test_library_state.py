@@ -109,7 +109,7 @@ async def watched(url: str, **how: Any) -> AsyncIterator[Watched]:
     library = Library(
         url, timing=timing, observe=lambda call, outcome, seconds: noted.append((call, outcome)), **how
     )
-    authenticator = Authenticator(library.sessions)
+    authenticator = Authenticator(library.as_authority())
     authenticator.use_keys(KeyRing.of(b"k" * 32))
     await library.start()
     try:

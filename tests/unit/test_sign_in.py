@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import logging
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -12,6 +13,7 @@ import pytest
 from cryptography.fernet import Fernet
 from typing_extensions import override
 
+from collab_server.authority.library import words
 from collab_server.authority.library.cookies import Jar
 from collab_server.authority.library.library import Library
 from collab_server.domain.budgets import AddressBudget
@@ -45,7 +47,7 @@ def an_authenticator(
     clock: Clock, *, key: bytes | None = KEY, administrators: tuple[str, ...] = ()
 ) -> Authenticator:
     authenticator = Authenticator(
-        Library(None, clock=clock).sessions, administrators=administrators, now=clock.now
+        Library(None, clock=clock).as_authority(), administrators=administrators, now=clock.now
     )
     if key is not None:
         authenticator.use_keys(KeyRing.of(key))
@@ -62,7 +64,7 @@ def a_resume_token(
 ) -> str:
     library = Library(None, clock=clock)
     library.sessions.adopt(session, timeout_seconds, 0, cookies)
-    authenticator = Authenticator(library.sessions, now=clock.now)
+    authenticator = Authenticator(library.as_authority(), now=clock.now)
     authenticator.use_keys(KeyRing.of(key))
     signed_in = authenticator.renew(Identity(ANN, session, False, clock.now()))
     assert signed_in is not None
@@ -94,6 +96,16 @@ async def test_nothing_shown_is_unauthenticated() -> None:
 async def test_a_cookie_that_could_smuggle_something_in_is_unauthenticated(cookie: str) -> None:
     with pytest.raises(Unauthenticated):
         await an_authenticator(Clock()).identify(Credentials(auth_token="token", cookie=cookie))
+
+
+async def test_library_is_named_where_it_is_who_signs_people_in() -> None:
+    with pytest.raises(Unauthenticated, match=r"^Library does not accept this token$"):
+        await an_authenticator(Clock()).identify(Credentials(identity_token="no token"))
+    assert (words.silent().message, words.silent().retry_after) == ("Library does not answer", 5)
+    assert (words.busy().message, words.busy().retry_after) == (
+        "too many questions wait for Library just now",
+        1,
+    )
 
 
 async def test_without_a_library_every_token_of_its_is_unavailable() -> None:
@@ -235,7 +247,7 @@ async def test_the_cookies_of_a_session_come_along_to_another_node() -> None:
     )
     token = a_resume_token(clock, cookies=cookies)
     library = Library(None, clock=clock)
-    node = Authenticator(library.sessions, now=clock.now)
+    node = Authenticator(library.as_authority(), now=clock.now)
     node.use_keys(KeyRing.of(KEY))
     identity = await node.identify(Credentials(resume_token=token))
     assert identity.session == SESSION
@@ -300,7 +312,9 @@ class RefusingSessions(SignsIn):
 async def test_tokens_from_where_too_many_were_not_accepted_are_asked_about_by_and_by() -> None:
     clock, library = Clock(), RefusingSessions()
     authenticator = Authenticator(
-        library, failures=AddressBudget(burst=20, per_second=1, clock=clock), now=clock.now
+        replace(Library(None).as_authority(), sessions=library),
+        failures=AddressBudget(burst=20, per_second=1, clock=clock),
+        now=clock.now,
     )
 
     async def show(number: int, address: str | None) -> Origin:
@@ -352,7 +366,7 @@ class WillingLibrary(Library):
 
 def with_ends(clock: Clock, known: Known, *, hours: float = 12) -> tuple[Authenticator, WillingLibrary]:
     library = WillingLibrary(clock)
-    authenticator = Authenticator(library.sessions, ends=known, session_hours=hours, now=clock.now)
+    authenticator = Authenticator(library.as_authority(), ends=known, session_hours=hours, now=clock.now)
     authenticator.use_keys(KeyRing.of(KEY))
     return authenticator, library
 

@@ -27,9 +27,9 @@ import httpx2
 from collab_server.authority.library.cookies import Cookies, Jar
 from collab_server.authority.library.health import Fault, Health, Outcome, fault_of_connection
 from collab_server.authority.library.replies import Senseless, fault_in, outcome_of
+from collab_server.authority.library.words import silent
 from collab_server.domain.people import AuthoritySession
 from collab_server.errors import Unavailable
-from collab_server.ports import Silent
 
 __all__ = ["DEADLINE_SECONDS", "Call", "Calls", "Observe", "Refused", "SessionGone", "slow", "trust"]
 
@@ -183,7 +183,7 @@ class Calls:
         except _Faulty as faulty:
             outcome = faulty.fault.outcome
             self._note(call, faulty.fault)
-            raise Silent from None
+            raise silent() from None
         except (Refused, SessionGone):
             self._health.answered(call.name, time.monotonic() - began)
             raise

@@ -15,7 +15,7 @@ from collections import Counter, OrderedDict, deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from collab_server.ports import Busy
+from collab_server.authority.library.words import busy
 
 __all__ = ["Line", "Pace"]
 
@@ -40,7 +40,7 @@ class Pace:
         due = max(now, self._due.get(whom, now))
         wait = due - self._ahead - now
         if wait > self._most_seconds:
-            raise Busy
+            raise busy()
         if len(self._due) > FORGET_ABOVE:
             self._due = {one: due for one, due in self._due.items() if due > now}
         self._due[whom] = due + self._step
@@ -115,7 +115,7 @@ class Line:
     async def _wait(self, whom: str) -> None:
         queue = self._queues.get(whom, ())
         if len(queue) >= self._each_waiting:
-            raise Busy
+            raise busy()
         if self._waiting >= self._most_waiting:
             self._make_room(len(queue))
         place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -140,11 +140,11 @@ class Line:
         """Put the last out of those for whom most wait. Raises `Busy` if that is no more than of those who come."""
         longest = max(self._queues, key=lambda whom: len(self._queues[whom]))
         if len(self._queues[longest]) <= own + 1:
-            raise Busy
+            raise busy()
         place = self._queues[longest][-1]
         self._leave(longest, place)
         if not place.done():
-            place.set_exception(Busy())
+            place.set_exception(busy())
 
     def _leave(self, whom: str, place: asyncio.Future[None]) -> None:
         queue = self._queues.get(whom)

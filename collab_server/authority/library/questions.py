@@ -20,6 +20,7 @@ from collab_server.authority.library.api import LibraryApi
 from collab_server.authority.library.calls import Refused, SessionGone
 from collab_server.authority.library.known import KnownSessions, session_over
 from collab_server.authority.library.turns import Turns
+from collab_server.authority.library.words import silent
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.flights import Flights
 from collab_server.domain.ids import library_id
@@ -234,7 +235,7 @@ class Questions:
             except (Silent, TimeoutError):
                 remembered = self._answers.get(key)
                 if remembered is None or remembered.value is None:
-                    raise Silent from None
+                    raise silent() from None
                 return cast("T | None", remembered.value)
 
     async def _call(

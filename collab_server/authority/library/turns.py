@@ -20,8 +20,9 @@ from collab_server.authority.library.api import LibraryApi
 from collab_server.authority.library.calls import DEADLINE_SECONDS, Refused, SessionGone, slow
 from collab_server.authority.library.health import Health
 from collab_server.authority.library.lines import Line, Pace
+from collab_server.authority.library.words import busy, silent
 from collab_server.errors import Unavailable
-from collab_server.ports import MOST_CALLS_PER_USER, Busy, Origin, Silent
+from collab_server.ports import MOST_CALLS_PER_USER, Origin, Silent
 
 __all__ = ["Lookout", "Turns"]
 
@@ -80,11 +81,11 @@ class Turns:
                 yield self.api
         except TimeoutError:
             if not has_begun:
-                raise Busy from None
+                raise busy() from None
             self.is_silent = True
             self.health.failed("several calls", slow(self._where))
             self._suspect()
-            raise Silent from None
+            raise silent() from None
         except Silent:
             self.is_silent = True
             self._suspect()

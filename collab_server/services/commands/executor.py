@@ -87,7 +87,7 @@ class Executor:
             request = None
         patience = Patience(self._database)
         try:
-            async with AskingInTime():  # not in the transaction
+            async with AskingInTime(self._backends.authority_name):  # not in the transaction
                 facts = await write.ask(self._backends.through(patience), who, command)
         except Paused:
             raise  # where nobody can be asked, looking for an earlier answer only takes as long again

@@ -168,7 +168,7 @@ class Commands:
             raise Paused("the server has not finished starting")
         if isinstance(entry, Write):
             return await self._executor.run(entry, who, command)
-        async with AskingInTime():
+        async with AskingInTime(self._backends.authority_name):
             return await entry.answer(self._backends.through(Patience(self._database)), who, command)
 
 

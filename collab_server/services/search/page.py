@@ -22,9 +22,8 @@ from collab_server.domain.search import (
     query_terms,
 )
 from collab_server.domain.topics import Topic, parse_topic
-from collab_server.errors import Unavailable
 from collab_server.services.access import access_topic
-from collab_server.services.backends import Backends
+from collab_server.services.backends import Backends, too_long
 from collab_server.services.commands.pages import page_limit, page_text
 from collab_server.services.search.back_in_time import BEGINNING, END, walk
 from collab_server.services.search.rights import (
@@ -214,7 +213,7 @@ class _Page:
         places = [place for place in await search.named(self._database, ids) if _is_content(place)]
         settled, allowed = await self._rights.settle(places, is_urgent=True)
         if settled < len(places):
-            raise self._rights.silence or Unavailable("Library takes too long")
+            raise self._rights.silence or too_long(self._backends.authority_name)
         return tuple(allowed)
 
     async def _look(self, way: _Way, *, is_content: bool = True) -> _Way:

@@ -12,11 +12,11 @@ from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity
 from collab_server.domain.sign_ins import ID_BYTES
 from collab_server.errors import Unauthenticated, Unavailable
-from collab_server.ports import Ended, SessionUse, SignsIn
+from collab_server.ports import Authority, Ended, SessionUse
 from collab_server.services.sign_in.credentials import Credentials
 from collab_server.services.sign_in.exchange import PATIENCE_SECONDS, Exchange, Failures
 from collab_server.services.sign_in.kinds import ByAuthToken, ByBearer, ByIdentityToken, ByResumeToken, Way
-from collab_server.services.sign_in.lifetimes import KnownEnds, Lifetimes, session_over
+from collab_server.services.sign_in.lifetimes import KnownEnds, Lifetimes
 from collab_server.services.sign_in.proofs import Proof
 from collab_server.services.sign_in.resume_tokens import ResumeTokens, begun_before
 
@@ -41,7 +41,7 @@ class Authenticator:
 
     def __init__(
         self,
-        sessions: SignsIn,
+        authority: Authority,
         *,
         administrators: Collection[str] = (),
         failures: Failures | None = None,
@@ -52,12 +52,14 @@ class Authenticator:
     ) -> None:
         """`administrators` are user ids. `failures`: see `Exchange`. A sign-in lasts `session_hours` at
         most. `chance` makes random bytes."""
-        self._sessions = sessions
+        self._sessions = sessions = authority.sessions
         self._administrators = frozenset(administrators)
         self._chance = chance
-        self._lifetimes = Lifetimes(ends, session_hours=session_hours, now=now)
+        self._lifetimes = Lifetimes(
+            ends, authority_name=authority.dependency, session_hours=session_hours, now=now
+        )
         self._tokens = ResumeTokens()
-        self._exchange = exchange = Exchange(sessions, self._lifetimes, failures)
+        self._exchange = exchange = Exchange(sessions, self._lifetimes, failures, authority.dependency)
         by_resume_token = ByResumeToken(self._tokens, sessions, self._lifetimes, exchange)
         self._ways: tuple[Way, ...] = (
             by_resume_token,
@@ -150,7 +152,7 @@ class Authenticator:
                 return await self._exchange.confirm(proof)
         except (Unavailable, TimeoutError):
             if self._sessions.is_ended(proof.session):
-                raise session_over(proof) from None
+                raise self._lifetimes.session_over(proof) from None
             return proof
 
     def _sealed(self, proof: Proof) -> SignIn:

@@ -61,10 +61,13 @@ class Exchange:
     tokens that are not known are asked about by and by.
     """
 
-    def __init__(self, sessions: SignsIn, lifetimes: Lifetimes, failures: Failures | None) -> None:
+    def __init__(
+        self, sessions: SignsIn, lifetimes: Lifetimes, failures: Failures | None, authority_name: str
+    ) -> None:
         self._sessions = sessions
         self._lifetimes = lifetimes
         self._failures = failures
+        self._authority_name = authority_name
         self._flights = Flights()
         self._proofs: LRUCache[bytes, Proof] = LRUCache(MOST_PROOFS)
         self._fresh: TTLCache[bytes, bool] = TTLCache(MOST_PROOFS, FRESH_SECONDS)
@@ -77,14 +80,14 @@ class Exchange:
     async def prove(self, token: Token) -> Proof:
         """Whose token it is: what the authority says now, or said at most 60 s ago."""
         if not is_token(token.text):
-            raise not_accepted()
+            raise not_accepted(self._authority_name)
         self._lifetimes.refuse_ended_token(token.kind, token.text)
         # A refusal, and a call in flight, count for just what was shown.
         digest = token.digest
         more = self._sessions.cookies_that_count(token.cookie_header)
         attempt = digest_of(token.kind, token.text, token.cookie, *more)
         if attempt in self._refused:
-            raise not_accepted()
+            raise not_accepted(self._authority_name)
         known = self._proofs.get(digest)
         if known is not None and (
             self._sessions.is_ended(known.session) or self._lifetimes.is_outdated(known)
@@ -100,11 +103,11 @@ class Exchange:
             if known is None and isinstance(error, Busy):
                 raise
             if known is None or self._sessions.is_ended(known.session):
-                raise Unavailable from None
+                raise self._silence() from None
             now = self._lifetimes.now()
             known = known.as_last_used(self._sessions, now)
             if known.runs_out_at <= now:
-                raise Unavailable from None
+                raise self._silence() from None
             return known
 
     async def _ask(self, token: Token, attempt: bytes) -> Proof:
@@ -135,13 +138,16 @@ class Exchange:
         session = proof.session
         confirmed = await self._flights.join(session, partial(self._sessions.confirm, session))
         if confirmed.user.id != proof.user.id:
-            raise not_accepted()
+            raise not_accepted(self._authority_name)
         return self._proof(confirmed, proof.begun)
 
     def _proof(self, signed_in: SignedIn, begun: Begun) -> Proof:
         return Proof(
             signed_in.user, signed_in.session, signed_in.timeout_seconds, self._lifetimes.now(), begun
         )
+
+    def _silence(self) -> Unavailable:
+        return Unavailable(f"{self._authority_name} does not answer")
 
     def _origin(self, address: str | None) -> Origin:
         if address is None:

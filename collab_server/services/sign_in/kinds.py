@@ -10,7 +10,7 @@ from collab_server.errors import Unauthenticated
 from collab_server.ports import SignsIn
 from collab_server.services.sign_in.credentials import Credentials
 from collab_server.services.sign_in.exchange import Exchange, Token
-from collab_server.services.sign_in.lifetimes import Lifetimes, session_over
+from collab_server.services.sign_in.lifetimes import Lifetimes
 from collab_server.services.sign_in.proofs import Proof
 from collab_server.services.sign_in.resume_tokens import FERNET_BEGINS, ResumeTokens
 
@@ -46,7 +46,7 @@ class ByResumeToken:
         sealed_age = (lifetimes.now() - proof.said_at).total_seconds()
         sessions.adopt(proof.session, proof.timeout_seconds, sealed_age, cookies)
         if sessions.is_ended(proof.session):
-            raise session_over(proof)
+            raise lifetimes.session_over(proof)
         proof = proof.as_last_used(sessions, lifetimes.now())
         # Another node's clock may be ahead of ours: an age below zero is still an age.
         if is_leaving or abs((lifetimes.now() - proof.said_at).total_seconds()) <= proof.timeout_seconds:

@@ -52,8 +52,16 @@ class _NoEnds:
 class Lifetimes:
     """Judges sign-ins by `ends` and by how long one may last at most."""
 
-    def __init__(self, ends: KnownEnds | None, *, session_hours: float, now: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        ends: KnownEnds | None,
+        *,
+        authority_name: str,
+        session_hours: float,
+        now: Callable[[], datetime],
+    ) -> None:
         """`ends` None: nothing was ended. `now` is this node's clock; `ends` has one that holds for all nodes."""
+        self._authority_name = authority_name
         self.ends: KnownEnds = _NoEnds(now) if ends is None else ends
         self.now = now
         self._longest = timedelta(hours=session_hours)
@@ -96,9 +104,9 @@ class Lifetimes:
             return
         mark = mark_of("identity token" if kind == "identity" else "auth token", token)
         if self.ends.ended_at(mark):
-            words = "you have signed out with this token: get another one from Library"
+            words = f"you have signed out with this token: get another one from {self._authority_name}"
             raise SignInOver(words, whose=mark.hex())
 
-
-def session_over(proof: Proof) -> SignInOver:
-    return SignInOver("your Library session is over: sign in again", whose=proof.user.id)
+    def session_over(self, proof: Proof) -> SignInOver:
+        """What to raise where the session at the authority is over."""
+        return SignInOver(f"your {self._authority_name} session is over: sign in again", whose=proof.user.id)

@@ -54,5 +54,5 @@ def digest_of(kind: Kind, token: str, cookie: str | None, *more: str) -> bytes:
     return hashlib.sha256(json.dumps(parts).encode()).digest()
 
 
-def not_accepted() -> Unauthenticated:
-    return Unauthenticated("Library does not accept this token")
+def not_accepted(authority_name: str) -> Unauthenticated:
+    return Unauthenticated(f"{authority_name} does not accept this token")
