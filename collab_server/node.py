@@ -67,7 +67,7 @@ from collab_server.services.secret_watch import SecretWatch, announced
 from collab_server.services.sign_in import Authenticator
 from collab_server.services.state_watch import StateWatch
 from collab_server.services.upkeep import upkeep
-from collab_server.status import DATABASE, BusAsNeeded, Counters, Settings, Status
+from collab_server.status import DATABASE, BusAsNeeded, Counters, Dependency, Settings, Status
 from collab_server.storage import notices
 from collab_server.storage.database import Database
 from collab_server.storage.installation import Preparation
@@ -92,7 +92,7 @@ class Worker(Protocol):
 class Ground:
     """What a node stands on: the bus, the database and the authority, and what it says of itself.
 
-    Raises `ConfigError` for certificates that cannot be read.
+    Raises `ConfigError` for certificates that cannot be read, and for parts that cannot be made.
     """
 
     def __init__(self, config: Config) -> None:
@@ -105,8 +105,11 @@ class Ground:
         self.preparation = Preparation(self.bare, secret=self.secret)
         self.database = self.bare.closed()  # for all that needs it to be ready
         self.authority = _authority_of(config, self.counters, self.bus)
-        self.status = Status(_settings_of(config, self.name), self.database, self.bus, self.counters)
-        _depend(self.status, OpenDatabase(self.database, self.preparation), self.bus, self.authority)
+        self.channels = _channels_of(config, self.counters)
+        opened = OpenDatabase(self.database, self.preparation)
+        dependencies = _dependencies_of(opened, self.bus, self.authority, self.channels)
+        settings = _settings_of(config, self.name)
+        self.status = Status(settings, self.database, self.bus, self.counters, dependencies)
 
 
 class Node:
@@ -122,13 +125,13 @@ class Node:
         addresses = Addresses(config.trustedProxies)
         origins = Origins(config.allowed_origins, addresses, beside=config.library_beside)
         self.guard = Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes)
-        self.server = server = CollabServer(BusManager(bus), limits, addresses, origins, self.status)
-        hub = Hub(server, ground.counters)
+        manager, counters, channels = BusManager(bus), ground.counters, ground.channels
+        self.server = server = CollabServer(manager, limits, addresses, origins, self.status, counters)
+        hub = Hub(server, counters)
         self._presence = presence = Presence(name, hub, bus)
         audience = Audience(hub, presence)
         feed = Feed(audience)
         publisher = Publisher(bus, feed)
-        channels = _channels_of(config, ground)
         deliveries = Deliveries(database, authority.gate, hub, bus, publisher, channels.kinds)
         ends = Ends(ground.bare, hub, bus)  # which are learned before it is opened
         authenticator = _authenticator_of(config, authority, ends)
@@ -151,20 +154,19 @@ class Node:
         commands = Commands(database, backends, executor)
         subscriptions = Subscriptions(database, backends, hub, feed, audience, turns.limiter)
         sign_ins = SignIns(name, hub, authenticator, subscriptions, deliveries, epoch)
-        socketio_gate, rest_gate = _gates_of(commands, turns, ground.counters)
-        self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, ground.counters)
+        socketio_gate, rest_gate = _gates_of(commands, turns, counters)
+        self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, counters)
         self.realtime = build_asgi(server)
         self.rest = _rest_of(config, rest_gate, authenticator, self.status, origins)
         installed = Installed(ground.secret, epoch, authenticator, cursors, bus, hub, feed)
         epoch_watch = EpochWatch(database, feed, installed)
         opening = Opening(database, ground.preparation, ends, installed, epoch_watch, ground.status)
-        repair, rights_watch = Repair(database, feed), RightsWatch(hub, authority.gate, subscriptions)
+        repair = Repair(database, feed, counters)
+        rights_watch = RightsWatch(hub, authority.gate, subscriptions)
         secret_watch = SecretWatch(ground.secret, database, bus, installed)
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
         known = (*upkeep(channels.kinds), *channels.jobs())
-        jobs = Jobs(database, known, node=name, until_open=database.until_up)
-        for part, counts in (("jobs", jobs.counts), ("feed", repair.counts), ("clients", server.counts)):
-            ground.counters.include(part, counts)
+        jobs = Jobs(database, known, counters, node=name, until_open=database.until_up)
         served = (channels, deliveries, subscriptions, executor)
         self._parts: tuple[Part, ...] = (self.status.pulse, origins, database, authority.life, bus, *served)
         watches = (opening, repair, rights_watch, secret_watch, self._state_watch, sign_ins, ends)
@@ -248,28 +250,29 @@ def _authority_of(config: Config, counters: Counters, bus: Bus) -> Authority:
     return make_authority(kind, setup)
 
 
-def _channels_of(config: Config, ground: Ground) -> Channels:
+def _channels_of(config: Config, counters: Counters) -> Channels:
     tls = certificates.client_context(config.trustedCerts)
     chosen = [
         (one.kind, ChannelSetup(one.options, config.notification_base_url, tls)) for one in config.channels
     ]
-    channels = Channels(make_channels(chosen))
-    ground.counters.include("channels", channels.counts)
-    for name, channel in channels.by_name().items():
-        ground.status.depends_on(name, channel, is_needed_to_serve=False, pauses=False)
-    return channels
+    return Channels(make_channels(chosen), counters)
 
 
 def _settings_of(config: Config, name: str) -> Settings:
     return Settings(enable_tls=config.enableTls, scaling=config.scaling, logging=config.logging, node=name)
 
 
-def _depend(status: Status, database: OpenDatabase, bus: Bus, authority: Authority) -> None:
-    """Tell what the node depends on, in the order in which `/status` names it."""
-    status.depends_on(DATABASE, database, is_needed_to_serve=True)
-    if bus.dependency is not None:
-        status.depends_on(bus.dependency, BusAsNeeded(bus), is_needed_to_serve=False)
-    status.depends_on(authority.dependency, authority.life, is_needed_to_serve=False, pauses=False)
+def _dependencies_of(
+    database: OpenDatabase, bus: Bus, authority: Authority, channels: Channels
+) -> list[Dependency]:
+    """What the node depends on, in the order in which `/status` names it."""
+    of_bus = [] if bus.dependency is None else [Dependency(bus.dependency, BusAsNeeded(bus))]
+    return [
+        Dependency(DATABASE, database, is_needed_to_serve=True),
+        *of_bus,
+        Dependency(authority.dependency, authority.life, pauses=False),
+        *(Dependency(name, channel, pauses=False) for name, channel in channels.by_name().items()),
+    ]
 
 
 def _authenticator_of(config: Config, authority: Authority, ends: Ends) -> Authenticator:
@@ -295,8 +298,7 @@ def _recipients_of(limits: Limits) -> RateLimiter:
 
 def _gates_of(commands: Commands, turns: Turns, counters: Counters) -> tuple[CommandGate, CommandGate]:
     """What the commands of the two doors pass, and where they are counted."""
-    figures = Figures()
-    counters.registry.register(figures)
+    figures = Figures(counters.registry)
     return (
         CommandGate("socketio", commands, turns, figures),
         CommandGate("rest", commands, turns, figures),

@@ -213,18 +213,34 @@ class BusAsNeeded:
         return self.bus.latency_seconds
 
 
+def _now() -> datetime:
+    return datetime.now(UTC)
+
+
 class Dependency:
-    """A service this node depends on, looked after by `owner`; without one that `pauses` the state is `paused`."""
+    """A service this node depends on; `owner` looks after it, and says how it is.
+
+    Without one that `is_needed_to_serve` the node is not ready; without another it is only `paused`. One that does not
+    even `pauses` is told of to administrators and in `/metrics`, not in `reason`, whose words are documented.
+    """
 
     def __init__(
-        self, name: str, owner: Probed, clock: Callable[[], datetime], *, pauses: bool = True
+        self,
+        name: str,
+        owner: Probed,
+        *,
+        is_needed_to_serve: bool = False,
+        pauses: bool = True,
+        clock: Callable[[], datetime] = _now,
     ) -> None:
         self.name = name
+        self.is_needed_to_serve = is_needed_to_serve
         self.pauses = pauses
         self._owner = owner
         self._clock = clock
         self._is_ok: bool | None = None
         self._since = clock()
+        self.look()
 
     def look(self) -> Probe:
         """The latest; also notes when it changed between well and unwell."""
@@ -267,8 +283,8 @@ class Settings:
 
 
 class Status:
-    """The state of this node. Begins as `paused`; others say when it has started (`has_started`) and when it is going
-    (`is_draining`), and the composition root what it depends on.
+    """The state of this node, which depends on these `dependencies`, told in this order. Begins as `paused`; others say
+    when it has started (`has_started`) and when it is going (`is_draining`).
     """
 
     def __init__(
@@ -277,8 +293,9 @@ class Status:
         database: Stored,
         bus: Bus,
         counters: Counters,
+        dependencies: Sequence[Dependency],
         sampler: Sampler | None = None,
-        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        now: Callable[[], datetime] = _now,
     ) -> None:
         self.counters = counters
         self.sampler = sampler or Sampler()
@@ -288,24 +305,11 @@ class Status:
         self._settings = settings
         self._database = database
         self._bus = bus
-        self._now = now
         self._up_since = now()
-        self._dependencies: list[Dependency] = []
-        self._serving_needs: list[Dependency] = []
+        self._dependencies = tuple(dependencies)
+        self._serving_needs = tuple(one for one in dependencies if one.is_needed_to_serve)
         counters.include("bus", bus.counts)
         counters.registry.register(_Figures(self))
-
-    def depends_on(self, name: str, owner: Probed, *, is_needed_to_serve: bool, pauses: bool = True) -> None:
-        """Count `name` among the dependencies, in the order of the calls; `owner` says how it is.
-
-        Without one that `is_needed_to_serve` the node is not ready; without another it is only `paused`. One that does
-        not even pause is told of to administrators and in `/metrics`, not in `reason`, whose words are documented.
-        """
-        dependency = Dependency(name, owner, self._now, pauses=pauses)
-        dependency.look()
-        self._dependencies.append(dependency)
-        if is_needed_to_serve:
-            self._serving_needs.append(dependency)
 
     def look(self) -> None:
         """Note what has changed, so that `since` is exact; call it on a timer or when something changed."""
@@ -407,7 +411,7 @@ class Status:
 
     def dependencies(self) -> Sequence[Dependency]:
         """All of them, in order."""
-        return tuple(self._dependencies)
+        return self._dependencies
 
 
 class _Figures(Collector):

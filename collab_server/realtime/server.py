@@ -23,6 +23,7 @@ from collab_server.realtime.sockets.packets import HEAD
 from collab_server.realtime.sockets.server import SocketServer
 from collab_server.realtime.strangers import StrangerLimits
 from collab_server.services.origins import Origins
+from collab_server.status import Counters
 
 SIGN_IN_SECONDS = 10.0
 PING_INTERVAL_SECONDS = 25.0
@@ -86,6 +87,7 @@ class CollabServer(SocketServer):
         addresses: Addresses,
         origins: Origins,
         readiness: Readiness,
+        counters: Counters,
     ) -> None:
         super().__init__(
             client_manager=manager,
@@ -106,6 +108,7 @@ class CollabServer(SocketServer):
             logger=False,
             engineio_logger=False,
         )
+        counters.include("clients", self.counts)
 
     def serve(self, door: Receiver) -> None:
         """Let this door have what comes in."""

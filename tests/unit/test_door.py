@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from collab_server.cluster.alone import Alone
 from collab_server.config import Limits
@@ -116,7 +117,7 @@ class House:
             self.hub,
             self.sign_ins,
             self.subscriptions,
-            CommandGate("socketio", cast("Any", commands), Turns(self.limiter), Figures()),
+            CommandGate("socketio", cast("Any", commands), Turns(self.limiter), Figures(CollectorRegistry())),
             Counters(),
         )
 

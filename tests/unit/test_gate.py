@@ -46,7 +46,8 @@ class House:
     """A gate, its commands and what it has counted."""
 
     def __init__(self) -> None:
-        self.commands, self.figures, self.now = FakeCommands(), Figures(), 0.0
+        self.registry = CollectorRegistry()
+        self.commands, self.figures, self.now = FakeCommands(), Figures(self.registry), 0.0
         self.begun = 0
         turns = Turns(RateLimiter(per_second=1, burst=5))
         self.gate = CommandGate(
@@ -132,9 +133,7 @@ async def test_prometheus_is_told_how_long_commands_took(house: House) -> None:
         passage = house.gate.read(ANN, "me", {})
         house.now += seconds
         await house.gate.answer(WHO, passage)
-    registry = CollectorRegistry()
-    registry.register(house.figures)
-    text = generate_latest(registry).decode()
+    text = generate_latest(house.registry).decode()
 
     def bucket(bound: str) -> str:
         return f'collab_command_seconds_bucket{{command="me",door="rest",le="{bound}"}}'

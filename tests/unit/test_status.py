@@ -24,7 +24,7 @@ from collab_server import __version__
 from collab_server.api.headers import SafeHeaders
 from collab_server.api.operations import operations_router
 from collab_server.ports import Peer
-from collab_server.status import DATABASE, Counters, Sampler, Settings, Status
+from collab_server.status import DATABASE, Counters, Dependency, Sampler, Settings, Status
 
 REDIS = "Redis Server"
 STARTED = datetime(2018, 4, 8, 2, 12, 42, tzinfo=UTC)
@@ -58,18 +58,23 @@ class Node:
         self.now = STARTED
         self.counters = Counters()
         self.sampler = Sampler(every_seconds=0.01)
+        database = Dependency(
+            DATABASE, Looked(self, "database", 0.0012), is_needed_to_serve=True, clock=self._clock
+        )
+        redis = Dependency(REDIS, Looked(self, "redis"), clock=self._clock)
         self.status = Status(
             Settings(enable_tls=False, scaling=scaling, logging=True, node="n1"),
             self,
             cast("Any", self),  # the bus
             self.counters,
+            [database, redis] if scaling == "horizontal" else [database],
             self.sampler,
-            now=lambda: self.now,
+            now=self._clock,
         )
-        self.status.depends_on(DATABASE, Looked(self, "database", 0.0012), is_needed_to_serve=True)
-        if scaling == "horizontal":
-            self.status.depends_on(REDIS, Looked(self, "redis"), is_needed_to_serve=False)
         self.status.has_started = True
+
+    def _clock(self) -> datetime:
+        return self.now
 
 
 @pytest.fixture

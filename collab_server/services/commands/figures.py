@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from itertools import accumulate
 
 from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector
+from prometheus_client.registry import Collector, CollectorRegistry
 from typing_extensions import override
 
 BOUNDS = (0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0)
@@ -39,10 +39,11 @@ class Tally:
 
 
 class Figures(Collector):
-    """The tallies of a node: `of(door)` gives a door its own, by the commands' names."""
+    """The tallies of a node, for whoever asks `registry`: `of(door)` gives a door its own, by the commands' names."""
 
-    def __init__(self) -> None:
+    def __init__(self, registry: CollectorRegistry) -> None:
         self._doors: dict[str, dict[str, Tally]] = {}
+        registry.register(self)
 
     def of(self, door: str) -> dict[str, Tally]:
         """What came through this door, by name; only what has come."""

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 
 from collab_server.errors import ClientError
 from collab_server.services.live.feed import Feed
+from collab_server.status import Counters
 from collab_server.storage import event_log
 from collab_server.storage.database import Database
 from collab_server.storage.event_log import Gap
@@ -27,10 +28,11 @@ log = logging.getLogger(__name__)
 class Repair:
     """Reads for `feed`."""
 
-    def __init__(self, database: Database, feed: Feed) -> None:
+    def __init__(self, database: Database, feed: Feed, counters: Counters) -> None:
         self._database = database
         self._feed = feed
         self._repaired = 0
+        counters.include("feed", self.counts)
 
     def counts(self) -> Mapping[str, int]:
         """How many events were read that had not come by themselves, since the node started."""
