@@ -160,6 +160,24 @@ def hooks_set_later(sources: Sources) -> Found:
     return _counted(sources, is_hook)
 
 
+_WIRING: Final = re.compile(r"(?:serve|listen|on_\w+|include|depends_on|register)")
+
+
+def told_later(sources: Sources) -> Found:
+    """How many calls there are, per module, that give a part what it works with when it is made already:
+    `status.depends_on(x)`, `bus.on_gap(y)`. A call that gives nothing wires nothing: `hangup.listen()`."""
+
+    def is_wiring(node: ast.AST) -> bool:
+        return (
+            isinstance(node, ast.Call)
+            and isinstance(node.func, ast.Attribute)
+            and bool(_WIRING.fullmatch(node.func.attr))
+            and bool(node.args or node.keywords)
+        )
+
+    return _counted(sources, is_wiring)
+
+
 _JSON_BRACE = re.compile(r'\{\s*"|(?:^|[{,])\s*"[A-Za-z_]\w*"\s*:')
 _JSON_IN_SQL = re.compile(r"jsonb?_|::jsonb?\b|\b(SELECT|INSERT|UPDATE)\b")
 

@@ -25,7 +25,8 @@ MOST_ATTRIBUTES = 12
 
 COMPOSITION_ROOT = ["collab_server.app", "collab_server.node"]
 WIRED_LATER = 0
-"""Lambdas, and attributes of others that are set, in the composition root. It may only become less."""
+"""Lambdas, attributes of others that are set, and calls that tell a part more than its constructor did, in the
+composition root. It may only become less."""
 
 CIRCLES: Final[dict[str, str]] = {}
 
@@ -96,7 +97,11 @@ def test_json_is_written_by_what_knows_how(sources: dict[str, str]) -> None:
 
 def test_parts_are_given_what_they_need_when_they_are_made(sources: dict[str, str]) -> None:
     root = {name: text for name, text in sources.items() if name in COMPOSITION_ROOT}
-    found = {"lambdas": house.lambdas(root), "set later": house.hooks_set_later(root)}
+    found = {
+        "lambdas": house.lambdas(root),
+        "set later": house.hooks_set_later(root),
+        "told later": house.told_later(root),
+    }
     much = sum(n for part in found.values() for n in part.values())
     assert much <= WIRED_LATER, f"{found}: give it to the constructor"
     assert much == WIRED_LATER, f"only {much} are left: write that into WIRED_LATER"
@@ -165,6 +170,31 @@ def test_sizes_are_counted() -> None:
     assert house.many_attributes(planted, 5) == {}
     assert house.lambdas(planted) == {"m": 1}
     assert house.hooks_set_later(planted) == {"m": 4}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "server.serve(self)",
+        "bus.listen(Kind.ENDED, hear)",
+        "self._bus.on_gap(feed.suspect)",
+        "database.on_return(callback=doubt)",
+        "ground.counters.include(*part)",
+        "status.depends_on(DATABASE, database)",
+        "counters.registry.register(figures)",
+        "if (await ready()).register(figures): ...",
+    ],
+)
+def test_what_is_told_later_is_found(line: str) -> None:
+    assert house.told_later({"m": f"class A:\n    async def f(self):\n        {line}\n"}) == {"m": 1}
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["hangup.listen()", "listen(kind, hear)", "door.online(kind)", "hook = bus.listen", "part.start(x)"],
+)
+def test_what_gives_nothing_is_not_told_later(line: str) -> None:
+    assert house.told_later({"m": f"def f():\n    {line}\n"}) == {}
 
 
 @pytest.mark.parametrize(
