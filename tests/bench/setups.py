@@ -121,7 +121,9 @@ def busy_seconds(pid: int) -> float:
 
 
 def commit_tree(commit: str, folder: Path, *, repository: Path = ROOT) -> Tree:
-    """The tree of a commit, written into `folder`. Raises `ValueError` if there is no such commit."""
+    """The tree of a commit, written into `folder`. Raises `ValueError` if there is no such commit, or no Git."""
+    if shutil.which("git") is None:
+        raise ValueError("Git is not installed: it has the commit that BEFORE names")
     named = _git(repository, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
     if named.returncode != 0:
         raise ValueError(f"{commit!r} is no commit of this repository")

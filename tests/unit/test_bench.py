@@ -1,6 +1,7 @@
 """What `make bench` says of figures: who is dearer, against what, and that a commit is served by its own code."""
 
 import random
+import shutil
 import statistics
 import subprocess
 import sys
@@ -17,6 +18,7 @@ from tests.bench.verdict import ROUNDS_TO_JUDGE, compare, interval
 from tests.bench.writes import SECONDS, WARM_SECONDS, warm_latencies
 
 WORLDS = 200
+needs_git = pytest.mark.skipif(shutil.which("git") is None, reason="Git is not installed")
 
 
 def measured(chance: random.Random, times: float, *, rounds: int, noise: float = 0.03) -> list[list[float]]:
@@ -201,6 +203,7 @@ def repository(tmp_path: Path) -> Path:
     return folder
 
 
+@needs_git
 def test_a_commit_and_the_working_tree_are_laid_out_as_they_are(repository: Path, tmp_path: Path) -> None:
     old = commit_tree("HEAD~1", tmp_path / "old", repository=repository)
     now = working_tree(tmp_path / "now", repository=repository)
@@ -216,6 +219,7 @@ def served(tree: Path, path: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, env=environ, cwd=tree, timeout=60)
 
 
+@needs_git
 def test_a_node_serves_the_tree_it_was_told_and_no_other(repository: Path, tmp_path: Path) -> None:
     old = commit_tree("HEAD~1", tmp_path / "old", repository=repository).folder
     assert served(old, old).returncode == 0
@@ -224,10 +228,24 @@ def test_a_node_serves_the_tree_it_was_told_and_no_other(repository: Path, tmp_p
     assert "was to be served" in wrong.stderr
 
 
+def test_without_git_a_commit_is_refused_in_words(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(SystemExit) as left:
+        bench.main(["--before", "HEAD", "--peers", "none"])
+    assert left.value.code == 2
+    assert "Git is not installed" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--before", "no-such-commit", "--peers", "none"], "is no commit of this repository"),
+        pytest.param(
+            ["--before", "no-such-commit", "--peers", "none"],
+            "is no commit of this repository",
+            marks=needs_git,
+        ),
         (["--rows", "s100,s10"], "there is no row 's10'"),
         (["--peers", "deno"], "there is no peer 'deno'"),
         (["--rounds", "0"], "expected a number above zero"),
