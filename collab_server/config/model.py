@@ -218,10 +218,11 @@ class Config(Section):
     allowedOrigins: tuple[Origin, ...] | None = _array(
         None,
         "Origins of pages whose browsers may connect, besides the node's own and that of `notificationBaseUrl`: like"
-        " `https://dashboards.example.com`; `https://*.example.com` for all subdomains; `capacitor://localhost` and"
-        " the like for applications; `null` for pages without an origin; `*` for all. Default: with Library as the"
-        " authority, the origin of `authorizationServerUrl`, and where that is this machine, Library's port at whatever"
-        " host name the node is asked by; with another, none.",
+        " `https://dashboards.example.com`; `https://*.example.com` for all subdomains; `http://localhost:*` for all"
+        " ports of `localhost`, `127.0.0.1` and `[::1]`; `capacitor://localhost` and the like for applications; `null`"
+        " for pages without an origin; `*` for all. Default: with Library as the authority, the origin of"
+        " `authorizationServerUrl`, and where that is this machine, Library's port at whatever host name the node is"
+        " asked by; with another, none.",
     )
     administrators: tuple[UserId, ...] = _array(
         (), "The ids of the users who may administer, as Library, or whoever says who is who, has them."

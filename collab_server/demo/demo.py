@@ -30,6 +30,8 @@ DEFAULT_PORT = 8080
 PORTS_TRIED = 50
 NODES = 3
 LIBRARY_PATH = "/MicroStrategyLibrary"
+PAGES = tuple(f"{scheme}://{host}:*" for scheme in ("http", "https") for host in ("localhost", HOST, "[::1]"))
+"""Pages that somebody develops on this machine, on whatever port, may connect."""
 
 T = TypeVar("T")
 
@@ -206,6 +208,7 @@ class Demo:
             "scaling": "horizontal",
             "redisServerUrl": self.valkey.url,
             "administrators": self._administrators,
+            "allowedOrigins": PAGES,
             "demoPage": True,
         }
         self.nodes = [

@@ -11,6 +11,8 @@ file. What Library does not have is kept apart, under `/standin` (and `/MicroStr
     POST /standin/access       {"objectId", "openTo": [login] | null}: who may open an object from now on
     POST /standin/end-sessions {"person": login}: end all their sessions, as an administrator of Library would
 
+Pages of `localhost` and `127.0.0.1`, on any port, may call all of it and read the tokens: for whoever develops one.
+
 Promises: a session ends after `session_timeout_seconds` without a call, an identity token after
 `identity_token_seconds`; a token sent with another session's JSESSIONID is refused. Everything is in memory
 and touched by one event loop only; nothing runs in the background, and stopping needs nothing.
@@ -40,6 +42,7 @@ from typing import Any, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
+from starlette.middleware.cors import CORSMiddleware
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
@@ -52,6 +55,9 @@ __all__ = ["LibraryData", "create_members", "create_standin", "load_data", "serv
 BASES = ("/MicroStrategyLibrary", "")
 ROUTE_COOKIE = "LIBRARYROUTE"
 MOST_SESSIONS = 20_000
+PAGES = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?"
+"""Origins of pages that somebody develops on this machine."""
+TOKENS = ("X-MSTR-AuthToken", "X-MSTR-IdentityToken")
 USER, GROUP = 8704, 8705  # Library's subtypes of its object type 34
 
 LibraryId = Field(pattern=r"^[0-9A-F]{32}$")
@@ -534,7 +540,14 @@ def create_standin(
         session_timeout_seconds=session_timeout_seconds,
         identity_token_seconds=identity_token_seconds,
     )
-    return members[0] if balanced is None else _Balancer(members)
+    return CORSMiddleware(
+        members[0] if balanced is None else _Balancer(members),
+        allow_origin_regex=PAGES,
+        allow_credentials=True,
+        allow_methods=("*",),
+        allow_headers=("*",),
+        expose_headers=TOKENS,
+    )
 
 
 def create_members(

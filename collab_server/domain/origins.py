@@ -20,6 +20,7 @@ from typing_extensions import override
 from collab_server.domain.addresses import Addresses
 
 ANY: Final = "*"
+ANY_PORT: Final = ":*"
 DEFAULT_PORTS: Final = {"http": 80, "https": 443}
 LONGEST: Final = 400
 """So many characters an origin, or a host, has at most."""
@@ -43,7 +44,7 @@ _NEVER_SENT: Final = {
 
 EXPECTED: Final = (
     "expected an origin (scheme, host and port only) like https://dashboards.example.com, https://*.example.com,"
-    " capacitor://localhost, null, or *"
+    " http://localhost:*, capacitor://localhost, null, or *"
 )
 
 
@@ -92,7 +93,8 @@ def parse(text: str) -> Origin:
 
 
 def parse_allowed(text: str) -> str:
-    """One entry of what is allowed, as it is compared: an origin, one whose host is `*.` and a domain, `null` or `*`.
+    """One entry of what is allowed, as it is compared: an origin, one whose host is `*.` and a domain, one on this
+    machine whose port is `*`, `null` or `*`.
 
     Raises `NoOrigin`, also for what no browser ever sends.
     """
@@ -108,6 +110,13 @@ def parse_allowed(text: str) -> str:
                 "has *. before what is no domain; it stands for subdomains of http and https alone"
             )
         return str(Origin(domain.scheme, f"*.{domain.host}", domain.port))
+    if rest.endswith(ANY_PORT):
+        machine = parse(f"{scheme}://{rest.removesuffix(ANY_PORT)}")
+        if machine.scheme not in DEFAULT_PORTS or not _is_loopback(machine.host):
+            raise NoOrigin(
+                "has * as its port; it stands for the ports of localhost, 127.0.0.1 and [::1] alone"
+            )
+        return f"{machine.scheme}://{machine.host}{ANY_PORT}"
     if "*" in rest:
         raise NoOrigin("may have * as the whole first label of the host only, like https://*.example.com")
     return str(parse(text))
@@ -158,6 +167,12 @@ def _is_address(host: str) -> bool:
     return host.startswith("[") or host.rpartition(".")[2].isdigit()
 
 
+def _is_loopback(host: str) -> bool:
+    if host == "localhost" or host.endswith(".localhost"):
+        return True
+    return _is_address(host) and ipaddress.ip_address(host.strip("[]")).is_loopback
+
+
 class AllowedOrigins:
     """Those that are allowed by name.
 
@@ -173,6 +188,8 @@ class AllowedOrigins:
         if self.allows_any or str(origin) in self._entries:
             return True
         host = origin.host
+        if f"{origin.scheme}://{host}{ANY_PORT}" in self._entries:
+            return True
         while dot := host.find(".") + 1:  # a host has at most 127 labels
             host = host[dot:]
             if str(Origin(origin.scheme, f"*.{host}", origin.port)) in self._entries:

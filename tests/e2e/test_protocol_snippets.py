@@ -73,6 +73,30 @@ async def output_of(process: asyncio.subprocess.Process) -> str:
     return output.decode()
 
 
+async def output_until(words: str, process: asyncio.subprocess.Process, times: int = 1) -> str:
+    """What it prints until the words are there so often; then it is ended."""
+    try:
+        return await printed(words, process, times)
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+
+
+async def printed(words: str, process: asyncio.subprocess.Process, times: int = 1) -> str:
+    assert process.stdout is not None
+    output = ""
+    try:
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while output.count(words) < times:
+                line = await process.stdout.readline()
+                assert line, f"it ended: {output}"
+                output += line.decode()
+    except TimeoutError:
+        raise AssertionError(output) from None
+    return output
+
+
 @pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
 async def test_the_calls_with_curl_work(cluster: Cluster, nginx: EmbeddedNginx, tmp_path: Path) -> None:
     script = tmp_path / "calls.sh"
@@ -89,16 +113,15 @@ async def test_the_first_lines_in_javascript_work(
 ) -> None:
     node = node_js(tmp_path)
     script = tmp_path / "first.mjs"
-    code = block("js").replace("http://127.0.0.1:8080", f"http://127.0.0.1:{nginx.port}")
-    code = code.replace("io(base, {", 'io(base, { transports: ["websocket"],')  # Node keeps no cookies
-    script.write_text(code + "setTimeout(() => process.exit(0), 300);\n")
-    output = await output_of(await start(node, script))
+    script.write_text(block("js").replace("http://127.0.0.1:8080", f"http://127.0.0.1:{nginx.port}"))
+    output = await output_until("Hello from JavaScript", await start(node, script))
     assert "signed in as Bob Baker" in output
     assert "the log stands at" in output
-    assert "Hello from JavaScript" in output
 
 
 FOLLOWING = """
+import { Client } from "./client.mjs";
+
 const [, , url, identityToken, topic, last] = process.argv;
 const client = new Client(url, identityToken, { onSignedOut: (why) => { console.log("out", why); process.exit(1); } });
 client.follow(topic, {
@@ -120,9 +143,9 @@ async def test_the_client_that_loses_nothing_loses_nothing(
 ) -> None:
     node = node_js(tmp_path)
     cluster = await make_cluster(nodes=3)
-    script = tmp_path / "client.mjs"
-    client = block("js", 1).replace("io(url, {", 'io(url, { transports: ["websocket"],')  # as above
-    script.write_text(client + FOLLOWING)
+    (tmp_path / "client.mjs").write_text(block("js", 1))
+    script = tmp_path / "following.mjs"
+    script.write_text(FOLLOWING)
     ann = await cluster.client(0, "ann")
     with balanced(cluster, library, tmp_path) as nginx:
         bob = await LibraryUser.sign_in(library.url, "bob")
@@ -149,3 +172,49 @@ async def test_the_client_that_loses_nothing_loses_nothing(
     assert seen == list(range(fresh + 1, added["seq"] + 1)), output
     stored = [item["text"] for item in (await writer.call("topic.comments", {"topic": topic}))["items"]]
     assert [stored.count(f"from the document {number}") for number in (1, 2, 3)] == [1, 1, 1]
+
+
+# An answer is waited for 10 s, the next try comes after 1 s: a fiftieth of both, so that minutes pass in seconds.
+HURRYING = """
+const wait = globalThis.setTimeout;
+globalThis.setTimeout = (run, ms, ...rest) => {
+  if (ms === 10_000) console.log("asked");
+  return wait(run, ms === 10_000 || ms === 1000 ? ms / 50 : ms, ...rest);
+};
+"""
+WRITING = """
+import "./hurrying.mjs";
+import { Client } from "./client.mjs";
+
+delete crypto.randomUUID; // as in a page over http
+const [, , url, identityToken, topic] = process.argv;
+const client = new Client(url, identityToken);
+const first = client.change("comment.add", { topic, text: "first", requestId: "kept" });
+await Promise.all([first, client.change("comment.add", { topic, text: "second" })]);
+const again = await client.change("comment.add", { topic, text: "first", requestId: "kept" });
+console.log("same", again.seq === (await first).seq);
+client.close();
+const problem = await client.change("comment.add", { topic, text: "too late" }).catch((problem) => problem);
+console.log(problem.code, problem.command.requestId.length);
+"""
+
+
+async def test_the_client_that_loses_nothing_keeps_what_was_written_while_it_was_away(
+    make_cluster: MakeCluster, library: StandInLibrary, topic: str, tmp_path: Path
+) -> None:
+    node = node_js(tmp_path)
+    (tmp_path / "client.mjs").write_text(block("js", 1))
+    (tmp_path / "hurrying.mjs").write_text(HURRYING)
+    script = tmp_path / "writing.mjs"
+    script.write_text(WRITING)
+    cluster = await make_cluster(nodes=1, start=False)
+    bob = await LibraryUser.sign_in(library.url, "bob")
+    writing = await start(node, script, cluster.nodes[0].url, await bob.identity_token(), topic)
+    await printed("asked", writing, times=10)
+    await cluster.start()
+    output = await output_of(writing)
+    assert "same true" in output
+    assert "unauthenticated 32" in output
+    carol = await cluster.client(0, "carol")
+    comments = (await carol.call("topic.comments", {"topic": topic}))["items"]
+    assert [comment["text"] for comment in comments] == ["first", "second"]

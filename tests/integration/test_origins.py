@@ -9,6 +9,7 @@ from yarl import URL
 from tests.conftest import MakeCluster
 from tests.harness.clients import new_session
 from tests.harness.cluster import Node
+from tests.harness.world import StandInLibrary
 
 CONFIG = {
     "allowedOrigins": ["https://*.example.com", "https://müller.example", "capacitor://localhost"],
@@ -118,3 +119,20 @@ async def test_only_trusted_proxies_say_how_a_node_is_reached(make_cluster: Make
         assert await shares(http, made[0], sent) == {False}
         beside = {"Origin": f"http://collab:{URL(made.library.url).port}", "Host": "collab:3000"}
         assert await shakes_hands(http, made[0], beside) == {True}  # Library's page, on the same machine
+
+
+async def test_the_stand_in_lets_pages_of_this_machine_read_its_tokens(library: StandInLibrary) -> None:
+    login = {"username": "ann", "password": "ann", "loginMode": 1}
+    asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": "content-type"}
+    local = ["http://localhost:5173", "https://127.0.0.1:3000", "http://[::1]", "http://localhost"]
+    async with new_session() as http:
+        for origin in [*local, "http://localhost.example:5173", "http://10.0.0.7:5173", "null"]:
+            sent = {"Origin": origin}
+            allowed = origin if origin in local else None
+            async with http.options(f"{library.url}/auth/login", headers={**sent, **asked}) as answer:
+                assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+            async with http.post(f"{library.url}/auth/login", json=login, headers=sent) as answer:
+                assert answer.headers.get("Access-Control-Allow-Origin") == allowed
+                if allowed:
+                    assert "X-MSTR-AuthToken" in answer.headers["Access-Control-Expose-Headers"]
+                    assert answer.headers["Access-Control-Allow-Credentials"] == "true"

@@ -73,6 +73,11 @@ def test_what_is_allowed_is_what_browsers_send(written: str, sent: str) -> None:
         "https://*.10.0.0.7",
         "https://*.[::1]",
         "https://a.example:*",
+        "http://10.0.0.7:*",
+        "http://localhost.example:*",
+        "capacitor://localhost:*",
+        "http://*.localhost:*",
+        "http://:*",
         "*.example.com",
         "*://a.example",
         "chrome-extension://*",
@@ -107,6 +112,27 @@ def test_a_star_is_for_subdomains_of_any_depth_and_for_nothing_else() -> None:
         "null",
     ):
         assert not asked(of, sent), sent
+
+
+def test_any_port_is_for_pages_of_this_machine_alone() -> None:
+    of = origins("http://localhost:*", "http://127.0.0.1:*", "https://[::1]:*", "http://app.localhost:*")
+    for sent in (
+        "http://localhost",
+        "http://localhost:5173",
+        "http://127.0.0.1:3000",
+        "https://[::1]:8443",
+        "http://app.localhost:1",
+    ):
+        assert asked(of, sent, host="elsewhere.example"), sent
+    for sent in (
+        "https://localhost:5173",
+        "http://other.localhost:5173",
+        "http://127.0.0.2:3000",
+        "http://localhost.example:5173",
+        "http://xlocalhost:5173",
+        "null",
+    ):
+        assert not asked(of, sent, host="elsewhere.example"), sent
 
 
 def test_any_is_any() -> None:

@@ -125,15 +125,19 @@ export class Connection extends EventTarget {
 
   /**
    * Send a command that changes something, and return its data. When the connection breaks before the answer it is
-   * sent again under the same requestId, so that it takes effect once. Throws Refused.
+   * sent again under the same requestId, so that it takes effect once: however long we are away, but no more when
+   * `ATTEMPTS` were refused or broke the connection. Throws Refused.
    */
   async change(name, payload) {
     const command = { ...payload, requestId: newRequestId() };
-    for (let attempt = 1; ; attempt += 1) {
+    for (let attempt = 1; ; ) {
+      const connection = this.#socket.id; // none while we are away
       try {
         return await this.ask(name, command);
       } catch (refused) {
-        if (!refused.mayBeRepeated || attempt === ATTEMPTS) throw refused;
+        const isAway = refused.code === "no_answer" && (!connection || connection === this.#socket.id);
+        if (!isAway) attempt += 1;
+        if (!refused.mayBeRepeated || attempt > ATTEMPTS || this.state === "signed_out") throw refused;
         await delay((refused.retryAfter ?? 0.5) * 1000);
       }
     }
