@@ -131,11 +131,12 @@ WORDINGS: Mapping[str, Wording] = {
         _NAME,
     ),
     "members": Wording(
-        "Users and groups, `{kind, id}` each; a group stands for its users. At most `discussionMembers`.",
+        "Users and groups, `{kind, id}` each; a group stands for its users and those of groups in it."
+        " At most `discussionMembers`.",
         [{"kind": "user", "id": BOB}, {"kind": "group", "id": SALES}],
     ),
     "recipients": Wording(
-        "Users and groups, `{kind, id}` each, at least one; a group stands for its users.",
+        "Users and groups, `{kind, id}` each, at least one; a group stands for its users and those of groups in it.",
         [{"kind": "user", "id": BOB}],
         {"minItems": 1},
     ),

@@ -10,6 +10,9 @@ file. What Library does not have is kept apart, under `/standin` (and `/MicroStr
     GET  /standin/calls        {"GET /sessions/userInfo": n, ...}
     POST /standin/access       {"objectId", "openTo": [login] | null}: who may open an object from now on
     POST /standin/end-sessions {"person": login}: end all their sessions, as an administrator of Library would
+    POST /standin/people       {"login", "fullName", "initials"}: somebody new, or what somebody is called from now on
+    DELETE /standin/people/{login}  their account ends, and their sessions with it
+    POST /standin/groups       {"id", "name", "members": [login], "groups": [id]}: a group, or what is in it from now on
 
 Pages of `localhost` and `127.0.0.1`, on any port, may call all of it and read the tokens: for whoever develops one.
 
@@ -37,9 +40,9 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from importlib.resources import files
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.middleware.cors import CORSMiddleware
@@ -77,11 +80,12 @@ class Person(_Model):
 
 
 class Group(_Model):
-    """A user group; `members` are logins."""
+    """A user group; `members` are logins, `groups` the ids of groups in it, whether there are such or not any more."""
 
     id: str = LibraryId
     name: str
     members: tuple[str, ...]
+    groups: tuple[str, ...] = ()
 
 
 class Content(_Model):
@@ -164,17 +168,17 @@ class _StandIn:
         self.data = data
         self.session_timeout_seconds = session_timeout_seconds
         self.identity_token_seconds = identity_token_seconds
-        self.people = {person.login: person for person in data.people}
-        self.people_by_id = {person.id: person for person in data.people}
-        self.groups = {group.id: group for group in data.groups}
         self.sessions: dict[str, _Session] = {}
         self.peers: list[_StandIn]
         if first is None:
+            self.people = {person.login: person for person in data.people}
+            self.groups = {group.id: group for group in data.groups}
             self.open_to = {item.id: item.openTo for project in data.projects for item in project.objects}
             self.calls: Counter[str] = Counter()
             self._key = secrets.token_bytes(32)
             self.peers = []
         else:
+            self.people, self.groups = first.people, first.groups
             self.open_to, self.calls, self._key = first.open_to, first.calls, first._key
             self.peers = first.peers
         self.peers.append(self)
@@ -217,7 +221,7 @@ class _StandIn:
             self._signature(claims.encode(errors="replace")).encode(), signature.encode(errors="replace")
         ):
             login, ends_at, _ = json.loads(base64.urlsafe_b64decode(claims))
-            if ends_at > time.monotonic():
+            if ends_at > time.monotonic() and login in self.people:
                 return self.people[login]
         raise _Refusal(401, "ERR003", "The identity token is not valid, or has expired.")
 
@@ -304,23 +308,26 @@ class _StandIn:
             raise _Refusal(400, "ERR005", "There is no such searchPattern.")
         found: list[dict[str, Any]] = [
             {"id": person.id, "name": person.fullName, "type": 34, "subtype": USER, "isGroup": False}
-            for person in self.data.people
+            for person in self.people.values()
             if fits(person.fullName.casefold(), term) or fits(person.login.casefold(), term)
         ]
-        found += [_listed_group(group) for group in self.data.groups if fits(group.name.casefold(), term)]
+        found += [_listed_group(group) for group in self.groups.values() if fits(group.name.casefold(), term)]
         return JSONResponse({"recipients": _page(request, found), "totalItems": len(found)})
 
     async def users(self, request: Request) -> Response:
         self.session(request)
         begins = request.query_params.get("nameBegins", "").casefold()
         found = [
-            _listed(person) for person in self.data.people if person.fullName.casefold().startswith(begins)
+            _listed(person)
+            for person in self.people.values()
+            if person.fullName.casefold().startswith(begins)
         ]
         return JSONResponse(_page(request, found))
 
     async def user(self, request: Request) -> Response:
         self.session(request)
-        person = self.people_by_id.get(request.path_params["id"].upper())
+        id = request.path_params["id"].upper()
+        person = next((person for person in self.people.values() if person.id == id), None)
         if person is None:
             raise _not_found()
         return JSONResponse(_listed(person))
@@ -337,12 +344,16 @@ class _StandIn:
         group = self.groups.get(request.path_params["id"].upper())
         if group is None:
             raise _not_found()
-        return JSONResponse(_page(request, [_listed(self.people[login]) for login in group.members]))
+        found = [_listed(self.people[login]) for login in group.members if login in self.people]
+        found += [
+            _listed_group(self.groups.get(id) or Group(id=id, name=id, members=())) for id in group.groups
+        ]
+        return JSONResponse(_page(request, found))
 
     # --- what Library does not have
 
     async def standin_people(self, request: Request) -> Response:
-        return JSONResponse([{"login": person.login} | _shown(person) for person in self.data.people])
+        return JSONResponse([{"login": person.login} | _shown(person) for person in self.people.values()])
 
     async def standin_dashboards(self, request: Request) -> Response:
         person = self.session(request).person
@@ -384,14 +395,41 @@ class _StandIn:
         return Response(status_code=204)
 
     async def standin_end_sessions(self, request: Request) -> Response:
-        login = (await _body(request)).get("person")
-        for member in self.peers:
-            for session in [s for s in member.sessions.values() if s.person.login == login]:
-                del member.sessions[session.token]
+        self._end_sessions(str((await _body(request)).get("person")))
         return Response(status_code=204)
 
+    async def standin_person(self, request: Request) -> Response:
+        body = await _body(request)
+        earlier = self.people.get(str(body.get("login")))
+        id = secrets.token_hex(16).upper() if earlier is None else earlier.id
+        person = _read(Person, {**body, "id": id})
+        self.people[person.login] = person
+        for session in self._sessions_of(person.login):
+            session.person = person
+        return JSONResponse({"login": person.login} | _shown(person))
+
+    async def standin_end_account(self, request: Request) -> Response:
+        login = request.path_params["login"]
+        if self.people.pop(login, None) is None:
+            raise _not_found()
+        self._end_sessions(login)
+        return Response(status_code=204)
+
+    async def standin_group(self, request: Request) -> Response:
+        group = _read(Group, await _body(request))
+        self.groups[group.id] = group
+        return JSONResponse(_listed_group(group))
+
+    def _sessions_of(self, login: str) -> list[_Session]:
+        return [s for member in self.peers for s in member.sessions.values() if s.person.login == login]
+
+    def _end_sessions(self, login: str) -> None:
+        for session in self._sessions_of(login):
+            for member in self.peers:
+                member.sessions.pop(session.token, None)
+
     async def front_page(self, request: Request) -> Response:
-        people = ", ".join(person.login for person in self.data.people)
+        people = ", ".join(self.people)
         return HTMLResponse(
             "<!doctype html><title>Stand-in Library</title><h1>Stand-in Library</h1>"
             "<p>A stand-in for MicroStrategy Library, <strong>not for production</strong>."
@@ -420,6 +458,9 @@ class _StandIn:
         ]
         extras: list[BaseRoute] = [
             Route("/standin/people", self.standin_people),
+            Route("/standin/people", self.standin_person, methods=["POST"]),
+            Route("/standin/people/{login}", self.standin_end_account, methods=["DELETE"]),
+            Route("/standin/groups", self.standin_group, methods=["POST"]),
             Route("/standin/dashboards", self.standin_dashboards),
             Route("/standin/sessions", self.standin_sessions),
             Route("/standin/calls", self.standin_calls),
@@ -503,6 +544,16 @@ def _page(request: Request, found: list[dict[str, Any]]) -> list[dict[str, Any]]
         raise _Refusal(400, "ERR005", "offset and limit must be numbers.") from None
     offset = max(offset, 0)
     return found[offset:] if limit < 0 else found[offset : offset + limit]
+
+
+M = TypeVar("M", bound=_Model)
+
+
+def _read(model: type[M], body: dict[str, Any]) -> M:
+    try:
+        return model.model_validate(body)
+    except ValidationError as error:
+        raise _Refusal(400, "ERR005", str(error)) from None
 
 
 async def _body(request: Request) -> dict[str, Any]:

@@ -235,9 +235,10 @@ class Directory(Protocol):
         return None
 
     async def group_members(self, who: Identity, group_id: str, most: int = 1000) -> tuple[User, ...] | None:
-        """The users in a group, without those of groups in it; where they are more than `most`, not all of them.
+        """The users in a group and in the groups in it, each once; where they are more than `most`, not all of them.
 
-        None when there is no such group; `Unavailable` also where the asker lacks the privilege to know.
+        None when there is no such group; `TooLarge` where it is made of too many groups to look through;
+        `Unavailable` also where the asker lacks the privilege to know.
         """
         return None
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -47,11 +47,15 @@ from collab_server.services.backends import Backends
 from collab_server.services.commands.joining import Asked
 from collab_server.services.commands.once import Answer, Request, commit_once, same_answer, until_not_taken
 from collab_server.services.commands.pages import MAX_PAGE, page_limit, page_of, page_text
+from collab_server.services.people import members_of_group
 from collab_server.storage import comments, discussions, event_log, inbox, new_comments, topics
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.new_comments import NewComment
 
 LONG_TEXT = 1000
+
+Quotes = Callable[[], Awaitable[Mapping[tuple[str, str], Mention]]]
+"""Looks for the mentions that a text may repeat, by kind and id, when it is asked."""
 
 _REPLIED = Reason("reply", "replied in a thread you take part in")
 
@@ -65,7 +69,8 @@ async def ask_add(backends: Backends, who: Identity, command: AddComment) -> Com
             raise NotFound("comment")
     limits = backends.limits
     text = check_text(command.text, limits.textCharacters)
-    mentions, mentioned = await checked_mentions(backends, who, text)
+    quotes = None if reply_to is None else _quotes(backends, reply_to)
+    mentions, mentioned = await checked_mentions(backends, who, text, quotes)
     anchor = anchor_text(command.anchor)
     view_state = view_state_text(command.view_state, limits.viewStateBytes)
     said = await said_by(text)
@@ -136,6 +141,16 @@ def _plain(addition: _Addition, request: Request | None, at: datetime) -> NewCom
         request_id=request.request_id if request else None,
         fingerprint=request.fingerprint if request else None,
     )
+
+
+def _quotes(backends: Backends, reply_to: UUID) -> Quotes:
+    """The mentions in a comment that is answered and in the root of its thread."""
+
+    async def found() -> Mapping[tuple[str, str], Mention]:
+        said = await comments.mentions_answered(backends.database, reply_to)
+        return {id: mention for mentions in said for id, mention in _by_id(mentions).items()}
+
+    return found
 
 
 async def said_by(text: str) -> str:
@@ -228,9 +243,9 @@ async def ask_edit(backends: Backends, who: Identity, command: EditComment) -> C
     _, topic = await access_comments_topic(backends, who, command.comment_id, "comment.edit")
     comment = await _own_comment(backends, who, command.comment_id)
     text = check_text(command.text, backends.limits.textCharacters)
-    mentions, mentioned = await checked_mentions(backends, who, text)
-    told = _newly_mentioned(mentioned, NO_MENTIONS if comment is None else comment.mentions)
-    backends.recipients.spend_whole(who.user.id, len(told.keys() - {who.user.id}))
+    earlier = NO_MENTIONS if comment is None else comment.mentions
+    mentions, mentioned = await _checked_again(backends, who, text, earlier)
+    backends.recipients.spend_whole(who.user.id, len(mentioned.keys() - {who.user.id}))
     return CommentFacts(topic, text, await said_by(text), mentions, mentioned)
 
 
@@ -356,36 +371,96 @@ async def _own_comment(backends: Backends, who: Identity, comment_id: str) -> Co
 
 
 async def checked_mentions(
-    backends: Backends, who: Identity, text: str
+    backends: Backends, who: Identity, text: str, quotes: Quotes | None = None
 ) -> tuple[JsonText, dict[str, Reason]]:
     """The mentions of a text as JSON text, with the names that Library knows, and whom they reach: user id → why.
 
-    Raises `Invalid` when somebody mentioned does not exist, `TooLarge`, `Unavailable` when Library cannot tell.
+    `quotes` has the mentions that stand in what the text answers: who is gone may be named once more, and is not
+    reached. Raises `Invalid` when somebody else mentioned does not exist, `TooLarge`, `Unavailable` when Library
+    cannot tell.
     """
-    most = backends.limits.recipientsPerCommand
-    checked: list[Mention] = []
-    reached: dict[str, Reason] = {}
+    found = mentions_in(text, backends.limits.mentionsPerComment, backends.gate.read_id)
+    if not found:
+        return NO_MENTIONS, {}
+    checking = _Checking(backends, who, quotes)
+    for mention in found:
+        await checking.check(mention)
+    return checking.mentions, checking.reached
+
+
+async def _checked_again(
+    backends: Backends, who: Identity, text: str, earlier: JsonText
+) -> tuple[JsonText, dict[str, Reason]]:
+    """The mentions of an edited text, and whom those reach that are new in it.
+
+    Those that stood in it before, `earlier` as JSON text, stay as they are: whoever they are of was told, and may be
+    gone. Raises as `checked_mentions`.
+    """
+    kept = _by_id(earlier)
+    checking = _Checking(backends, who, None)
     for mention in mentions_in(text, backends.limits.mentionsPerComment, backends.gate.read_id):
-        if mention.kind == "user":
-            user = await backends.directory.user(who, mention.id)
-            if user is None:
-                raise Invalid(f"there is no user {mention.id} to mention", field="text")
-            checked.append(Mention("user", user.id, user.name))
-            reached[user.id] = Reason("mention", "mentioned you", user.id)
+        if (before := kept.get((mention.kind, mention.id))) is not None:
+            checking.keep(before)
         else:
-            members = await backends.directory.group_members(who, mention.id, most)
-            if members is None:
-                raise Invalid(f"there is no group {mention.id} to mention", field="text")
-            # Never by the name in the text: that is whatever its author wants to be read in other people's inboxes.
-            name = await backends.directory.group_name(who, mention.id) or "a group"
-            checked.append(Mention("group", mention.id, name))
-            for member in members:
-                reached.setdefault(member.id, Reason("mention", f"mentioned {name}", mention.id))
-        if len(reached) > most + (who.user.id in reached):
+            await checking.check(mention)
+    return checking.mentions, _newly_mentioned(checking.reached, earlier)
+
+
+class _Checking:
+    """Mentions of one text, asked about one after the other."""
+
+    def __init__(self, backends: Backends, who: Identity, quotes: Quotes | None) -> None:
+        self._backends = backends
+        self._who = who
+        self._quotes = quotes
+        self._checked: list[Mention] = []
+        self.reached: dict[str, Reason] = {}
+
+    @property
+    def mentions(self) -> JsonText:
+        return dumps([mention.as_wire() for mention in self._checked]) if self._checked else NO_MENTIONS
+
+    def keep(self, mention: Mention) -> None:
+        """It stands; nobody is reached by it."""
+        self._checked.append(mention)
+
+    async def check(self, mention: Mention) -> None:
+        """Ask whom it is of; it reaches them. Raises `Invalid`, `TooLarge` or `Unavailable`."""
+        is_there = await (self._reach_user if mention.kind == "user" else self._reach_group)(mention.id)
+        if not is_there:
+            quoted = None if self._quotes is None else (await self._quotes()).get((mention.kind, mention.id))
+            if quoted is None:
+                raise Invalid(f"there is no {mention.kind} {mention.id} to mention", field="text")
+            self.keep(quoted)
+        most = self._backends.limits.recipientsPerCommand
+        if len(self.reached) > most + (self._who.user.id in self.reached):
             raise TooLarge(
                 f"expected to mention at most {most} people, those in groups counted", field="text"
             )
-    return dumps([mention.as_wire() for mention in checked]) if checked else NO_MENTIONS, reached
+
+    async def _reach_user(self, id: str) -> bool:
+        user = await self._backends.directory.user(self._who, id)
+        if user is None:
+            return False
+        self.keep(Mention("user", user.id, user.name))
+        self.reached[user.id] = Reason("mention", "mentioned you", user.id)
+        return True
+
+    async def _reach_group(self, id: str) -> bool:
+        members = await members_of_group(self._backends, self._who, id, "text")
+        if members is None:
+            return False
+        # Never by the name in the text: that is whatever its author wants to be read in other people's inboxes.
+        name = await self._backends.directory.group_name(self._who, id) or "a group"
+        self.keep(Mention("group", id, name))
+        for member in members:
+            self.reached.setdefault(member.id, Reason("mention", f"mentioned {name}", id))
+        return True
+
+
+def _by_id(mentions: JsonText) -> dict[tuple[str, str], Mention]:
+    """Mentions that are kept as JSON text, by kind and id."""
+    return {(of["kind"], of["id"]): Mention(of["kind"], of["id"], of["name"]) for of in json.loads(mentions)}
 
 
 async def _notify(

@@ -52,7 +52,7 @@ async def people_named(backends: Backends, who: Identity, named: Sequence[Person
             user = await backends.directory.user(who, id)
             users: Iterable[User] | None = None if user is None else (user,)
         else:
-            users = await backends.directory.group_members(who, id, most)
+            users = await members_of_group(backends, who, id, at)
         if users is None:
             raise Invalid(f"there is no such {person.kind}", field=at)
         found.update((user.id, user) for user in users)
@@ -60,3 +60,16 @@ async def people_named(backends: Backends, who: Identity, named: Sequence[Person
             raise TooLarge(f"expected at most {most} people, those in groups counted", field=field)
     found.pop(who.user.id, None)
     return list(found.values())
+
+
+async def members_of_group(
+    backends: Backends, who: Identity, group_id: str, field: str
+) -> tuple[User, ...] | None:
+    """The users in a group and in the groups in it, all or more than a command may reach; None without such a group.
+
+    Raises `TooLarge`, naming `field`, or `Unavailable`.
+    """
+    try:
+        return await backends.directory.group_members(who, group_id, backends.limits.recipientsPerCommand)
+    except TooLarge as error:
+        raise TooLarge(error.message, field=field) from None

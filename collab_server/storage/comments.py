@@ -72,6 +72,14 @@ _PARENTS = """
      WHERE comment.id = ANY($1::uuid[])
 """
 
+_MENTIONS_ANSWERED = """
+    SELECT said.mentions
+      FROM collab.comments AS answered
+      JOIN collab.comments AS said
+        ON said.id IN (answered.id, answered.thread_id)
+     WHERE answered.id = $1
+"""
+
 _KEEP_REVISION = """
     INSERT INTO collab.comment_revisions (comment_id, revision, text, mentions, at)
     VALUES ($1, $2, $3, $4, $5)
@@ -272,6 +280,11 @@ async def parents(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, Parent]:
         row["id"]: Parent(row["topic"], row["thread_id"], is_deleted=row["deleted_at"] is not None)
         for row in rows
     }
+
+
+async def mentions_answered(db: Reads, comment_id: UUID) -> list[JsonText]:
+    """The mentions, JSON text, of a comment that is answered and of the root of its thread."""
+    return [row["mentions"] for row in await db.fetch(_MENTIONS_ANSWERED, comment_id)]
 
 
 async def edit(

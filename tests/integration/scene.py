@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -56,6 +56,34 @@ async def open_to(cluster: Cluster, topic: str, *logins: str) -> None:
         http.post(f"{cluster.library.root}/standin/access", json=body) as answer,
     ):
         assert answer.status == 204, await answer.text()
+
+
+async def called(cluster: Cluster, login: str, name: str) -> str:
+    """Let somebody be called so at Library from now on, somebody new where nobody has this login; their id."""
+    body = {"login": login, "fullName": name, "initials": "".join(word[0] for word in name.split())}
+    return str((await _at_library(cluster, "POST", "people", body))["id"])
+
+
+async def account_ended(cluster: Cluster, login: str) -> None:
+    """End somebody's account at Library."""
+    await _at_library(cluster, "DELETE", f"people/{login}")
+
+
+async def grouped(cluster: Cluster, id: str, name: str, *logins: str, groups: Sequence[str] = ()) -> str:
+    """Let these people and groups be in a group of Library from now on; its id."""
+    body = {"id": id, "name": name, "members": list(logins), "groups": list(groups)}
+    await _at_library(cluster, "POST", "groups", body)
+    return id
+
+
+async def _at_library(cluster: Cluster, method: str, what: str, body: Any = None) -> dict[str, Any]:
+    async with (
+        new_session(keeps_cookies=False) as http,
+        http.request(method, f"{cluster.library.root}/standin/{what}", json=body) as answer,
+    ):
+        assert answer.status < 300, await answer.text()
+        found: dict[str, Any] = await answer.json() if answer.status == 200 else {}
+        return found
 
 
 async def added(door: Door, topic: str, text: str, **more: Any) -> dict[str, Any]:

@@ -222,7 +222,8 @@ async def make_every_call(standin: StandIn) -> None:
         assert [user.name for user in await client.users(delegated, "Bob", 0, 10)] == ["Bob Baker"]
         members = await client.group_members(delegated, SALES.id, 0, 10)
         assert members is not None
-        assert [member.name for member in members] == ["Ann Archer", "Bob Baker", "Carol Chen"]
+        assert [member.name for member in members.users] == ["Ann Archer", "Bob Baker", "Carol Chen"]
+        assert members.groups == ()
         assert await client.group_members(delegated, "0" * 32, 0, 10) is None
         assert await client.group_name(delegated, SALES.id) == "Sales"
         assert await client.group_name(delegated, "0" * 32) is None

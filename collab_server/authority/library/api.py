@@ -13,7 +13,7 @@ from collab_server.authority.library import replies
 from collab_server.authority.library.calls import Call, Calls, Observe, Refused
 from collab_server.authority.library.cookies import Cookies, Jar
 from collab_server.authority.library.health import Health
-from collab_server.authority.library.replies import PROBED, SessionInfo
+from collab_server.authority.library.replies import PROBED, Members, SessionInfo
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.ids import library_id
 from collab_server.domain.people import AuthoritySession, Recipient, User
@@ -162,8 +162,8 @@ class LibraryApi:
 
     async def group_members(
         self, session: AuthoritySession, group_id: str, offset: int, limit: int
-    ) -> tuple[User, ...] | None:
-        """`GET /usergroups/{id}/members`: its users (not the groups in it), None without such a group."""
+    ) -> Members | None:
+        """`GET /usergroups/{id}/members`: the users and groups in it, None without such a group."""
         wanted = library_id(group_id, "groupId")
         query = {"offset": offset, "limit": limit}
         try:

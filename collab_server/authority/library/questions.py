@@ -25,7 +25,7 @@ from collab_server.domain.contents import ContentInfo
 from collab_server.domain.flights import Flights
 from collab_server.domain.ids import library_id
 from collab_server.domain.people import AuthoritySession, Identity, Recipient, User
-from collab_server.errors import Unavailable
+from collab_server.errors import TooLarge, Unavailable
 from collab_server.ports import ContentAnswer, Silent
 
 __all__ = ["Questions"]
@@ -35,6 +35,8 @@ T = TypeVar("T")
 MOST_GROUP_MEMBERS = 1000
 RECIPIENTS_SECONDS = 5.0
 """How long people who were looked for are kept: one types on, and nobody asks the same again."""
+MOST_GROUPS = 100
+"""A group that is mentioned or invited may be made of so many, itself counted: each is a call of its own."""
 PAGE = 200
 
 
@@ -149,23 +151,36 @@ class Questions:
     async def group_members(
         self, who: Identity, group_id: str, most: int = MOST_GROUP_MEMBERS
     ) -> tuple[User, ...] | None:
-        """The users in a group, without those of groups in it; where they are more than `most`, not all of them.
+        """The users in a group and in the groups in it, each once; where they are more than `most`, not all of them.
 
-        None when there is no such group; `Unavailable` also where the asker lacks the privilege to know.
+        None when there is no such group; `TooLarge` for one of more than `MOST_GROUPS` groups; `Unavailable` also where
+        the asker lacks the privilege to know.
         """
 
-        async def ask(api: LibraryApi, session: AuthoritySession) -> tuple[User, ...] | None:
-            members: list[User] = []
-            for offset in range(0, most + 1, PAGE):
-                page = await api.group_members(session, group_id, offset, PAGE)
-                if page is None:
-                    return None
-                members += page
-                if len(page) < PAGE:
+        async def ask(api: LibraryApi, session: AuthoritySession) -> tuple[User, ...] | str | None:
+            found: dict[str, User] = {}
+            groups = [group_id]  # grows while it is gone through; whatever is in it already makes no circle
+            for id in groups:
+                for offset in range(0, most + 1, PAGE):
+                    page = await api.group_members(session, id, offset, PAGE)
+                    if page is None:
+                        if id == group_id:
+                            return None
+                        break  # it has gone meanwhile
+                    found.update((user.id, user) for user in page.users)
+                    groups += [group for group in dict.fromkeys(page.groups) if group not in groups]
+                    if len(groups) > MOST_GROUPS:
+                        return f"expected a group of at most {MOST_GROUPS} groups"
+                    if page.number < PAGE:
+                        break
+                if len(found) > most:
                     break
-            return tuple(members)
+            return tuple(found.values())
 
-        return await self._ask(who, ("members", group_id), ask)
+        answer: tuple[User, ...] | str | None = await self._ask(who, ("members", group_id), ask)
+        if isinstance(answer, str):  # kept like any other, so that it costs no more calls than a member does
+            raise TooLarge(answer)
+        return answer
 
     async def group_name(self, who: Identity, group_id: str) -> str | None:
         """What Library calls a group; None where it does not say, or not to the asker."""

@@ -149,8 +149,24 @@ def named(response: httpx2.Response) -> str:
     return _name(_object(response))
 
 
-def members(response: httpx2.Response) -> tuple[User, ...]:
-    return tuple(_user(item) for item in _list(response) if not _is_group(item))
+@dataclass(frozen=True, slots=True)
+class Members:
+    """What is in a group, or a page of it: users, and the ids of groups."""
+
+    users: tuple[User, ...]
+    groups: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> int:
+        return len(self.users) + len(self.groups)
+
+
+def members(response: httpx2.Response) -> Members:
+    items = _list(response)
+    return Members(
+        tuple(_user(item) for item in items if not _is_group(item)),
+        tuple(_id(item) for item in items if _is_group(item)),
+    )
 
 
 def recipients(response: httpx2.Response) -> tuple[Recipient, ...]:
