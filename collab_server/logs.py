@@ -10,7 +10,9 @@ as text for people or as one JSON object per line. What it promises:
   the next one that is written says how many were (`left_out`);
 - a file that cannot be written (a full disk, a folder that has gone) is told on standard error once a minute, and what
   was to be logged is lost: nobody waits for it, and no traceback takes its place;
-- tracebacks do not show the values of variables.
+- tracebacks do not show the values of variables;
+- every line names the node (`node`, once `speak_as` was told how it is called), and what is logged while a request or a
+  command is served, or a consequence of one, its trace (`trace`).
 
 A line is written by whoever logs it, under the standard library's lock; nothing runs in the background.
 """
@@ -32,8 +34,9 @@ from structlog.types import EventDict, Processor, WrappedLogger
 from typing_extensions import override
 
 from collab_server.config.problems import ConfigError, Problem
+from collab_server.telemetry import traces
 
-__all__ = ["configure", "reopen"]
+__all__ = ["configure", "reopen", "speak_as"]
 
 FILE_BYTES = 20_000_000
 OLD_FILES = 5
@@ -46,6 +49,7 @@ QUIET_SECONDS = 60.0
 _SECRET = re.compile(
     r"token|password|passphrase|secret|cookie|authorization|credential|api_?key", re.IGNORECASE
 )
+_names: dict[str, str] = {}
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -133,6 +137,11 @@ def configure(
         old.close()
 
 
+def speak_as(node: str) -> None:
+    """From now on every line of this process names the node."""
+    _names["node"] = node
+
+
 def reopen() -> Path | None:
     """Go on in the file of the configured name, made anew if it was moved away; return it, None if there is none.
 
@@ -150,6 +159,7 @@ def _formatter(log_format: str, *, colors: bool) -> logging.Formatter:
         structlog.stdlib.add_log_level,
         structlog.stdlib.add_logger_name,
         structlog.stdlib.ExtraAdder(),
+        _name_origin,
         _mask_secrets,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]
@@ -167,6 +177,16 @@ def _formatter(log_format: str, *, colors: bool) -> logging.Formatter:
         foreign_pre_chain=facts,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *rendering],
     )
+
+
+def _name_origin(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    event.pop("color_message", None)  # uvicorn's, for terminals: the same once more
+    event.update(_names)
+    if not event.get("trace"):
+        event.pop("trace", None)
+        if trace := traces.CURRENT.get():
+            event["trace"] = trace
+    return event
 
 
 def _mask_secrets(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:

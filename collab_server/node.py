@@ -20,7 +20,7 @@ from typing import Any, Protocol
 from pydantic import SecretStr
 from starlette.types import ASGIApp
 
-from collab_server import __version__
+from collab_server import __version__, logs
 from collab_server.api.door import RestDoor
 from collab_server.api.operations import Observers, operations_router
 from collab_server.authority.kinds import make_authority
@@ -97,6 +97,7 @@ class Ground:
 
     def __init__(self, config: Config) -> None:
         self.name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
+        logs.speak_as(self.name)
         self.secret = _in_bytes(config.secret_in_clear)
         self.announcement = Announcement(version=__version__, state="paused", secret=announced(self.secret))
         self.counters = Counters()
@@ -180,7 +181,7 @@ class Node:
             await _done(part.start())
         for worker in self._workers:
             self.own(worker.run())
-        log.info("the node has started", extra={"node": self.name, "version": __version__})
+        log.info("the node has started", extra={"version": __version__})
 
     def own(self, work: Coroutine[Any, Any, None]) -> None:
         """Run `work` in the background until it is done or the node stops.
@@ -210,7 +211,7 @@ class Node:
         self._presence.stop()
         for part in reversed(self._parts):
             await _done(part.stop())
-        log.info("the node has stopped", extra={"node": self.name})
+        log.info("the node has stopped")
 
 
 async def _or_end(work: Coroutine[Any, Any, None]) -> None:

@@ -11,13 +11,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from collab_server.domain.jsontext import dumps
 from collab_server.errors import Forbidden
 from collab_server.services.origins import Origins
+from collab_server.telemetry import traces
 
 METHODS = "GET, POST, PUT, PATCH, DELETE"
 HEADERS = (
     "Authorization, Content-Type, Idempotency-Key, X-MSTR-AuthToken, X-MSTR-IdentityToken, X-Requested-With,"
     " X-Request-ID, traceparent, tracestate"
 )
-EXPOSED = "Retry-After"
+EXPOSED = f"Retry-After, {traces.HEADER}"
 PREFLIGHT_SECONDS = 600
 """So long a browser may remember what it was told before."""
 _ASKED = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}(?: *, *[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}){0,63}")

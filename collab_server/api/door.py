@@ -22,6 +22,7 @@ from collab_server.api.cors import Cors
 from collab_server.api.documents import DocumentFiles, documents_router
 from collab_server.api.headers import SafeHeaders
 from collab_server.api.pages import Pages
+from collab_server.api.traced import Traced
 from collab_server.contract.catalogue import ROUTES
 from collab_server.contract.openapi import openapi
 from collab_server.contract.rows import Route
@@ -81,7 +82,7 @@ class RestDoor:
             app.mount("/", Pages(), name="pages")
         app.add_exception_handler(Exception, self._on_bug)
         app.add_exception_handler(HTTPException, self._on_http_error)
-        return SafeHeaders(Cors(app, origins))
+        return Traced(SafeHeaders(Cors(app, origins)))
 
     def _add(self, app: FastAPI, route: Route) -> None:
         entry = TABLE[route.command]

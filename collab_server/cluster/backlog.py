@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Callable
 
 from collab_server.cluster.counters import Counters
-from collab_server.cluster.envelope import OWN_KINDS
+from collab_server.cluster.envelope import OWN_KINDS, Message
 from collab_server.domain.hints import Kind
 
 __all__ = ["ENVELOPE_BYTES", "MAX_QUEUED_BYTES", "MAX_QUEUED_MESSAGES", "Backlog"]
@@ -39,7 +39,7 @@ class Backlog:
         self._clock = clock
         self._max_bytes = max_bytes
         self._max_messages = max_messages
-        self._waiting: deque[tuple[float, int, bytes]] = deque()  # since when, kind, payload
+        self._waiting: deque[tuple[float, Message]] = deque()  # since when, what
 
     def __len__(self) -> int:
         return len(self._waiting)
@@ -49,25 +49,25 @@ class Backlog:
         """The number that the next message gets."""
         return self.first + len(self._waiting)
 
-    def put(self, kind: int, payload: bytes) -> None:
+    def put(self, message: Message) -> None:
         """Append a message; one that could never be sent is a GAP."""
-        if len(payload) > self._max_bytes:
+        if _size_of(message) > self._max_bytes:
             self._counters.dropped += 1
-            kind, payload = Kind.GAP, b""
-        self._waiting.append((self._clock(), kind, payload))
-        self.bytes += len(payload)
+            message = Message(Kind.GAP, b"")
+        self._waiting.append((self._clock(), message))
+        self.bytes += _size_of(message)
         while self.bytes > self._max_bytes or len(self._waiting) > self._max_messages:
             self._drop()
 
-    def first_messages(self) -> list[tuple[int, bytes]]:
+    def first_messages(self) -> list[Message]:
         """Those at the left end that fit into one envelope; one at least, unless there is none."""
-        messages: list[tuple[int, bytes]] = []
+        messages: list[Message] = []
         size = 0
-        for _, kind, payload in self._waiting:
-            size += len(payload)
+        for _, message in self._waiting:
+            size += _size_of(message)
             if messages and size > ENVELOPE_BYTES:
                 break
-            messages.append((kind, payload))
+            messages.append(message)
         return messages
 
     def arrived(self, up_to: int) -> None:
@@ -92,7 +92,11 @@ class Backlog:
             self._counters.dropped += 1
 
     def _take(self) -> int:
-        _, kind, payload = self._waiting.popleft()
+        _, message = self._waiting.popleft()
         self.first += 1
-        self.bytes -= len(payload)
-        return kind
+        self.bytes -= _size_of(message)
+        return message.kind
+
+
+def _size_of(message: Message) -> int:
+    return len(message.payload) + len(message.trace)

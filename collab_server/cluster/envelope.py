@@ -7,9 +7,9 @@ unreadable, and says whose it is and which number its first message has. Inside 
     node       1 byte + n   the node's name, UTF-8
     messages   each: kind 1 byte, length of the trace id 1 byte, length 4 bytes, trace id, payload
 
-The place of the trace id is reserved: this version leaves it empty, and reads over one that it finds. The payload of a
-HEARD is laid out here too; those of the others are laid out by those who say them (`domain.hints`). All numbers are
-big-endian.
+The trace id is what `telemetry.traces` lets go along: of which request the message is a consequence, empty if of none.
+The version before leaves it empty, and reads over one that it finds. The payload of a HEARD is laid out here too; those
+of the others are laid out by those who say them (`domain.hints`). All numbers are big-endian.
 """
 
 from __future__ import annotations
@@ -17,11 +17,13 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from itertools import starmap
+from typing import NamedTuple
 
 from collab_server.domain.hints import Kind
 
 __all__ = [
     "OWN_KINDS",
+    "Message",
     "UnreadableEnvelope",
     "count_messages",
     "pack_heard",
@@ -42,31 +44,39 @@ class UnreadableEnvelope(ValueError):
     """Of another layout, not sealed by this installation, changed, or cut short."""
 
 
-def pack_messages(node: str, messages: Sequence[tuple[int, bytes]]) -> bytes:
-    """The inside of an envelope that carries `messages`, `(kind, payload)` each. `node` has at most 255 bytes."""
+class Message(NamedTuple):
+    """What is said once; `trace` goes along, at most 255 bytes."""
+
+    kind: int
+    payload: bytes
+    trace: bytes = b""
+
+
+def pack_messages(node: str, messages: Sequence[Message]) -> bytes:
+    """The inside of an envelope that carries `messages`. `node` has at most 255 bytes."""
     name = node.encode()
     parts = [_COUNT.pack(len(messages), len(name)), name]
-    for kind, payload in messages:
-        parts.append(_MESSAGE.pack(kind, 0, len(payload)))
-        parts.append(payload)
+    for kind, payload, trace in messages:
+        parts += (_MESSAGE.pack(kind, len(trace), len(payload)), trace, payload)
     return b"".join(parts)
 
 
-def unpack_messages(data: bytes) -> tuple[str, list[tuple[int, bytes]]]:
+def unpack_messages(data: bytes) -> tuple[str, list[Message]]:
     """The node's name and its messages, as `pack_messages` packed them. Raises `UnreadableEnvelope` unless all are
     whole.
     """
     unpack = _MESSAGE.unpack_from
-    found: list[tuple[int, bytes]] = []
+    found: list[Message] = []
     try:
         count, length = _COUNT.unpack_from(data)
         at = _COUNT.size + length
         name = data[_COUNT.size : at].decode()
         for _ in range(count):
-            kind, skipped, length = unpack(data, at)
-            at += 6 + skipped
-            found.append((kind, data[at : at + length]))
-            at += length
+            kind, trace_length, length = unpack(data, at)
+            at += 6
+            begin = at + trace_length
+            found.append(Message(kind, data[begin : begin + length], data[at:begin]))
+            at = begin + length
     except (struct.error, UnicodeDecodeError) as error:
         raise UnreadableEnvelope("cut short") from error
     if at != len(data):

@@ -11,6 +11,7 @@ from collections.abc import Callable
 
 from collab_server.cluster.counters import Counters
 from collab_server.ports import Handler
+from collab_server.telemetry import traces
 
 __all__ = ["Listeners"]
 
@@ -67,14 +68,16 @@ class Listeners:
         """Whether there is a gap of which they are told in a moment."""
         return self._gap_due is not None
 
-    def tell(self, kind: int, node: str, payload: bytes) -> None:
-        """A message that is believed."""
+    def tell(self, kind: int, node: str, payload: bytes, trace: bytes = b"") -> None:
+        """A message that is believed, and what came along of the trace that it belongs to."""
+        before = traces.CURRENT.set(traces.of_carried(trace))
         for handler in self._handlers.get(kind, ()):
             try:
                 handler(node, payload)
             except Exception:
                 self._counters.handler_errors += 1
                 log.exception("a listener failed", extra={"kind": kind, "from_node": node})
+        traces.CURRENT.reset(before)
 
     def gap(self) -> None:
         """Something may have been missed. Many reasons within 20 ms make one call."""

@@ -17,7 +17,13 @@ from collections.abc import Callable
 from collab_server.cluster.backlog import ENVELOPE_BYTES, MAX_QUEUED_BYTES
 from collab_server.cluster.beside import Beside
 from collab_server.cluster.counters import Counters
-from collab_server.cluster.envelope import OWN_KINDS, UnreadableEnvelope, count_messages, unpack_messages
+from collab_server.cluster.envelope import (
+    OWN_KINDS,
+    Message,
+    UnreadableEnvelope,
+    count_messages,
+    unpack_messages,
+)
 from collab_server.cluster.listeners import Listeners
 from collab_server.cluster.peers import Peers, Start
 from collab_server.cluster.proof import Proof
@@ -97,16 +103,16 @@ class Reception:
         finally:
             self._handled = None
 
-    def _handle(self, sender: bytes, start: Start, messages: list[tuple[int, bytes]]) -> None:
+    def _handle(self, sender: bytes, start: Start, messages: list[Message]) -> None:
         """The messages of an envelope, in order: those that follow the proof that their sender is alive."""
         peers, tell, node = self._peers, self._listeners.tell, start.node
         is_believed = peers.is_alive(start)
         believed = unbelieved = 0
-        for kind, payload in messages:
+        for kind, payload, trace in messages:
             if kind not in OWN_KINDS:
                 if is_believed:
                     believed += 1
-                    tell(kind, node, payload)
+                    tell(kind, node, payload, trace)
                 else:
                     unbelieved += 1
             elif kind == Kind.HEARD:

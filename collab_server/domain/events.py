@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import lru_cache
 
@@ -22,13 +22,15 @@ class Event:
     """A stored fact, ready to be sent.
 
     `body` is the JSON text of the whole event, `{topic, seq, type, at, actor, data}`. It is written once, by the
-    node that stored the event or read it, and copied from then on.
+    node that stored the event or read it, and copied from then on. `trace` names the request that has caused it, as far
+    as this node knows: what was read from storage has none.
     """
 
     topic: str
     seq: int
     type: str
     body: JsonText
+    trace: str = field(default="", compare=False)
 
     @property
     def identity(self) -> str:
@@ -43,12 +45,14 @@ class Event:
         return self.type + self.body[start:end]
 
 
-def event_of(topic: str, seq: int, type: str, at: datetime, actor: JsonText, data: JsonText) -> Event:
+def event_of(
+    topic: str, seq: int, type: str, at: datetime, actor: JsonText, data: JsonText, trace: str = ""
+) -> Event:
     """Put an event together."""
     body = _event(
         topic=json_string(topic), seq=seq, type=json_string(type), at=json_time(at), actor=actor, data=data
     )
-    return Event(topic, seq, type, body)
+    return Event(topic, seq, type, body, trace)
 
 
 def identity_of(type: str, at: datetime) -> str:

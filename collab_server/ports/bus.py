@@ -71,6 +71,8 @@ class Bus(Protocol):
       say anything to it, or to read what they say. A bus over something that others can write to or listen on seals
       what it carries with the keys of `set_epoch`.
     - *Oneself*: a node never hears what it said itself.
+    - *Traces*: what `telemetry.traces.carried` says when something is published may go along, and be made
+      `traces.CURRENT` while a handler runs, so that the logs of all nodes name what they do alike. No bus has to.
     - *Waiting*: nothing waits but `stop`, and nothing raises but `start`. Whatever is queued has a limit in number, in
       bytes and in time; what exceeds it is lost, the oldest first.
     """

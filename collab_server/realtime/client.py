@@ -39,7 +39,8 @@ NOTHING = Credentials()
 class Client:
     """A listener of the hub. `connection` names it towards the transport and the feed.
 
-    `came_with` is what its handshake brought besides a token, for one that it may bring later.
+    `came_with` is what its handshake brought besides a token, for one that it may bring later; `trace` names the
+    connection in logs, where its own name, a secret, is not.
     """
 
     __slots__ = (
@@ -58,7 +59,13 @@ class Client:
     )
 
     def __init__(
-        self, host: ClientHost, connection: str, sid: str, who: Identity, came_with: Credentials = NOTHING
+        self,
+        host: ClientHost,
+        connection: str,
+        sid: str,
+        who: Identity,
+        came_with: Credentials = NOTHING,
+        trace: str = "",
     ) -> None:
         self._host = host
         self.connection = connection
@@ -67,11 +74,16 @@ class Client:
         self.came_with = came_with
         self.session_use: SessionUse | None = None
         self.topics: set[str] = set()
-        self.commands = ClientCommands(host, self)
+        self.commands = ClientCommands(host, self, trace)
         self.is_closed = False
         self.is_signed_out = False
         self.ends_at = math.inf  # of the loop's clock: when its sign-in has lasted as long as it may
         self.renew_at = who.expires_at  # when its resume token should be replaced by a younger one
+
+    @property
+    def trace(self) -> str:
+        """What names the connection in logs."""
+        return self.commands.trace
 
     def renew_token_soon(self) -> None:
         """What it could come back with will not open for much longer."""

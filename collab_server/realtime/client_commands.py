@@ -23,6 +23,7 @@ from collab_server.errors import ClientError, RateLimited
 from collab_server.services.commands.executor import Write
 from collab_server.services.commands.gate import CommandGate, Passage
 from collab_server.services.commands.table import OfConnection
+from collab_server.telemetry import traces
 
 READS_AT_ONCE = 8
 WAITING_PACKETS = 2
@@ -59,13 +60,25 @@ class Host(Protocol):
 
 
 class ClientCommands:
-    """The commands of one client that wait or are under way."""
+    """The commands of one client that wait or are under way. `trace` names its connection; they are numbered."""
 
-    __slots__ = ("_asker", "_chains", "_host", "_reads", "_waiting", "_waiting_bytes", "_worker")
+    __slots__ = (
+        "_asker",
+        "_chains",
+        "_count",
+        "_host",
+        "_reads",
+        "_waiting",
+        "_waiting_bytes",
+        "_worker",
+        "trace",
+    )
 
-    def __init__(self, host: Host, asker: Asker) -> None:
+    def __init__(self, host: Host, asker: Asker, trace: str) -> None:
         self._host = host
         self._asker = asker
+        self.trace = trace
+        self._count = 0
         self._waiting: deque[tuple[int | None, list[Any], int]] = deque()
         self._waiting_bytes = 0
         self._worker: asyncio.Task[None] | None = None
@@ -129,6 +142,8 @@ class ClientCommands:
     async def _begin(self, ack_id: int | None, data: list[Any], size: int) -> asyncio.Task[None] | None:
         """Carry out a command; of one that runs beside what follows, the task."""
         gate = self._host.gate
+        self._count += 1
+        traces.CURRENT.set(f"{self.trace}.{self._count}")
         payload: Any = {} if len(data) < 2 else data[1] if len(data) == 2 else None
         try:
             passage = gate.read(self._asker.who.user.id, name_in(data), payload, size=size)

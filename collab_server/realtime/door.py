@@ -26,6 +26,7 @@ from collab_server.domain.sign_ins import RefreshSession
 from collab_server.errors import ClientError, Internal, RateLimited, Unauthenticated
 from collab_server.realtime.client import Client
 from collab_server.realtime.client_commands import OfConnectionHandler, name_in
+from collab_server.realtime.engine.requests import trace_of
 from collab_server.realtime.server import COMMANDS, TOKENS, CollabServer
 from collab_server.realtime.sign_ins import SignIns
 from collab_server.services.commands.gate import CommandGate
@@ -34,6 +35,7 @@ from collab_server.services.hub import Hub
 from collab_server.services.live.subscriptions import Subscriptions
 from collab_server.services.sign_in import Credentials
 from collab_server.status import Counters
+from collab_server.telemetry import traces
 
 log = logging.getLogger(__name__)
 
@@ -102,7 +104,7 @@ class Door:
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
         if eio_sid is None:
             return  # gone meanwhile
-        client = Client(self, eio_sid, sid, signed_in.identity, _came_with(environ))
+        client = Client(self, eio_sid, sid, signed_in.identity, _came_with(environ), _trace_of(environ))
         self._hub.enter(client)
         self._sign_ins.begin(client, signed_in)
         self._counters.connected()
@@ -235,6 +237,12 @@ class Door:
                 self._server.eio.close_transport(eio_sid, "draining")
             closed = due
             await asyncio.sleep(DRAIN_STEP_SECONDS)
+
+
+def _trace_of(environ: dict[str, Any]) -> str:
+    """That of the handshake; a new one for who signs in once more on the same connection."""
+    scope = environ.get("asgi.scope")
+    return traces.of_request(()) if scope is None else trace_of(scope)
 
 
 def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:

@@ -140,6 +140,7 @@ def _plain(addition: _Addition, request: Request | None, at: datetime) -> NewCom
         addition.command.anchor or NOWHERE,
         request_id=request.request_id if request else None,
         fingerprint=request.fingerprint if request else None,
+        trace=addition.trace,
     )
 
 
@@ -194,7 +195,8 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
             continue
         heads[comment.topic] = comment.seq
         place = addition.command.anchor or NOWHERE
-        new = NewComment(comment, comment.as_json(), facts.said, place, locked[comment.topic].id)
+        topic_id = locked[comment.topic].id
+        new = NewComment(comment, comment.as_json(), facts.said, place, topic_id, trace=addition.trace)
         added.append(new)
         answers.append(_added(comment=new.shown, seq=comment.seq))
         told = dict(facts.mentioned)

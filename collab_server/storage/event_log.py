@@ -19,6 +19,7 @@ from collab_server.errors import Paused
 from collab_server.storage import notices
 from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.topics import LockedTopic
+from collab_server.telemetry import traces
 
 _APPEND = """
     WITH topic AS (
@@ -160,7 +161,7 @@ async def append(
     actor = actor_text(who.id, who.name, who.initials)
     stored = kept.data or data
     seq = await tx.fetchval(_APPEND, topic.id, type, at, actor, stored, kept.comment_id, kept.added_comments)
-    event = event_of(topic.name, seq, type, at, actor, data)
+    event = event_of(topic.name, seq, type, at, actor, data, traces.CURRENT.get())
     tx.recorded.append(event)
     return event
 

@@ -36,7 +36,8 @@ class NewComment:
     """A comment to be stored, on a topic that is locked (`topic_id`) or whose next `seq` is not known yet.
 
     `shown` is its JSON text, `said` its `said_text`, `place` where in the object it belongs. Where it came under a
-    `requestId` and is not in a transaction that remembers that, `request_id` and `fingerprint` are given.
+    `requestId` and is not in a transaction that remembers that, `request_id` and `fingerprint` are given. `trace` names
+    what has caused it.
     """
 
     comment: Comment
@@ -46,6 +47,7 @@ class NewComment:
     topic_id: int | None = None
     request_id: str | None = None
     fingerprint: bytes | None = None
+    trace: str = ""
 
     @property
     def actor(self) -> JsonText:
@@ -61,7 +63,8 @@ class NewComment:
     def event(self, seq: int) -> Event:
         """Its event, under this `seq`."""
         at = self.comment.created_at
-        return event_of(self.comment.topic, seq, "comment.added", at, self.actor, _data(comment=self.shown))
+        data = _data(comment=self.shown)
+        return event_of(self.comment.topic, seq, "comment.added", at, self.actor, data, self.trace)
 
 
 class Column(NamedTuple):

@@ -14,6 +14,7 @@ import struct
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from collab_server.cluster.envelope import pack_heard, pack_messages
+from collab_server.cluster.envelope import Message, pack_heard, pack_messages
 from collab_server.cluster.seal import SENDER_BYTES, Seal
 from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.domain.hints import Kind
@@ -209,8 +210,8 @@ class NewerNode:
         for _ in range(1000):
             if not await self._hear(0):
                 break
-        heard = (Kind.HEARD, pack_heard(True, self._heard.items()))
-        inside = pack_messages("newer", [heard, *messages])
+        heard = Message(Kind.HEARD, pack_heard(True, self._heard.items()))
+        inside = pack_messages("newer", [heard, *starmap(Message, messages)])
         await self.redis.publish(self._channel, self._seal.seal(self._number, inside))
         self._number += 1 + len(messages)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from collab_server.cluster.envelope import (
+    Message,
     UnreadableEnvelope,
     pack_heard,
     pack_messages,
@@ -15,20 +16,26 @@ from collab_server.domain.hints import Kind
 
 
 def test_envelope_brings_back_its_messages_in_order() -> None:
-    messages = [(Kind.EVENT, b"one"), (Kind.SOCKETIO, b""), (Kind.EVENT, b"\x00" * 70_000)]
+    messages = [
+        Message(Kind.EVENT, b"one"),
+        Message(Kind.SOCKETIO, b"", b"a-trace"),
+        Message(Kind.EVENT, b"\x00" * 70_000),
+    ]
     assert unpack_messages(pack_messages("node-ü", messages)) == ("node-ü", messages)
 
 
-def test_trace_id_of_a_later_version_is_read_over() -> None:
-    trace_id, payload = b"0123456789abcdef", b"one"
-    traced = bytes((Kind.EVENT, len(trace_id))) + len(payload).to_bytes(4) + trace_id + payload
+def test_a_trace_stands_where_the_version_before_reads_over_it() -> None:
+    trace, payload = b"0123456789abcdef", b"one"
+    traced = bytes((Kind.EVENT, len(trace))) + len(payload).to_bytes(4) + trace + payload
     following = bytes((Kind.LIMITS, 0)) + (0).to_bytes(4)
     data = b"\0\0\0\2\1n" + traced + following
-    assert unpack_messages(data) == ("n", [(Kind.EVENT, b"one"), (Kind.LIMITS, b"")])
+    messages = [Message(Kind.EVENT, b"one", trace), Message(Kind.LIMITS, b"")]
+    assert unpack_messages(data) == ("n", messages)
+    assert pack_messages("n", messages) == data
 
 
 def test_every_cut_of_an_envelope_is_unreadable() -> None:
-    data = pack_messages("node", [(Kind.EVENT, b"one"), (Kind.EVENT, b"two")])
+    data = pack_messages("node", [Message(Kind.EVENT, b"one"), Message(Kind.EVENT, b"two", b"trace")])
     for end in range(len(data)):
         with pytest.raises(UnreadableEnvelope):
             unpack_messages(data[:end])

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import SAFE
-from collab_server.realtime.engine.requests import subprotocol_of
+from collab_server.realtime.engine.requests import subprotocol_of, trace_header
 from collab_server.realtime.engine.session import (
     REASON,
     Exchange,
@@ -125,6 +125,7 @@ class AsgiWebSocket:
 
     def __init__(self, scope: Scope) -> None:
         self._subprotocol = subprotocol_of(scope)
+        self._headers = [trace_header(scope)]
         self._protocol: Any = scope.get("extensions", {}).get(EXTENSION)
         self.session: Session | None = None
         self.decided: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
@@ -187,7 +188,8 @@ class AsgiWebSocket:
 
     async def shake_hands(self, send: Send) -> None:
         """Complete the handshake."""
-        await send({"type": "websocket.accept", "subprotocol": self._subprotocol})
+        accepted = {"type": "websocket.accept", "subprotocol": self._subprotocol, "headers": self._headers}
+        await send(accepted)
 
     async def serve(self, receive: Receive, send: Send) -> None:
         """Complete the handshake and carry, until either side closes."""

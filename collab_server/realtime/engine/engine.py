@@ -40,6 +40,7 @@ from collab_server.realtime.engine.requests import (
     environ_of,
     query_of,
     see_through_proxies,
+    trace_header,
 )
 from collab_server.realtime.engine.sending import Sending
 from collab_server.realtime.engine.session import NOOP, Exchange, Refusal, Scope, Session, WebSocketCarrier
@@ -212,7 +213,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     def _greet(self, exchange: Exchange, session: Session) -> None:
         assert isinstance(session.carrier, Polling)
         headers = self._cookie(session.sid) + self._bonds.bind(session, exchange.scope)
-        session.carrier.greet(exchange, headers)
+        session.carrier.greet(exchange, [trace_header(exchange.scope), *headers])
 
     def _cookie(self, sid: str) -> list[tuple[bytes, bytes]]:
         if not self.cookie:

@@ -8,8 +8,12 @@ from urllib.parse import parse_qsl
 
 from collab_server.domain.addresses import Addresses
 from collab_server.realtime.engine.session import Refusal, Scope
+from collab_server.telemetry import traces
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
+
+
+_TRACE = "collab_server.trace"
 
 
 def _refusal(code: int, message: str, status: int = 400) -> Refusal:
@@ -40,6 +44,19 @@ def subprotocol_of(scope: Scope) -> str | None:
     some take no answer for a failure. None where it offers none, or what is none."""
     first = (header(scope, b"sec-websocket-protocol") or "").partition(",")[0].strip()
     return first if _TOKEN.fullmatch(first) else None
+
+
+def trace_of(scope: Scope) -> str:
+    """The id of a request's trace, and of the session that it begins."""
+    if _TRACE not in scope:
+        scope[_TRACE] = traces.of_request(scope["headers"])
+    trace: str = scope[_TRACE]
+    return trace
+
+
+def trace_header(scope: Scope) -> tuple[bytes, bytes]:
+    """What gives it back with the answer to a handshake."""
+    return traces.HEADER.lower().encode(), trace_of(scope).encode()
 
 
 def query_of(scope: Scope) -> dict[str, str]:

@@ -16,7 +16,7 @@ from websockets.utils import accept_key
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import SAFE_LINES
 from collab_server.realtime.engine.engine import EngineServer
-from collab_server.realtime.engine.requests import subprotocol_of
+from collab_server.realtime.engine.requests import subprotocol_of, trace_header
 from collab_server.realtime.engine.session import REASON, Refusal, Scope, Session
 from collab_server.realtime.lean.reading import Reading
 
@@ -114,7 +114,8 @@ class WebSocket(asyncio.Protocol):
         else:
             subprotocol = subprotocol_of(scope)
             chosen = f"sec-websocket-protocol: {subprotocol}\r\n" if subprotocol else ""
-            self._handshake = _ACCEPTED + f"{accept_key(key)}\r\n{chosen}\r\n".encode()
+            head = _ACCEPTED + f"{accept_key(key)}\r\n{chosen}".encode()
+            self._handshake = head + b"%b: %b\r\n\r\n" % trace_header(scope)
             self._engine.serve_websocket(scope, self)
 
     def accept(self, session: Session, ready: list[bytes]) -> None:

@@ -24,6 +24,7 @@ from collab_server.services.ends import Ends
 from collab_server.services.live.deliveries import Deliveries
 from collab_server.services.live.publisher import Publisher
 from collab_server.storage.database import Database, Patience, Transaction
+from collab_server.telemetry import traces
 
 C = TypeVar("C")
 F = TypeVar("F")
@@ -99,7 +100,8 @@ class Executor:
             return _or_raise(earlier)
         if write.together is not None:
             joiner = self._joiners.get(write.name) or self._join(write.name, write.together)
-            return await joiner.run(facts.topic.name, Asked(who, command, facts), request, patience.since)
+            asked = Asked(who, command, facts, traces.CURRENT.get())
+            return await joiner.run(facts.topic.name, asked, request, patience.since)
         return await self._run_alone(write, who, command, facts, request, patience.since)
 
     def _join(self, name: str, together: Commit[Asked[Any, Any]]) -> Joiner[Asked[Any, Any]]:

@@ -41,11 +41,13 @@ F = TypeVar("F")
 
 @dataclass(frozen=True, slots=True)
 class Asked(Generic[C, F]):
-    """A command that somebody wants carried out; `facts` is what was settled before."""
+    """A command that somebody wants carried out; `facts` is what was settled before, `trace` names what came of it: it
+    may be carried out in the context of another one."""
 
     who: Identity
     command: C
     facts: F
+    trace: str = ""
 
 
 Commit = Callable[

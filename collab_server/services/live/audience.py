@@ -7,12 +7,15 @@ typing, as it does at clients. Nothing here waits or raises, and nothing runs.
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterable, Sequence
 
 from collab_server.domain.events import Event
 from collab_server.domain.jsontext import dumps
 from collab_server.services.hub import Hub, Listener
 from collab_server.services.live.presence import Presence
+
+log = logging.getLogger(__name__)
 
 
 class Audience:
@@ -25,6 +28,9 @@ class Audience:
     def deliver(self, clients: Iterable[str], event: Event) -> None:
         """Send an event to these clients."""
         self._hub.tell(clients, event.type, event.body)
+        if log.isEnabledFor(logging.DEBUG):
+            facts = {"topic": event.topic, "seq": event.seq, "type": event.type, "trace": event.trace}
+            log.debug("delivered to clients of this node", extra=facts)
         self._presence.heard(event)
 
     def put_out(self, clients: Sequence[str], event: Event) -> list[str]:

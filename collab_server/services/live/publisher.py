@@ -13,6 +13,7 @@ from collab_server.domain.hints import Kind, pack_event, unpack_event
 from collab_server.domain.jsontext import JsonText
 from collab_server.ports import Bus
 from collab_server.services.live.feed import Feed
+from collab_server.telemetry import traces
 
 HEAD_BYTES = 600  # of an event nobody follows here: its name, its `seq`, its time
 
@@ -30,15 +31,19 @@ class Publisher:
         """Tell every node, this one first, what was committed. Queues, never waits, never raises."""
         events = tuple(events)
         self._feed.offer(events)
+        before = traces.CURRENT.get()
         for event in events:
+            traces.CURRENT.set(event.trace)
             self._bus.publish(Kind.EVENT, pack_event(event.topic, event.seq, event.type, event.body.encode()))
+        traces.CURRENT.set(before)
 
     def _hear(self, _node: str, payload: bytes) -> None:
         hint = unpack_event(payload)
         if hint.body is None:
             self._feed.hint(hint.topic, hint.seq)
         elif self._feed.is_followed(hint.topic):
-            self._feed.offer((Event(hint.topic, hint.seq, hint.type, JsonText(hint.body.decode())),))
+            event = Event(hint.topic, hint.seq, hint.type, JsonText(hint.body.decode()), traces.CURRENT.get())
+            self._feed.offer((event,))
         else:
             self._feed.witness.note(
                 Event(
