@@ -13,13 +13,14 @@ import asyncio
 import logging
 import signal
 import sys
-from functools import partial
+from collections.abc import Callable
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from collab_server import hangup, logs
-from collab_server.config import Config, ConfigError, certificates, load_config
+from collab_server.config import Config, ConfigError, LoadedConfig, load_config
+from collab_server.config.renewal import Certificates
 from collab_server.node import Node
 from collab_server.realtime import process
 from collab_server.realtime.lean import adapter
@@ -28,11 +29,16 @@ log = logging.getLogger(__name__)
 
 
 class Application:
-    """What a web server runs: the node's two doors by their paths, and its life by the lifespan."""
+    """What a web server runs: the node's two doors by their paths, and its life by the lifespan.
 
-    def __init__(self, config: Config) -> None:
+    `read` reads the configuration again when SIGHUP asks for it; without it only the files that `config` names are.
+    """
+
+    def __init__(self, config: Config, read: Callable[[], LoadedConfig] | None = None) -> None:
         self._config = config
-        self._node = Node(config)
+        certificates = Certificates(config)
+        self.settings = settings_of(config, certificates)
+        self._node = Node(config, certificates, read)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -46,7 +52,7 @@ class Application:
         node = self._node
         await receive()
         hangup.listen()
-        adapter.adopt(receive, settings_of(self._config))
+        adapter.adopt(receive, self.settings)
         if adapter.install(scope, receive, {"/socket.io/": node.server.eio}, node.guard):
             process.tune_garbage_collector()
         process.allow_many_connections()
@@ -94,15 +100,15 @@ def _drain_on_signals(node: Node) -> None:
             return  # not the main thread: whoever runs us there stops us otherwise
 
 
-def settings_of(config: Config) -> adapter.Settings:
-    """What uvicorn is told. Its `ssl_context` raises `ConfigError` where a certificate cannot be used."""
-    tls = config.server_tls
+def settings_of(config: Config, certificates: Certificates | None = None) -> adapter.Settings:
+    """What uvicorn is told. Raises `ConfigError` where a certificate cannot be used."""
+    serving = (certificates or Certificates(config)).serving
     return adapter.Settings(
         port=config.port if config.is_port_given else None,
         packet_bytes=config.limits.packetBytes,
         trusted_proxies=tuple(config.trustedProxies),
         has_access_log=config.logging,
-        ssl_context=None if tls is None else partial(certificates.server_context, tls),
+        ssl_context=serving,
     )
 
 
@@ -135,7 +141,7 @@ def load() -> Application:
             loaded = load_config()
             found = loaded.config
             logs.configure(is_detailed=found.logging, log_format=found.logFormat, log_file=found.logFile)
-            _app = create_app(loaded.config)
+            _app = Application(loaded.config, load_config)
         except ConfigError as error:
             for problem in error.problems:
                 print(problem, file=sys.stderr)  # noqa: T201 - there is no log yet

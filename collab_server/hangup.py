@@ -1,6 +1,6 @@
 """SIGHUP, by which operators and logrotate ask a node to look at its files again: it never ends one.
 
-The log file is opened anew, which one line says. Settings and certificates are not read again: that needs a restart.
+The log file is opened anew, which one line says; then whoever waits in `heard` is woken, on their own loop.
 
 What runs concurrently: one thread, which sleeps until a signal comes and ends with the process. The signal's handler
 only wakes it, for it may interrupt whatever runs, a line that is being logged or a lock that is being taken included.
@@ -8,7 +8,9 @@ only wakes it, for it may interrupt whatever runs, a line that is being logged o
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import contextlib
 import logging
 import queue
 import signal
@@ -18,11 +20,14 @@ from types import FrameType
 
 from collab_server import logs
 
-__all__ = ["listen"]
+__all__ = ["heard", "listen"]
 
 log = logging.getLogger(__name__)
 
 _asked: queue.SimpleQueue[None] = queue.SimpleQueue()  # may be put to from a signal's handler
+_lock = threading.Lock()
+_times = 0
+_waiting: list[asyncio.Future[None]] = []
 
 
 def listen() -> None:
@@ -40,6 +45,24 @@ def listen() -> None:
     threading.Thread(target=_attend, name="hangup", daemon=True).start()
 
 
+async def heard(times: int) -> int:
+    """Wait until SIGHUP has come more often than `times`, and say how often; the log file is open again then.
+
+    Many that come at once are one.
+    """
+    while True:
+        with _lock:
+            if _times > times:
+                return _times
+            waiting = asyncio.get_running_loop().create_future()
+            _waiting.append(waiting)
+        try:
+            await waiting
+        finally:
+            with _lock, contextlib.suppress(ValueError):
+                _waiting.remove(waiting)
+
+
 def _note(number: int, frame: FrameType | None) -> None:
     _asked.put(None)
 
@@ -50,6 +73,23 @@ def _attend() -> None:
         while not _asked.empty():  # many at once are one
             _asked.get()
         _look_again()
+        _wake()
+
+
+def _wake() -> None:
+    global _times
+    with _lock:
+        _times += 1
+        woken = list(_waiting)
+        _waiting.clear()
+    for waiting in woken:
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            waiting.get_loop().call_soon_threadsafe(_let_go, waiting)
+
+
+def _let_go(waiting: asyncio.Future[None]) -> None:
+    if not waiting.done():
+        waiting.set_result(None)
 
 
 def _look_again() -> None:
@@ -64,6 +104,6 @@ def _look_again() -> None:
         log.exception("SIGHUP: the log file could not be opened again")
         return
     if file is None:
-        log.info("SIGHUP: there is no log file to open again; settings and certificates need a restart")
+        log.info("SIGHUP: there is no log file to open again")
     else:
-        log.info("SIGHUP: the log file is open again; settings and certificates need a restart")
+        log.info("SIGHUP: the log file is open again")

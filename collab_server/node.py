@@ -14,7 +14,8 @@ import logging
 import secrets
 import signal
 import socket
-from collections.abc import Awaitable, Coroutine
+import ssl
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Protocol
 
 from pydantic import SecretStr
@@ -25,7 +26,8 @@ from collab_server.api.door import RestDoor
 from collab_server.api.operations import Observers, operations_router
 from collab_server.authority.kinds import make_authority
 from collab_server.cluster.kinds import make_bus
-from collab_server.config import Config, Limits, certificates
+from collab_server.config import Config, Limits, LoadedConfig
+from collab_server.config.renewal import Certificates
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.hints import Kind
@@ -36,6 +38,7 @@ from collab_server.realtime.lean.guard import Guard
 from collab_server.realtime.server import CollabServer, stranger_limits
 from collab_server.realtime.sign_ins import SignIns
 from collab_server.realtime.sockets.manager import BusManager
+from collab_server.reloading import Changing, Reloading
 from collab_server.services.backends import Backends
 from collab_server.services.channels import Channels, make_channels
 from collab_server.services.commands.exchange import LimitExchange
@@ -95,32 +98,35 @@ class Ground:
     Raises `ConfigError` for certificates that cannot be read, and for parts that cannot be made.
     """
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, certificates: Certificates) -> None:
         self.name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
         logs.speak_as(self.name)
         self.secret = _in_bytes(config.secret_in_clear)
         self.announcement = Announcement(version=__version__, state="paused", secret=announced(self.secret))
         self.counters = Counters()
-        self.bus = _bus_of(config, self.name, self.announcement)
-        self.bare = Database.of(config.database, node=f"{self.name} {notices.KNOWN_BY}")
+        self.bus = _bus_of(config, self.name, self.announcement, certificates.redis)
+        session = f"{self.name} {notices.KNOWN_BY}"
+        self.bare = Database.of(config.database, node=session, tls=certificates.postgres)
         self.preparation = Preparation(self.bare, secret=self.secret)
         self.database = self.bare.closed()  # for all that needs it to be ready
-        self.authority = _authority_of(config, self.counters, self.bus)
-        self.channels = _channels_of(config, self.counters)
+        self.authority = _authority_of(config, self.counters, self.bus, certificates.library)
+        self.channels = _channels_of(config, self.counters, certificates.library)
         opened = OpenDatabase(self.database, self.preparation)
         dependencies = _dependencies_of(opened, self.bus, self.authority, self.channels)
-        settings = _settings_of(config, self.name)
+        settings = Settings(config.enableTls, config.scaling, config.logging, self.name)
         self.status = Status(settings, self.database, self.bus, self.counters, dependencies)
 
 
 class Node:
     """One server process. `realtime` and `rest` are the ASGI applications of its two doors, `server` carries the first.
 
-    Raises `ConfigError` for certificates that cannot be read, and for parts that cannot be made.
+    `read` reads the configuration again. Raises `ConfigError` for parts that cannot be made.
     """
 
-    def __init__(self, config: Config) -> None:
-        ground, limits, epoch, cursors = Ground(config), config.limits, Epoch(), Cursors()
+    def __init__(
+        self, config: Config, certificates: Certificates, read: Callable[[], LoadedConfig] | None
+    ) -> None:
+        ground, limits, epoch, cursors = Ground(config, certificates), config.limits, Epoch(), Cursors()
         name, bus, database, authority = ground.name, ground.bus, ground.database, ground.authority
         self.name, self.status = name, ground.status
         addresses = Addresses(config.trustedProxies)
@@ -158,19 +164,20 @@ class Node:
         socketio_gate, rest_gate = _gates_of(commands, turns, counters)
         self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, counters)
         self.realtime = build_asgi(server)
-        self.rest = _rest_of(config, rest_gate, authenticator, self.status, origins)
+        self.rest, observers = _rest_of(config, rest_gate, authenticator, self.status, origins)
+        changing = Changing(authenticator, observers, origins, ground.status, database.server)
         installed = Installed(ground.secret, epoch, authenticator, cursors, bus, hub, feed)
         epoch_watch = EpochWatch(database, feed, installed)
         opening = Opening(database, ground.preparation, ends, installed, epoch_watch, ground.status)
-        repair = Repair(database, feed, counters)
-        rights_watch = RightsWatch(hub, authority.gate, subscriptions)
+        watch = (Repair(database, feed, counters), RightsWatch(hub, authority.gate, subscriptions))
         secret_watch = SecretWatch(ground.secret, database, bus, installed)
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
         known = (*upkeep(channels.kinds), *channels.jobs())
         jobs = Jobs(database, known, counters, node=name, until_open=database.until_up)
         served = (channels, deliveries, subscriptions, executor)
         self._parts: tuple[Part, ...] = (self.status.pulse, origins, database, authority.life, bus, *served)
-        watches = (opening, repair, rights_watch, secret_watch, self._state_watch, sign_ins, ends)
+        reloading = Reloading(config, read, certificates, changing)
+        watches = (opening, *watch, secret_watch, self._state_watch, sign_ins, ends, reloading)
         cares = (exchange, self.status.sampler, self.guard, jobs, Settling(database))
         self._workers: tuple[Worker, ...] = watches + cares
         self._tasks: set[asyncio.Task[None]] = set()
@@ -231,36 +238,31 @@ def _in_bytes(secret: SecretStr | None) -> bytes | None:
     return None if secret is None else secret.get_secret_value().encode()
 
 
-def _bus_of(config: Config, name: str, announcement: Announcement) -> Bus:
+def _bus_of(config: Config, name: str, announcement: Announcement, tls: ssl.SSLContext | None) -> Bus:
     url = config.bus.url
     bus_url = None if url is None else url.get_secret_value()
     setup = BusSetup(name, announcement, bus_url, config.trustedCerts)
-    return make_bus(config.bus_kind, setup, config.redis)
+    return make_bus(config.bus_kind, setup, config.redis, tls)
 
 
-def _authority_of(config: Config, counters: Counters, bus: Bus) -> Authority:
+def _authority_of(config: Config, counters: Counters, bus: Bus, tls: ssl.SSLContext) -> Authority:
     kind = config.authorization.kind
     named = ("Library", "library") if kind == "library" else ("the authority", "authority")
     setup = AuthoritySetup(
         bus=bus,
         options=config.authorization.options,
         url=config.authorizationServerUrl,
-        tls=certificates.client_context(config.trustedCerts),
+        tls=tls,
         observe=counters.calls(*named),
     )
     return make_authority(kind, setup)
 
 
-def _channels_of(config: Config, counters: Counters) -> Channels:
-    tls = certificates.client_context(config.trustedCerts)
+def _channels_of(config: Config, counters: Counters, tls: ssl.SSLContext) -> Channels:
     chosen = [
         (one.kind, ChannelSetup(one.options, config.notification_base_url, tls)) for one in config.channels
     ]
     return Channels(make_channels(chosen), counters)
-
-
-def _settings_of(config: Config, name: str) -> Settings:
-    return Settings(enable_tls=config.enableTls, scaling=config.scaling, logging=config.logging, node=name)
 
 
 def _dependencies_of(
@@ -308,7 +310,8 @@ def _gates_of(commands: Commands, turns: Turns, counters: Counters) -> tuple[Com
 
 def _rest_of(
     config: Config, gate: CommandGate, authenticator: Authenticator, status: Status, origins: Origins
-) -> ASGIApp:
+) -> tuple[ASGIApp, Observers]:
+    """The HTTP door, and who may see all of `/status`."""
     door = RestDoor(
         gate=gate,
         authenticator=authenticator,
@@ -316,8 +319,6 @@ def _rest_of(
         max_body_bytes=config.limits.packetBytes,
         requests_per_user=config.limits.requestsPerUser,
     )
-    return door.build(
-        origins=origins,
-        operations=operations_router(status, Observers(config.status_token, door.identify).may_see),
-        has_page=config.demoPage,
-    )
+    observers = Observers(config.status_token, door.identify)
+    operations = operations_router(status, observers.may_see)
+    return door.build(origins=origins, operations=operations, has_page=config.demoPage), observers

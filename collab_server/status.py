@@ -302,7 +302,7 @@ class Status:
         self.pulse = Pulse()
         self.has_started = False
         self.is_draining = False
-        self._settings = settings
+        self.settings = settings
         self._database = database
         self._bus = bus
         self._up_since = now()
@@ -362,7 +362,7 @@ class Status:
     def report(self) -> dict[str, Any]:
         """The documented answer, with exactly the documented keys in their order."""
         reason = self.reason
-        settings, counters, sampler = self._settings, self.counters, self.sampler
+        settings, counters, sampler = self.settings, self.counters, self.sampler
         return {
             "version": __version__,
             "enableTls": settings.enable_tls,
@@ -391,7 +391,7 @@ class Status:
             **self.report(),
             "dependencies": {dependency.name: dependency.verbose() for dependency in self._dependencies},
             "serving": {"reads": serving.reads, "writes": serving.writes, "live": serving.live},
-            "node": self._settings.node,
+            "node": self.settings.node,
             "cluster": [
                 {"node": name, "seenAt": round(node.seen_at, 3), **node.info}
                 for name, node in self._bus.nodes.items()

@@ -33,6 +33,10 @@ class Observers:
         self._token = token
         self._identify = identify
 
+    def use_token(self, token: SecretStr | None) -> None:
+        """This is the status token from now on."""
+        self._token = token
+
     async def may_see(self, request: Request) -> bool:
         """Whether this request may. Never raises for what a client sends."""
         scheme, _, shown = request.headers.get("authorization", "").partition(" ")

@@ -22,6 +22,7 @@ from collab_server.cluster.link import Link, LinkError, find_server, open_link
 from collab_server.cluster.outbox import Outbox
 from collab_server.cluster.proof import Proof
 from collab_server.cluster.reception import COMPLAINT_SECONDS
+from collab_server.config import certificates
 from collab_server.config.values import RedisSection
 
 __all__ = ["Connections"]
@@ -51,7 +52,8 @@ class Connections:
         self.server: tuple[str, int] | None = None
         self._redis = redis
         self._name = name
-        self._ssl = ssl_context or _ssl_context(redis)
+        # Made once: loading the CAs takes milliseconds, and connecting is tried twice a second.
+        self._ssl = ssl_context or certificates.redis_context(redis)
         self._outbox = outbox
         self._proof = proof
         self._counters = counters
@@ -161,13 +163,3 @@ class Connections:
                 continue
             if self.server is not None and server != self.server:
                 self.cut("another server is the master now")
-
-
-def _ssl_context(redis: RedisSection) -> ssl.SSLContext | None:
-    """Made once: loading the CAs takes milliseconds, and connecting is tried twice a second."""
-    if not redis.is_tls:
-        return None
-    context = ssl.create_default_context()
-    for file in redis.trusted_certs:
-        context.load_verify_locations(file)
-    return context

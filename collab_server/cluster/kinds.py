@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ssl
+
 from collab_server.cluster.alone import Alone
 from collab_server.cluster.bus import RedisBus
 from collab_server.config.kinds import BUSES, KindError
@@ -12,8 +14,10 @@ from collab_server.ports import Bus, BusSetup
 __all__ = ["make_bus"]
 
 
-def make_bus(kind: str, setup: BusSetup, redis: RedisSection | None) -> Bus:
-    """A bus of this kind, not started; `redis` is where the one over Redis finds it.
+def make_bus(
+    kind: str, setup: BusSetup, redis: RedisSection | None, tls: ssl.SSLContext | None = None
+) -> Bus:
+    """A bus of this kind, not started; `redis` is where the one over Redis finds it, `tls` what it calls it by.
 
     Raises `ConfigError` for a kind that is not there, and for what its maker refuses.
     """
@@ -22,7 +26,7 @@ def make_bus(kind: str, setup: BusSetup, redis: RedisSection | None) -> Bus:
     if kind == "redis":
         if redis is None:
             raise ConfigError([Problem("redisServerUrl", "is missing: the bus of kind redis needs it")])
-        return RedisBus(redis, node=setup.node, announcement=setup.announcement)
+        return RedisBus(redis, node=setup.node, announcement=setup.announcement, ssl_context=tls)
     try:
         bus: Bus = BUSES.maker(kind)(setup)
     except KindError as error:

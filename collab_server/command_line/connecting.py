@@ -30,9 +30,10 @@ def try_all(config: Config) -> dict[str, str | None]:
 
 
 async def _try_all(config: Config) -> dict[str, str | None]:
+    from collab_server.config.renewal import Certificates
     from collab_server.node import Ground
 
-    ground = Ground(config)
+    ground = Ground(config, Certificates(config))
     before = _problems(ground)
     await ground.bare.start()
     await ground.authority.life.start()

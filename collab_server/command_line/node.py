@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 
 from .arguments import Commands, add_config, load, port
 from .outcome import DONE, FAILED, WRONG, print_problems
@@ -18,11 +19,12 @@ def serve(arguments: argparse.Namespace) -> int:
     config = loaded.config
     logs.configure(is_detailed=config.logging, log_format=config.logFormat, log_file=config.logFile)
 
-    from collab_server.app import create_app, settings_of
+    from collab_server.app import Application
     from collab_server.realtime.lean import adapter
 
     at = config.port if arguments.port is None else arguments.port
-    was_served = adapter.serve(create_app(config), settings_of(config), host=arguments.host, port=at)
+    app = Application(config, partial(load, arguments))
+    was_served = adapter.serve(app, app.settings, host=arguments.host, port=at)
     return DONE if was_served else FAILED
 
 

@@ -1,4 +1,4 @@
-"""Certificates: what is in the files → an `ssl.SSLContext` for serving, for Library and Redis, for Postgres.
+"""Certificates: what is in the files → an `ssl.SSLContext` for serving, for Library, for Redis, for Postgres.
 
 What it promises:
 
@@ -14,16 +14,18 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
 
 from pydantic import SecretStr
 
+from collab_server.config.expiry import expiries
 from collab_server.config.model import Config
 from collab_server.config.problems import ConfigError, Problem
-from collab_server.config.values import DatabaseSection, ServerTlsSection
+from collab_server.config.values import DatabaseSection, RedisSection, ServerTlsSection
 
-__all__ = ["check", "client_context", "postgres_context", "server_context"]
+__all__ = ["check", "client_context", "postgres_context", "redis_context", "server_context"]
 
 S = TypeVar("S")
 
@@ -42,7 +44,7 @@ def server_context(section: ServerTlsSection) -> ssl.SSLContext:
 
 
 def client_context(trusted_certs: tuple[Path, ...]) -> ssl.SSLContext:
-    """For calling Library, and Redis by `rediss://`: the machine's own root CAs and the `trustedCerts`.
+    """For calling Library: the machine's own root CAs and the `trustedCerts`.
 
     Raises `ConfigError`.
     """
@@ -55,6 +57,25 @@ def client_context(trusted_certs: tuple[Path, ...]) -> ssl.SSLContext:
             problems += error.problems
     if problems:
         raise ConfigError(problems)
+    return context
+
+
+def redis_context(section: RedisSection) -> ssl.SSLContext | None:
+    """For Redis by `rediss://`: trusts as `client_context`, and shows a certificate where there is one.
+
+    None for `redis://`. Raises `ConfigError`.
+    """
+    if not section.is_tls:
+        return None
+    context = client_context(section.trusted_certs)
+    if section.client_cert_file is not None and section.client_key_file is not None:
+        _load_pem(
+            context,
+            section.client_cert_file,
+            "redisClientCertFile",
+            section.client_key_file,
+            "redisClientKeyFile",
+        )
     return context
 
 
@@ -82,10 +103,11 @@ def postgres_context(section: DatabaseSection) -> ssl.SSLContext | None:
     return context
 
 
-def check(config: Config) -> list[Problem]:
+def check(config: Config, *, now: datetime | None = None) -> list[Problem]:
     """Every problem with the certificates that `config` names, found by loading them all. `load_config` calls it.
 
-    Sections that cannot be had (a pair without its partner, a password that cannot be decrypted) are left out.
+    One that is not valid `now`, or not for much longer, is a warning. Sections that cannot be had (a pair without its
+    partner, a password that cannot be decrypted) are left out.
     """
     problems: list[Problem] = []
 
@@ -103,7 +125,10 @@ def check(config: Config) -> list[Problem]:
     attempt(server_context, lambda: config.server_tls)
     attempt(client_context, lambda: config.trustedCerts)
     attempt(postgres_context, lambda: config.database)
-    return problems
+    attempt(redis_context, lambda: config.redis)
+    ends = expiries(config)
+    at = now or datetime.now(UTC)
+    return problems + [Problem(one.property, words, "warning") for one in ends if (words := one.warning(at))]
 
 
 def _trust(context: ssl.SSLContext, certificate: Path, name: str) -> None:

@@ -201,6 +201,14 @@ class Config(Section):
         " `redis+sentinel://user:password@host:26379,host2:26379/mymaster/0` (user and password are"
         " those of Redis; where Sentinels want some too, `?sentinelUsername=…&sentinelPassword=…`).",
     )
+    redisClientCertFile: ConfigPath | None = Field(
+        default=None,
+        description="The certificate (PEM) that nodes show to Redis, and its Sentinels, by `rediss://`, where these ask"
+        " for one (`tls-auth-clients yes`, as Redis comes); with `redisClientKeyFile`.",
+    )
+    redisClientKeyFile: ConfigPath | None = Field(
+        default=None, description="The key (PEM) of `redisClientCertFile`."
+    )
     bus: BusChoice = Field(
         default=BusChoice(), description="How the nodes reach each other, when `horizontal`."
     )
@@ -329,7 +337,10 @@ class Config(Section):
         if self.bus_kind != "redis" or self.redisServerUrl is None:
             return None
         return replace(
-            parse_redis_url(self.redisServerUrl.get_secret_value()), trusted_certs=self.trustedCerts
+            parse_redis_url(self.redisServerUrl.get_secret_value()),
+            trusted_certs=self.trustedCerts,
+            client_cert_file=self.redisClientCertFile,
+            client_key_file=self.redisClientKeyFile,
         )
 
     @cached_property

@@ -21,6 +21,7 @@ def cross_check(config: Config) -> Iterator[Problem]:
     yield from _tls_problems(config)
     yield from _scaling_problems(config)
     yield from _bus_problems(config)
+    yield from _redis_certificate_problems(config)
     yield from _channel_problems(config)
     yield from _limit_problems(config)
     yield from _open_doors(config)
@@ -152,6 +153,20 @@ def _bus_problems(config: Config) -> Iterator[Problem]:
             yield Problem("bus.kind", str(error))
     if config.bus.url is not None and config.bus_kind in BUSES.built_in and config.scaling == "horizontal":
         yield Problem("bus.url", f"is not used: bus.kind is {config.bus_kind}", "warning")
+
+
+def _redis_certificate_problems(config: Config) -> Iterator[Problem]:
+    names = ("redisClientCertFile", "redisClientKeyFile")
+    given = [name for name in names if getattr(config, name) is not None]
+    if not given:
+        return
+    if len(given) == 1:
+        [missing] = set(names) - set(given)
+        yield Problem(missing, "is missing: redisClientCertFile and redisClientKeyFile go together")
+    for name in given:
+        yield from _file_problems(name, getattr(config, name))
+    if config.redis is None or not config.redis.is_tls:
+        yield Problem(given[0], "is not used: redisServerUrl does not begin with rediss://", "warning")
 
 
 def _channel_problems(config: Config) -> Iterator[Problem]:

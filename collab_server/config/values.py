@@ -179,6 +179,8 @@ class RedisSection:
     sentinel_username: str | None = None
     sentinel_password: SecretStr | None = None
     trusted_certs: tuple[Path, ...] = ()
+    client_cert_file: Path | None = None
+    client_key_file: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,13 +49,20 @@ class Origins:
         beside: str | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        names = sorted(allowed)
-        self._allowed = AllowedOrigins(names)
         self._proxies = proxies
-        self._beside = None if beside is None else parse(beside)
+        self._take(allowed, beside)
         self._refusals = _Refusals(clock)
         self._parse = functools.lru_cache(1024)(_parse)
-        self.names = names
+
+    def _take(self, allowed: Iterable[str], beside: str | None) -> None:
+        self.names = sorted(allowed)
+        self._allowed = AllowedOrigins(self.names)
+        self._beside = None if beside is None else parse(beside)
+
+    def use(self, allowed: Iterable[str], *, beside: str | None) -> None:
+        """Let in the pages of these from now on, and say so; who is connected stays."""
+        self._take(allowed, beside)
+        self.start()
 
     def admits(
         self,

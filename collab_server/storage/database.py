@@ -35,6 +35,7 @@ import asyncio
 import contextlib
 import copy
 import random
+import ssl
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar
 
@@ -97,11 +98,13 @@ class Database:
         self._known: Knows = self._condition
 
     @classmethod
-    def of(cls, section: DatabaseSection, *, node: str) -> Database:
-        """The database of the configuration. Raises `ConfigError` for certificates that cannot be read."""
-        return cls(
-            Server.of(section, node=node), pool_size=section.pool_size, read_pool_size=section.read_pool_size
-        )
+    def of(cls, section: DatabaseSection, *, node: str, tls: ssl.SSLContext | None = None) -> Database:
+        """The database of the configuration; `tls` takes the place of a context made of its files.
+
+        Raises `ConfigError` for certificates that cannot be read.
+        """
+        server = Server.of(section, node=node, tls=tls)
+        return cls(server, pool_size=section.pool_size, read_pool_size=section.read_pool_size)
 
     def closed(self) -> Database:
         """The same database, by the same connections, for whoever needs it to be made ready: refused before `open`."""

@@ -68,9 +68,10 @@ class TooOld(ConnectionError):
 
 @dataclass(slots=True)
 class _Learned:
-    """What the last connections have taught."""
+    """What the last connections have taught, and what the administrator has changed since."""
 
     takes_limits: bool = True
+    password: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,11 +90,18 @@ class Server:
     _learned: _Learned = field(default_factory=_Learned, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, section: DatabaseSection, *, node: str) -> Server:
-        """What the configuration says. Raises `ConfigError` for certificates that cannot be read."""
+    def of(cls, section: DatabaseSection, *, node: str, tls: ssl.SSLContext | None = None) -> Server:
+        """What the configuration says; `tls` takes the place of a context made of its files.
+
+        Raises `ConfigError` for certificates that cannot be read.
+        """
         password = section.password.get_secret_value() if section.password else None
-        tls = certificates.postgres_context(section)
+        tls = tls or certificates.postgres_context(section)
         return cls(section.host, section.port, section.username, password, section.database, tls, node)
+
+    def use_password(self, password: str | None) -> None:
+        """Open connections with this one from now on."""
+        self._learned.password = password
 
     @property
     def address(self) -> str:
@@ -134,7 +142,7 @@ class Server:
             host=self.host,
             port=self.port,
             user=self.user,
-            password=self.password,
+            password=self._learned.password or self.password,
             database=self.database,
             ssl=False if self.tls is None else self.tls,
             timeout=max(timeout, 0.01),

@@ -154,6 +154,29 @@ async def test_tls_is_verified_and_works(own: EmbeddedValkey, tmp_path: Path) ->
         await trusting.stop()
 
 
+async def test_a_redis_that_asks_for_a_certificate_is_shown_one(own: EmbeddedValkey, tmp_path: Path) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.verify_mode = ssl.CERT_REQUIRED
+    authority.configure_trust(context)
+    authority.issue_cert("localhost").configure_cert(context)
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    mine = authority.issue_cert("collab")
+    mine.cert_chain_pems[0].write_to_path(str(tmp_path / "cert.pem"))
+    mine.private_key_pem.write_to_path(str(tmp_path / "key.pem"))
+    async with Pipe(own.port).open(context) as port:
+        url = f"rediss://:{own.password}@localhost:{port}"
+        without = replace(parse_redis_url(url), trusted_certs=(tmp_path / "ca.pem",))
+        shown = replace(without, client_cert_file=tmp_path / "cert.pem", client_key_file=tmp_path / "key.pem")
+        known, unknown = RedisBus(shown, node="a"), RedisBus(without, node="b")
+        await known.start("e1", KEYS)
+        await unknown.start("e1", KEYS)
+        await until(lambda: known.is_hearing and unknown.problem != "not connected yet")
+        assert not unknown.is_available
+        await unknown.stop()
+        await known.stop()
+
+
 @contextmanager
 def sentinel(master: EmbeddedValkey, folder: Path) -> Iterator[int]:
     port = free_port()

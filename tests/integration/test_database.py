@@ -111,6 +111,19 @@ async def own_db(own_postgres: EmbeddedPostgres) -> AsyncIterator[Database]:
     await database.stop()
 
 
+async def test_a_password_that_was_changed_opens_new_connections(empty_database: TestDatabase) -> None:
+    arguments = empty_database.connect_arguments()
+    database = Database(Server(**{**arguments, "password": "the one before"}, node="test"))
+    await database.start()
+    try:
+        await until(lambda: "password" in (database.problem or ""))
+        database.server.use_password(arguments["password"])
+        async with asyncio.timeout(5):
+            await database.until_up()
+    finally:
+        await database.stop()
+
+
 async def fill(db: Database, pool_size: int) -> None:
     """Have every connection for writes opened and used."""
     all_in = asyncio.Barrier(pool_size)

@@ -17,7 +17,7 @@ from tests.harness.cluster import Launch, Node
 from tests.harness.waiting import until
 
 LAUNCHES = pytest.mark.parametrize("launch", ["uvicorn", "serve"])
-SAYS_SO = "SIGHUP: "
+SAYS_SO = "SIGHUP: the"
 
 
 def paused_node(folder: Path, launch: Launch, **config: object) -> Node:

@@ -58,18 +58,17 @@ class Settings:
     trusted_proxies: tuple[str, ...]
     """Whose word is taken for where a client comes from: addresses and networks."""
     has_access_log: bool
-    ssl_context: Callable[[], ssl.SSLContext] | None
-    """Makes what to serve HTTPS with; None for HTTP."""
+    ssl_context: ssl.SSLContext | None
+    """To serve HTTPS with; None for HTTP."""
 
 
 def serve(app: Any, settings: Settings, *, host: str, port: int) -> bool:
     """Serve `app` in the foreground until SIGTERM or SIGINT, in one process. Say whether it ever served.
 
     `host` is an address or a name; `` and `::` are every address, of IPv4 and IPv6.
-    Raises `KeyboardInterrupt` after a graceful stop by SIGINT, and what `settings.ssl_context` raises, before it opens
-    the port.
+    Raises `KeyboardInterrupt` after a graceful stop by SIGINT.
     """
-    context = settings.ssl_context() if settings.ssl_context else None
+    context = settings.ssl_context
     try:
         sockets = listening.everywhere(port) if host in listening.EVERYWHERE else None
     except OSError as error:
@@ -114,7 +113,7 @@ def adopt(
 ) -> None:
     """Give the uvicorn behind a lifespan's `receive` our settings; do nothing under another server.
 
-    `argv` (without the program) and `environ` tell what uvicorn was given. Raises what `settings.ssl_context` raises.
+    `argv` (without the program) and `environ` tell what uvicorn was given.
     """
     running = _config_behind(receive)
     if not isinstance(running, uvicorn.Config):
@@ -131,7 +130,7 @@ def adopt(
     if not settings.has_access_log and not given("access-log") and _has(running, "access_log"):
         running.access_log = False
     if settings.ssl_context is not None and _has(running, "ssl") and running.ssl is None:
-        running.ssl = settings.ssl_context()
+        running.ssl = settings.ssl_context
     if not given("forwarded-allow-ips") and isinstance(running.loaded_app, ProxyHeadersMiddleware):
         running.loaded_app = ProxyHeadersMiddleware(running.loaded_app.app, list(settings.trusted_proxies))
     if running.workers > 1:

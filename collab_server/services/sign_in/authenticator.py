@@ -73,6 +73,10 @@ class Authenticator:
         """Seal with the ring's key from now on. Tokens that none of its keys opens are not accepted any more."""
         self._tokens.use_keys(keys)
 
+    def use_administrators(self, administrators: Collection[str]) -> None:
+        """These user ids may administer, from the next sign-in or request on."""
+        self._administrators = frozenset(administrators)
+
     async def sign_in(self, credentials: Credentials) -> SignIn:
         """For a socket: who it is, with a token to come back with. `Paused` before there is a key."""
         self._tokens.require_key()

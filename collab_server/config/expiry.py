@@ -1,0 +1,124 @@
+"""Until when the certificates are valid that the configuration names.
+
+Dates are read from the files when a function is called; nothing is raised for a file that cannot be read, for that is
+said elsewhere (`certificates.check`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pydantic import SecretStr
+
+from collab_server.config.model import Config
+from collab_server.config.problems import ConfigError
+
+if TYPE_CHECKING:
+    from cryptography.x509 import Certificate
+
+__all__ = ["WARN_DAYS", "Expiry", "expiries"]
+
+WARN_DAYS = 30
+_MOST_BYTES = 10_000_000  # of a file with certificates
+
+
+@dataclass(frozen=True, slots=True)
+class Expiry:
+    """The certificate of a file that is valid for the shortest time. `property` names the file in the configuration."""
+
+    property: str
+    file: Path
+    subject: str
+    begins_at: datetime
+    ends_at: datetime
+
+    def days_left(self, now: datetime) -> float:
+        """Days until it is not valid any more; less than 0 where it is not."""
+        return (self.ends_at - now) / timedelta(days=1)
+
+    def warning(self, now: datetime) -> str | None:
+        """What is wrong with its dates, in words for the administrator; None while nothing is, for `WARN_DAYS` more."""
+        who = f"the certificate of {self.subject} in {self.file}"
+        if now < self.begins_at:
+            return f"{who} is not valid before {self.begins_at:%Y-%m-%d %H:%M} UTC"
+        left = self.days_left(now)
+        if left <= 0:
+            return f"{who} expired on {self.ends_at:%Y-%m-%d %H:%M} UTC"
+        if left <= WARN_DAYS:
+            return f"{who} expires in {left:.0f} days, on {self.ends_at:%Y-%m-%d %H:%M} UTC"
+        return None
+
+
+def expiries(config: Config) -> tuple[Expiry, ...]:
+    """One for each file of certificates that a node of this configuration uses."""
+    return tuple(
+        Expiry(name, file, _name_of(first), first.not_valid_before_utc, first.not_valid_after_utc)
+        for name, file, passphrase in _files(config)
+        if (first := _first_to_end(file, passphrase)) is not None
+    )
+
+
+def _files(config: Config) -> Iterator[tuple[str, Path, SecretStr | None]]:
+    """Property, file and passphrase of all there are."""
+    try:
+        serving = config.server_tls
+    except ConfigError:
+        serving = None
+    if serving is not None and serving.pem is not None:
+        yield "publicCertFile", serving.pem[0], None
+    if serving is not None and serving.keystore_file is not None:
+        yield "keystoreFile", serving.keystore_file, serving.passphrase
+    for index, trusted in enumerate(config.trustedCerts):
+        yield f"trustedCerts[{index}]", trusted, None
+    for name in ("sslRootCertFile", "sslRootCertificate", "sslClientCertFile"):
+        file = getattr(config.dataSource, name)
+        if file is not None:
+            yield f"dataSource.{name}", file, None
+    if config.redis is not None and config.redis.client_cert_file is not None:
+        yield "redisClientCertFile", config.redis.client_cert_file, None
+
+
+def _first_to_end(file: Path, passphrase: SecretStr | None) -> Certificate | None:
+    # Imported where there are certificates alone: it takes a while.
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(_MOST_BYTES)
+        if passphrase is None:
+            certificates = x509.load_pem_x509_certificates(content)
+        else:
+            store = load_pkcs12(content, passphrase.get_secret_value().encode())
+            held = ([] if store.cert is None else [store.cert]) + list(store.additional_certs)
+            certificates = [one.certificate for one in held]
+    except (ValueError, OSError):
+        return None
+    return min(certificates, key=_ends_at, default=None)
+
+
+def _ends_at(certificate: Certificate) -> datetime:
+    return certificate.not_valid_after_utc
+
+
+def _name_of(certificate: Certificate) -> str:
+    """Whom it is of, on one line; that of a file is short, and may still be of somebody else's making."""
+    from cryptography import x509
+
+    try:
+        names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
+        text = str(names[0].value) if names else certificate.subject.rfc4514_string()
+    except ValueError:
+        text = ""
+    if not text:
+        try:
+            alternatives = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+            text = ", ".join(alternatives.get_values_for_type(x509.DNSName)[:3])
+        except (ValueError, x509.ExtensionNotFound):
+            text = ""
+    printable = "".join(character for character in text[:100] if character.isprintable())
+    return printable or "no name"

@@ -1,0 +1,110 @@
+"""Certificates that end soon are told of, wherever the configuration names them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+import trustme
+
+from collab_server.config import load_config
+from collab_server.config.expiry import WARN_DAYS
+from collab_server.config.renewal import Renewable
+from tests.harness.certificates import PASSPHRASE, write_certificates
+
+NOW = datetime.now(UTC)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_certificates(tmp_path_factory.mktemp("certificates"))
+
+
+def problems_of(folder: Path, **content: object) -> dict[str, str]:
+    (folder / "config.json").write_text(json.dumps(content))
+    return {one.property: one.message for one in load_config(folder / "config.json", {}).warnings}
+
+
+def pem_that_ends(ends_at: datetime) -> bytes:
+    return trustme.CA().issue_cert("dashboards.example.com", not_after=ends_at).cert_chain_pems[0].bytes()
+
+
+WHERE: dict[str, dict[str, object]] = {
+    "trustedCerts[0]": {"trustedCerts": ["ends.pem"]},
+    "dataSource.sslRootCertFile": {"dataSource": {"sslRootCertFile": "ends.pem"}},
+}
+
+
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(
+    ("days", "words"), [(-1, "expired on"), (WARN_DAYS - 1, f"expires in {WARN_DAYS - 1} days"), (40, None)]
+)
+def test_a_certificate_that_ends_is_a_warning_of_check_config(
+    folder: Path, where: str, days: int, words: str | None
+) -> None:
+    (folder / "ends.pem").write_bytes(pem_that_ends(NOW + timedelta(days=days, minutes=5)))
+    told = problems_of(folder, **WHERE[where]).get(where)
+    assert (words in told and "ends.pem" in told) if words and told else told is words
+
+
+@pytest.mark.parametrize("kind", ["pem", "pkcs12"])
+def test_the_servers_own_is_looked_at_too(folder: Path, kind: str) -> None:
+    pair = {
+        "pem": {"privateKeyFile": "key.pem", "publicCertFile": "cert.pem"},
+        "pkcs12": {"keystoreFile": "store.p12", "passphrase": PASSPHRASE},
+    }[kind]
+    (folder / "config.json").write_text(json.dumps({"enableTls": True, **pair}))
+    from collab_server.config.expiry import expiries
+
+    [one] = expiries(load_config(folder / "config.json", {}).config)
+    assert one.property in pair
+    assert one.warning(one.ends_at + timedelta(seconds=1)) == (
+        f"the certificate of {one.subject} in {one.file} expired on {one.ends_at:%Y-%m-%d %H:%M} UTC"
+    )
+    assert one.warning(one.begins_at - timedelta(days=1)) is not None
+    assert one.warning(one.ends_at - timedelta(days=WARN_DAYS + 1)) is None
+
+
+def test_of_a_chain_the_first_to_end_counts(folder: Path) -> None:
+    late, soon = (pem_that_ends(NOW + timedelta(days=days)) for days in (300, 3))
+    (folder / "ends.pem").write_bytes(late + soon + late)
+    assert "expires in 3 days" in problems_of(folder, trustedCerts=["ends.pem"])["trustedCerts[0]"]
+
+
+async def test_a_context_in_use_trusts_whom_it_is_told_to_trust_next() -> None:
+    ours, theirs = trustme.CA(), trustme.CA()
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.issue_cert("localhost").configure_cert(serving)
+    used = Renewable(serving)
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(await reader.readline())
+
+    def trusting(authority: trustme.CA) -> ssl.SSLContext:
+        context = ssl.create_default_context()
+        authority.configure_trust(context)
+        return context
+
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=used) as server:
+        port = server.sockets[0].getsockname()[1]
+        calling = Renewable(trusting(theirs))
+
+        async def call() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+            return await asyncio.open_connection("127.0.0.1", port, ssl=calling, server_hostname="localhost")
+
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await call()
+        calling.use(trusting(ours))
+        reader, writer = await call()  # trusted now
+        other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        theirs.issue_cert("localhost", key_type=trustme.KeyType.RSA).configure_cert(other)
+        used.use(other)
+        with pytest.raises(ssl.SSLCertVerificationError):
+            await call()
+        writer.write(b"still open\n")
+        assert await reader.readline() == b"still open\n"
+        writer.close()
