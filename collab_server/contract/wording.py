@@ -114,7 +114,7 @@ WORDINGS: Mapping[str, Wording] = {
         {"filters": {"Region": ["East"]}},
     ),
     "commentId": Wording("The id of a comment.", COMMENT_ID, _UUID),
-    "emoji": Wording("One emoji, with its joiners and tones.", "👍"),
+    "emoji": Wording("One emoji, with its joiners and tones, in any spelling.", "👍"),
     "thread": Wording("The id of a thread's root: only the root and its replies.", COMMENT_ID, _UUID),
     "topic.comments.resolved": Wording("Only those in resolved threads, or only those in open ones.", False),
     "order": Wording("By `seq`: `oldest` first or `newest` first.", "oldest"),
@@ -184,7 +184,8 @@ WORDINGS: Mapping[str, Wording] = {
     "revision": Wording("1, and one more with every edit.", 1),
     "replyCount": Wording("At a root: how many replies were posted, deleted ones included. At a reply 0.", 0),
     "reactions": Wording(
-        "Emoji → ids of the users who reacted with it, in order; the emoji in the order of their first.",
+        "Emoji, fully qualified → ids of the users who reacted with it, in order; the emoji in the order of their"
+        " first.",
         {"👍": [BOB]},
     ),
     "mentions": Wording("Whom the text mentions, each once, by the names that Library has for users.", None),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import unicodedata
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
 from collab_server.domain.jsontext import JsonText, dumps, rfc3339
-from collab_server.domain.letters import is_blank, is_clear_name
+from collab_server.domain.letters import is_blank, is_clear_name, one_name
 from collab_server.domain.people import People, User
 from collab_server.domain.topics import Content, Topic
 from collab_server.domain.wire import WIRE, Cursor, Prose, Text, Whole
@@ -72,7 +71,7 @@ class Discussion:
 
 
 def check_name(name: str) -> str:
-    """The name of a discussion, in NFC: 1 to `NAME_CHARACTERS` code points, not blank, a clear name.
+    """The name of a discussion, as `one_name`: 1 to `NAME_CHARACTERS` code points, not blank, a clear name.
 
     Raises `Invalid` or `TooLarge`.
     """
@@ -84,7 +83,7 @@ def check_name(name: str) -> str:
         raise Invalid(
             "expected a name on one line, without control and other unseen characters", field="name"
         )
-    return unicodedata.normalize("NFC", name)
+    return one_name(name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,20 @@ _WHITE_SPACE: Final = (
 # Letters and signs by their category, which are drawn as nothing: the blank of Braille, a musical note without a head,
 # fillers of Khitan, blanks of hieroglyphs.
 _HOLLOW: Final = ((0x2800, 0x2800), (0x13441, 0x13442), (0x16FE4, 0x16FE4), (0x1D159, 0x1D159))
+# Controls that only do something to what is beside them.
+_CONTROLS: Final = ((0x0, 0x1F), (0x7F, 0x9F), (0xFFF9, 0xFFFB), (0x13430, 0x13440))
+# Fillers and the like, which part two names that look the same. Variation selectors are left out, as emoji need them.
+_FILLERS: Final = (
+    *(
+        (0x34F, 0x34F),
+        (0x115F, 0x1160),
+        (0x17B4, 0x17B5),
+        (0x3164, 0x3164),
+        (0xFFA0, 0xFFA0),
+        (0xFFF0, 0xFFF8),
+    ),
+    *((0xE0000, 0xE0000), (0xE0002, 0xE001F), (0xE0080, 0xE00FF), (0xE01F0, 0xE0FFF)),
+)
 # Joiners (U+200C, U+200D) are left out: Persian, Indic scripts and emoji need them.
 _UNSEEN: Final = (
     *(
@@ -50,17 +64,27 @@ def _class(*lists: Iterable[tuple[int, int]]) -> str:
     )
 
 
-_SEEN = f"[^{_class(_WHITE_SPACE, _IGNORABLE, _HOLLOW)}]"
-_NAMED = f"[^{_class(_UNSEEN)}]"
+_SEEN = f"[^{_class(_WHITE_SPACE, _IGNORABLE, _HOLLOW, _CONTROLS)}]"
+_NOT_IN_NAMES = _class(_UNSEEN, _FILLERS, _HOLLOW)
+_NAMED = f"[^{_NOT_IN_NAMES}]"
 
 NOT_BLANK: Final = _SEEN
 """The pattern (to be searched for) of a text that is not blank."""
 
-CLEAR_NAME: Final = f"^{_NAMED}*[^{_class(_WHITE_SPACE, _IGNORABLE, _HOLLOW, _UNSEEN)}]{_NAMED}*$"
+CLEAR_NAME: Final = f"^{_NAMED}*[^{_NOT_IN_NAMES}{_class(_WHITE_SPACE, _IGNORABLE, _CONTROLS)}]{_NAMED}*$"
 """The pattern of what `is_clear_name` takes."""
 
 _SEEN_ONCE = re.compile(_SEEN)
-_NOT_NAMED = re.compile(f"[{_class(_UNSEEN)}]")
+_NOT_NAMED = re.compile(f"[{_NOT_IN_NAMES}]")
+# Of these, what parts words for the eye.
+_PARTING = re.compile(f"[{_class(((0x0, 0x1F), (0x7F, 0x9F), (0x2028, 0x2029), (0x3164, 0x3164)), _HOLLOW)}]")
+
+# Joiners do something behind a letter of a script whose letters join or stack, or behind an emoji, if anything follows.
+_JOINING = (
+    "\u0600-\u109f\u1780-\u18af\u1a20-\u1aaf\u1b00-\u1cff\u2190-\u2bff\ua800-\uabff\ufe0f"
+    "\U00010800-\U00011fff\U0001e900-\U0001e95f\U0001f000-\U0001faff"
+)
+_IDLE_JOINERS = re.compile(f"(?<![{_JOINING}])[\u200c\u200d]+|[\u200c\u200d]+(?=\\s|$)")
 
 
 def is_blank(text: str) -> bool:
@@ -70,12 +94,17 @@ def is_blank(text: str) -> bool:
 
 def is_clear_name(name: str) -> bool:
     """Whether a name can be shown among other words: not blank, on one line, and nothing in it that cannot be seen or
-    turns the direction of what follows. Joiners may be in it."""
+    turns the direction of what follows. Joiners may be in it; `one_name` drops those that join nothing."""
     return not is_blank(name) and _NOT_NAMED.search(name) is None
 
 
 def clear_name(name: str, most: int) -> str:
     """A name that somebody else gave, made a clear one of at most so many characters; empty where nothing is left."""
-    kept = unicodedata.normalize("NFC", _NOT_NAMED.sub(" ", name[: 4 * most]))
-    kept = " ".join(kept.split())[:most].rstrip()
+    parted = _PARTING.sub(" ", name[: 4 * most])
+    kept = one_name(_NOT_NAMED.sub("", parted))[:most].rstrip()
     return "" if is_blank(kept) else kept
+
+
+def one_name(name: str) -> str:
+    """A clear name in the one spelling in which it is kept: NFC, single spaces, no joiner that joins nothing."""
+    return " ".join(_IDLE_JOINERS.sub("", unicodedata.normalize("NFC", name)).split())

@@ -34,48 +34,51 @@ class ThreadFacts:
     comment_id: UUID
 
 
-async def ask_react(backends: Backends, who: Identity, command: React) -> ThreadFacts:
+@dataclass(frozen=True, slots=True)
+class ReactionFacts(ThreadFacts):
+    """And with which emoji, as it is kept."""
+
+    emoji: str
+
+
+async def ask_react(backends: Backends, who: Identity, command: React) -> ReactionFacts:
     id, topic = await access_comments_topic(backends, who, command.comment_id, "comment.react")
-    check_emoji(command.emoji)
-    return ThreadFacts(topic, id)
+    return ReactionFacts(topic, id, check_emoji(command.emoji))
 
 
-async def react(tx: Transaction, who: Identity, command: React, facts: ThreadFacts) -> JsonText:
-    return await _react(tx, who, command, facts, is_added=True)
+async def react(tx: Transaction, who: Identity, command: React, facts: ReactionFacts) -> JsonText:
+    return await _react(tx, who, facts, is_added=True)
 
 
-async def ask_unreact(backends: Backends, who: Identity, command: Unreact) -> ThreadFacts:
+async def ask_unreact(backends: Backends, who: Identity, command: Unreact) -> ReactionFacts:
     id, topic = await access_comments_topic(backends, who, command.comment_id, "comment.unreact")
-    check_emoji(command.emoji)
-    return ThreadFacts(topic, id)
+    return ReactionFacts(topic, id, check_emoji(command.emoji))
 
 
-async def unreact(tx: Transaction, who: Identity, command: Unreact, facts: ThreadFacts) -> JsonText:
-    return await _react(tx, who, command, facts, is_added=False)
+async def unreact(tx: Transaction, who: Identity, command: Unreact, facts: ReactionFacts) -> JsonText:
+    return await _react(tx, who, facts, is_added=False)
 
 
-async def _react(
-    tx: Transaction, who: Identity, command: React | Unreact, facts: ThreadFacts, *, is_added: bool
-) -> JsonText:
+async def _react(tx: Transaction, who: Identity, facts: ReactionFacts, *, is_added: bool) -> JsonText:
     name = "comment.react" if is_added else "comment.unreact"
     topic = await lock_topic(tx, who, facts.topic, name)
     comment = await access_comment(tx, who, facts.topic, facts.comment_id, name)
     if comment.is_deleted:
         raise Conflict("the comment was deleted")
     reactions: dict[str, list[str]] = json.loads(comment.reactions)
-    users = reactions.get(command.emoji, [])
+    users = reactions.get(facts.emoji, [])
     if (who.user.id in users) is is_added:
         return json_object(seq=topic.last_seq)
     if is_added:
-        reactions[command.emoji] = [*users, who.user.id]
+        reactions[facts.emoji] = [*users, who.user.id]
         if len(reactions) > MAX_EMOJI:
             raise TooLarge(f"expected at most {MAX_EMOJI} different emoji on one comment", field="emoji")
     else:
         users.remove(who.user.id)
         if not users:
-            del reactions[command.emoji]
+            del reactions[facts.emoji]
     await comments.set_reactions(tx, comment.id, dumps(reactions))
-    data = dumps({"commentId": str(comment.id), "emoji": command.emoji, "userId": who.user.id})
+    data = dumps({"commentId": str(comment.id), "emoji": facts.emoji, "userId": who.user.id})
     type = "reaction.added" if is_added else "reaction.removed"
     event = await event_log.append(tx, topic, type, who.user, now_ms(), data)
     return json_object(seq=event.seq)

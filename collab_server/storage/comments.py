@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from collab_server.domain.comments import Comment
+from collab_server.domain.emoji import one_each
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import User
 from collab_server.domain.search import terms_text
@@ -244,7 +245,8 @@ def _comment(row: Any) -> Comment:
     return Comment(
         topic=row["topic"],
         author=User(row["author_id"], row["author_name"], row["author_initials"]),
-        **{name: row[name] for name in _FIELDS},
+        **{name: row[name] for name in _FIELDS if name != "reactions"},
+        reactions=one_each(row["reactions"]),
     )
 
 
