@@ -321,4 +321,11 @@ def _rest_of(
     )
     observers = Observers(config.status_token, door.identify)
     operations = operations_router(status, observers.may_see)
-    return door.build(origins=origins, operations=operations, has_page=config.demoPage), observers
+    built = door.build(
+        origins=origins,
+        operations=operations,
+        status=status,
+        has_docs=config.docsPage,
+        has_page=config.demoPage,
+    )
+    return built, observers

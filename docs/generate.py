@@ -71,7 +71,8 @@ Several nodes behind a load balancer, the same file on each:
   "logging": true,
   "authorizationServerUrl": "https://library.example.com/MicroStrategyLibrary/api",
   "scaling": "horizontal",
-  "redisServerUrl": "redis://redis.example.com:6379"
+  "redisServerUrl": "redis://redis.example.com:6379",
+  "docsPage": false
 }}
 ```
 

@@ -63,8 +63,8 @@ _POLICY = (
 )
 
 
-def documents_router() -> APIRouter:
-    """The two routes; they need the files of `DocumentFiles` at `/docs-static`."""
+def documents_router(*, has_page: bool) -> APIRouter:
+    """The two routes, or the document's alone; the page needs the files of `DocumentFiles` at `/docs-static`."""
     router = APIRouter()
 
     async def get_openapi(request: Request) -> Response:
@@ -75,7 +75,8 @@ def documents_router() -> APIRouter:
         return HTMLResponse(_PAGE, headers={**_NO_CACHE, "Content-Security-Policy": _POLICY})
 
     router.add_api_route("/openapi.json", get_openapi, methods=["GET"], include_in_schema=False)
-    router.add_api_route("/docs", get_page, methods=["GET"], include_in_schema=False)
+    if has_page:
+        router.add_api_route("/docs", get_page, methods=["GET"], include_in_schema=False)
     return router
 
 

@@ -21,6 +21,7 @@ from collab_server.api.answers import Answer, OpenRequests
 from collab_server.api.cors import Cors
 from collab_server.api.documents import DocumentFiles, documents_router
 from collab_server.api.headers import SafeHeaders
+from collab_server.api.options import Options
 from collab_server.api.pages import Pages
 from collab_server.api.traced import Traced
 from collab_server.contract.catalogue import ROUTES
@@ -36,7 +37,7 @@ from collab_server.services.commands.once import request_of
 from collab_server.services.commands.table import TABLE, Entry
 from collab_server.services.origins import Origins
 from collab_server.services.sign_in import Authenticator, Credentials, SignInOver
-from collab_server.status import Counters
+from collab_server.status import Counters, Status
 
 _INTEGER = re.compile(r"-?[0-9]{1,100}")
 REFUSAL_SECONDS = 0.1
@@ -63,13 +64,22 @@ class RestDoor:
         self._max_body_bytes = max_body_bytes
         self._open = OpenRequests(requests_per_user)
 
-    def build(self, *, origins: Origins, operations: APIRouter, has_page: bool) -> ASGIApp:
-        """The application with `/api`, its OpenAPI document, `/docs`, the operators' pages, and at `/` the page to try
-        it with, where that is wanted."""
+    def build(
+        self,
+        *,
+        origins: Origins,
+        operations: APIRouter,
+        status: Status,
+        has_docs: bool,
+        has_page: bool,
+    ) -> ASGIApp:
+        """The application with `/api`, its OpenAPI document and the operators' pages, and where they are wanted with
+        `/docs`, and at `/` the page to try it with. `status` is the node's."""
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
         app.openapi = openapi  # type: ignore[method-assign]
-        app.include_router(documents_router())
-        app.mount("/docs-static", DocumentFiles(), name="docs-static")
+        app.include_router(documents_router(has_page=has_docs))
+        if has_docs:
+            app.mount("/docs-static", DocumentFiles(), name="docs-static")
         app.include_router(operations)
         # Those without names in their paths come first: `/topics/summaries` is no topic.
         for path in sorted({route.path for route in ROUTES}, key=lambda path: ("{" in path, path)):
@@ -82,7 +92,7 @@ class RestDoor:
             app.mount("/", Pages(), name="pages")
         app.add_exception_handler(Exception, self._on_bug)
         app.add_exception_handler(HTTPException, self._on_http_error)
-        return Traced(SafeHeaders(Cors(app, origins)))
+        return Traced(SafeHeaders(Cors(Options(app, status), origins)))
 
     def _add(self, app: FastAPI, route: Route) -> None:
         entry = TABLE[route.command]

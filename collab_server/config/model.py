@@ -135,8 +135,8 @@ class BusChoice(Section):
     )
 
 
-class Config(Section):
-    """The whole configuration. Only `app.py` and `__main__` hold it; each part gets its own section."""
+class Properties(Section):
+    """The whole configuration, as the file has it."""
 
     port: Annotated[int, AfterValidator(lambda port: port or DEFAULT_PORT)] = Field(
         default=DEFAULT_PORT, ge=0, le=65535, description="The port to listen on; `0` means 3000."
@@ -264,7 +264,19 @@ class Config(Section):
         description="Whether the node serves the page to try the server with at `/`. For trying: it signs people in at"
         " Library with a password.",
     )
+    docsPage: bool = Field(
+        default=True,
+        description="Whether the node serves the page `/docs`, which shows the REST calls; what it shows,"
+        " `/openapi.json`, is there anyway, for clients.",
+    )
     limits: Limits = Field(default=Limits(), description="What one client, user or text may take.")
+
+
+class Config(Properties):
+    """The whole configuration, as the program reads it: what can be said in several ways is said in one here.
+
+    Only the node and the command line hold it; each part gets its own section.
+    """
 
     @property
     def is_port_given(self) -> bool:

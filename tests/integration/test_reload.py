@@ -105,6 +105,18 @@ async def test_certificates_that_were_replaced_are_served(
     assert await node.stop() == 0
 
 
+async def test_the_page_of_the_calls_is_a_setting(tmp_path: Path, started: list[Node]) -> None:
+    node = node_of(tmp_path, "serve", docsPage=False)
+    started.append(node)
+    node.spawn()
+    await node.wait_for_health("live", 200)
+    async with new_session() as http:
+        for path, status in (("/docs", 404), ("/docs-static/swagger-ui.css", 404), ("/openapi.json", 200)):
+            async with http.get(node.url + path) as answer:
+                assert answer.status == status, path
+    assert await node.stop() == 0
+
+
 async def test_settings_that_may_change_do_and_the_others_are_named(
     tmp_path: Path, started: list[Node]
 ) -> None:

@@ -342,3 +342,27 @@ async def test_no_token_and_no_words_of_users_are_in_any_log(cluster: Cluster, t
     for node in cluster.nodes:
         for secret in secrets:
             assert secret not in node.log
+
+
+# --- what may be done
+
+
+async def test_options_says_what_may_be_done_at_a_path(cluster: Cluster, topic: str) -> None:
+    async with new_session(keeps_cookies=False) as http:
+        for path, allowed in (
+            ("/", "GET, HEAD, OPTIONS"),
+            ("/status", "GET, HEAD, OPTIONS"),
+            ("/health/ready", "GET, HEAD, OPTIONS"),
+            ("/docs", "GET, HEAD, OPTIONS"),
+            ("/docs-static/swagger-ui.css", "GET, HEAD, OPTIONS"),
+            ("/api/me", "GET, OPTIONS"),
+            (f"/api/topics/{topic}/comments", "GET, POST, OPTIONS"),
+        ):
+            async with http.options(cluster[0].url + path) as answer:
+                methods = {method.strip() for method in answer.headers.get("Allow", "").split(",")}
+                assert answer.status == 204, path
+                assert methods | {"HEAD"} == {*allowed.split(", "), "HEAD"}, path
+                assert await answer.read() == b""
+        for path in ("/nothing", "/api/nothing"):
+            async with http.options(cluster[0].url + path) as answer:
+                assert answer.status == 404, path
