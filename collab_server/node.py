@@ -15,7 +15,9 @@ import secrets
 import signal
 import socket
 import ssl
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any, Protocol
 
 from pydantic import SecretStr
@@ -74,6 +76,7 @@ from collab_server.status import DATABASE, BusAsNeeded, Counters, Dependency, Se
 from collab_server.storage import notices
 from collab_server.storage.database import Database
 from collab_server.storage.installation import Preparation
+from collab_server.telemetry.metrics import Labels, Metrics
 
 log = logging.getLogger(__name__)
 
@@ -103,14 +106,16 @@ class Ground:
         logs.speak_as(self.name)
         self.secret = _in_bytes(config.secret_in_clear)
         self.announcement = Announcement(version=__version__, state="paused", secret=announced(self.secret))
-        self.counters = Counters()
+        self.metrics = metrics = Metrics()
+        self.counters = Counters(metrics)
+        metrics.gauges("certificate_days", partial(_days_left, certificates))
         self.bus = _bus_of(config, self.name, self.announcement, certificates.redis)
         session = f"{self.name} {notices.KNOWN_BY}"
-        self.bare = Database.of(config.database, node=session, tls=certificates.postgres)
+        self.bare = Database.of(config.database, node=session, tls=certificates.postgres, metrics=metrics)
         self.preparation = Preparation(self.bare, secret=self.secret)
         self.database = self.bare.closed()  # for all that needs it to be ready
-        self.authority = _authority_of(config, self.counters, self.bus, certificates.library)
-        self.channels = _channels_of(config, self.counters, certificates.library)
+        self.authority = _authority_of(config, metrics, self.bus, certificates.library)
+        self.channels = _channels_of(config, metrics, certificates.library)
         opened = OpenDatabase(self.database, self.preparation)
         dependencies = _dependencies_of(opened, self.bus, self.authority, self.channels)
         settings = Settings(config.enableTls, config.scaling, config.logging, self.name)
@@ -127,22 +132,23 @@ class Node:
         self, config: Config, certificates: Certificates, read: Callable[[], LoadedConfig] | None
     ) -> None:
         ground, limits, epoch, cursors = Ground(config, certificates), config.limits, Epoch(), Cursors()
+        metrics, counters = ground.metrics, ground.counters
         name, bus, database, authority = ground.name, ground.bus, ground.database, ground.authority
         self.name, self.status = name, ground.status
         addresses = Addresses(config.trustedProxies)
-        origins = Origins(config.allowed_origins, addresses, beside=config.library_beside)
-        self.guard = Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes)
-        manager, counters, channels = BusManager(bus), ground.counters, ground.channels
-        self.server = server = CollabServer(manager, limits, addresses, origins, self.status, counters)
-        hub = Hub(server, counters)
+        origins = _origins_of(config, addresses, metrics)
+        self.guard = _guard_of(limits, addresses, metrics)
+        manager, channels = BusManager(bus), ground.channels
+        self.server = server = CollabServer(manager, limits, addresses, origins, self.status, metrics)
+        hub = Hub(server, metrics)
         self._presence = presence = Presence(name, hub, bus)
         audience = Audience(hub, presence)
         feed = Feed(audience)
         publisher = Publisher(bus, feed)
-        deliveries = Deliveries(database, authority.gate, hub, bus, publisher, channels.kinds)
+        deliveries = Deliveries(database, authority.gate, hub, bus, publisher, metrics, channels.kinds)
         ends = Ends(ground.bare, hub, bus)  # which are learned before it is opened
         authenticator = _authenticator_of(config, authority, ends)
-        turns, recipients = Turns(_limiter_of(limits)), _recipients_of(limits)
+        turns, recipients = Turns(_limiter_of(limits), metrics=metrics), _recipients_of(limits)
         exchange = LimitExchange(bus, {Kind.LIMITS: turns.limiter, Kind.RECIPIENTS: recipients})
         backends = Backends(
             database=database,
@@ -157,11 +163,11 @@ class Node:
             session_hours=config.sessionHours,
             authority_name=authority.dependency,
         )
-        executor = Executor(database, backends, publisher, deliveries, ends)
+        executor = Executor(database, backends, publisher, deliveries, ends, metrics)
         commands = Commands(database, backends, executor)
         subscriptions = Subscriptions(database, backends, hub, feed, audience, turns.limiter)
         sign_ins = SignIns(name, hub, authenticator, subscriptions, deliveries, epoch)
-        socketio_gate, rest_gate = _gates_of(commands, turns, counters)
+        socketio_gate, rest_gate = _gates_of(commands, turns, metrics)
         self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, counters)
         self.realtime = build_asgi(server)
         self.rest, observers = _rest_of(config, rest_gate, authenticator, self.status, origins)
@@ -169,11 +175,11 @@ class Node:
         installed = Installed(ground.secret, epoch, authenticator, cursors, bus, hub, feed)
         epoch_watch = EpochWatch(database, feed, installed)
         opening = Opening(database, ground.preparation, ends, installed, epoch_watch, ground.status)
-        watch = (Repair(database, feed, counters), RightsWatch(hub, authority.gate, subscriptions))
+        watch = (Repair(database, feed, metrics), RightsWatch(hub, authority.gate, subscriptions))
         secret_watch = SecretWatch(ground.secret, database, bus, installed)
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
         known = (*upkeep(channels.kinds), *channels.jobs())
-        jobs = Jobs(database, known, counters, node=name, until_open=database.until_up)
+        jobs = Jobs(database, known, metrics, node=name, until_open=database.until_up)
         served = (channels, deliveries, subscriptions, executor)
         self._parts: tuple[Part, ...] = (self.status.pulse, origins, database, authority.life, bus, *served)
         reloading = Reloading(config, read, certificates, changing)
@@ -245,24 +251,23 @@ def _bus_of(config: Config, name: str, announcement: Announcement, tls: ssl.SSLC
     return make_bus(config.bus_kind, setup, config.redis, tls)
 
 
-def _authority_of(config: Config, counters: Counters, bus: Bus, tls: ssl.SSLContext) -> Authority:
+def _authority_of(config: Config, metrics: Metrics, bus: Bus, tls: ssl.SSLContext) -> Authority:
     kind = config.authorization.kind
-    named = ("Library", "library") if kind == "library" else ("the authority", "authority")
     setup = AuthoritySetup(
         bus=bus,
         options=config.authorization.options,
         url=config.authorizationServerUrl,
         tls=tls,
-        observe=counters.calls(*named),
+        observe=metrics.calls("library" if kind == "library" else "authority"),
     )
     return make_authority(kind, setup)
 
 
-def _channels_of(config: Config, counters: Counters, tls: ssl.SSLContext) -> Channels:
+def _channels_of(config: Config, metrics: Metrics, tls: ssl.SSLContext) -> Channels:
     chosen = [
         (one.kind, ChannelSetup(one.options, config.notification_base_url, tls)) for one in config.channels
     ]
-    return Channels(make_channels(chosen), counters)
+    return Channels(make_channels(chosen), metrics)
 
 
 def _dependencies_of(
@@ -288,6 +293,24 @@ def _authenticator_of(config: Config, authority: Authority, ends: Ends) -> Authe
     )
 
 
+def _origins_of(config: Config, addresses: Addresses, metrics: Metrics) -> Origins:
+    return Origins(
+        config.allowed_origins,
+        addresses,
+        beside=config.library_beside,
+        refused=metrics.count("origins_refused"),
+    )
+
+
+def _guard_of(limits: Limits, addresses: Addresses, metrics: Metrics) -> Guard:
+    return Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes, metrics=metrics)
+
+
+def _days_left(certificates: Certificates) -> Mapping[Labels, float]:
+    now = datetime.now(UTC)
+    return {(one.property,): one.days_left(now) for one in certificates.ends}
+
+
 def _limiter_of(limits: Limits) -> RateLimiter:
     return RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
 
@@ -299,9 +322,9 @@ def _recipients_of(limits: Limits) -> RateLimiter:
     )
 
 
-def _gates_of(commands: Commands, turns: Turns, counters: Counters) -> tuple[CommandGate, CommandGate]:
+def _gates_of(commands: Commands, turns: Turns, metrics: Metrics) -> tuple[CommandGate, CommandGate]:
     """What the commands of the two doors pass, and where they are counted."""
-    figures = Figures(counters.registry)
+    figures = Figures(metrics)
     return (
         CommandGate("socketio", commands, turns, figures),
         CommandGate("rest", commands, turns, figures),

@@ -13,20 +13,18 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import platform
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 import psutil
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, ProcessCollector
-from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.registry import Collector
-from typing_extensions import override
 
 from collab_server import __version__
-from collab_server.ports import Bus
+from collab_server.ports import Bus, Queueing
 from collab_server.pulse import Pulse
+from collab_server.telemetry.metrics import Labels, Metrics
 
 __all__ = [
     "DATABASE",
@@ -41,8 +39,6 @@ __all__ = [
 ]
 
 DATABASE = "DB Service"
-
-_LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 5.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,31 +61,22 @@ class Serving:
 
 
 class Counters:
-    """What a node has done since it started. Plain numbers; add to them where it happens."""
+    """What clients do. Plain numbers; add to them where it happens. `metrics` are all of the node's."""
 
-    __slots__ = (
-        "_histograms",
-        "_named",
-        "_sources",
-        "connections_current",
-        "connections_max",
-        "connections_total",
-        "messages_processed",
-        "registry",
-        "rest_calls_received",
-    )
-
-    def __init__(self) -> None:
+    def __init__(self, metrics: Metrics | None = None) -> None:
+        self.metrics = metrics = metrics or Metrics()
         self.connections_total = 0
         self.connections_current = 0
         self.connections_max = 0
         self.messages_processed = 0
         self.rest_calls_received = 0
-        self.registry = CollectorRegistry()
-        self._named: dict[str, int] = {}
-        self._sources: list[tuple[str, Callable[[], Mapping[str, int]]]] = []
-        self._histograms: dict[str, Histogram] = {}
-        ProcessCollector(registry=self.registry)
+        self._sign_ins = metrics.count("sign_ins")
+        self._disconnects = metrics.count("disconnects")
+        self._errors = metrics.count("errors")
+        metrics.gauge("connections_current", lambda: self.connections_current)
+        metrics.counter("connections", lambda: self.connections_total)
+        metrics.counter("messages_processed", lambda: self.messages_processed)
+        metrics.counter("rest_calls_received", lambda: self.rest_calls_received)
 
     def connected(self) -> None:
         """A client has connected."""
@@ -97,55 +84,20 @@ class Counters:
         self.connections_current += 1
         self.connections_max = max(self.connections_max, self.connections_current)
 
-    def disconnected(self) -> None:
-        """A client that was counted by `connected` is gone."""
+    def disconnected(self, reason: str) -> None:
+        """A client that was counted by `connected` is gone, for a reason of which there are only a few."""
         self.connections_current -= 1
+        self._disconnects.add(reason.replace(" ", "_"))
 
-    def add(self, name: str, amount: int = 1) -> None:
-        """Add to a counter of its own, `collab_{name}_total` in `/metrics`. Names: `snake_case`."""
-        self._named[name] = self._named.get(name, 0) + amount
+    def signed_in(self, door: str, code: str | None = None) -> None:
+        """Somebody has shown a token at a door; it was refused if there is the code of an error."""
+        self._sign_ins.add(door, code or "ok")
+        if code is not None:
+            self._errors.add(door, code)
 
-    def include(self, prefix: str, source: Callable[[], Mapping[str, int]]) -> None:
-        """Report the counters of another part too, as `{prefix}_{name}`, read when somebody asks."""
-        self._sources.append((prefix, source))
-
-    def latency(self, name: str, meaning: str, labels: Sequence[str] = ()) -> Histogram:
-        """The histogram `collab_{name}_seconds`, made at the first call; `observe` seconds on it.
-
-        With `labels`, keep what `.labels(…)` returns: looking it up costs more than observing.
-        """
-        if name not in self._histograms:
-            self._histograms[name] = Histogram(
-                f"collab_{name}_seconds", meaning, labels, buckets=_LATENCY_BUCKETS, registry=self.registry
-            )
-        return self._histograms[name]
-
-    def tally(self, name: str, meaning: str, labels: Sequence[str]) -> Counter:
-        """A counter with labels, `collab_{name}_total` in `/metrics` alone; made once. `.labels(…).inc()` it."""
-        return Counter(f"collab_{name}", meaning, labels, registry=self.registry)
-
-    def gauge(self, name: str, meaning: str, source: Callable[[], float]) -> None:
-        """Report what is so now, as `collab_{name}` in `/metrics` alone, read when somebody asks."""
-        Gauge(f"collab_{name}", meaning, registry=self.registry).set_function(source)
-
-    def calls(self, service: str, name: str) -> Callable[[str, str, float], None]:
-        """What counts calls of another service, as `collab_{name}_requests_total` and `collab_{name}_request_seconds`:
-        call it with the call, what came of it, and the seconds it took."""
-        outcomes = self.tally(
-            f"{name}_requests", f"Calls of {service}, by what came of them", ["call", "outcome"]
-        )
-        seconds_of = self.latency(f"{name}_request", f"How long calls of {service} take", ["call"])
-
-        def observe(call: str, outcome: str, seconds: float) -> None:
-            outcomes.labels(call, outcome).inc()
-            seconds_of.labels(call).observe(seconds)
-
-        return observe
-
-    def named(self) -> dict[str, int]:
-        """The counters that `add` and `include` brought, by name."""
-        included = {f"{prefix}_{name}": n for prefix, source in self._sources for name, n in source().items()}
-        return {**self._named, **included}
+    def refused(self, door: str, code: str) -> None:
+        """A client was told an error that is neither of a command nor of a sign-in."""
+        self._errors.add(door, code)
 
 
 class Sampler:
@@ -308,8 +260,7 @@ class Status:
         self._up_since = now()
         self._dependencies = tuple(dependencies)
         self._serving_needs = tuple(one for one in dependencies if one.is_needed_to_serve)
-        counters.include("bus", bus.counts)
-        counters.registry.register(_Figures(self))
+        self._tell(counters.metrics)
 
     def look(self) -> None:
         """Note what has changed, so that `since` is exact; call it on a timer or when something changed."""
@@ -397,7 +348,7 @@ class Status:
                 for name, node in self._bus.nodes.items()
             ],
             "counters": {
-                **dict(sorted(self.counters.named().items())),
+                **dict(sorted(self.counters.metrics.included().items())),
                 "loopLagMs": {
                     "current": round(self.sampler.lag_seconds * 1000, 1),
                     "max": round(self.sampler.lag_max_seconds * 1000, 1),
@@ -409,66 +360,39 @@ class Status:
             },
         }
 
-    def dependencies(self) -> Sequence[Dependency]:
-        """All of them, in order."""
-        return self._dependencies
+    # --- the same for Prometheus, read when it asks
 
+    def _tell(self, metrics: Metrics) -> None:
+        bus = self._bus
+        build = (__version__, platform.python_version(), self.settings.node)
+        metrics.gauges("build_info", lambda: {build: 1})
+        metrics.gauge("running", lambda: self.is_running)
+        metrics.gauge("ready", lambda: self.is_ready)
+        metrics.gauge("draining", lambda: self.is_draining)
+        metrics.gauge("serving_reads", lambda: self.serving.reads)
+        metrics.gauge("serving_writes", lambda: self.serving.writes)
+        metrics.gauge("serving_live", lambda: self.serving.live)
+        metrics.gauges("dependency_up", self._dependencies_up)
+        metrics.gauges("dependency_latency_seconds", self._latencies)
+        metrics.gauge("loop_lag_seconds", lambda: self.sampler.lag_seconds)
+        metrics.gauge("loop_held_seconds", lambda: self.pulse.recent)
+        metrics.gauge("loop_held_max_seconds", lambda: self.pulse.longest)
+        metrics.counters("loop_held", self._held)
+        metrics.gauge("cluster_nodes", lambda: len(bus.nodes))
+        metrics.include("bus", bus.counts)
+        if isinstance(bus, Queueing):
+            metrics.gauge("bus_queued_bytes", lambda: bus.queued_bytes)
+            metrics.gauges("queue_length", lambda: {("bus",): bus.queued_messages})
 
-class _Figures(Collector):
-    """The same figures for Prometheus, read when it asks."""
+    def _dependencies_up(self) -> dict[Labels, float]:
+        return {(one.name,): one.look().problem is None for one in self._dependencies}
 
-    def __init__(self, status: Status) -> None:
-        self._status = status
+    def _latencies(self) -> dict[Labels, float]:
+        seconds = {(one.name,): one.look().latency_seconds for one in self._dependencies}
+        return {labels: value for labels, value in seconds.items() if value is not None}
 
-    @override
-    def collect(self) -> Iterator[Metric]:
-        status = self._status
-        counters, sampler = status.counters, status.sampler
-        serving = status.serving
-
-        def gauge(name: str, meaning: str, value: float) -> Metric:
-            return GaugeMetricFamily(f"collab_{name}", meaning, value)
-
-        def counter(name: str, meaning: str, value: float) -> Metric:
-            return CounterMetricFamily(f"collab_{name}", meaning, value)
-
-        yield gauge("running", "1 while the state is running, 0 while paused", status.is_running)
-        yield gauge("ready", "1 while clients should be sent here", status.is_ready)
-        yield gauge("serving_reads", "1 while reads are answered", serving.reads)
-        yield gauge("serving_writes", "1 while writes are stored", serving.writes)
-        yield gauge("serving_live", "1 while other nodes' events arrive by push", serving.live)
-        dependency_up = GaugeMetricFamily("collab_dependency_up", "1 while it is there", labels=["service"])
-        latency = GaugeMetricFamily(
-            "collab_dependency_latency_seconds", "The last good probe's", labels=["service"]
-        )
-        for dependency in status.dependencies():
-            probe = dependency.look()
-            dependency_up.add_metric([dependency.name], probe.problem is None)
-            if probe.latency_seconds is not None:
-                latency.add_metric([dependency.name], probe.latency_seconds)
-        yield dependency_up
-        yield latency
-        yield gauge("cpu_percent", "Percent of one core in the last second", sampler.cpu_current)
-        yield gauge("memory_bytes", "Resident memory", sampler.memory_current)
-        yield gauge("loop_lag_seconds", "How late the event loop's last timer was", sampler.lag_seconds)
-        yield gauge(
-            "loop_held_seconds", "The loop's longest turn of the last 10 s, in CPU time", status.pulse.recent
-        )
-        yield gauge(
-            "loop_held_max_seconds", "The loop's longest turn since start, in CPU time", status.pulse.longest
-        )
-        held = CounterMetricFamily(
-            "collab_loop_held", "Turns of the loop that took more CPU time than this", labels=["over_seconds"]
-        )
-        for bound, count in status.pulse.counts.items():
-            held.add_metric([f"{bound:g}"], count)
-        yield held
-        yield gauge("connections_current", "Clients connected now", counters.connections_current)
-        yield counter("connections", "Clients connected since start", counters.connections_total)
-        yield counter("messages_processed", "Socket.IO commands handled", counters.messages_processed)
-        yield counter("rest_calls_received", "REST calls under /api", counters.rest_calls_received)
-        for name, value in sorted(counters.named().items()):
-            yield counter(name, name.replace("_", " "), value)
+    def _held(self) -> dict[Labels, float]:
+        return {(f"{bound:g}",): count for bound, count in self.pulse.counts.items()}
 
 
 def _up_since(moment: datetime) -> str:

@@ -42,6 +42,7 @@ from collab_server.status import Counters, Status
 _INTEGER = re.compile(r"-?[0-9]{1,100}")
 REFUSAL_SECONDS = 0.1
 """So long it takes to refuse a call to those who have made too many: nobody keeps a node busy with being refused."""
+DOOR = "rest"
 LEAVING = "session.end"
 _METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 
@@ -116,7 +117,8 @@ class RestDoor:
         except SignInOver as error:
             return await self._leave_again(request, error, route, entry, types)
         except Exception as error:
-            return _refusal(error, route.command)
+            return self._turned_away(error, route)
+        self._counters.signed_in(DOOR)
         try:
             end = self._open.begin(who.user.id)
         except RateLimited as error:
@@ -155,7 +157,7 @@ class RestDoor:
     ) -> Response:
         """Whoever ends their sign-in once more, for no answer came, is answered as they were."""
         if entry.name != LEAVING:
-            return _refusal(over, route.command)
+            return self._turned_away(over, route)
         try:
             payload = await self._admitted(request, over.whose, route, entry, types)
             passage = self._gate.read(over.whose, entry.name, payload)
@@ -163,6 +165,12 @@ class RestDoor:
         except Exception as error:
             return await self._refusal(error, route, over.whose)
         return Response("{}", route.call.status, media_type="application/json")
+
+    def _turned_away(self, error: Exception, route: Route) -> Response:
+        """Who is asking is not known, or may not come in any more."""
+        heard = as_heard(error, route.command, DOOR)
+        self._counters.signed_in(DOOR, heard.code)
+        return _refusal(heard, route.command)
 
     async def _refusal(self, error: Exception, route: Route, user_id: str) -> Response:
         if isinstance(error, RateLimited):
@@ -241,7 +249,9 @@ class RestDoor:
         return payload
 
     async def _on_bug(self, request: Request, error: Exception) -> Response:
-        return _refusal(error, request.url.path)
+        heard = as_heard(error, request.url.path, DOOR)
+        self._counters.refused(DOOR, heard.code)
+        return _refusal(heard, request.url.path)
 
     async def _on_http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
@@ -251,6 +261,7 @@ class RestDoor:
         message = (
             "there is no such call" if error.status_code == 404 else f"{request.method} is not known here"
         )
+        self._counters.refused(DOOR, code)
         wire = {**Internal().as_wire(), "code": code, "message": message}
         return Response(dumps(wire), error.status_code, headers=error.headers, media_type="application/json")
 
@@ -269,7 +280,7 @@ async def _check_request(passage: Passage) -> None:
 
 
 def _refusal(error: Exception, what: str) -> Response:
-    heard = as_heard(error, what, "rest")
+    heard = as_heard(error, what, DOOR)
     headers = {}
     if heard.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(heard.retry_after)))

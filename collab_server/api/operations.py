@@ -12,13 +12,12 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import JSONResponse
-from prometheus_client import generate_latest
-from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from pydantic import SecretStr
 
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError
 from collab_server.status import Status
+from collab_server.telemetry.metrics import CONTENT_TYPE
 
 __all__ = ["Observers", "operations_router"]
 
@@ -74,7 +73,7 @@ def operations_router(status: Status, may_see_verbose: Callable[[Request], Await
 
     async def get_metrics() -> Response:
         """Counters and latencies for Prometheus."""
-        return Response(generate_latest(status.counters.registry), media_type=CONTENT_TYPE_LATEST)
+        return Response(status.counters.metrics.render(), media_type=CONTENT_TYPE)
 
     for path, answer in (
         ("/status", get_status),

@@ -153,6 +153,16 @@ class RedisBus:
         """What happened since the start, by name."""
         return asdict(self.counters)
 
+    @property
+    def queued_messages(self) -> int:
+        """How many messages wait to be published."""
+        return len(self.outbox.backlog)
+
+    @property
+    def queued_bytes(self) -> int:
+        """How many bytes they have together."""
+        return self.outbox.backlog.bytes
+
     def listen(self, kind: int, handler: Handler) -> None:
         """Let `handler(node, payload)` have the other nodes' messages of `kind`, in each sender's order."""
         self.listeners.listen(kind, handler)

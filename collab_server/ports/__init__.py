@@ -21,7 +21,7 @@ from collab_server.ports.authority import (
     SignsIn,
     Silent,
 )
-from collab_server.ports.bus import Announcement, Bus, BusSetup, Handler, Peer
+from collab_server.ports.bus import Announcement, Bus, BusSetup, Handler, Peer, Queueing
 from collab_server.ports.channel import Channel, ChannelSetup, Telling
 from collab_server.ports.life import AlwaysThere, Life
 
@@ -46,6 +46,7 @@ __all__ = [
     "Life",
     "Origin",
     "Peer",
+    "Queueing",
     "SessionUse",
     "SignedIn",
     "SignsIn",

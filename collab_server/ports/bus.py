@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from collab_server.domain.keys import KeyRing
 
-__all__ = ["Announcement", "Bus", "BusSetup", "Handler", "Peer"]
+__all__ = ["Announcement", "Bus", "BusSetup", "Handler", "Peer", "Queueing"]
 
 Handler = Callable[[str, bytes], None]
 """`handler(node, payload)`: what the other node of that name has said."""
@@ -177,4 +177,19 @@ class Bus(Protocol):
 
         A bus that was never started may be stopped too.
         """
+        ...
+
+
+@runtime_checkable
+class Queueing(Protocol):
+    """What a bus may be besides, where what is published waits in a queue: `/metrics` tells how long that is."""
+
+    @property
+    def queued_messages(self) -> int:
+        """How many messages wait now."""
+        ...
+
+    @property
+    def queued_bytes(self) -> int:
+        """How many bytes they have together."""
         ...

@@ -39,6 +39,7 @@ from collab_server.telemetry import traces
 
 log = logging.getLogger(__name__)
 
+DOOR = "socketio"
 SIGN_IN_WAIT_SECONDS = 4.0
 """To sign in costs as much as a command, and is never refused for that: who does it over and over again waits."""
 REFUSAL_SECONDS = 0.02
@@ -96,10 +97,12 @@ class Door:
             if len(self._hub.of(user_id)) >= most:
                 raise RateLimited(f"expected at most {most} connections of one user", retry_after=5)
         except ClientError as error:
+            self._counters.signed_in(DOOR, error.code)
             raise socketio.exceptions.ConnectionRefusedError(error.code, error.as_wire()) from None
         except Exception:
             internal = Internal()
             log.exception("a sign-in failed", extra={"ticket": internal.ticket_id})
+            self._counters.signed_in(DOOR, internal.code)
             raise socketio.exceptions.ConnectionRefusedError(internal.code, internal.as_wire()) from None
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
         if eio_sid is None:
@@ -107,6 +110,7 @@ class Door:
         client = Client(self, eio_sid, sid, signed_in.identity, _came_with(environ), _trace_of(environ))
         self._hub.enter(client)
         self._sign_ins.begin(client, signed_in)
+        self._counters.signed_in(DOOR)
         self._counters.connected()
 
     async def greet(self, eio_sid: str) -> None:
@@ -120,7 +124,7 @@ class Door:
             # The database has just gone. The client comes back by itself, as it would not after a refusal.
             self._server.eio.close_transport(eio_sid, "paused")
 
-    async def forget(self, sid: str, *_reason: Any) -> None:
+    async def forget(self, sid: str, reason: str = "unknown") -> None:
         """Socket.IO's disconnect handler."""
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
         client = self._clients.get(eio_sid) if eio_sid is not None else None
@@ -130,7 +134,7 @@ class Door:
         self._hub.leave(client)
         self._subscriptions.leave_all(client, is_for_good=False)
         self._sign_ins.end(client)
-        self._counters.disconnected()
+        self._counters.disconnected("signed out" if client.is_signed_out else reason)
 
     def look_at_sign_in(self, client: Client) -> None:
         """Something of its user's was ended: end its sign-in, if it was that."""

@@ -6,6 +6,7 @@ a command apart only when the door has let it in by its size.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Awaitable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from collab_server.realtime.sockets.packets import HEAD
 from collab_server.realtime.sockets.server import SocketServer
 from collab_server.realtime.strangers import StrangerLimits
 from collab_server.services.origins import Origins
-from collab_server.status import Counters
+from collab_server.telemetry.metrics import Labels, Metrics
 
 SIGN_IN_SECONDS = 10.0
 PING_INTERVAL_SECONDS = 25.0
@@ -46,7 +47,7 @@ class Receiver(Protocol):
     async def greet(self, eio_sid: str) -> None:
         """Somebody's sign-in has been answered."""
 
-    async def forget(self, sid: str, *reason: Any) -> None:
+    async def forget(self, sid: str, reason: str = "unknown") -> None:
         """Somebody is gone."""
 
     def admit(self, eio_sid: str, text: str) -> None:
@@ -87,7 +88,7 @@ class CollabServer(SocketServer):
         addresses: Addresses,
         origins: Origins,
         readiness: Readiness,
-        counters: Counters,
+        metrics: Metrics,
     ) -> None:
         super().__init__(
             client_manager=manager,
@@ -108,7 +109,11 @@ class CollabServer(SocketServer):
             logger=False,
             engineio_logger=False,
         )
-        counters.include("clients", self.counts)
+        metrics.include("clients", self.counts)
+        metrics.gauges("sessions", self._by_transport)
+        strangers = self.newcomers.strangers
+        metrics.gauges("strangers_current", lambda: {("session",): len(strangers)})
+        metrics.counters("strangers_put_out", lambda: {("session",): strangers.put_out})
 
     def serve(self, door: Receiver) -> None:
         """Let this door have what comes in."""
@@ -119,6 +124,9 @@ class CollabServer(SocketServer):
     def counts(self) -> Mapping[str, int]:
         """How many clients were put out because they did not read, since the node started."""
         return {"overflowed": self.eio.overflows}
+
+    def _by_transport(self) -> Mapping[Labels, float]:
+        return Counter((session.carrier.name,) for session in self.eio.sockets.values())
 
     # --- out
 

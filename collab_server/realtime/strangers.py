@@ -64,6 +64,8 @@ class Strangers(Generic[T]):
         self._entries: dict[T, _Entry] = {}
         self._all: _Crowd[T] = _Crowd()
         self._of: dict[str, _Crowd[T]] = {}
+        self.put_out = 0
+        """So many had to go, since the node started."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -123,6 +125,7 @@ class Strangers(Generic[T]):
         return True
 
     def _put_out(self, crowd: _Crowd[T]) -> T:
+        self.put_out += 1
         who = crowd.oldest()
         self.remove(who)
         return who

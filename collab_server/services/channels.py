@@ -23,8 +23,8 @@ from collab_server.config.kinds import CHANNELS, KindError
 from collab_server.config.problems import ConfigError, Problem
 from collab_server.ports import Channel, ChannelSetup, Telling
 from collab_server.services.jobs import Job, Lease
-from collab_server.status import Counters
 from collab_server.storage import tellings
+from collab_server.telemetry.metrics import Metrics
 
 __all__ = ["Channels", "make_channels"]
 
@@ -49,11 +49,11 @@ class _Counts:
 class Channels:
     """The channels of a node by their kinds, the inbox left out: it is what they tell from."""
 
-    def __init__(self, channels: Mapping[str, Channel], counters: Counters) -> None:
+    def __init__(self, channels: Mapping[str, Channel], metrics: Metrics) -> None:
         self._channels = channels
         self.kinds = tuple(channels)
         self._counts = _Counts()
-        counters.include("channels", self.counts)
+        metrics.include("channels", self.counts)
 
     def by_name(self) -> Mapping[str, Channel]:
         """Each of them, as `/status` calls it."""

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from collab_server.domain.jsontext import JsonText, dumps
 from collab_server.domain.people import Identity
-from collab_server.status import Counters
+from collab_server.telemetry.metrics import Metrics
 
 NOBODY: frozenset[Listener] = frozenset()
 
@@ -50,17 +50,15 @@ class Outlet(Protocol):
 
 
 class Hub:
-    """The register of the node's listeners, by their connections. `outlet` sends, `counters` tells how many."""
+    """The register of the node's listeners, by their connections. `outlet` sends, `metrics` tell how many."""
 
-    def __init__(self, outlet: Outlet, counters: Counters) -> None:
+    def __init__(self, outlet: Outlet, metrics: Metrics) -> None:
         self.listeners: dict[str, Listener] = {}
         self._of_user: dict[str, set[Listener]] = {}
         self.tell = outlet.tell  # as it is: it is on the way of every event
         self.close_all = outlet.close_all
-        counters.gauge("users_current", "People connected now", self._of_user.__len__)
-        counters.gauge(
-            "subscriptions_current", "Topics that clients are subscribed to now", self._subscriptions
-        )
+        metrics.gauge("users_current", self._of_user.__len__)
+        metrics.gauge("subscriptions_current", self._subscriptions)
 
     def _subscriptions(self) -> int:
         return sum(len(listener.topics) for listener in self.listeners.values())

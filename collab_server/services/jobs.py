@@ -27,10 +27,10 @@ from dataclasses import asdict, dataclass
 from typing import TypeVar
 
 from collab_server.errors import ClientError
-from collab_server.status import Counters
 from collab_server.storage import jobs
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.jobs import Claim, ClaimLost
+from collab_server.telemetry.metrics import Metrics
 
 __all__ = ["Job", "Jobs", "Lease"]
 
@@ -87,7 +87,7 @@ class Jobs:
         self,
         database: Database,
         known: Sequence[Job],
-        counters: Counters,
+        metrics: Metrics,
         *,
         node: str,
         until_open: Callable[[], Awaitable[None]],
@@ -100,7 +100,7 @@ class Jobs:
         self._chance = chance
         self._counts = _Counts()
         self._running: dict[str, asyncio.Task[None]] = {}
-        counters.include("jobs", self.counts)
+        metrics.include("jobs", self.counts)
 
     def counts(self) -> Mapping[str, int]:
         """How many this node has done, has failed to do, and has lost to another, since it started."""

@@ -22,6 +22,7 @@ from collab_server.domain.origins import (
     parse,
     reached_by,
 )
+from collab_server.telemetry.metrics import Count
 
 log = logging.getLogger(__name__)
 
@@ -39,6 +40,7 @@ class Origins:
         proxies: whose word is taken for how a node is reached.
         beside: the origin by which the node itself reaches Library on its own machine: whoever reaches the node by
             another name reaches Library's pages by that name too. None where Library is elsewhere.
+        refused: is added to for each that may not.
     """
 
     def __init__(
@@ -47,10 +49,12 @@ class Origins:
         proxies: Addresses,
         *,
         beside: str | None = None,
+        refused: Count | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._proxies = proxies
         self._take(allowed, beside)
+        self._refused = refused or Count()
         self._refusals = _Refusals(clock)
         self._parse = functools.lru_cache(1024)(_parse)
 
@@ -83,6 +87,7 @@ class Origins:
         reached = reached_by(headers, scheme, client, self._proxies)
         if origin is not None and self._is_at_home(origin, reached):
             return True
+        self._refused.add()
         self._refusals.tell(origin, reached)
         return False
 

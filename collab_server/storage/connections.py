@@ -67,6 +67,26 @@ class Connections:
         self._waiting: deque[asyncio.Future[Connection | None]] = deque()
 
     @property
+    def most(self) -> int:
+        """How many there may be."""
+        return self._limit
+
+    @property
+    def idle(self) -> int:
+        """How many are not lent out."""
+        return len(self._idle)
+
+    @property
+    def in_use(self) -> int:
+        """How many are lent out or being opened."""
+        return max(0, len(self._members) - len(self._idle)) + self._opening
+
+    @property
+    def waiting(self) -> int:
+        """How many callers wait for one."""
+        return len(self._waiting)
+
+    @property
     def is_empty(self) -> bool:
         """Whether it has no connection at all, lent out ones included."""
         for entry in [entry for entry in self._idle if entry[1].is_closed()]:

@@ -47,7 +47,9 @@ from collab_server.storage.failures import Contended, in_words, is_unusable, unk
 from collab_server.storage.pools import Pools
 from collab_server.storage.prober import Prober
 from collab_server.storage.server import LOCK_SECONDS, Server
+from collab_server.storage.statements import Statements
 from collab_server.storage.transaction import Transaction
+from collab_server.telemetry.metrics import Metrics
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -87,24 +89,40 @@ class Database:
         *,
         pool_size: int = 10,
         read_pool_size: int = 5,
+        metrics: Metrics | None = None,
         chance: Callable[[], float] = random.random,
     ) -> None:
-        """`pool_size` connections serve transactions, `read_pool_size` single reads, one the prober."""
+        """`pool_size` connections serve transactions, `read_pool_size` single reads, one the prober.
+
+        `metrics` tell of them.
+        """
         self.server = server
         self._condition = Condition(name=server.database, address=server.address)
-        self._pools = Pools(server, self._condition, writes=pool_size, reads=read_pool_size)
+        self._pools = Pools(server, self._condition, writes=pool_size, reads=read_pool_size, metrics=metrics)
         self._prober = Prober(server, self._condition, self._pools)
         self._chance = chance
         self._known: Knows = self._condition
 
     @classmethod
-    def of(cls, section: DatabaseSection, *, node: str, tls: ssl.SSLContext | None = None) -> Database:
+    def of(
+        cls,
+        section: DatabaseSection,
+        *,
+        node: str,
+        tls: ssl.SSLContext | None = None,
+        metrics: Metrics | None = None,
+    ) -> Database:
         """The database of the configuration; `tls` takes the place of a context made of its files.
 
         Raises `ConfigError` for certificates that cannot be read.
         """
-        server = Server.of(section, node=node, tls=tls)
-        return cls(server, pool_size=section.pool_size, read_pool_size=section.read_pool_size)
+        statements = None if metrics is None else Statements(metrics.time("statement_seconds"))
+        return cls(
+            Server.of(section, node=node, tls=tls, statements=statements),
+            pool_size=section.pool_size,
+            read_pool_size=section.read_pool_size,
+            metrics=metrics,
+        )
 
     def closed(self) -> Database:
         """The same database, by the same connections, for whoever needs it to be made ready: refused before `open`."""

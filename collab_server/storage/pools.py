@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
@@ -18,6 +19,7 @@ from collab_server.errors import ClientError, Paused
 from collab_server.storage.condition import Condition
 from collab_server.storage.connections import CONNECT_SECONDS, Connections
 from collab_server.storage.server import WRITING, Server
+from collab_server.telemetry.metrics import Labels, Metrics
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -31,13 +33,27 @@ ASK_SECONDS = 0.5
 class Pools:
     """See the module. `condition` is told of trouble."""
 
-    def __init__(self, server: Server, condition: Condition, *, writes: int, reads: int) -> None:
-        """`writes` and `reads` are how many connections there are of each, at the most."""
+    def __init__(
+        self,
+        server: Server,
+        condition: Condition,
+        *,
+        writes: int,
+        reads: int,
+        metrics: Metrics | None = None,
+    ) -> None:
+        """`writes` and `reads` are how many connections there are of each, at the most; `metrics` tell of them."""
         self._server = server
         self._condition = condition
         self.writes = Connections(partial(server.connect, settings=WRITING), self._answers, writes)
         self.reads = Connections(server.connect, self._answers, reads)
         self._owned: set[Connection] = set()
+        metrics = metrics or Metrics()
+        times = metrics.time("database_wait_seconds")
+        self._waits = {self.writes: times.of("writes"), self.reads: times.of("reads")}
+        metrics.gauges("database_connections", self._states)
+        metrics.gauges("database_connections_most", lambda: self._told("most"))
+        metrics.gauges("database_waiting", lambda: self._told("waiting"))
 
     async def session(self, settings: Mapping[str, str]) -> Connection:
         """A connection of the caller's own, who terminates it; it is cut when the database is found to be away."""
@@ -48,6 +64,7 @@ class Pools:
 
     async def take(self, pool: Connections, deadline: float) -> Connection:
         """A connection, until `deadline` (time of the loop). Raises `Paused`."""
+        began = perf_counter()
         try:
             return await pool.take(deadline)
         except ClientError:
@@ -55,6 +72,14 @@ class Pools:
         except Exception as error:
             self._condition.doubt()
             raise Paused() from error
+        finally:
+            self._waits[pool].note(perf_counter() - began)
+
+    def _told(self, what: str) -> dict[Labels, float]:
+        return {("writes",): getattr(self.writes, what), ("reads",): getattr(self.reads, what)}
+
+    def _states(self) -> dict[Labels, float]:
+        return {(*pool, what): n for what in ("in_use", "idle") for pool, n in self._told(what).items()}
 
     def give_up(self, connection: Connection) -> None:
         """Nothing has come on this connection in time, so nothing may come on the idle ones either."""

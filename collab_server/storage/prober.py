@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 from datetime import datetime
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
@@ -125,7 +126,7 @@ class Prober:
 
     async def _ask(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
-        began = loop.time()
+        began, asked_at = loop.time(), perf_counter()  # the loop's clock may have steps of 1 ms
         timer = loop.call_later(PROBE_SECONDS, connection.terminate)
         try:
             found = await connection.fetchrow(
@@ -140,6 +141,7 @@ class Prober:
             raise
         finally:
             timer.cancel()
+        answered_at = perf_counter()
         assert found is not None
         if found["is_read_only"]:
             raise ConnectionError(f"{self._server.address} is read-only: a standby, or no longer the primary")
@@ -152,7 +154,7 @@ class Prober:
                 self._pools.replace()
             self._server_started_at = found["started_at"]
             self._has_returned = True
-        self._condition.latency_seconds = loop.time() - began
+        self._condition.latency_seconds = answered_at - asked_at
 
     def _drop(self) -> None:
         if self._connection is not None:

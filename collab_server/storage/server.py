@@ -24,6 +24,7 @@ import asyncpg
 from collab_server.config import certificates
 from collab_server.config.values import DatabaseSection
 from collab_server.storage.poolers import SharesSessions, is_behind_pooler, is_sign
+from collab_server.storage.statements import Statements, TimedConnection
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -87,17 +88,33 @@ class Server:
     database: str
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     node: str = ""
+    statements: Statements = field(default_factory=Statements, repr=False, compare=False)
     _learned: _Learned = field(default_factory=_Learned, init=False, repr=False, compare=False)
 
     @classmethod
-    def of(cls, section: DatabaseSection, *, node: str, tls: ssl.SSLContext | None = None) -> Server:
-        """What the configuration says; `tls` takes the place of a context made of its files.
+    def of(
+        cls,
+        section: DatabaseSection,
+        *,
+        node: str,
+        tls: ssl.SSLContext | None = None,
+        statements: Statements | None = None,
+    ) -> Server:
+        """What the configuration says; `tls` takes the place of a context made of its files, `statements` notes how
+        long each statement took.
 
         Raises `ConfigError` for certificates that cannot be read.
         """
-        password = section.password.get_secret_value() if section.password else None
-        tls = tls or certificates.postgres_context(section)
-        return cls(section.host, section.port, section.username, password, section.database, tls, node)
+        return cls(
+            section.host,
+            section.port,
+            section.username,
+            section.password.get_secret_value() if section.password else None,
+            section.database,
+            tls or certificates.postgres_context(section),
+            node,
+            statements or Statements(),
+        )
 
     def use_password(self, password: str | None) -> None:
         """Open connections with this one from now on."""
@@ -138,7 +155,8 @@ class Server:
         return connection
 
     async def _dial(self, timeout: float, limits: Mapping[str, str]) -> Connection:
-        connection: Connection = await asyncpg.connect(
+        connection: TimedConnection = await asyncpg.connect(
+            connection_class=TimedConnection,
             host=self.host,
             port=self.port,
             user=self.user,
@@ -150,6 +168,7 @@ class Server:
             max_cached_statement_lifetime=0,
             server_settings={**limits, "application_name": f"collab {self.node}".strip()},
         )
+        connection.statements = self.statements
         _keep_alive(connection)
         return connection
 

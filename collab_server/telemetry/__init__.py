@@ -1,1 +1,1 @@
-"""What a node tells of what it does, and by which name it is found again on the others."""
+"""What a node tells of what it does: by which name one request is found on all nodes, and how much of what it did."""

@@ -11,11 +11,11 @@ import pytest_asyncio
 
 from collab_server.services import jobs as jobs_module
 from collab_server.services.jobs import Job, Jobs, Lease
-from collab_server.status import Counters
 from collab_server.storage import jobs
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.jobs import ClaimLost
 from collab_server.storage.server import Server
+from collab_server.telemetry.metrics import Metrics
 from tests.conftest import MakeCluster
 from tests.harness.cluster import Cluster, Node
 from tests.harness.hurry import hurried
@@ -69,7 +69,7 @@ class Running:
         self.tasks: dict[str, asyncio.Task[None]] = {}
 
     def start(self, db: Database, node: str, *known: Job) -> Jobs:
-        made = Jobs(db, known, Counters(), node=node, until_open=db.until_up, chance=lambda: 0.5)
+        made = Jobs(db, known, Metrics(), node=node, until_open=db.until_up, chance=lambda: 0.5)
         self.tasks[node] = asyncio.create_task(made.run())
         return made
 

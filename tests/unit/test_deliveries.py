@@ -20,6 +20,7 @@ from collab_server.services.live import deliveries
 from collab_server.services.live.deliveries import ASKED_TOGETHER, AT_ONCE, Deliveries
 from collab_server.storage import inbox
 from collab_server.storage.inbox import Due
+from collab_server.telemetry.metrics import Metrics
 from tests.harness.waiting import until
 
 TOPIC = f"content:{'F' * 32}:{'D' * 32}"
@@ -98,7 +99,7 @@ def a_node(rows: Rows, *, is_silent: bool = False, is_connected: bool = True) ->
     )
     library, publisher = SimpleNamespace(is_silent=is_silent), SimpleNamespace(announce=lambda events: None)
     return Deliveries(
-        cast("Any", rows), cast("Any", library), cast("Any", hub), Alone(), cast("Any", publisher)
+        cast("Any", rows), cast("Any", library), cast("Any", hub), Alone(), cast("Any", publisher), Metrics()
     )
 
 

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from prometheus_client import CollectorRegistry
 
 from collab_server.cluster.alone import Alone
 from collab_server.config import Limits
@@ -38,6 +37,7 @@ from collab_server.services.sign_in import Credentials, SessionUse, SignIn
 from collab_server.status import Counters
 from collab_server.storage import topics
 from collab_server.storage.topics import Snapshot
+from collab_server.telemetry.metrics import Metrics
 
 LATER = datetime(2026, 11, 27, tzinfo=UTC)
 
@@ -94,7 +94,7 @@ class House:
 
     def __init__(self, authenticator: FakeAuthenticator) -> None:
         self.server = FakeServer()
-        self.hub = Hub(self.server, Counters())
+        self.hub = Hub(self.server, Metrics())
         presence = Presence("node1", self.hub, Alone())
         audience = Audience(self.hub, presence)
         self.feed = Feed(audience)
@@ -117,7 +117,7 @@ class House:
             self.hub,
             self.sign_ins,
             self.subscriptions,
-            CommandGate("socketio", cast("Any", commands), Turns(self.limiter), Figures(CollectorRegistry())),
+            CommandGate("socketio", cast("Any", commands), Turns(self.limiter), Figures(Metrics())),
             Counters(),
         )
 

@@ -19,8 +19,8 @@ from collab_server.services.live import feed as feed_module
 from collab_server.services.live import repair as repair_module
 from collab_server.services.live.feed import Feed
 from collab_server.services.live.repair import Repair
-from collab_server.status import Counters
 from collab_server.storage import event_log
+from collab_server.telemetry.metrics import Metrics
 from tests.harness.waiting import until
 
 TOPIC = "content:1:1"
@@ -100,7 +100,7 @@ async def feed(
 @contextlib.asynccontextmanager
 async def repaired(feed: Feed, database: FakeDatabase) -> AsyncIterator[None]:
     """What the feed misses is read in the database meanwhile."""
-    task = asyncio.create_task(Repair(cast("Any", database), feed, Counters()).run())
+    task = asyncio.create_task(Repair(cast("Any", database), feed, Metrics()).run())
     yield
     task.cancel()
 
@@ -448,7 +448,7 @@ async def test_a_head_behind_what_was_delivered_makes_the_node_doubt_the_databas
     feed.learn("a", TOPIC, 3, "the third")
     feed.release("a", TOPIC, 3)
     database.stored[TOPIC] = 3
-    repair = Repair(cast("Any", database), feed, Counters())
+    repair = Repair(cast("Any", database), feed, Metrics())
     await repair._repair(set(), is_full=True)
     assert not feed.witness.doubts.is_set()
     assert [(claim.seq, claim.identity) for claim in feed.heads()] == [(3, "the third")]

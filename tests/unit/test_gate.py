@@ -8,7 +8,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from prometheus_client import CollectorRegistry, generate_latest
 
 from collab_server.config import Limits
 from collab_server.domain.jsontext import JsonText
@@ -18,6 +17,7 @@ from collab_server.services.commands.figures import Figures
 from collab_server.services.commands.gate import CommandGate
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.turns import EACH, EACH_WAITING, Turns
+from collab_server.telemetry.metrics import Metrics
 
 ANN = "A" * 32
 WHO = cast("Identity", None)  # nobody behind this gate asks
@@ -46,8 +46,8 @@ class House:
     """A gate, its commands and what it has counted."""
 
     def __init__(self) -> None:
-        self.registry = CollectorRegistry()
-        self.commands, self.figures, self.now = FakeCommands(), Figures(self.registry), 0.0
+        self.metrics = Metrics()
+        self.commands, self.figures, self.now = FakeCommands(), Figures(self.metrics), 0.0
         self.begun = 0
         turns = Turns(RateLimiter(per_second=1, burst=5))
         self.gate = CommandGate(
@@ -133,7 +133,7 @@ async def test_prometheus_is_told_how_long_commands_took(house: House) -> None:
         passage = house.gate.read(ANN, "me", {})
         house.now += seconds
         await house.gate.answer(WHO, passage)
-    text = generate_latest(house.registry).decode()
+    text = house.metrics.render().decode()
 
     def bucket(bound: str) -> str:
         return f'collab_command_seconds_bucket{{command="me",door="rest",le="{bound}"}}'

@@ -11,7 +11,6 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
-from prometheus_client import generate_latest
 from typing_extensions import override
 
 from collab_server.cluster.alone import Alone
@@ -34,9 +33,9 @@ from collab_server.services.live.feed import Feed
 from collab_server.services.live.presence import Presence
 from collab_server.services.live.rights_watch import RightsWatch
 from collab_server.services.live.subscriptions import Subscriptions
-from collab_server.status import Counters
 from collab_server.storage import topics
 from collab_server.storage.topics import Snapshot
+from collab_server.telemetry.metrics import Metrics
 from tests.harness.waiting import until
 
 AT = datetime(2026, 11, 23, tzinfo=UTC)
@@ -125,8 +124,8 @@ class Live:
         self.may_read.set()
         monkeypatch.setattr(topics, "snapshots", self._snapshots)
         self.listeners: dict[str, Listening] = {}
-        self.counters = Counters()
-        self.hub, self.gate = Hub(self, self.counters), Doorman()
+        self.metrics = Metrics()
+        self.hub, self.gate = Hub(self, self.metrics), Doorman()
         presence = Presence("n1", self.hub, Alone())
         audience = Audience(self.hub, presence)
         self.feed = Feed(audience)
@@ -323,5 +322,5 @@ async def test_the_metrics_tell_how_many_people_and_subscriptions_there_are(live
         await live.subscribe(listener)
     await live.subscribe(bob, COSTS)
     live.hub.leave(tab)
-    figures = generate_latest(live.counters.registry).decode().splitlines()
+    figures = live.metrics.render().decode().splitlines()
     assert {"collab_users_current 2.0", "collab_subscriptions_current 3.0"} <= set(figures)

@@ -23,6 +23,7 @@ from typing import Any
 from collab_server.domain.addresses import Addresses, network_of
 from collab_server.realtime.lean.starts import Starts
 from collab_server.realtime.strangers import StrangerLimits, Strangers
+from collab_server.telemetry.metrics import Metrics
 
 GUARD_KEY = "collab_server.guard"
 
@@ -52,9 +53,17 @@ class Guard:
         limits: of strangers.
         addresses: whose word is taken for where a client comes from.
         outgoing_bytes: so much may wait for a client for longer.
+        metrics: tell how many there are, and were cut.
     """
 
-    def __init__(self, limits: StrangerLimits, addresses: Addresses, *, outgoing_bytes: int) -> None:
+    def __init__(
+        self,
+        limits: StrangerLimits,
+        addresses: Addresses,
+        *,
+        outgoing_bytes: int,
+        metrics: Metrics | None = None,
+    ) -> None:
         self.addresses = addresses
         self.connections: Iterable[Any] = ()  # all of this server's, once there was one
         self.stalled = 0  # so many were cut
@@ -64,6 +73,10 @@ class Guard:
         self.strangers: Strangers[Guarded] = Strangers(
             most=limits.most, most_per_address=limits.most_per_address, most_bytes=limits.most_bytes
         )
+        if metrics is not None:
+            metrics.counter("clients_stalled", lambda: self.stalled)
+            metrics.gauges("strangers_current", lambda: {("connection",): len(self.strangers)})
+            metrics.counters("strangers_put_out", lambda: {("connection",): self.strangers.put_out})
 
     def begin(self, connection: Guarded, peer: str | None) -> None:
         """A connection waits for a request. One of a trusted proxy's may be for anybody."""

@@ -7,7 +7,7 @@ that wait at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -25,6 +25,7 @@ from collab_server.services.live.deliveries import Deliveries
 from collab_server.services.live.publisher import Publisher
 from collab_server.storage.database import Database, Patience, Transaction
 from collab_server.telemetry import traces
+from collab_server.telemetry.metrics import Labels, Metrics
 
 C = TypeVar("C")
 F = TypeVar("F")
@@ -62,6 +63,7 @@ class Executor:
         publisher: Publisher,
         deliveries: Deliveries,
         ends: Ends,
+        metrics: Metrics,
     ) -> None:
         self._database = database
         self._backends = backends
@@ -69,6 +71,10 @@ class Executor:
         self._deliveries = deliveries
         self._ends = ends
         self._joiners: dict[str, Joiner[Asked[Any, Any]]] = {}
+        metrics.gauges("queue_length", self._waiting)
+
+    def _waiting(self) -> Mapping[Labels, float]:
+        return {("joining",): sum(joiner.waiting for joiner in self._joiners.values())}
 
     def start(self) -> None:
         """Nothing runs before a command comes."""

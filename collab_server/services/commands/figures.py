@@ -1,19 +1,18 @@
-"""What became of commands, and how long they took: plain numbers, added to where it happens, read by Prometheus.
+"""What became of commands, and how long they took: plain numbers, added to where it happens, read when somebody asks.
 
-A histogram of prometheus_client takes ten times as long to add to, and every command is counted.
+Both of one command are noted in one call, for every command is counted.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterator
-from itertools import accumulate
+from collections import Counter
+from collections.abc import Mapping
 
-from prometheus_client.core import CounterMetricFamily, HistogramMetricFamily, Metric
-from prometheus_client.registry import Collector, CollectorRegistry
-from typing_extensions import override
+from collab_server.telemetry.definitions import DEFINITIONS
+from collab_server.telemetry.metrics import Histogram, Labels, Metrics
 
-BOUNDS = (0.0025, 0.01, 0.025, 0.1, 0.25, 1.0, 2.5, 10.0)
+BOUNDS = DEFINITIONS["command_seconds"].bounds
 UNKNOWN = "unknown"
 """Stands for a command that there is not, or that was refused before it was read."""
 DONE = "ok"
@@ -21,52 +20,51 @@ GIVEN_UP = "given up"
 """What becomes of a command, besides the code of its error; nobody waits any more for one that was given up."""
 
 
-class Tally:
+class Tally(Histogram):
     """The commands of one name that came through one door."""
 
-    __slots__ = ("buckets", "outcomes", "seconds")
+    __slots__ = ("outcomes",)
 
     def __init__(self) -> None:
-        self.buckets = [0] * (len(BOUNDS) + 1)
-        self.seconds = 0.0
+        super().__init__(BOUNDS)
         self.outcomes: dict[str, int] = {}
 
-    def note(self, outcome: str, seconds: float) -> None:
+    def end(self, outcome: str, seconds: float) -> None:
         """One was over, after so long."""
         self.buckets[bisect_left(BOUNDS, seconds)] += 1
         self.seconds += seconds
         self.outcomes[outcome] = self.outcomes.get(outcome, 0) + 1
 
 
-class Figures(Collector):
-    """The tallies of a node, for whoever asks `registry`: `of(door)` gives a door its own, by the commands' names."""
+class Figures:
+    """The tallies of a node, told by `metrics`: `of(door)` gives a door its own, by the commands' names."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(self, metrics: Metrics) -> None:
         self._doors: dict[str, dict[str, Tally]] = {}
-        registry.register(self)
+        metrics.counters("commands", self._over)
+        metrics.read_histograms("command_seconds", self._took)
+        metrics.counters("errors", self._errors)
 
     def of(self, door: str) -> dict[str, Tally]:
         """What came through this door, by name; only what has come."""
         return self._doors.setdefault(door, {})
 
-    @override
-    def collect(self) -> Iterator[Metric]:
-        over = CounterMetricFamily(
-            "collab_commands",
-            "Commands that are over, by what became of them: ok, given up, or the code of their error",
-            labels=("command", "door", "outcome"),
-        )
-        took = HistogramMetricFamily(
-            "collab_command_seconds",
-            "How long commands took from being read to their answer",
-            labels=("command", "door"),
-        )
-        for door, tallies in self._doors.items():
-            for name, tally in tallies.items():
-                for outcome, count in tally.outcomes.items():
-                    over.add_metric((name, door, outcome), count)
-                counts = accumulate(tally.buckets)
-                bounds = (*map(str, BOUNDS), "+Inf")
-                took.add_metric((name, door), list(zip(bounds, counts, strict=True)), tally.seconds)
-        yield over
-        yield took
+    def _over(self) -> Mapping[Labels, float]:
+        return {
+            (name, door, outcome): count
+            for door, tallies in self._doors.items()
+            for name, tally in tallies.items()
+            for outcome, count in tally.outcomes.items()
+        }
+
+    def _took(self) -> Mapping[Labels, Histogram]:
+        return {
+            (name, door): tally for door, tallies in self._doors.items() for name, tally in tallies.items()
+        }
+
+    def _errors(self) -> Mapping[Labels, float]:
+        errors: Counter[Labels] = Counter()
+        for (_, door, outcome), count in self._over().items():
+            if outcome not in (DONE, GIVEN_UP):
+                errors[door, outcome] += int(count)
+        return errors

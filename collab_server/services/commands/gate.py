@@ -153,7 +153,7 @@ class CommandGate:
         tally = self._tallies.get(name)
         if tally is None:
             tally = self._tallies[name] = Tally()
-        tally.note(outcome, 0.0 if began is None else self._clock() - began)
+        tally.end(outcome, 0.0 if began is None else self._clock() - began)
 
 
 class Turn:

@@ -88,6 +88,11 @@ class Joiner(Generic[T]):
         self._queues: list[deque[_Waiting[T]]] = [deque() for _ in range(QUEUES)]
         self._running: dict[int, asyncio.Task[None] | None] = {}  # None: in the task of a command
 
+    @property
+    def waiting(self) -> int:
+        """How many commands wait now, those under way left out."""
+        return sum(map(len, self._queues))
+
     async def run(self, topic: str, item: T, request: Request | None, since: float) -> JsonText:
         """Carry out a command on a topic, for a client that has waited `since` then; the JSON text of its answer.
 

@@ -19,6 +19,7 @@ from collections.abc import Callable
 
 from collab_server.errors import RateLimited
 from collab_server.services.commands.limiter import RateLimiter
+from collab_server.telemetry.metrics import Metrics
 
 QUIET_SHARE = 0.9
 """Who has at least so much left of what they may ask at once is quiet."""
@@ -33,9 +34,15 @@ EACH_WAITING = 100
 
 
 class Turns:
-    """See the module. `cpu_clock` counts what this thread has computed."""
+    """See the module. `cpu_clock` counts what this thread has computed; `metrics` tell how many wait."""
 
-    def __init__(self, limiter: RateLimiter, *, cpu_clock: Callable[[], float] = time.thread_time) -> None:
+    def __init__(
+        self,
+        limiter: RateLimiter,
+        *,
+        metrics: Metrics | None = None,
+        cpu_clock: Callable[[], float] = time.thread_time,
+    ) -> None:
         self.limiter = limiter
         self._cpu_clock = cpu_clock
         self._under_way: Counter[str] = Counter()
@@ -46,6 +53,13 @@ class Turns:
         self._next: asyncio.Handle | None = None
         self._is_later = False  # not in the next turn
         self._last = 0.0
+        if metrics is not None:
+            metrics.gauges("queue_length", lambda: {("turns",): self.waiting})
+
+    @property
+    def waiting(self) -> int:
+        """How many commands wait for their turn."""
+        return sum(map(len, self._queues.values()))
 
     def is_quiet(self, user_id: str) -> bool:
         """Whether a command of theirs, which was just let in, may begin without `wait`."""

@@ -37,6 +37,7 @@ from collab_server.services.live.publisher import Publisher
 from collab_server.services.roles import role_on
 from collab_server.storage import event_log, inbox, tellings, topics
 from collab_server.storage.database import Database, Patience, Transaction
+from collab_server.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
@@ -62,6 +63,18 @@ class _Turns:
         self._busy: set[str] = set()
         self._again: set[str] = set()
         self.tasks: set[asyncio.Task[None]] = set()
+        self.found = 0
+        """So many came of the last sweep."""
+
+    @property
+    def waiting(self) -> int:
+        """For how many there is to be worked."""
+        return len(self._waiting)
+
+    def find(self, users: Sequence[str]) -> None:
+        """Work for all that a sweep has found."""
+        self.found = len(users)
+        self.queue(users)
 
     def queue(self, users: Iterable[str]) -> None:
         """Work for these users soon. Never waits, never raises."""
@@ -107,6 +120,7 @@ class Deliveries:
         hub: Hub,
         bus: Bus,
         publisher: Publisher,
+        metrics: Metrics,
         channels: Sequence[str] = (),
     ) -> None:
         """`channels`: what tells people elsewhere of what is put into their inboxes."""
@@ -122,6 +136,10 @@ class Deliveries:
         self._sweeper: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._channels = channels
+        metrics.gauge("undelivered_people", lambda: self._putting.found)
+        metrics.gauges(
+            "queue_length", lambda: {("deliveries",): self._putting.waiting + self._asking.waiting}
+        )
         bus.listen(Kind.NOTIFIED, self._hear)
 
     async def start(self) -> None:
@@ -175,7 +193,7 @@ class Deliveries:
                     await asyncio.sleep(ARRIVALS_SECONDS)  # those who come together are asked for together
                     connected = [*self._arrived]
                     self._arrived.clear()
-                self._putting.queue(await inbox.undelivered(self._database, connected, SWEEP_USERS))
+                self._putting.find(await inbox.undelivered(self._database, connected, SWEEP_USERS))
             except ClientError:
                 log.debug("deliveries wait for the database")
             except Exception:

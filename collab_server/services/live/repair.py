@@ -14,10 +14,10 @@ from collections.abc import Mapping
 
 from collab_server.errors import ClientError
 from collab_server.services.live.feed import Feed
-from collab_server.status import Counters
 from collab_server.storage import event_log
 from collab_server.storage.database import Database
 from collab_server.storage.event_log import Gap
+from collab_server.telemetry.metrics import Metrics
 
 REPAIR_SECONDS = 1.5  # so that what was missed is there within 2 s, reading included
 EVENTS_A_GAP = 1000
@@ -28,11 +28,11 @@ log = logging.getLogger(__name__)
 class Repair:
     """Reads for `feed`."""
 
-    def __init__(self, database: Database, feed: Feed, counters: Counters) -> None:
+    def __init__(self, database: Database, feed: Feed, metrics: Metrics) -> None:
         self._database = database
         self._feed = feed
         self._repaired = 0
-        counters.include("feed", self.counts)
+        metrics.include("feed", self.counts)
 
     def counts(self) -> Mapping[str, int]:
         """How many events were read that had not come by themselves, since the node started."""
