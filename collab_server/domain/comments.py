@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
 from collab_server.domain.events import actor_text
-from collab_server.domain.ids import ReadId
 from collab_server.domain.inbox import Reason
 from collab_server.domain.jsontext import (
     NOTHING,
@@ -32,9 +30,6 @@ from collab_server.errors import Invalid, TooLarge
 VIEW_STATE_LEVELS = 64
 ANCHOR_KEY_CHARACTERS = 256
 ANCHOR_BYTES = 4096
-MENTIONED_NAME_CHARACTERS = 256
-
-_MENTION_END = re.compile(r"\]\((user|group):([^()\s]{1,64})\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +53,6 @@ class Anchor:
 
 NOWHERE = Anchor()
 NO_MENTIONS = JsonText("[]")
-
-
-@dataclass(frozen=True, slots=True)
-class Mention:
-    """Somebody named in a text. `id` is Library's."""
-
-    kind: Literal["user", "group"]
-    id: str
-    name: str
-
-    def as_wire(self) -> dict[str, str]:
-        return {"kind": self.kind, "id": self.id, "name": self.name}
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,40 +142,6 @@ def check_text(text: str, max_characters: int, field: str = "text") -> str:
     if is_blank(text):
         raise Invalid("expected a text that is not blank", field=field)
     return text
-
-
-def mentions_in(text: str, max_mentions: int, read_id: ReadId) -> list[Mention]:
-    """The people and groups that a text names as `@[Shown Name](user:ID)`, each once, in order.
-
-    The names are those shown in the text; who exists is for the directory to say, and what an id is for `read_id`.
-    Raises `Invalid` for an id that cannot be one and `TooLarge` for more than `max_mentions`.
-    """
-    found: dict[tuple[str, str], Mention] = {}
-    for shown, kind, written_id in _written_mentions(text):
-        id = read_id(written_id, "text")
-        found.setdefault((kind, id), Mention(kind, id, shown))
-    if len(found) > max_mentions:
-        raise TooLarge(f"expected at most {max_mentions} mentions, got {len(found)}", field="text")
-    return list(found.values())
-
-
-def _written_mentions(text: str) -> Iterator[tuple[str, Literal["user", "group"], str]]:
-    """The name, kind and id of each `@[Shown Name](user:ID)`. A name is on one line and has no `](` in it.
-
-    Looks for the ends, then for where the name in front may begin: a search for beginnings reads on from each of them.
-    """
-    behind = 0
-    for end in _MENTION_END.finditer(text):
-        name_end = end.start()
-        floor = max(behind, name_end - MENTIONED_NAME_CHARACTERS - len("@["))
-        for never in ("\n", "]("):
-            place = text.rfind(never, floor, name_end)
-            floor = floor if place < 0 else place + len(never)
-        begin = text.find("@[", floor, name_end)
-        if 0 <= begin < name_end - len("@["):
-            kind: Literal["user", "group"] = "user" if end[1] == "user" else "group"
-            yield text[begin + len("@[") : name_end], kind, end[2]
-            behind = end.end()
 
 
 def anchor_text(anchor: Anchor | None) -> JsonText | None:

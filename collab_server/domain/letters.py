@@ -2,7 +2,8 @@ r"""Which characters a text may consist of: nothing that only looks like a text,
 
 The lists are of Unicode 17, written down, so that every Python draws the same line as every node and the published
 patterns: https://www.unicode.org/Public/17.0.0/ucd/DerivedCoreProperties.txt (Default_Ignorable_Code_Point) and
-DerivedGeneralCategory.txt (Cc, Cf, Zl, Zp).
+DerivedGeneralCategory.txt (Cc, Cf, Zl, Zp). Those of what people see as one letter are from the same version's
+auxiliary/GraphemeBreakProperty.txt and Indic_Conjunct_Break of DerivedCoreProperties.txt.
 """
 
 from __future__ import annotations
@@ -108,3 +109,68 @@ def clear_name(name: str, most: int) -> str:
 def one_name(name: str) -> str:
     """A clear name in the one spelling in which it is kept: NFC, single spaces, no joiner that joins nothing."""
     return " ".join(_IDLE_JOINERS.sub("", unicodedata.normalize("NFC", name)).split())
+
+
+# What is seen as one letter with what is in front of it, besides marks: vowels that are drawn around it, joiners, voice
+# marks, the later letters of a Korean syllable, tones and tags of emoji.
+_TRAILING: Final = (
+    *((0xE33, 0xE33), (0xEB3, 0xEB3), (0x1160, 0x11FF), (0x200C, 0x200D), (0xD7B0, 0xD7FB), (0xFF9E, 0xFF9F)),
+    *((0x16D63, 0x16D63), (0x16D67, 0x16D6A), (0x1F3FB, 0x1F3FF), (0xE0020, 0xE007F)),
+)
+# And what is with what follows it: a joiner, signs in front of numbers, letters that stand above the next.
+_LEADING: Final = (
+    *((0x200D, 0x200D), (0x600, 0x605), (0x6DD, 0x6DD), (0x70F, 0x70F), (0x890, 0x891), (0x8E2, 0x8E2)),
+    *((0xD4E, 0xD4E), (0x110BD, 0x110BD), (0x110CD, 0x110CD), (0x111C2, 0x111C3), (0x113D1, 0x113D1)),
+    *((0x1193F, 0x1193F), (0x11941, 0x11941), (0x11A3A, 0x11A3A), (0x11A84, 0x11A89), (0x11D46, 0x11D46)),
+    (0x11F02, 0x11F02),
+)
+# Signs by which two consonants become one letter.
+_LINKING: Final = (
+    *((0x94D, 0x94D), (0x9CD, 0x9CD), (0xACD, 0xACD), (0xB4D, 0xB4D), (0xC4D, 0xC4D), (0xD4D, 0xD4D)),
+    *(
+        (0x1039, 0x1039),
+        (0x17D2, 0x17D2),
+        (0x1A60, 0x1A60),
+        (0x1B44, 0x1B44),
+        (0x1BAB, 0x1BAB),
+        (0xA9C0, 0xA9C0),
+    ),
+    *((0xAAF6, 0xAAF6), (0x10A3F, 0x10A3F), (0x11133, 0x11133), (0x113D0, 0x113D0), (0x1193E, 0x1193E)),
+    *((0x11A47, 0x11A47), (0x11A99, 0x11A99), (0x11F42, 0x11F42)),
+)
+_TRAILS = re.compile(f"[{_class(_TRAILING)}]")
+_LEADS = re.compile(f"[{_class(_LEADING)}]")
+_LINKS = re.compile(f"[{_class(_LINKING)}]")
+_KOREAN = re.compile("[\u1100-\u115f\ua960-\ua97c][\u1100-\u11ff\ua960-\ua97c\uac00-\ud7fb]|\r\n")
+_REGIONAL = re.compile("[\U0001f1e6-\U0001f1ff]+")
+
+
+def whole_letters(text: str, end: int) -> int:
+    """The last place up to `end` at which a text may be cut without cutting what people see as one letter: an extended
+    grapheme cluster of Unicode (UAX #29), or, where this is quicker to tell, a little more. Takes time in proportion to
+    how far that is.
+    """
+    while 0 < end < len(text) and _is_inside(text, end):
+        end -= 1
+    return end
+
+
+def _is_inside(text: str, place: int) -> bool:
+    before, after = text[place - 1], text[place]
+    if _TRAILS.match(after) or _LEADS.match(before) or _KOREAN.match(text, place - 1):
+        return True
+    category = unicodedata.category(after)
+    if category[0] == "M" or category == "Cn":  # which a Python of an older Unicode says of newer marks, too
+        return True
+    if category == "Lo" and not before.isascii():
+        while place > 0 and unicodedata.category(text[place - 1])[0] == "M":
+            place -= 1
+            if _LINKS.match(text[place]):
+                return True
+        return False
+    if _REGIONAL.match(after):
+        begun = place
+        while begun > 0 and _REGIONAL.match(text[begun - 1]):
+            begun -= 1
+        return (place - begun) % 2 == 1
+    return False

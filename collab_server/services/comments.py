@@ -20,10 +20,8 @@ from collab_server.domain.comments import (
     GetComment,
     ListComments,
     ListRevisions,
-    Mention,
     anchor_text,
     check_text,
-    mentions_in,
     view_state_text,
 )
 from collab_server.domain.events import Event
@@ -38,6 +36,7 @@ from collab_server.domain.jsontext import (
     json_time,
     now_ms,
 )
+from collab_server.domain.mentions import Mention, excerpt, mentions_in
 from collab_server.domain.people import Identity
 from collab_server.domain.search import said_text
 from collab_server.domain.topics import Topic
@@ -480,7 +479,7 @@ async def _notify(
         topic_seq=seq,
         comment_id=comment.id,
         by=dumps(who.user.as_wire()),
-        text=comment.text[:EXCERPT_CHARACTERS],
+        text=excerpt(comment.text, EXCERPT_CHARACTERS),
         created_at=comment.edited_at or comment.created_at,
     )
     await inbox.store(tx, notice, told, is_permitted=is_discussion)

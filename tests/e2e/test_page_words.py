@@ -9,10 +9,20 @@ from typing import Any
 
 import pytest
 
-from collab_server.domain.comments import mentions_in
 from collab_server.domain.ids import library_id
+from collab_server.domain.letters import whole_letters
+from collab_server.domain.mentions import mentions_in
 from collab_server.web import STATIC
+from tests.harness.vectors import vectors
 from tests.integration.official import node_binary
+
+PARTS = [
+    (0x300, 0x370), (0x600, 0x606), (0x900, 0x980), (0x980, 0xA00), (0xA80, 0xB00), (0xB80, 0xC00), (0xC00, 0xD80),
+    (0xE00, 0xEE0), (0xF00, 0xFC0), (0x1000, 0x10A0), (0x1100, 0x1200), (0x1780, 0x17E0), (0x1A20, 0x1A80),
+    (0x1B00, 0x1C00), (0xA960, 0xA9E0), (0xAC00, 0xD7A4), (0x11000, 0x110D0), (0x11130, 0x11150), (0x1F1E6, 0x1F200),
+    (0x1F3FB, 0x1F400), (0x1F466, 0x1F46A), (0xE0020, 0xE0080), (0x2600, 0x2700), (0xFF70, 0xFFA0),
+]  # fmt: skip
+"""Blocks of which letters are made of parts."""
 
 ANN = "A" * 32
 TEAM = "B" * 32
@@ -77,6 +87,42 @@ def test_every_view_state_can_be_shown() -> None:
 def test_people_are_shown_by_the_names_that_library_knows(text: str, expected: list[Any]) -> None:
     mentions = [{"kind": "user", "id": ANN, "name": "Ann"}, {"kind": "group", "id": TEAM, "name": "The team"}]
     assert page([[text, mentions]])["pieces"] == [expected]
+
+
+def test_the_page_shows_texts_by_the_grammar_of_mentions() -> None:
+    known = vectors("mentions")
+    mentions = [dict(zip(("kind", "id"), key.split(":"), strict=True)) for key in known["people"]]
+    for mention, name in zip(mentions, known["people"].values(), strict=True):
+        mention["name"] = name
+    shown = page([[row["text"], mentions] for row in known["texts"]])["pieces"]
+    assert shown == [row["pieces"] for row in known["texts"]]
+
+
+CUT = """
+const letters = new Intl.Segmenter("und", { granularity: "grapheme" });
+let given = "";
+for await (const chunk of process.stdin) given += chunk;
+console.log(JSON.stringify(JSON.parse(given).map(([text, cut]) =>
+  cut === text || [...letters.segment(text)].some(({ index }) => index === cut.length))));
+"""
+
+
+def test_where_the_server_cuts_a_text_no_browser_sees_a_letter_cut() -> None:
+    """Intl.Segmenter is another implementation of UAX #29."""
+    chance = random.Random(2)
+    parts = [chr(chance.choice(range(*of))) for of in PARTS for _ in range(12)] + [
+        *"ab \r\n\u200d\u200c\ufe0f"
+    ]
+    texts = ["a" + "".join(chance.choices(parts, k=40)) for _ in range(3000)]
+    cuts = [[text, text[: whole_letters(text, chance.randint(1, 40)) or 1]] for text in texts]
+    cuts = [[text, cut] for text, cut in cuts if len(cut) > 1]
+    done = subprocess.run(
+        [node_binary(), "--input-type=module", "-e", CUT],
+        input=json.dumps(cuts).encode(), capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
+    wrong = [cut for cut, is_right in zip(cuts, json.loads(done.stdout), strict=True) if not is_right]
+    assert wrong == []
+    assert len(cuts) > 2500
 
 
 def test_the_page_finds_the_mentions_that_the_server_finds() -> None:

@@ -58,6 +58,15 @@ async def badge(door: Door) -> int:
 # --- causes
 
 
+async def test_what_a_notification_says_of_a_long_comment_ends_inside_no_mention(
+    cluster: Cluster, topic: str
+) -> None:
+    [ann, bob] = await doors(cluster, "socket", "ann", "bob")
+    await added(ann, topic, f"{'x' * 480} {mention(BOB)} and more")
+    [item] = await until(lambda: told(bob, topic))
+    assert item["text"] == "x" * 480 + " "
+
+
 @BOTH
 async def test_a_mention_is_a_notification_as_the_contract_says(
     cluster: Cluster, topic: str, door: DoorName

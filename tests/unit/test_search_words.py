@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import pytest
 
-from collab_server.domain.comments import mentions_in
 from collab_server.domain.ids import library_id
+from collab_server.domain.mentions import mentions_in
 from collab_server.domain.search import MAX_HIGHLIGHTS, highlights, index_terms, parse_query, query_terms
 from collab_server.services.search.page import BEAT_SECONDS, answer_after
 

@@ -1,18 +1,19 @@
 // Texts as people read them.
 
-// As the server reads them: code points, and no name goes over the end of a line.
-const MENTION = /@\[((?:(?!\]\()[^\n]){1,256}?)\]\((user|group):([0-9A-Fa-f]{32})\)/gu;
+// The grammar of docs/protocol.md, as the server reads texts by.
+const MENTION = /@\[((?:(?!\]\(|@\[)[^\n]){1,256})\]\((user|group):([A-Za-z0-9._~@+-]{1,64})\)/gu;
 
 /**
  * The pieces of a comment's text: `{text}` or `{mention}`, a name. `mentions` are the comment's, which the server has
  * looked up: the name in the text is what its author wants to be read, and a mention that is not among them is none.
  */
 export function pieces(text, mentions) {
-  const names = new Map((mentions ?? []).map(({ kind, id, name }) => [`${kind}:${id.toUpperCase()}`, name]));
+  const names = new Map((mentions ?? []).map(({ kind, id, name }) => [`${kind}:${id}`, name]));
   const found = [];
   let end = 0;
   for (const match of text.matchAll(MENTION)) {
-    const name = names.get(`${match[2]}:${match[3].toUpperCase()}`);
+    // Library's ids are in upper case there, and in any case in texts.
+    const name = names.get(`${match[2]}:${match[3]}`) ?? names.get(`${match[2]}:${match[3].toUpperCase()}`);
     if (name === undefined) continue;
     if (match.index > end) found.push({ text: text.slice(end, match.index) });
     found.push({ mention: name });
@@ -41,7 +42,19 @@ export function filtersInWords(viewState) {
   const words = filtersIn(viewState)
     .map(({ name, values }) => `${name}: ${values.filter(isPlain).join(", ")}`)
     .join(" · ");
-  return words.length > MOST_WORDS ? `${[...words].slice(0, MOST_WORDS).join("")} …` : words || null;
+  return words.length > MOST_WORDS ? `${beginning(words, MOST_WORDS)} …` : words || null;
+}
+
+const letters = new Intl.Segmenter(undefined, { granularity: "grapheme" });
+
+/** The beginning of a text, cut inside nothing that people see as one letter; up to `most` UTF-16 code units. */
+function beginning(text, most) {
+  let end = 0;
+  for (const { index, segment } of letters.segment(text)) {
+    if (index + segment.length > most) break;
+    end = index + segment.length;
+  }
+  return text.slice(0, end || most);
 }
 
 /** What is a filter in a view state: `{name, values}`, a text and a list with something in it that can be read. */

@@ -1,0 +1,63 @@
+"""Mentions: one grammar, and texts that are cut inside none of them, nor inside a letter."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+
+from collab_server.domain.ids import library_id, opaque_id
+from collab_server.domain.letters import whole_letters
+from collab_server.domain.mentions import MENTION, excerpt, mentions_in
+from collab_server.errors import Invalid, TooLarge
+from tests.harness.vectors import vectors
+
+MENTIONS = vectors("mentions")
+ID, OTHER = "A" * 32, "B" * 32
+
+
+@pytest.mark.parametrize("row", MENTIONS["texts"], ids=lambda row: ascii(row["text"])[:50])
+def test_the_mentions_of_a_text_are_those_of_the_grammar(row: dict[str, Any]) -> None:
+    assert [found.name for found in mentions_in(row["text"], 50, opaque_id)] == row["names"]
+
+
+def test_each_is_named_once_and_its_kind_counts() -> None:
+    text = f"@[Ann](user:{ID}) @[Annie](user:{ID.lower()}) @[G](group:{ID}) @[B](user:{OTHER})"
+    found = [(one.kind, one.id, one.name) for one in mentions_in(text, 50, library_id)]
+    assert found == [("user", ID, "Ann"), ("group", ID, "G"), ("user", OTHER, "B")]
+
+
+def test_a_mention_of_an_impossible_id_is_invalid() -> None:
+    with pytest.raises(Invalid):
+        mentions_in("@[Ann](user:ann)", 50, library_id)
+
+
+def test_only_so_many_different_mentions() -> None:
+    text = "".join(f"@[N](user:{number % 3:032X})" for number in range(30))
+    assert len(mentions_in(text, 3, library_id)) == 3
+    with pytest.raises(TooLarge):
+        mentions_in(text, 2, library_id)
+
+
+@pytest.mark.parametrize("row", MENTIONS["excerpts"], ids=lambda row: ascii(row["text"])[-50:])
+def test_an_excerpt_ends_inside_no_mention_and_no_letter(row: dict[str, Any]) -> None:
+    assert excerpt(row["text"], row["most"]) == row["excerpt"]
+
+
+def test_an_excerpt_of_whatever_text_is_a_beginning_with_all_its_mentions_whole() -> None:
+    chance = random.Random(3)
+    parts = [f"@[Ann](user:{ID})", "@[", "](", "a", "\u0301", "\u200d", "\U0001f1e9", "\u0915", "\u094d", " "]
+    for _ in range(300):
+        text = "".join(chance.choices(parts, k=600))
+        cut = excerpt(text, 500)
+        assert text.startswith(cut)
+        assert 0 < len(cut) <= 500
+        assert not text[len(cut) : len(cut) + 1] == "\u0301"
+        begun = [found for found in MENTION.finditer(text) if found.start() < len(cut)]
+        assert all(found.end() <= len(cut) for found in begun)
+
+
+def test_where_a_text_may_be_cut_is_told_in_time_that_goes_with_its_length() -> None:
+    for text in ("\u0915\u094d" * 5000, "e" + "\u0301" * 9999, "\U0001f1e9" * 9999, "\u1100" * 9999):
+        assert 0 <= whole_letters(text, 500) <= 500
