@@ -6,14 +6,14 @@ N ?= 30
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test quick units check format docs lock bench plans faults hostile clean
+.PHONY: help run demo test quick units snippets check format docs lock bench plans faults hostile clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 $(BIN)/.installed: pyproject.toml
 	python3 -m venv $(VENV)
-	$(BIN)/pip install -q -e '.[embedded,test]'
+	$(BIN)/pip install -e '.[embedded,test]'
 	@touch $@
 
 run: $(BIN)/.installed ## Serve with the config.json here (or COLLAB_CONFIG)
@@ -30,6 +30,9 @@ quick: $(BIN)/.installed ## Run the unit tests and the checks, side by side: hal
 
 units: $(BIN)/.installed ## Run the unit tests
 	$(BIN)/pytest -q tests/unit
+
+snippets: $(BIN)/.installed ## Run every code block of README.md and docs/ as it is printed
+	SNIPPETS=all $(BIN)/pytest -q -n 0 tests/snippets
 
 check: $(BIN)/.installed ## Run every check CI runs besides the tests
 	$(BIN)/ruff format --check .

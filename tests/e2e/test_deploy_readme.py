@@ -32,8 +32,7 @@ def nginx(shared_cluster: Cluster, library: StandInLibrary, tmp_path: Path) -> I
 
 def snippet(language: str, nginx: EmbeddedNginx) -> str:
     readme = (ROOT / "README.md").read_text()
-    code: str
-    [code] = re.findall(rf"^```{language}\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)
+    code: str = re.findall(rf"^```{language}\n(.*?)^```", readme, re.DOTALL | re.MULTILINE)[0]
     assert "http://127.0.0.1:8080" in code
     return code.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{nginx.port}")
 

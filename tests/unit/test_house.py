@@ -14,8 +14,8 @@ DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *STATIC.
 SCRIPTS = sorted((STATIC / "js").glob("*.js"))
 
 TWO_COMMANDS = {
-    "demo": "python3 -m venv .venv && .venv/bin/pip install -q -e '.[embedded]' && .venv/bin/collab-server demo",
-    "test": "python3 -m venv .venv && .venv/bin/pip install -q -e '.[embedded,test]' && .venv/bin/pytest",
+    "demo": "python3 -m venv .venv && .venv/bin/pip install -e '.[embedded]' && .venv/bin/collab-server demo",
+    "test": "python3 -m venv .venv && .venv/bin/pip install -e '.[embedded,test]' && .venv/bin/pytest",
 }
 
 

