@@ -51,6 +51,7 @@ from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.pages import Cursors
 from collab_server.services.commands.table import Commands
 from collab_server.services.commands.turns import Turns
+from collab_server.services.commenting import Commenting
 from collab_server.services.ends import Ends
 from collab_server.services.epoch import Epoch
 from collab_server.services.epoch_watch import EpochWatch
@@ -122,6 +123,19 @@ class Ground:
         self.status = Status(settings, self.database, self.bus, self.counters, dependencies)
 
 
+class Live:
+    """Who is connected to a node, and what reaches them by itself: `server` is the way out."""
+
+    def __init__(self, ground: Ground, server: CollabServer) -> None:
+        bus, gate, metrics, channels = ground.bus, ground.authority.gate, ground.metrics, ground.channels
+        self.hub = hub = Hub(server, metrics)
+        self.presence = Presence(ground.name, hub, bus)
+        self.audience = Audience(hub, self.presence)
+        self.feed = Feed(self.audience)
+        self.publisher = publisher = Publisher(bus, self.feed)
+        self.deliveries = Deliveries(ground.database, gate, hub, bus, publisher, metrics, channels.kinds)
+
+
 class Node:
     """One server process. `realtime` and `rest` are the ASGI applications of its two doors, `server` carries the first.
 
@@ -140,12 +154,8 @@ class Node:
         self.guard = _guard_of(limits, addresses, metrics)
         manager, channels = BusManager(bus), ground.channels
         self.server = server = CollabServer(manager, limits, addresses, origins, self.status, metrics)
-        hub = Hub(server, metrics)
-        self._presence = presence = Presence(name, hub, bus)
-        audience = Audience(hub, presence)
-        feed = Feed(audience)
-        publisher = Publisher(bus, feed)
-        deliveries = Deliveries(database, authority.gate, hub, bus, publisher, metrics, channels.kinds)
+        self._live = live = Live(ground, server)
+        hub, feed, deliveries = live.hub, live.feed, live.deliveries
         ends = Ends(ground.bare, hub, bus)  # which are learned before it is opened
         authenticator = _authenticator_of(config, authority, ends)
         turns, recipients = Turns(_limiter_of(limits), metrics=metrics), _recipients_of(limits)
@@ -157,15 +167,16 @@ class Node:
             limits=limits,
             epoch=epoch,
             deliveries=deliveries,
-            presence=presence,
+            presence=live.presence,
             cursors=cursors,
             recipients=recipients,
             session_hours=config.sessionHours,
             authority_name=authority.dependency,
+            commenting=Commenting(config.commenting.rules(authority.gate.read_id), authority.gate),
         )
-        executor = Executor(database, backends, publisher, deliveries, ends, metrics)
+        executor = Executor(database, backends, live.publisher, deliveries, ends, metrics)
         commands = Commands(database, backends, executor)
-        subscriptions = Subscriptions(database, backends, hub, feed, audience, turns.limiter)
+        subscriptions = Subscriptions(database, backends, hub, feed, live.audience, turns.limiter)
         sign_ins = SignIns(name, hub, authenticator, subscriptions, deliveries, epoch)
         socketio_gate, rest_gate = _gates_of(commands, turns, metrics)
         self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, counters)
@@ -175,7 +186,8 @@ class Node:
         installed = Installed(ground.secret, epoch, authenticator, cursors, bus, hub, feed)
         epoch_watch = EpochWatch(database, feed, installed)
         opening = Opening(database, ground.preparation, ends, installed, epoch_watch, ground.status)
-        watch = (Repair(database, feed, metrics), RightsWatch(hub, authority.gate, subscriptions))
+        rights_watch = RightsWatch(hub, authority.gate, subscriptions, backends.commenting, live.audience)
+        watch = (Repair(database, feed, metrics), rights_watch)
         secret_watch = SecretWatch(ground.secret, database, bus, installed)
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
         known = (*upkeep(channels.kinds), *channels.jobs())
@@ -221,7 +233,7 @@ class Node:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._door.stop()
-        self._presence.stop()
+        self._live.presence.stop()
         for part in reversed(self._parts):
             await _done(part.stop())
         log.info("the node has stopped")

@@ -122,6 +122,8 @@ def _kind(field: FieldInfo) -> str:
         return " ".join(f"`{value}`" for value in get_args(kind))
     if get_origin(kind) is tuple:
         return f"array of {_named(get_args(kind)[0])}s"
+    if get_origin(kind) is dict:
+        return "object"
     return _named(kind)
 
 

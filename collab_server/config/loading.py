@@ -187,6 +187,11 @@ def _from_text(text: str, annotation: Any) -> Any:
         return {"true": True, "false": False}.get(stripped.lower(), text)
     if int in kinds:
         return int(stripped) if re.fullmatch(r"[+-]?[0-9]{1,18}", stripped) else text
+    if dict in kinds:
+        try:
+            return json.loads(stripped)
+        except (ValueError, RecursionError):
+            return text
     if tuple in kinds:
         if not stripped.startswith("["):
             return [item.strip() for item in text.split(",")]
@@ -264,7 +269,11 @@ def _remove(values: dict[str, Any], location: tuple[int | str, ...]) -> None:
     names = [step for step in location if isinstance(step, str)]
     place = values
     for name in names[:-1]:
-        place = place.get(name, {})
+        inner = place.get(name, {})
+        if not isinstance(inner, dict):
+            place.pop(name)  # it has names that the administrator chose
+            return
+        place = inner
     place.pop(names[-1], None)
 
 
@@ -274,6 +283,7 @@ _EXPECTED = {
     "string_type": "a string",
     "tuple_type": "an array",
     "model_type": "an object",
+    "dict_type": "an object",
 }
 
 

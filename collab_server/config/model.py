@@ -14,6 +14,7 @@ from collab_server.config.encryption import EncryptionError, decrypt, is_encrypt
 from collab_server.config.limits import Limits, Section
 from collab_server.config.problems import ConfigError, Problem
 from collab_server.config.values import (
+    Circles,
     ConfigPath,
     DatabaseHost,
     DatabaseSection,
@@ -21,6 +22,7 @@ from collab_server.config.values import (
     Name,
     Origin,
     PortNumber,
+    ProjectId,
     Proxy,
     RedisSection,
     RedisUrl,
@@ -34,6 +36,9 @@ from collab_server.config.values import (
     parse_dburl,
     parse_redis_url,
 )
+from collab_server.domain.commenting import CommentingRules, parse_circles
+from collab_server.domain.ids import ReadId
+from collab_server.errors import Invalid
 
 DEFAULT_PORT = 3000
 
@@ -122,6 +127,34 @@ class ChannelChoice(Section):
         return dict(self.model_extra or {})
 
 
+class Commenting(Section):
+    """Who may comment on content, of those who may open it."""
+
+    who: Circles = Field(
+        default=("everyone",),
+        strict=False,
+        description="Whoever is in one of these: `everyone` (who may open the object), `group:ID` (a group of Library,"
+        " with the groups in it), `privilege:ID` (who holds that privilege of Library in the object's project, or in"
+        " all), `nobody`. The others may look. Private discussions are their members' own.",
+    )
+    projects: dict[ProjectId, Circles] = Field(
+        default={},
+        description="The same for single projects, by their ids, instead of `who`: an object whose values are such"
+        " arrays.",
+    )
+
+    def rules(self, read_id: ReadId) -> CommentingRules:
+        """Who may comment where; `read_id` is the authority's. Raises `ConfigError` for ids that it does not read."""
+        try:
+            projects = {
+                read_id(project, "project"): parse_circles(words, read_id)
+                for project, words in self.projects.items()
+            }
+            return CommentingRules(parse_circles(self.who, read_id), projects)
+        except Invalid as error:
+            raise ConfigError([Problem("commenting", error.message)]) from None
+
+
 class BusChoice(Section):
     """The bus, as the file chooses it. The program reads `Config.bus_kind` instead."""
 
@@ -154,6 +187,9 @@ class Properties(Section):
     )
     authorization: Authorization = Field(
         default=Authorization(), description="Who signs people in, and says who may what."
+    )
+    commenting: Commenting = Field(
+        default=Commenting(), description="Who may comment on content, of those who may open it."
     )
     notificationBaseUrl: WebUrl | None = Field(
         default=None,

@@ -13,10 +13,14 @@ from collab_server.config.kinds import AUTHORITIES, BUSES, CHANNELS, KindError
 from collab_server.config.model import Config
 from collab_server.config.problems import ConfigError, Problem
 from collab_server.config.values import is_this_machine
+from collab_server.domain.commenting import parse_circles
+from collab_server.domain.ids import library_id
+from collab_server.errors import Invalid
 
 
 def cross_check(config: Config) -> Iterator[Problem]:
     yield from _library_problems(config)
+    yield from _commenting_problems(config)
     yield from _database_problems(config)
     yield from _tls_problems(config)
     yield from _scaling_problems(config)
@@ -49,6 +53,24 @@ def _library_problems(config: Config) -> Iterator[Problem]:
         yield Problem(
             "authorizationServerUrl", "does not end in /api, as Library's REST base does", "warning"
         )
+
+
+def _commenting_problems(config: Config) -> Iterator[Problem]:
+    """Ids of Library, where that is the authority."""
+    rules: list[tuple[str, str | None, tuple[str, ...]]] = [("commenting.who", None, config.commenting.who)]
+    rules += [
+        (f"commenting.projects.{project}", project, words)
+        for project, words in config.commenting.projects.items()
+    ]
+    for name, project, words in rules:
+        if config.authorization.kind != "library":
+            continue
+        try:
+            if project is not None:
+                library_id(project, "project")
+            parse_circles(words, library_id)
+        except Invalid as error:
+            yield Problem(name, f"{error.message} ({error.field})" if error.field else error.message)
 
 
 def _database_problems(config: Config) -> Iterator[Problem]:

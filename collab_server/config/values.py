@@ -17,6 +17,9 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, Validati
 from pydantic_core import PydanticCustomError
 
 from collab_server.domain import origins
+from collab_server.domain.commenting import parse_circles
+from collab_server.domain.ids import opaque_id
+from collab_server.errors import Invalid
 
 _JSON_TYPES: tuple[tuple[type, str], ...] = (
     (bool, "true or false"),
@@ -127,6 +130,21 @@ def _user_id(value: str, info: ValidationInfo) -> str:
     if re.fullmatch(r"[0-9A-Fa-f]{32}", value) is None:
         raise refuse("expected the id of a user, 32 hex digits")
     return value.upper()
+
+
+def _circles(words: tuple[str, ...]) -> tuple[str, ...]:
+    try:
+        parse_circles(words)
+    except Invalid as error:
+        raise refuse(error.message) from None
+    return words
+
+
+def _project_id(value: str) -> str:
+    try:
+        return opaque_id(value, "project")
+    except Invalid as error:
+        raise refuse(error.message) from None
 
 
 def _proxy(value: str) -> str:
@@ -306,6 +324,8 @@ def _check_redis_url(value: SecretStr) -> SecretStr:
     return value
 
 
+Circles = Annotated[tuple[str, ...], Field(strict=False), AfterValidator(_circles)]
+ProjectId = Annotated[str, AfterValidator(_project_id)]
 Name = Annotated[str, Field(min_length=1)]
 DatabaseHost = Annotated[str, Field(min_length=1), AfterValidator(_database_host)]
 PortNumber = Annotated[int, Field(ge=1, le=65535)]

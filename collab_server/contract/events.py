@@ -58,6 +58,13 @@ _ENTRIES = (
         "A thread is open again; `commentId` is its root.",
     ),
     EventType(
+        "topic.switched",
+        {"commenting": "boolean"},
+        ("topic.switch",),
+        "An administrator has let people comment on the object again, or nobody any more. `topic.rights` follows it.",
+        on=("content",),
+    ),
+    EventType(
         "discussion.created",
         {"discussion": "Discussion"},
         ("discussion.create",),
@@ -173,6 +180,12 @@ _SIGNALS = (
         {"topic": "string", "reason": "'rights lost' | 'removed' | 'deleted'"},
         "The subscription has ended: the right was lost, this person left or was removed, the discussion was deleted."
         " Nothing of the topic comes after it.",
+    ),
+    Signal(
+        "topic.rights",
+        {"topic": "string", "rights": "string[]"},
+        "What this person may do on a topic has changed, against `rights` of the subscription and the signals since: an"
+        " object was switched, they may comment now, or no more, or a discussion has another owner.",
     ),
     Signal(
         "presence",

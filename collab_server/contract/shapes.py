@@ -115,6 +115,7 @@ class TopicShape(BaseModel):
     comments: int = Field(description="How many there are, deleted ones left out.")
     unread: int
     muted: bool
+    commenting: bool
     rights: list[str]
     present: list[UserShape]
 

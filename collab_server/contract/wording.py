@@ -124,6 +124,9 @@ WORDINGS: Mapping[str, Wording] = {
         "With `muted: true`: a time to come, RFC 3339. Left out: for ever.", "2027-01-31T18:00:00Z", _TIME
     ),
     "typing.typing": Wording("Whether this person is writing. Ends by itself after 6 s: say it again.", True),
+    "topic.switch.commenting": Wording(
+        "Whether people may comment on the object, those whom the configuration lets; false: nobody.", False
+    ),
     "discussionId": Wording("The id of a discussion.", DISCUSSION_ID, _UUID),
     "name": Wording(
         "1 to 200 code points on one line, not blank, nothing in it that cannot be seen.",
@@ -193,6 +196,9 @@ WORDINGS: Mapping[str, Wording] = {
     "unread": Wording("How many comments of others this person has not read, deleted ones left out.", 3),
     "comments": Wording("How many there are, deleted ones left out.", 12),
     "muted": Wording("Whether this person has muted the topic.", False),
+    "commenting": Wording(
+        "Whether people comment here at all: false where an administrator has switched an object off.", True
+    ),
     "rights": Wording(
         "The commands that this person may use here; some of them only on what they wrote.",
         ["topic.get", "comment.add"],

@@ -9,6 +9,7 @@ file. What Library does not have is kept apart, under `/standin` (and `/MicroStr
     GET  /standin/sessions     {"open": n, "byPerson": {login: n}}
     GET  /standin/calls        {"GET /sessions/userInfo": n, ...}
     POST /standin/access       {"objectId", "openTo": [login] | null}: who may open an object from now on
+    POST /standin/privileges   {"person": login, "privileges": {id: [projectId] | null}}: what they hold; null: anywhere
     POST /standin/end-sessions {"person": login}: end all their sessions, as an administrator of Library would
     POST /standin/people       {"login", "fullName", "initials"}: somebody new, or what somebody is called from now on
     DELETE /standin/people/{login}  their account ends, and their sessions with it
@@ -77,6 +78,8 @@ class Person(_Model):
     id: str = LibraryId
     fullName: str
     initials: str
+    privileges: dict[str, tuple[str, ...] | None] = {}
+    """By their ids: in which projects; None is in all."""
 
 
 class Group(_Model):
@@ -174,12 +177,14 @@ class _StandIn:
             self.people = {person.login: person for person in data.people}
             self.groups = {group.id: group for group in data.groups}
             self.open_to = {item.id: item.openTo for project in data.projects for item in project.objects}
+            self.privileges = {person.login: person.privileges for person in data.people}
             self.calls: Counter[str] = Counter()
             self._key = secrets.token_bytes(32)
             self.peers = []
         else:
             self.people, self.groups = first.people, first.groups
             self.open_to, self.calls, self._key = first.open_to, first.calls, first._key
+            self.privileges = first.privileges
             self.peers = first.peers
         self.peers.append(self)
 
@@ -330,14 +335,21 @@ class _StandIn:
         person = next((person for person in self.people.values() if person.id == id), None)
         if person is None:
             raise _not_found()
-        return JSONResponse(_listed(person))
+        return JSONResponse(_listed(person) | {"memberships": self._groups_with(person.login)})
+
+    def _groups_with(self, member: str) -> list[dict[str, Any]]:
+        return [
+            {"id": group.id, "name": group.name}
+            for group in self.groups.values()
+            if member in group.members or member in group.groups
+        ]
 
     async def group(self, request: Request) -> Response:
         self.session(request)
         group = self.groups.get(request.path_params["id"].upper())
         if group is None:
             raise _not_found()
-        return JSONResponse(_listed_group(group))
+        return JSONResponse(_listed_group(group) | {"memberships": self._groups_with(group.id)})
 
     async def members(self, request: Request) -> Response:
         self.session(request)
@@ -349,6 +361,26 @@ class _StandIn:
             _listed_group(self.groups.get(id) or Group(id=id, name=id, members=())) for id in group.groups
         ]
         return JSONResponse(_page(request, found))
+
+    async def privilege(self, request: Request) -> Response:
+        person, id = self.session(request).person, request.path_params["id"]
+        held = self.privileges.get(person.login, {})
+        projects = held.get(id, ())
+        return JSONResponse(
+            {
+                "id": id,
+                "name": f"Privilege {id}",
+                "isUserLevelAllowed": projects is None,
+                "projects": [
+                    {
+                        "id": project.id,
+                        "name": project.name,
+                        "isAllowed": projects is None or project.id in projects,
+                    }
+                    for project in self.data.projects
+                ],
+            }
+        )
 
     # --- what Library does not have
 
@@ -392,6 +424,16 @@ class _StandIn:
         if open_to is not None and not (isinstance(open_to, list) and set(open_to) <= set(self.people)):
             raise _Refusal(400, "ERR005", "openTo must be null or a list of logins.")
         self.open_to[object_id] = None if open_to is None else tuple(open_to)
+        return Response(status_code=204)
+
+    async def standin_privileges(self, request: Request) -> Response:
+        body = await _body(request)
+        held = body.get("privileges")
+        if body.get("person") not in self.people or not isinstance(held, dict):
+            raise _Refusal(400, "ERR005", "person must be a login, privileges an object.")
+        self.privileges[body["person"]] = {
+            id: None if projects is None else tuple(projects) for id, projects in held.items()
+        }
         return Response(status_code=204)
 
     async def standin_end_sessions(self, request: Request) -> Response:
@@ -448,6 +490,7 @@ class _StandIn:
             ("GET", "/sessions", self.get_session),
             ("PUT", "/sessions", self.keep_session),
             ("GET", "/sessions/userInfo", self.user_info),
+            ("GET", "/sessions/privileges/{id}", self.privilege),
             ("GET", "/objects/{id}", self.get_object),
             ("GET", "/projects", self.get_projects),
             ("GET", "/collaboration/recipients", self.recipients),
@@ -465,6 +508,7 @@ class _StandIn:
             Route("/standin/sessions", self.standin_sessions),
             Route("/standin/calls", self.standin_calls),
             Route("/standin/access", self.standin_access, methods=["POST"]),
+            Route("/standin/privileges", self.standin_privileges, methods=["POST"]),
             Route("/standin/end-sessions", self.standin_end_sessions, methods=["POST"]),
             Route("/", self.front_page),
         ]

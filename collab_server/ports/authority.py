@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from collab_server.domain.commenting import Circle
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.cookies import Cookie
 from collab_server.domain.ids import opaque_id
@@ -210,6 +211,14 @@ class Gate(Protocol):
         about what is being shown to the user. No answer is ever older than 60 s, but while the authority is silent.
         """
         ...
+
+    async def is_in_one(self, who: Identity, project_id: str, circles: Sequence[Circle]) -> bool:
+        """Whether the user is in one of these groups, or holds one of these privileges in that project.
+
+        Asked only where the configuration names circles of people who may comment. Who is in none may look; so nobody
+        may comment by circles that an authority does not know.
+        """
+        return False
 
     def content_age_seconds(self, user_id: str, project_id: str, object_id: str) -> float | None:
         """How long ago it was said that the user may open the object; None where nothing says so any more."""

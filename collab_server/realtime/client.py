@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from collab_server.domain.jsontext import FALSE, TRUE, JsonText, dumps, json_shape
 from collab_server.domain.people import Identity
+from collab_server.domain.permissions import Standing
 from collab_server.errors import ClientError
 from collab_server.realtime.client_commands import ClientCommands, Host
 from collab_server.services.sign_in import Credentials, SessionUse
@@ -73,7 +74,7 @@ class Client:
         self.who = who
         self.came_with = came_with
         self.session_use: SessionUse | None = None
-        self.topics: set[str] = set()
+        self.topics: dict[str, Standing] = {}
         self.commands = ClientCommands(host, self, trace)
         self.is_closed = False
         self.is_signed_out = False

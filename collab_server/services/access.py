@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from collab_server.contract.rights import OF_ONES_OWN, require
+from collab_server.contract.rights import OF_ONES_OWN, require, require_commenting
 from collab_server.domain.comments import Comment
 from collab_server.domain.ids import own_id
 from collab_server.domain.people import Identity
@@ -25,8 +25,17 @@ async def access_topic(backends: Backends, who: Identity, name: str, command: st
     """
     topic = read_topic(name, backends.gate.read_id)
     role = await role_on(backends.database, backends.gate, who, topic)
-    require(role, command)
+    if role == "viewer":
+        role = await _as_commenter(backends, who, topic, command)
+    require(role, command, who)
     return topic, role
+
+
+async def _as_commenter(backends: Backends, who: Identity, topic: Topic, command: str) -> Role:
+    """The part of somebody who may open the object, told also whether they may comment there."""
+    if backends.commenting.is_for_all:
+        return "commenter"
+    return await backends.commenting.role_for(who, topic, command)
 
 
 async def access_content(backends: Backends, who: Identity, content: Content, field: str) -> tuple[str, str]:
@@ -64,7 +73,9 @@ async def access_comments_topic(
         )
     except NotFound:
         raise NotFound("comment") from None
-    require(role, command)
+    if role == "viewer":
+        role = await _as_commenter(backends, who, topic, command)
+    require(role, command, who)
     return id, topic
 
 
@@ -74,19 +85,21 @@ async def access_discussion(backends: Backends, who: Identity, discussion_id: st
     Raises `Invalid`, `NotFound` or `Forbidden`.
     """
     id = own_id(discussion_id, "discussionId")
-    require(await role_on(backends.database, backends.gate, who, Topic("discussion", str(id))), command)
+    require(await role_on(backends.database, backends.gate, who, Topic("discussion", str(id))), command, who)
     return id
 
 
 async def lock_topic(tx: Transaction, who: Identity, topic: Topic, command: str) -> LockedTopic:
     """Lock a topic that `who` was permitted on, for a change.
 
-    Membership is looked at again under the lock, for it may have ended since.
+    Membership is looked at again under the lock, for it may have ended since, and so is whether people may comment.
     Raises `NotFound` or `Forbidden`.
     """
     locked = await topics.lock(tx, topic)
     if topic.kind == "discussion":
-        require(role_in_discussion(await discussions.is_owner(tx, UUID(topic.first), who.user.id)), command)
+        is_owner = await discussions.is_owner(tx, UUID(topic.first), who.user.id)
+        require(role_in_discussion(is_owner), command, who)
+    require_commenting(locked.is_commenting, command)
     return locked
 
 

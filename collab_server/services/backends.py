@@ -16,6 +16,7 @@ from collab_server.errors import Unavailable
 from collab_server.ports import Directory, Gate
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.pages import Cursors
+from collab_server.services.commenting import Commenting
 from collab_server.services.epoch import Epoch
 from collab_server.services.live.deliveries import Deliveries
 from collab_server.services.live.presence import Presence
@@ -28,10 +29,10 @@ ASK_SECONDS = 6.0  # with a transaction after it, well below the 10 s that a cli
 class Backends:
     """For all services of a node, or for one command: the database, who may and who is there, the limits, the epoch.
 
-    `deliveries` puts what waits for somebody into their inbox; `presence` knows who is on a topic;
-    `cursors` seals where pages of lists end; `recipients` counts whom somebody has told
-    something; a sign-in lasts `session_hours` at most;
-    `authority_name` is what clients are told of the authority; `now` is the time, `chance` is from 0 to 1.
+    `deliveries` puts what waits for somebody into their inbox; `presence` knows who is on a topic; `cursors` seals
+    where pages of lists end; `recipients` counts whom somebody has told something; a sign-in lasts `session_hours` at
+    most; `commenting` knows who may comment; `authority_name` is what clients are told of the authority; `now` is the
+    time, `chance` is from 0 to 1.
     """
 
     database: Database | Patience
@@ -45,6 +46,7 @@ class Backends:
     recipients: RateLimiter
     session_hours: float
     authority_name: str
+    commenting: Commenting
     now: Callable[[], datetime] = now_ms
     chance: Callable[[], float] = random.random
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import json
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from collab_server.contract.rights import require_commenting, switched_off
 from collab_server.domain.comments import (
     NO_MENTIONS,
     NOWHERE,
@@ -36,25 +36,29 @@ from collab_server.domain.jsontext import (
     json_time,
     now_ms,
 )
-from collab_server.domain.mentions import Mention, excerpt, mentions_in
+from collab_server.domain.mentions import excerpt
 from collab_server.domain.people import Identity
 from collab_server.domain.search import said_text
 from collab_server.domain.topics import Topic
-from collab_server.errors import ClientError, Conflict, Forbidden, Invalid, NotFound, TooLarge
+from collab_server.errors import ClientError, Conflict, Forbidden, NotFound
 from collab_server.services.access import access_comment, access_comments_topic, access_topic, lock_topic
 from collab_server.services.backends import Backends
 from collab_server.services.commands.joining import Asked
 from collab_server.services.commands.once import Answer, Request, commit_once, same_answer, until_not_taken
 from collab_server.services.commands.pages import MAX_PAGE, page_limit, page_of, page_text
-from collab_server.services.people import members_of_group
+from collab_server.services.mentions import (
+    checked_mentions,
+    mentions_checked_again,
+    newly_mentioned,
+    quotes_in,
+)
 from collab_server.storage import comments, discussions, event_log, inbox, new_comments, topics
+from collab_server.storage import requests as stored_requests
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.new_comments import NewComment
+from collab_server.storage.requests import Answered
 
 LONG_TEXT = 1000
-
-Quotes = Callable[[], Awaitable[Mapping[tuple[str, str], Mention]]]
-"""Looks for the mentions that a text may repeat, by kind and id, when it is asked."""
 
 _REPLIED = Reason("reply", "replied in a thread you take part in")
 
@@ -68,7 +72,7 @@ async def ask_add(backends: Backends, who: Identity, command: AddComment) -> Com
             raise NotFound("comment")
     limits = backends.limits
     text = check_text(command.text, limits.textCharacters)
-    quotes = None if reply_to is None else _quotes(backends, reply_to)
+    quotes = None if reply_to is None else quotes_in(backends, reply_to)
     mentions, mentioned = await checked_mentions(backends, who, text, quotes)
     anchor = anchor_text(command.anchor)
     view_state = view_state_text(command.view_state, limits.viewStateBytes)
@@ -112,6 +116,9 @@ async def _commit_plain(
             later = [error] * len(waiting)
         for number, place in zip(waiting, later, strict=True):
             placed[number] = place
+    for number, place in enumerate(placed):
+        if place == "switched off":
+            placed[number] = await _switched_off(database, requests[number])
     answers = [_answer(*of) for of in zip(plain, placed, requests, strict=True)]
     return answers, [place for place in placed if isinstance(place, Event)]
 
@@ -120,12 +127,24 @@ async def _place(database: Database, plain: Sequence[NewComment], since: float) 
     return await until_not_taken(lambda: new_comments.add_plain(database, plain, since=since))
 
 
+async def _switched_off(database: Database, request: Request | None) -> Answered | ClientError:
+    """Nobody may comment there any more; the very same command may have taken effect elsewhere before."""
+    if request is not None:
+        try:
+            found = await stored_requests.find(database, request.user_id, request.request_id)
+        except ClientError as error:
+            return error  # the others are stored, whatever becomes of this one
+        if found is not None:
+            return found
+    return switched_off("comment.add")
+
+
 def _answer(new: NewComment, place: new_comments.Placed | ClientError, request: Request | None) -> Answer:
     if isinstance(place, Event):
         return _added(comment=new.shown, seq=place.seq)
     if isinstance(place, ClientError):
         return place
-    assert place is not None  # the topics have rows now
+    assert isinstance(place, Answered)  # the topics have rows now, and what is switched off was refused
     assert request is not None  # only a request can have been answered before
     return same_answer(place, request)
 
@@ -141,16 +160,6 @@ def _plain(addition: _Addition, request: Request | None, at: datetime) -> NewCom
         fingerprint=request.fingerprint if request else None,
         trace=addition.trace,
     )
-
-
-def _quotes(backends: Backends, reply_to: UUID) -> Quotes:
-    """The mentions in a comment that is answered and in the root of its thread."""
-
-    async def found() -> Mapping[tuple[str, str], Mention]:
-        said = await comments.mentions_answered(backends.database, reply_to)
-        return {id: mention for mentions in said for id, mention in _by_id(mentions).items()}
-
-    return found
 
 
 async def said_by(text: str) -> str:
@@ -188,6 +197,7 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
         try:
             if not may_add(addition):
                 raise NotFound("discussion")
+            require_commenting(locked[facts.topic.name].is_commenting, "comment.add")
             comment = _comment(addition, parents, heads[facts.topic.name] + 1, at)
         except ClientError as error:
             answers.append(error)
@@ -245,7 +255,7 @@ async def ask_edit(backends: Backends, who: Identity, command: EditComment) -> C
     comment = await _own_comment(backends, who, command.comment_id)
     text = check_text(command.text, backends.limits.textCharacters)
     earlier = NO_MENTIONS if comment is None else comment.mentions
-    mentions, mentioned = await _checked_again(backends, who, text, earlier)
+    mentions, mentioned = await mentions_checked_again(backends, who, text, earlier)
     backends.recipients.spend_whole(who.user.id, len(mentioned.keys() - {who.user.id}))
     return CommentFacts(topic, text, await said_by(text), mentions, mentioned)
 
@@ -262,7 +272,7 @@ async def edit(tx: Transaction, who: Identity, command: EditComment, facts: Comm
         tx, topic, "comment.edited", who.user, at, json_object(comment=shown), event_log.Kept(comment.id)
     )
     # An edit tells only whom it newly mentions; the others were told, or had muted the topic, when it was added.
-    told = _newly_mentioned(facts.mentioned, comment.mentions)
+    told = newly_mentioned(facts.mentioned, comment.mentions)
     await _notify(tx, who, facts.topic, edited, event.seq, told)
     return json_object(comment=shown, seq=event.seq)
 
@@ -357,111 +367,12 @@ async def list_comments(backends: Backends, who: Identity, command: ListComments
     )
 
 
-def _newly_mentioned(mentioned: Mapping[str, Reason], earlier: JsonText) -> dict[str, Reason]:
-    """Whom mentions are of, without those whom a comment with the earlier ones, JSON text, has told already."""
-    before = {mention["id"] for mention in json.loads(earlier)}
-    return {user: reason for user, reason in mentioned.items() if not before & {user, reason.through}}
-
-
 async def _own_comment(backends: Backends, who: Identity, comment_id: str) -> Comment | None:
     """Rights come before values: refuse a stranger's edit before looking at its text."""
     comment = await comments.get(backends.database, UUID(comment_id))
     if comment is not None and comment.author.id != who.user.id:
         raise Forbidden("comment.edit is for the author of the comment")
     return comment
-
-
-async def checked_mentions(
-    backends: Backends, who: Identity, text: str, quotes: Quotes | None = None
-) -> tuple[JsonText, dict[str, Reason]]:
-    """The mentions of a text as JSON text, with the names that Library knows, and whom they reach: user id → why.
-
-    `quotes` has the mentions that stand in what the text answers: who is gone may be named once more, and is not
-    reached. Raises `Invalid` when somebody else mentioned does not exist, `TooLarge`, `Unavailable` when Library
-    cannot tell.
-    """
-    found = mentions_in(text, backends.limits.mentionsPerComment, backends.gate.read_id)
-    if not found:
-        return NO_MENTIONS, {}
-    checking = _Checking(backends, who, quotes)
-    for mention in found:
-        await checking.check(mention)
-    return checking.mentions, checking.reached
-
-
-async def _checked_again(
-    backends: Backends, who: Identity, text: str, earlier: JsonText
-) -> tuple[JsonText, dict[str, Reason]]:
-    """The mentions of an edited text, and whom those reach that are new in it.
-
-    Those that stood in it before, `earlier` as JSON text, stay as they are: whoever they are of was told, and may be
-    gone. Raises as `checked_mentions`.
-    """
-    kept = _by_id(earlier)
-    checking = _Checking(backends, who, None)
-    for mention in mentions_in(text, backends.limits.mentionsPerComment, backends.gate.read_id):
-        if (before := kept.get((mention.kind, mention.id))) is not None:
-            checking.keep(before)
-        else:
-            await checking.check(mention)
-    return checking.mentions, _newly_mentioned(checking.reached, earlier)
-
-
-class _Checking:
-    """Mentions of one text, asked about one after the other."""
-
-    def __init__(self, backends: Backends, who: Identity, quotes: Quotes | None) -> None:
-        self._backends = backends
-        self._who = who
-        self._quotes = quotes
-        self._checked: list[Mention] = []
-        self.reached: dict[str, Reason] = {}
-
-    @property
-    def mentions(self) -> JsonText:
-        return dumps([mention.as_wire() for mention in self._checked]) if self._checked else NO_MENTIONS
-
-    def keep(self, mention: Mention) -> None:
-        """It stands; nobody is reached by it."""
-        self._checked.append(mention)
-
-    async def check(self, mention: Mention) -> None:
-        """Ask whom it is of; it reaches them. Raises `Invalid`, `TooLarge` or `Unavailable`."""
-        is_there = await (self._reach_user if mention.kind == "user" else self._reach_group)(mention.id)
-        if not is_there:
-            quoted = None if self._quotes is None else (await self._quotes()).get((mention.kind, mention.id))
-            if quoted is None:
-                raise Invalid(f"there is no {mention.kind} {mention.id} to mention", field="text")
-            self.keep(quoted)
-        most = self._backends.limits.recipientsPerCommand
-        if len(self.reached) > most + (self._who.user.id in self.reached):
-            raise TooLarge(
-                f"expected to mention at most {most} people, those in groups counted", field="text"
-            )
-
-    async def _reach_user(self, id: str) -> bool:
-        user = await self._backends.directory.user(self._who, id)
-        if user is None:
-            return False
-        self.keep(Mention("user", user.id, user.name))
-        self.reached[user.id] = Reason("mention", "mentioned you", user.id)
-        return True
-
-    async def _reach_group(self, id: str) -> bool:
-        members = await members_of_group(self._backends, self._who, id, "text")
-        if members is None:
-            return False
-        # Never by the name in the text: that is whatever its author wants to be read in other people's inboxes.
-        name = await self._backends.directory.group_name(self._who, id) or "a group"
-        self.keep(Mention("group", id, name))
-        for member in members:
-            self.reached.setdefault(member.id, Reason("mention", f"mentioned {name}", id))
-        return True
-
-
-def _by_id(mentions: JsonText) -> dict[tuple[str, str], Mention]:
-    """Mentions that are kept as JSON text, by kind and id."""
-    return {(of["kind"], of["id"]): Mention(of["kind"], of["id"], of["name"]) for of in json.loads(mentions)}
 
 
 async def _notify(

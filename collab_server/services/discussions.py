@@ -36,6 +36,7 @@ from collab_server.services import comments
 from collab_server.services.access import access_content, access_discussion, lock_topic
 from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import page_limit, page_of
+from collab_server.services.mentions import checked_mentions
 from collab_server.services.people import people_named
 from collab_server.storage import discussions, event_log, inbox, topics
 from collab_server.storage.database import Transaction
@@ -62,7 +63,7 @@ async def ask_create(backends: Backends, who: Identity, command: CreateDiscussio
     first = None
     if command.text is not None:
         text = check_text(command.text, backends.limits.textCharacters)
-        mentions, mentioned = await comments.checked_mentions(backends, who, text)
+        mentions, mentioned = await checked_mentions(backends, who, text)
         first = CommentFacts(topic, text, await comments.said_by(text), mentions, mentioned)
     told = {user.id for user in members} | (first.mentioned.keys() - {who.user.id} if first else set())
     backends.recipients.spend_whole(who.user.id, len(told))

@@ -13,6 +13,7 @@ from typing import Any, Protocol
 
 from collab_server.domain.jsontext import JsonText, dumps
 from collab_server.domain.people import Identity
+from collab_server.domain.permissions import Standing
 from collab_server.telemetry.metrics import Metrics
 
 NOBODY: frozenset[Listener] = frozenset()
@@ -24,8 +25,8 @@ class Listener(Protocol):
     who: Identity
     is_closed: bool
     """It is gone. Its name may be another's already."""
-    topics: set[str]
-    """The names of those that it is subscribed to, besides the inbox."""
+    topics: dict[str, Standing]
+    """Those that it is subscribed to, besides the inbox, by name: how it stands there, as it has been told."""
 
     @property
     def connection(self) -> str:

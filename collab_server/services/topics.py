@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 
-from collab_server.contract.rights import RIGHTS
+from collab_server.contract.rights import rights_text
+from collab_server.domain.commenting import SwitchTopic
 from collab_server.domain.jsontext import JsonText, dumps, json_list, json_object, json_string, rfc3339
 from collab_server.domain.people import Identity
+from collab_server.domain.permissions import Standing
 from collab_server.domain.topics import (
     MAX_EVENTS,
     GetTopic,
@@ -50,7 +52,7 @@ def check_event_limit(limit: int) -> int:
 
 
 async def get(backends: Backends, who: Identity, command: GetTopic) -> JsonText:
-    """`{topic, epoch, seq, comments, unread, muted, rights, present}`."""
+    """`{topic, epoch, seq, comments, unread, muted, commenting, rights, present}`."""
     topic, role = await access_topic(backends, who, command.topic, "topic.get")
     [snapshot] = await topics.snapshots(backends.database, [(topic.name, who.user.id)])
     return json_object(
@@ -60,9 +62,15 @@ async def get(backends: Backends, who: Identity, command: GetTopic) -> JsonText:
         comments=snapshot.comments,
         unread=snapshot.unread,
         muted=snapshot.muted,
-        rights=dumps(RIGHTS[role]),
+        commenting=snapshot.is_commenting,
+        rights=rights_text(Standing(role, snapshot.is_commenting), who),
         present=backends.presence.present(topic.name, who.user.id),
     )
+
+
+async def ask_switch(backends: Backends, who: Identity, command: SwitchTopic) -> Topic:
+    topic, _ = await access_topic(backends, who, command.topic, "topic.switch")
+    return topic
 
 
 async def list_events(backends: Backends, who: Identity, command: ListEvents) -> JsonText:

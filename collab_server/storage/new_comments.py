@@ -5,9 +5,10 @@
 *Plain* comments need no look at anything but their topic's head: they are about content, reply to nothing and mention
 nobody, as most do. For those, one statement, which is a transaction by itself, does what a transaction does in six:
 look up and store the `requestId`s, lock the topics in the order of their ids, give out the next `seq`s, store
-comments, events and answers. `FOR UPDATE` makes the statement see each head as it is once the lock is held;
-everything else that it reads cannot have changed meanwhile. A topic without a row gets one, with its head as it will
-be; where another transaction was faster, the comment is not stored, and the next statement finds the row.
+comments, events and answers. `FOR UPDATE` makes the statement see each head as it is once the lock is held, and whether
+people may comment there: where nobody may, nothing is stored. Everything else that it reads cannot have changed
+meanwhile. A topic without a row gets one, with its head as it will be; where another transaction was faster, the
+comment is not stored, and the next statement finds the row.
 
 All others are stored by a transaction that has locked their topics and looked at what they reply to.
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import asyncpg
 
@@ -187,7 +188,7 @@ _ADD_PLAIN = f"""
            AND request.request_id = asked.request_id
     ),
     locked AS MATERIALIZED (
-        SELECT id, name, last_seq
+        SELECT id, name, last_seq, commenting
           FROM collab.topics
          WHERE name = ANY($1::text[])
          ORDER BY id
@@ -205,7 +206,7 @@ _ADD_PLAIN = f"""
      RETURNING id, name, 0 AS last_seq
     ),
     head AS (
-        SELECT id, name, last_seq FROM locked
+        SELECT id, name, last_seq FROM locked WHERE commenting
          UNION ALL
         SELECT id, name, last_seq FROM created
     ),
@@ -221,12 +222,15 @@ _ADD_PLAIN = f"""
     ),
     {_STORE},
     {_ANSWER}
-    SELECT asked.position, numbered.seq, earlier.fingerprint, earlier.answer
+    SELECT asked.position, numbered.seq, earlier.fingerprint, earlier.answer, off.id IS NOT NULL AS is_off
       FROM asked
       LEFT JOIN numbered
      USING (position)
       LEFT JOIN earlier
         ON earlier.position = asked.position
+      LEFT JOIN locked AS off
+        ON off.name = asked.topic
+       AND NOT off.commenting
      ORDER BY asked.position
 """
 
@@ -241,7 +245,7 @@ _ADD_ONE_PLAIN = f"""
            AND request_id = {_ONE["request_id"]}
     ),
     locked AS MATERIALIZED (
-        SELECT id, last_seq
+        SELECT id, last_seq, commenting
           FROM collab.topics
          WHERE name = {_ONE["topic"]}
            AND NOT EXISTS (SELECT FROM earlier)
@@ -261,6 +265,7 @@ _ADD_ONE_PLAIN = f"""
           FROM (
                SELECT id AS topic_id, last_seq + 1 AS seq
                  FROM locked
+                WHERE commenting
                 UNION ALL
                SELECT id, 1
                  FROM created
@@ -268,12 +273,14 @@ _ADD_ONE_PLAIN = f"""
     ),
     {_STORE},
     {_ANSWER}
-    SELECT numbered.seq, earlier.fingerprint, earlier.answer
+    SELECT numbered.seq, earlier.fingerprint, earlier.answer, off.id IS NOT NULL AS is_off
       FROM (VALUES (1)) AS asked
       LEFT JOIN numbered
         ON true
       LEFT JOIN earlier
         ON true
+      LEFT JOIN locked AS off
+        ON NOT off.commenting
 """
 
 _OWN_PLACE = ("page_key", "visualization_key")
@@ -308,9 +315,12 @@ _ADD_PLACED = f"""
 """
 
 
-Placed = Event | Answered | None
-"""What became of a plain comment: its event, what its request was answered before, or nothing: somebody else has just
-made its topic's row."""
+SwitchedOff = Literal["switched off"]
+"""Nobody may comment there."""
+
+Placed = Event | Answered | SwitchedOff | None
+"""What became of a plain comment: its event, what its request was answered before, that nobody may comment there, or
+nothing: somebody else has just made its topic's row."""
 
 
 async def add_plain(db: Database, asked: Sequence[NewComment], *, since: float | None = None) -> list[Placed]:
@@ -349,4 +359,6 @@ def _columns(rows: Iterable[tuple[object, ...]]) -> Iterator[list[object]]:
 def _placed(new: NewComment, row: asyncpg.Record) -> Placed:
     if row["answer"] is not None:
         return Answered(row["fingerprint"], row["answer"])
+    if row["is_off"]:
+        return "switched off"
     return None if row["seq"] is None else new.event(row["seq"])

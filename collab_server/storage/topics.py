@@ -13,20 +13,20 @@ from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.reading import IS_MUTED, is_unread_sql, unread_comments_sql
 
 _LOCK = """
-    SELECT id, last_seq
+    SELECT id, last_seq, commenting
       FROM collab.topics
      WHERE name = $1
        FOR UPDATE
 """
 
 _FIND = """
-    SELECT id, last_seq
+    SELECT id, last_seq, commenting
       FROM collab.topics
      WHERE name = $1
 """
 
 _LOCK_MANY = """
-    SELECT id, name, last_seq
+    SELECT id, name, last_seq, commenting
       FROM collab.topics
      WHERE name = ANY($1::text[])
      ORDER BY id
@@ -46,12 +46,19 @@ _CREATE = """
         ON CONFLICT (name) DO NOTHING
 """
 
+_SET_COMMENTING = """
+    UPDATE collab.topics
+       SET commenting = $2
+     WHERE id = $1
+"""
+
 _SNAPSHOTS = f"""
     SELECT topic.id,
            COALESCE(topic.last_seq, 0) AS seq,
            head.type AS head_type,
            head.at AS head_at,
            COALESCE(topic.comments, 0) AS comments,
+           COALESCE(topic.commenting, true) AS commenting,
            asked.name LIKE 'discussion:%' AND EXISTS (
                SELECT
                  FROM collab.discussions AS discussion
@@ -172,11 +179,15 @@ _UNREAD_THREADS = f"""
 
 @dataclass(frozen=True, slots=True)
 class LockedTopic:
-    """A topic whose row this transaction has locked: nobody else appends to it before COMMIT."""
+    """A topic whose row this transaction has locked: nobody else appends to it before COMMIT.
+
+    `is_commenting` is false where nobody may comment.
+    """
 
     id: int
     name: str
     last_seq: int
+    is_commenting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +204,7 @@ class Snapshot:
     muted: bool
     unread: int
     is_member: bool
+    is_commenting: bool = True
     head: str = ""
 
 
@@ -252,7 +264,9 @@ async def lock_many(tx: Transaction, names: Sequence[str]) -> dict[str, LockedTo
 
 async def _lock_many(tx: Transaction, names: Sequence[str]) -> dict[str, LockedTopic]:
     rows = await tx.fetch(_LOCK_MANY, names)
-    return {row["name"]: LockedTopic(row["id"], row["name"], row["last_seq"]) for row in rows}
+    return {
+        row["name"]: LockedTopic(row["id"], row["name"], row["last_seq"], row["commenting"]) for row in rows
+    }
 
 
 async def lock(tx: Transaction, topic: Topic) -> LockedTopic:
@@ -262,13 +276,18 @@ async def lock(tx: Transaction, topic: Topic) -> LockedTopic:
         await tx.execute(_CREATE, topic.name)
         row = await tx.fetchrow(_LOCK, topic.name)
         assert row is not None  # rows of topics go only with their discussion, and then nobody may come here
-    return LockedTopic(row["id"], topic.name, row["last_seq"])
+    return LockedTopic(row["id"], topic.name, row["last_seq"], row["commenting"])
 
 
 async def find(tx: Transaction, topic: Topic) -> LockedTopic | None:
     """The topic as it is now, without locking it; None while it has no event."""
     row = await tx.fetchrow(_FIND, topic.name)
-    return None if row is None else LockedTopic(row["id"], topic.name, row["last_seq"])
+    return None if row is None else LockedTopic(row["id"], topic.name, row["last_seq"], row["commenting"])
+
+
+async def set_commenting(tx: Transaction, topic_id: int, is_commenting: bool) -> None:
+    """Let people comment on a topic, which this transaction has locked, or nobody."""
+    await tx.execute(_SET_COMMENTING, topic_id, is_commenting)
 
 
 async def snapshots(db: Reads, asked: Sequence[tuple[str, str]]) -> list[Snapshot]:
@@ -283,6 +302,7 @@ async def snapshots(db: Reads, asked: Sequence[tuple[str, str]]) -> list[Snapsho
             muted=row["muted"],
             unread=row["unread"],
             is_member=row["is_member"],
+            is_commenting=row["commenting"],
             head=identity_of(row["head_type"], row["head_at"]) if row["head_type"] is not None else "",
         )
         for (topic, _), row in zip(asked, rows, strict=True)

@@ -116,6 +116,7 @@ WORST: dict[str, list[Make]] = {
     "thread.reopen": [lambda scene, n: {"commentId": scene.mine[n % 8]}],
     "topic.read": [lambda scene, n: {"topic": scene.topic, "seq": n % 40}],
     "topic.mute": [lambda scene, n: {"topic": scene.topic, "muted": bool(n % 2)}],
+    "topic.switch": [lambda scene, n: {"topic": scene.topic, "commenting": n % 2 == 0}],
     "topic.summaries": [
         lambda scene, n: {"topics": [scene.topic] * 500},
         lambda scene, n: {"topics": unknown_topics(500)},

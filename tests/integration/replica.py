@@ -25,6 +25,8 @@ class Held:
     seq_of: dict[str, int]
     unread: set[str]
     discussion: dict[str, Any] | None
+    commenting: bool = True
+    rights: frozenset[str] = frozenset()
     read_up_to: int = 0
     is_closed: bool = False
 
@@ -56,6 +58,9 @@ class Held:
                 self.comments[data["commentId"]]["resolved"] = {"by": event["actor"], "at": event["at"]}
             case "thread.reopened":
                 self.comments[data["commentId"]]["resolved"] = None
+            case "topic.switched":
+                assert self.commenting is not data["commenting"]
+                self.commenting = data["commenting"]
             case "discussion.created":
                 self.discussion = data["discussion"]
             case "discussion.deleted":
@@ -189,6 +194,8 @@ class Device:
         topic = event.topic
         if event.name == "topic.closed" and topic in self.held:
             self.held[topic].is_closed = True
+        elif event.name == "topic.rights" and topic in self.held:
+            self.held[topic].rights = frozenset(event.data["rights"])
         elif event.seq is None:
             return
         elif topic == self.inbox_topic:
@@ -236,6 +243,8 @@ class Device:
         missed = [Event(event["type"], event, 0.0) for event in events]
         for event in missed:
             self._fold(event)
+        if topic in self.held:
+            self.held[topic].rights = frozenset(state["rights"])
         if topic == self.inbox_topic:
             self.inbox_since = state["seq"]
         return True
@@ -280,6 +289,11 @@ class Device:
                 id for id in {*held.comments, *now.comments} if held.comments.get(id) != now.comments.get(id)
             ]
             wrong += [f"{topic}: held {held.comments.get(id)}, now {now.comments.get(id)}" for id in ids]
+        if held.commenting != now.commenting:
+            wrong.append(f"{topic}: held as commenting is {held.commenting}")
+        await self._wait(
+            lambda: held.is_closed or held.rights == now.rights, f"{self.login}'s rights on {topic}"
+        )
         if list(held.comments) != list(now.comments):
             wrong.append(f"{topic}: another order")
         if held.unread != now.unread:
@@ -352,4 +366,5 @@ async def fresh(client: Client, me: str, topic: str) -> Held:
         state["comments"],
         state["unread"],
     )
-    return Held(topic, me, state["seq"], comments, seq_of, unread, discussion)
+    said = state["commenting"], frozenset(state["rights"])
+    return Held(topic, me, state["seq"], comments, seq_of, unread, discussion, *said)

@@ -76,6 +76,11 @@ async def grouped(cluster: Cluster, id: str, name: str, *logins: str, groups: Se
     return id
 
 
+async def holding(cluster: Cluster, login: str, privileges: Mapping[str, list[str] | None]) -> None:
+    """Let somebody hold these privileges of Library from now on, and no others: in which projects, None is in all."""
+    await _at_library(cluster, "POST", "privileges", {"person": login, "privileges": privileges})
+
+
 async def _at_library(cluster: Cluster, method: str, what: str, body: Any = None) -> dict[str, Any]:
     async with (
         new_session(keeps_cookies=False) as http,
@@ -105,9 +110,9 @@ async def created(door: Door, *ids: str, name: str = "Plans", **more: Any) -> di
 class Scene:
     """What there is. `secret` is a word that stands in everything and nowhere else.
 
-    On the dashboard, which only ann, bob and eve may open, ann has written `said`. In the discussion, which ann owns,
-    bob and eve are members, carol was one and dan never was; eve has written `said_in_private`. In ann's inbox bob's
-    mention of her is `notification`.
+    On the dashboard, which ann, bob, eve and the administrator may open, ann has written `said`. In the discussion,
+    which ann owns, bob and eve are members, carol was one and dan never was; eve has written `said_in_private`. In
+    ann's inbox bob's mention of her is `notification`.
     """
 
     secret: str
@@ -123,7 +128,7 @@ class Scene:
         """A new one, of things that nobody else uses."""
         secret = f"zebra{secrets.token_hex(6)}"
         content = fresh_topic()
-        await open_to(cluster, content, "ann", "bob", "eve")
+        await open_to(cluster, content, "ann", "bob", "eve", "admin")
         said = await added(ann, content, f"{secret} figures", anchor={"pageKey": secret})
         await added(bob, content, f"{secret} {mention(ANN)}")
         discussion = await created(ann, BOB, EVE, CAROL, name=f"{secret} plans")
@@ -189,6 +194,7 @@ PAYLOADS: dict[str, Spell] = {
     "topic.anchors": _topic(),
     "topic.read": _topic(seq=1),
     "topic.mute": _topic(muted=False),
+    "topic.switch": _topic(commenting=True),
     "topic.summaries": lambda scene, place: {"topics": [scene.topic(place)]},
     "typing": _topic(typing=False),
     "comment.add": _topic(text="More"),

@@ -123,6 +123,10 @@ async def test_everything_that_is_sent_is_as_documented(cluster: Cluster) -> Non
     await bob.client.wait_for(
         lambda event: event.name == "topic.closed" and event.topic == discussion["topic"]
     )
+    admin = await Door.open(cluster, "socket", "admin")
+    for is_commenting in (False, True):
+        await give(admin, "topic.switch", {"topic": scene.content, "commenting": is_commenting})
+    await bob.client.wait_for("topic.rights")
     for event in (await give(bob, "topic.events", {"topic": scene.content}))["events"]:
         check(event["type"], event)
     for door in (ann, bob):

@@ -41,53 +41,54 @@ from tests.integration.scene import (
 # forb    forbidden                none    not_found
 # out     unauthenticated          -       the command is about no such place
 EXPECTED = """
-                     content                | discussion                         | inbox
-                     author viewer stranger | owner member writer former outsider| self   other  | nobody
-topic.subscribe      ok     ok     none     | ok    ok     ok     none   none    | ok     none   | out
-topic.unsubscribe    ok     ok     none     | ok    ok     ok     none   none    | ok     none   | out
-topic.get            ok     ok     none     | ok    ok     ok     none   none    | ok     none   | out
-topic.events         shown  shown  none     | shown shown  shown  none   none    | ok     none   | out
-topic.comments       shown  shown  none     | shown shown  shown  none   none    | forb   none   | out
-topic.anchors        shown  shown  none     | shown shown  shown  none   none    | forb   none   | out
-topic.read           ok     ok     none     | ok    ok     ok     none   none    | forb   none   | out
-topic.mute           ok     ok     none     | ok    ok     ok     none   none    | forb   none   | out
-topic.summaries      shown  shown  hidden   | shown shown  shown  hidden hidden  | shown  hidden | out
-typing               ok     ok     none     | ok    ok     ok     none   none    | forb   none   | out
-comment.add          ok     ok     none     | ok    ok     ok     none   none    | forb   none   | out
-comment.get          shown  shown  none     | shown shown  shown  none   none    | -      -      | out
-comment.revisions    shown  shown  none     | shown shown  shown  none   none    | -      -      | out
-comment.edit         ok     own    none     | own   own    ok     none   none    | -      -      | out
-comment.delete       ok     own    none     | own   own    ok     none   none    | -      -      | out
-comment.react        ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
-comment.unreact      ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
-thread.resolve       ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
-thread.reopen        ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
-discussion.get       -      -      -        | shown shown  shown  none   none    | -      -      | out
-discussion.list      -      -      -        | shown shown  shown  hidden hidden  | -      -      | out
-discussion.create    ok     ok     none     | -     -      -      -      -       | -      -      | out
-discussion.rename    -      -      -        | ok    forb   forb   none   none    | -      -      | out
-discussion.invite    -      -      -        | ok    forb   forb   none   none    | -      -      | out
-discussion.remove    -      -      -        | ok    forb   forb   none   none    | -      -      | out
-discussion.transfer  -      -      -        | ok    forb   forb   none   none    | -      -      | out
-discussion.leave     -      -      -        | ok    ok     ok     none   none    | -      -      | out
-discussion.delete    -      -      -        | ok    forb   forb   none   none    | -      -      | out
-share                ok     ok     none     | -     -      -      -      -       | -      -      | out
-notification.list    -      -      -        | -     -      -      -      -       | shown  hidden | out
-notification.count   -      -      -        | -     -      -      -      -       | ok     ok     | out
-notification.read    -      -      -        | -     -      -      -      -       | shown  hidden | out
-recipients.find      ok     ok     ok       | ok    ok     ok     ok     ok      | ok     ok     | out
-comments.search      shown  shown  hidden   | shown shown  shown  hidden hidden  | -      -      | out
-me                   ok     ok     ok       | ok    ok     ok     ok     ok      | ok     ok     | out
-session.end          -      -      -        | -     -      -      -      -       | ok     ok     | out
-session.refresh      -      -      -        | -     -      -      -      -       | ok     forb   | -
+                     content                       | discussion                         | inbox
+                     author viewer admin  stranger | owner member writer former outsider| self   other  | nobody
+topic.subscribe      ok     ok     ok     none     | ok    ok     ok     none   none    | ok     none   | out
+topic.unsubscribe    ok     ok     ok     none     | ok    ok     ok     none   none    | ok     none   | out
+topic.get            ok     ok     ok     none     | ok    ok     ok     none   none    | ok     none   | out
+topic.events         shown  shown  shown  none     | shown shown  shown  none   none    | ok     none   | out
+topic.comments       shown  shown  shown  none     | shown shown  shown  none   none    | forb   none   | out
+topic.anchors        shown  shown  shown  none     | shown shown  shown  none   none    | forb   none   | out
+topic.read           ok     ok     ok     none     | ok    ok     ok     none   none    | forb   none   | out
+topic.mute           ok     ok     ok     none     | ok    ok     ok     none   none    | forb   none   | out
+topic.switch         forb   forb   ok     none     | forb  forb   forb   none   none    | forb   none   | out
+topic.summaries      shown  shown  shown  hidden   | shown shown  shown  hidden hidden  | shown  hidden | out
+typing               ok     ok     ok     none     | ok    ok     ok     none   none    | forb   none   | out
+comment.add          ok     ok     ok     none     | ok    ok     ok     none   none    | forb   none   | out
+comment.get          shown  shown  shown  none     | shown shown  shown  none   none    | -      -      | out
+comment.revisions    shown  shown  shown  none     | shown shown  shown  none   none    | -      -      | out
+comment.edit         ok     own    own    none     | own   own    ok     none   none    | -      -      | out
+comment.delete       ok     own    own    none     | own   own    ok     none   none    | -      -      | out
+comment.react        ok     ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
+comment.unreact      ok     ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
+thread.resolve       ok     ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
+thread.reopen        ok     ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
+discussion.get       -      -      -      -        | shown shown  shown  none   none    | -      -      | out
+discussion.list      -      -      -      -        | shown shown  shown  hidden hidden  | -      -      | out
+discussion.create    ok     ok     ok     none     | -     -      -      -      -       | -      -      | out
+discussion.rename    -      -      -      -        | ok    forb   forb   none   none    | -      -      | out
+discussion.invite    -      -      -      -        | ok    forb   forb   none   none    | -      -      | out
+discussion.remove    -      -      -      -        | ok    forb   forb   none   none    | -      -      | out
+discussion.transfer  -      -      -      -        | ok    forb   forb   none   none    | -      -      | out
+discussion.leave     -      -      -      -        | ok    ok     ok     none   none    | -      -      | out
+discussion.delete    -      -      -      -        | ok    forb   forb   none   none    | -      -      | out
+share                ok     ok     ok     none     | -     -      -      -      -       | -      -      | out
+notification.list    -      -      -      -        | -     -      -      -      -       | shown  hidden | out
+notification.count   -      -      -      -        | -     -      -      -      -       | ok     ok     | out
+notification.read    -      -      -      -        | -     -      -      -      -       | shown  hidden | out
+recipients.find      ok     ok     ok     ok       | ok    ok     ok     ok     ok      | ok     ok     | out
+comments.search      shown  shown  shown  hidden   | shown shown  shown  hidden hidden  | -      -      | out
+me                   ok     ok     ok     ok       | ok    ok     ok     ok     ok      | ok     ok     | out
+session.end          -      -      -      -        | -     -      -      -      -       | ok     ok     | out
+session.refresh      -      -      -      -        | -     -      -      -      -       | ok     forb   | -
 """
 
 LOGINS: dict[Place, dict[str, str]] = {
-    "content": {"author": "ann", "viewer": "bob", "stranger": "dan"},
+    "content": {"author": "ann", "viewer": "bob", "admin": "admin", "stranger": "dan"},
     "discussion": {"owner": "ann", "member": "bob", "writer": "eve", "former": "carol", "outsider": "dan"},
     "inbox": {"self": "ann", "other": "bob"},
 }
-NODES = {"ann": 0, "bob": 1, "carol": 2, "dan": 0, "eve": 1}
+NODES = {"ann": 0, "bob": 1, "carol": 2, "dan": 0, "eve": 1, "admin": 2}
 NOT_MIXED = {"discussion.leave", "discussion.delete", "session.end"}
 CODES = {"own": "forbidden", "forb": "forbidden", "none": "not_found", "out": "unauthenticated"}
 NOT_ABOUT_A_TOPIC = {

@@ -64,7 +64,7 @@ WHAT = st.sampled_from(
             "react",
             "unreact",
         ),
-        *("resolve", "reopen", "read", "read", "mute", "unmute", "share", "notification", "up_to"),
+        *("resolve", "reopen", "switch", "read", "read", "mute", "unmute", "share", "notification", "up_to"),
         *("create", "create", "rename", "invite", "remove", "transfer", "leave", "delete_discussion"),
     ]
 )
@@ -96,6 +96,8 @@ class Stage:
                 token = await (await self.cluster.person(login)).identity_token()
                 client = await Client.connect(self.cluster[node].url, identity_token=token)
                 self.devices.append(Device(self.cluster, login, client))
+
+        self.doors["admin"] = await Door.open(self.cluster, "rest", "admin")
 
     async def close(self) -> None:
         for device in self.devices:
@@ -211,6 +213,8 @@ class Conversation(RuleBasedStateMachine):
     def _who(self, who: str, act: tuple[str, dict[str, Any]], one: int) -> str:
         """Mostly somebody who may: few other than authors and owners would get anything done."""
         command, payload = act
+        if command == "topic.switch":
+            return "admin"
         id = payload.get("discussionId") or (command in OF_AUTHORS and payload["commentId"])
         return self.whose[id] if id and command != "discussion.leave" and one % 4 else who
 
@@ -233,6 +237,8 @@ class Conversation(RuleBasedStateMachine):
                 return "topic.read", {"topic": topic, "seq": two % 40}
             case "mute" | "unmute":
                 return "topic.mute", {"topic": topic, "muted": what == "mute"}
+            case "switch":
+                return "topic.switch", {"topic": topic, "commenting": two % 3 > 0}
             case "share":
                 content = content_of(self.topics[one % 2])
                 return "share", {"content": content, "recipients": users(somebody), "message": "See"}

@@ -11,6 +11,8 @@ import pytest
 from collab_server.config import Config, ConfigError, DataSource, LoadedConfig, Problem, load_config
 from collab_server.config.encryption import create_key_file, encrypt
 from collab_server.config.loading import leaves
+from collab_server.domain.commenting import Circle
+from collab_server.domain.ids import library_id
 from tests.harness.certificates import PASSPHRASE, write_certificates
 from tests.harness.packages import EXAMPLES, install
 
@@ -816,3 +818,62 @@ def test_a_hint_is_given_only_where_it_helps(file: Path, name: str, meant: str |
         problem for problem in load(file, {**LIBRARY, name: "x"}).warnings if problem.property == name
     ]
     assert warning.message.partition("did you mean ")[2].partition("?")[0] == (meant or "")
+
+
+# --- who may comment
+
+PROJECT, OTHER = "F0000000000000000000000000000001", "F0000000000000000000000000000002"
+GROUP = "6A000000000000000000000000000001"
+
+
+def test_who_may_comment_is_everyone_unless_it_is_said(file: Path) -> None:
+    rules = load(file, {}).config.commenting.rules(library_id)
+    assert rules.is_for_all
+    assert rules.circles(PROJECT) is None
+
+
+def test_who_may_comment_by_installation_and_project(file: Path) -> None:
+    said = {
+        "who": [f"group:{GROUP.lower()}", "privilege:0226"],
+        "projects": {PROJECT.lower(): ["everyone"], OTHER: ["nobody"]},
+    }
+    rules = load(file, {"commenting": said}).config.commenting.rules(library_id)
+    assert not rules.is_for_all
+    assert rules.circles("0" * 32) == (Circle("group", GROUP), Circle("privilege", "226"))
+    assert (rules.circles(PROJECT), rules.circles(OTHER)) == (None, ())
+
+
+def test_who_may_comment_from_the_environment(file: Path) -> None:
+    environ = {
+        "COLLAB_COMMENTING__WHO": f"group:{GROUP},privilege:7",
+        "COLLAB_COMMENTING__PROJECTS": json.dumps({PROJECT: ["nobody"]}),
+    }
+    rules = load(file, {}, environ).config.commenting.rules(library_id)
+    assert rules.circles(OTHER) == (Circle("group", GROUP), Circle("privilege", "7"))
+    assert rules.circles(PROJECT) == ()
+
+
+@pytest.mark.parametrize(
+    ("said", "name"),
+    [
+        ({"who": "everyone"}, "commenting.who"),
+        ({"who": []}, "commenting.who"),
+        ({"who": ["everyone", f"group:{GROUP}"]}, "commenting.who"),
+        ({"who": ["nobody", "everyone"]}, "commenting.who"),
+        ({"who": ["Everyone"]}, "commenting.who"),
+        ({"who": ["group:sales"]}, "commenting.who"),
+        ({"who": ["group:"]}, "commenting.who"),
+        ({"who": ["privilege:x"]}, "commenting.who"),
+        ({"who": ["privilege:²"]}, "commenting.who"),
+        ({"who": [GROUP]}, "commenting.who"),
+        ({"who": [7]}, "commenting.who[0]"),
+        ({"projects": ["nobody"]}, "commenting.projects"),
+        ({"projects": {PROJECT: "nobody"}}, f"commenting.projects.{PROJECT}"),
+        ({"projects": {PROJECT: ["somebody"]}}, f"commenting.projects.{PROJECT}"),
+        ({"projects": {"Retail": ["nobody"]}}, "commenting.projects.Retail"),
+    ],
+)
+def test_what_is_wrong_with_who_may_comment_is_said(file: Path, said: dict[str, Any], name: str) -> None:
+    found = errors(file, {"commenting": said})
+    assert list(found) == [name]
+    assert "expected" in found[name]

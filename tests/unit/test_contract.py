@@ -208,7 +208,9 @@ def test_rights_are_said_in_the_order_that_clients_know() -> None:
         " thread.reopen topic.read topic.mute topic.summaries topic.anchors typing"
     )
     known = {
-        "viewer": f"{talking} share",
+        "commenter": f"{talking} share",
+        "viewer": "topic.subscribe topic.unsubscribe topic.get topic.events topic.comments comments.search comment.get"
+        " comment.revisions topic.read topic.mute topic.summaries topic.anchors share",
         "member": f"{talking} discussion.get discussion.leave",
         "owner": f"{talking} discussion.get discussion.leave discussion.rename discussion.invite discussion.remove"
         " discussion.transfer discussion.delete",

@@ -15,16 +15,19 @@ from typing_extensions import override
 
 from collab_server.cluster.alone import Alone
 from collab_server.config import Limits
+from collab_server.domain.commenting import CommentingRules
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.events import event_of
 from collab_server.domain.jsontext import JsonText, dumps
 from collab_server.domain.people import AuthoritySession, Identity, User
+from collab_server.domain.permissions import Standing
 from collab_server.domain.presence import SetTyping
 from collab_server.domain.subscriptions import Subscribe, Unsubscribe
 from collab_server.domain.topics import content_topic
 from collab_server.errors import Forbidden, NotFound, Paused, TooLarge, Unavailable
 from collab_server.ports import ContentAnswer, Gate
 from collab_server.services.commands.limiter import RateLimiter
+from collab_server.services.commenting import Commenting
 from collab_server.services.epoch import Epoch
 from collab_server.services.hub import Hub
 from collab_server.services.live import rights_watch
@@ -57,7 +60,7 @@ class Listening:
         session = AuthoritySession(user_id, None, is_delegated=True)
         self.who = Identity(User(user_id, user_id, "A"), session, False, AT)
         self.connection = connection
-        self.topics: set[str] = set()
+        self.topics: dict[str, Standing] = {}
         self.is_closed = False
         self.got: list[Any] = []
 
@@ -129,18 +132,27 @@ class Live:
         presence = Presence("n1", self.hub, Alone())
         audience = Audience(self.hub, presence)
         self.feed = Feed(audience)
+        commenting = Commenting(CommentingRules(), self.gate)
         backends = SimpleNamespace(
             presence=presence,
             epoch=Epoch("e1"),
             limits=Limits(topicsPerConnection=2),
             gate=self.gate,
             database=None,
+            commenting=commenting,
         )
         limiter = RateLimiter(per_second=1000, burst=1000)
         self.subscriptions = Subscriptions(
             cast("Any", None), cast("Any", backends), self.hub, self.feed, audience, limiter
         )
-        self.watch = RightsWatch(self.hub, self.gate, self.subscriptions, chance=lambda least, most: most)
+        self.watch = RightsWatch(
+            self.hub,
+            self.gate,
+            self.subscriptions,
+            commenting,
+            audience,
+            chance=lambda least, most: most,
+        )
 
     async def _snapshots(self, _database: Any, asked: Sequence[tuple[str, str]]) -> list[Snapshot]:
         self.reads += [name for name, _ in asked]
@@ -203,7 +215,7 @@ async def test_of_what_somebody_may_not_open_nothing_is_read(live: Live) -> None
     with pytest.raises(NotFound):
         await live.subscribe(ann)
     live.publish(SALES)
-    assert (ann.got, ann.topics, live.reads, live.feed.topics) == ([], set(), [], [])
+    assert (ann.got, ann.topics, live.reads, live.feed.topics) == ([], {}, [], [])
 
 
 async def test_a_subscription_that_is_asked_for_again_goes_on_when_that_fails(live: Live) -> None:
@@ -226,7 +238,7 @@ async def test_one_that_fails_at_first_leaves_nothing(live: Live) -> None:
     live.is_away = True
     with pytest.raises(Paused):
         await live.subscribe(ann)
-    assert (ann.topics, live.feed.topics) == (set(), [])
+    assert (ann.topics, live.feed.topics) == ({}, [])
 
 
 async def test_no_more_topics_than_the_limit_also_of_those_that_are_asked_for_at_once(live: Live) -> None:
@@ -310,7 +322,7 @@ async def test_whoever_is_put_out_while_they_subscribe_is_refused(live: Live) ->
         await subscribing
     live.publish(SALES)
     assert ann.got == [("rights lost", SALES)]
-    assert ann.topics == set()
+    assert ann.topics == {}
 
 
 # --- figures

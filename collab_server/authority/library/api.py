@@ -13,7 +13,13 @@ from collab_server.authority.library import replies
 from collab_server.authority.library.calls import Call, Calls, Observe, Refused
 from collab_server.authority.library.cookies import Cookies, Jar
 from collab_server.authority.library.health import Health
-from collab_server.authority.library.replies import PROBED, Members, SessionInfo
+from collab_server.authority.library.replies import (
+    NO_PRIVILEGE,
+    PROBED,
+    Members,
+    PrivilegeInfo,
+    SessionInfo,
+)
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.ids import library_id
 from collab_server.domain.people import AuthoritySession, Recipient, User
@@ -184,6 +190,30 @@ class LibraryApi:
             if _is_absence(refusal):
                 return None
             raise
+
+    async def privilege(self, session: AuthoritySession, privilege_id: str) -> PrivilegeInfo:
+        """`GET /sessions/privileges/{id}`: where the user holds that privilege; nowhere if Library does not know it."""
+        call = Call("GET", "/sessions/privileges/{id}", session, id=privilege_id)
+        try:
+            return await self._calls.make(call, replies.privilege)
+        except Refused:
+            return NO_PRIVILEGE
+
+    async def groups_of_user(self, session: AuthoritySession, user_id: str) -> tuple[str, ...]:
+        """`GET /users/{id}`: the ids of the groups that the user is in; none where Library does not tell."""
+        return await self._groups_in(Call("GET", "/users/{id}", session, id=library_id(user_id, "userId")))
+
+    async def groups_of_group(self, session: AuthoritySession, group_id: str) -> tuple[str, ...]:
+        """`GET /usergroups/{id}`: the ids of the groups that the group is in; none where Library does not tell."""
+        return await self._groups_in(
+            Call("GET", "/usergroups/{id}", session, id=library_id(group_id, "groupId"))
+        )
+
+    async def _groups_in(self, call: Call) -> tuple[str, ...]:
+        try:
+            return await self._calls.make(call, replies.memberships)
+        except Refused:
+            return ()
 
     async def recipients(
         self, session: AuthoritySession, search: str, offset: int, limit: int

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, Literal, TypeVar, cast
 
@@ -21,6 +21,7 @@ from collab_server.authority.library.calls import Refused, SessionGone
 from collab_server.authority.library.known import KnownSessions, session_over
 from collab_server.authority.library.turns import Turns
 from collab_server.authority.library.words import silent
+from collab_server.domain.commenting import Circle
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.flights import Flights
 from collab_server.domain.ids import library_id
@@ -33,6 +34,8 @@ __all__ = ["Questions"]
 T = TypeVar("T")
 
 MOST_GROUP_MEMBERS = 1000
+MOST_GROUPS_OF_ONE = 100
+"""Of a user who is in more groups than so many, those beyond are not looked into for the groups that they are in."""
 RECIPIENTS_SECONDS = 5.0
 """How long people who were looked for are kept: one types on, and nobody asks the same again."""
 MOST_GROUPS = 100
@@ -102,6 +105,22 @@ class Questions:
 
         question = ("content", project_id, object_id)
         return await self._ask(who, question, ask, at_most_seconds_old=at_most_seconds_old)
+
+    async def is_in_one(self, who: Identity, project_id: str, circles: Sequence[Circle]) -> bool:
+        """See `Gate`. Groups count with those that are in them, however deep; what Library does not tell the user of
+        themselves they do not have."""
+        groups = frozenset(circle.id for circle in circles if circle.kind == "group")
+        privileges = [circle.id for circle in circles if circle.kind == "privilege"]
+
+        async def ask(api: LibraryApi, session: AuthoritySession) -> bool:
+            for privilege in privileges:
+                held = await api.privilege(session, privilege)
+                if held.everywhere or project_id in held.projects:
+                    return True
+            return bool(groups) and await _is_in_group(api, session, who.user.id, groups)
+
+        question = ("circles", project_id, *map(str, circles))
+        return bool(await self._ask(who, question, ask))
 
     def hear(self, answer: ContentAnswer) -> None:
         """Believe what another node was told, for as long as that one would."""
@@ -274,6 +293,23 @@ class Questions:
         self._known.used(who.session)
         self._answers.keep(key, answer, only_seconds=only_seconds)
         return answer
+
+
+async def _is_in_group(
+    api: LibraryApi, session: AuthoritySession, user_id: str, groups: frozenset[str]
+) -> bool:
+    """Whether the user is in one of the groups, or in a group that is. Upwards from the user, each group once."""
+    left = [*await api.groups_of_user(session, user_id)]
+    seen: set[str] = set()
+    while left:
+        if not groups.isdisjoint(left):
+            return True
+        seen.update(left)
+        if len(seen) > MOST_GROUPS_OF_ONE:
+            break
+        above = [group for one in left for group in await api.groups_of_group(session, one)]
+        left = [group for group in dict.fromkeys(above) if group not in seen]
+    return False
 
 
 def _tell(callbacks: list[Callable[[ContentAnswer], None]], answer: ContentAnswer) -> None:

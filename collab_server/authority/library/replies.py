@@ -43,6 +43,17 @@ class SessionInfo:
     timeout_seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class PrivilegeInfo:
+    """Where somebody holds a privilege: everywhere, or in these projects."""
+
+    everywhere: bool
+    projects: frozenset[str]
+
+
+NO_PRIVILEGE = PrivilegeInfo(False, frozenset())
+
+
 class Senseless(Exception):
     """It may be Library's, but is not what this call answers."""
 
@@ -139,6 +150,24 @@ def session_info(response: httpx2.Response) -> SessionInfo:
     is_said = isinstance(timeout, int | float) and not isinstance(timeout, bool) and timeout > 0
     seconds = min(timeout, MOST_SESSION_SECONDS) if is_said and timeout else DEFAULT_SESSION_SECONDS
     return SessionInfo(_user(answer), float(seconds))
+
+
+def privilege(response: httpx2.Response) -> PrivilegeInfo:
+    answer = _object(response)
+    projects = answer.get("projects")
+    held = [
+        _id(project)
+        for project in (projects if isinstance(projects, list) else [])
+        if isinstance(project, dict) and project.get("isAllowed") is True
+    ]
+    return PrivilegeInfo(answer.get("isUserLevelAllowed") is True, frozenset(held))
+
+
+def memberships(response: httpx2.Response) -> tuple[str, ...]:
+    groups = _object(response).get("memberships")
+    return tuple(
+        _id(group) for group in (groups if isinstance(groups, list) else []) if isinstance(group, dict)
+    )
 
 
 def users(response: httpx2.Response) -> tuple[User, ...]:

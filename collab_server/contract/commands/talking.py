@@ -4,8 +4,17 @@ from __future__ import annotations
 
 from collab_server.contract import shapes
 from collab_server.contract.rows import Call, CommandType
-from collab_server.domain import comments, presence, reading, search, subscriptions, threads, topics
-from collab_server.domain.permissions import AUTHORS, COMMENTERS, READERS, SEARCHERS
+from collab_server.domain import (
+    commenting,
+    comments,
+    presence,
+    reading,
+    search,
+    subscriptions,
+    threads,
+    topics,
+)
+from collab_server.domain.permissions import ADMINISTRATORS, AUDIENCE, AUTHORS, COMMENTERS, READERS, SEARCHERS
 
 ROWS = (
     CommandType(
@@ -20,6 +29,7 @@ ROWS = (
             "more": "boolean",
             "recovered": "boolean",
             "unread": "integer",
+            "commenting": "boolean",
             "rights": "string[]",
             "present": "User[]",
         },
@@ -60,7 +70,7 @@ ROWS = (
     CommandType(
         "topic.comments",
         comments.ListComments,
-        COMMENTERS,
+        AUDIENCE,
         shapes.CommentsShape,
         Call("GET /topics/{topic}/comments", "The comments of a topic"),
         shown=("order", "limit"),
@@ -82,7 +92,7 @@ ROWS = (
     CommandType(
         "comment.get",
         comments.GetComment,
-        COMMENTERS,
+        AUDIENCE,
         shapes.CommentShape,
         Call(
             "GET /comments/{commentId}",
@@ -93,7 +103,7 @@ ROWS = (
     CommandType(
         "comment.revisions",
         comments.ListRevisions,
-        COMMENTERS,
+        AUDIENCE,
         shapes.RevisionsShape,
         Call("GET /comments/{commentId}/revisions", "What a comment said before"),
     ),
@@ -190,7 +200,7 @@ ROWS = (
     CommandType(
         "topic.read",
         reading.ReadTopic,
-        COMMENTERS,
+        AUDIENCE,
         shapes.UnreadShape,
         Call("PUT /topics/{topic}/read", "Move one's read mark forward"),
         remark="Own comments are never unread. The other devices learn of it by `topic.was_read`.",
@@ -198,16 +208,26 @@ ROWS = (
     CommandType(
         "topic.mute",
         reading.MuteTopic,
-        COMMENTERS,
+        AUDIENCE,
         shapes.EmptyShape,
         Call("PUT /topics/{topic}/mute", "Mute or unmute a topic"),
         shown=("until",),
         refusals=("`invalid`: `until` is no time to come, or comes with `muted: false`",),
     ),
     CommandType(
+        "topic.switch",
+        commenting.SwitchTopic,
+        ADMINISTRATORS,
+        shapes.SeqShape,
+        Call("PUT /topics/{topic}/commenting", "Let people comment on an object, or nobody"),
+        remark="Who else may comment is said by `commenting` in the configuration; [Who may"
+        " comment](#who-may-comment).",
+        refusals=("`forbidden`: the asker is no administrator, or the topic is none of an object",),
+    ),
+    CommandType(
         "topic.summaries",
         topics.ListSummaries,
-        COMMENTERS,
+        AUDIENCE,
         shapes.SummariesShape,
         Call("POST /topics/summaries", "Many topics at a glance"),
         remark="Each topic once, in the order asked; the asker's own inbox may be among them.",
@@ -218,7 +238,7 @@ ROWS = (
     CommandType(
         "topic.anchors",
         topics.ListAnchors,
-        COMMENTERS,
+        AUDIENCE,
         shapes.AnchorsShape,
         Call("GET /topics/{topic}/anchors", "What there is at each place"),
         remark="`items` has a place for every `pageKey` and `visualizationKey` that comments name, and one with both"

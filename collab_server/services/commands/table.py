@@ -15,6 +15,7 @@ from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
 from collab_server.errors import Paused, UnknownCommand
 from collab_server.services import (
+    commenting,
     comments,
     discussions,
     ends,
@@ -61,6 +62,7 @@ _FUNCTIONS: tuple[Write[Any, Any] | Read[Any], ...] = (
     Write("thread.resolve", threads.ask_resolve, threads.resolve),
     Write("thread.reopen", threads.ask_reopen, threads.reopen),
     Write("topic.read", reading.ask_read_topic, reading.read_topic),
+    Write("topic.switch", topics.ask_switch, commenting.switch),
     Write("topic.mute", reading.ask_mute_topic, reading.mute_topic),
     Write("discussion.create", discussions.ask_create, discussions.create),
     Write("discussion.rename", discussions.ask_rename, discussions.rename),

@@ -9,13 +9,18 @@ from __future__ import annotations
 import json
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
+from collab_server.contract.rights import rights_text
 from collab_server.domain.events import Event
-from collab_server.domain.jsontext import dumps
+from collab_server.domain.jsontext import dumps, json_object, json_string
+from collab_server.domain.permissions import Standing
 from collab_server.services.hub import Hub, Listener
 from collab_server.services.live.presence import Presence
 
 log = logging.getLogger(__name__)
+
+CHANGING_RIGHTS = frozenset({"topic.switched", "owner.changed"})
 
 
 class Audience:
@@ -32,6 +37,8 @@ class Audience:
             facts = {"topic": event.topic, "seq": event.seq, "type": event.type, "trace": event.trace}
             log.debug("delivered to clients of this node", extra=facts)
         self._presence.heard(event)
+        if event.type in CHANGING_RIGHTS:
+            self._stand(clients, event)
 
     def put_out(self, clients: Sequence[str], event: Event) -> list[str]:
         """Of the clients whom this event has reached, those whose part in its topic it ends: they are told so.
@@ -48,9 +55,32 @@ class Audience:
                 out.append(client)
         return out
 
+    def _stand(self, clients: Iterable[str], event: Event) -> None:
+        """An event after which some of these clients may do more or less on its topic."""
+        data = json.loads(event.body)["data"]
+        for client in clients:
+            listener = self._hub.listeners.get(client)
+            standing = listener.topics.get(event.topic) if listener is not None else None
+            if listener is None or standing is None:
+                continue
+            if event.type == "topic.switched":
+                standing = replace(standing, is_commenting=data["commenting"])
+            else:
+                is_owner = listener.who.user.id == data["userId"]
+                standing = replace(standing, role="owner" if is_owner else "member")
+            self.stand(listener, event.topic, standing)
+
+    def stand(self, listener: Listener, topic: str, standing: Standing) -> None:
+        """A client that is subscribed to the topic stands differently there from now on: it is told what it may do."""
+        before = listener.topics[topic]
+        listener.topics[topic] = standing
+        rights = rights_text(standing, listener.who)
+        if rights != rights_text(before, listener.who):
+            data = json_object(topic=json_string(topic), rights=rights)
+            self._hub.tell((listener.connection,), "topic.rights", data)
+
     def close(self, listener: Listener, topic: str, reason: str) -> None:
         """Tell a client, which gets nothing more of the topic, that it does not."""
         self._presence.depart(topic, listener.who.user.id, listener.connection, is_for_good=True)
-        if topic in listener.topics:
-            listener.topics.discard(topic)
+        if listener.topics.pop(topic, None) is not None:
             self._hub.tell((listener.connection,), "topic.closed", dumps({"topic": topic, "reason": reason}))

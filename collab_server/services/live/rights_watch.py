@@ -3,7 +3,8 @@
 Library's answers are believed for 60 s; those about what is being shown to somebody are renewed before, so that a
 storm of questions finds them fresh. Where Library says no, to whichever node and for whatever reason, the subscription
 ends at once. While it is silent, what it said before holds for a while; after that nobody knows, and nothing is
-delivered. Members who are removed from a discussion are put out by the feed.
+delivered. Members who are removed from a discussion are put out by the feed. Where the configuration names circles of
+people who may comment, whoever has come into one or has left is told by `topic.rights`, as soon.
 
 One task, `run`, owned by the composition root; at most `AT_ONCE` questions at a time.
 """
@@ -13,13 +14,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from collab_server.domain.people import Identity
 from collab_server.domain.topics import content_topic
 from collab_server.errors import ClientError, Unavailable
 from collab_server.ports import ContentAnswer, Gate
-from collab_server.services.hub import Hub
+from collab_server.services.commenting import Commenting
+from collab_server.services.hub import Hub, Listener
+from collab_server.services.live.audience import Audience
 from collab_server.services.live.subscriptions import Subscriptions
 
 ROUND_SECONDS = 5.0
@@ -38,11 +42,15 @@ class RightsWatch:
         hub: Hub,
         gate: Gate,
         subscriptions: Subscriptions,
+        commenting: Commenting,
+        audience: Audience,
         chance: Callable[[float, float], float] = random.uniform,
     ) -> None:
         self._hub = hub
         self._gate = gate
         self._subscriptions = subscriptions
+        self._commenting = commenting
+        self._audience = audience
         self._chance = chance
         gate.on_refused(self._close)
 
@@ -63,6 +71,36 @@ class RightsWatch:
                         due[listener.who.user.id, name] = listener.who
         turn = asyncio.Semaphore(AT_ONCE)
         await asyncio.gather(*(self._check(turn, who, name) for (_, name), who in due.items()))
+        if not self._commenting.is_for_all:
+            await self._renew_commenting(turn)
+
+    async def _renew_commenting(self, turn: asyncio.Semaphore) -> None:
+        """Whoever may comment now, or no more, where they are subscribed: a question for each project, kept as others
+        are."""
+        asked: dict[tuple[str, str], list[tuple[Listener, str]]] = {}
+        for listener in self._hub.listeners.values():
+            for name in listener.topics:
+                if name.startswith("content:"):
+                    asked.setdefault((listener.who.user.id, name.split(":")[1]), []).append((listener, name))
+        await asyncio.gather(
+            *(self._check_commenting(turn, project_id, places) for (_, project_id), places in asked.items())
+        )
+
+    async def _check_commenting(
+        self, turn: asyncio.Semaphore, project_id: str, places: Sequence[tuple[Listener, str]]
+    ) -> None:
+        async with turn:
+            try:
+                role = await self._commenting.role(places[0][0].who, project_id)
+            except ClientError:
+                return  # nobody knows: what was known before goes on
+            except Exception:
+                log.exception("who may comment was not checked")
+                return
+        for listener, name in places:
+            standing = listener.topics.get(name)
+            if standing is not None and standing.role != role:
+                self._audience.stand(listener, name, replace(standing, role=role))
 
     async def _check(self, turn: asyncio.Semaphore, who: Identity, name: str) -> None:
         """Ask Library again; where it says no, `_close` is called."""

@@ -15,9 +15,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-from collab_server.contract.rights import RIGHTS
-from collab_server.domain.jsontext import NOTHING, JsonText, dumps, json_list, json_object, json_string
-from collab_server.domain.permissions import Role
+from collab_server.contract.rights import require_commenting, rights_text
+from collab_server.domain.jsontext import NOTHING, JsonText, json_list, json_object, json_string
+from collab_server.domain.permissions import Role, Standing
 from collab_server.domain.presence import SetTyping
 from collab_server.domain.subscriptions import Subscribe, Unsubscribe
 from collab_server.domain.topics import Topic, inbox_topic, read_topic
@@ -97,7 +97,7 @@ class Subscriptions:
         limit = check_event_limit(command.limit)
         if listener.is_closed:
             return
-        self._take_place(listener, name)
+        self._take_place(listener, name, role)
         # The feed must be held before membership is looked at: whoever is removed after that look is put out by the
         # feed, whoever was removed before it is refused.
         received = self._feed.hold(connection, name)
@@ -109,8 +109,11 @@ class Subscriptions:
         if _has_left(listener):
             return  # it has left, and whoever signed in next on this connection may follow the topic
         if not self._feed.follows(connection, name):
-            listener.topics.discard(name)
+            listener.topics.pop(name, None)
             raise NotFound("topic")  # put out meanwhile
+        listener.topics[name] = Standing(
+            role, found.snapshot.is_commenting
+        )  # what changes it is held till released
         if topic.kind != "inbox":
             self._presence.arrive(name, listener.who.user, connection)
         acknowledge(self._answer(listener, found))
@@ -118,19 +121,19 @@ class Subscriptions:
         if found.events is not NO_EVENTS:
             self._limiter.charge(listener.who.user.id, weight_of_answer(len(found.events)))
 
-    def _take_place(self, listener: Listener, name: str) -> None:
+    def _take_place(self, listener: Listener, name: str, role: Role) -> None:
         """Count the topic from now on, so that the limit holds for those that are asked for at once."""
         most = self._backends.limits.topicsPerConnection
         if name not in listener.topics and len(listener.topics) >= most:
             raise TooLarge(f"expected at most {most} topics a connection", field="topic")
-        listener.topics.add(name)
+        listener.topics.setdefault(name, Standing(role))
 
     def _give_back(self, listener: Listener, name: str, received: int | None) -> None:
         """It came to nothing: what was `received` of a subscription of before goes on from there."""
         if _has_left(listener):
             return
         if received is None:
-            listener.topics.discard(name)
+            listener.topics.pop(name, None)
             self._feed.leave(listener.connection, name)
         else:
             self._feed.release(listener.connection, name, received)
@@ -182,7 +185,8 @@ class Subscriptions:
             recovered=found.is_recovered,
             more=found.has_more,
             unread=snapshot.unread,
-            rights=dumps(RIGHTS[found.role]),
+            commenting=snapshot.is_commenting,
+            rights=rights_text(Standing(found.role, snapshot.is_commenting), listener.who),
         )
 
     async def unsubscribe(self, listener: Listener, command: Unsubscribe, acknowledge: Acknowledge) -> None:
@@ -190,7 +194,7 @@ class Subscriptions:
         name = read_topic(command.topic, self._backends.gate.read_id).name
         if not self._feed.leave(listener.connection, name):
             raise NotFound("subscription")
-        listener.topics.discard(name)
+        listener.topics.pop(name, None)
         self._presence.depart(name, listener.who.user.id, listener.connection, is_for_good=True)
         acknowledge(NOTHING)
 
@@ -200,8 +204,10 @@ class Subscriptions:
         Raises `Invalid`, `NotFound`, `Forbidden` or `Unavailable`.
         """
         topic, _ = await access_topic(self._backends, listener.who, command.topic, "typing")
-        if topic.name not in listener.topics:
+        standing = listener.topics.get(topic.name)
+        if standing is None:
             raise Forbidden("this connection is not subscribed to the topic")
+        require_commenting(standing.is_commenting, "typing")
         self._presence.set_typing(topic.name, listener.who.user, listener.connection, command.typing)
         acknowledge(NOTHING)
 
