@@ -22,6 +22,7 @@ from typing import Any, Protocol
 import psutil
 
 from collab_server import __version__
+from collab_server.errors import CODES
 from collab_server.ports import Bus, Queueing
 from collab_server.pulse import Pulse
 from collab_server.telemetry.metrics import Labels, Metrics
@@ -39,6 +40,9 @@ __all__ = [
 ]
 
 DATABASE = "DB Service"
+
+DOORS = ("socketio", "rest")
+OF_SIGN_INS = {"unauthenticated", "rate_limited", "unavailable", "paused", "internal"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,12 @@ class Counters:
         self._sign_ins = metrics.count("sign_ins")
         self._disconnects = metrics.count("disconnects")
         self._errors = metrics.count("errors")
+        for door in DOORS:
+            self._sign_ins.begin(door, "ok")
+            for code in CODES:
+                self._errors.begin(door, code)
+                if code in OF_SIGN_INS:
+                    self._sign_ins.begin(door, code)
         metrics.gauge("connections_current", lambda: self.connections_current)
         metrics.counter("connections", lambda: self.connections_total)
         metrics.counter("messages_processed", lambda: self.messages_processed)

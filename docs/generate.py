@@ -171,7 +171,7 @@ itself, not through the load balancer. The examples of `deploy/nginx` do not for
 
 - Counters begin at 0 with the node, and only rise: look at `rate(…[5m])`.
 - Histograms count seconds: `histogram_quantile(0.99, sum by (le) (rate(…_bucket[5m])))`.
-- A series appears when there is something to tell: an error that never came has none.
+- Errors and sign-ins are told from the beginning, at 0; other series appear when there is something to tell.
 - Labels have few values, whatever clients send. None names a person, a topic or an address.
 - `process_…` and `python_gc_…` are of the process: memory, processor time, open files, collections.
 - A part of another package may count more; its names begin with `collab_bus_`, `collab_authority_` or

@@ -69,6 +69,10 @@ class Count:
     def __init__(self) -> None:
         self.values: dict[Labels, int] = {}
 
+    def begin(self, *labels: str) -> None:
+        """Tell this one from the beginning: Prometheus sees no rise in a series whose first value is not 0."""
+        self.values[labels] = 0
+
     def add(self, *labels: str) -> None:
         """Once more."""
         self.values[labels] = self.values.get(labels, 0) + 1
@@ -108,6 +112,8 @@ class Metrics(Collector):
     def count(self, name: str) -> Count:
         """The counter of this name, to add to."""
         count = Count()
+        if not _defined(name, "counter").labels:
+            count.begin()
         self._read_numbers(name, "counter", lambda: count.values)
         return count
 
