@@ -48,6 +48,7 @@ class CommentShape(BaseModel):
     reactions: dict[str, list[str]]
     replyCount: int
     resolved: ResolvedShape | None
+    seq: int = Field(description="Its place in the topic: the `seq` of its `comment.added`.")
 
 
 class CommentAndSeqShape(BaseModel):

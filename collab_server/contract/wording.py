@@ -184,6 +184,12 @@ WORDINGS: Mapping[str, Wording] = {
     "createdAt": Wording("When it came to be.", TIME, _TIME),
     "editedAt": Wording("When the text was last changed; null if never.", None, _TIME),
     "deletedAt": Wording("When it was deleted; null unless it is a tombstone.", None, _TIME),
+    "Comment.seq": Wording(
+        "Its place in the topic: the `seq` of its `comment.added`. By it pages and events go together, and it is"
+        " unread by whoever has read less far.",
+        42,
+        _SEQ,
+    ),
     "revision": Wording("1, and one more with every edit.", 1),
     "replyCount": Wording("At a root: how many replies were posted, deleted ones included. At a reply 0.", 0),
     "reactions": Wording(

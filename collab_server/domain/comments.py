@@ -16,6 +16,8 @@ from collab_server.domain.jsontext import (
     NULL,
     JsonText,
     dumps,
+    json_begun,
+    json_ended,
     json_object_text,
     json_shape,
     json_string,
@@ -86,8 +88,12 @@ class Comment:
 
     def as_json(self) -> JsonText:
         """The wire's Comment as JSON text."""
+        return comment_text(self.begun_json(), self.seq)
+
+    def begun_json(self) -> str:
+        """The same, up to its `seq`, which comes last: for one whose place is not known yet. See `comment_text`."""
         author = self.author
-        return _comment(
+        whole = _comment(
             id=json_string(str(self.id)),
             topic=json_string(self.topic),
             threadId=json_string(str(self.thread_id)),
@@ -104,6 +110,7 @@ class Comment:
             replyCount=self.reply_count,
             resolved=self.resolved or NULL,
         )
+        return json_begun(whole)
 
     def buried(self, at: datetime) -> Comment:
         """The tombstone that it leaves: its place in the conversation, and none of its words."""
@@ -130,6 +137,13 @@ _KEPT = (
 _KEPT_KEYS = {camel(name) for name in _KEPT}
 
 _comment = json_shape(*[camel(field.name) for field in fields(Comment) if field.name != "seq"])
+
+_place = json_shape("seq")
+
+
+def comment_text(begun: str, seq: int) -> JsonText:
+    """The wire's Comment, of what `Comment.begun_json` has made and its place in the topic."""
+    return json_ended(begun, _place(seq=seq))
 
 
 def check_text(text: str, max_characters: int, field: str = "text") -> str:

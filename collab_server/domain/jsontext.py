@@ -88,6 +88,16 @@ def json_in_front(text: JsonText, /, **fields: JsonText | int | None) -> JsonTex
     return JsonText(f"{json_object(**fields)[:-1]},{text[1:]}")
 
 
+def json_begun(text: JsonText) -> str:
+    """An object, which is not empty, without its end, which `json_ended` puts behind it."""
+    return text[:-1]
+
+
+def json_ended(begun: str, last: JsonText) -> JsonText:
+    """The object that was begun so, with the fields of another one, which is not empty, behind its own."""
+    return JsonText(f"{begun},{last[1:]}")
+
+
 def json_filled(text: JsonText, /, **fields: JsonText) -> JsonText:
     """JSON with these fields, which are null in it, filled in, the first of each name."""
     for name, value in fields.items():

@@ -141,7 +141,7 @@ async def _switched_off(database: Database, request: Request | None) -> Answered
 
 def _answer(new: NewComment, place: new_comments.Placed | ClientError, request: Request | None) -> Answer:
     if isinstance(place, Event):
-        return _added(comment=new.shown, seq=place.seq)
+        return _added(comment=new.shown(place.seq), seq=place.seq)
     if isinstance(place, ClientError):
         return place
     assert isinstance(place, Answered)  # the topics have rows now, and what is switched off was refused
@@ -153,7 +153,7 @@ def _plain(addition: _Addition, request: Request | None, at: datetime) -> NewCom
     comment = _comment(addition, {}, 0, at)
     return NewComment(
         comment,
-        comment.as_json(),
+        comment.begun_json(),
         addition.facts.said,
         addition.command.anchor or NOWHERE,
         request_id=request.request_id if request else None,
@@ -205,9 +205,9 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
         heads[comment.topic] = comment.seq
         place = addition.command.anchor or NOWHERE
         topic_id = locked[comment.topic].id
-        new = NewComment(comment, comment.as_json(), facts.said, place, topic_id, trace=addition.trace)
+        new = NewComment(comment, comment.begun_json(), facts.said, place, topic_id, trace=addition.trace)
         added.append(new)
-        answers.append(_added(comment=new.shown, seq=comment.seq))
+        answers.append(_added(comment=new.shown(comment.seq), seq=comment.seq))
         told = dict(facts.mentioned)
         if not comment.is_root:
             for author in authors.get(comment.thread_id, ()):

@@ -16,7 +16,7 @@ from collab_server.domain.events import Event, actor_text, event_of, identity_of
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import User
 from collab_server.errors import Paused
-from collab_server.storage import notices
+from collab_server.storage import comment_seqs, notices
 from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.topics import LockedTopic
 from collab_server.telemetry import traces
@@ -169,7 +169,7 @@ async def append(
 async def read(db: Reads, topic_id: int, topic: str, *, after: int, upto: int, limit: int) -> list[Event]:
     """The topic's events with `after` < `seq` ≤ `upto`, oldest first, at most `limit` and some `PAGE_BYTES`."""
     rows = await db.fetch(_READ, topic_id, after, upto, limit, PAGE_BYTES)
-    data = await notices.with_words(db, rows, PAGE_BYTES)
+    data = await comment_seqs.filled_in(db, await notices.with_words(db, rows, PAGE_BYTES))
     return [
         event_of(topic, row["seq"], row["type"], row["at"], row["actor"], one)
         for row, one in zip(rows, data, strict=False)  # where words are long, there are less
@@ -184,7 +184,7 @@ async def heads(db: Reads, topics: Sequence[str]) -> dict[str, int]:
 async def read_gaps(db: Reads, gaps: Sequence[Gap], *, limit: int) -> list[Event]:
     """What fills the gaps, each topic's oldest first, at most `limit` events a topic, in one query."""
     rows = await db.fetch(_GAPS, [gap.topic for gap in gaps], [gap.after for gap in gaps], limit)
-    data = await notices.with_words(db, rows)
+    data = await comment_seqs.filled_in(db, await notices.with_words(db, rows))
     return [
         event_of(row["name"], row["seq"], row["type"], row["at"], row["actor"], one)
         for row, one in zip(rows, data, strict=True)

@@ -16,16 +16,17 @@ All others are stored by a transaction that has locked their topics and looked a
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from operator import attrgetter
 from typing import Literal, NamedTuple
 
 import asyncpg
 
-from collab_server.domain.comments import Anchor, Comment
+from collab_server.domain.comments import Anchor, Comment, comment_text
 from collab_server.domain.events import Event, actor_text, event_of
 from collab_server.domain.jsontext import JsonText, json_shape
 from collab_server.domain.search import terms_text
+from collab_server.storage import comment_seqs
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.requests import Answered, Taken
 
@@ -36,13 +37,13 @@ _data = json_shape("comment")
 class NewComment:
     """A comment to be stored, on a topic that is locked (`topic_id`) or whose next `seq` is not known yet.
 
-    `shown` is its JSON text, `said` its `said_text`, `place` where in the object it belongs. Where it came under a
-    `requestId` and is not in a transaction that remembers that, `request_id` and `fingerprint` are given. `trace` names
-    what has caused it.
+    `begun` is its JSON text up to its `seq`, `said` its `said_text`, `place` where in the object it belongs. Where it
+    came under a `requestId` and is not in a transaction that remembers that, `request_id` and `fingerprint` are given.
+    `trace` names what has caused it.
     """
 
     comment: Comment
-    shown: JsonText
+    begun: str
     said: str
     place: Anchor
     topic_id: int | None = None
@@ -61,10 +62,14 @@ class NewComment:
         """The numbers it is found by, but for that of its topic."""
         return terms_text(self.comment, self.said)
 
+    def shown(self, seq: int) -> JsonText:
+        """Its JSON text, under this `seq`."""
+        return comment_text(self.begun, seq)
+
     def event(self, seq: int) -> Event:
         """Its event, under this `seq`."""
         at = self.comment.created_at
-        data = _data(comment=self.shown)
+        data = _data(comment=self.shown(seq))
         return event_of(self.comment.topic, seq, "comment.added", at, self.actor, data, self.trace)
 
 
@@ -98,7 +103,7 @@ COLUMNS = (
 
 _TOLD = (
     Column("actor", "text", "actor"),
-    Column("shown", "text", "shown"),
+    Column("begun", "text", "begun"),
     Column("terms", "text", "terms"),
 )
 """What it brings into other tables: its event, its answer, what it is found by."""
@@ -134,6 +139,9 @@ def _names(columns: Sequence[Column], of: str = "") -> str:
     return ", ".join(of + column.name for column in columns)
 
 
+_SEQ = "'" + comment_text("", 0).replace("0", "' || seq || '") + "'"
+"""Behind what is begun, the `seq` that ends a comment, and an answer with one, as SQL."""
+
 # What all ways have in common, after `numbered`: the comments with their places in their topics' logs.
 _STORE = f"""
     moved AS (
@@ -160,15 +168,15 @@ _STORE = f"""
     ),
     logged AS (
         INSERT INTO collab.events (topic_id, seq, type, at, actor, data, comment_id)
-        SELECT topic_id, seq, 'comment.added', created_at, actor, '{{"comment":' || shown || '}}', id
+        SELECT topic_id, seq, 'comment.added', created_at, actor, '{{"comment":' || begun || {_SEQ} || '}}', id
           FROM numbered
     )
 """
 
-_ANSWER = """
+_ANSWER = f"""
     answered AS (
         INSERT INTO collab.requests (user_id, request_id, fingerprint, answer)
-        SELECT author_id, request_id, fingerprint, '{"comment":' || shown || ',"seq":' || seq || '}'
+        SELECT author_id, request_id, fingerprint, '{{"comment":' || begun || {_SEQ} || {_SEQ}
           FROM numbered
          WHERE request_id IS NOT NULL
          ORDER BY author_id, request_id
@@ -338,7 +346,14 @@ async def add_plain(db: Database, asked: Sequence[NewComment], *, since: float |
         if error.constraint_name == "requests_pkey":
             raise Taken from None
         raise
-    return [_placed(new, row) for new, row in zip(asked, rows, strict=True)]
+    placed = [_placed(new, row) for new, row in zip(asked, rows, strict=True)]
+    earlier = [place.answer for place in placed if isinstance(place, Answered)]
+    if not earlier:
+        return placed
+    answers = iter(await comment_seqs.filled_in(db, earlier))
+    return [
+        replace(place, answer=next(answers)) if isinstance(place, Answered) else place for place in placed
+    ]
 
 
 async def add(tx: Transaction, asked: Sequence[NewComment]) -> list[Event]:

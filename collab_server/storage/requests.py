@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from collab_server.domain.jsontext import JsonText
+from collab_server.storage import comment_seqs
 from collab_server.storage.database import Reads, Transaction
 
 KEPT_DAYS = 8
@@ -70,13 +71,20 @@ class Taken(Exception):
 async def find(source: Reads, user_id: str, request_id: str) -> Answered | None:
     """What was answered under this `requestId`, if anything."""
     row = await source.fetchrow(_FIND, user_id, request_id)
-    return None if row is None else Answered(row["fingerprint"], row["answer"])
+    if row is None:
+        return None
+    [answer] = await comment_seqs.filled_in(source, [row["answer"]])
+    return Answered(row["fingerprint"], answer)
 
 
 async def find_many(tx: Transaction, keys: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Answered]:
     """What was answered under these (user id, `requestId`), where anything was."""
     rows = await tx.fetch(_FIND_MANY, [user for user, _ in keys], [request for _, request in keys])
-    return {(row["user_id"], row["request_id"]): Answered(row["fingerprint"], row["answer"]) for row in rows}
+    answers = await comment_seqs.filled_in(tx, [row["answer"] for row in rows])
+    return {
+        (row["user_id"], row["request_id"]): Answered(row["fingerprint"], answer)
+        for row, answer in zip(rows, answers, strict=True)
+    }
 
 
 async def store_many(tx: Transaction, done: Sequence[Done]) -> None:

@@ -472,7 +472,7 @@ def cases(world: World) -> list[Case]:
                 text=chance.choice(world.texts),
             )
             added.append(
-                NewComment(new, new.as_json(), said_text(new.text), Anchor("page1"), locked[name].id)
+                NewComment(new, new.begun_json(), said_text(new.text), Anchor("page1"), locked[name].id)
             )
         await new_comments.add(tx, added)
 
@@ -484,7 +484,7 @@ def cases(world: World) -> list[Case]:
             added.append(
                 NewComment(
                     new,
-                    new.as_json(),
+                    new.begun_json(),
                     said_text(new.text),
                     NOWHERE,
                     request_id=str(id),
@@ -500,7 +500,9 @@ def cases(world: World) -> list[Case]:
         await inbox.thread_authors(tx, [parent.thread_id])
         new = replace(parent, id=uuid7(), seq=locked[parent.topic].last_seq + 1)
         topic_id = locked[parent.topic].id
-        await new_comments.add(tx, [NewComment(new, new.as_json(), said_text(new.text), NOWHERE, topic_id)])
+        await new_comments.add(
+            tx, [NewComment(new, new.begun_json(), said_text(new.text), NOWHERE, topic_id)]
+        )
 
     async def edit(tx: Any, chance: random.Random) -> None:
         one = comment(chance)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,6 +20,7 @@ BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
 COMMENT_KEYS = [
     *("id", "topic", "threadId", "author", "text", "mentions", "anchor", "viewState"),
     *("createdAt", "editedAt", "deletedAt", "revision", "reactions", "replyCount", "resolved"),
+    "seq",
 ]
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -62,6 +64,7 @@ async def test_a_new_comment_is_as_the_contract_says(cluster: Cluster, topic: st
         "reactions": {},
         "replyCount": 0,
         "resolved": None,
+        "seq": 1,
     }
     assert await ann.call("comment.get", {"commentId": comment["id"]}) == comment
     assert await ann.call("comment.get", {"commentId": comment["id"].upper()}) == comment
@@ -363,6 +366,86 @@ async def test_an_edit_shows_the_replies_that_are_there(cluster: Cluster, topic:
     assert (await ann.call("comment.edit", {"commentId": root["id"], "text": "Two"}))["comment"][
         "replyCount"
     ] == 1
+
+
+# --- their order
+
+
+async def test_pages_and_events_of_comments_written_at_once_go_together_by_seq(
+    cluster: Cluster, topic: str
+) -> None:
+    doors: list[tuple[int, DoorName]] = [(0, "socket"), (1, "rest"), (2, "socket")]
+    ann, *_ = writers = [await Door.open(cluster, door, "ann", node) for node, door in doors]
+    follower = await cluster.client(1, "bob")
+    await follower.call("topic.subscribe", {"topic": topic})
+    root = await added(ann, topic, "Root")
+
+    async def write(writer: Door) -> list[dict[str, Any]]:
+        mentioned = "" if writer is ann else f" @[B](user:{(await cluster.person('bob')).id})"
+        return [
+            await added(writer, topic, f"{n}{mentioned}", **({"replyTo": root["id"]} if n % 3 == 0 else {}))
+            for n in range(30)
+        ]
+
+    answered = [root, *(comment for some in await asyncio.gather(*map(write, writers)) for comment in some)]
+    by_seq = {comment["seq"]: comment for comment in answered}
+    assert sorted(by_seq) == list(range(1, 92))
+    await follower.wait_for_seq(topic, 91)
+    told = {event.seq: event.data["data"]["comment"] for event in follower.events if event.topic == topic}
+    assert told == by_seq
+    assert {comment["seq"] for comment in told.values()} == set(told)
+    shown: list[Any] = []
+    cursor = None
+    while not shown or cursor is not None:
+        page = await ann.call(
+            "topic.comments", {"topic": topic, "limit": 40, "order": "newest", "cursor": cursor}
+        )
+        shown += page["items"]
+        cursor = page["next"]
+    assert [comment["seq"] for comment in shown] == list(range(91, 0, -1))
+    assert [comment["id"] for comment in shown] == [by_seq[seq]["id"] for seq in range(91, 0, -1)]
+    [newest] = (await ann.call("comments.search", {"q": "root", "topic": topic}))["items"]
+    assert newest["comment"]["seq"] == 1
+
+
+@BOTH
+async def test_what_the_version_before_wrote_shows_the_seq_of_its_comments_too(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    ann = await Door.open(cluster, door, "ann")
+    bob = f"@[B](user:{(await cluster.person('bob')).id})"
+    commands: list[tuple[str, dict[str, Any]]] = [
+        ("comment.add", {"topic": topic, "text": "One", "requestId": f"1 {topic}"}),
+        ("comment.add", {"topic": topic, "text": f"Two {bob}", "requestId": f"2 {topic}"}),
+    ]
+    answers = [await ann.call(*command) for command in commands]
+    for number, answer in enumerate(answers[:]):
+        edit = {
+            "commentId": answer["comment"]["id"],
+            "text": f'"seq":{number}}}',
+            "requestId": f"e{number} {topic}",
+        }
+        commands.append(("comment.edit", edit))
+        answers.append(await ann.call("comment.edit", edit))
+    log = await ann.call("topic.events", {"topic": topic})
+    for table, column in (("events", "data"), ("requests", "answer")):
+        lost = await asyncio.to_thread(
+            cluster.database.sql,
+            rf"""
+            WITH lost AS (
+                UPDATE collab.{table}
+                   SET {column} = regexp_replace({column}, ',"seq":[0-9]+\}}(\}}|,"seq":[0-9]+\}})$', '}}\1')
+                 WHERE {column} LIKE '%{topic}%'
+             RETURNING {column}
+            )
+            SELECT {column} FROM lost
+            """,
+        )
+        assert (lost.count('"comment":'), lost.count('"seq":')) == (4, 0 if table == "events" else 4)
+    assert await ann.call("topic.events", {"topic": topic}) == log
+    follower = await cluster.client(1, "bob")
+    assert (await follower.call("topic.subscribe", {"topic": topic, "after": 0}))["events"] == log["events"]
+    assert [await ann.call(*command) for command in commands] == answers
 
 
 @BOTH
