@@ -114,6 +114,7 @@ class TopicShape(BaseModel):
     epoch: str
     seq: int
     comments: int = Field(description="How many there are, deleted ones left out.")
+    readSeq: int
     unread: int
     muted: bool
     commenting: bool
@@ -137,6 +138,7 @@ class SummaryShape(BaseModel):
     topic: str
     seq: int
     comments: int
+    readSeq: int
     unread: int
     lastAt: str | None
 

@@ -199,6 +199,12 @@ WORDINGS: Mapping[str, Wording] = {
     ),
     "mentions": Wording("Whom the text mentions, each once, by the names that Library has for users.", None),
     "resolved": Wording("At a root: who resolved the thread and when; null while it is open.", None),
+    "readSeq": Wording(
+        "How far this person has read the topic. A comment beyond it (`Comment.seq`) that is not theirs and not deleted"
+        " is unread.",
+        39,
+        _SEQ,
+    ),
     "unread": Wording("How many comments of others this person has not read, deleted ones left out.", 3),
     "comments": Wording("How many there are, deleted ones left out.", 12),
     "muted": Wording("Whether this person has muted the topic.", False),

@@ -52,7 +52,7 @@ def check_event_limit(limit: int) -> int:
 
 
 async def get(backends: Backends, who: Identity, command: GetTopic) -> JsonText:
-    """`{topic, epoch, seq, comments, unread, muted, commenting, rights, present}`."""
+    """`{topic, epoch, seq, comments, readSeq, unread, muted, commenting, rights, present}`."""
     topic, role = await access_topic(backends, who, command.topic, "topic.get")
     [snapshot] = await topics.snapshots(backends.database, [(topic.name, who.user.id)])
     return json_object(
@@ -60,6 +60,7 @@ async def get(backends: Backends, who: Identity, command: GetTopic) -> JsonText:
         epoch=json_string(backends.epoch.name),
         seq=snapshot.seq,
         comments=snapshot.comments,
+        readSeq=snapshot.read_seq,
         unread=snapshot.unread,
         muted=snapshot.muted,
         commenting=snapshot.is_commenting,
@@ -93,7 +94,8 @@ async def list_events(backends: Backends, who: Identity, command: ListEvents) ->
 
 
 async def list_summaries(backends: Backends, who: Identity, command: ListSummaries) -> JsonText:
-    """`{items: [{topic, seq, comments, unread, lastAt}]}` in the order asked, without those the asker may not open.
+    """`{items: [{topic, seq, comments, readSeq, unread, lastAt}]}` in the order asked, without those the asker may not
+    open.
 
     One query, whatever the number of topics. Library is asked in rounds, so that each of its answers has its own time.
     """
@@ -113,6 +115,7 @@ async def list_summaries(backends: Backends, who: Identity, command: ListSummari
             "topic": summary.topic,
             "seq": summary.seq,
             "comments": summary.comments,
+            "readSeq": summary.read_seq,
             "unread": summary.unread,
             "lastAt": None if summary.last_at is None else rfc3339(summary.last_at),
         }

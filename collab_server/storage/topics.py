@@ -10,7 +10,7 @@ from uuid import UUID
 from collab_server.domain.events import identity_of
 from collab_server.domain.topics import Topic
 from collab_server.storage.database import Reads, Transaction
-from collab_server.storage.reading import IS_MUTED, is_unread_sql, unread_comments_sql
+from collab_server.storage.reading import IS_MUTED, READ_SEQ, is_unread_sql, unread_comments_sql
 
 _LOCK = """
     SELECT id, last_seq, commenting
@@ -69,6 +69,7 @@ _SNAPSHOTS = f"""
                   AND member.user_id = asked.user_id
            ) AS is_member,
            {IS_MUTED} AS muted,
+           {READ_SEQ} AS read_seq,
            CASE
                WHEN topic.last_seq IS NULL OR topic.last_seq <= COALESCE(mark.seq, 0) THEN 0
                WHEN COALESCE(mark.seq, 0) = 0 THEN topic.comments - (
@@ -129,7 +130,7 @@ _SUMMARIES = f"""
            AND deleted_at IS NULL
          GROUP BY topic_id
     )
-    SELECT asked.name AS topic, asked.last_seq AS seq, asked.comments, asked.last_at,
+    SELECT asked.name AS topic, asked.last_seq AS seq, asked.comments, asked.last_at, asked.read_seq,
            CASE
                WHEN asked.last_seq <= asked.read_seq THEN 0
                WHEN asked.read_seq = 0 THEN asked.comments - COALESCE(own.comments, 0)
@@ -194,7 +195,8 @@ class LockedTopic:
 class Snapshot:
     """A topic as one person finds it, at one moment. `id` is None while it has no row, that is, no event.
 
-    `is_member` is true only of a discussion. `head` is the identity of its last event; empty while it has none.
+    `read_seq` is how far the person has read, `unread` how many comments that leaves. `is_member` is true only of a
+    discussion. `head` is the identity of its last event; empty while it has none.
     """
 
     topic: str
@@ -202,6 +204,7 @@ class Snapshot:
     seq: int
     comments: int
     muted: bool
+    read_seq: int
     unread: int
     is_member: bool
     is_commenting: bool = True
@@ -215,6 +218,7 @@ class Summary:
     topic: str
     seq: int
     comments: int
+    read_seq: int
     unread: int
     last_at: datetime | None
 
@@ -300,6 +304,7 @@ async def snapshots(db: Reads, asked: Sequence[tuple[str, str]]) -> list[Snapsho
             seq=row["seq"],
             comments=row["comments"],
             muted=row["muted"],
+            read_seq=row["read_seq"],
             unread=row["unread"],
             is_member=row["is_member"],
             is_commenting=row["commenting"],
@@ -316,7 +321,7 @@ async def summaries(db: Reads, asked: Sequence[Topic], user_id: str) -> list[Sum
     """
     names = [topic.name for topic in asked if topic.kind != "discussion"]
     discussions = [UUID(topic.first) for topic in asked if topic.kind == "discussion"]
-    found = {name: Summary(name, seq=0, comments=0, unread=0, last_at=None) for name in names}
+    found = {name: Summary(name, seq=0, comments=0, read_seq=0, unread=0, last_at=None) for name in names}
     for row in await db.fetch(_SUMMARIES, names, discussions, user_id):
         found[row["topic"]] = Summary(**row)
     return [found[topic.name] for topic in asked if topic.name in found]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 from uuid import uuid4
 
@@ -36,13 +37,19 @@ async def unread(door: Door, topic: str) -> int:
     anchors = await door.call("topic.anchors", {"topic": topic})
     assert sum(place["unread"] for place in anchors["items"]) == state["unread"]
     assert sum(thread["unread"] for thread in anchors["threads"]) == state["unread"]
+    assert summary["readSeq"] == state["readSeq"]
     assert sum(place["total"] for place in anchors["items"]) == state["comments"]
     if topic.startswith("discussion:"):
         got = await door.call("discussion.get", {"discussionId": topic.partition(":")[2]})
         assert got["unread"] == state["unread"]
     if door.client is not None:
-        assert (await door.client.call("topic.subscribe", {"topic": topic}))["unread"] == state["unread"]
+        subscribed = await door.client.call("topic.subscribe", {"topic": topic})
+        assert (subscribed["unread"], subscribed["readSeq"]) == (state["unread"], state["readSeq"])
     count: int = state["unread"]
+    me = (await door.call("me"))["user"]["id"]
+    shown = (await door.call("topic.comments", {"topic": topic, "limit": 200}))["items"]
+    beyond = [comment for comment in shown if comment["seq"] > state["readSeq"]]
+    assert len([one for one in beyond if one["author"]["id"] != me and one["deletedAt"] is None]) == count
     return count
 
 
@@ -72,6 +79,32 @@ async def test_unread_is_exact_through_everything_that_happens(
     assert await ann.call("topic.read", {"topic": topic, "seq": 10**9}) == {"unread": 0}
     assert await bob.call("comment.add", {"topic": topic, "text": "4"})
     assert await counts() == [1, 0]
+
+
+async def test_unread_is_what_lies_beyond_the_read_mark_whatever_was_done_before(
+    cluster: Cluster, topic: str
+) -> None:
+    chance = random.Random(15)
+    people = await doors(cluster, "rest", "ann", "bob", "carol")
+    written: list[tuple[Door, str]] = []
+    head = 0
+    for _ in range(60):
+        door = chance.choice(people)
+        match chance.randrange(5):
+            case 0 if written:
+                author, id = written.pop(chance.randrange(len(written)))
+                head = (await author.call("comment.delete", {"commentId": id}))["seq"]
+            case 1 if written:
+                author, id = chance.choice(written)
+                head = (await author.call("comment.edit", {"commentId": id, "text": "Other"}))["seq"]
+            case 2:
+                left = await door.call("topic.read", {"topic": topic, "seq": chance.randint(0, head)})
+                assert await unread(door, topic) == left["unread"]
+            case _:
+                answer = await door.call("comment.add", {"topic": topic, "text": "New"})
+                written.append((door, answer["comment"]["id"]))
+                head = answer["seq"]
+    assert any([await unread(door, topic) for door in people])
 
 
 @BOTH
@@ -206,10 +239,18 @@ async def test_summaries_keep_the_order_and_leave_out_what_one_may_not_open(
         "topic": topic,
         "seq": 1,
         "comments": 1,
+        "readSeq": 0,
         "unread": 1,
         "lastAt": comment["createdAt"],
     }
-    assert seen_by_bob[1] == {"topic": empty, "seq": 0, "comments": 0, "unread": 0, "lastAt": None}
+    assert seen_by_bob[1] == {
+        "topic": empty,
+        "seq": 0,
+        "comments": 0,
+        "readSeq": 0,
+        "unread": 0,
+        "lastAt": None,
+    }
     seen_by_dan = (await dan.call("topic.summaries", {"topics": asked}))["items"]
     assert [item["topic"] for item in seen_by_dan] == [topic, empty]
 

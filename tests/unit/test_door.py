@@ -182,7 +182,7 @@ async def test_a_subscription_under_way_ends_with_its_client_and_not_with_the_ne
 
     async def snapshots(_database: Any, asked: Sequence[tuple[str, str]]) -> list[Snapshot]:
         await may_read.wait()
-        return [Snapshot(name, 1, 0, 0, False, 0, is_member=False) for name, _ in asked]
+        return [Snapshot(name, 1, 0, 0, False, 0, 0, is_member=False) for name, _ in asked]
 
     monkeypatch.setattr(subscriptions, "access_topic", access_topic)
     monkeypatch.setattr(topics, "snapshots", snapshots)

@@ -160,7 +160,7 @@ class Live:
         await self.may_read.wait()
         if self.is_away:
             raise Paused
-        return [Snapshot(name, 1, seq, 0, False, 0, is_member=False) for name, seq in found]
+        return [Snapshot(name, 1, seq, 0, False, 0, 0, is_member=False) for name, seq in found]
 
     def tell(self, connections: Iterable[str], name: str, data: JsonText) -> None:
         """The outlet. Who is present is not told of here."""

@@ -28,6 +28,7 @@ ROWS = (
             "events": "Event[]",
             "more": "boolean",
             "recovered": "boolean",
+            "readSeq": "integer",
             "unread": "integer",
             "commenting": "boolean",
             "rights": "string[]",

@@ -184,6 +184,7 @@ class Subscriptions:
             present=self._presence.present(name, listener.who.user.id, subscriber=listener.connection),
             recovered=found.is_recovered,
             more=found.has_more,
+            readSeq=snapshot.read_seq,
             unread=snapshot.unread,
             commenting=snapshot.is_commenting,
             rights=rights_text(Standing(found.role, snapshot.is_commenting), listener.who),
