@@ -13,13 +13,13 @@ import asyncio
 import logging
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from starlette.types import Receive, Scope, Send
 
 from collab_server import hangup, logs
-from collab_server.config import Config, ConfigError, LoadedConfig, load_config
+from collab_server.config import Config, ConfigError, LoadedConfig, Problem, load_config
 from collab_server.config.renewal import Certificates
 from collab_server.node import Node
 from collab_server.realtime import process
@@ -39,6 +39,12 @@ class Application:
         certificates = Certificates(config)
         self.settings = settings_of(config, certificates)
         self._node = Node(config, certificates, read)
+
+    @staticmethod
+    def warn(problems: Iterable[Problem]) -> None:
+        """Log what the configuration is warned of, in the format that it asks for and under the node's name."""
+        for problem in problems:
+            log.warning("%s", problem)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
@@ -146,6 +152,5 @@ def load() -> Application:
             for problem in error.problems:
                 print(problem, file=sys.stderr)  # noqa: T201 - there is no log yet
             raise SystemExit(2) from None
-        for problem in loaded.warnings:
-            log.warning("%s", problem)
+        _app.warn(loaded.warnings)
     return _app

@@ -1,13 +1,13 @@
 """Every error a client can see: its code, its HTTP status, its meaning.
 
 A service raises one of these for whatever the client may hear; anything else that is raised is a bug of ours,
-is caught once at the door, logged under a ticket id and answered as `internal`.
+is caught once at the door and answered as `internal`. Each is logged under its ticket id (`telemetry.journal`).
 """
 
 from __future__ import annotations
 
 import secrets
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 __all__ = [
     "CODES",
@@ -30,6 +30,8 @@ Outcome = Literal["none", "unknown"]
 
 class ClientError(Exception):
     """Something the client may hear. Subclasses fix `code` and `http_status`.
+
+    `ticket_id` finds it in the log; `is_told` says that somebody has been told of it, and the log.
 
     `message` is shown to people; `field` names the offending part of a payload (`members[2].id`);
     `retry_after` is in seconds; `outcome` says what became of a write (`none`: nothing stored, `unknown`: the
@@ -54,6 +56,13 @@ class ClientError(Exception):
         self.retry_after = retry_after
         self.outcome = outcome
         self.ticket_id = secrets.token_hex(8)
+        self.is_told = False
+
+    def once_more(self) -> Self:
+        """The same for somebody else, who has not been told yet: under a ticket of its own."""
+        another = type(self).__new__(type(self), *self.args)
+        another.__dict__.update(self.__dict__, ticket_id=secrets.token_hex(8), is_told=False)
+        return another
 
     def as_wire(self) -> dict[str, Any]:
         """The error object of the wire: `{code, message, ticketId}` and, where they apply, the other keys."""

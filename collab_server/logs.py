@@ -6,8 +6,9 @@ as text for people or as one JSON object per line. What it promises:
 - neither tokens nor query strings: facts whose name speaks of a secret are masked, uvicorn's lines are cut at the
   `?`, and the libraries that log whole packets (socketio, engineio) never speak below WARNING, whatever `logging` is;
 - a line is a line: control characters are escaped, so that nobody can write lines of their own;
-- nobody can wash the log away: warnings and errors that repeat themselves are left out from some number on, and
-  the next one that is written says how many were (`left_out`);
+- nobody can wash the log away: warnings and errors that repeat themselves, and uvicorn's lines about requests, are left
+  out from some number on, and the next one that is written says how many were (`left_out`); what is logged of clients
+  is bounded by `telemetry.journal`;
 - a file that cannot be written (a full disk, a folder that has gone) is told on standard error once a minute, and what
   was to be logged is lost: nobody waits for it, and no traceback takes its place;
 - tracebacks do not show the values of variables;
@@ -213,7 +214,7 @@ class _Repeats(logging.Filter):
 
     @override
     def filter(self, record: logging.LogRecord) -> bool:
-        if record.levelno < logging.WARNING:
+        if record.levelno < logging.WARNING and record.name != "uvicorn.access":
             return True
         burst, per_second = REPEATS["collab_server" if record.name.startswith("collab_server") else ""]
         now = self._clock()
@@ -231,6 +232,14 @@ class _Repeats(logging.Filter):
         return True
 
 
+_NOT_NAMED = re.compile(r"/(?:health/|status(?:\Z|\?)|metrics(?:\Z|\?)|api/)")
+"""Requests without a line of uvicorn's: checks of balancers and monitoring, and what has lines of our own."""
+
+
+def _path_of(arguments: object) -> str:
+    return str(arguments[2]) if isinstance(arguments, tuple) and len(arguments) > 2 else ""
+
+
 class _UvicornFilter(logging.Filter):
     """Cuts query strings off, and drops uvicorn's lines about each websocket unless the log is detailed."""
 
@@ -241,6 +250,8 @@ class _UvicornFilter(logging.Filter):
     @override
     def filter(self, record: logging.LogRecord) -> bool:
         message = str(record.msg)
+        if record.name == "uvicorn.access" and _NOT_NAMED.match(_path_of(record.args)):
+            return False
         is_about_a_socket = '"WebSocket ' in message or message in ("connection open", "connection closed")
         if is_about_a_socket and record.levelno <= logging.INFO and not self._is_detailed:
             return False

@@ -30,6 +30,7 @@ from collab_server.authority.kinds import make_authority
 from collab_server.cluster.kinds import make_bus
 from collab_server.config import Config, Limits, LoadedConfig
 from collab_server.config.renewal import Certificates
+from collab_server.contract.schemas import field_names
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.hints import Kind
@@ -77,6 +78,7 @@ from collab_server.status import DATABASE, BusAsNeeded, Counters, Dependency, Se
 from collab_server.storage import notices
 from collab_server.storage.database import Database
 from collab_server.storage.installation import Preparation
+from collab_server.telemetry.journal import Journal
 from collab_server.telemetry.metrics import Labels, Metrics
 
 log = logging.getLogger(__name__)
@@ -152,8 +154,8 @@ class Node:
         addresses = Addresses(config.trustedProxies)
         origins = _origins_of(config, addresses, metrics)
         self.guard = _guard_of(limits, addresses, metrics)
-        manager, channels = BusManager(bus), ground.channels
-        self.server = server = CollabServer(manager, limits, addresses, origins, self.status, metrics)
+        channels, journal = ground.channels, Journal(field_names())
+        self.server = server = _server_of(limits, ground, addresses, origins, journal)
         self._live = live = Live(ground, server)
         hub, feed, deliveries = live.hub, live.feed, live.deliveries
         ends = Ends(ground.bare, hub, bus)  # which are learned before it is opened
@@ -177,11 +179,11 @@ class Node:
         executor = Executor(database, backends, live.publisher, deliveries, ends, metrics)
         commands = Commands(database, backends, executor)
         subscriptions = Subscriptions(database, backends, hub, feed, live.audience, turns.limiter)
-        sign_ins = SignIns(name, hub, authenticator, subscriptions, deliveries, epoch)
-        socketio_gate, rest_gate = _gates_of(commands, turns, metrics)
-        self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, counters)
+        sign_ins = SignIns(name, hub, authenticator, subscriptions, deliveries, epoch, journal)
+        socketio_gate, rest_gate = _gates_of(commands, turns, metrics, journal)
+        self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, counters, journal)
         self.realtime = build_asgi(server)
-        self.rest, observers = _rest_of(config, rest_gate, authenticator, self.status, origins)
+        self.rest, observers = _rest_of(config, rest_gate, authenticator, self.status, origins, journal)
         changing = Changing(authenticator, observers, origins, ground.status, database.server)
         installed = Installed(ground.secret, epoch, authenticator, cursors, bus, hub, feed)
         epoch_watch = EpochWatch(database, feed, installed)
@@ -196,7 +198,7 @@ class Node:
         self._parts: tuple[Part, ...] = (self.status.pulse, origins, database, authority.life, bus, *served)
         reloading = Reloading(config, read, certificates, changing)
         watches = (opening, *watch, secret_watch, self._state_watch, sign_ins, ends, reloading)
-        cares = (exchange, self.status.sampler, self.guard, jobs, Settling(database))
+        cares = (journal, exchange, self.status.sampler, self.guard, jobs, Settling(database))
         self._workers: tuple[Worker, ...] = watches + cares
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -250,6 +252,13 @@ async def _or_end(work: Coroutine[Any, Any, None]) -> None:
 async def _done(begun: Awaitable[None] | None) -> None:
     if begun is not None:
         await begun
+
+
+def _server_of(
+    limits: Limits, ground: Ground, addresses: Addresses, origins: Origins, journal: Journal
+) -> CollabServer:
+    manager, status = BusManager(ground.bus), ground.status
+    return CollabServer(manager, limits, addresses, origins, status, ground.metrics, journal)
 
 
 def _in_bytes(secret: SecretStr | None) -> bytes | None:
@@ -334,23 +343,31 @@ def _recipients_of(limits: Limits) -> RateLimiter:
     )
 
 
-def _gates_of(commands: Commands, turns: Turns, metrics: Metrics) -> tuple[CommandGate, CommandGate]:
+def _gates_of(
+    commands: Commands, turns: Turns, metrics: Metrics, journal: Journal
+) -> tuple[CommandGate, CommandGate]:
     """What the commands of the two doors pass, and where they are counted."""
     figures = Figures(metrics)
     return (
-        CommandGate("socketio", commands, turns, figures),
-        CommandGate("rest", commands, turns, figures),
+        CommandGate("socketio", commands, turns, figures, journal),
+        CommandGate("rest", commands, turns, figures, journal),
     )
 
 
 def _rest_of(
-    config: Config, gate: CommandGate, authenticator: Authenticator, status: Status, origins: Origins
+    config: Config,
+    gate: CommandGate,
+    authenticator: Authenticator,
+    status: Status,
+    origins: Origins,
+    journal: Journal,
 ) -> tuple[ASGIApp, Observers]:
     """The HTTP door, and who may see all of `/status`."""
     door = RestDoor(
         gate=gate,
         authenticator=authenticator,
         counters=status.counters,
+        journal=journal,
         max_body_bytes=config.limits.packetBytes,
         requests_per_user=config.limits.requestsPerUser,
     )

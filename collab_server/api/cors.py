@@ -12,6 +12,7 @@ from collab_server.domain.jsontext import dumps
 from collab_server.errors import Forbidden
 from collab_server.services.origins import Origins
 from collab_server.telemetry import traces
+from collab_server.telemetry.journal import Journal, stranger
 
 METHODS = "GET, POST, PUT, PATCH, DELETE"
 HEADERS = (
@@ -27,9 +28,10 @@ _ASKED = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,100}(?: *, *[!#$%&'*+.^_`|~0-
 class Cors:
     """Around the door: an allowed page's origin is named in each answer, never `*`, which goes with no cookie."""
 
-    def __init__(self, app: ASGIApp, origins: Origins) -> None:
+    def __init__(self, app: ASGIApp, origins: Origins, journal: Journal) -> None:
         self._app = app
         self._origins = origins
+        self._journal = journal
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         sent = Headers(scope=scope).getlist("origin") if scope["type"] == "http" else []
@@ -39,7 +41,8 @@ class Cors:
         origin = ", ".join(sent)
         is_allowed = self._origins.admits(origin, scope["headers"], scope["scheme"], scope.get("client"))
         if scope["method"] == "OPTIONS" and "access-control-request-method" in Headers(scope=scope):
-            await _preflight(scope, origin if is_allowed else None)(scope, receive, send)
+            answered = _preflight(scope, origin) if is_allowed else self._refusal(scope)
+            await answered(scope, receive, send)
             return
 
         async def answer(message: Message) -> None:
@@ -53,12 +56,21 @@ class Cors:
 
         await self._app(scope, receive, answer)
 
+    def _refusal(self, scope: Scope) -> Response:
+        client = scope.get("client")
+        heard = self._journal.error(
+            Forbidden("pages of this origin may not call"),
+            stranger(client[0] if client else None),
+            command="unknown",
+            door="rest",
+        )
+        return Response(
+            dumps(heard.as_wire()), 403, headers={"Vary": "Origin"}, media_type="application/json"
+        )
 
-def _preflight(scope: Scope, origin: str | None) -> Response:
-    """The answer to a browser that asks whether a page of this origin may; None is one that may not."""
-    if origin is None:
-        wire = Forbidden("pages of this origin may not call").as_wire()
-        return Response(dumps(wire), 403, headers={"Vary": "Origin"}, media_type="application/json")
+
+def _preflight(scope: Scope, origin: str) -> Response:
+    """The answer to a browser that asks whether a page of this origin may, which it may."""
     # Whatever else a page's tools put in (tracing has many names) does no harm here, and a browser that misses one
     # name does not call at all.
     asked = ", ".join(Headers(scope=scope).getlist("access-control-request-headers"))

@@ -12,6 +12,7 @@ import re
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
+from cachetools import TTLCache
 from fastapi import APIRouter, FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
@@ -30,20 +31,31 @@ from collab_server.contract.rows import Route
 from collab_server.contract.schemas import payload_schema, plain
 from collab_server.domain.jsontext import dumps, shown_name
 from collab_server.domain.people import Identity
-from collab_server.errors import Internal, Invalid, RateLimited, TooLarge, Unauthenticated
+from collab_server.errors import (
+    ClientError,
+    Invalid,
+    NotFound,
+    RateLimited,
+    TooLarge,
+    Unauthenticated,
+    UnknownCommand,
+)
 from collab_server.services.commands.executor import Write
-from collab_server.services.commands.gate import CommandGate, Passage, as_heard
+from collab_server.services.commands.gate import CommandGate, Passage
 from collab_server.services.commands.once import request_of
 from collab_server.services.commands.table import TABLE, Entry
 from collab_server.services.origins import Origins
 from collab_server.services.sign_in import Authenticator, Credentials, SignInOver
 from collab_server.status import Counters, Status
+from collab_server.telemetry.journal import Journal, Whose, person, stranger
 
 _INTEGER = re.compile(r"-?[0-9]{1,100}")
 REFUSAL_SECONDS = 0.1
 """So long it takes to refuse a call to those who have made too many: nobody keeps a node busy with being refused."""
 DOOR = "rest"
 LEAVING = "session.end"
+ARRIVAL_SECONDS = 3600.0
+MOST_ARRIVED = 20_000
 _METHODS = ["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"]
 
 
@@ -56,14 +68,17 @@ class RestDoor:
         gate: CommandGate,
         authenticator: Authenticator,
         counters: Counters,
+        journal: Journal,
         max_body_bytes: int,
         requests_per_user: int,
     ) -> None:
         self._gate = gate
         self._authenticator = authenticator
         self._counters = counters
+        self._journal = journal
         self._max_body_bytes = max_body_bytes
         self._open = OpenRequests(requests_per_user)
+        self._arrived: TTLCache[tuple[str, str | None], bool] = TTLCache(MOST_ARRIVED, ARRIVAL_SECONDS)
 
     def build(
         self,
@@ -93,7 +108,7 @@ class RestDoor:
             app.mount("/", Pages(), name="pages")
         app.add_exception_handler(Exception, self._on_bug)
         app.add_exception_handler(HTTPException, self._on_http_error)
-        return Traced(SafeHeaders(Cors(Options(app, status), origins)))
+        return Traced(SafeHeaders(Cors(Options(app, status), origins, self._journal)))
 
     def _add(self, app: FastAPI, route: Route) -> None:
         entry = TABLE[route.command]
@@ -117,12 +132,14 @@ class RestDoor:
         except SignInOver as error:
             return await self._leave_again(request, error, route, entry, types)
         except Exception as error:
-            return self._turned_away(error, route)
+            return self._turned_away(error, request, route)
         self._counters.signed_in(DOOR)
+        self._note_arrival(who, request)
         try:
             end = self._open.begin(who.user.id)
         except RateLimited as error:
-            return await self._refusal(self._gate.refused(entry.name, error), route, who.user.id)
+            refused = self._gate.refused(who.user.id, entry.name, error)
+            return await self._refusal(refused, route, who.user.id)
         try:
             answer = await self._carry_out(request, who, route, entry, types)
         except BaseException as error:
@@ -150,14 +167,14 @@ class RestDoor:
             self._gate.admit(user_id)
             return await self._payload(request, user_id, route, entry, types)
         except Exception as error:
-            self._gate.refuse(entry.name, error)
+            self._gate.refuse(user_id, entry.name, error)
 
     async def _leave_again(
         self, request: Request, over: SignInOver, route: Route, entry: Entry, types: dict[str, str]
     ) -> Response:
         """Whoever ends their sign-in once more, for no answer came, is answered as they were."""
         if entry.name != LEAVING:
-            return self._turned_away(over, route)
+            return self._turned_away(over, request, route)
         try:
             payload = await self._admitted(request, over.whose, route, entry, types)
             passage = self._gate.read(over.whose, entry.name, payload)
@@ -166,16 +183,27 @@ class RestDoor:
             return await self._refusal(error, route, over.whose)
         return Response("{}", route.call.status, media_type="application/json")
 
-    def _turned_away(self, error: Exception, route: Route) -> Response:
+    def _turned_away(self, error: Exception, request: Request, route: Route) -> Response:
         """Who is asking is not known, or may not come in any more."""
-        heard = as_heard(error, route.command, DOOR)
+        facts = {"command": route.command, "door": DOOR}
+        heard = self._journal.error(error, _stranger(request), "a sign-in was refused", **facts)
         self._counters.signed_in(DOOR, heard.code)
-        return _refusal(heard, route.command)
+        return _refusal(heard)
 
     async def _refusal(self, error: Exception, route: Route, user_id: str) -> Response:
         if isinstance(error, RateLimited):
             await asyncio.sleep(self._gate.refusal_seconds(user_id, REFUSAL_SECONDS))
-        return _refusal(error, route.command)
+        if not (isinstance(error, ClientError) and error.is_told):  # by the gate
+            error = self._journal.error(error, person(user_id), command=route.command, door=DOOR)
+        return _refusal(error)
+
+    def _note_arrival(self, who: Identity, request: Request) -> None:
+        """A line for somebody who calls from somewhere, once in `ARRIVAL_SECONDS`: each call proves itself anew."""
+        address = _address_of(request)
+        key = (who.user.id, address)
+        if key not in self._arrived:
+            self._arrived[key] = True
+            self._journal.line("signed in", person(who.user.id), door=DOOR, address=address)
 
     async def identify(self, request: Request, *, is_leaving: bool = False) -> Identity:
         """Who is asking; whether to end their sign-in.
@@ -197,7 +225,7 @@ class RestDoor:
             auth_token=next(iter(auth_tokens), None),
             bearer=next(iter(bearers), None),
             cookie_header="; ".join(headers.getlist("cookie")),
-            address=request.client.host if request.client is not None else None,
+            address=_address_of(request),
         )
         return await self._authenticator.identify(credentials, is_leaving=is_leaving)
 
@@ -249,21 +277,25 @@ class RestDoor:
         return payload
 
     async def _on_bug(self, request: Request, error: Exception) -> Response:
-        heard = as_heard(error, request.url.path, DOOR)
+        heard = self._journal.error(error, _stranger(request), command="unknown", door=DOOR)
         self._counters.refused(DOOR, heard.code)
-        return _refusal(heard, request.url.path)
+        return _refusal(heard)
 
     async def _on_http_error(self, request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         if request.url.path.startswith("/api"):
             self._counters.rest_calls_received += 1
-        code = {404: "not_found", 405: "unknown_command"}.get(error.status_code, "invalid")
-        message = (
-            "there is no such call" if error.status_code == 404 else f"{request.method} is not known here"
-        )
-        self._counters.refused(DOOR, code)
-        wire = {**Internal().as_wire(), "code": code, "message": message}
-        return Response(dumps(wire), error.status_code, headers=error.headers, media_type="application/json")
+        heard: ClientError
+        if error.status_code == 404:
+            heard = NotFound()
+            heard.message = "there is no such call"
+        else:
+            kind = UnknownCommand if error.status_code == 405 else Invalid
+            heard = kind(f"{request.method} is not known here")
+        self._counters.refused(DOOR, heard.code)
+        self._journal.error(heard, _stranger(request), command="unknown", door=DOOR)
+        wire = dumps(heard.as_wire())
+        return Response(wire, error.status_code, headers=error.headers, media_type="application/json")
 
 
 def _refuse(app: FastAPI, path: str, status: int, headers: dict[str, str] | None = None) -> None:
@@ -279,12 +311,19 @@ async def _check_request(passage: Passage) -> None:
     request_of(passage.user_id, passage.entry.name, passage.command)
 
 
-def _refusal(error: Exception, what: str) -> Response:
-    heard = as_heard(error, what, DOOR)
+def _refusal(heard: ClientError) -> Response:
     headers = {}
     if heard.retry_after is not None:
         headers["Retry-After"] = str(max(1, round(heard.retry_after)))
     return Response(dumps(heard.as_wire()), heard.http_status, headers=headers, media_type="application/json")
+
+
+def _stranger(request: Request) -> Whose:
+    return stranger(_address_of(request))
+
+
+def _address_of(request: Request) -> str | None:
+    return request.client.host if request.client is not None else None
 
 
 def _refuse_constant(name: str) -> Any:

@@ -15,7 +15,6 @@ def serve(arguments: argparse.Namespace) -> int:
 
     hangup.listen()
     loaded = load(arguments)
-    print_problems(loaded.warnings)
     config = loaded.config
     logs.configure(is_detailed=config.logging, log_format=config.logFormat, log_file=config.logFile)
 
@@ -24,6 +23,7 @@ def serve(arguments: argparse.Namespace) -> int:
 
     at = config.port if arguments.port is None else arguments.port
     app = Application(config, partial(load, arguments))
+    app.warn(loaded.warnings)
     was_served = adapter.serve(app, app.settings, host=arguments.host, port=at)
     return DONE if was_served else FAILED
 

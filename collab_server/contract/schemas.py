@@ -97,6 +97,12 @@ def payload_schema(name: str) -> Schema:
     return schema
 
 
+@cache
+def field_names() -> frozenset[str]:
+    """All fields of all payloads."""
+    return frozenset(field for name in COMMANDS for field in payload_schema(name)["properties"])
+
+
 def payload_parts(name: str, reference: str) -> tuple[Schema, Mapping[str, Schema]]:
     """The schema of a command's payload, and by their names those of the objects in it, which it refers to by
     `reference` with `{model}` in it.

@@ -247,7 +247,8 @@ WORDINGS: Mapping[str, Wording] = {
     "inboxSeq": Wording("The head of the inbox.", 17, _SEQ),
     "code": Wording("Which error; for programs.", "invalid"),
     "ticketId": Wording(
-        "Names this very refusal; for `internal`, in the server's log too.", "9f86d081884c7d65"
+        "Finds it in the log of the nodes. Whoever gets many errors in a minute gets one id more than once.",
+        "9f86d081884c7d65",
     ),
     "field": Wording("The offending part of the payload, such as `members[2].id`.", "text"),
     "retryAfter": Wording("After how many seconds to try again.", 2),

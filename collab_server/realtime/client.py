@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 from collections.abc import Coroutine
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -34,19 +35,26 @@ class ClientHost(Host, Protocol):
         """Disconnect a client for good."""
 
 
-NOTHING = Credentials()
+@dataclass(frozen=True, slots=True)
+class Arrival:
+    """How a client has come: what its handshake `brought` besides a token, for one that it may bring later, `at` which
+    time of the loop, and the `trace` that names its connection in logs, where its own name, a secret, is not.
+    """
+
+    brought: Credentials
+    trace: str
+    at: float
+
+
+NOTHING = Arrival(Credentials(), "", 0.0)
 
 
 class Client:
-    """A listener of the hub. `connection` names it towards the transport and the feed.
-
-    `came_with` is what its handshake brought besides a token, for one that it may bring later; `trace` names the
-    connection in logs, where its own name, a secret, is not.
-    """
+    """A listener of the hub. `connection` names it towards the transport and the feed."""
 
     __slots__ = (
         "_host",
-        "came_with",
+        "arrival",
         "commands",
         "connection",
         "ends_at",
@@ -65,17 +73,16 @@ class Client:
         connection: str,
         sid: str,
         who: Identity,
-        came_with: Credentials = NOTHING,
-        trace: str = "",
+        arrival: Arrival = NOTHING,
     ) -> None:
         self._host = host
         self.connection = connection
         self.sid = sid
         self.who = who
-        self.came_with = came_with
+        self.arrival = arrival
         self.session_use: SessionUse | None = None
         self.topics: dict[str, Standing] = {}
-        self.commands = ClientCommands(host, self, trace)
+        self.commands = ClientCommands(host, self, arrival.trace)
         self.is_closed = False
         self.is_signed_out = False
         self.ends_at = math.inf  # of the loop's clock: when its sign-in has lasted as long as it may
@@ -84,7 +91,7 @@ class Client:
     @property
     def trace(self) -> str:
         """What names the connection in logs."""
-        return self.commands.trace
+        return self.arrival.trace
 
     def renew_token_soon(self) -> None:
         """What it could come back with will not open for much longer."""

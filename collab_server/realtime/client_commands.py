@@ -60,17 +60,17 @@ class Host(Protocol):
 
 
 class ClientCommands:
-    """The commands of one client that wait or are under way. `trace` names its connection; they are numbered."""
+    """The commands of one client that wait or are under way. `trace` names its connection; `count` have begun."""
 
     __slots__ = (
         "_asker",
         "_chains",
-        "_count",
         "_host",
         "_reads",
         "_waiting",
         "_waiting_bytes",
         "_worker",
+        "count",
         "trace",
     )
 
@@ -78,7 +78,7 @@ class ClientCommands:
         self._host = host
         self._asker = asker
         self.trace = trace
-        self._count = 0
+        self.count = 0
         self._waiting: deque[tuple[int | None, list[Any], int]] = deque()
         self._waiting_bytes = 0
         self._worker: asyncio.Task[None] | None = None
@@ -94,6 +94,10 @@ class ClientCommands:
         """Leave what waits: only the command under way is carried through."""
         self._waiting.clear()
         self._waiting_bytes = 0
+
+    def refused(self, name: Any, error: ClientError) -> ClientError:
+        """A command was refused before its turn; what its asker may hear of it."""
+        return self._host.gate.refused(self._asker.who.user.id, name, error, trace=self.trace)
 
     def admit(self, size: int) -> None:
         """Let a command of so many bytes in, before it is decoded.
@@ -111,7 +115,7 @@ class ClientCommands:
         is_full = self._waiting_bytes + size > WAITING_PACKETS * limits.packetBytes
         if is_full or len(self._waiting) >= limits.commandsWaiting:
             error = RateLimited("too many commands of this connection wait", retry_after=1)
-            self._asker.refuse(ack_id, self._host.gate.refused(name_in(data), error))
+            self._asker.refuse(ack_id, self.refused(name_in(data), error))
             return False
         self._waiting.append((ack_id, data, size))
         self._waiting_bytes += size
@@ -124,6 +128,8 @@ class ClientCommands:
             while self._waiting:
                 ack_id, data, size = self._waiting.popleft()
                 self._waiting_bytes -= size
+                self.count += 1
+                traces.CURRENT.set(f"{self.trace}.{self.count}")
                 if self._host.gate.is_quiet(self._asker.who.user.id):
                     await self._begin(ack_id, data, size)
                 else:
@@ -142,8 +148,6 @@ class ClientCommands:
     async def _begin(self, ack_id: int | None, data: list[Any], size: int) -> asyncio.Task[None] | None:
         """Carry out a command; of one that runs beside what follows, the task."""
         gate = self._host.gate
-        self._count += 1
-        traces.CURRENT.set(f"{self.trace}.{self._count}")
         payload: Any = {} if len(data) < 2 else data[1] if len(data) == 2 else None
         try:
             passage = gate.read(self._asker.who.user.id, name_in(data), payload, size=size)

@@ -23,8 +23,8 @@ import socketio
 
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.sign_ins import RefreshSession
-from collab_server.errors import ClientError, Internal, RateLimited, Unauthenticated
-from collab_server.realtime.client import Client
+from collab_server.errors import ClientError, RateLimited, Unauthenticated
+from collab_server.realtime.client import Arrival, Client
 from collab_server.realtime.client_commands import OfConnectionHandler, name_in
 from collab_server.realtime.engine.requests import trace_of
 from collab_server.realtime.server import COMMANDS, TOKENS, CollabServer
@@ -36,6 +36,7 @@ from collab_server.services.live.subscriptions import Subscriptions
 from collab_server.services.sign_in import Credentials
 from collab_server.status import Counters
 from collab_server.telemetry import traces
+from collab_server.telemetry.journal import Journal, Whose, person, stranger
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,7 @@ class Door:
         subscriptions: Subscriptions,
         gate: CommandGate,
         counters: Counters,
+        journal: Journal,
     ) -> None:
         self.limits = gate.limits
         self.gate = gate
@@ -81,6 +83,7 @@ class Door:
         self._sign_ins = sign_ins
         self._subscriptions = subscriptions
         self._counters = counters
+        self._journal = journal
         self._tasks: set[asyncio.Task[None]] = set()
         server.serve(self)
 
@@ -88,26 +91,28 @@ class Door:
 
     async def sign_in(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         """Socket.IO's connect handler: says who this is, or refuses with an error object."""
+        whose, trace = stranger(environ.get("REMOTE_ADDR")), _trace_of(environ)
+        facts = {"door": DOOR, "address": environ.get("REMOTE_ADDR"), "by": _kind_of(auth)}
+        traces.CURRENT.set(trace)
         try:
             signed_in = await self._sign_ins.prove(_credentials(environ, auth))
             user_id = signed_in.identity.user.id
+            whose = person(user_id)
             if seconds := self.gate.charge_sign_in(user_id):
                 await asyncio.sleep(min(seconds, SIGN_IN_WAIT_SECONDS))
             most = self.limits.connectionsPerUser
             if len(self._hub.of(user_id)) >= most:
                 raise RateLimited(f"expected at most {most} connections of one user", retry_after=5)
-        except ClientError as error:
-            self._counters.signed_in(DOOR, error.code)
-            raise socketio.exceptions.ConnectionRefusedError(error.code, error.as_wire()) from None
-        except Exception:
-            internal = Internal()
-            log.exception("a sign-in failed", extra={"ticket": internal.ticket_id})
-            self._counters.signed_in(DOOR, internal.code)
-            raise socketio.exceptions.ConnectionRefusedError(internal.code, internal.as_wire()) from None
+        except Exception as error:
+            heard = self._journal.error(error, whose, "a sign-in was refused", **facts)
+            self._counters.signed_in(DOOR, heard.code)
+            raise socketio.exceptions.ConnectionRefusedError(heard.code, heard.as_wire()) from None
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
         if eio_sid is None:
             return  # gone meanwhile
-        client = Client(self, eio_sid, sid, signed_in.identity, _came_with(environ), _trace_of(environ))
+        arrival = Arrival(_came_with(environ), trace, asyncio.get_running_loop().time())
+        client = Client(self, eio_sid, sid, signed_in.identity, arrival)
+        self._journal.line("signed in", whose, **facts)
         self._hub.enter(client)
         self._sign_ins.begin(client, signed_in)
         self._counters.signed_in(DOOR)
@@ -134,7 +139,11 @@ class Door:
         self._hub.leave(client)
         self._subscriptions.leave_all(client, is_for_good=False)
         self._sign_ins.end(client)
-        self._counters.disconnected("signed out" if client.is_signed_out else reason)
+        why = "signed out" if client.is_signed_out else reason
+        self._counters.disconnected(why)
+        seconds = asyncio.get_running_loop().time() - client.arrival.at
+        facts = {"seconds": round(seconds, 1), "commands": client.commands.count, "trace": client.trace}
+        self._journal.line("disconnected", person(client.who.user.id), why=why, **facts)
 
     def look_at_sign_in(self, client: Client) -> None:
         """Something of its user's was ended: end its sign-in, if it was that."""
@@ -168,7 +177,7 @@ class Door:
             if not is_admitted:
                 client.commands.admit(size)
         except RateLimited as error:
-            client.refuse(ack_id, self.gate.refused(name_in(data), error))
+            client.refuse(ack_id, client.commands.refused(name_in(data), error))
             return False
         return client.commands.take(ack_id, data, size)
 
@@ -178,8 +187,13 @@ class Door:
         if client is None:
             return False
         self._counters.messages_processed += 1
-        client.refuse(ack_id, self.gate.refused(None, error))
+        client.refuse(ack_id, client.commands.refused(None, error))
         return True
+
+    def whose(self, eio_sid: str) -> Whose | None:
+        """Who is connected by it, if anybody is."""
+        client = self._clients.get(eio_sid)
+        return None if client is None else person(client.who.user.id)
 
     def rest(self, eio_sid: str) -> Awaitable[None] | None:
         """What has to be waited for before more is read of a client that was refused something, if anything."""
@@ -226,13 +240,14 @@ class Door:
         ends_at = loop.time() + DRAIN_SECONDS
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_COMMANDS_SECONDS):
-                while any(client.commands.is_busy for client in self._clients.values()):
+                while self._busy():
                     await asyncio.sleep(0.02)
+        log.info("draining: commands are over, connections are closed", extra={"busy": self._busy()})
         leaving = list(self._server.eio.sockets)
         random.shuffle(leaving)
         time_left = max(ends_at - loop.time(), DRAIN_STEP_SECONDS)
         spread = min(DRAIN_SPREAD_SECONDS, len(leaving) / DRAIN_CLOSES_PER_SECOND, time_left)
-        began, closed = loop.time(), 0
+        began, closed, told = loop.time(), 0, 0
         while closed < len(leaving):
             # By the clock: a pause after each would take many times as long on a machine that has much to do.
             share = (loop.time() - began) / spread
@@ -240,13 +255,29 @@ class Door:
             for eio_sid in leaving[closed:due]:
                 self._server.eio.close_transport(eio_sid, "draining")
             closed = due
+            if loop.time() - began >= told + 1:
+                told += 1
+                log.info("draining", extra={"closed": closed, "left": len(leaving) - closed})
             await asyncio.sleep(DRAIN_STEP_SECONDS)
+        log.info(
+            "drained", extra={"closed": closed, "seconds": round(DRAIN_SECONDS - ends_at + loop.time(), 1)}
+        )
+
+    def _busy(self) -> int:
+        """How many clients have a command under way."""
+        return sum(client.commands.is_busy for client in self._clients.values())
 
 
 def _trace_of(environ: dict[str, Any]) -> str:
     """That of the handshake; a new one for who signs in once more on the same connection."""
     scope = environ.get("asgi.scope")
     return traces.of_request(()) if scope is None else trace_of(scope)
+
+
+def _kind_of(auth: Any) -> str:
+    """What kind of token somebody has shown."""
+    given = [name for name in TOKENS if isinstance(auth, dict) and auth.get(name) is not None]
+    return given[0] if len(given) == 1 else "none"
 
 
 def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:

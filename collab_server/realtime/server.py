@@ -18,12 +18,16 @@ from collab_server.domain.addresses import Addresses
 from collab_server.domain.jsontext import JsonText
 from collab_server.errors import ClientError, RateLimited
 from collab_server.realtime.engine.bounds import Bounds
+from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.pace import Pace
+from collab_server.realtime.engine.requests import header, see_through_proxies, trace_of
+from collab_server.realtime.engine.session import Refusal, Scope
 from collab_server.realtime.sockets.manager import BusManager
 from collab_server.realtime.sockets.packets import HEAD
 from collab_server.realtime.sockets.server import SocketServer
 from collab_server.realtime.strangers import StrangerLimits
 from collab_server.services.origins import Origins
+from collab_server.telemetry.journal import Journal, Whose, stranger
 from collab_server.telemetry.metrics import Labels, Metrics
 
 SIGN_IN_SECONDS = 10.0
@@ -36,6 +40,7 @@ COMMANDS = ("2", "50")
 PACE = 2
 """So many times as many packets of a connection are taken as its user may send commands; others are read later."""
 STRANGER_PACE = Pace(per_second=10, burst=50)
+ORIGIN_CHARACTERS = 100  # of it are written
 
 
 class Receiver(Protocol):
@@ -63,6 +68,10 @@ class Receiver(Protocol):
         """Refuse a command that was not even read; False if nobody is there."""
         ...
 
+    def whose(self, eio_sid: str) -> Whose | None:
+        """Who is connected by it, if anybody is."""
+        ...
+
     def rest(self, eio_sid: str) -> Awaitable[None] | None:
         """What has to be waited for before more is read of a client that was refused something, if anything."""
         ...
@@ -74,6 +83,25 @@ class Readiness(Protocol):
     def accepts_clients(self) -> bool:
         """As of now."""
         ...
+
+
+class TellingEngine(EngineServer):
+    """Tells `journal` what it refuses."""
+
+    def __init__(self, *args: Any, journal: Journal, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._journal = journal
+
+    @override
+    def _on_refused(self, scope: Scope, refusal: Refusal) -> None:
+        """A line, without the request's query, which may hold a session's id."""
+        see_through_proxies(scope, self._addresses)
+        client, origin = scope.get("client"), header(scope, b"origin")
+        facts = {"why": refusal.message, "status": refusal.status, "trace": trace_of(scope)}
+        if origin is not None:
+            facts["origin"] = origin[:ORIGIN_CHARACTERS]
+        facts["transport"] = "websocket" if scope["type"] == "websocket" else "polling"
+        self._journal.line("a request was refused", stranger(client[0] if client else None), **facts)
 
 
 class CollabServer(SocketServer):
@@ -89,6 +117,7 @@ class CollabServer(SocketServer):
         origins: Origins,
         readiness: Readiness,
         metrics: Metrics,
+        journal: Journal,
     ) -> None:
         super().__init__(
             client_manager=manager,
@@ -104,11 +133,13 @@ class CollabServer(SocketServer):
             addresses=addresses,
             bond_cookie=BOND_COOKIE,
             accepts_handshakes=readiness.accepts_clients,
+            journal=journal,
             keeps_environ=False,
             namespaces=["/"],
             logger=False,
             engineio_logger=False,
         )
+        self._journal = journal
         metrics.include("clients", self.counts)
         metrics.gauges("sessions", self._by_transport)
         strangers = self.newcomers.strangers
@@ -127,6 +158,10 @@ class CollabServer(SocketServer):
 
     def _by_transport(self) -> Mapping[Labels, float]:
         return Counter((session.carrier.name,) for session in self.eio.sockets.values())
+
+    @override
+    def _engineio_server_class(self) -> type[EngineServer]:
+        return TellingEngine
 
     # --- out
 
@@ -165,9 +200,30 @@ class CollabServer(SocketServer):
         is_command = head is not None and text.startswith(COMMANDS)
         ack_id = int(head["id"]) if head is not None and head["id"] else None
         if not is_command or not self._door.refuse(eio_sid, ack_id, error):
-            self.eio.close_transport(eio_sid, self.reason.TRANSPORT_ERROR)
+            self._put_out_for(eio_sid, "not connected" if is_command else error.message)
             return None
         return self._door.rest(eio_sid) if isinstance(error, RateLimited) else None
+
+    @override
+    def _put_out_for(self, eio_sid: str, why: str) -> None:
+        self._journal.line(
+            "put out for what it sent", self._door.whose(eio_sid) or self._stranger(eio_sid), why=why
+        )
+        super()._put_out_for(eio_sid, why)
+
+    @override
+    def _put_out(self, eio_sids: list[str]) -> None:
+        for eio_sid in eio_sids:
+            self._journal.line("put out for another stranger", self._stranger(eio_sid))
+        super()._put_out(eio_sids)
+
+    @override
+    def _give_up(self, eio_sid: str) -> None:
+        self._journal.line("put out: not signed in in time", self._stranger(eio_sid))
+        super()._give_up(eio_sid)
+
+    def _stranger(self, eio_sid: str) -> Whose:
+        return stranger(self.environ.get(eio_sid, {}).get("REMOTE_ADDR"))
 
     @override
     def _credentials_of(self, data: Any) -> Any:

@@ -25,6 +25,7 @@ from collab_server.services.hub import Hub
 from collab_server.services.live.deliveries import Deliveries
 from collab_server.services.live.subscriptions import Subscriptions
 from collab_server.services.sign_in import Authenticator, Credentials, SignIn
+from collab_server.telemetry.journal import Journal, person
 
 RENEWAL_ROUND_SECONDS = 5.0
 RENEWALS_AT_ONCE = 50
@@ -41,6 +42,7 @@ class SignIns:
         subscriptions: Subscriptions,
         deliveries: Deliveries,
         epoch: Epoch,
+        journal: Journal,
     ) -> None:
         self._node = node
         self._clients = cast("Mapping[str, Client]", hub.listeners)  # whoever enters it is one
@@ -48,6 +50,7 @@ class SignIns:
         self._subscriptions = subscriptions
         self._deliveries = deliveries
         self._epoch = epoch
+        self._journal = journal
         self._greetings: dict[str, SignIn] = {}  # by connection, until hello is said
 
     async def prove(self, credentials: Credentials) -> SignIn:
@@ -138,7 +141,7 @@ class SignIns:
         if (command.identity_token is None) == (command.auth_token is None):
             raise Unauthenticated("expected one of identityToken and authToken")
         credentials = replace(
-            client.came_with,
+            client.arrival.brought,
             identity_token=command.identity_token,
             auth_token=command.auth_token,
             are_cookies_old=True,
@@ -179,6 +182,7 @@ class SignIns:
     def _over(self, client: Client, why: str) -> None:
         if not (client.is_signed_out or client.is_closed):
             client.sign_out()
+            self._journal.line("signed out", person(client.who.user.id), why=why, trace=client.trace)
             client.spawn(self._sign_out(client, why))  # after the acknowledgement of those who end their own
 
     async def _sign_out(self, client: Client, reason: str) -> None:

@@ -270,8 +270,10 @@ def test_serve_stays_up_without_a_database_and_stops_gracefully(cli: Cli) -> Non
     assert "server" not in {name.lower() for name in headers}
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
-    for line in cli.errors().splitlines():
-        assert line.startswith("warning: ") or json.loads(line)["level"] in ("info", "warning", "error")
+    lines = [json.loads(line) for line in cli.errors().splitlines()]
+    assert {line["level"] for line in lines} <= {"info", "warning", "error"}
+    assert any("authorizationServerUrl" in line["event"] for line in lines if line["level"] == "warning")
+    assert len({line["node"] for line in lines}) == 1
 
 
 def test_ctrl_c_exits_with_130_and_no_traceback(cli: Cli) -> None:

@@ -37,6 +37,7 @@ from collab_server.services.sign_in import Credentials, SessionUse, SignIn
 from collab_server.status import Counters
 from collab_server.storage import topics
 from collab_server.storage.topics import Snapshot
+from collab_server.telemetry.journal import Journal
 from collab_server.telemetry.metrics import Metrics
 
 LATER = datetime(2026, 11, 27, tzinfo=UTC)
@@ -110,6 +111,7 @@ class House:
             self.subscriptions,
             cast("Any", None),
             Epoch("epoch"),
+            Journal(),
         )
         commands = SimpleNamespace(limits=Limits(), check_text=lambda text: None)
         self.door = Door(
@@ -117,8 +119,11 @@ class House:
             self.hub,
             self.sign_ins,
             self.subscriptions,
-            CommandGate("socketio", cast("Any", commands), Turns(self.limiter), Figures(Metrics())),
+            CommandGate(
+                "socketio", cast("Any", commands), Turns(self.limiter), Figures(Metrics()), Journal()
+            ),
             Counters(),
+            Journal(),
         )
 
     def client(self) -> Client:

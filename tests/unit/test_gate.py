@@ -17,6 +17,7 @@ from collab_server.services.commands.figures import Figures
 from collab_server.services.commands.gate import CommandGate
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.turns import EACH, EACH_WAITING, Turns
+from collab_server.telemetry.journal import Journal
 from collab_server.telemetry.metrics import Metrics
 
 ANN = "A" * 32
@@ -51,7 +52,7 @@ class House:
         self.begun = 0
         turns = Turns(RateLimiter(per_second=1, burst=5))
         self.gate = CommandGate(
-            "rest", cast("Any", self.commands), turns, self.figures, clock=lambda: self.now
+            "rest", cast("Any", self.commands), turns, self.figures, Journal(), clock=lambda: self.now
         )
 
     def counted(self) -> dict[tuple[str, str], int]:
@@ -110,7 +111,7 @@ async def test_a_command_that_is_worth_more_than_is_left_is_refused_when_it_is_r
     with pytest.raises(RateLimited):
         house.gate.admit(ANN)
     assert house.counted() == {}
-    assert house.gate.refused("me", RateLimited("too many")).code == "rate_limited"
+    assert house.gate.refused(ANN, "me", RateLimited("too many")).code == "rate_limited"
     assert house.counted() == {("me", "rate_limited"): 1}
 
 

@@ -13,6 +13,7 @@ import pytest
 
 from collab_server import logs
 from collab_server.config import ConfigError
+from collab_server.telemetry import traces
 
 
 @pytest.fixture(autouse=True)
@@ -80,14 +81,14 @@ def test_secrets_and_query_strings_are_never_written(tmp_path: Path, log_format:
     logs.configure(log_file=tmp_path / "log", log_format=log_format, is_detailed=True)  # type: ignore[arg-type]
     ours.info("Signed in", extra={"identityToken": "hunter2", "Cookie": "hunter2", "password": "hunter2"})
     logging.getLogger("uvicorn.access").info(
-        '%s - "%s %s HTTP/%s" %d', "127.0.0.1:1", "GET", "/api/me?token=hunter2", "1.1", 200
+        '%s - "%s %s HTTP/%s" %d', "127.0.0.1:1", "GET", "/docs?token=hunter2", "1.1", 200
     )
     logging.getLogger("uvicorn.error").info(
         '%s - "WebSocket %s" [accepted]', "127.0.0.1:1", "/socket.io/?sid=hunter2"
     )
     text = (tmp_path / "log").read_text()
     assert "hunter2" not in text
-    assert "/api/me" in text
+    assert "/docs" in text
     assert len(lines(tmp_path / "log")) == 3
 
 
@@ -211,3 +212,29 @@ def test_a_file_that_cannot_be_written_leaves_the_log_as_it_was(tmp_path: Path) 
         logs.configure(log_file=tmp_path / "no folder" / "log")
     ours.info("As before")
     assert "As before" in lines(tmp_path / "log")[-1]
+
+
+def test_checks_and_calls_that_have_lines_of_their_own_are_no_requests_of_uvicorns(tmp_path: Path) -> None:
+    logs.configure(log_file=tmp_path / "log", is_detailed=True)
+    paths = ["/health/live", "/health/ready", "/status", "/status?verbose=1", "/metrics", "/api/me", "/docs"]
+    for path in [*paths, *["/flood"] * 1000]:
+        logging.getLogger("uvicorn.access").info('%s - "%s %s HTTP/%s" %d', "a", "GET", path, "1.1", 200)
+    (docs, *others) = lines(tmp_path / "log")
+    assert '"GET /docs HTTP/1.1"' in docs
+    assert len(others) < 50
+
+
+def test_every_line_names_the_node_and_its_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(logs, "_names", {})
+    logs.configure(log_file=tmp_path / "log", log_format="json")
+    logs.speak_as("node-1")
+    ours.info("by itself")
+    before = traces.CURRENT.set("a-trace")
+    ours.info("of a request")
+    ours.info("of another", extra={"trace": "its-own"})
+    logging.getLogger("uvicorn.error").info("Started", extra={"color_message": "\x1b[36mStarted"})
+    traces.CURRENT.reset(before)
+    found = [json.loads(line) for line in lines(tmp_path / "log")]
+    assert [line.get("trace") for line in found] == [None, "a-trace", "its-own", "a-trace"]
+    assert {line["node"] for line in found} == {"node-1"}
+    assert "color_message" not in found[-1]

@@ -144,7 +144,11 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             else:
                 raise BAD_METHOD
         except Refusal as refusal:
+            self._on_refused(scope, refusal)
             self._answers.refuse(exchange, refusal.with_traceback(None))
+
+    def _on_refused(self, scope: Scope, refusal: Refusal) -> None:
+        """A request is answered with an error; for those who derive from this."""
 
     async def let_upgrade(self, scope: Scope) -> None:
         """Give the packets of an upgrading websocket, sent before this request, the time to come through ASGI."""
@@ -168,6 +172,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
                 websocket.turn_away()
                 return
         except Refusal as refusal:
+            self._on_refused(scope, refusal)
             websocket.refuse(refusal.with_traceback(None))
             return
         self.sessions.begin_upgrade(session, websocket)
@@ -198,17 +203,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             is_trusted=stranger_bytes is None,
         )
         session.carrier = Polling(session, self._answers)
-        opening = json.dumps(self._opening(session.sid, upgrades), separators=(",", ":"))
-        self.sessions.open(session, frames.frame_of("0" + opening), environ_of(scope), accept, refuse)
-
-    def _opening(self, sid: str, upgrades: list[str]) -> dict[str, Any]:
-        return {
-            "sid": sid,
-            "upgrades": upgrades,
-            "pingTimeout": round(self.ping_timeout * 1000),
-            "pingInterval": round((self.ping_interval + self.ping_interval_grace_period) * 1000),
-            "maxPayload": self.max_http_buffer_size,
-        }
+        opening = frames.frame_of(
+            "0" + json.dumps(_opening(self, session.sid, upgrades), separators=(",", ":"))
+        )
+        self.sessions.open(session, opening, environ_of(scope), accept, refuse)
 
     def _greet(self, exchange: Exchange, session: Session) -> None:
         assert isinstance(session.carrier, Polling)
@@ -297,3 +295,14 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     async def shutdown(self) -> None:
         """Stop the heartbeat."""
         self._deadlines.close()
+
+
+def _opening(server: EngineServer, sid: str, upgrades: list[str]) -> dict[str, Any]:
+    """What a session's client is told first."""
+    return {
+        "sid": sid,
+        "upgrades": upgrades,
+        "pingTimeout": round(server.ping_timeout * 1000),
+        "pingInterval": round((server.ping_interval + server.ping_interval_grace_period) * 1000),
+        "maxPayload": server.max_http_buffer_size,
+    }

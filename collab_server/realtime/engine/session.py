@@ -33,11 +33,12 @@ final for the clients of python-socketio."""
 
 
 class Refusal(Exception):
-    """A request that is answered with an error: `status`, and `body` as JSON."""
+    """A request that is answered with an error: `status`, and `body` as JSON, which has a `message`."""
 
     def __init__(self, status: int, body: object) -> None:
         super().__init__(status, body)
         self.status = status
+        self.message = str(body.get("message", "")) if isinstance(body, dict) else str(body)
         self.body = json.dumps(body, separators=(",", ":")).encode()
 
 

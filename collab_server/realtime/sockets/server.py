@@ -112,10 +112,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             check(packet)
             return self._take(eio_sid, packet)
         except MalformedPacket as error:
-            self.logger.info("%s: put out: %s", eio_sid, error)
             self._binary_packet.pop(eio_sid, None)
-            self.eio.close_transport(eio_sid, self.reason.TRANSPORT_ERROR)
+            self._put_out_for(eio_sid, str(error))
             return None
+
+    def _put_out_for(self, eio_sid: str, why: str) -> None:
+        """Close the connection of a client that breaks the protocol."""
+        self.logger.info("%s: put out: %s", eio_sid, why)
+        self.eio.close_transport(eio_sid, self.reason.TRANSPORT_ERROR)
 
     def _read(self, eio_sid: str, data: Any) -> Any:
         """The packet that is whole now, if one is."""

@@ -2,8 +2,8 @@
 
 `admit` lets it in while its asker has units left; in its turn (`in_turn`) it is read: it has to be one there is, with a
 payload that spells it, and is charged for what it is worth; it is answered, and the answer is charged for too. Whatever
-it is refused for, a `ClientError` comes out, and of a bug an `internal` one, whose ticket is in the log. Every command
-is counted once, under what became of it.
+it is refused for, a `ClientError` comes out, whose ticket is in the log, and of a bug an `internal` one. Every command
+is counted once, under what became of it; with a detailed log it is a line, one that took long always is.
 
 Somebody who is quiet (`is_quiet`) need not wait for their turn, which is the way of almost every command: for it there
 is nothing to enter and to leave.
@@ -22,15 +22,18 @@ from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
-from collab_server.errors import ClientError, Internal
+from collab_server.errors import ClientError
 from collab_server.services.commands.figures import DONE, GIVEN_UP, UNKNOWN, Figures, Tally
 from collab_server.services.commands.table import TABLE, Commands, Entry, OfConnection, entry_named
 from collab_server.services.commands.turns import Turns
 from collab_server.services.commands.weights import weight_of, weight_of_answer, weight_of_request
+from collab_server.telemetry.journal import Journal, person
 
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+LONG_SECONDS = 2.0
 
 
 class Passage(NamedTuple):
@@ -51,6 +54,7 @@ class CommandGate:
         commands: Commands,
         turns: Turns,
         figures: Figures,
+        journal: Journal,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.door = door
@@ -62,6 +66,7 @@ class CommandGate:
         self._turns = turns
         self._limiter = turns.limiter
         self._tallies = figures.of(door)
+        self._journal = journal
         self._clock = clock
 
     def admit(self, user_id: str, size: int = 0) -> None:
@@ -101,7 +106,7 @@ class CommandGate:
             command = self._commands.read(entry, payload)
             self._limiter.spend_more(user_id, weight_of(command), spent=1 + weight_of_request(size))
         except Exception as error:
-            self.refuse(name, error, began)
+            self.refuse(user_id, name, error, began)
         return Passage(user_id, entry, command, began)
 
     async def answer(self, who: Identity, passage: Passage) -> JsonText:
@@ -120,40 +125,54 @@ class CommandGate:
 
         Raises `ClientError`.
         """
-        name, began = passage.entry.name, passage.began
+        user_id, name, began = passage.user_id, passage.entry.name, passage.began
         try:
             result = await work
         except asyncio.CancelledError:
-            self._note(name, GIVEN_UP, began)
+            self._note(user_id, name, GIVEN_UP, began)
             raise
         except Exception as error:
-            self.refuse(name, error, began)
-        self._note(name, DONE, began)
+            self.refuse(user_id, name, error, began)
+        self._note(user_id, name, DONE, began)
         return result
 
-    def refused(self, name: Any, error: Exception, began: float | None = None) -> ClientError:
-        """A command, whether or not it has been read, is over by an error: what its asker may hear of it."""
+    def refused(
+        self, user_id: str, name: Any, error: Exception, began: float | None = None, **facts: Any
+    ) -> ClientError:
+        """A command, whether or not it has been read, is over by an error: what its asker may hear of it.
+
+        `facts` stand in the log besides.
+        """
         known = name if isinstance(name, str) and name in TABLE else UNKNOWN
-        heard = as_heard(error, known, self.door)
-        self._note(known, heard.code, began)
+        heard = self._journal.error(error, person(user_id), command=known, door=self.door, **facts)
+        self._note(user_id, known, heard.code, began)
         return heard
 
-    def refuse(self, name: Any, error: Exception, began: float | None = None) -> NoReturn:
+    def refuse(self, user_id: str, name: Any, error: Exception, began: float | None = None) -> NoReturn:
         """Raise what the asker may hear of an error; see `refused`."""
-        heard = self.refused(name, error, began)
+        heard = self.refused(user_id, name, error, began)
         if heard is error:
             raise error
         raise heard from error
 
     def gave_up(self, passage: Passage) -> None:
         """A command that was read is not carried out: nobody is there any more to read its answer."""
-        self._note(passage.entry.name, GIVEN_UP, passage.began)
+        self._note(passage.user_id, passage.entry.name, GIVEN_UP, passage.began)
 
-    def _note(self, name: str, outcome: str, began: float | None = None) -> None:
+    def _note(self, user_id: str, name: str, outcome: str, began: float | None = None) -> None:
         tally = self._tallies.get(name)
         if tally is None:
             tally = self._tallies[name] = Tally()
-        tally.end(outcome, 0.0 if began is None else self._clock() - began)
+        seconds = 0.0 if began is None else self._clock() - began
+        tally.end(outcome, seconds)
+        if seconds >= LONG_SECONDS or log.isEnabledFor(logging.DEBUG):
+            is_long = seconds >= LONG_SECONDS
+            facts = {"command": name, "door": self.door, "outcome": outcome, "user": user_id}
+            log.log(
+                logging.WARNING if is_long else logging.DEBUG,
+                "a command took long" if is_long else "a command is over",
+                extra={**facts, "ms": round(seconds * 1000, 1)},
+            )
 
 
 class Turn:
@@ -172,7 +191,7 @@ class Turn:
         try:
             await self._turns.wait(self._user_id)
         except ClientError as error:
-            self._gate.refuse(self._name, error)
+            self._gate.refuse(self._user_id, self._name, error)
         return self
 
     def keep_until(self, task: asyncio.Task[None]) -> None:
@@ -186,13 +205,3 @@ class Turn:
 
     def _end(self, *_task: object) -> None:
         self._turns.done(self._user_id)
-
-
-def as_heard(error: Exception, command: str, door: str) -> ClientError:
-    """What the asker may hear of an error. What they may not is a bug: it is logged, with the ticket they get."""
-    if isinstance(error, ClientError):
-        return error
-    internal = Internal()
-    extra = {"ticket": internal.ticket_id, "command": command, "door": door}
-    log.error("a command failed", exc_info=error, extra=extra)
-    return internal

@@ -115,7 +115,7 @@ class RightsWatch:
                 )
             except Unavailable:
                 if not is_known:
-                    self._subscriptions.close(who.user.id, name, "rights lost")
+                    self._end(who.user.id, name, "nobody could say for too long")
             except ClientError:
                 pass  # the session is over, and its end is on the way
             except Exception:
@@ -123,4 +123,9 @@ class RightsWatch:
 
     def _close(self, answer: ContentAnswer) -> None:
         topic = content_topic(answer.project_id, answer.object_id)
-        self._subscriptions.close(answer.user_id, topic.name, "rights lost")
+        self._end(answer.user_id, topic.name, "refused")
+
+    def _end(self, user_id: str, topic: str, why: str) -> None:
+        if closed := self._subscriptions.close(user_id, topic, "rights lost"):
+            facts = {"user": user_id, "topic": topic, "why": why, "subscriptions": closed}
+            log.info("a right was lost", extra=facts)

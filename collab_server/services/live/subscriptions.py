@@ -250,11 +250,17 @@ class Subscriptions:
             self._presence.depart(name, user_id, listener.connection, is_for_good=is_for_good)
         self._feed.leave(listener.connection, inbox_topic(user_id).name)
 
-    def close(self, user_id: str, topic: str, reason: str) -> None:
-        """End a user's subscriptions to a topic on this node; nothing of it comes after `topic.closed`."""
-        for listener in self._hub.of(user_id):
+    def close(self, user_id: str, topic: str, reason: str) -> int:
+        """End a user's subscriptions to a topic on this node; nothing of it comes after `topic.closed`.
+
+        Returns how many there were.
+        """
+        listeners = self._hub.of(user_id)
+        subscribed = sum(topic in listener.topics for listener in listeners)
+        for listener in listeners:
             self._feed.leave(listener.connection, topic)
             self._audience.close(listener, topic, reason)
+        return subscribed
 
 
 def _has_left(listener: Listener) -> bool:
