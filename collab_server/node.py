@@ -62,6 +62,7 @@ from collab_server.services.jobs import Jobs
 from collab_server.services.live.audience import Audience
 from collab_server.services.live.deliveries import Deliveries
 from collab_server.services.live.feed import Feed
+from collab_server.services.live.losses import Losses
 from collab_server.services.live.presence import Presence
 from collab_server.services.live.publisher import Publisher
 from collab_server.services.live.repair import Repair
@@ -136,6 +137,7 @@ class Live:
         self.feed = Feed(self.audience)
         self.publisher = publisher = Publisher(bus, self.feed)
         self.deliveries = Deliveries(ground.database, gate, hub, bus, publisher, metrics, channels.kinds)
+        self.losses = Losses(ground.database, gate, publisher)
 
 
 class Node:
@@ -169,6 +171,7 @@ class Node:
             limits=limits,
             epoch=epoch,
             deliveries=deliveries,
+            losses=live.losses,
             presence=live.presence,
             cursors=cursors,
             recipients=recipients,
@@ -194,7 +197,7 @@ class Node:
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
         known = (*upkeep(channels.kinds), *channels.jobs())
         jobs = Jobs(database, known, metrics, node=name, until_open=database.until_up)
-        served = (channels, deliveries, subscriptions, executor)
+        served = (channels, deliveries, live.losses, subscriptions, executor)
         self._parts: tuple[Part, ...] = (self.status.pulse, origins, database, authority.life, bus, *served)
         reloading = Reloading(config, read, certificates, changing)
         watches = (opening, *watch, secret_watch, self._state_watch, sign_ins, ends, reloading)

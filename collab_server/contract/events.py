@@ -14,6 +14,9 @@ from collab_server.contract.rows import EventType, Incomplete, Shape, Signal
 _DISCUSSION = ("discussion",)
 _INBOX = ("inbox",)
 
+_TAKE_OUT = ("comment.edit", "comment.delete", "discussion.remove", "discussion.leave", "discussion.delete")
+"""What may take notifications out of inboxes."""
+
 _ENTRIES = (
     EventType(
         "comment.added",
@@ -116,8 +119,16 @@ _ENTRIES = (
     EventType(
         "notification.read",
         {"ids": "id[]", "unread": "integer"},
-        ("notification.read", "topic.read"),
-        "These were read, perhaps on another device. `unread` is the badge.",
+        ("notification.read", "topic.read", *_TAKE_OUT),
+        "These were read, perhaps on another device, or are to be removed. `unread` is the badge.",
+        on=_INBOX,
+    ),
+    EventType(
+        "notification.removed",
+        {"ids": "id[]", "unread": "integer"},
+        _TAKE_OUT,
+        "These are in the inbox no more: the comment was deleted or names this person no longer, or the topic is closed"
+        " to them, as they are no member any more or Library says so. `unread` is the badge.",
         on=_INBOX,
     ),
     EventType(

@@ -46,9 +46,12 @@ class Reason:
     through: str = ""
 
 
+REPLIED = Reason("reply", "replied in a thread you take part in")
+
+
 @dataclass(frozen=True, slots=True)
 class Notified:
-    """That notifications for these users were stored and wait for delivery into their inboxes.
+    """That notifications for these users were stored and wait for delivery into their inboxes, or reviews of these.
 
     `is_permitted` says that their right to know is settled; otherwise Library must be asked as each of them.
     """

@@ -26,7 +26,7 @@ from collab_server.domain.comments import (
 )
 from collab_server.domain.events import Event
 from collab_server.domain.ids import own_id, uuid7
-from collab_server.domain.inbox import EXCERPT_CHARACTERS, Notice, Reason
+from collab_server.domain.inbox import EXCERPT_CHARACTERS, REPLIED, Notice, Reason
 from collab_server.domain.jsontext import (
     JsonText,
     dumps,
@@ -49,18 +49,17 @@ from collab_server.services.commands.pages import MAX_PAGE, page_limit, page_of,
 from collab_server.services.mentions import (
     checked_mentions,
     mentions_checked_again,
+    mentions_lost,
     newly_mentioned,
     quotes_in,
 )
-from collab_server.storage import comments, discussions, event_log, inbox, new_comments, topics
+from collab_server.storage import comments, discussions, event_log, inbox, new_comments, reviews, topics
 from collab_server.storage import requests as stored_requests
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.new_comments import NewComment
 from collab_server.storage.requests import Answered
 
 LONG_TEXT = 1000
-
-_REPLIED = Reason("reply", "replied in a thread you take part in")
 
 
 async def ask_add(backends: Backends, who: Identity, command: AddComment) -> CommentFacts:
@@ -211,7 +210,7 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
         told = dict(facts.mentioned)
         if not comment.is_root:
             for author in authors.get(comment.thread_id, ()):
-                told.setdefault(author, _REPLIED)
+                told.setdefault(author, REPLIED)
             authors.setdefault(comment.thread_id, set()).add(comment.author.id)
         if told:
             await _notify(tx, addition.who, facts.topic, comment, comment.seq, told)
@@ -274,6 +273,8 @@ async def edit(tx: Transaction, who: Identity, command: EditComment, facts: Comm
     # An edit tells only whom it newly mentions; the others were told, or had muted the topic, when it was added.
     told = newly_mentioned(facts.mentioned, comment.mentions)
     await _notify(tx, who, facts.topic, edited, event.seq, told)
+    if lost := mentions_lost(comment.mentions, edited.mentions):
+        await reviews.ask_of_comment(tx, comment.id, mentions_lost=lost)
     return json_object(comment=shown, seq=event.seq)
 
 
@@ -289,6 +290,7 @@ async def delete(tx: Transaction, who: Identity, command: DeleteComment, on: Top
         raise Conflict("the comment was deleted already")
     at = now_ms()
     await bury(tx, comment, at)
+    await reviews.ask_of_comment(tx, comment.id)
     data = dumps({"commentId": str(comment.id), "threadId": str(comment.thread_id)})
     event = await event_log.append(
         tx, topic, "comment.deleted", who.user, at, data, event_log.Kept(comment.id, added_comments=-1)

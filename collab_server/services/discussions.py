@@ -38,7 +38,7 @@ from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import page_limit, page_of
 from collab_server.services.mentions import checked_mentions
 from collab_server.services.people import people_named
-from collab_server.storage import discussions, event_log, inbox, topics
+from collab_server.storage import discussions, event_log, inbox, reviews, topics
 from collab_server.storage.database import Transaction
 from collab_server.storage.topics import LockedTopic
 
@@ -265,6 +265,7 @@ async def _answer(tx: Transaction, who: Identity, id: UUID, seq: int) -> JsonTex
 
 async def _take_out(tx: Transaction, topic: LockedTopic, who: Identity, id: UUID, user_id: str) -> int:
     await discussions.remove_member(tx, id, user_id)
+    await reviews.ask_of_topic(tx, [user_id], topic.name)
     event = await event_log.append(
         tx, topic, "member.removed", who.user, now_ms(), dumps({"userId": user_id})
     )
@@ -279,6 +280,7 @@ async def _hand_over(tx: Transaction, topic: LockedTopic, who: Identity, id: UUI
 
 async def _delete(tx: Transaction, topic: LockedTopic, who: Identity, id: UUID) -> None:
     at = now_ms()
+    await reviews.ask_of_topic(tx, await discussions.member_ids(tx, id), topic.name)
     await discussions.delete(tx, id, at)
     await event_log.append(tx, topic, "discussion.deleted", who.user, at, NOTHING)
 

@@ -65,7 +65,7 @@ async def list_notifications(backends: Backends, who: Identity, command: ListNot
     """`{items: [Notification], next}`, the latest first."""
     limit = page_limit(command.limit)
     cursor = backends.cursors.read(who, "notification.list", command.cursor)
-    await backends.deliveries.deliver(backends.database, who)
+    await _bring_up_to_date(backends, who)
     found = await inbox.listed(
         backends.database,
         who.user.id,
@@ -84,5 +84,10 @@ async def list_notifications(backends: Backends, who: Identity, command: ListNot
 
 async def count_notifications(backends: Backends, who: Identity, command: CountNotifications) -> JsonText:
     """`{unread}`: the badge."""
-    await backends.deliveries.deliver(backends.database, who)
+    await _bring_up_to_date(backends, who)
     return json_object(unread=await inbox.unread(backends.database, who.user.id))
+
+
+async def _bring_up_to_date(backends: Backends, who: Identity) -> None:
+    await backends.deliveries.deliver(backends.database, who)
+    await backends.losses.recheck(backends.database, who)

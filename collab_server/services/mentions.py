@@ -123,6 +123,11 @@ def _by_id(mentions: JsonText) -> dict[tuple[str, str], Mention]:
     return {(of["kind"], of["id"]): Mention(of["kind"], of["id"], of["name"]) for of in json.loads(mentions)}
 
 
+def mentions_lost(earlier: JsonText, now: JsonText) -> list[str]:
+    """Of whom or which group mentions, JSON text, no longer are: ids."""
+    return [id for _, id in _by_id(earlier).keys() - _by_id(now).keys()]
+
+
 def newly_mentioned(mentioned: Mapping[str, Reason], earlier: JsonText) -> dict[str, Reason]:
     """Whom mentions are of, without those whom a comment with the earlier ones, JSON text, has told already."""
     before = {mention["id"] for mention in json.loads(earlier)}

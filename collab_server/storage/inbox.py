@@ -20,10 +20,11 @@ from collab_server.storage.reading import IS_MUTED
 _STORE = f"""
     INSERT INTO collab.notifications (
         id, user_id, kind, why, cause, topic, topic_seq, comment_id, by_user, text, view_state, is_permitted,
-        created_at, notice_id
+        created_at, notice_id, through
     )
-    SELECT told.id, told.user_id, told.kind, told.why, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14
-      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[]) AS told (id, user_id, kind, why)
+    SELECT told.id, told.user_id, told.kind, told.why, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, told.through
+      FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $15::text[])
+           AS told (id, user_id, kind, why, through)
      WHERE NOT EXISTS (
            SELECT
              FROM collab.read_marks AS mark
@@ -79,6 +80,7 @@ _KEEP_LATEST = f"""
                     WHERE user_id = $1
                       AND seq IS NULL
                       AND NOT is_permitted
+                      AND taken_back_at IS NULL
                       AND {SENDER} = ANY($2::text[])
                   ) AS waiting
             WHERE place > $3
@@ -93,19 +95,30 @@ _FORGET_REFUSED = """
             WHERE seq IS NULL
               AND refusals > 0
               AND created_at < now() - interval '30 days'
+              AND COALESCE(taken_back_at, created_at) < now() - interval '30 days'
             LIMIT $1
            )
  RETURNING true
 """
 
 _PENDING = """
-    SELECT id
+    (
+    SELECT id, NULL::bigint AS review_id
       FROM collab.notifications
      WHERE user_id = $1
        AND seq IS NULL
        AND (is_permitted OR topic = ANY($2::text[]))
      ORDER BY created_at, id
      LIMIT $3
+    )
+     UNION ALL
+    (
+    SELECT NULL, id
+      FROM collab.reviews
+     WHERE user_id = $1
+     ORDER BY id
+     LIMIT $3
+    )
 """
 
 _TAKE = """
@@ -127,10 +140,13 @@ _PUT = """
 """
 
 _UNDELIVERED = """
-    SELECT DISTINCT user_id
+    SELECT user_id
       FROM collab.notifications
      WHERE seq IS NULL
        AND (is_permitted OR (user_id = ANY($1::text[]) AND (ask_at IS NULL OR ask_at <= now())))
+     UNION
+    SELECT user_id
+      FROM collab.reviews
      LIMIT $2
 """
 
@@ -208,6 +224,7 @@ async def store(tx: Transaction, notice: Notice, told: Mapping[str, Reason], *, 
         is_permitted,
         notice.created_at,
         notice_id,
+        [reason.through or None for reason in told.values()],
     )
     if rows:
         tx.recorded.append(Notified(tuple(row["user_id"] for row in rows), is_permitted))
@@ -250,9 +267,21 @@ async def forget_refused(tx: Transaction, *, at_most: int = 5000) -> int:
     return forgotten + await notices.forget_unused(tx, at_most=at_most)
 
 
-async def pending(db: Reads, user_id: str, permitted_topics: Sequence[str], limit: int) -> list[UUID]:
-    """What waits and can be delivered, given the topics that the user may open: ids, oldest first."""
-    return [row["id"] for row in await db.fetch(_PENDING, user_id, permitted_topics, limit)]
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """What is to be done in an inbox: ids of notifications to be delivered, and of reviews, oldest first."""
+
+    ids: Sequence[UUID] = ()
+    review_ids: Sequence[int] = ()
+
+
+async def pending(db: Reads, user_id: str, permitted_topics: Sequence[str], limit: int) -> Pending:
+    """What waits and can be delivered, given the topics that the user may open; what is to be looked at again."""
+    rows = await db.fetch(_PENDING, user_id, permitted_topics, limit)
+    return Pending(
+        [row["id"] for row in rows if row["id"] is not None],
+        [row["review_id"] for row in rows if row["review_id"] is not None],
+    )
 
 
 async def take(tx: Transaction, ids: Sequence[UUID]) -> list[Notification]:
@@ -266,7 +295,7 @@ async def put(tx: Transaction, id: UUID, seq: int) -> None:
 
 
 async def undelivered(db: Reads, connected: Sequence[str], limit: int) -> list[str]:
-    """Users for whom something waits that can be delivered, or whose right to know can be settled here."""
+    """Users for whom something waits that can be delivered or looked at, or whose right to know can be settled here."""
     return [row["user_id"] for row in await db.fetch(_UNDELIVERED, connected, limit)]
 
 

@@ -581,7 +581,7 @@ def cases(world: World) -> list[Case]:
         about = [item.topic for item in await inbox.due(tx, who, 100)]
         waiting = await inbox.pending(tx, who, about, 1000)
         await topics.lock(tx, inbox_topic(who))
-        for seq, notification in enumerate(await inbox.take(tx, waiting[:50])):
+        for seq, notification in enumerate(await inbox.take(tx, waiting.ids[:50])):
             await inbox.put(tx, notification.id, 1_000_000 + seq)
 
     async def read_topic(tx: Any, chance: random.Random) -> None:

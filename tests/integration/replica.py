@@ -131,6 +131,11 @@ class Inbox:
                         self.notifications[id]["readAt"] = event["at"]
                 assert self.unread - len(data["ids"]) == data["unread"], "the badge does not add up"
                 self.unread = data["unread"]
+            case "notification.removed":
+                for id in data["ids"]:
+                    removed = self.notifications.pop(id, None)
+                    assert removed is None or removed["readAt"] is not None, "removed unread"
+                assert self.unread == data["unread"], "the badge does not add up"
             case "topic.was_muted":
                 self.muted[data["topic"]] = data["muted"]
             case "topic.was_read":
@@ -267,6 +272,10 @@ class Device:
             held = self.inbox.notifications.get(item["id"])
             if held is not None and {**held, "text": ""} != {**item, "text": ""}:
                 wrong.append(f"{self.login} holds {held}, listed is {item}")
+        if gone := self.inbox.notifications.keys() - {item["id"] for item in listed}:
+            wrong.append(f"{self.login} holds what is not listed: {gone}")
+        for item in listed:
+            held = self.inbox.notifications.get(item["id"])
             if held is not None and item["text"] not in ("", held["text"]):
                 wrong.append(f"{self.login} holds another text than listed: {held}, {item}")
         for topic, held_topic in self.held.items():

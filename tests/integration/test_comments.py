@@ -532,7 +532,8 @@ async def test_no_table_holds_the_words_of_a_deleted_comment(
         viewState={word: word},
         requestId=f"add-{uuid4()}",
     )
-    for text in (f"{word} once more", f"{word} again"):
+    for more in ("once more", "again"):
+        text = f"{word} {more} @[{word}](user:{bob.id})"
         await ann.call(
             "comment.edit", {"commentId": comment["id"], "text": text, "requestId": f"edit-{uuid4()}"}
         )

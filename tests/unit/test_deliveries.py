@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
-from uuid import UUID
 
 import pytest
 
@@ -17,9 +16,10 @@ from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.domain.topics import Topic
 from collab_server.errors import NotFound, Unavailable
 from collab_server.services.live import deliveries
-from collab_server.services.live.deliveries import ASKED_TOGETHER, AT_ONCE, Deliveries
+from collab_server.services.live.deliveries import ASKED_TOGETHER, Deliveries
+from collab_server.services.live.workers import AT_ONCE
 from collab_server.storage import inbox
-from collab_server.storage.inbox import Due
+from collab_server.storage.inbox import Due, Pending
 from collab_server.telemetry.metrics import Metrics
 from tests.harness.waiting import until
 
@@ -59,11 +59,11 @@ class Rows:
     async def _due(self, _database: Any, user_id: str, limit: int) -> list[Due]:
         return self.due.get(user_id, [])[:limit]
 
-    async def _pending(self, _db: Any, user_id: str, permitted: Sequence[str], _limit: int) -> list[UUID]:
+    async def _pending(self, _db: Any, user_id: str, permitted: Sequence[str], _limit: int) -> Pending:
         self.looked.append((user_id, permitted))
         self.put += [(user_id, topic) for topic in permitted]
         self._forget(user_id, permitted)
-        return []
+        return Pending()
 
     async def _refuse(self, _tx: Any, *, user_id: str, topics: Sequence[str]) -> None:
         self.refused += [(user_id, topic) for topic in topics]

@@ -10,6 +10,9 @@ Nobody's inbox is closed by what others have sent. Whoever reads it waits no lon
 being asked of Library for them, and finds the rest when they read again. Where Library says no, it is asked again later
 and later; of each sender the latest are asked about first, some of them together.
 
+What is not to be told any more is taken out of inboxes likewise (`withdrawals`): what was changed has stored that they
+have to be looked at.
+
 What needs no leave of Library never waits behind what does: for each there are `AT_ONCE` workers at the most. They,
 one task for each who reads meanwhile, and one sweeper, run until `stop`.
 """
@@ -20,7 +23,7 @@ import asyncio
 import contextlib
 import json
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from functools import partial
 from typing import Any
 from uuid import UUID
@@ -33,7 +36,9 @@ from collab_server.domain.topics import inbox_topic, parse_topic
 from collab_server.errors import ClientError, NotFound, Unavailable
 from collab_server.ports import Bus, Gate
 from collab_server.services.hub import Hub
+from collab_server.services.live import withdrawals
 from collab_server.services.live.publisher import Publisher
+from collab_server.services.live.workers import Workers
 from collab_server.services.roles import role_on
 from collab_server.storage import event_log, inbox, tellings, topics
 from collab_server.storage.database import Database, Patience, Transaction
@@ -41,7 +46,6 @@ from collab_server.telemetry.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-AT_ONCE = 4
 BATCH = 50
 SWEEP_SECONDS = 5.0
 SWEEP_USERS = 5000
@@ -49,65 +53,8 @@ MOST_TOPICS = 200
 ASKED_TOGETHER = 8
 READ_SECONDS = 0.75
 MOST_AT_ONCE = 1000
-MOST_WAITING = 20_000
 ARRIVALS_SECONDS = 0.25
 USERS_A_HINT = 1000
-
-
-class _Turns:
-    """Works for users, `AT_ONCE` of them at the most, each by one task; again for those queued meanwhile."""
-
-    def __init__(self, work: Callable[[str], Awaitable[None]]) -> None:
-        self._work = work
-        self._waiting: dict[str, None] = {}
-        self._busy: set[str] = set()
-        self._again: set[str] = set()
-        self.tasks: set[asyncio.Task[None]] = set()
-        self.found = 0
-        """So many came of the last sweep."""
-
-    @property
-    def waiting(self) -> int:
-        """For how many there is to be worked."""
-        return len(self._waiting)
-
-    def find(self, users: Sequence[str]) -> None:
-        """Work for all that a sweep has found."""
-        self.found = len(users)
-        self.queue(users)
-
-    def queue(self, users: Iterable[str]) -> None:
-        """Work for these users soon. Never waits, never raises."""
-        for user in users:
-            if user in self._busy:
-                self._again.add(user)
-            elif len(self._waiting) < MOST_WAITING:  # the sweeper finds the others
-                self._waiting[user] = None
-        while self._waiting and len(self.tasks) < AT_ONCE:
-            user = next(iter(self._waiting))
-            del self._waiting[user]
-            self._busy.add(user)
-            task = asyncio.create_task(self._run(user))
-            self.tasks.add(task)
-            task.add_done_callback(self._done)
-
-    def _done(self, task: asyncio.Task[None]) -> None:
-        self.tasks.discard(task)
-        if not task.cancelled():
-            self.queue(())
-
-    async def _run(self, user_id: str) -> None:
-        try:
-            await self._work(user_id)
-        except ClientError:
-            pass  # the database or Library is away; the sweeper comes back to it
-        except Exception:
-            log.exception("a delivery failed")
-        finally:
-            self._busy.discard(user_id)
-            if user_id in self._again:
-                self._again.discard(user_id)
-                self._waiting[user_id] = None
 
 
 class Deliveries:
@@ -131,8 +78,8 @@ class Deliveries:
         self._publisher = publisher
         self._arrived: dict[str, None] = {}
         self._asks: dict[str, asyncio.Task[None]] = {}  # for whom Library is being asked
-        self._putting = _Turns(self._put_permitted)
-        self._asking = _Turns(self._put_asked)
+        self._putting = Workers(self._put_permitted)
+        self._asking = Workers(self._put_asked)
         self._sweeper: asyncio.Task[None] | None = None
         self._wake = asyncio.Event()
         self._channels = channels
@@ -275,9 +222,12 @@ class Deliveries:
     async def _put(
         self, database: Database | Patience, user_id: str, permitted_topics: Sequence[str]
     ) -> None:
-        permitted = await inbox.pending(database, user_id, permitted_topics, MOST_AT_ONCE)
-        for start in range(0, len(permitted), BATCH):
-            ids = permitted[start : start + BATCH]
+        pending = await inbox.pending(database, user_id, permitted_topics, MOST_AT_ONCE)
+        if pending.review_ids:
+            await self._review(database, user_id, pending.review_ids)
+            pending = await inbox.pending(database, user_id, permitted_topics, MOST_AT_ONCE)
+        for start in range(0, len(pending.ids), BATCH):
+            ids = pending.ids[start : start + BATCH]
 
             async def put(tx: Transaction, ids: Sequence[UUID] = ids) -> Sequence[Any]:
                 own = await topics.lock(tx, inbox_topic(user_id))
@@ -300,6 +250,17 @@ class Deliveries:
                 return tx.recorded
 
             recorded = await database.run(put)
+            self._publisher.announce(recorded)
+
+    async def _review(self, database: Database | Patience, user_id: str, review_ids: Sequence[int]) -> None:
+        """Take out of an inbox what is not to be told any more."""
+
+        async def review(tx: Transaction) -> tuple[bool, Sequence[Any]]:
+            return await withdrawals.review(tx, user_id, review_ids), tx.recorded
+
+        is_done = False
+        while not is_done:
+            is_done, recorded = await database.run(review)
             self._publisher.announce(recorded)
 
     async def _may_open(self, who: Identity, topic: str) -> bool | None:
