@@ -282,6 +282,7 @@ def _authority_of(config: Config, metrics: Metrics, bus: Bus, tls: ssl.SSLContex
         options=config.authorization.options,
         url=config.authorizationServerUrl,
         tls=tls,
+        fresh_seconds=config.rightsSeconds,
         observe=metrics.calls("library" if kind == "library" else "authority"),
     )
     return make_authority(kind, setup)

@@ -284,6 +284,14 @@ class Properties(Section):
         description="How many hours a sign-in lasts at most, however much it is used; then everybody shows a fresh"
         " token of Library. It ends before that with its Library session.",
     )
+    rightsSeconds: int = Field(
+        default=60,
+        ge=30,
+        le=600,
+        description="For how many seconds Library's word counts: so long, at most, a right that was taken away there,"
+        " or a session that ended, is still of use here. Each person with a dashboard open costs Library some"
+        " 90 / `rightsSeconds` calls a minute ([operations.md](operations.md#what-library-is-asked)).",
+    )
     statusToken: StatusToken | None = Field(
         default=None,
         description="Whoever shows it as `Authorization: Bearer …` gets `/status?verbose=1`, as administrators do:"

@@ -5,6 +5,7 @@ that and on nothing else. Everything here is called on the one event loop of the
 """
 
 from collab_server.ports.authority import (
+    FRESH_SECONDS,
     MOST_CALLS_PER_USER,
     MOST_SESSION_SECONDS,
     NOBODY,
@@ -26,6 +27,7 @@ from collab_server.ports.channel import Channel, ChannelSetup, Telling
 from collab_server.ports.life import AlwaysThere, Life
 
 __all__ = [
+    "FRESH_SECONDS",
     "MOST_CALLS_PER_USER",
     "MOST_SESSION_SECONDS",
     "NOBODY",

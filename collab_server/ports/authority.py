@@ -18,6 +18,7 @@ from collab_server.ports.bus import Bus
 from collab_server.ports.life import AlwaysThere, Life
 
 __all__ = [
+    "FRESH_SECONDS",
     "MOST_CALLS_PER_USER",
     "MOST_SESSION_SECONDS",
     "NOBODY",
@@ -35,6 +36,8 @@ __all__ = [
     "Silent",
 ]
 
+FRESH_SECONDS = 60.0
+"""So long an answer of an authority counts, unless the configuration says otherwise (`rightsSeconds`)."""
 MOST_SESSION_SECONDS = 86_400.0
 """Longer a session of an authority is never believed to live unused."""
 MOST_CALLS_PER_USER = 16
@@ -194,6 +197,11 @@ class Gate(Protocol):
         """Whether the last question got no answer at all."""
         return False
 
+    @property
+    def fresh_seconds(self) -> float:
+        """For how long an answer counts; what is in use is asked about again before."""
+        return FRESH_SECONDS
+
     def read_id(self, value: str, field: str) -> str:
         """The id of a person, a group, a project or an object that somebody has written, as the authority writes it.
 
@@ -208,7 +216,8 @@ class Gate(Protocol):
         """The object, if the user may open it; None when they may not, or it does not exist.
 
         An answer older than `at_most_seconds_old` is asked for again while it is still fresh; whoever says so asks
-        about what is being shown to the user. No answer is ever older than 60 s, but while the authority is silent.
+        about what is being shown to the user. No answer is ever older than `fresh_seconds`, but while the
+        authority is silent.
         """
         ...
 
@@ -225,7 +234,7 @@ class Gate(Protocol):
         return None
 
     def last_answer(self, who: Identity, project_id: str, object_id: str) -> ContentInfo | None:
-        """The object, if `may_open` said yes at most 60 s ago. Asks nothing; None says nothing."""
+        """The object, if the last answer of `may_open` was yes and is fresh. Asks nothing; None says nothing."""
         return None
 
     def on_refused(self, callback: Callable[[ContentAnswer], None]) -> None:
@@ -274,7 +283,8 @@ class AuthoritySetup:
 
     `options` are what `authorization` holds beside `kind`, and may hold secrets; `url` is `authorizationServerUrl`;
     `tls` trusts the machine's root certificates and `trustedCerts`. `observe(call, outcome, seconds)` counts a call in
-    `/metrics`: of both names there are only a few. `bus` reaches the other nodes. A maker raises `ValueError`, in words
+    `/metrics`: of both names there are only a few. `bus` reaches the other nodes. `fresh_seconds` is `rightsSeconds`:
+    nobody should be asked much more often. A maker raises `ValueError`, in words
     for an administrator and without a secret, for options that it cannot use.
     """
 
@@ -283,6 +293,7 @@ class AuthoritySetup:
     url: str | None
     tls: ssl.SSLContext
     observe: Callable[[str, str, float], None]
+    fresh_seconds: float = FRESH_SECONDS
 
 
 @dataclass(frozen=True, slots=True)

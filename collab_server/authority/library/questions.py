@@ -44,11 +44,19 @@ PAGE = 200
 
 
 class Questions:
-    """See the module. `patience_seconds`: how long a question that memory can answer waits for a silent Library."""
+    """See the module. `patience_seconds`: how long a question that memory can answer waits for a silent Library.
+    `fresh_seconds`: see `Gate`."""
 
     def __init__(
-        self, turns: Turns, known: KnownSessions, answers: Answers, *, patience_seconds: float
+        self,
+        turns: Turns,
+        known: KnownSessions,
+        answers: Answers,
+        *,
+        patience_seconds: float,
+        fresh_seconds: float,
     ) -> None:
+        self.fresh_seconds = fresh_seconds
         self._turns = turns
         self._known = known
         self._answers = answers

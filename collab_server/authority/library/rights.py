@@ -18,18 +18,18 @@ from typing import Any
 from collab_server.authority.library.questions import Questions
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.hints import Kind
-from collab_server.ports import Bus, ContentAnswer
+from collab_server.ports import FRESH_SECONDS, Bus, ContentAnswer
 
-MOST_AGE_SECONDS = 60.0
 ROWS_A_MESSAGE = 200
 MOST_TOLD = 20_000
 
 
 class SharedRights:
-    """Passes on what `questions` is told; `bus` reaches the other nodes."""
+    """Passes on what `questions` is told; `bus` reaches the other nodes. Answers are `most_age_seconds` old at most."""
 
-    def __init__(self, questions: Questions, bus: Bus) -> None:
+    def __init__(self, questions: Questions, bus: Bus, *, most_age_seconds: float = FRESH_SECONDS) -> None:
         self._questions = questions
+        self._most_age_seconds = most_age_seconds
         self._bus = bus
         questions.on_answer(self._tell_one)
         bus.listen(Kind.RIGHTS, self._hear)
@@ -39,7 +39,7 @@ class SharedRights:
         """What another node was told; one of another version may know more about it."""
         longest_delay_seconds = self._bus.longest_delay_seconds
         for user_id, project_id, object_id, type, name, age_seconds, *_ in json.loads(payload):
-            if not 0 <= age_seconds <= MOST_AGE_SECONDS:
+            if not 0 <= age_seconds <= self._most_age_seconds:
                 continue
             content = None
             if type:

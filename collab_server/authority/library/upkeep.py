@@ -35,7 +35,9 @@ log = logging.getLogger(__name__)
 MOST_CHECKS_AT_ONCE = 16
 MOST_LOGOUTS_AT_ONCE = 4
 MOST_LOGOUTS_WAITING = 1000
-SOONEST_CHECK = 0.6  # of the time between two checks, by chance
+SOONEST_CHECK = 0.88
+"""Of the time between two checks, by chance: later than what is shown to somebody is asked about again, which is a use
+of the session too and saves the check."""
 STOP_SECONDS = 3.0
 
 

@@ -1,10 +1,10 @@
 """The rights watch: whoever may no longer open the content that they are subscribed to is put out within a minute.
 
-Library's answers are believed for 60 s; those about what is being shown to somebody are renewed before, so that a
-storm of questions finds them fresh. Where Library says no, to whichever node and for whatever reason, the subscription
-ends at once. While it is silent, what it said before holds for a while; after that nobody knows, and nothing is
-delivered. Members who are removed from a discussion are put out by the feed. Where the configuration names circles of
-people who may comment, whoever has come into one or has left is told by `topic.rights`, as soon.
+The authority's answers are believed for a while; those about what is being shown to somebody are renewed before, so
+that a storm of questions finds them fresh. Where it says no, to whichever node and for whatever reason, the
+subscription ends at once. While it is silent, what it said before holds for a while; after that nobody knows, and
+nothing is delivered. Members who are removed from a discussion are put out by the feed. Where the configuration names
+circles of people who may comment, whoever has come into one or has left is told by `topic.rights`, as soon.
 
 One task, `run`, owned by the composition root; at most `AT_ONCE` questions at a time.
 """
@@ -20,22 +20,25 @@ from dataclasses import replace
 from collab_server.domain.people import Identity
 from collab_server.domain.topics import content_topic
 from collab_server.errors import ClientError, Unavailable
-from collab_server.ports import ContentAnswer, Gate
+from collab_server.ports import FRESH_SECONDS, ContentAnswer, Gate
 from collab_server.services.commenting import Commenting
 from collab_server.services.hub import Hub, Listener
 from collab_server.services.live.audience import Audience
 from collab_server.services.live.subscriptions import Subscriptions
 
 ROUND_SECONDS = 5.0
-RENEWED_AFTER_SECONDS = (25.0, 40.0)
-"""When is left to chance, or all who came together would be asked about together until they leave."""
+RENEWED_AFTER_SECONDS = (36.0, 44.0)
+"""Where an answer counts for `FRESH_SECONDS`, else in proportion: late, for each costs a call, but with the time of a
+round and a call left. When is left to chance, or all who came together would be asked about together until they leave.
+"""
 AT_ONCE = 16
 
 log = logging.getLogger(__name__)
 
 
 class RightsWatch:
-    """Asks `gate` again and again for those in `hub`; `chance(least, most)` spreads when."""
+    """Asks `gate` again and again for those in `hub`; `chance(least, most)`
+    spreads when."""
 
     def __init__(
         self,
@@ -52,6 +55,9 @@ class RightsWatch:
         self._commenting = commenting
         self._audience = audience
         self._chance = chance
+        least, most = RENEWED_AFTER_SECONDS
+        longer = gate.fresh_seconds / FRESH_SECONDS
+        self._renewed_after_seconds = (least * longer, most * longer)
         gate.on_refused(self._close)
 
     async def run(self) -> None:
@@ -67,7 +73,7 @@ class RightsWatch:
             for name in listener.topics:
                 if name.startswith("content:"):
                     age_seconds = self._gate.content_age_seconds(listener.who.user.id, *name.split(":")[1:])
-                    if age_seconds is None or age_seconds > self._chance(*RENEWED_AFTER_SECONDS):
+                    if age_seconds is None or age_seconds > self._chance(*self._renewed_after_seconds):
                         due[listener.who.user.id, name] = listener.who
         turn = asyncio.Semaphore(AT_ONCE)
         await asyncio.gather(*(self._check(turn, who, name) for (_, name), who in due.items()))
@@ -111,7 +117,7 @@ class RightsWatch:
                 if self._gate.is_silent and not is_known:
                     raise Unavailable
                 await self._gate.may_open(
-                    who, project_id, object_id, at_most_seconds_old=RENEWED_AFTER_SECONDS[0]
+                    who, project_id, object_id, at_most_seconds_old=self._renewed_after_seconds[0]
                 )
             except Unavailable:
                 if not is_known:

@@ -12,7 +12,7 @@ from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity
 from collab_server.domain.sign_ins import ID_BYTES
 from collab_server.errors import Unauthenticated, Unavailable
-from collab_server.ports import Authority, Ended, SessionUse
+from collab_server.ports import FRESH_SECONDS, Authority, Ended, SessionUse
 from collab_server.services.sign_in.credentials import Credentials
 from collab_server.services.sign_in.exchange import PATIENCE_SECONDS, Exchange, Failures
 from collab_server.services.sign_in.kinds import ByAuthToken, ByBearer, ByIdentityToken, ByResumeToken, Way
@@ -20,7 +20,7 @@ from collab_server.services.sign_in.lifetimes import KnownEnds, Lifetimes
 from collab_server.services.sign_in.proofs import Proof
 from collab_server.services.sign_in.resume_tokens import ResumeTokens, begun_before
 
-ASKED_SECONDS = 60.0
+ASKED_SECONDS = FRESH_SECONDS
 ARRIVALS_ASKED_AT_ONCE = 8
 ARRIVAL_SECONDS = 1.0
 """So many of those who come back to stay, after more than `ASKED_SECONDS`, are asked about at a time, and wait so long
@@ -68,6 +68,7 @@ class Authenticator:
             ByBearer(by_resume_token, exchange, self._lifetimes),
         )
         self._arrivals = 0
+        self._asked_seconds = ASKED_SECONDS * authority.gate.fresh_seconds / FRESH_SECONDS
 
     def use_keys(self, keys: KeyRing) -> None:
         """Seal with the ring's key from now on. Tokens that none of its keys opens are not accepted any more."""
@@ -149,7 +150,7 @@ class Authenticator:
         silent, the session goes on until it runs out.
         """
         age_seconds = self._sessions.age_seconds(proof.session)
-        if not proof.begun.id or (age_seconds is not None and age_seconds <= ASKED_SECONDS):
+        if not proof.begun.id or (age_seconds is not None and age_seconds <= self._asked_seconds):
             return proof
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if self._sessions.is_silent else patience_seconds):
