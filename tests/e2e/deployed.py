@@ -1,10 +1,21 @@
-"""The NGINX files of `deploy/` as they would be deployed: only upstream addresses, ports and folders are others."""
+"""The load balancers of `deploy/` as they would be deployed: only addresses, ports and folders are others."""
 
 from __future__ import annotations
 
+import shutil
+import signal
+import socket
+import ssl
+from functools import cache
 from pathlib import Path
 
+import pytest
+import trustme
+from typing_extensions import override
+
+from collab_server.demo.embedded import EmbeddedServer, free_port, plain_environment
 from collab_server.demo.nginx import EmbeddedNginx
+from collab_server.demo.tied import TiedProcess
 from collab_server.web import STATIC
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -52,6 +63,99 @@ def deployed_nginx(
             conf, "include /etc/nginx/collaboration.d/*.conf;", f"include {folder}/compose.conf;"
         )
     return EmbeddedNginx(_AROUND.format(conf=conf), folder, port=port)
+
+
+@cache
+def authority() -> trustme.CA:
+    """Who signs the balancers' certificates."""
+    return trustme.CA()
+
+
+def trusting() -> ssl.SSLContext:
+    """What clients of them speak TLS by."""
+    context = ssl.create_default_context()
+    authority().configure_trust(context)
+    return context
+
+
+def debians(name: str) -> Path:
+    """The server that Debian's package of this name brings; the test is skipped where it is not installed."""
+    found = shutil.which(name, path="/usr/sbin:/usr/bin")
+    if found is None:
+        pytest.skip(f"no {name} here: apt-get install {name}")
+    return Path(found)
+
+
+class HaProxy(EmbeddedServer):
+    """HAProxy as Debian has it, with a configuration."""
+
+    name = "HAProxy"
+    _ask = signal.SIGTERM
+
+    def __init__(self, config: str, folder: Path, *, port: int) -> None:
+        super().__init__(port)
+        self._binary = debians("haproxy")
+        self._file = folder / "haproxy.cfg"
+        self._file.write_text(config)
+        self._log_path = folder / "haproxy.log"
+
+    @override
+    def log_text(self) -> str:
+        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+
+    @override
+    def _spawn(self) -> TiedProcess:
+        with self._log_path.open("ab") as log:
+            return TiedProcess(
+                [self._binary, "-db", "-f", self._file],
+                output=log,
+                env=plain_environment(),
+                cwd=self._file.parent,
+            )
+
+    @override
+    def _is_ready(self) -> bool:
+        try:
+            socket.create_connection((self.host, self.port), timeout=0.5).close()
+        except OSError:
+            return False
+        return self.is_running
+
+
+def with_tls(file: str, node_ports: list[int], folder: Path) -> tuple[EmbeddedServer, int, int]:
+    """What `deploy/{file}` makes, not started, with its ports for HTTPS and, where it has one, HTTP.
+
+    `haproxy/haproxy.cfg` is of Debian's HAProxy, `debian/….conf` of Debian's NGINX, `nginx/….conf` of the wheel's.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    https, http = free_port(), free_port()
+    kind, name = file.split("/")
+    text = (ROOT / "deploy" / ("nginx" if kind == "debian" else kind) / name).read_text()
+    for number, port in enumerate(node_ports, 1):
+        for address in (f"10.0.0.{number}:3000", f"node{number}:3000"):
+            text = text.replace(address, f"127.0.0.1:{port}")
+    assert ":3000" not in text
+    leaf = authority().issue_cert("127.0.0.1")
+    pems = {
+        "cert.pem": b"".join(pem.bytes() for pem in leaf.cert_chain_pems),
+        "key.pem": leaf.private_key_pem.bytes(),
+    }
+    for pem, content in {**pems, "both.pem": b"".join(pems.values())}.items():
+        (folder / pem).write_bytes(content)
+        text = text.replace(f"/etc/ssl/collaboration/{pem}", str(folder / pem))
+    if kind == "haproxy":
+        text = _replaced(text, "bind :80\n", f"bind 127.0.0.1:{http}\n")
+        text = _replaced(text, "bind :443 ", f"bind 127.0.0.1:{https} ")
+        text = _replaced(text, "maxconn 50000", "maxconn 1000")  # where descriptors are few
+        text = _replaced(text, "inter 1s", "inter 50ms")
+        text = _replaced(text, "log /dev/log local0", "log stdout format raw local0")
+        return HaProxy(text, folder, port=https), https, http
+    text = text.replace("listen 80;", f"listen 127.0.0.1:{http};")
+    text = _replaced(text, "listen 443 ssl;", f"listen 127.0.0.1:{https} ssl;")
+    for log in ("access", "error"):
+        text = _replaced(text, f"/var/log/nginx/{log}.log", f"{folder}/deployed-{log}.log")
+    binary = debians("nginx") if kind == "debian" else None
+    return EmbeddedNginx(_AROUND.format(conf=text), folder, port=https, binary=binary), https, http
 
 
 def _replaced(text: str, old: str, new: str) -> str:

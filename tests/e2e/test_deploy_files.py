@@ -56,6 +56,17 @@ def test_what_the_image_is_made_of_exists_and_reaches_the_builder() -> None:
                 assert name in allowed
 
 
+def test_nodes_of_compose_are_looked_after_as_those_of_the_image() -> None:
+    """Some builders drop what the image says."""
+    lines = (ROOT / "Dockerfile").read_text().splitlines()
+    [check] = [line for line in lines if line.startswith("HEALTHCHECK ")]
+    repeated = compose()["services"]["node1"]["healthcheck"]
+    assert json.loads(check.partition(" CMD ")[2]) == repeated["test"][1:]
+    for name, value in repeated.items():
+        if name != "test":
+            assert f"--{name.replace('_', '-')}={value}" in check.split()
+
+
 def test_every_service_is_waited_for_until_it_is_healthy() -> None:
     services = compose()["services"]
     for name, service in services.items():

@@ -6,6 +6,7 @@ Everything here belongs to the event loop it was made in and is closed by `close
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -42,10 +43,15 @@ class Refused(Exception):
         self.error: Any = shown.get("data")
 
 
-def new_session(*, keeps_cookies: bool = True) -> aiohttp.ClientSession:
-    """An HTTP session with a deadline; for hosts named by number too, whose cookies are otherwise dropped."""
+def new_session(*, keeps_cookies: bool = True, tls: ssl.SSLContext | None = None) -> aiohttp.ClientSession:
+    """An HTTP session with a deadline; for hosts named by number too, whose cookies are otherwise dropped.
+
+    `tls` is what `https` is spoken by.
+    """
     jar = aiohttp.CookieJar(unsafe=True) if keeps_cookies else aiohttp.DummyCookieJar()
-    return aiohttp.ClientSession(cookie_jar=jar, timeout=aiohttp.ClientTimeout(total=TIMEOUT_SECONDS))
+    timeout = aiohttp.ClientTimeout(total=TIMEOUT_SECONDS)
+    connector = None if tls is None else aiohttp.TCPConnector(ssl=tls)
+    return aiohttp.ClientSession(cookie_jar=jar, timeout=timeout, connector=connector)
 
 
 @dataclass(slots=True)
@@ -150,15 +156,19 @@ class Client:
         resume_token: str | None = None,
         auth: Any = None,
         transport: Transport = "websocket",
+        upgrades: bool = False,
         headers: Mapping[str, str] | None = None,
         timeout: float = TIMEOUT_SECONDS,
+        tls: ssl.SSLContext | None = None,
     ) -> Self:
         """Connect to a node (`http://host:port`) and wait for `server.hello`. Raises `Refused`.
 
-        `auth` replaces the auth object as a whole; the client does not reconnect by itself.
+        `auth` replaces the auth object as a whole; the client does not reconnect by itself. It `upgrades` to a
+        websocket where asked to. `tls` is what `https` is spoken by.
         """
         given = {"identityToken": identity_token, "authToken": auth_token, "resumeToken": resume_token}
-        http = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
+        connector = None if tls is None else aiohttp.TCPConnector(ssl=tls)
+        http = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), connector=connector)
         sio = socketio.AsyncClient(reconnection=False, handle_sigint=False, http_session=http)
         client = cls(sio, http)
         refusals: list[Any] = []
@@ -170,7 +180,7 @@ class Client:
                 await sio.connect(
                     url,
                     auth=auth if auth is not None else {k: v for k, v in given.items() if v is not None},
-                    transports=[transport],
+                    transports=[transport, "websocket"] if upgrades else [transport],
                     headers=dict(headers or {}),
                     wait_timeout=timeout,
                 )

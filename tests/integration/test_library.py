@@ -353,9 +353,9 @@ async def test_one_user_has_at_most_sixteen_calls_in_flight(standin: StandIn) ->
         ann = who(await library.sessions.sign_in_with_identity_token(await identity_token(client, "ann")))
         bob = who(await library.sessions.sign_in_with_identity_token(await identity_token(client, "bob")))
         standin.gate.is_frozen, standin.gate.most_waiting = True, 0
-        asking = [asyncio.create_task(library.questions.users(ann, str(i))) for i in range(40)]
+        asking = [asyncio.create_task(library.questions.recipients(ann, str(i))) for i in range(40)]
         await until(lambda: standin.gate.waiting == 16)
-        asking.append(asyncio.create_task(library.questions.users(bob, "a")))
+        asking.append(asyncio.create_task(library.questions.recipients(bob, "a")))
         await until(lambda: standin.gate.waiting == 17)
         standin.gate.is_frozen = False
         await asyncio.gather(*asking)

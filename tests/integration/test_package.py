@@ -82,6 +82,16 @@ def test_wheel_says_that_it_is_typed_and_brings_its_migrations_and_the_page(whee
     assert expected <= names
 
 
+def test_wheel_brings_the_files_of_a_deployment(wheel: zipfile.ZipFile) -> None:
+    shared = {
+        name.partition(".data/data/share/collab-server/")[2] for name in wheel.namelist() if "/share/" in name
+    }
+    built = {
+        str(path.relative_to(ROOT / "deploy")) for path in (ROOT / "deploy").rglob("*") if path.is_file()
+    }
+    assert {name for name in built if "__pycache__" not in name} == shared
+
+
 def test_sources_hold_what_the_tests_and_documents_need(sources: dict[str, bytes]) -> None:
     needed = {
         "pyproject.toml",

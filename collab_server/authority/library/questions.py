@@ -165,16 +165,6 @@ class Questions:
         """The user with that id, as the asker sees them; None when there is none."""
         return await self._ask(who, ("user", user_id), lambda api, session: api.user(session, user_id))
 
-    async def users(
-        self, who: Identity, name_begins: str, *, offset: int = 0, limit: int = PAGE
-    ) -> tuple[User, ...]:
-        """The users whose name begins so, as the asker sees them."""
-        question = ("users", name_begins, offset, limit)
-        found = await self._ask(
-            who, question, lambda api, session: api.users(session, name_begins, offset, limit)
-        )
-        return found or ()
-
     async def group_members(
         self, who: Identity, group_id: str, most: int = MOST_GROUP_MEMBERS
     ) -> tuple[User, ...] | None:
