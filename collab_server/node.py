@@ -16,6 +16,7 @@ import signal
 import socket
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
@@ -68,6 +69,7 @@ from collab_server.services.live.publisher import Publisher
 from collab_server.services.live.repair import Repair
 from collab_server.services.live.rights_watch import RightsWatch
 from collab_server.services.live.subscriptions import Subscriptions
+from collab_server.services.names import Names
 from collab_server.services.opening import OpenDatabase, Opening
 from collab_server.services.origins import Origins
 from collab_server.services.search import Settling
@@ -138,6 +140,7 @@ class Live:
         self.publisher = publisher = Publisher(bus, self.feed)
         self.deliveries = Deliveries(ground.database, gate, hub, bus, publisher, metrics, channels.kinds)
         self.losses = Losses(ground.database, gate, publisher)
+        self.names = Names(ground.database)
 
 
 class Node:
@@ -161,7 +164,7 @@ class Node:
         self._live = live = Live(ground, server)
         hub, feed, deliveries = live.hub, live.feed, live.deliveries
         ends = Ends(ground.bare, hub, bus)  # which are learned before it is opened
-        authenticator = _authenticator_of(config, authority, ends)
+        authenticator = _authenticator_of(config, authority, live.names, ends)
         turns, recipients = Turns(_limiter_of(limits), metrics=metrics), _recipients_of(limits)
         exchange = LimitExchange(bus, {Kind.LIMITS: turns.limiter, Kind.RECIPIENTS: recipients})
         backends = Backends(
@@ -201,7 +204,7 @@ class Node:
         self._parts: tuple[Part, ...] = (self.status.pulse, origins, database, authority.life, bus, *served)
         reloading = Reloading(config, read, certificates, changing)
         watches = (opening, *watch, secret_watch, self._state_watch, sign_ins, ends, reloading)
-        cares = (journal, exchange, self.status.sampler, self.guard, jobs, Settling(database))
+        cares = (journal, exchange, live.names, self.status.sampler, self.guard, jobs, Settling(database))
         self._workers: tuple[Worker, ...] = watches + cares
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -308,9 +311,9 @@ def _dependencies_of(
     ]
 
 
-def _authenticator_of(config: Config, authority: Authority, ends: Ends) -> Authenticator:
+def _authenticator_of(config: Config, authority: Authority, names: Names, ends: Ends) -> Authenticator:
     return Authenticator(
-        authority,
+        replace(authority, sessions=names.heard_by(authority.sessions)),
         administrators=config.administrators,
         failures=AddressBudget(burst=config.limits.failedSignIns, per_second=1),
         ends=ends,

@@ -53,7 +53,16 @@ from collab_server.services.mentions import (
     newly_mentioned,
     quotes_in,
 )
-from collab_server.storage import comments, discussions, event_log, inbox, new_comments, reviews, topics
+from collab_server.storage import (
+    comments,
+    discussions,
+    event_log,
+    inbox,
+    new_comments,
+    people,
+    reviews,
+    topics,
+)
 from collab_server.storage import requests as stored_requests
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.new_comments import NewComment
@@ -309,7 +318,8 @@ async def get(backends: Backends, who: Identity, command: GetComment) -> JsonTex
     comment = await comments.get(backends.database, id)
     if comment is None:
         raise NotFound("comment")
-    return comment.as_json()
+    [today] = await people.comments_today(backends.database, [comment])
+    return today.as_json()
 
 
 async def list_revisions(backends: Backends, who: Identity, command: ListRevisions) -> JsonText:
@@ -362,7 +372,7 @@ async def list_comments(backends: Backends, who: Identity, command: ListComments
         limit=limit + 1,
     )
     return page_of(
-        found,
+        await people.comments_today(backends.database, found),
         limit,
         Comment.as_json,
         lambda last: backends.cursors.write(who, "topic.comments", last.seq),

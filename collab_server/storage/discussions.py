@@ -55,12 +55,16 @@ _DELETE = """
 _GET = """
     SELECT discussion.id, discussion.name, discussion.owner_id, discussion.about_project,
            discussion.about_object, discussion.created_at, topic.last_seq,
-           member.user_id, member.name AS member_name, member.initials, member.joined_at
+           member.user_id, member.name AS member_name, member.initials, member.joined_at,
+           COALESCE(person.name, member.name) AS name_today,
+           COALESCE(person.initials, member.initials) AS initials_today
       FROM collab.discussions AS discussion
       JOIN collab.topics AS topic
         ON topic.id = discussion.topic_id
       JOIN collab.members AS member
         ON member.discussion_id = discussion.id
+      LEFT JOIN collab.people AS person
+        ON person.user_id = member.user_id
      WHERE discussion.id = $1
        AND discussion.deleted_at IS NULL
      ORDER BY member.joined_order
@@ -126,10 +130,13 @@ _LIST = f"""
 """
 
 _MEMBERS_OF = """
-    SELECT discussion_id, user_id, name, initials, joined_at
-      FROM collab.members
-     WHERE discussion_id = ANY($1::uuid[])
-     ORDER BY joined_order
+    SELECT member.discussion_id, member.user_id, COALESCE(person.name, member.name) AS name,
+           COALESCE(person.initials, member.initials) AS initials, member.joined_at
+      FROM collab.members AS member
+      LEFT JOIN collab.people AS person
+        ON person.user_id = member.user_id
+     WHERE member.discussion_id = ANY($1::uuid[])
+     ORDER BY member.joined_order
 """
 
 
@@ -179,20 +186,19 @@ async def delete(tx: Transaction, id: UUID, at: datetime) -> None:
     await tx.execute(_DELETE, id, at)
 
 
-async def get(source: Reads, id: UUID) -> Discussion | None:
-    """The discussion with its members, unless it was deleted."""
+async def get(source: Reads, id: UUID, *, is_today: bool = False) -> Discussion | None:
+    """The discussion with its members, as they were called when they came or `is_today`, unless it was deleted."""
     rows = await source.fetch(_GET, id)
     if not rows:
         return None
-    members = (
-        Member(User(row["user_id"], row["member_name"], row["initials"]), row["joined_at"]) for row in rows
-    )
+    name, initials = ("name_today", "initials_today") if is_today else ("member_name", "initials")
+    members = (Member(User(row["user_id"], row[name], row[initials]), row["joined_at"]) for row in rows)
     return _discussion(rows[0], members)
 
 
 async def get_for(db: Reads, id: UUID, user_id: str) -> Discussion | None:
     """The discussion with what a member has not read of it, and whether they muted it."""
-    discussion = await get(db, id)
+    discussion = await get(db, id, is_today=True)
     if discussion is None:
         return None
     [snapshot] = await topics.snapshots(db, [(discussion.topic.name, user_id)])

@@ -95,6 +95,51 @@ async def test_a_comment_that_names_somebody_who_is_gone_can_be_corrected(
     assert (await ann_elsewhere.refusal("comment.edit", edit))["code"] == "invalid"
 
 
+# --- new names
+
+
+async def test_what_is_read_shows_todays_names_and_events_those_of_then(cluster: Cluster, topic: str) -> None:
+    some = await Devices.of_somebody(cluster, "Rita Old")
+    ann, bob = [await Door.open(cluster, "rest", login, 1) for login in ("ann", "bob")]
+    root = await added(some.rest, topic, f"Mine {mention(BOB)}")
+    await some.rest.call("thread.resolve", {"commentId": root["id"]})
+    await added(ann, topic, f"Yours {mention(some.id)}", replyTo=root["id"])
+    discussion = await created(some.rest, ANN, BOB)
+    await called(cluster, some.login, "Rita New")
+    again = Door(await cluster.client(2, some.login), None)
+
+    async def shown() -> list[Any]:
+        first, reply = (await ann.call("topic.comments", {"topic": topic}))["items"]
+        got = (await ann.call("comment.get", {"commentId": root["id"]}))["author"]
+        seen = (
+            await ann.call("discussion.get", {"discussionId": discussion["id"]}),
+            await listed_discussion(),
+        )
+        people = [first["author"], got, first["resolved"]["by"], *(await told(bob, topic))[:1]]
+        people = [person.get("by", person) for person in people]
+        people += [one["owner"] for one in seen] + [one["members"][0] for one in seen]
+        assert {(person["id"], person["initials"]) for person in people} <= {(some.id, "RN"), (some.id, "RO")}
+        return [reply["mentions"][0]["name"], *(person["name"] for person in people)]
+
+    async def listed_discussion() -> dict[str, Any]:
+        items = (await ann.call("discussion.list"))["items"]
+        return next(item for item in items if item["id"] == discussion["id"])
+
+    async def is_shown() -> bool:
+        return set(await shown()) == {"Rita New"}
+
+    await until(is_shown, 5)
+    found = (await ann.call("comments.search", {"q": "Mine", "topic": topic}))["items"]
+    assert [item["comment"]["author"]["name"] for item in found] == ["Rita New"]
+    log = (await ann.call("topic.events", {"topic": topic}))["events"]
+    assert [event["actor"]["name"] for event in log[:2]] == ["Rita Old"] * 2
+    assert log[0]["data"]["comment"]["author"]["name"] == "Rita Old"
+    # Whoever folds the newest name by id learns it with the next event.
+    await added(again, topic, "Again")
+    log = (await ann.call("topic.events", {"topic": topic}))["events"]
+    assert log[-1]["actor"] == {"id": some.id, "name": "Rita New", "initials": "RN"}
+
+
 # --- groups in groups
 
 

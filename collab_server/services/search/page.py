@@ -30,7 +30,7 @@ from collab_server.services.search.rights import (
     MOST_CALLS,
     Rights,
 )
-from collab_server.storage import comments, search
+from collab_server.storage import comments, people, search
 from collab_server.storage.search import Candidate, Place
 
 MOST_NEAR = 100
@@ -248,7 +248,9 @@ class _Page:
         size = 0
         for start in range(0, len(self._found), SHOWN_AT_ONCE):
             some = self._found[start : start + SHOWN_AT_ONCE]
-            now = await comments.get_many(self._database, [one.candidate.id for one in some])
+            stands = await comments.get_many(self._database, [one.candidate.id for one in some])
+            today = await people.comments_today(self._database, list(stands.values()))
+            now = {comment.id: comment for comment in today}
             for one in some:
                 comment = now.get(one.candidate.id)
                 if comment is None or comment.is_deleted:
