@@ -114,6 +114,12 @@ WORDINGS: Mapping[str, Wording] = {
         {"filters": {"Region": ["East"]}},
     ),
     "commentId": Wording("The id of a comment.", COMMENT_ID, _UUID),
+    "comment.add.commentId": Wording(
+        "The id that the comment gets, chosen by the client: a UUIDv7 of a time within 5 minutes of the server's, never"
+        " used before. Left out: the server makes one.",
+        COMMENT_ID,
+        _UUID,
+    ),
     "emoji": Wording("One emoji, with its joiners and tones, in any spelling.", "👍"),
     "thread": Wording("The id of a thread's root: only the root and its replies.", COMMENT_ID, _UUID),
     "topic.comments.resolved": Wording("Only those in resolved threads, or only those in open ones.", False),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
@@ -26,7 +26,7 @@ from collab_server.domain.jsontext import (
 from collab_server.domain.letters import is_blank
 from collab_server.domain.people import User
 from collab_server.domain.topics import Topic
-from collab_server.domain.wire import WIRE, AtMost, Cursor, Flag, Prose, Text, Whole, camel
+from collab_server.domain.wire import ADDED, WIRE, AtMost, Cursor, Flag, Prose, Text, Whole, camel
 from collab_server.errors import Invalid, TooLarge
 
 VIEW_STATE_LEVELS = 64
@@ -200,11 +200,12 @@ class AddComment:
     anchor: Anchor | None = None
     view_state: Annotated[dict[str, Any], AtMost("viewStateBytes")] | None = None
     request_id: Text | None = None
+    comment_id: Text | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
 class CommentFacts:
-    """What was settled of a comment before its transaction.
+    """What was settled of a comment before its transaction. Without an `id` it gets one there.
 
     `said` is the `said_text`; `mentioned` says of whom the mentions are, user id → why.
     """
@@ -217,6 +218,7 @@ class CommentFacts:
     anchor: JsonText | None = None
     view_state: JsonText | None = None
     reply_to: UUID | None = None
+    id: UUID | None = None
 
     @property
     def size(self) -> int:

@@ -10,8 +10,13 @@ import re
 import time
 import uuid
 from collections.abc import Callable
+from datetime import datetime
 
+from collab_server.domain.jsontext import rfc3339
 from collab_server.errors import Invalid
+
+NEAR_SECONDS = 300
+"""So far the time in an id that a client makes may be from the server's."""
 
 OPAQUE_ID = "[A-Za-z0-9._~@+-]{1,64}"
 """What an id may be that an authority makes: it ends neither in a topic's name, nor in a path, a text, or JSON."""
@@ -31,6 +36,21 @@ def uuid7() -> uuid.UUID:
     chance = int.from_bytes(os.urandom(10), "big")
     value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80 | _VERSION_7 | chance & _CHANCE
     return uuid.UUID(int=value)
+
+
+def new_id(value: str, field: str, now: datetime) -> uuid.UUID:
+    """The id that a client has made for something new: a UUIDv7 of a time within `NEAR_SECONDS` of `now`.
+
+    What is found is shown by the time in its id: with another one it would be out of its place for ever.
+    Raises `Invalid` (naming `field`) otherwise.
+    """
+    id = own_id(value, field)
+    if id.version != 7 or abs((id.int >> 80) / 1000 - now.timestamp()) > NEAR_SECONDS:
+        raise Invalid(
+            f"expected a UUIDv7 of a time within {NEAR_SECONDS} s of the server's, which is {rfc3339(now)}",
+            field=field,
+        )
+    return id
 
 
 def library_id(value: str, field: str) -> str:

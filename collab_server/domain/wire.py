@@ -6,6 +6,7 @@ the type, so that it is looked at before the value is.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
@@ -14,7 +15,7 @@ from pydantic import StrictBool as Flag
 from pydantic import StrictInt as Whole
 from pydantic_core import CoreSchema
 
-__all__ = ["WIRE", "AtMost", "Cursor", "Flag", "Prose", "Text", "Token", "Whole", "camel"]
+__all__ = ["ADDED", "WIRE", "AtMost", "Cursor", "Flag", "Prose", "Text", "Token", "Whole", "camel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,10 @@ def camel(name: str) -> str:
     head, *tail = name.split("_")
     return head + "".join(part.capitalize() for part in tail)
 
+
+ADDED: Mapping[str, bool] = {"is_added": True}
+"""The metadata of a field that a command got later and that may be left out. Left out, it does not tell the command
+from those of before: repeated on a node of the version before, or under it, it is the same one."""
 
 WIRE: dict[str, Any] = {"extra": "forbid", "alias_generator": camel}
 """The `__pydantic_config__` of every command."""

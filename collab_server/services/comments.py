@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +25,7 @@ from collab_server.domain.comments import (
     view_state_text,
 )
 from collab_server.domain.events import Event
-from collab_server.domain.ids import own_id, uuid7
+from collab_server.domain.ids import new_id, own_id, uuid7
 from collab_server.domain.inbox import EXCERPT_CHARACTERS, REPLIED, Notice, Reason
 from collab_server.domain.jsontext import (
     JsonText,
@@ -73,6 +73,7 @@ LONG_TEXT = 1000
 
 async def ask_add(backends: Backends, who: Identity, command: AddComment) -> CommentFacts:
     topic, _ = await access_topic(backends, who, command.topic, "comment.add")
+    id = None if command.comment_id is None else new_id(command.comment_id, "commentId", datetime.now(UTC))
     reply_to = None
     if command.reply_to is not None:
         reply_to = own_id(command.reply_to, "replyTo")
@@ -86,7 +87,7 @@ async def ask_add(backends: Backends, who: Identity, command: AddComment) -> Com
     view_state = view_state_text(command.view_state, limits.viewStateBytes)
     said = await said_by(text)
     backends.recipients.spend_whole(who.user.id, len(mentioned.keys() - {who.user.id}))
-    return CommentFacts(topic, text, said, mentions, mentioned, anchor, view_state, reply_to)
+    return CommentFacts(topic, text, said, mentions, mentioned, anchor, view_state, reply_to, id)
 
 
 _added = json_shape("comment", "seq")
@@ -101,8 +102,16 @@ async def commit_together(
     Plain ones take one statement; where one among them is not plain, all take the transaction that can do everything.
     """
     if all(addition.facts.is_plain for addition in asked):
-        return await _commit_plain(database, asked, requests, since)
+        try:
+            return await _commit_plain(database, asked, requests, since)
+        except new_comments.IdTaken:
+            pass  # the transaction finds out whose id that is
+    return await _commit_any(database, asked, requests, since)
 
+
+async def _commit_any(
+    database: Database, asked: Sequence[_Addition], requests: Sequence[Request | None], since: float
+) -> tuple[list[Answer], Sequence[Any]]:
     async def carry_out(tx: Transaction, places: Sequence[int]) -> list[Answer]:
         return await add_many(tx, [asked[place] for place in places])
 
@@ -115,20 +124,27 @@ async def _commit_plain(
     at = now_ms()
     plain = [_plain(addition, request, at) for addition, request in zip(asked, requests, strict=True)]
     placed: list[new_comments.Placed | ClientError] = [*await _place(database, plain, since)]
-    waiting = [number for number, place in enumerate(placed) if place is None]
-    if waiting:  # their topics' rows were made elsewhere; the others are stored, whatever becomes of these
-        later: Sequence[new_comments.Placed | ClientError]
-        try:
-            later = await _place(database, [plain[number] for number in waiting], since)
-        except ClientError as error:
-            later = [error] * len(waiting)
-        for number, place in zip(waiting, later, strict=True):
-            placed[number] = place
     for number, place in enumerate(placed):
         if place == "switched off":
             placed[number] = await _switched_off(database, requests[number])
-    answers = [_answer(*of) for of in zip(plain, placed, requests, strict=True)]
-    return answers, [place for place in placed if isinstance(place, Event)]
+    events: list[Any] = [place for place in placed if isinstance(place, Event)]
+    waiting = [number for number, place in enumerate(placed) if place is None]
+    if not waiting:
+        return [_answer(*of) for of in zip(plain, placed, requests, strict=True)], events
+    # Their topics' rows were made elsewhere; the others are stored, whatever becomes of these.
+    later: Sequence[Answer]
+    try:
+        later, recorded = await _commit_any(
+            database, [asked[number] for number in waiting], [requests[number] for number in waiting], since
+        )
+    except ClientError as error:
+        later, recorded = [error] * len(waiting), ()
+    left = iter(later)
+    answers = [
+        next(left) if place is None else _answer(new, place, request)
+        for new, place, request in zip(plain, placed, requests, strict=True)
+    ]
+    return answers, [*events, *recorded]
 
 
 async def _place(database: Database, plain: Sequence[NewComment], since: float) -> list[new_comments.Placed]:
@@ -196,6 +212,8 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
     authors = (
         await inbox.thread_authors(tx, [parent.thread_id for parent in parents.values()]) if parents else {}
     )
+    chosen = [addition.facts.id for addition in asked if addition.facts.id is not None]
+    taken = await comments.there(tx, chosen) if chosen else set()
     heads = {name: topic.last_seq for name, topic in locked.items()}
     at = now_ms()
     added: list[NewComment] = []
@@ -206,11 +224,14 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
             if not may_add(addition):
                 raise NotFound("discussion")
             require_commenting(locked[facts.topic.name].is_commenting, "comment.add")
+            if facts.id in taken:
+                raise Conflict("this id was used for another comment", field="commentId")
             comment = _comment(addition, parents, heads[facts.topic.name] + 1, at)
         except ClientError as error:
             answers.append(error)
             continue
         heads[comment.topic] = comment.seq
+        taken.add(comment.id)
         place = addition.command.anchor or NOWHERE
         topic_id = locked[comment.topic].id
         new = NewComment(comment, comment.begun_json(), facts.said, place, topic_id, trace=addition.trace)
@@ -234,7 +255,7 @@ def _comment(addition: _Addition, parents: Mapping[UUID, comments.Parent], seq: 
     Raises `NotFound` or `Conflict` when there is nothing to reply to.
     """
     facts = addition.facts
-    id = uuid7()
+    id = facts.id or uuid7()
     thread_id = id
     if facts.reply_to is not None:
         parent = parents.get(facts.reply_to)

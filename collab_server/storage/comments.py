@@ -65,6 +65,12 @@ _FOR_READER = """
      WHERE comment.id = $1
 """
 
+_THERE = """
+    SELECT id
+      FROM collab.comments
+     WHERE id = ANY($1::uuid[])
+"""
+
 _PARENTS = """
     SELECT comment.id, topic.name AS topic, comment.thread_id, comment.deleted_at
       FROM collab.comments AS comment
@@ -273,6 +279,11 @@ async def for_reader(db: Reads, comment_id: UUID, user_id: str) -> tuple[str, bo
     """
     row = await db.fetchrow(_FOR_READER, comment_id, user_id)
     return None if row is None else (row["name"], row["is_owner"])
+
+
+async def there(tx: Transaction, ids: Sequence[UUID]) -> set[UUID]:
+    """Those of these ids that comments have, deleted or not, on whatever topic."""
+    return {row["id"] for row in await tx.fetch(_THERE, ids)}
 
 
 async def parents(tx: Transaction, ids: Sequence[UUID]) -> dict[UUID, Parent]:

@@ -323,6 +323,13 @@ _ADD_PLACED = f"""
 """
 
 
+_IDS = ("comments_pkey", "recent_terms_pkey", "comment_terms_pkey")
+
+
+class IdTaken(Exception):
+    """There is a comment with the id of one that was to be stored; clients may choose ids. Nothing is stored."""
+
+
 SwitchedOff = Literal["switched off"]
 """Nobody may comment there."""
 
@@ -334,8 +341,9 @@ nothing: somebody else has just made its topic's row."""
 async def add_plain(db: Database, asked: Sequence[NewComment], *, since: float | None = None) -> list[Placed]:
     """Store plain comments, in one transaction, each under the next `seq` of its topic. `since`: see `Database.run`.
 
-    Raises `Taken` when one of the requests took effect elsewhere meanwhile, and `Paused`, with the outcome `unknown`
-    where the connection was lost under way; apart from that case, nothing is stored when it raises.
+    Raises `Taken` when one of the requests took effect elsewhere meanwhile, `IdTaken` when there is a comment with the
+    id of one of these, and `Paused`, with the outcome `unknown` where the connection was lost under way; apart from
+    that case, nothing is stored when it raises.
     """
     try:
         if len(asked) == 1:
@@ -345,6 +353,8 @@ async def add_plain(db: Database, asked: Sequence[NewComment], *, since: float |
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "requests_pkey":
             raise Taken from None
+        if error.constraint_name in _IDS:
+            raise IdTaken from None
         raise
     placed = [_placed(new, row) for new, row in zip(asked, rows, strict=True)]
     earlier = [place.answer for place in placed if isinstance(place, Answered)]
@@ -360,8 +370,14 @@ async def add(tx: Transaction, asked: Sequence[NewComment]) -> list[Event]:
     """Store comments with their events, under the next `seq`s of topics that this transaction has locked.
 
     Replies are counted at their roots. The events are recorded for publishing after COMMIT, and returned.
+    Raises `Taken` when one of the ids was taken in another transaction meanwhile; the caller must roll back.
     """
-    await tx.execute(_ADD_PLACED, *_columns(map(_placed_row, asked)))
+    try:
+        await tx.execute(_ADD_PLACED, *_columns(map(_placed_row, asked)))
+    except asyncpg.UniqueViolationError as error:
+        if error.constraint_name in _IDS:
+            raise Taken from None
+        raise
     events = [new.event(new.comment.seq) for new in asked]
     tx.recorded.extend(events)
     return events

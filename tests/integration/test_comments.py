@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import re
+import time
 from datetime import UTC, datetime, timedelta
+from operator import itemgetter
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
-from tests.harness.world import TestDatabase
+from tests.harness.waiting import until
+from tests.harness.world import TestDatabase, fresh_topic
 from tests.integration.doors import BOARD, GROUP_SALES, Door, DoorName
 
 BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
@@ -366,6 +370,123 @@ async def test_an_edit_shows_the_replies_that_are_there(cluster: Cluster, topic:
     assert (await ann.call("comment.edit", {"commentId": root["id"], "text": "Two"}))["comment"][
         "replyCount"
     ] == 1
+
+
+# --- an id that the client has chosen
+
+
+def chosen_id(seconds: float = 0) -> str:
+    """A UUIDv7 of so many seconds from now."""
+    milliseconds = int((time.time() + seconds) * 1000)
+    return str(UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62 | random.getrandbits(62)))
+
+
+@pytest.mark.parametrize("kind", ["plain", "reply", "mention"])
+@BOTH
+async def test_a_comment_gets_the_id_that_its_client_has_chosen(
+    cluster: Cluster, topic: str, door: DoorName, kind: str
+) -> None:
+    ann, bob = await Door.open(cluster, door, "ann"), await cluster.client(1, "bob")
+    ann_elsewhere = await cluster.client(2, "ann")
+    root = await added(ann, topic, "Root")
+    for client in (bob, ann_elsewhere):
+        await client.call("topic.subscribe", {"topic": topic})
+    id, carol = chosen_id(), (await cluster.person("carol")).id
+    payload = {"topic": topic, "text": "Mine", "commentId": id.upper(), "requestId": f"q {id}"}
+    payload |= {"reply": {"replyTo": root["id"]}, "mention": {"text": f"@[C](user:{carol})"}}.get(kind, {})
+    answer = await ann.call("comment.add", payload)
+    assert answer["comment"]["id"] == id
+    assert (answer["comment"]["threadId"] == id) == (kind != "reply")
+    for client in (bob, ann_elsewhere):
+        assert (await client.wait_for_seq(topic, 2)).data["data"]["comment"] == answer["comment"]
+    assert await bob.call("comment.get", {"commentId": id}) == answer["comment"]
+    assert await ann_elsewhere.call("comment.add", payload) == answer
+    other_id = {**payload, "commentId": chosen_id()}
+    assert (await ann.refusal("comment.add", other_id))["field"] == "requestId"
+    for again in ({**payload, "requestId": f"r {id}"}, {**payload, "requestId": None}):
+        again = {name: value for name, value in again.items() if value is not None}
+        error = await ann.refusal("comment.add", again)
+        assert (error["code"], error["field"]) == ("conflict", "commentId")
+    await ann.call("comment.delete", {"commentId": id})
+    assert (await ann.refusal("comment.add", {**payload, "requestId": f"s {id}"}))["code"] == "conflict"
+    assert (await ann.call("topic.get", {"topic": topic}))["seq"] == 3
+
+
+@BOTH
+async def test_an_id_tells_nothing_about_what_its_chooser_may_not_see(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    ann, dan = [await Door.open(cluster, door, login) for login in ("ann", "dan")]
+    ids = chosen_id(), chosen_id()
+    await ann.call("comment.add", {"topic": BOARD, "text": "Not for Dan", "commentId": ids[0]})
+    await ann.call("comment.add", {"topic": topic, "text": "For Dan too", "commentId": ids[1]})
+    errors = [await dan.refusal("comment.add", {"topic": topic, "text": "?", "commentId": id}) for id in ids]
+    for error in errors:
+        assert error.pop("ticketId")
+    assert errors[0] == errors[1]
+
+
+async def test_an_id_is_given_once_whoever_choose_it_at_once(cluster: Cluster) -> None:
+    doors = [await Door.open(cluster, "socket", login, node) for node in range(3) for login in ("ann", "bob")]
+    topics = [fresh_topic() for _ in range(4)]
+    ids = [chosen_id() for _ in range(3)]
+    asked = [
+        (door, {"topic": topics[n % 4], "text": "Mine", **({} if n % 4 == 3 else {"commentId": ids[n % 3]})})
+        for n, door in enumerate(doors * 8)
+    ]
+    answers = await asyncio.gather(*(door.ask("comment.add", payload) for door, payload in asked))
+    stored = [answer["data"]["comment"] for answer in answers if answer["ok"]]
+    assert sorted(comment["id"] for comment in stored if comment["id"] in ids) == sorted(ids)
+    assert len(stored) == 12 + 3
+    for answer in answers:
+        if not answer["ok"]:
+            assert (answer["error"]["code"], answer["error"]["field"]) == ("conflict", "commentId")
+    for topic in topics:
+        log = await doors[0].call("topic.events", {"topic": topic})
+        own = [comment for comment in stored if comment["topic"] == topic]
+        assert [event["data"]["comment"] for event in log["events"]] == sorted(own, key=itemgetter("seq"))
+        assert [event["seq"] for event in log["events"]] == list(range(1, len(own) + 1))
+
+
+@BOTH
+async def test_an_id_that_is_chosen_is_a_uuidv7_of_about_now(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    ann = await Door.open(cluster, door, "ann")
+    for seconds in (-290, 290):
+        word = f"w{random.getrandbits(48):x}"
+        comment = await added(ann, topic, word, commentId=chosen_id(seconds))
+        found = await ann.call("comments.search", {"q": word, "topic": topic})
+        assert [item["comment"] for item in found["items"]] == [comment]
+    for wrong in (
+        *(chosen_id(seconds) for seconds in (-86_400, -310, 310, 86_400)),
+        *(
+            str(uuid4()),
+            chosen_id()[:-1],
+            chosen_id().replace("-", ""),
+            "",
+            "ffffffff-ffff-7fff-bfff-ffffffffffff",
+        ),
+    ):
+        error = await ann.refusal("comment.add", {"topic": topic, "text": "x", "commentId": wrong})
+        assert (error["code"], error["field"]) == ("invalid", "commentId"), wrong
+    assert (await ann.call("topic.get", {"topic": topic}))["seq"] == 2
+
+
+async def test_a_command_that_took_effect_is_answered_as_it_was_when_its_id_is_too_old(
+    cluster: Cluster, topic: str
+) -> None:
+    ann = await cluster.client(0, "ann")
+    payload = {"topic": topic, "text": "Kept", "commentId": chosen_id(-298.5), "requestId": f"old {topic}"}
+    first = await ann.call("comment.add", payload)
+
+    async def is_too_old() -> bool:
+        answer = await ann.ask("comment.add", {**payload, "requestId": "another"})
+        code: str = answer["error"]["code"]
+        return code == "invalid"
+
+    await until(is_too_old, timeout=10)
+    assert await ann.call("comment.add", payload) == first
 
 
 # --- their order

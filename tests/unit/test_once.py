@@ -37,6 +37,14 @@ def test_it_is_told_as_by_the_versions_before(command: AddComment, fingerprint: 
     assert request.fingerprint.hex() == fingerprint
 
 
+def test_a_field_that_a_command_got_later_tells_it_from_others_where_it_is_given() -> None:
+    ids = [None, "019ab1c2-d3e4-7f50-8a1b-2c3d4e5f6071", "019ab1c2-d3e4-7f50-8a1b-2c3d4e5f6072"]
+    requests = [
+        request_of("A", "comment.add", AddComment("t", "x", request_id="q", comment_id=id)) for id in ids
+    ]
+    assert len({request.fingerprint for request in requests if request is not None}) == 3
+
+
 @pytest.mark.parametrize("value", [{"a": "\ud800"}, {"a": {1, 2}}])
 def test_what_is_no_json_is_refused(value: Any) -> None:
     with pytest.raises(Invalid, match="expected JSON values"):

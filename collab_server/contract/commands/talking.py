@@ -133,8 +133,10 @@ ROWS = (
         " the topic and have not muted it.",
         refusals=(
             "`not_found`: `replyTo` is no comment of this topic",
-            "`conflict`: the comment to reply to was deleted",
-            "`invalid`: blank, or a mention of somebody who does not exist (`field` is `text`)",
+            "`conflict`: the comment to reply to was deleted; or there is a comment with this `commentId` (that is"
+            " the `field`), whoever may see it",
+            "`invalid`: blank, or a mention of somebody who does not exist (`field` is `text`); no UUIDv7 of about now"
+            " (`field` is `commentId`)",
             "`too_large`: text, mentions, anchor or view state",
         ),
     ),

@@ -17,6 +17,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from collab_server.domain.jsontext import JsonText, json_list, json_object, json_string
+from collab_server.domain.wire import ADDED
 from collab_server.errors import ClientError, Conflict, Invalid, Paused
 from collab_server.storage import requests
 from collab_server.storage.database import Database, Reads, Transaction
@@ -60,6 +61,9 @@ def _fingerprint(name: str, command: Any) -> bytes:
     """The same name and values, through whichever door and version, give the same bytes."""
     try:
         values = {field: _spelled(getattr(command, field)) for field in _values_of(command.__class__)}
+        for field in _added_to(command.__class__):
+            if (given := getattr(command, field)) is not None:
+                values[field] = _spelled(given)
         text = json_list((json_string(name), json_object(**values)))
         return hashlib.sha256(text.encode()).digest()
     except (ValueError, TypeError, RecursionError):
@@ -93,7 +97,13 @@ def _field_names(kind: type) -> tuple[str, ...]:
 @cache
 def _values_of(kind: type) -> tuple[str, ...]:
     """What tells a command of this kind from others: all that is in it, without its `requestId`."""
-    return tuple(name for name in _field_names(kind) if name != "request_id")
+    return tuple(name for name in _field_names(kind) if name not in ("request_id", *_added_to(kind)))
+
+
+@cache
+def _added_to(kind: type) -> tuple[str, ...]:
+    """What does so besides where it is given: see `ADDED`."""
+    return tuple(field.name for field in fields(kind) if field.metadata == ADDED)
 
 
 async def earlier_answer(database: Reads, request: Request) -> Answer | None:
