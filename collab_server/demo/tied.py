@@ -22,7 +22,9 @@ from __future__ import annotations
 import abc
 import ctypes
 import functools
+import itertools
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,8 +55,32 @@ _EXIT_NO_NAMESPACE = 96
 _EXIT_ORPHAN = 97
 
 
+_TELLING = re.compile(
+    r"(?:FATAL|PANIC|ERROR|\[emerg\]|\[alert\]|\[error\]|Error\b).*|\w+(?:Error|Exit|Exception)\b.*"
+)
+
+_DETAIL = re.compile(r"DETAIL: .*")
+
+
 class EmbeddedError(Exception):
-    """An embedded server could not be started or stopped; the text is meant for people."""
+    """An embedded server could not be started or stopped; the text is meant for people.
+
+    `log` is the end of what the server has logged in this run, if anything.
+    """
+
+    def __init__(self, message: str, log: str = "") -> None:
+        super().__init__(f"{message}:\n{log}" if log else message)
+        self._message, self._log = message, log
+
+    @property
+    def in_a_line(self) -> str:
+        """The message, and of the log the line that tells most."""
+        lines = [line.strip() for line in self._log.splitlines() if line.strip()]
+        for line, after in itertools.zip_longest(lines, lines[1:], fillvalue=""):
+            if telling := _TELLING.search(line):
+                detail = _DETAIL.search(after)
+                return " ".join([f"{self._message}: {telling[0]}", *([detail[0]] if detail else [])])
+        return ": ".join([self._message, *lines[-1:]])
 
 
 def is_alive(pid: int) -> bool:

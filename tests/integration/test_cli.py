@@ -329,12 +329,65 @@ def test_library_serves_the_stand_in_until_it_is_stopped(cli: Cli) -> None:
     assert "Traceback" not in cli.errors()
 
 
-def test_library_refuses_a_data_file_in_words(cli: Cli) -> None:
-    assert cli("library", "--port", "1", "--data", "absent.json")[0] == 2
-    (cli.folder / "people.json").write_text('{"people": 3}')
-    status, _, err = cli("library", "--port", "1", "--data", "people.json")
+@pytest.mark.parametrize("command", [("library", "--port", "1", "--data"), ("demo", "--people")])
+def test_a_file_of_people_is_refused_in_words(cli: Cli, command: tuple[str, ...]) -> None:
+    for nothing in ("absent.json", ""):
+        assert cli(*command, nothing)[0] == 2
+    (cli.folder / "people.json").write_text('{"people": 3, "groups": [{"id": "1", "members": ["nobody"]}]}')
+    status, _, err = cli(*command, "people.json")
     assert status == 2
-    assert "people" in err
+    assert [line for line in err.splitlines() if line.startswith("error: ")] == [
+        "error: people: expected an array, not a number",
+        "error: groups[0].id: expected what fits ^[0-9A-F]{32}$",
+        "error: groups[0].name: is missing",
+        "error: projects: is missing",
+    ]
+
+
+# --- interrupted, or where the system refuses
+
+
+@pytest.mark.parametrize("module", ["argparse", "collab_server.config", "collab_server.demo.run", "logging"])
+def test_ctrl_c_is_silent_from_the_beginning(cli: Cli, module: str) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-X", "importtime", "-m", "collab_server", "demo", "--data", "interrupted"],
+        cwd=cli.folder,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    said = ""
+    for line in process.stderr:
+        said += line
+        if line.endswith(f" {module}\n"):
+            process.send_signal(signal.SIGINT)
+    assert process.wait(DEADLINE_SECONDS) == 130
+    process.stderr.close()
+    assert f" {module}\n" in said
+    assert [line for line in said.splitlines() if not line.startswith("import time:")] == []
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("encrypt-password", "--key-file", "file/key"),
+        ("encrypt-password", "--key-file", "a" * 300),
+        ("check-config", "--config", "file/config.json"),
+        ("library", "--port", "1", "--data", "file/people.json"),
+        ("demo", "--data", "file/data"),
+        ("demo", "--data", "a" * 300),
+        ("demo", "--host", "192.0.2.1"),
+    ],
+    ids=lambda command: " ".join(command)[:40],
+)
+def test_what_the_system_refuses_is_a_line(cli: Cli, command: tuple[str, ...]) -> None:
+    (cli.folder / "file").touch()  # no folder
+    status, _, err = cli(*command, text="hunter2\n")
+    assert status in (1, 2)
+    assert "Traceback" not in err
+    assert len(err.splitlines()) == 1
 
 
 # --- the database

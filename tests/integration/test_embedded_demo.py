@@ -2,74 +2,35 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import json
 import os
-import re
+import shutil
 import signal
 import socket
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from collab_server.demo.tied import Privileges, TiedProcess, is_alive, unprivileged
+from collab_server.demo.demo import DEFAULT_PORT
+from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres, free_port
+from collab_server.demo.run import run_demo
+from collab_server.demo.tied import Privileges, is_alive, unprivileged
 from tests.harness.clients import new_session
+from tests.harness.demo import RunningDemo
 from tests.harness.waiting import until
 
 ROOT = Path(__file__).resolve().parents[2]
-UP_SECONDS = 60
-
-RUN = """
-import sys
-from pathlib import Path
-from collab_server.demo.run import run_demo
-sys.exit(run_demo(Path(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "check"))
-"""
-
-
-class RunningDemo:
-    """A demo as a process of its own; `text` is what it has printed."""
-
-    def __init__(self, data: Path, log: Path, *, port: int, check: bool, privileges: Privileges) -> None:
-        self._log = log
-        with log.open("wb") as output:
-            self.process = TiedProcess(
-                [sys.executable, "-c", RUN, data, str(port), "check" if check else "show"],
-                output=output,
-                privileges=privileges,
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
-            )
-
-    @property
-    def text(self) -> str:
-        return self._log.read_text()
-
-    @property
-    def url(self) -> str:
-        found = re.search(r"open +(\S+)/\n", self.text)
-        assert found is not None
-        return found[1]
-
-    async def wait_until_up(self) -> None:
-        def is_up() -> bool:
-            if self.process.returncode is not None:
-                raise RuntimeError(self.text)
-            return "Ctrl-C" in self.text
-
-        await until(is_up, UP_SECONDS, lambda: self.text)
-
-    async def stop(self, number: signal.Signals) -> int:
-        """Stop it by a signal, and make sure that nothing of it is left; the exit status."""
-        tree = self.process.tree()
-        assert len(tree) > 10
-        self.process.send(number)
-        await until(lambda: self.process.returncode is not None, 20, lambda: self.text)
-        assert [pid for pid in tree if is_alive(pid)] == []
-        status = self.process.returncode
-        assert status is not None
-        return status
-
+PEOPLE = {
+    "people": [{"login": "zoe", "id": "5" * 32, "fullName": "Zoë Zed", "initials": "ZZ"}],
+    "groups": [],
+    "projects": [
+        {"id": "6" * 32, "name": "Own", "objects": [{"id": "7" * 32, "name": "Own numbers", "type": 55}]}
+    ],
+}
 
 StartDemo = Callable[..., RunningDemo]
 
@@ -78,11 +39,10 @@ StartDemo = Callable[..., RunningDemo]
 def start_demo(tmp_path: Path) -> Iterator[StartDemo]:
     demos: list[RunningDemo] = []
 
-    def start(
-        data: str = "data", *, port: int = 18080, check: bool = False, privileges: Privileges = "ours"
-    ) -> RunningDemo:
+    def start(data: str = "data", *arguments: str | Path, privileges: Privileges = "ours") -> RunningDemo:
         log = tmp_path / f"demo{len(demos) + 1}.log"
-        demos.append(RunningDemo(tmp_path / data, log, port=port, check=check, privileges=privileges))
+        given = ("--data", tmp_path / data, *arguments)
+        demos.append(RunningDemo(log, *given, privileges=privileges))
         return demos[-1]
 
     yield start
@@ -91,7 +51,7 @@ def start_demo(tmp_path: Path) -> Iterator[StartDemo]:
 
 
 async def test_the_check_plays_a_conversation_and_passes(start_demo: StartDemo) -> None:
-    demo = start_demo(check=True)
+    demo = start_demo("data", "--check")
     await until(lambda: demo.process.returncode is not None, 90, lambda: demo.text)
     assert demo.process.returncode == 0, demo.text
     assert "Passed" in demo.text
@@ -114,10 +74,10 @@ async def test_two_demos_do_not_meet_and_a_signal_ends_all_of_each(start_demo: S
 async def test_an_ordinary_user_starts_a_demo_and_data_stay_for_the_next(start_demo: StartDemo) -> None:
     if os.geteuid() == 0 and unprivileged() != "namespace":
         pytest.skip("root cannot become an ordinary user here: the kernel refuses user namespaces")
-    check = start_demo(check=True, privileges=unprivileged())
+    check = start_demo("data", "--check", privileges=unprivileged())
     await until(lambda: check.process.returncode is not None, 90, lambda: check.text)
     assert check.process.returncode == 0, check.text
-    again = start_demo(check=True, privileges=unprivileged())
+    again = start_demo("data", "--check", privileges=unprivileged())
     await until(lambda: again.process.returncode is not None, 90, lambda: again.text)
     assert "each 6 to 10, in order, once" in again.text
 
@@ -131,18 +91,141 @@ async def test_a_killed_demo_leaves_nothing_running(start_demo: StartDemo) -> No
     await until(lambda: not any(is_alive(pid) for pid in tree), 10, "all processes are gone")
 
 
-async def test_data_in_use_and_a_taken_port_are_no_tracebacks(start_demo: StartDemo, tmp_path: Path) -> None:
+async def test_a_demo_is_shaped_and_whatever_of_it_is_killed_nothing_is_left(
+    start_demo: StartDemo, tmp_path: Path
+) -> None:
+    (tmp_path / "people.json").write_text(json.dumps(PEOPLE))
+    port = free_port()
+    shape = ("--port", str(port), "--host", "0.0.0.0", "--people", tmp_path / "people.json")
+    demo = start_demo("data", *shape)
+    await demo.wait_until_up()
+    assert demo.url == f"http://127.0.0.1:{port}"
+    for words in ("sign in as  zoe ", f"{demo.url}/docs", f"content:{'6' * 32}:{'7' * 32}", "protocol.md"):
+        assert words in demo.text
+    assert "sign in as anybody" in demo.text  # it is open to others
+    again = start_demo("data")
+    assert await again.wait_until_ended() == 1
+    assert f"already, at {demo.url}/ (process {demo.process.pid})" in again.text
+    assert_in_words(again.text)
+    async with new_session() as http:
+        async with http.get(f"{demo.url}/docs") as answer:
+            assert answer.status == 200
+        # What does not fit into memory would go into files, for which a full disk has no room.
+        bodies = tmp_path / "data" / "nginx" / "temp_body"
+        bodies.rmdir()
+        bodies.touch()
+        async with http.post(
+            f"{demo.url}/api/topics/x/comments", data=io.BytesIO(b"x" * 1_500_000)
+        ) as answer:
+            assert answer.status in (401, 413)
+            assert answer.content_type == "application/json"
+        tree = demo.process.tree()
+        nginx, warm, valkey = (part(tree, name) for name in ("nginx", "warm", "valkey"))
+        os.kill(warm, signal.SIGKILL)  # and with it all nodes
+        await until(lambda: demo.text.count("has ended") == 3, 10, lambda: demo.text)
+        async with http.get(f"{demo.url}/status") as answer:
+            assert answer.status == 503
+            assert (await answer.json())["code"] == "unavailable"
+    os.kill(nginx, signal.SIGKILL)
+    os.kill(valkey, signal.SIGKILL)
+    await until(lambda: demo.text.count("has ended") == 5, 10, lambda: demo.text)
+    demo.process.send(signal.SIGINT)
+    assert await demo.wait_until_ended() == 0
+    assert [pid for pid in tree if is_alive(pid)] == []
+    with socket.socket() as tried:
+        tried.bind(("0.0.0.0", port))
+
+
+def part(tree: list[int], words: str) -> int:
+    """The process of the tree whose command line has these words."""
+    found = [pid for pid in tree if words.encode() in Path(f"/proc/{pid}/cmdline").read_bytes()]
+    return found[0]
+
+
+def assert_in_words(text: str) -> None:
+    """It says in one line what is wrong, and what to do."""
+    [line] = [line for line in text.splitlines() if line.startswith("collab-server demo: ")]
+    assert "--data" in line or "--port" in line
+    assert "Traceback" not in text
+    assert len(text.splitlines()) < 12
+
+
+async def test_a_taken_port_is_passed_over_unless_it_was_wished(start_demo: StartDemo) -> None:
     with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        taken.listen()
-        port = taken.getsockname()[1]
-        demo = start_demo(port=port)
+        taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        with contextlib.suppress(OSError):  # somebody else has it
+            taken.bind(("127.0.0.1", DEFAULT_PORT))
+            taken.listen()
+        wished, demo = start_demo("wished", "--port", str(DEFAULT_PORT)), start_demo()
+        assert await wished.wait_until_ended() == 1
+        assert f"port {DEFAULT_PORT} is in use" in wished.text
+        assert_in_words(wished.text)
         await demo.wait_until_up()
-        assert not demo.url.endswith(f":{port}")
-    second = start_demo()
-    assert second.process.wait(20) == 1
-    assert "another process uses the data" in second.text
-    assert "Traceback" not in second.text
+        assert not demo.url.endswith(f":{DEFAULT_PORT}")
+        assert await demo.stop(signal.SIGHUP) == 0
+
+
+@pytest.fixture(scope="module")
+def used_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What a demo of before has left, as far as it goes wrong here."""
+    folder = tmp_path_factory.mktemp("used")
+    folder.chmod(0o711)
+    with EmbeddedPostgres(folder / "postgres", settings=NOT_DURABLE):
+        pass
+    (folder / "postgres" / "postgres.log").write_text("FATAL:  of an earlier run\n" * 30)
+    return folder
+
+
+def spoil_version(folder: Path) -> None:
+    (folder / "postgres" / "pgdata" / "PG_VERSION").write_text("16\n")
+
+
+def spoil_password(folder: Path) -> None:
+    (folder / "postgres" / "password").write_text("another")
+
+
+def spoil_owner(folder: Path) -> None:
+    os.chown(folder, 4711, 4711)
+
+
+def spoil_postgres_owner(folder: Path) -> None:
+    os.chown(folder / "postgres", 4711, 4711)
+
+
+def spoil_log(folder: Path) -> None:
+    (folder / "valkey.log").mkdir()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "words"),
+    [
+        (spoil_version, "FATAL:  database files are incompatible with server DETAIL:"),
+        (spoil_password, "is not that of the data beside it"),
+        (spoil_log, "valkey.log cannot be used: Is a directory"),
+        (spoil_owner, "belongs to the user 4711"),
+        (spoil_postgres_owner, "belongs to the user 4711"),
+    ],
+)
+def test_what_is_wrong_with_a_folder_is_a_line_with_the_next_step(
+    used_folder: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    spoil: Callable[[Path], None],
+    words: str,
+) -> None:
+    if "owner" in spoil.__name__ and os.geteuid() != 0:
+        pytest.skip("only root can give a folder away")
+    folder = tmp_path / "used"
+    shutil.copytree(used_folder, folder)
+    tmp_path.chmod(0o711)
+    spoil(folder)
+    owners = {path: path.stat().st_uid for path in (folder, folder / "postgres")}
+    assert run_demo(folder) == 1
+    said = capfd.readouterr()
+    assert words in said.err
+    assert "earlier run" not in said.err
+    assert_in_words(said.err)
+    assert owners == {path: path.stat().st_uid for path in owners}
 
 
 async def test_an_interrupted_start_leaves_nothing_running(start_demo: StartDemo) -> None:
