@@ -64,11 +64,13 @@ from collab_server.services.live.audience import Audience
 from collab_server.services.live.deliveries import Deliveries
 from collab_server.services.live.feed import Feed
 from collab_server.services.live.losses import Losses
+from collab_server.services.live.moves import Moves
 from collab_server.services.live.presence import Presence
 from collab_server.services.live.publisher import Publisher
 from collab_server.services.live.repair import Repair
 from collab_server.services.live.rights_watch import RightsWatch
 from collab_server.services.live.subscriptions import Subscriptions
+from collab_server.services.live.watches import Watches
 from collab_server.services.names import Names
 from collab_server.services.opening import OpenDatabase, Opening
 from collab_server.services.origins import Origins
@@ -135,9 +137,10 @@ class Live:
         bus, gate, metrics, channels = ground.bus, ground.authority.gate, ground.metrics, ground.channels
         self.hub = hub = Hub(server, metrics)
         self.presence = Presence(ground.name, hub, bus)
-        self.audience = Audience(hub, self.presence)
+        self.moves = moves = Moves()
+        self.audience = Audience(hub, self.presence, moves)
         self.feed = Feed(self.audience)
-        self.publisher = publisher = Publisher(bus, self.feed)
+        self.publisher = publisher = Publisher(bus, self.feed, moves)
         self.deliveries = Deliveries(ground.database, gate, hub, bus, publisher, metrics, channels.kinds)
         self.losses = Losses(ground.database, gate, publisher)
         self.names = Names(ground.database)
@@ -166,7 +169,6 @@ class Node:
         ends = Ends(ground.bare, hub, bus)  # which are learned before it is opened
         authenticator = _authenticator_of(config, authority, live.names, ends)
         turns, recipients = Turns(_limiter_of(limits), metrics=metrics), _recipients_of(limits)
-        exchange = LimitExchange(bus, {Kind.LIMITS: turns.limiter, Kind.RECIPIENTS: recipients})
         backends = Backends(
             database=database,
             gate=authority.gate,
@@ -184,7 +186,10 @@ class Node:
         )
         executor = Executor(database, backends, live.publisher, deliveries, ends, metrics)
         commands = Commands(database, backends, executor)
-        subscriptions = Subscriptions(database, backends, hub, feed, live.audience, turns.limiter)
+        watching = Watches(backends, hub, live.audience, live.moves, turns.limiter)
+        subscriptions = Subscriptions(database, backends, hub, feed, live.audience, turns.limiter, watching)
+        counted = {Kind.LIMITS: turns.limiter, Kind.RECIPIENTS: recipients, Kind.WATCHED: watching.questions}
+        exchange = LimitExchange(bus, counted)
         sign_ins = SignIns(name, hub, authenticator, subscriptions, deliveries, epoch, journal)
         socketio_gate, rest_gate = _gates_of(commands, turns, metrics, journal)
         self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, counters, journal)
@@ -195,12 +200,12 @@ class Node:
         epoch_watch = EpochWatch(database, feed, installed)
         opening = Opening(database, ground.preparation, ends, installed, epoch_watch, ground.status)
         rights_watch = RightsWatch(hub, authority.gate, subscriptions, backends.commenting, live.audience)
-        watch = (Repair(database, feed, metrics), rights_watch)
+        watch = (Repair(database, feed, metrics), rights_watch, watching)
         secret_watch = SecretWatch(ground.secret, database, bus, installed)
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
         known = (*upkeep(channels.kinds), *channels.jobs())
         jobs = Jobs(database, known, metrics, node=name, until_open=database.until_up)
-        served = (channels, deliveries, live.losses, subscriptions, executor)
+        served = (channels, deliveries, live.losses, subscriptions, watching, executor)
         self._parts: tuple[Part, ...] = (self.status.pulse, origins, database, authority.life, bus, *served)
         reloading = Reloading(config, read, certificates, changing)
         watches = (opening, *watch, secret_watch, self._state_watch, sign_ins, ends, reloading)

@@ -189,14 +189,27 @@ _SIGNALS = (
     Signal(
         "topic.closed",
         {"topic": "string", "reason": "'rights lost' | 'removed' | 'deleted'"},
-        "The subscription has ended: the right was lost, this person left or was removed, the discussion was deleted."
-        " Nothing of the topic comes after it.",
+        "The subscription, or the watch, has ended: the right was lost, this person left or was removed, the discussion"
+        " was deleted. Nothing of the topic comes after it.",
     ),
     Signal(
         "topic.rights",
         {"topic": "string", "rights": "string[]"},
         "What this person may do on a topic has changed, against `rights` of the subscription and the signals since: an"
         " object was switched, they may comment now, or no more, or a discussion has another owner.",
+    ),
+    Signal(
+        "topic.summary",
+        {
+            "topic": "string",
+            "seq": "integer",
+            "comments": "integer",
+            "readSeq": "integer",
+            "unread": "integer",
+            "lastAt": "time | null",
+        },
+        "What a topic that this connection watches has now, after something was said there or this person has read; at"
+        " most every 2 s a topic. The newest counts.",
     ),
     Signal(
         "presence",

@@ -45,6 +45,8 @@ class Kind(IntEnum):
     """The digest of a session that Library does not know any more."""
     ENDED = 14
     """What was ended of somebody's: sign-ins, tokens, or all that they had begun."""
+    WATCHED = 15
+    """How many questions of the authority were asked for what somebody watches, as `LIMITS`."""
 
 
 class UnreadableHint(ValueError):

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from collab_server.domain.topics import MAX_EVENTS
-from collab_server.domain.wire import WIRE, Text, Whole
+from collab_server.domain.topics import MAX_EVENTS, MAX_SUMMARIES
+from collab_server.domain.wire import WIRE, AtMost, Text, Whole
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +26,11 @@ class Unsubscribe:
 
     __pydantic_config__: ClassVar[Any] = WIRE
     topic: Text
+
+
+@dataclass(frozen=True, slots=True)
+class WatchTopics:
+    """Be told the counts of these topics, without their events, whenever they change; and of no others any more."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+    topics: Annotated[list[Text], AtMost(MAX_SUMMARIES)]

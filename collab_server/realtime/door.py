@@ -73,6 +73,7 @@ class Door:
         handlers: dict[str, OfConnectionHandler] = {
             "topic.subscribe": subscriptions.subscribe,
             "topic.unsubscribe": subscriptions.unsubscribe,
+            "topic.watch": subscriptions.watches.watch,
             "typing": subscriptions.set_typing,
             "session.refresh": self._refresh_session,
         }

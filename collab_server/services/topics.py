@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 
 from collab_server.contract.rights import rights_text
 from collab_server.domain.commenting import SwitchTopic
@@ -25,6 +26,7 @@ from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import fitting, page_text
 from collab_server.services.roles import role_on
 from collab_server.storage import event_log, topics
+from collab_server.storage.topics import Summary
 
 MAX_SEQ = 2**53
 MOST_PLACES = 5000
@@ -95,22 +97,38 @@ async def list_events(backends: Backends, who: Identity, command: ListEvents) ->
 
 async def list_summaries(backends: Backends, who: Identity, command: ListSummaries) -> JsonText:
     """`{items: [{topic, seq, comments, readSeq, unread, lastAt}]}` in the order asked, without those the asker may not
-    open.
+    open."""
+    found = await shown_summaries(backends, who, named_topics(backends, command.topics))
+    return json_object(items=json_list(map(summary_text, found)))
+
+
+def named_topics(backends: Backends, names: Sequence[str]) -> list[Topic]:
+    """The topics that a command names in `topics`, each once. Raises `Invalid`."""
+    return [
+        *dict.fromkeys(
+            read_topic(name, backends.gate.read_id, f"topics[{index}]") for index, name in enumerate(names)
+        )
+    ]
+
+
+async def shown_summaries(backends: Backends, who: Identity, asked: Sequence[Topic]) -> list[Summary]:
+    """What somebody finds on those of the topics that they may open.
 
     One query, whatever the number of topics. Library is asked in rounds, so that each of its answers has its own time.
     """
-    asked = [
-        *dict.fromkeys(
-            read_topic(name, backends.gate.read_id, f"topics[{index}]")
-            for index, name in enumerate(command.topics)
-        )
-    ]
+    if not asked:
+        return []
     shown: list[Topic] = []
     for start in range(0, len(asked), MOST_CALLS_PER_USER):
         some = asked[start : start + MOST_CALLS_PER_USER]
         may_open = await asyncio.gather(*(_may_summarize(backends, who, topic) for topic in some))
         shown += [topic for topic, may in zip(some, may_open, strict=True) if may]
-    items = [
+    return await topics.summaries(backends.database, shown, who.user.id)
+
+
+def summary_text(summary: Summary) -> JsonText:
+    """A topic at a glance, as answers and signals have it."""
+    return dumps(
         {
             "topic": summary.topic,
             "seq": summary.seq,
@@ -119,9 +137,7 @@ async def list_summaries(backends: Backends, who: Identity, command: ListSummari
             "unread": summary.unread,
             "lastAt": None if summary.last_at is None else rfc3339(summary.last_at),
         }
-        for summary in await topics.summaries(backends.database, shown, who.user.id)
-    ]
-    return dumps({"items": items})
+    )
 
 
 async def _may_summarize(backends: Backends, who: Identity, topic: Topic) -> bool:

@@ -140,6 +140,14 @@ _MEMBERS_OF = """
 """
 
 
+_IS_THERE = """
+    SELECT true
+      FROM collab.discussions
+     WHERE id = $1
+       AND deleted_at IS NULL
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Listed:
     """A discussion of a list, with the place in the list that it has."""
@@ -209,6 +217,11 @@ async def is_owner(source: Reads, id: UUID, user_id: str) -> bool | None:
     """Whether a member is the owner; None for those who are no member, or when there is no such discussion."""
     standing: bool | None = await source.fetchval(_STANDING, id, user_id)
     return standing
+
+
+async def is_there(db: Reads, id: UUID) -> bool:
+    """Whether there is such a discussion, and it is not deleted."""
+    return bool(await db.fetchval(_IS_THERE, id))
 
 
 async def member_ids(tx: Transaction, id: UUID) -> set[str]:

@@ -59,6 +59,7 @@ _SNAPSHOTS = f"""
            head.at AS head_at,
            COALESCE(topic.comments, 0) AS comments,
            COALESCE(topic.commenting, true) AS commenting,
+           topic.last_at,
            asked.name LIKE 'discussion:%' AND EXISTS (
                SELECT
                  FROM collab.discussions AS discussion
@@ -208,6 +209,7 @@ class Snapshot:
     unread: int
     is_member: bool
     is_commenting: bool = True
+    last_at: datetime | None = None
     head: str = ""
 
 
@@ -308,6 +310,7 @@ async def snapshots(db: Reads, asked: Sequence[tuple[str, str]]) -> list[Snapsho
             unread=row["unread"],
             is_member=row["is_member"],
             is_commenting=row["commenting"],
+            last_at=row["last_at"],
             head=identity_of(row["head_type"], row["head_at"]) if row["head_type"] is not None else "",
         )
         for (topic, _), row in zip(asked, rows, strict=True)

@@ -117,6 +117,11 @@ WORST: dict[str, list[Make]] = {
     "topic.read": [lambda scene, n: {"topic": scene.topic, "seq": n % 40}],
     "topic.mute": [lambda scene, n: {"topic": scene.topic, "muted": bool(n % 2)}],
     "topic.switch": [lambda scene, n: {"topic": scene.topic, "commenting": n % 2 == 0}],
+    "topic.watch": [
+        lambda scene, n: {"topics": unknown_topics(500)},
+        lambda scene, n: {"topics": [f"discussion:{one}" for one in (scene.discussions * 200)[:500]]},
+        lambda scene, n: {"topics": []},
+    ],
     "topic.summaries": [
         lambda scene, n: {"topics": [scene.topic] * 500},
         lambda scene, n: {"topics": unknown_topics(500)},

@@ -195,6 +195,7 @@ PAYLOADS: dict[str, Spell] = {
     "topic.read": _topic(seq=1),
     "topic.mute": _topic(muted=False),
     "topic.switch": _topic(commenting=True),
+    "topic.watch": lambda scene, place: {"topics": [scene.topic(place)]},
     "topic.summaries": lambda scene, place: {"topics": [scene.topic(place)]},
     "typing": _topic(typing=False),
     "comment.add": _topic(text="More"),

@@ -127,6 +127,9 @@ async def test_everything_that_is_sent_is_as_documented(cluster: Cluster) -> Non
     for is_commenting in (False, True):
         await give(admin, "topic.switch", {"topic": scene.content, "commenting": is_commenting})
     await bob.client.wait_for("topic.rights")
+    await give(ann, "topic.watch", {"topics": [scene.content]})
+    await give(bob, "comment.add", {"topic": scene.content, "text": "watched"})
+    await ann.client.wait_for("topic.summary")
     for event in (await give(bob, "topic.events", {"topic": scene.content}))["events"]:
         check(event["type"], event)
     for door in (ann, bob):

@@ -31,8 +31,10 @@ from collab_server.services.hub import Hub
 from collab_server.services.live import subscriptions
 from collab_server.services.live.audience import Audience
 from collab_server.services.live.feed import Feed
+from collab_server.services.live.moves import Moves
 from collab_server.services.live.presence import Presence
 from collab_server.services.live.subscriptions import Subscriptions
+from collab_server.services.live.watches import Watches
 from collab_server.services.sign_in import Credentials, SessionUse, SignIn
 from collab_server.status import Counters
 from collab_server.storage import topics
@@ -97,12 +99,13 @@ class House:
         self.server = FakeServer()
         self.hub = Hub(self.server, Metrics())
         presence = Presence("node1", self.hub, Alone())
-        audience = Audience(self.hub, presence)
+        audience = Audience(self.hub, presence, moves := Moves())
         self.feed = Feed(audience)
         self.limiter = RateLimiter(per_second=1000, burst=1000)
         backends = SimpleNamespace(presence=presence, epoch=Epoch("epoch"), limits=Limits())
+        watches = Watches(cast("Any", backends), self.hub, audience, moves, self.limiter)
         self.subscriptions = Subscriptions(
-            cast("Any", None), cast("Any", backends), self.hub, self.feed, audience, self.limiter
+            cast("Any", None), cast("Any", backends), self.hub, self.feed, audience, self.limiter, watches
         )
         self.sign_ins = SignIns(
             "node1",

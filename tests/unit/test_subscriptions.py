@@ -33,9 +33,11 @@ from collab_server.services.hub import Hub
 from collab_server.services.live import rights_watch
 from collab_server.services.live.audience import Audience
 from collab_server.services.live.feed import Feed
+from collab_server.services.live.moves import Moves
 from collab_server.services.live.presence import Presence
 from collab_server.services.live.rights_watch import RightsWatch
 from collab_server.services.live.subscriptions import Subscriptions
+from collab_server.services.live.watches import Watches
 from collab_server.storage import topics
 from collab_server.storage.topics import Snapshot
 from collab_server.telemetry.metrics import Metrics
@@ -130,7 +132,7 @@ class Live:
         self.metrics = Metrics()
         self.hub, self.gate = Hub(self, self.metrics), Doorman()
         presence = Presence("n1", self.hub, Alone())
-        audience = Audience(self.hub, presence)
+        audience = Audience(self.hub, presence, moves := Moves())
         self.feed = Feed(audience)
         commenting = Commenting(CommentingRules(), self.gate)
         backends = SimpleNamespace(
@@ -142,8 +144,9 @@ class Live:
             commenting=commenting,
         )
         limiter = RateLimiter(per_second=1000, burst=1000)
+        watches = Watches(cast("Any", backends), self.hub, audience, moves, limiter)
         self.subscriptions = Subscriptions(
-            cast("Any", None), cast("Any", backends), self.hub, self.feed, audience, limiter
+            cast("Any", None), cast("Any", backends), self.hub, self.feed, audience, limiter, watches
         )
         self.watch = RightsWatch(
             self.hub,

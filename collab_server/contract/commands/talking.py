@@ -50,6 +50,16 @@ ROWS = (
         refusals=("`not_found`: this connection is not subscribed to it",),
     ),
     CommandType(
+        "topic.watch",
+        subscriptions.WatchTopics,
+        AUDIENCE,
+        {"items": "Summary[]"},
+        remark="Each topic once, in the order asked; those that the asker may not open are left out, not refused, and"
+        " not watched. The next `topic.watch` takes the place of this one; with none, nothing is watched. Subscriptions"
+        " are not touched. [Counts of topics that are not open](#counts-of-topics-that-are-not-open).",
+        refusals=("`too_large`: more than 500 topics",),
+    ),
+    CommandType(
         "topic.get",
         topics.GetTopic,
         READERS,

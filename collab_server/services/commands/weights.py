@@ -17,6 +17,7 @@ from collab_server.domain.people import FindRecipients, Person
 from collab_server.domain.search import SearchComments
 from collab_server.domain.sharing import Share
 from collab_server.domain.sign_ins import RefreshSession
+from collab_server.domain.subscriptions import WatchTopics
 from collab_server.domain.topics import ListSummaries
 
 BYTES_IN = 8_192
@@ -53,6 +54,7 @@ _MORE: dict[type, Callable[[Any], int]] = {
     EndSession: lambda command: TOKEN,
     RefreshSession: lambda command: TOKEN,
     ListSummaries: lambda command: len(command.topics) // TOPICS,
+    WatchTopics: lambda command: len(command.topics) // TOPICS,
     Share: lambda command: _people(command.recipients),
     CreateDiscussion: lambda command: _people(command.members) + _text(command.text),
     InviteMembers: lambda command: _people(command.members),

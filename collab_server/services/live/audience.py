@@ -16,19 +16,22 @@ from collab_server.domain.events import Event
 from collab_server.domain.jsontext import dumps, json_object, json_string
 from collab_server.domain.permissions import Standing
 from collab_server.services.hub import Hub, Listener
+from collab_server.services.live.moves import Moves
 from collab_server.services.live.presence import Presence
 
 log = logging.getLogger(__name__)
 
 CHANGING_RIGHTS = frozenset({"topic.switched", "owner.changed"})
+MOVING_MARKS = frozenset({"topic.was_read"})
 
 
 class Audience:
-    """The feed's outlet: `hub` reaches the clients, `presence` knows who is on a topic."""
+    """The feed's outlet: `hub` reaches the clients, `presence` knows who is on a topic, `moves` who watches one."""
 
-    def __init__(self, hub: Hub, presence: Presence) -> None:
+    def __init__(self, hub: Hub, presence: Presence, moves: Moves) -> None:
         self._hub = hub
         self._presence = presence
+        self._moves = moves
 
     def deliver(self, clients: Iterable[str], event: Event) -> None:
         """Send an event to these clients."""
@@ -39,6 +42,8 @@ class Audience:
         self._presence.heard(event)
         if event.type in CHANGING_RIGHTS:
             self._stand(clients, event)
+        elif event.type in MOVING_MARKS:
+            self._moves.note_of(event.topic.partition(":")[2], json.loads(event.body)["data"]["topic"])
 
     def put_out(self, clients: Sequence[str], event: Event) -> list[str]:
         """Of the clients whom this event has reached, those whose part in its topic it ends: they are told so.
@@ -82,5 +87,6 @@ class Audience:
     def close(self, listener: Listener, topic: str, reason: str) -> None:
         """Tell a client, which gets nothing more of the topic, that it does not."""
         self._presence.depart(topic, listener.who.user.id, listener.connection, is_for_good=True)
-        if listener.topics.pop(topic, None) is not None:
+        is_watched = self._moves.forget(listener, (topic,))
+        if listener.topics.pop(topic, None) is not None or is_watched:
             self._hub.tell((listener.connection,), "topic.closed", dumps({"topic": topic, "reason": reason}))

@@ -30,6 +30,7 @@ from collab_server.services.hub import Hub, Listener
 from collab_server.services.live.audience import Audience
 from collab_server.services.live.feed import Feed
 from collab_server.services.live.snapshots import Snapshots
+from collab_server.services.live.watches import Watches
 from collab_server.services.topics import check_after, check_event_limit
 from collab_server.storage import event_log
 from collab_server.storage.database import Database
@@ -56,7 +57,7 @@ class _Found:
 
 
 class Subscriptions:
-    """Those of the listeners of one node. `limiter` is charged with what an answer weighs."""
+    """Those of the listeners of one node. `limiter` is charged with what an answer weighs; `watches` end with them."""
 
     def __init__(
         self,
@@ -66,7 +67,9 @@ class Subscriptions:
         feed: Feed,
         audience: Audience,
         limiter: RateLimiter,
+        watches: Watches,
     ) -> None:
+        self.watches = watches
         self._database = database
         self._backends = backends
         self._presence = backends.presence
@@ -244,6 +247,7 @@ class Subscriptions:
 
     def leave_all(self, listener: Listener, *, is_for_good: bool) -> None:
         """End whatever a listener follows; unless `is_for_good`, its user may come back unnoticed."""
+        self.watches.leave(listener)
         user_id = listener.who.user.id
         for name in listener.topics:
             self._feed.leave(listener.connection, name)
