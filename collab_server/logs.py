@@ -186,7 +186,7 @@ def _name_origin(logger: WrappedLogger, method: str, event: EventDict) -> EventD
     if not event.get("trace"):
         event.pop("trace", None)
         if trace := traces.CURRENT.get():
-            event["trace"] = trace
+            event["trace"] = traces.name_of(trace)
     return event
 
 

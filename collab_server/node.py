@@ -51,6 +51,7 @@ from collab_server.services.commands.figures import Figures
 from collab_server.services.commands.gate import CommandGate
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.pages import Cursors
+from collab_server.services.commands.spanned import SpannedGate
 from collab_server.services.commands.table import Commands
 from collab_server.services.commands.turns import Turns
 from collab_server.services.commenting import Commenting
@@ -69,6 +70,7 @@ from collab_server.services.live.presence import Presence
 from collab_server.services.live.publisher import Publisher
 from collab_server.services.live.repair import Repair
 from collab_server.services.live.rights_watch import RightsWatch
+from collab_server.services.live.spanned import SpannedAudience, SpannedPublisher
 from collab_server.services.live.subscriptions import Subscriptions
 from collab_server.services.live.watches import Watches
 from collab_server.services.names import Names
@@ -77,6 +79,7 @@ from collab_server.services.origins import Origins
 from collab_server.services.search import Settling
 from collab_server.services.secret_watch import SecretWatch, announced
 from collab_server.services.sign_in import Authenticator
+from collab_server.services.sign_in.spanned import SpannedAuthenticator
 from collab_server.services.state_watch import StateWatch
 from collab_server.services.upkeep import upkeep
 from collab_server.status import DATABASE, BusAsNeeded, Counters, Dependency, Settings, Status
@@ -85,6 +88,7 @@ from collab_server.storage.database import Database
 from collab_server.storage.installation import Preparation
 from collab_server.telemetry.journal import Journal
 from collab_server.telemetry.metrics import Labels, Metrics
+from collab_server.telemetry.spans import Spans, spans_of
 
 log = logging.getLogger(__name__)
 
@@ -115,19 +119,21 @@ class Ground:
         self.secret = _in_bytes(config.secret_in_clear)
         self.announcement = Announcement(version=__version__, state="paused", secret=announced(self.secret))
         self.metrics = metrics = Metrics()
-        self.counters = Counters(metrics)
+        self.spans = spans = spans_of(self.name)
         metrics.gauges("certificate_days", partial(_days_left, certificates))
         self.bus = _bus_of(config, self.name, self.announcement, certificates.redis)
         session = f"{self.name} {notices.KNOWN_BY}"
-        self.bare = Database.of(config.database, node=session, tls=certificates.postgres, metrics=metrics)
+        self.bare = Database.of(
+            config.database, node=session, tls=certificates.postgres, metrics=metrics, spans=spans
+        )
         self.preparation = Preparation(self.bare, secret=self.secret)
         self.database = self.bare.closed()  # for all that needs it to be ready
-        self.authority = _authority_of(config, metrics, self.bus, certificates.library)
+        self.authority = _authority_of(config, metrics, spans, self.bus, certificates.library)
         self.channels = _channels_of(config, metrics, certificates.library)
         opened = OpenDatabase(self.database, self.preparation)
         dependencies = _dependencies_of(opened, self.bus, self.authority, self.channels)
         settings = Settings(config.enableTls, config.scaling, config.logging, self.name)
-        self.status = Status(settings, self.database, self.bus, self.counters, dependencies)
+        self.status = Status(settings, self.database, self.bus, Counters(metrics), dependencies)
 
 
 class Live:
@@ -135,12 +141,15 @@ class Live:
 
     def __init__(self, ground: Ground, server: CollabServer) -> None:
         bus, gate, metrics, channels = ground.bus, ground.authority.gate, ground.metrics, ground.channels
+        spans = ground.spans
         self.hub = hub = Hub(server, metrics)
-        self.presence = Presence(ground.name, hub, bus)
+        self.presence = presence = Presence(ground.name, hub, bus)
         self.moves = moves = Moves()
-        self.audience = Audience(hub, self.presence, moves)
+        make_audience = Audience if spans is None else partial(SpannedAudience, spans=spans)
+        make_publisher = Publisher if spans is None else partial(SpannedPublisher, spans=spans)
+        self.audience = make_audience(hub, presence, moves)
         self.feed = Feed(self.audience)
-        self.publisher = publisher = Publisher(bus, self.feed, moves)
+        self.publisher = publisher = make_publisher(bus, self.feed, moves)
         self.deliveries = Deliveries(ground.database, gate, hub, bus, publisher, metrics, channels.kinds)
         self.losses = Losses(ground.database, gate, publisher)
         self.names = Names(ground.database)
@@ -156,7 +165,7 @@ class Node:
         self, config: Config, certificates: Certificates, read: Callable[[], LoadedConfig] | None
     ) -> None:
         ground, limits, epoch, cursors = Ground(config, certificates), config.limits, Epoch(), Cursors()
-        metrics, counters = ground.metrics, ground.counters
+        metrics, spans, counters = ground.metrics, ground.spans, ground.status.counters
         name, bus, database, authority = ground.name, ground.bus, ground.database, ground.authority
         self.name, self.status = name, ground.status
         addresses = Addresses(config.trustedProxies)
@@ -167,7 +176,7 @@ class Node:
         self._live = live = Live(ground, server)
         hub, feed, deliveries = live.hub, live.feed, live.deliveries
         ends = Ends(ground.bare, hub, bus)  # which are learned before it is opened
-        authenticator = _authenticator_of(config, authority, live.names, ends)
+        authenticator = _authenticator_of(config, authority, live.names, ends, spans)
         turns, recipients = Turns(_limiter_of(limits), metrics=metrics), _recipients_of(limits)
         backends = Backends(
             database=database,
@@ -191,10 +200,10 @@ class Node:
         counted = {Kind.LIMITS: turns.limiter, Kind.RECIPIENTS: recipients, Kind.WATCHED: watching.questions}
         exchange = LimitExchange(bus, counted)
         sign_ins = SignIns(name, hub, authenticator, subscriptions, deliveries, epoch, journal)
-        socketio_gate, rest_gate = _gates_of(commands, turns, metrics, journal)
+        socketio_gate, rest_gate = _gates_of(commands, turns, metrics, journal, spans)
         self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, counters, journal)
         self.realtime = build_asgi(server)
-        self.rest, observers = _rest_of(config, rest_gate, authenticator, self.status, origins, journal)
+        self.rest, observers = _rest_of(config, rest_gate, authenticator, ground, origins, journal)
         changing = Changing(authenticator, observers, origins, ground.status, database.server)
         installed = Installed(ground.secret, epoch, authenticator, cursors, bus, hub, feed)
         epoch_watch = EpochWatch(database, feed, installed)
@@ -206,7 +215,7 @@ class Node:
         known = (*upkeep(channels.kinds), *channels.jobs())
         jobs = Jobs(database, known, metrics, node=name, until_open=database.until_up)
         served = (channels, deliveries, live.losses, subscriptions, watching, executor)
-        self._parts: tuple[Part, ...] = (self.status.pulse, origins, database, authority.life, bus, *served)
+        self._parts = _parts_of(ground, origins, *served)
         reloading = Reloading(config, read, certificates, changing)
         watches = (opening, *watch, secret_watch, self._state_watch, sign_ins, ends, reloading)
         cares = (journal, exchange, live.names, self.status.sampler, self.guard, jobs, Settling(database))
@@ -283,15 +292,18 @@ def _bus_of(config: Config, name: str, announcement: Announcement, tls: ssl.SSLC
     return make_bus(config.bus_kind, setup, config.redis, tls)
 
 
-def _authority_of(config: Config, metrics: Metrics, bus: Bus, tls: ssl.SSLContext) -> Authority:
+def _authority_of(
+    config: Config, metrics: Metrics, spans: Spans | None, bus: Bus, tls: ssl.SSLContext
+) -> Authority:
     kind = config.authorization.kind
+    observe = metrics.calls("library" if kind == "library" else "authority")
     setup = AuthoritySetup(
         bus=bus,
         options=config.authorization.options,
         url=config.authorizationServerUrl,
         tls=tls,
         fresh_seconds=config.rightsSeconds,
-        observe=metrics.calls("library" if kind == "library" else "authority"),
+        observe=observe if spans is None else spans.observing(observe),
     )
     return make_authority(kind, setup)
 
@@ -316,8 +328,11 @@ def _dependencies_of(
     ]
 
 
-def _authenticator_of(config: Config, authority: Authority, names: Names, ends: Ends) -> Authenticator:
-    return Authenticator(
+def _authenticator_of(
+    config: Config, authority: Authority, names: Names, ends: Ends, spans: Spans | None
+) -> Authenticator:
+    make = Authenticator if spans is None else partial(SpannedAuthenticator, spans=spans)
+    return make(
         replace(authority, sessions=names.heard_by(authority.sessions)),
         administrators=config.administrators,
         failures=AddressBudget(burst=config.limits.failedSignIns, per_second=1),
@@ -344,6 +359,12 @@ def _days_left(certificates: Certificates) -> Mapping[Labels, float]:
     return {(one.property,): one.days_left(now) for one in certificates.ends}
 
 
+def _parts_of(ground: Ground, origins: Origins, *served: Part) -> tuple[Part, ...]:
+    """What is started in this order, and stopped in the other."""
+    spans: tuple[Part, ...] = () if ground.spans is None else (ground.spans,)
+    return (*spans, ground.status.pulse, origins, ground.database, ground.authority.life, ground.bus, *served)
+
+
 def _limiter_of(limits: Limits) -> RateLimiter:
     return RateLimiter(per_second=limits.commandsPerSecond, burst=limits.commandsBurst)
 
@@ -356,13 +377,14 @@ def _recipients_of(limits: Limits) -> RateLimiter:
 
 
 def _gates_of(
-    commands: Commands, turns: Turns, metrics: Metrics, journal: Journal
+    commands: Commands, turns: Turns, metrics: Metrics, journal: Journal, spans: Spans | None
 ) -> tuple[CommandGate, CommandGate]:
     """What the commands of the two doors pass, and where they are counted."""
     figures = Figures(metrics)
+    make = CommandGate if spans is None else partial(SpannedGate, spans=spans)
     return (
-        CommandGate("socketio", commands, turns, figures, journal),
-        CommandGate("rest", commands, turns, figures, journal),
+        make("socketio", commands, turns, figures, journal),
+        make("rest", commands, turns, figures, journal),
     )
 
 
@@ -370,11 +392,12 @@ def _rest_of(
     config: Config,
     gate: CommandGate,
     authenticator: Authenticator,
-    status: Status,
+    ground: Ground,
     origins: Origins,
     journal: Journal,
 ) -> tuple[ASGIApp, Observers]:
     """The HTTP door, and who may see all of `/status`."""
+    status = ground.status
     door = RestDoor(
         gate=gate,
         authenticator=authenticator,
@@ -391,5 +414,6 @@ def _rest_of(
         status=status,
         has_docs=config.docsPage,
         has_page=config.demoPage,
+        spans=ground.spans,
     )
     return built, observers

@@ -14,6 +14,7 @@ from urllib.parse import unquote_to_bytes
 
 from cachetools import TTLCache
 from fastapi import APIRouter, FastAPI, Request, Response
+from fastapi.telemetry import TelemetryConfig
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
@@ -24,6 +25,7 @@ from collab_server.api.documents import DocumentFiles, documents_router
 from collab_server.api.headers import SafeHeaders
 from collab_server.api.options import Options
 from collab_server.api.pages import Pages
+from collab_server.api.spanned import Spanned
 from collab_server.api.traced import Traced
 from collab_server.contract.catalogue import ROUTES
 from collab_server.contract.openapi import openapi
@@ -48,11 +50,14 @@ from collab_server.services.origins import Origins
 from collab_server.services.sign_in import Authenticator, Credentials, SignInOver
 from collab_server.status import Counters, Status
 from collab_server.telemetry.journal import Journal, Whose, person, stranger
+from collab_server.telemetry.spans import Spans
 
 _INTEGER = re.compile(r"-?[0-9]{1,100}")
 REFUSAL_SECONDS = 0.1
 """So long it takes to refuse a call to those who have made too many: nobody keeps a node busy with being refused."""
 DOOR = "rest"
+NONE_OF_ITS_OWN = TelemetryConfig(tracing=False, metrics=False, logs=False, auto_configure=False)
+"""FastAPI tells a collector whatever stands in a query, as what somebody looks for, and in an exception."""
 LEAVING = "session.end"
 ARRIVAL_SECONDS = 3600.0
 MOST_ARRIVED = 20_000
@@ -88,10 +93,11 @@ class RestDoor:
         status: Status,
         has_docs: bool,
         has_page: bool,
+        spans: Spans | None = None,
     ) -> ASGIApp:
         """The application with `/api`, its OpenAPI document and the operators' pages, and where they are wanted with
         `/docs`, and at `/` the page to try it with. `status` is the node's."""
-        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None)
+        app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=NONE_OF_ITS_OWN)
         app.openapi = openapi  # type: ignore[method-assign]
         app.include_router(documents_router(has_page=has_docs))
         if has_docs:
@@ -108,7 +114,8 @@ class RestDoor:
             app.mount("/", Pages(), name="pages")
         app.add_exception_handler(Exception, self._on_bug)
         app.add_exception_handler(HTTPException, self._on_http_error)
-        return Traced(SafeHeaders(Cors(Options(app, status), origins, self._journal)))
+        whole: ASGIApp = SafeHeaders(Cors(Options(app, status), origins, self._journal))
+        return Traced(whole if spans is None else Spanned(whole, spans))
 
     def _add(self, app: FastAPI, route: Route) -> None:
         entry = TABLE[route.command]

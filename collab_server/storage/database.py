@@ -47,9 +47,10 @@ from collab_server.storage.failures import Contended, in_words, is_unusable, unk
 from collab_server.storage.pools import Pools
 from collab_server.storage.prober import Prober
 from collab_server.storage.server import LOCK_SECONDS, Server
-from collab_server.storage.statements import Statements
+from collab_server.storage.statements import SpannedStatements, Statements
 from collab_server.storage.transaction import Transaction
 from collab_server.telemetry.metrics import Metrics
+from collab_server.telemetry.spans import Spans
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -111,12 +112,14 @@ class Database:
         node: str,
         tls: ssl.SSLContext | None = None,
         metrics: Metrics | None = None,
+        spans: Spans | None = None,
     ) -> Database:
         """The database of the configuration; `tls` takes the place of a context made of its files.
 
         Raises `ConfigError` for certificates that cannot be read.
         """
-        statements = None if metrics is None else Statements(metrics.time("statement_seconds"))
+        times = (metrics or Metrics()).time("statement_seconds")
+        statements = Statements(times) if spans is None else SpannedStatements(times, spans)
         return cls(
             Server.of(section, node=node, tls=tls, statements=statements),
             pool_size=section.pool_size,

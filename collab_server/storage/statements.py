@@ -16,6 +16,7 @@ from typing_extensions import override
 
 from collab_server.telemetry.definitions import DEFINITIONS
 from collab_server.telemetry.metrics import Histogram, Histograms
+from collab_server.telemetry.spans import Spans
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
@@ -79,6 +80,21 @@ class Statements:
         if len(self._known) < MOST_KNOWN:
             self._known[sql] = histogram
         return histogram
+
+
+class SpannedStatements(Statements):
+    """Those of a node whose traces are collected: each makes a span, if somebody has asked for it."""
+
+    __slots__ = ("_spans",)
+
+    def __init__(self, times: Histograms, spans: Spans) -> None:
+        super().__init__(times)
+        self._spans = spans
+
+    @override
+    def note(self, sql: str, seconds: float) -> None:
+        super().note(sql, seconds)
+        self._spans.note(named(sql), "client", seconds, {"db.system.name": "postgresql"})
 
 
 class TimedConnection(Connection):

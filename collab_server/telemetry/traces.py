@@ -14,13 +14,17 @@ import secrets
 from collections.abc import Iterable
 from contextvars import ContextVar
 
-__all__ = ["CURRENT", "HEADER", "MOST_CHARACTERS", "carried", "of_carried", "of_request"]
+__all__ = ["CURRENT", "HEADER", "MOST_CHARACTERS", "carried", "name_of", "of_carried", "of_request"]
 
 HEADER = "X-Request-ID"
 MOST_CHARACTERS = 64
 
 CURRENT: ContextVar[str] = ContextVar("trace", default="")
-"""The id of the trace that the running code belongs to; empty for what a node does by itself."""
+"""The id of the trace that the running code belongs to; empty for what a node does by itself.
+
+Where traces are collected, the span follows behind a space, as a `traceparent` spells it (`spans`): `name_of` takes the
+id alone.
+"""
 
 _ID = re.compile(rb"[0-9A-Za-z._~:/+=@-]{1,%d}" % MOST_CHARACTERS)
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
@@ -42,13 +46,16 @@ def of_request(headers: Iterable[tuple[bytes, bytes]]) -> str:
 
 
 def carried() -> bytes:
-    """What goes along with something that is said over the bus now; at most 255 bytes.
-
-    The id, and nothing else yet. What follows a space is for versions to come, and is read over.
-    """
+    """What goes along with something that is said over the bus now: the id and, if there is one, the span; at most 255
+    bytes. What follows a further space is for versions to come, and is handed on as it came."""
     return CURRENT.get().encode("ascii")
 
 
 def of_carried(raw: bytes) -> str:
-    """The id of the trace that came along with something over the bus."""
-    return raw.partition(b" ")[0].decode("ascii", "replace") if raw else ""
+    """What came along with something over the bus, for `CURRENT`."""
+    return raw.decode("ascii", "replace") if raw else ""
+
+
+def name_of(trace: str) -> str:
+    """The id of a trace, as logs and answers have it."""
+    return trace.partition(" ")[0]

@@ -18,6 +18,7 @@ from collab_server.domain.permissions import Standing
 from collab_server.services.hub import Hub, Listener
 from collab_server.services.live.moves import Moves
 from collab_server.services.live.presence import Presence
+from collab_server.telemetry import traces
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,12 @@ class Audience:
         """Send an event to these clients."""
         self._hub.tell(clients, event.type, event.body)
         if log.isEnabledFor(logging.DEBUG):
-            facts = {"topic": event.topic, "seq": event.seq, "type": event.type, "trace": event.trace}
+            facts = {
+                "topic": event.topic,
+                "seq": event.seq,
+                "type": event.type,
+                "trace": traces.name_of(event.trace),
+            }
             log.debug("delivered to clients of this node", extra=facts)
         self._presence.heard(event)
         if event.type in CHANGING_RIGHTS:
