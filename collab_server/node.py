@@ -187,6 +187,7 @@ class Node:
             deliveries=deliveries,
             losses=live.losses,
             presence=live.presence,
+            publisher=live.publisher,
             cursors=cursors,
             recipients=recipients,
             session_hours=config.sessionHours,
@@ -212,8 +213,7 @@ class Node:
         watch = (Repair(database, feed, metrics), rights_watch, watching)
         secret_watch = SecretWatch(ground.secret, database, bus, installed)
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
-        known = (*upkeep(channels.kinds), *channels.jobs())
-        jobs = Jobs(database, known, metrics, node=name, until_open=database.until_up)
+        jobs = _jobs_of(ground)
         served = (channels, deliveries, live.losses, subscriptions, watching, executor)
         self._parts = _parts_of(ground, origins, *served)
         reloading = Reloading(config, read, certificates, changing)
@@ -326,6 +326,12 @@ def _dependencies_of(
         Dependency(authority.dependency, authority.life, pauses=False),
         *(Dependency(name, channel, pauses=False) for name, channel in channels.by_name().items()),
     ]
+
+
+def _jobs_of(ground: Ground) -> Jobs:
+    channels, database = ground.channels, ground.database
+    known = (*upkeep(channels.kinds), *channels.jobs())
+    return Jobs(database, known, ground.metrics, node=ground.name, until_open=database.until_up)
 
 
 def _authenticator_of(

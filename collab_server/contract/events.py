@@ -98,8 +98,12 @@ _ENTRIES = (
     EventType(
         "owner.changed",
         {"userId": "libraryId"},
-        ("discussion.transfer", "discussion.leave"),
-        "This member is the owner now.",
+        (
+            *("discussion.transfer", "discussion.leave", "discussion.rename", "discussion.invite"),
+            *("discussion.remove", "discussion.delete"),
+        ),
+        "This member is the owner now. Where the `actor` is the owner of before, they have left, or their account has"
+        " ended and a member wanted what only an owner may, or looked at the discussion.",
         on=_DISCUSSION,
     ),
     EventType(

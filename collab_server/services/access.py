@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from collab_server.contract.rights import OF_ONES_OWN, require, require_commenting
+from collab_server.contract.rights import OF_ONES_OWN, RIGHTS, require, require_commenting
 from collab_server.domain.comments import Comment
 from collab_server.domain.ids import own_id
 from collab_server.domain.people import Identity
@@ -13,6 +13,7 @@ from collab_server.domain.topics import Content, Topic, parse_topic, read_topic
 from collab_server.errors import Forbidden, NotFound
 from collab_server.services.backends import Backends
 from collab_server.services.roles import role_in_discussion, role_on
+from collab_server.services.succession import settle_owner
 from collab_server.storage import comments, discussions, topics
 from collab_server.storage.database import Transaction
 from collab_server.storage.topics import LockedTopic
@@ -80,12 +81,18 @@ async def access_comments_topic(
 
 
 async def access_discussion(backends: Backends, who: Identity, discussion_id: str, command: str) -> UUID:
-    """The id of a discussion, if `who` may use `command` on it.
+    """The id of a discussion, if `who` may use `command` on it; an owner who is gone is in nobody's way.
 
     Raises `Invalid`, `NotFound` or `Forbidden`.
     """
     id = own_id(discussion_id, "discussionId")
-    require(await role_on(backends.database, backends.gate, who, Topic("discussion", str(id))), command, who)
+    topic = Topic("discussion", str(id))
+    role = await role_on(backends.database, backends.gate, who, topic)
+    if command not in RIGHTS[role]:
+        discussion = await discussions.get(backends.database, id)
+        if discussion is not None and await settle_owner(backends, who, discussion):
+            role = await role_on(backends.database, backends.gate, who, topic)
+    require(role, command, who)
     return id
 
 

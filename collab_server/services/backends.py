@@ -21,6 +21,7 @@ from collab_server.services.epoch import Epoch
 from collab_server.services.live.deliveries import Deliveries
 from collab_server.services.live.losses import Losses
 from collab_server.services.live.presence import Presence
+from collab_server.services.live.publisher import Publisher
 from collab_server.storage.database import Database, Patience
 
 ASK_SECONDS = 6.0  # with a transaction after it, well below the 10 s that a client gives a command
@@ -31,9 +32,10 @@ class Backends:
     """For all services of a node, or for one command: the database, who may and who is there, the limits, the epoch.
 
     `deliveries` puts what waits for somebody into their inbox, `losses` takes back what they may no longer open;
-    `presence` knows who is on a topic; `cursors` seals where pages of lists end; `recipients` counts whom somebody has
-    told something; a sign-in lasts `session_hours` at most; `commenting` knows who may comment; `authority_name` is
-    what clients are told of the authority; `now` is the time, `chance` is from 0 to 1.
+    `presence` knows who is on a topic; `publisher` tells every node what was committed; `cursors` seals where pages of
+    lists end; `recipients` counts whom somebody has told something; a sign-in lasts `session_hours` at most;
+    `commenting` knows who may comment; `authority_name` is what clients are told of the authority; `now` is the time,
+    `chance` is from 0 to 1.
     """
 
     database: Database | Patience
@@ -44,6 +46,7 @@ class Backends:
     deliveries: Deliveries
     losses: Losses
     presence: Presence
+    publisher: Publisher
     cursors: Cursors
     recipients: RateLimiter
     session_hours: float

@@ -38,9 +38,13 @@ from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import page_limit, page_of
 from collab_server.services.mentions import checked_mentions
 from collab_server.services.people import people_named
+from collab_server.services.succession import settle_owner
 from collab_server.storage import discussions, event_log, inbox, reviews, topics
 from collab_server.storage.database import Transaction
 from collab_server.storage.topics import LockedTopic
+
+PATIENCE_SECONDS = 0.75
+"""What looking at a discussion waits at most to know whether its owner is there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,6 +216,8 @@ async def get(backends: Backends, who: Identity, command: GetDiscussion) -> Json
     """The Discussion, with the asker's `unread` and `muted`."""
     id = await access_discussion(backends, who, command.discussion_id, "discussion.get")
     found = await discussions.get_for(backends.database, id, who.user.id)
+    if found is not None and await settle_owner(backends, who, found, patience_seconds=PATIENCE_SECONDS):
+        found = await discussions.get_for(backends.database, id, who.user.id)
     if found is None:
         raise NotFound("discussion")
     return found.as_json()

@@ -11,7 +11,7 @@ import asyncpg
 import pytest
 
 from tests.conftest import MakeCluster
-from tests.harness.clients import Client
+from tests.harness.clients import Client, Event
 from tests.harness.cluster import Cluster
 from tests.harness.hurry import hurried
 from tests.harness.waiting import until
@@ -93,6 +93,39 @@ async def test_a_comment_that_names_somebody_who_is_gone_can_be_corrected(
         assert (await bob.refusal("comment.add", payload))["field"] == "text"
     edit = {"commentId": comment["id"], "text": f"{mention(gone_id)} {mention(stranger)}"}
     assert (await ann_elsewhere.refusal("comment.edit", edit))["code"] == "invalid"
+
+
+async def test_a_discussion_whose_owner_is_gone_belongs_to_who_has_been_there_longest(
+    cluster: Cluster,
+) -> None:
+    eve, also_gone = await Devices.of_somebody(cluster, "Eva Gone"), await Devices.of_somebody(cluster)
+    dan = await Devices.of_somebody(cluster)
+    carol = await Door.open(cluster, "rest", "carol", 1)
+    made = [await created(eve.rest, also_gone.id, dan.id, CAROL) for _ in range(3)]
+    ids = [{"discussionId": discussion["id"]} for discussion in made]
+    for device in dan.inboxes:
+        for discussion in made:
+            await device.client.call("topic.subscribe", {"topic": discussion["topic"]})
+    assert (await carol.refusal("discussion.rename", {**ids[0], "name": "Mine"}))["code"] == "forbidden"
+    for gone in (eve, also_gone):
+        await account_ended(cluster, gone.login)
+
+    # Carol, on a node that has no answer of before, is not the next, but what she asks brings the next one in.
+    elsewhere = await Door.open(cluster, "rest", "carol", 0)
+    assert (await elsewhere.refusal("discussion.rename", {**ids[0], "name": "Mine"}))["code"] == "forbidden"
+    assert (await elsewhere.call("discussion.get", ids[1]))["owner"]["id"] == dan.id
+    renamed = await dan.rest.call("discussion.rename", {**ids[2], "name": "Ours"})
+    assert renamed["discussion"]["owner"]["id"] == dan.id
+    await dan.rest.call("discussion.invite", {**ids[0], "members": users(BOB)})
+    for device in dan.inboxes:
+        for discussion in made:
+            event = await device.client.wait_for(partial(_changes_owner, topic=discussion["topic"]))
+            assert event.data["data"] == {"userId": dan.id}
+            assert event.data["actor"] == {"id": eve.id, "name": "Eva Gone", "initials": "EG"}
+
+
+def _changes_owner(event: Event, topic: str) -> bool:
+    return event.name == "owner.changed" and event.topic == topic
 
 
 # --- new names
