@@ -6,7 +6,7 @@ N ?= 30
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test quick units snippets check format docs lock bench plans faults hostile clean
+.PHONY: help run demo test quick units snippets packages check format docs lock bench plans faults hostile clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ units: $(BIN)/.installed ## Run the unit tests
 
 snippets: $(BIN)/.installed ## Run every code block of README.md and docs/ as it is printed
 	SNIPPETS=all $(BIN)/pytest -q -n 0 tests/snippets
+
+packages: $(BIN)/.installed ## Check the JavaScript clients as packages; WRITE=1 makes their types anew
+	PACKAGES=all WRITE=$(WRITE) $(BIN)/pytest -q -n 0 tests/clients/test_packages.py
 
 check: $(BIN)/.installed ## Run every check CI runs besides the tests
 	$(BIN)/ruff format --check .

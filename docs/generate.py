@@ -23,6 +23,7 @@ from collab_server.config.loading import ENVIRONMENT_PREFIX, alternatives
 from collab_server.contract.asyncapi import asyncapi
 from collab_server.contract.client_types import schema_json
 from collab_server.contract.markdown import protocol
+from collab_server.contract.typescript import wire_d_ts
 from collab_server.telemetry.definitions import FAMILIES, Family
 
 HERE = Path(__file__).resolve().parent
@@ -203,6 +204,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "protocol.md": lambda: protocol((HERE / "protocol.template.md").read_text(encoding="utf-8")),
     "asyncapi.json": asyncapi,
     "schema.json": schema_json,
+    "../clients/js/client/types/wire.d.ts": wire_d_ts,
 }
 
 
@@ -218,11 +220,12 @@ def main() -> int:
         path, text = HERE / name, write()
         if path.exists() and path.read_text(encoding="utf-8") == text:
             continue
-        stale.append(name)
+        stale.append(path)
         if not is_check:
             path.write_text(text, encoding="utf-8")
-    for name in stale:
-        print(f"docs/{name} {'is stale: run `make docs`' if is_check else 'written'}")  # noqa: T201
+    for each in stale:
+        shown = each.resolve().relative_to(HERE.parent)
+        print(f"{shown} {'is stale: run `make docs`' if is_check else 'written'}")  # noqa: T201
     return 1 if is_check and stale else 0
 
 

@@ -24,7 +24,7 @@ from collab_server.api.cors import Cors
 from collab_server.api.documents import DocumentFiles, documents_router
 from collab_server.api.headers import SafeHeaders
 from collab_server.api.options import Options
-from collab_server.api.pages import Pages
+from collab_server.api.pages import ClientFiles, Pages
 from collab_server.api.spanned import Spanned
 from collab_server.api.traced import Traced
 from collab_server.contract.catalogue import ROUTES
@@ -110,6 +110,7 @@ class RestDoor:
                 self._add(app, route)
             _refuse(app, path, 405, {"Allow": ", ".join(route.method for route in routes)})
         _refuse(app, "/{path:path}", 404)
+        app.mount("/clients", ClientFiles(), name="clients")
         if has_page:
             app.mount("/", Pages(), name="pages")
         app.add_exception_handler(Exception, self._on_bug)

@@ -7,14 +7,60 @@ the demo, NGINX in docker-compose.
 
 from __future__ import annotations
 
+import gzip
+import io
+import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-__all__ = ["CONTENT_SECURITY_POLICY", "HEADERS", "STATIC"]
+__all__ = [
+    "CLIENTS",
+    "CLIENT_HEADERS",
+    "CONTENT_SECURITY_POLICY",
+    "HEADERS",
+    "SOCKET_IO",
+    "STATIC",
+    "tarball",
+]
 
 STATIC: Final = Path(__file__).parent / "static"
+
+SOCKET_IO: Final = STATIC / "vendor" / "socket.io.esm.min.js"
+"""socket.io-client in one module."""
+
+
+def _clients() -> Mapping[str, Path]:
+    """Each client by its name, and the folder of its package: in the wheel beside this one, in a checkout in
+    `clients/js`."""
+    package = Path(__file__).parents[1]
+    in_wheel = package / "_clients"
+    place = in_wheel if in_wheel.is_dir() else package.parent / "clients" / "js"
+    return MappingProxyType({"collab-client": place / "client", "collab-react": place / "react"})
+
+
+CLIENTS: Final = _clients()
+
+
+def tarball(name: str) -> bytes:
+    """A client as npm packs it, to be installed by its address; the same bytes for the same files."""
+    packed = io.BytesIO()
+    with (
+        gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
+        tarfile.open(fileobj=zipped, mode="w") as tar,
+    ):
+        for part in ("package.json", "README.md", "src", "types"):
+            tar.add(CLIENTS[name] / part, f"package/{part}", filter=_anybody)
+    return packed.getvalue()
+
+
+def _anybody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+    entry.uid = entry.gid = entry.mtime = 0
+    entry.uname = entry.gname = ""
+    entry.mode = 0o755 if entry.isdir() else 0o644
+    return entry
+
 
 CONTENT_SECURITY_POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
@@ -26,6 +72,16 @@ HEADERS: Final[Mapping[str, str]] = MappingProxyType(
         "Content-Security-Policy": CONTENT_SECURITY_POLICY,
         "X-Content-Type-Options": "nosniff",
         "Referrer-Policy": "no-referrer",
+        "Cache-Control": "no-cache",
+    }
+)
+
+CLIENT_HEADERS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        # They are nobody's: any page may have them, whatever its origin may do here besides.
+        "Access-Control-Allow-Origin": "*",
+        "Cross-Origin-Resource-Policy": "cross-origin",
+        # Kept, and asked about each time: modules of two versions do not fit together.
         "Cache-Control": "no-cache",
     }
 )

@@ -1,0 +1,187 @@
+// Everything together: one connection, however many topics.
+
+import { Connection } from "./connection.js";
+import { randomId } from "./ids.js";
+import { Inbox } from "./inbox.js";
+import { indexedDb, memory } from "./keeping.js";
+import { Outbox } from "./outbox.js";
+import { Refused } from "./refused.js";
+import { Topic } from "./topic.js";
+
+/** @import { Answer, Credentials, Payload } from "./connection.js" */
+/** @import { Keeping } from "./keeping.js" */
+/** @import { Code } from "./refused.js" */
+/** @import { CommandsByName, User } from "../types/wire.js" */
+
+/**
+ * @typedef {object} Options
+ * @property {string} url where the server is, such as `https://reports.example.com`; with a path where a proxy offers it
+ *   under one
+ * @property {Credentials | (() => Promise<Credentials | null> | Credentials | null)} auth a token of Library, or better
+ *   what gets one: it is asked again whenever a new one is needed; null when nobody is signed in
+ * @property {Keeping | null} [keeping] where what is not sent yet waits; left out: in IndexedDB where there is one. Null:
+ *   in memory
+ * @property {object} [socket] options of socket.io-client
+ */
+
+/**
+ * Connect. The client comes back by itself, and is there until it is closed.
+ * @param {Options} options
+ */
+export function createClient(options) {
+  return new Client(options);
+}
+
+export class Client {
+  /** Whether one is connected, and as whom. */ connection;
+  /** What is not sent yet, and what was refused. */ outbox;
+  /** This person's notifications. */ inbox;
+  /** @type {Map<string, Topic>} */ #topics = new Map();
+  /** @type {Map<string, Set<(said: any) => void>>} */ #listeners = new Map();
+  #skew = 0; // the server's clock less one's own, in milliseconds
+
+  /** @param {Options} options */
+  constructor({ url, auth, keeping, socket = {} }) {
+    this.connection = new Connection(url, typeof auth === "function" ? auth : () => auth, socket);
+    this.outbox = new Outbox(this.connection, keepingOf(keeping));
+    this.inbox = new Inbox(this);
+    this.connection.onHello = (user) => this.#hello(user);
+    this.connection.onSaid = (name, said) => this.#said(name, said);
+    this.connection.subscribe(() => this.connection.isLive || this.#lost());
+    this.outbox.onAnswer = (entry, answer) => this.#topics.get(entry.topic)?.answered(entry, answer);
+    this.outbox.subscribe(() => this.#share());
+  }
+
+  /** Who is signed in; null before the first connection. @type {User | null} */ me = null;
+
+  /** The server's time, in milliseconds since 1970, as well as it is known. */
+  now() {
+    return Date.now() + this.#skew;
+  }
+
+  /**
+   * A topic: `content:{projectId}:{objectId}` or `discussion:{id}`. It is followed while somebody subscribes to it.
+   * @param {string} name in either case
+   * @returns {Topic} the same one for the same name
+   */
+  topic(name) {
+    const spelled = spell(name);
+    let topic = this.#topics.get(spelled);
+    if (!topic) {
+      topic = new Topic(this, spelled);
+      this.#topics.set(spelled, topic);
+      topic.setWaiting(this.#waitingFor(spelled));
+    }
+    return topic;
+  }
+
+  /**
+   * Send a command that only reads, once, and return what it answers.
+   * @template {keyof CommandsByName} Name
+   * @param {Name} name
+   * @param {Payload<Name>} payload
+   * @returns {Promise<Answer<Name>>}
+   * @throws {Refused}
+   */
+  ask(name, payload) {
+    return this.connection.ask(name, payload);
+  }
+
+  /**
+   * Have a command that changes something take effect, once, however often it has to be sent.
+   * @template {keyof CommandsByName} Name
+   * @param {Name} name
+   * @param {Payload<Name>} payload without a `requestId`
+   * @param {string} [topic] what it is about: commands on one topic are sent one after the other
+   * @returns {Promise<Answer<Name>>} what it answers
+   * @throws {Refused}
+   */
+  change(name, payload, topic = "") {
+    return this.outbox.add(name, payload, topic);
+  }
+
+  /**
+   * Hear an event or a signal of the server, of whatever topic, by its name.
+   * @param {string} name
+   * @param {(said: any) => void} listener
+   * @returns {() => void} ends it
+   */
+  on(name, listener) {
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners.add(listener));
+    return () => listeners.delete(listener);
+  }
+
+  /** End the sign-in, in all windows that share it. */
+  signOut() {
+    return this.connection.signOut();
+  }
+
+  /** Disconnect for good. What waits in the outbox is kept for the next client, where there is something to keep it in. */
+  close() {
+    this.outbox.close();
+    this.connection.close();
+  }
+
+  /** @param {User} user */
+  #hello(user) {
+    const isAnother = this.me !== null && this.me.id !== user.id;
+    if (isAnother) this.#topics.forEach((topic) => topic.forget());
+    this.me = user;
+    this.outbox.hello(user.id);
+    this.inbox.hello(`inbox:${user.id}`, isAnother);
+    this.#topics.forEach((topic) => topic.hello());
+  }
+
+  #lost() {
+    this.inbox.lost();
+    this.#topics.forEach((topic) => topic.lost());
+  }
+
+  /**
+   * @param {string} name
+   * @param {any} said
+   */
+  #said(name, said) {
+    const topic = said?.topic;
+    if (typeof topic === "string" && !("resumeToken" in said)) {
+      if (topic.startsWith("inbox:")) this.inbox.said(name, said);
+      else this.#topics.get(topic)?.said(name, said);
+      if (said.type === "comment.added") this.#skew = Date.parse(said.at) - Date.now();
+    }
+    this.#listeners.get(name)?.forEach((listener) => listener(said));
+  }
+
+  /** What the inbox tells of a topic. @param {any} event */
+  topicEvent(event) {
+    this.#topics.get(event.data.topic)?.inboxEvent(event);
+  }
+
+  /** @param {string} topic */
+  #waitingFor(topic) {
+    return this.outbox.snapshot().filter((entry) => entry.topic === topic);
+  }
+
+  #share() {
+    for (const [name, topic] of this.#topics) topic.setWaiting(this.#waitingFor(name));
+  }
+
+  /** @param {Code} code @param {string} message */
+  refused(code, message) {
+    return new Refused({ code, message });
+  }
+}
+
+/** A topic as the server spells it. @param {string} name */
+function spell(name) {
+  const [kind, ...ids] = name.split(":");
+  const spelled = ids.map((id) => (kind === "discussion" ? id.toLowerCase() : id.toUpperCase()));
+  return [kind, ...spelled].join(":");
+}
+
+/** @param {Keeping | null | undefined} given @returns {Promise<Keeping>} */
+async function keepingOf(given) {
+  if (given) return given;
+  if (given === null || typeof indexedDB === "undefined") return memory();
+  return indexedDb(randomId()).catch(memory); // some browsers keep nothing for some pages
+}

@@ -1,0 +1,220 @@
+// One connection: signing in, coming back, asking.
+
+import { Refused } from "./refused.js";
+import { io } from "./socket.js";
+import { Store } from "./store.js";
+
+/** @import { CommandsByName, Serving, User } from "../types/wire.js" */
+
+/**
+ * What one shows to be let in: a token of Library, or a resume token of another connection.
+ * @typedef {{identityToken: string} | {authToken: string} | {resumeToken: string}} Credentials
+ */
+
+/**
+ * @typedef {object} ConnectionState
+ * @property {"connecting" | "live" | "offline" | "signed_out" | "closed"} state `offline`: it comes back by itself;
+ *   `signed_out`: `signIn()` tries again
+ * @property {User | null} user who is signed in; kept while offline
+ * @property {string} node which node one is connected to
+ * @property {Serving | null} serving what works while something that the node needs is away; null when all does
+ * @property {Refused | null} problem why one is not connected, where that is known
+ */
+
+/**
+ * The payload of a command, by its name.
+ * @template {keyof CommandsByName} Name
+ * @typedef {CommandsByName[Name]["payload"]} Payload
+ */
+
+/**
+ * What a command answers, by its name.
+ * @template {keyof CommandsByName} Name
+ * @typedef {CommandsByName[Name]["answer"]} Answer
+ */
+
+const ANSWER_MS = 10_000; // the server's own limits are below that
+const AGAIN_SECONDS = 3;
+const FRESH_MS = 20_000; // a token that was got so recently and is refused is not worth asking for again
+
+/** @extends {Store<ConnectionState>} */
+export class Connection extends Store {
+  /** Called with every event and signal: its name, and its argument. @type {(name: string, said: any) => void} */
+  onSaid = () => {};
+  /** Called whenever one is let in, before anybody is told. @type {(user: User, epoch: string) => void} */
+  onHello = () => {};
+
+  /** @type {ConnectionState} */
+  #state = { state: "connecting", user: null, node: "", serving: null, problem: null };
+  #auth;
+  #socket;
+  /** @type {Credentials | null} */ #credentials = null;
+  #askedAt = -Infinity;
+  /** The connection that has said hello. @type {string | undefined} */ #greeted;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #later;
+
+  /**
+   * @param {string} url where the server is; a path is that of the place under which a proxy offers it
+   * @param {() => Promise<Credentials | null> | Credentials | null} auth
+   * @param {object} options of socket.io-client
+   */
+  constructor(url, auth, options) {
+    super();
+    this.#auth = auth;
+    const place = new URL(url, globalThis.location?.href);
+    const isBrowser = typeof document !== "undefined";
+    this.#socket = io(place.origin, {
+      path: place.pathname.replace(/\/+$/, "") + "/socket.io",
+      autoConnect: false,
+      forceNew: true,
+      // Polling needs every request at the same node, by a cookie that Node does not keep.
+      transports: isBrowser ? ["websocket", "polling"] : ["websocket"],
+      tryAllTransports: true,
+      reconnectionDelay: 300,
+      reconnectionDelayMax: 5000,
+      timeout: 8000,
+      ...options,
+      auth: (/** @type {(credentials: object) => void} */ give) => give(this.#credentials ?? {}),
+    });
+    this.#listen();
+    this.signIn();
+  }
+
+  get isLive() {
+    return this.#state.state === "live";
+  }
+
+  /** Ask for a token and connect. Once is enough; after `signed_out` it tries again. */
+  async signIn() {
+    clearTimeout(this.#later);
+    if (this.#state.state === "closed") return;
+    if (this.#state.state === "signed_out") this.#set({ state: "connecting", problem: null });
+    try {
+      this.#askedAt = Date.now();
+      this.#credentials = await this.#auth();
+    } catch (error) {
+      const words = error instanceof Error ? error.message : String(error);
+      this.#away(new Refused({ code: "unavailable", message: words }));
+      this.#later = setTimeout(() => this.signIn(), AGAIN_SECONDS * 1000);
+      return;
+    }
+    if (this.#isEnded()) return;
+    if (this.#credentials) this.#socket.connect();
+    else this.#signedOut(new Refused({ code: "unauthenticated", message: "Nobody is signed in." }));
+  }
+
+  #listen() {
+    const socket = this.#socket;
+    socket.on("server.hello", ({ user, node, epoch, resumeToken }) => {
+      this.#credentials = { resumeToken };
+      if (this.#greeted === socket.id) return; // only a younger token
+      this.#greeted = socket.id;
+      this.#set({ state: "live", user, node, serving: null, problem: null });
+      this.onHello(user, epoch);
+    });
+    socket.on("server.state", ({ state, serving }) => {
+      this.#set({ serving: state === "running" ? null : serving });
+    });
+    socket.on("server.signed_out", ({ reason }) => {
+      if (reason !== "session_expired") {
+        this.#signedOut(new Refused({ code: "unauthenticated", message: "The session has ended." }));
+        return;
+      }
+      this.#credentials = null;
+      this.#away(null);
+      this.signIn();
+    });
+    socket.onAny((name, said) => this.onSaid(name, said));
+    socket.on("disconnect", (reason) => {
+      this.#greeted = undefined;
+      if (this.#isEnded()) return;
+      this.#away(this.#state.problem);
+      if (reason === "io server disconnect" && this.#credentials) this.#connectIn(1);
+    });
+    socket.on("connect_error", (/** @type {Error & {data?: any}} */ error) => {
+      if (this.#isEnded()) return;
+      if (socket.active) {
+        this.#away(null); // the network, or a node that starts: socket.io-client tries again
+        return;
+      }
+      const problem = new Refused({ code: error.message, ...error.data, message: error.data?.message ?? error.message });
+      if (problem.code !== "unauthenticated") {
+        this.#away(problem);
+        this.#connectIn(problem.retryAfter ?? AGAIN_SECONDS);
+      } else if (Date.now() - this.#askedAt < FRESH_MS) {
+        this.#signedOut(problem);
+      } else {
+        this.signIn();
+      }
+    });
+  }
+
+  #isEnded() {
+    return this.#state.state === "signed_out" || this.#state.state === "closed";
+  }
+
+  /** @param {number} seconds */
+  #connectIn(seconds) {
+    clearTimeout(this.#later);
+    this.#later = setTimeout(() => this.#socket.connect(), seconds * 1000);
+  }
+
+  /** @param {Refused | null} problem */
+  #away(problem) {
+    this.#set({ state: this.#state.user ? "offline" : "connecting", serving: null, problem });
+  }
+
+  /** @param {Refused} problem */
+  #signedOut(problem) {
+    this.#credentials = null;
+    this.#set({ state: "signed_out", problem, serving: null });
+    this.#socket.disconnect();
+  }
+
+  /** @param {Partial<ConnectionState>} changes */
+  #set(changes) {
+    this.#state = { ...this.#state, ...changes };
+    this.changed();
+  }
+
+  look() {
+    return this.#state;
+  }
+
+  /**
+   * Send a command once and return what it answers.
+   *
+   * @template {keyof CommandsByName} Name
+   * @param {Name} name
+   * @param {Payload<Name>} payload
+   * @returns {Promise<Answer<Name>>}
+   * @throws {Refused}
+   */
+  async ask(name, payload) {
+    if (this.#state.state === "closed") throw new Refused({ code: "closed", message: "The client is closed." });
+    const connection = this.#greeted;
+    /** @type {any} */ let answer;
+    try {
+      answer = await this.#socket.timeout(ANSWER_MS).emitWithAck(name, payload);
+    } catch {
+      // A node that does not answer for so long may be frozen: go to another one.
+      if (connection && connection === this.#socket.id) this.#socket.io.engine.close();
+      throw new Refused({ code: "no_answer", message: "The server did not answer." });
+    }
+    if (!answer.ok) throw new Refused(answer.error);
+    return answer.data;
+  }
+
+  /** End the sign-in, in all windows that share it, as far as the server can be reached within a second. */
+  async signOut() {
+    await this.#socket.timeout(1000).emitWithAck("session.end", {}).catch(() => {});
+    this.#signedOut(new Refused({ code: "unauthenticated", message: "Signed out." }));
+  }
+
+  /** Disconnect for good. */
+  close() {
+    clearTimeout(this.#later);
+    this.#set({ state: "closed" });
+    this.#socket.disconnect();
+  }
+}

@@ -1,0 +1,128 @@
+// What one person is told: their notifications, and the badge.
+
+import { Log } from "./log.js";
+import { Store } from "./store.js";
+
+/** @import { Client } from "./client.js" */
+/** @import { Notification } from "../types/wire.js" */
+
+/**
+ * @typedef {object} InboxState
+ * @property {"loading" | "live" | "behind"} state
+ * @property {readonly Notification[]} notifications the newest first
+ * @property {boolean} hasOlder whether `older()` has more
+ * @property {number} unread the badge
+ */
+
+const PAGE = 50;
+
+/** @extends {Store<InboxState>} */
+export class Inbox extends Store {
+  #client;
+  /** @type {Log | undefined} */ #log;
+  /** @type {Map<string, Notification>} */ #notifications = new Map();
+  /** @type {string | null} */ #olderCursor = null;
+  #unread = 0;
+  /** @type {InboxState["state"]} */ #state = "loading";
+
+  /** @param {Client} client */
+  constructor(client) {
+    super();
+    this.#client = client;
+  }
+
+  /** Somebody is signed in; the same person as before, or another. @param {string} topic theirs */
+  hello(topic, isAnother = false) {
+    if (!this.#log || isAnother) {
+      this.#log?.stop();
+      this.#state = "loading";
+      this.#notifications.clear();
+      this.#log = new Log(this.#client.connection, topic, {
+        begin: () => this.#begin(),
+        ready: () => {
+          this.#state = "live";
+          this.changed();
+        },
+        event: (event) => this.#event(event),
+        signal: () => {},
+        trouble: () => {},
+      });
+    }
+    this.#log.start();
+  }
+
+  lost() {
+    if (this.#state === "live") this.#state = "behind";
+    this.changed();
+  }
+
+  /** @param {string} name @param {any} said */
+  said(name, said) {
+    this.#log?.said(name, said);
+  }
+
+  async #begin() {
+    const [page, { unread }] = await Promise.all([
+      this.#client.connection.ask("notification.list", { limit: PAGE }),
+      this.#client.connection.ask("notification.count", {}),
+    ]);
+    this.#notifications = new Map(page.items.map((notification) => [notification.id, notification]));
+    this.#olderCursor = page.next;
+    this.#unread = unread;
+  }
+
+  /** Load older notifications. Returns when they are there. */
+  async older() {
+    const cursor = this.#olderCursor;
+    if (cursor === null) return;
+    const page = await this.#client.connection.ask("notification.list", { limit: PAGE, cursor });
+    if (this.#olderCursor !== cursor) return;
+    for (const notification of page.items) {
+      if (!this.#notifications.has(notification.id)) this.#notifications.set(notification.id, notification);
+    }
+    this.#olderCursor = page.next;
+    this.changed();
+  }
+
+  /** @param {any} event */
+  #event(event) {
+    const { type, data, at } = event;
+    if (type === "notification.added") {
+      const { notification } = data;
+      if (!this.#notifications.has(notification.id)) {
+        this.#notifications = new Map([[notification.id, notification], ...this.#notifications]);
+        if (!notification.readAt) this.#unread += 1;
+      }
+    } else if (type === "notification.read") {
+      for (const id of data.ids) {
+        const notification = this.#notifications.get(id);
+        if (notification && !notification.readAt) this.#notifications.set(id, { ...notification, readAt: at });
+      }
+      this.#unread = data.unread;
+    } else if (type === "notification.removed") {
+      for (const id of data.ids) this.#notifications.delete(id);
+      this.#unread = data.unread;
+    } else {
+      this.#client.topicEvent(event);
+    }
+    this.changed();
+  }
+
+  /**
+   * Mark notifications as read: these, or all up to now.
+   * @param {readonly string[]} [ids]
+   */
+  read(ids) {
+    return this.#client.change("notification.read", ids ? { ids: [...ids] } : { upTo: this.#log?.seq ?? 0 });
+  }
+
+  /** @returns {InboxState} */
+  look() {
+    return {
+      state: this.#state,
+      notifications: [...this.#notifications.values()],
+      hasOlder: this.#olderCursor !== null,
+      unread: this.#unread,
+    };
+  }
+}

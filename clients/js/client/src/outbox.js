@@ -1,0 +1,280 @@
+// What is to be changed, until the server has answered: sent again under the same requestId for as long as it takes,
+// so that it takes effect once; in the order in which it was asked, topic by topic.
+
+import { Refused } from "./refused.js";
+import { randomId } from "./ids.js";
+import { Store } from "./store.js";
+
+/** @import { Answer, Connection, Payload } from "./connection.js" */
+/** @import { Keeping } from "./keeping.js" */
+/** @import { Problem } from "./refused.js" */
+/** @import { CommandsByName } from "../types/wire.js" */
+
+/**
+ * A command that is not answered yet, or was refused. Never changed; another one takes its place.
+ *
+ * @typedef {object} Entry
+ * @property {string} key stays the same whatever becomes of it
+ * @property {string} space whose it is
+ * @property {keyof CommandsByName} name
+ * @property {any} payload
+ * @property {string} requestId
+ * @property {string} topic what it is about; commands on one topic are sent one after the other
+ * @property {boolean} [isUnnamed] the server is to give the comment its id
+ * @property {number} at when it was asked for, in milliseconds
+ * @property {"waiting" | "sending" | "refused"} state `refused`: it waits for `retry` or `discard`
+ * @property {Problem | null} problem why it is not sent, or was refused
+ */
+
+const ENTRIES = 200;
+const DAYS_MS = 7 * 24 * 3600 * 1000; // for so long the server knows a requestId
+const ADOPT_MS = 30_000;
+
+/** @extends {Store<readonly Entry[]>} */
+export class Outbox extends Store {
+  /** Called with what was answered, before its entry goes. @type {(entry: Entry, answer: any) => void} */
+  onAnswer = () => {};
+
+  #connection;
+  #keeping;
+  /** @type {Entry[]} */ #entries = [];
+  /** @type {Map<string, {resolve: (answer: any) => void, reject: (problem: Refused) => void}>} */ #askers = new Map();
+  #space = "";
+  #lastAt = 0;
+  #isReady = false; // what was left is known: nothing goes before it
+  /** @type {ReturnType<typeof setInterval> | undefined} */ #adopting;
+
+  /**
+   * @param {Connection} connection
+   * @param {Promise<Keeping>} keeping
+   */
+  constructor(connection, keeping) {
+    super();
+    this.#connection = connection;
+    this.#keeping = keeping;
+  }
+
+  /**
+   * The connection is there, for this person: send what waits, first what former windows have left.
+   * @param {string} space
+   */
+  async hello(space) {
+    if (this.#space !== space) {
+      // What somebody else has left is kept for when they are back; what nobody had is this person's.
+      this.#entries = this.#entries.filter((entry) => !entry.space).map((entry) => ({ ...entry, space }));
+      this.#space = space;
+      this.#isReady = false;
+    }
+    this.#entries = this.#entries.map((entry) => ({ ...entry, state: waiting(entry.state) }));
+    this.changed();
+    await this.#adopt();
+    this.#isReady = true;
+    this.#entries.forEach((entry) => this.#keep(entry));
+    clearInterval(this.#adopting);
+    this.#adopting = setInterval(() => this.#adopt(), ADOPT_MS);
+    this.#send();
+  }
+
+  /**
+   * Have a command take effect, once. The promise may be left alone: what becomes of it is in the snapshot too.
+   *
+   * @template {keyof CommandsByName} Name
+   * @param {Name} name
+   * @param {Payload<Name>} payload
+   * @param {string} topic
+   * @returns {Promise<Answer<Name>>} rejects with `Refused`; an entry that is refused stays until it is discarded
+   */
+  add(name, payload, topic) {
+    const promise = new Promise((resolve, reject) => {
+      if (this.#entries.length >= ENTRIES) {
+        throw new Refused({ code: "outbox_full", message: `${ENTRIES} changes are waiting to be sent.` });
+      }
+      const key = randomId();
+      /** @type {Entry} */
+      const entry = {
+        key,
+        space: this.#space,
+        name,
+        payload,
+        requestId: randomId(),
+        topic,
+        at: (this.#lastAt = Math.max(Date.now(), this.#lastAt + 1)), // what is kept is put in order by it
+        state: "waiting",
+        problem: null,
+      };
+      this.#askers.set(key, { resolve, reject });
+      this.#entries = [...this.#entries, entry];
+      this.#keep(entry);
+      this.changed();
+      this.#send();
+    });
+    promise.catch(() => {}); // not every caller waits for it
+    return promise;
+  }
+
+  /**
+   * Send a refused command again, perhaps with another payload.
+   * @param {string} key
+   * @param {any} [payload]
+   */
+  retry(key, payload) {
+    const entry = this.#entries.find((entry) => entry.key === key && entry.state === "refused");
+    if (!entry) return;
+    this.#put({
+      ...entry,
+      payload: payload ?? entry.payload,
+      requestId: randomId(),
+      at: Date.now(),
+      state: "waiting",
+      problem: null,
+    });
+    this.#send();
+  }
+
+  /** Forget a refused command. @param {string} key */
+  discard(key) {
+    const entry = this.#entries.find((entry) => entry.key === key);
+    if (entry?.state === "refused") this.#drop(key);
+  }
+
+  close() {
+    clearInterval(this.#adopting);
+    for (const { reject } of this.#askers.values()) {
+      reject(new Refused({ code: "closed", message: "The client is closed." }));
+    }
+    this.#askers.clear();
+  }
+
+  look() {
+    return this.#entries;
+  }
+
+  async #adopt() {
+    const space = this.#space;
+    const left = await this.#keeping.then((keeping) => keeping.adopt(space)).catch(() => []);
+    if (space !== this.#space || !left.length) return;
+    const known = new Set(this.#entries.map(({ key }) => key));
+    const adopted = left.filter(({ key }) => !known.has(key));
+    const entries = [...this.#entries, ...adopted.map((entry) => ({ ...entry, state: waiting(entry.state) }))];
+    this.#entries = entries.sort((one, other) => one.at - other.at);
+    this.changed();
+    this.#send();
+  }
+
+  /** Send the first of each topic that is not under way. */
+  #send() {
+    if (!this.#connection.isLive || !this.#isReady) return;
+    const busy = new Set();
+    for (const entry of this.#entries) {
+      if (entry.state === "refused" || busy.has(entry.topic)) continue;
+      busy.add(entry.topic);
+      if (entry.state === "waiting") this.#sendOne(entry);
+    }
+  }
+
+  /** @param {Entry} entry */
+  async #sendOne(entry) {
+    if (Date.now() - entry.at > DAYS_MS) {
+      this.#refuse(entry, new Refused({ code: "expired", message: "This was not sent for seven days." }));
+      return;
+    }
+    const sending = this.#put({ ...entry, state: "sending", problem: null });
+    try {
+      const answer = await this.#connection.ask(sending.name, {
+        ...sending.payload,
+        ...(sending.isUnnamed && { commentId: undefined }),
+        requestId: sending.requestId,
+      });
+      if (!this.#isStill(sending)) return;
+      this.#named(sending, answer);
+      this.onAnswer(sending, answer);
+      this.#askers.get(entry.key)?.resolve(answer);
+      this.#drop(entry.key);
+    } catch (error) {
+      if (!(error instanceof Refused)) throw error;
+      if (!this.#isStill(sending)) return;
+      this.#trouble(sending, error);
+    }
+    this.#send();
+  }
+
+  /**
+   * @param {Entry} entry
+   * @param {Refused} problem
+   */
+  #trouble(entry, problem) {
+    if (problem.code === "closed") return;
+    if (problem.isPassing) {
+      const waits = this.#put({ ...entry, problem: plain(problem) });
+      setTimeout(() => {
+        if (!this.#isStill(waits)) return;
+        this.#put({ ...waits, state: "waiting" });
+        this.#send();
+      }, (problem.retryAfter ?? 1) * 1000);
+    } else if (problem.field === "commentId" && entry.name === "comment.add" && !entry.isUnnamed) {
+      // It has waited for longer than an id may be old, or this clock is wrong. It was never stored: its requestId would
+      // have been answered. The server gives it an id.
+      this.#put({ ...entry, isUnnamed: true, requestId: randomId(), state: "waiting" });
+    } else {
+      this.#refuse(entry, problem);
+    }
+  }
+
+  /**
+   * What waits for a comment that the server has given another id goes by that.
+   * @param {Entry} entry
+   * @param {any} answer
+   */
+  #named({ isUnnamed, payload: { commentId } }, { comment }) {
+    if (!isUnnamed) return;
+    for (const each of this.#entries) {
+      const payload = { ...each.payload };
+      if (payload.replyTo === commentId) payload.replyTo = comment.id;
+      if (payload.commentId === commentId && each.name !== "comment.add") payload.commentId = comment.id;
+      if (JSON.stringify(payload) !== JSON.stringify(each.payload)) this.#put({ ...each, payload });
+    }
+  }
+
+  /**
+   * @param {Entry} entry
+   * @param {Refused} problem
+   */
+  #refuse(entry, problem) {
+    this.#put({ ...entry, state: "refused", problem: plain(problem) });
+    this.#askers.get(entry.key)?.reject(problem);
+    this.#askers.delete(entry.key);
+  }
+
+  /** Whether nothing else has become of it. @param {Entry} entry */
+  #isStill(entry) {
+    return this.#entries.includes(entry);
+  }
+
+  /** Put it in the place of what it was. @param {Entry} entry */
+  #put(entry) {
+    this.#entries = this.#entries.map((each) => (each.key === entry.key ? entry : each));
+    this.#keep(entry);
+    this.changed();
+    return entry;
+  }
+
+  /** @param {string} key */
+  #drop(key) {
+    this.#entries = this.#entries.filter((entry) => entry.key !== key);
+    this.#askers.delete(key);
+    this.#keeping.then((keeping) => keeping.remove(key)).catch(() => {});
+    this.changed();
+  }
+
+  /** @param {Entry} entry */
+  #keep(entry) {
+    // Whoever is not signed in yet has no space of their own.
+    if (entry.space) this.#keeping.then((keeping) => keeping.put(entry)).catch(() => {});
+  }
+}
+
+/** A refusal as it can be kept. @param {Refused} refused @returns {Problem} */
+const plain = (refused) => ({ ...refused, message: refused.message });
+
+/** @param {Entry["state"]} state */
+const waiting = (state) => (state === "sending" ? "waiting" : state);

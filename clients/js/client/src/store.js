@@ -1,0 +1,53 @@
+// Something that can be watched: `snapshot()` is the same object while nothing has changed, as React's
+// useSyncExternalStore wants it; listeners are called once for whatever changes in one turn.
+
+/** @template Snapshot */
+export class Store {
+  /** @type {Set<() => void>} */ #listeners = new Set();
+  /** @type {Readonly<Snapshot> | undefined} */ #snapshot;
+  #isTold = true;
+
+  constructor() {
+    // Both are handed around without their object.
+    this.snapshot = this.snapshot.bind(this);
+    this.subscribe = this.subscribe.bind(this);
+  }
+
+  /** What is so now. Never changed afterwards. @returns {Readonly<Snapshot>} */
+  snapshot() {
+    return (this.#snapshot ??= Object.freeze(this.look()));
+  }
+
+  /**
+   * Have `listener` called after changes. Returns what ends that.
+   * @param {() => void} listener
+   * @returns {() => void}
+   */
+  subscribe(listener) {
+    const own = () => listener(); // the same function twice is two listeners
+    this.#listeners.add(own);
+    this.watched(this.#listeners.size);
+    return () => {
+      if (this.#listeners.delete(own)) this.watched(this.#listeners.size);
+    };
+  }
+
+  /** Say that something has changed. @protected */
+  changed() {
+    this.#snapshot = undefined;
+    if (!this.#isTold) return;
+    this.#isTold = false;
+    queueMicrotask(() => {
+      this.#isTold = true;
+      for (const listener of this.#listeners) listener();
+    });
+  }
+
+  /** Make a snapshot. @protected @abstract @returns {Snapshot} */
+  look() {
+    throw new Error("not there");
+  }
+
+  /** So many listen now. @protected @param {number} _count */
+  watched(_count) {}
+}

@@ -1,0 +1,33 @@
+import type { Comment as Stored, Discussion, User } from "../types/wire.js";
+import type { Entry } from "./outbox.js";
+export type Comment = Stored & {
+    pending?: Entry;
+};
+/** @import { Comment as Stored, Discussion, User } from "../types/wire.js" */
+/** @import { Entry } from "./outbox.js" */
+/**
+ * A comment as it is shown. `pending` is the newest change of one's own that the server has not taken yet.
+ * @typedef {Stored & {pending?: Entry}} Comment
+ */
+/**
+ * The comment after an event of its topic; itself where that changes nothing.
+ * @param {Stored} comment
+ * @param {any} event
+ * @returns {Stored}
+ */
+export declare function fold(comment: Stored, event: any): Stored;
+/**
+ * The comment as it will be once the server has taken a command.
+ * @param {Comment} comment
+ * @param {Entry} entry
+ * @param {User} me
+ * @returns {Comment}
+ */
+export declare function foresee(comment: Comment, entry: Entry, me: User): Comment;
+/**
+ * A discussion after an event of its topic; itself where that changes nothing.
+ * @param {Discussion} discussion
+ * @param {any} event
+ * @returns {Discussion}
+ */
+export declare function foldDiscussion(discussion: Discussion, { type, data }: any): Discussion;

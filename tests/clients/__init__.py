@@ -1,0 +1,1 @@
+"""The clients of `clients/`, each in a process of its own, against real nodes."""

@@ -1,0 +1,176 @@
+"""`collab-client` in pages of another origin, as a node serves it: kept over reloads, sent once from two windows."""
+
+from __future__ import annotations
+
+import io
+import shutil
+import tarfile
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import pytest
+import pytest_asyncio
+from aiohttp import web
+from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+
+from tests.conftest import MakeCluster
+from tests.faults.proxy import Proxy
+from tests.harness.clients import new_session
+from tests.harness.cluster import Cluster
+from tests.harness.waiting import until
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
+
+PAGE = """<!doctype html>
+<script type="module">
+  import {{ createClient }} from "{node}/clients/collab-client/index.js";
+  const auth = async () => ({{ identityToken: await (await fetch("/token")).text() }});
+  window.client = createClient({{ url: "{url}", auth }});
+  window.topic = client.topic("{topic}");
+  topic.open();
+</script>"""
+TEXTS = "topic.snapshot().threads.flatMap(({comments}) => comments.map(({text}) => text))"
+PENDING = "topic.snapshot().threads.flatMap(({comments}) => comments.filter(({pending}) => pending)).length"
+
+Open = Callable[[], Awaitable[Page]]
+
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
+)
+
+
+async def test_the_modules_are_for_any_page_and_nothing_else_is_there(cluster: Cluster) -> None:
+    clients = f"{cluster[0].url}/clients"
+    async with new_session() as http:
+        headers = {"Origin": "https://elsewhere.example"}
+        async with http.get(f"{clients}/collab-client/index.js", headers=headers) as answer:
+            assert answer.status == 200
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+            assert answer.headers["Content-Type"].startswith("text/javascript")
+            etag = answer.headers["ETag"]
+        async with http.get(
+            f"{clients}/collab-client/index.js", headers={"If-None-Match": etag, **headers}
+        ) as answer:
+            assert answer.status == 304
+            assert answer.headers["Access-Control-Allow-Origin"] == "*"
+        async with http.get(f"{clients}/collab-client/socket.js") as answer:
+            assert "socket.io" in (await answer.text()).lower()
+        for path in (
+            "/",
+            "/collab-client",
+            "/collab-client/wire.d.ts",
+            "/nothing/index.js",
+        ):
+            async with http.get(f"{clients}{path}", allow_redirects=False) as answer:
+                assert answer.status == 404, path
+        async with http.get(f"{clients}/collab-client.tgz") as answer:
+            packed = tarfile.open(fileobj=io.BytesIO(await answer.read()))
+            names = packed.getnames()
+            assert {"package/package.json", "package/src/index.js", "package/types/index.d.ts"} <= set(names)
+        # As it stands, without being made shorter by the client.
+        async with http.get(f"{clients}/collab-client/%2e%2e/%2e%2e/package.json") as answer:
+            assert answer.status == 404
+
+
+@pytest_asyncio.fixture
+async def context() -> AsyncIterator[BrowserContext]:
+    async with async_playwright() as playwright:
+        browser: Browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield await browser.new_context()
+        await browser.close()
+
+
+@pytest_asyncio.fixture
+async def node(make_cluster: MakeCluster) -> Cluster:
+    """One node, that pages of this machine's origins may use."""
+    return await make_cluster(nodes=1, overrides={"allowedOrigins": ["http://127.0.0.1:*"]})
+
+
+@pytest.fixture
+def proxy(node: Cluster) -> Any:
+    way = Proxy(("127.0.0.1", node[0].port)).start()
+    yield way
+    way.stop()
+
+
+@pytest_asyncio.fixture
+async def open_page(context: BrowserContext, node: Cluster, proxy: Proxy, topic: str) -> AsyncIterator[Open]:
+    """`await open_page()` is a window of a page of another origin."""
+    ann = await node.person("ann")
+    host, port = proxy.address
+
+    async def page_of(_: web.Request) -> web.Response:
+        text = PAGE.format(node=node[0].url, url=f"http://{host}:{port}", topic=topic)
+        return web.Response(text=text, content_type="text/html")
+
+    async def token(_: web.Request) -> web.Response:
+        return web.Response(text=await ann.identity_token())
+
+    application = web.Application()
+    application.add_routes([web.get("/", page_of), web.get("/token", token)])
+    runner = web.AppRunner(application)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0)
+    await site.start()
+    place = runner.addresses[0][1]
+    complaints: list[str] = []
+
+    async def window() -> Page:
+        page = await context.new_page()
+        page.on("pageerror", lambda error: complaints.append(str(error)))
+        await page.goto(f"http://127.0.0.1:{place}/")
+        return page
+
+    yield window
+    await runner.cleanup()
+    assert not complaints
+
+
+async def _shows(page: Page, code: str, value: Any) -> None:
+    last: Any = None
+
+    async def is_so() -> bool:
+        nonlocal last
+        last = await page.evaluate(f"window.topic && {code}")
+        return bool(last == value)
+
+    await until(is_so, 20, lambda: f"{code}: {last}")
+
+
+@needs_chromium
+async def test_what_was_written_offline_survives_a_reload(open_page: Open, proxy: Proxy, topic: str) -> None:
+    page = await open_page()
+    await _shows(page, "topic.snapshot().state", "live")
+    proxy.refuse()
+    proxy.cut()
+    await _shows(page, "topic.snapshot().state", "behind")
+    await page.evaluate("void topic.add({text: 'one'}), void topic.add({text: 'two'})")
+    await _shows(page, TEXTS, ["one", "two"])
+    await page.reload()
+    await page.evaluate("void topic.add({text: 'three'})")
+    proxy.heal()
+    await _shows(page, TEXTS, ["one", "two", "three"])
+    await _shows(page, PENDING, 0)
+    await _shows(page, "topic.snapshot().seq", 3)
+
+
+@needs_chromium
+async def test_a_window_sends_what_a_closed_one_has_left_and_nothing_of_a_living_one(
+    open_page: Open, proxy: Proxy, topic: str
+) -> None:
+    first, second = await open_page(), await open_page()
+    for page in (first, second):
+        await _shows(page, "topic.snapshot().state", "live")
+    proxy.refuse()
+    proxy.cut()
+    for page in (first, second):
+        await _shows(page, "topic.snapshot().state", "behind")
+    await first.evaluate("void topic.add({text: 'from the first'})")
+    await second.evaluate("void topic.add({text: 'from the second'})")
+    await _shows(first, TEXTS, ["from the first"])
+    await first.close()
+    proxy.heal()
+    await _shows(second, f"{TEXTS}.sort()", ["from the first", "from the second"])
+    await _shows(second, PENDING, 0)
+    await _shows(second, "topic.snapshot().seq", 2)

@@ -1,0 +1,279 @@
+"""`collab-client` in Node: what it shows is what the server has, whatever happens in between."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from tests.clients.javascript import JavaScriptClient, JavaScriptError
+from tests.faults.proxy import Proxy
+from tests.harness.cluster import Cluster
+from tests.harness.vectors import vectors
+
+Start = Callable[..., Awaitable[JavaScriptClient]]
+
+OPEN = "client.topic(given).open()"
+SHOWN = """
+const state = client.topic(given).snapshot();
+return {...state, texts: state.threads.flatMap((thread) => thread.comments.map((comment) => comment.text)),
+        pending: state.threads.flatMap((thread) => thread.comments.map((comment) => comment.pending?.state ?? null))}
+"""
+
+
+@pytest.fixture(scope="module")
+def packages(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("packages")
+
+
+@pytest_asyncio.fixture
+async def start(cluster: Cluster, packages: Path) -> AsyncIterator[Start]:
+    started: list[JavaScriptClient] = []
+
+    async def begin(login: str = "ann", url: str | None = None, **more: Any) -> JavaScriptClient:
+        person = await cluster.person(login)
+        client = await JavaScriptClient.start(url or cluster[0].url, person, packages, **more)
+        started.append(client)
+        return client
+
+    yield begin
+    for client in started:
+        await client.__aexit__()
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Any:
+    way = Proxy(("127.0.0.1", cluster[0].port)).start()
+    yield way
+    way.stop()
+
+
+def url_of(proxy: Proxy) -> str:
+    host, port = proxy.address
+    return f"http://{host}:{port}"
+
+
+async def test_a_comment_is_shown_at_once_and_once(start: Start, topic: str) -> None:
+    ann, bob = await start("ann"), await start("bob")
+    for client in (ann, bob):
+        await client.run(OPEN, topic)
+        await client.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
+    counts = await ann.run(
+        """
+        const topic = client.topic(given), counts = new Set();
+        const count = () => counts.add(topic.snapshot().threads.length);
+        topic.subscribe(count);
+        const {comment} = await topic.add({text: "Look at March"});
+        count();
+        await new Promise((done) => setTimeout(done, 300));
+        count();
+        return {counts: [...counts], id: comment.id, shown: topic.snapshot().threads[0].comments[0]}
+        """,
+        topic,
+    )
+    assert counts["counts"] == [1]
+    assert counts["shown"]["id"] == counts["id"]
+    assert "pending" not in counts["shown"]
+    shown = await bob.until(SHOWN, lambda shown: shown["texts"] == ["Look at March"], given=topic)
+    assert shown["unread"] == 1
+    await bob.run("client.topic(given).read()", topic)
+    await bob.until(SHOWN, lambda shown: shown["unread"] == 0, given=topic)
+    assert (await bob.run("return client.ask('topic.get', {topic: given})", topic))["unread"] == 0
+
+
+async def test_what_is_written_while_the_network_is_away_arrives_once_and_in_order(
+    start: Start, topic: str, proxy: Proxy
+) -> None:
+    ann, bob = await start("ann", url_of(proxy)), await start("bob")
+    await ann.run(OPEN, topic)
+    await bob.run(OPEN, topic)
+    await ann.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
+    proxy.refuse()
+    proxy.cut()
+    await ann.until(SHOWN, lambda shown: shown["state"] == "behind", given=topic)
+    await ann.run("for (const text of ['one', 'two', 'three']) void client.topic(given).add({text})", topic)
+    shown = await ann.run(SHOWN, topic)
+    assert shown["texts"] == ["one", "two", "three"]
+    assert set(shown["pending"]) <= {"waiting", "sending"}
+    proxy.heal()
+    await ann.until(SHOWN, lambda shown: set(shown["pending"]) == {None}, given=topic)
+    for client in (ann, bob):
+        await client.until(SHOWN, lambda shown: shown["texts"] == ["one", "two", "three"], given=topic)
+
+
+async def test_what_waits_survives_the_end_of_its_window(
+    start: Start, topic: str, proxy: Proxy, tmp_path: Path
+) -> None:
+    kept = tmp_path / "outbox.json"
+    ann = await start("ann", url_of(proxy), kept=kept)
+    await ann.run(OPEN, topic)
+    await ann.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
+    proxy.refuse()
+    proxy.cut()
+    await ann.run("void client.topic(given).add({text: 'from the train'})", topic)
+    await ann.until(
+        "return client.outbox.snapshot().length", lambda _: kept.exists() and "train" in kept.read_text()
+    )
+    await ann.kill()
+    proxy.heal()
+    again = await start("ann", url_of(proxy), kept=kept)
+    await again.run(OPEN, topic)
+    await again.until(SHOWN, lambda shown: shown["seq"] == 1, given=topic)
+    shown = await again.run(SHOWN, topic)
+    assert (shown["texts"], shown["pending"]) == (["from the train"], [None])
+
+
+async def test_what_is_refused_stays_at_the_comment_until_it_is_discarded(start: Start, topic: str) -> None:
+    ann = await start("ann")
+    await ann.run(OPEN, topic)
+    await ann.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
+    with pytest.raises(JavaScriptError) as refused:
+        await ann.run("await client.topic(given).add({text: 'x'.repeat(10001)})", topic)
+    assert refused.value.code == "too_large"
+    assert (await ann.run(SHOWN, topic))["pending"] == ["refused"]
+    await ann.run(
+        """
+        const [entry] = client.outbox.snapshot();
+        client.outbox.retry(entry.key, {...entry.payload, text: "short"});
+        """,
+        topic,
+    )
+    await ann.until(
+        SHOWN, lambda shown: shown["texts"] == ["short"] and shown["pending"] == [None], given=topic
+    )
+    assert await ann.run("return client.outbox.snapshot()") == []
+
+
+async def test_everything_that_happens_to_a_comment_is_shown(start: Start, topic: str) -> None:
+    ann, bob = await start("ann"), await start("bob")
+    for client in (ann, bob):
+        await client.run(OPEN, topic)
+        await client.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
+    await ann.run(
+        """
+        const topic = client.topic(given);
+        const {comment: {id}} = await topic.add({text: "first"});
+        const {comment: reply} = await topic.add({text: "reply", replyTo: id});
+        void topic.react(id, "👍"); void topic.resolve(id); void topic.edit(id, "edited");
+        await topic.delete(reply.id);
+        """,
+        topic,
+    )
+    expected = None
+    for client in (ann, bob):
+        shown = await client.until(
+            SHOWN,
+            lambda shown: shown["texts"] == ["edited", ""] and shown["threads"][0]["root"]["resolved"],
+            given=topic,
+        )
+        root = shown["threads"][0]["root"]
+        assert list(root["reactions"]) == ["👍"]
+        assert root["replyCount"] == 1
+        stored = await client.run("return client.ask('topic.comments', {topic: given})", topic)
+        assert shown["threads"][0]["comments"] == stored["items"]
+        expected = expected or shown["threads"]
+        assert [thread["comments"] for thread in shown["threads"]] == [
+            thread["comments"] for thread in expected
+        ]
+
+
+async def test_snapshots_are_the_same_object_while_nothing_changes(start: Start, topic: str) -> None:
+    ann = await start("ann")
+    await ann.run(OPEN, topic)
+    await ann.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
+    assert await ann.run(
+        """
+        const topic = client.topic(given);
+        const {comment: {id}} = await topic.add({text: "one"});
+        await topic.add({text: "two"});
+        await new Promise((done) => setTimeout(done, 300));
+        const before = topic.snapshot();
+        const isSame = topic.snapshot() === before && client.inbox.snapshot() === client.inbox.snapshot();
+        await topic.react(id, "🎉");
+        const after = topic.snapshot();
+        const kept = after.threads[1] === before.threads[1];
+        return [isSame, after !== before, kept, after.threads[0] !== before.threads[0]];
+        """,
+        topic,
+    ) == [True, True, True, True]
+
+
+async def test_who_is_here_is_right_after_coming_back(start: Start, topic: str, proxy: Proxy) -> None:
+    ann, bob = await start("ann", url_of(proxy)), await start("bob")
+    for client in (ann, bob):
+        await client.run(OPEN, topic)
+    names = "return client.topic(given).snapshot().present.map(({name}) => name)"
+    await ann.until(names, lambda names: sorted(names) == ["Ann Archer", "Bob Baker"], given=topic)
+    proxy.refuse()
+    proxy.cut()
+    await bob.run("client.topic(given).leave()", topic)
+    carol = await start("carol")
+    await carol.run(OPEN, topic)
+    await carol.until(names, lambda names: "Bob Baker" not in names, given=topic)
+    proxy.heal()
+    await ann.until(names, lambda names: sorted(names) == ["Ann Archer", "Carol Chen"], given=topic)
+
+
+async def test_the_inbox_has_what_the_server_has(start: Start, topic: str) -> None:
+    ann, bob = await start("ann"), await start("bob")
+    badge = "return client.inbox.snapshot().unread"
+    await bob.until("return client.inbox.snapshot().state", lambda state: state == "live")
+    before = await bob.run(badge)
+    await ann.run(OPEN, topic)
+    bob_id = await bob.run("return client.me.id")
+    await ann.run(
+        """
+        const bob = tools.mention({kind: "user", id: given.bob, name: "Bob"});
+        await client.topic(given.topic).add({text: `Hi ${bob}`});
+        """,
+        {"topic": topic, "bob": bob_id},
+    )
+    await bob.until(badge, lambda unread: unread == before + 1)
+    newest = await bob.run("return client.inbox.snapshot().notifications[0]")
+    assert newest["topic"] == topic
+    await bob.run("await client.inbox.read([given])", newest["id"])
+    await bob.until(badge, lambda unread: unread == before)
+    assert (await bob.run("return client.ask('notification.count', {})"))["unread"] == before
+
+
+async def test_a_topic_that_one_may_not_open_says_so(start: Start) -> None:
+    ann = await start("ann")
+    nowhere = "content:" + "F" * 32 + ":" + "E" * 32
+    await ann.run(OPEN, nowhere)
+    shown = await ann.until(SHOWN, lambda shown: shown["state"] == "closed", given=nowhere)
+    assert shown["threads"] == []
+    problem = await ann.run("return {...client.topic(given).snapshot().problem}", nowhere)
+    assert problem["code"] == "not_found"
+
+
+async def test_an_ended_session_is_said_and_a_new_one_goes_on(start: Start, cluster: Cluster) -> None:
+    ann = await start("ann")
+    state = "return client.connection.snapshot().state"
+    await ann.until(state, lambda state: state == "live")
+    await ann.run("await client.signOut()")
+    assert await ann.run(state) == "signed_out"
+    await ann.run("void client.connection.signIn()")
+    await ann.until(state, lambda state: state == "live")
+    assert await ann.run("return tools.tokens()") == 2
+
+
+async def test_texts_are_shown_by_the_grammar_of_mentions(start: Start) -> None:
+    known = vectors("mentions")
+    mentions = [
+        {**dict(zip(("kind", "id"), key.split(":"), strict=True)), "name": name}
+        for key, name in known["people"].items()
+    ]
+    ann = await start("ann")
+    shown = await ann.run(
+        """
+        const shown = ({text, mention}) => mention ? {mention: mention.name} : {text};
+        return given.texts.map((text) => [tools.pieces(text, given.mentions).map(shown), tools.mentionsOf(text)]);
+        """,
+        {"texts": [row["text"] for row in known["texts"]], "mentions": mentions},
+    )
+    assert [pieces for pieces, _ in shown] == [row["pieces"] for row in known["texts"]]
+    found = [{mention["name"] for mention in mentions} for _, mentions in shown]
+    assert all(names <= set(row["names"]) for names, row in zip(found, known["texts"], strict=True))

@@ -1,0 +1,103 @@
+"""The JavaScript clients as packages: strictly typed, fresh, small, and installed from a node.
+
+Needs npm and a package index: without, or outside of `make packages`, these tests skip and say so.
+"""
+
+from __future__ import annotations
+
+import filecmp
+import gzip
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from collab_server.web import CLIENTS, SOCKET_IO
+from tests.harness.cluster import Cluster
+from tests.snippets.surroundings import install_for_node, node_binary
+
+ROOT = Path(__file__).parents[2]
+TOOLS = ["typescript@7", "esbuild@0.28", "react@18", "react-dom@18", "@types/react@18", "socket.io-client@4"]
+MOST_BYTES = {"collab-client": 8_850, "collab-react": 1_000}
+"""Minified and zipped, beside socket.io-client and React."""
+
+pytestmark = [
+    pytest.mark.skipif(
+        os.environ.get("PACKAGES") != "all",
+        reason="TypeScript and React are installed by `make packages` only",
+    ),
+    pytest.mark.timeout(600),
+]
+
+
+@pytest.fixture(scope="module")
+def tools(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with TypeScript, esbuild, React, and a copy of the clients."""
+    folder = tmp_path_factory.mktemp("tools")
+    install_for_node(folder, TOOLS)
+    shutil.copytree(ROOT / "clients" / "js", folder / "js")
+    return folder
+
+
+def run(folder: Path, *command: str | Path) -> None:
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def tsc(tools: Path, *arguments: str | Path) -> None:
+    run(tools, node_binary(), tools / "node_modules" / "typescript" / "bin" / "tsc", *arguments)
+
+
+def test_the_sources_are_strictly_typed_and_the_types_are_theirs(tools: Path) -> None:
+    """Where this fails for the types: `make packages WRITE=1`."""
+    tsc(tools, "-p", "js")
+    for name, package in (("client", CLIENTS["collab-client"]), ("react", CLIENTS["collab-react"])):
+        made = tools / "js" / name / "types"
+        for file in made.glob("*.d.ts"):
+            if file.name != "wire.d.ts":
+                file.unlink()
+        tsc(tools, "-p", f"js/{name}")
+        if os.environ.get("WRITE"):
+            shutil.copytree(made, package / "types", dirs_exist_ok=True)
+        differing = filecmp.dircmp(made, package / "types")
+        assert not differing.diff_files + differing.left_only + differing.right_only
+
+
+def test_what_a_developer_writes_is_checked_to_the_last_field(
+    tmp_path: Path, shared_cluster: Cluster
+) -> None:
+    """With the packages as a node gives them to npm."""
+    folder = tmp_path
+    clients = f"{shared_cluster[0].url}/clients"
+    install_for_node(folder, [f"{clients}/collab-client.tgz", f"{clients}/collab-react.tgz", *TOOLS])
+    shutil.copy(Path(__file__).with_name("strict.tsx"), folder)
+    tsc(
+        folder,
+        *("--strict", "--noEmit", "--skipLibCheck", "false", "--target", "es2022", "--jsx", "react-jsx"),
+        *("--module", "nodenext", "--types", "react", folder / "strict.tsx"),
+    )
+    script = (
+        "const { createClient } = await import('collab-client'); await import('collab-react'); createClient;"
+    )
+    run(folder, node_binary(), "--input-type=module", "-e", script)
+
+
+@pytest.mark.parametrize("name", sorted(MOST_BYTES))
+def test_they_are_small(tools: Path, name: str) -> None:
+    [binary] = tools.glob("node_modules/@esbuild/*/bin/esbuild")
+    entry = CLIENTS[name] / "src" / "index.js"
+    outside = [f"--external:{each}" for each in ("socket.io-client", "react", "collab-client")]
+    made = tools / f"{name}.js"
+    run(tools, binary, entry, "--bundle", "--minify", "--format=esm", *outside, f"--outfile={made}")
+    assert len(gzip.compress(made.read_bytes(), 9)) <= MOST_BYTES[name]
+
+
+def test_their_versions_are_the_projects() -> None:
+    from collab_server import __version__
+
+    for package in CLIENTS.values():
+        assert json.loads((package / "package.json").read_text())["version"] == __version__
+    assert SOCKET_IO.is_file()
