@@ -143,6 +143,14 @@ _ENTRIES = (
         on=_INBOX,
     ),
     EventType(
+        "topic.was_unread",
+        {"topic": "string", "seq": "integer", "unread": "integer"},
+        ("topic.unread",),
+        "This person has marked the topic unread, perhaps on another device: it is read up to `seq` only; `unread`"
+        " comments are left.",
+        on=_INBOX,
+    ),
+    EventType(
         "topic.was_muted",
         {"topic": "string", "muted": "boolean", "until": "time | null"},
         ("topic.mute",),

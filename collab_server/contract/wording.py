@@ -124,6 +124,11 @@ WORDINGS: Mapping[str, Wording] = {
     "thread": Wording("The id of a thread's root: only the root and its replies.", COMMENT_ID, _UUID),
     "topic.comments.resolved": Wording("Only those in resolved threads, or only those in open ones.", False),
     "order": Wording("By `seq`: `oldest` first or `newest` first.", "oldest"),
+    "fromSeq": Wording(
+        "Unread from here on; 0 and 1 mean from the beginning, what is beyond the read mark changes nothing.",
+        42,
+        _SEQ,
+    ),
     "topic.read.seq": Wording("Read up to here; beyond the head it means the head.", 42, _SEQ),
     "topic.mute.muted": Wording("Whether the topic is to be mute.", True),
     "topic.mute.until": Wording(

@@ -19,6 +19,16 @@ class ReadTopic:
 
 
 @dataclass(frozen=True, slots=True)
+class UnreadTopic:
+    """Mark a topic unread from a `seq` on. Never goes forward; notifications stay as they are."""
+
+    __pydantic_config__: ClassVar[Any] = WIRE
+    topic: Text
+    from_seq: Whole
+    request_id: Text | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class MuteTopic:
     """Mute a topic, for ever or until a time, or unmute it. A muted one makes no notifications."""
 

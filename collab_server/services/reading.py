@@ -7,7 +7,7 @@ from datetime import datetime
 
 from collab_server.domain.jsontext import NOTHING, JsonText, dumps, json_object, now_ms, read_rfc3339, rfc3339
 from collab_server.domain.people import Identity
-from collab_server.domain.reading import MuteTopic, ReadTopic
+from collab_server.domain.reading import MuteTopic, ReadTopic, UnreadTopic
 from collab_server.domain.topics import Topic, inbox_topic
 from collab_server.errors import Invalid
 from collab_server.services.access import access_topic
@@ -39,6 +39,28 @@ async def read_topic(tx: Transaction, who: Identity, command: ReadTopic, on: Top
             data = dumps({"topic": on.name, "seq": seq, "unread": unread})
             await event_log.append(tx, own, "topic.was_read", who.user, at, data)
     await tell_read(tx, who, own, await inbox.read_of_topic(tx, user_id, on.name, seq, at), at)
+    return json_object(unread=unread)
+
+
+async def ask_unread_topic(backends: Backends, who: Identity, command: UnreadTopic) -> Topic:
+    topic, _ = await access_topic(backends, who, command.topic, "topic.unread")
+    check_after(command.from_seq, "fromSeq")
+    return topic
+
+
+async def unread_topic(tx: Transaction, who: Identity, command: UnreadTopic, on: Topic) -> JsonText:
+    """Move the read mark back, never forward."""
+    user_id = who.user.id
+    found = await topics.find(tx, on)
+    own = await topics.lock(tx, inbox_topic(user_id))
+    if found is None:
+        return json_object(unread=0)
+    seq = max(0, command.from_seq - 1)
+    has_moved = await reading.mark_unread(tx, user_id, found.id, seq)
+    unread = await reading.unread_comments(tx, user_id, found.id)
+    if has_moved:
+        data = dumps({"topic": on.name, "seq": seq, "unread": unread})
+        await event_log.append(tx, own, "topic.was_unread", who.user, now_ms(), data)
     return json_object(unread=unread)
 
 

@@ -38,6 +38,15 @@ _MARK_READ = """
  RETURNING true
 """
 
+_MARK_UNREAD = """
+    UPDATE collab.read_marks
+       SET seq = $3
+     WHERE user_id = $1
+       AND topic_id = $2
+       AND seq > $3
+ RETURNING true
+"""
+
 _MUTE = """
     INSERT INTO collab.read_marks (user_id, topic_id, muted, muted_until)
     VALUES ($1, $2, $3, $4)
@@ -54,6 +63,11 @@ _UNREAD_COMMENTS = f"SELECT {unread_comments_sql('$2', '$1', _READ_SEQ_OF)}"
 async def mark_read(tx: Transaction, user_id: str, topic_id: int, seq: int) -> bool:
     """Move the user's read mark forward to `seq`. False when it was there or beyond already."""
     return bool(await tx.fetchval(_MARK_READ, user_id, topic_id, seq))
+
+
+async def mark_unread(tx: Transaction, user_id: str, topic_id: int, seq: int) -> bool:
+    """Move the user's read mark back to `seq`. False when it was there or before already."""
+    return bool(await tx.fetchval(_MARK_UNREAD, user_id, topic_id, seq))
 
 
 async def mute(tx: Transaction, user_id: str, topic_id: int, is_muted: bool, until: datetime | None) -> None:

@@ -115,6 +115,7 @@ WORST: dict[str, list[Make]] = {
     "thread.resolve": [lambda scene, n: {"commentId": scene.mine[n % 8]}],
     "thread.reopen": [lambda scene, n: {"commentId": scene.mine[n % 8]}],
     "topic.read": [lambda scene, n: {"topic": scene.topic, "seq": n % 40}],
+    "topic.unread": [lambda scene, n: {"topic": scene.topic, "fromSeq": 40 - n}],
     "topic.mute": [lambda scene, n: {"topic": scene.topic, "muted": bool(n % 2)}],
     "topic.switch": [lambda scene, n: {"topic": scene.topic, "commenting": n % 2 == 0}],
     "topic.watch": [

@@ -103,6 +103,17 @@ class Held:
         self.read_up_to = max(self.read_up_to, seq)
         self.unread = {id for id in self.unread if self.seq_of[id] > self.read_up_to}
 
+    def was_unread(self, seq: int) -> None:
+        """Some device of the same person has marked it unread behind `seq`."""
+        self.read_up_to = seq
+        self.unread = {
+            comment["id"]
+            for comment in self.comments.values()
+            if self.seq_of[comment["id"]] > seq
+            and comment["author"]["id"] != self.me
+            and comment["deletedAt"] is None
+        }
+
 
 @dataclass(slots=True)
 class Inbox:
@@ -138,7 +149,7 @@ class Inbox:
                 assert self.unread == data["unread"], "the badge does not add up"
             case "topic.was_muted":
                 self.muted[data["topic"]] = data["muted"]
-            case "topic.was_read":
+            case "topic.was_read" | "topic.was_unread":
                 pass
             case other:
                 raise AssertionError(f"the contract knows no event {other}")
@@ -209,6 +220,8 @@ class Device:
             self.inbox.apply(event.data)
             if event.name == "topic.was_read" and event.data["data"]["topic"] in self.held:
                 self.held[event.data["data"]["topic"]].was_read(event.data["data"]["seq"])
+            if event.name == "topic.was_unread" and event.data["data"]["topic"] in self.held:
+                self.held[event.data["data"]["topic"]].was_unread(event.data["data"]["seq"])
         elif topic in self.held:
             self.held[topic].apply(event.data)
 

@@ -193,6 +193,7 @@ PAYLOADS: dict[str, Spell] = {
     "topic.comments": _topic(),
     "topic.anchors": _topic(),
     "topic.read": _topic(seq=1),
+    "topic.unread": _topic(fromSeq=1),
     "topic.mute": _topic(muted=False),
     "topic.switch": _topic(commenting=True),
     "topic.watch": lambda scene, place: {"topics": [scene.topic(place)]},

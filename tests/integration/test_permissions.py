@@ -50,6 +50,7 @@ topic.events         shown  shown  shown  none     | shown shown  shown  none   
 topic.comments       shown  shown  shown  none     | shown shown  shown  none   none    | forb   none   | out
 topic.anchors        shown  shown  shown  none     | shown shown  shown  none   none    | forb   none   | out
 topic.read           ok     ok     ok     none     | ok    ok     ok     none   none    | forb   none   | out
+topic.unread         ok     ok     ok     none     | ok    ok     ok     none   none    | forb   none   | out
 topic.mute           ok     ok     ok     none     | ok    ok     ok     none   none    | forb   none   | out
 topic.switch         forb   forb   ok     none     | forb  forb   forb   none   none    | forb   none   | out
 topic.watch          shown  shown  shown  hidden   | shown shown  shown  hidden hidden  | shown  hidden | out

@@ -64,7 +64,19 @@ WHAT = st.sampled_from(
             "react",
             "unreact",
         ),
-        *("resolve", "reopen", "switch", "read", "read", "mute", "unmute", "share", "notification", "up_to"),
+        *(
+            "resolve",
+            "reopen",
+            "switch",
+            "read",
+            "read",
+            "unread",
+            "mute",
+            "unmute",
+            "share",
+            "notification",
+            "up_to",
+        ),
         *("create", "create", "rename", "invite", "remove", "transfer", "leave", "delete_discussion"),
     ]
 )
@@ -235,6 +247,8 @@ class Conversation(RuleBasedStateMachine):
                 return "comment.add", {"topic": topic, "text": text, **places[two % 3]}
             case "read":
                 return "topic.read", {"topic": topic, "seq": two % 40}
+            case "unread":
+                return "topic.unread", {"topic": topic, "fromSeq": two % 40}
             case "mute" | "unmute":
                 return "topic.mute", {"topic": topic, "muted": what == "mute"}
             case "switch":

@@ -161,6 +161,37 @@ async def test_a_second_device_learns_at_once_what_the_first_has_read(cluster: C
     ]
 
 
+@BOTH
+async def test_what_was_read_can_be_marked_unread_again(cluster: Cluster, topic: str, door: DoorName) -> None:
+    ann, bob = await doors(cluster, door, "ann", "bob")
+    laptop = await cluster.client(2, "bob")
+    seqs = [(await ann.call("comment.add", {"topic": topic, "text": str(n)}))["seq"] for n in range(4)]
+    assert await bob.call("topic.unread", {"topic": topic, "fromSeq": 1}) == {"unread": 4}, "nothing was read"
+    await bob.call("topic.read", {"topic": topic, "seq": seqs[3]})
+    await added(bob, topic, "Mine")
+    mark = len(laptop.events)
+    assert await bob.call("topic.unread", {"topic": topic, "fromSeq": 10**9}) == {"unread": 0}
+    assert await bob.call("topic.unread", {"topic": topic, "fromSeq": seqs[2]}) == {"unread": 2}
+    assert await unread(bob, topic) == 2
+    assert await bob.call("topic.unread", {"topic": topic, "fromSeq": seqs[3]}) == {"unread": 2}, (
+        "not forward"
+    )
+    assert await bob.call("topic.read", {"topic": topic, "seq": seqs[2]}) == {"unread": 1}
+    assert await bob.call("topic.unread", {"topic": topic, "fromSeq": 0}) == {"unread": 4}
+    assert await unread(bob, topic) == 4
+    await laptop.wait_for(lambda e: e.name == "topic.was_unread" and e.data["data"]["seq"] == 0, skip=mark)
+    marks = [e for e in laptop.events[mark:] if e.data.get("data", {}).get("topic") == topic]
+    assert [(event.name, event.data["data"]["seq"], event.data["data"]["unread"]) for event in marks] == [
+        ("topic.was_unread", seqs[1], 2),
+        ("topic.was_read", seqs[2], 1),
+        ("topic.was_unread", 0, 4),
+    ]
+    assert await unread(ann, topic) == 1, "of others nothing changes"
+    for wrong in (-1, "3", 1.5, None, 2**70):
+        error = await bob.refusal("topic.unread", {"topic": topic, "fromSeq": wrong})
+        assert (error["code"], error["field"]) == ("invalid", "fromSeq")
+
+
 # --- places
 
 

@@ -219,6 +219,14 @@ ROWS = (
         remark="Own comments are never unread. The other devices learn of it by `topic.was_read`.",
     ),
     CommandType(
+        "topic.unread",
+        reading.UnreadTopic,
+        AUDIENCE,
+        shapes.UnreadShape,
+        Call("PUT /topics/{topic}/unread", "Move one's read mark back"),
+        remark="What was read before `fromSeq` stays read. The other devices learn of it by `topic.was_unread`.",
+    ),
+    CommandType(
         "topic.mute",
         reading.MuteTopic,
         AUDIENCE,

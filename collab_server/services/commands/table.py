@@ -62,6 +62,7 @@ _FUNCTIONS: tuple[Write[Any, Any] | Read[Any], ...] = (
     Write("thread.resolve", threads.ask_resolve, threads.resolve),
     Write("thread.reopen", threads.ask_reopen, threads.reopen),
     Write("topic.read", reading.ask_read_topic, reading.read_topic),
+    Write("topic.unread", reading.ask_unread_topic, reading.unread_topic),
     Write("topic.switch", topics.ask_switch, commenting.switch),
     Write("topic.mute", reading.ask_mute_topic, reading.mute_topic),
     Write("discussion.create", discussions.ask_create, discussions.create),

@@ -23,7 +23,7 @@ from collab_server.telemetry import traces
 log = logging.getLogger(__name__)
 
 CHANGING_RIGHTS = frozenset({"topic.switched", "owner.changed"})
-MOVING_MARKS = frozenset({"topic.was_read"})
+MOVING_MARKS = frozenset({"topic.was_read", "topic.was_unread"})
 
 
 class Audience:
