@@ -170,8 +170,8 @@ class Node:
         self.name, self.status = name, ground.status
         addresses = Addresses(config.trustedProxies)
         origins = _origins_of(config, addresses, metrics)
-        self.guard = _guard_of(limits, addresses, metrics)
         channels, journal = ground.channels, Journal(field_names())
+        self.guard = _guard_of(limits, addresses, metrics, journal)
         self.server = server = _server_of(limits, ground, addresses, origins, journal)
         self._live = live = Live(ground, server)
         hub, feed, deliveries = live.hub, live.feed, live.deliveries
@@ -356,8 +356,14 @@ def _origins_of(config: Config, addresses: Addresses, metrics: Metrics) -> Origi
     )
 
 
-def _guard_of(limits: Limits, addresses: Addresses, metrics: Metrics) -> Guard:
-    return Guard(stranger_limits(limits), addresses, outgoing_bytes=limits.outgoingBytes, metrics=metrics)
+def _guard_of(limits: Limits, addresses: Addresses, metrics: Metrics, journal: Journal) -> Guard:
+    return Guard(
+        stranger_limits(limits),
+        addresses,
+        outgoing_bytes=limits.outgoingBytes,
+        metrics=metrics,
+        journal=journal,
+    )
 
 
 def _days_left(certificates: Certificates) -> Mapping[Labels, float]:

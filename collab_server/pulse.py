@@ -11,6 +11,7 @@ What runs concurrently: one timer of the loop's, from `start` to `stop`. Everyth
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Mapping
 
@@ -18,7 +19,11 @@ BEAT_SECONDS = 0.02
 BUSY_SECONDS = 0.004
 """More CPU time than this since the last beat, and the next turn is measured by itself."""
 WINDOW_SECONDS = 10.0
+LONG_SECONDS = 0.5
+"""A turn that took more is a line in the log: everybody has waited."""
 BOUNDS = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
+
+log = logging.getLogger(__name__)
 
 
 class Pulse:
@@ -69,6 +74,8 @@ class Pulse:
     def note(self, seconds: float) -> None:
         """Count a turn that has taken so long."""
         self._turn_window()
+        if seconds > LONG_SECONDS:
+            log.warning("one turn of the loop took long", extra={"seconds": round(seconds, 2)})
         self.longest = max(self.longest, seconds)
         self._in_window = max(self._in_window, seconds)
         for number, bound in enumerate(BOUNDS):

@@ -53,7 +53,7 @@ class Backlog:
         """Append a message; one that could never be sent is a GAP."""
         if _size_of(message) > self._max_bytes:
             self._counters.dropped += 1
-            message = Message(Kind.GAP, b"")
+            message = (Kind.GAP, b"", b"")
         self._waiting.append((self._clock(), message))
         self.bytes += _size_of(message)
         while self.bytes > self._max_bytes or len(self._waiting) > self._max_messages:
@@ -95,8 +95,8 @@ class Backlog:
         _, message = self._waiting.popleft()
         self.first += 1
         self.bytes -= _size_of(message)
-        return message.kind
+        return message[0]
 
 
 def _size_of(message: Message) -> int:
-    return len(message.payload) + len(message.trace)
+    return len(message[1]) + len(message[2])

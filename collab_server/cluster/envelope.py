@@ -17,7 +17,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from itertools import starmap
-from typing import NamedTuple
 
 from collab_server.domain.hints import Kind
 
@@ -44,12 +43,8 @@ class UnreadableEnvelope(ValueError):
     """Of another layout, not sealed by this installation, changed, or cut short."""
 
 
-class Message(NamedTuple):
-    """What is said once; `trace` goes along, at most 255 bytes."""
-
-    kind: int
-    payload: bytes
-    trace: bytes = b""
+Message = tuple[int, bytes, bytes]
+"""What is said once: its kind, its payload, and what goes along of its trace, at most 255 bytes."""
 
 
 def pack_messages(node: str, messages: Sequence[Message]) -> bytes:
@@ -75,7 +70,7 @@ def unpack_messages(data: bytes) -> tuple[str, list[Message]]:
             kind, trace_length, length = unpack(data, at)
             at += 6
             begin = at + trace_length
-            found.append(Message(kind, data[begin : begin + length], data[at:begin]))
+            found.append((kind, data[begin : begin + length], data[at:begin]))
             at = begin + length
     except (struct.error, UnicodeDecodeError) as error:
         raise UnreadableEnvelope("cut short") from error

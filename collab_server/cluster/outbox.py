@@ -17,7 +17,7 @@ from typing import Any
 import hiredis
 
 from collab_server.cluster.backlog import Backlog
-from collab_server.cluster.envelope import Message, pack_messages
+from collab_server.cluster.envelope import pack_messages
 from collab_server.cluster.link import Link, in_words
 from collab_server.cluster.seal import Seal
 from collab_server.telemetry import traces
@@ -71,7 +71,7 @@ class Outbox:
 
     def publish(self, kind: int, payload: bytes) -> None:
         """Queue a message for all other nodes. Never waits, never raises."""
-        self.backlog.put(Message(kind, payload, traces.carried()))
+        self.backlog.put((kind, payload, traces.carried()))
         self._flush_soon()
 
     def publish_in_clear(self, data: bytes) -> None:

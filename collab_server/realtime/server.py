@@ -207,14 +207,14 @@ class CollabServer(SocketServer):
     @override
     def _put_out_for(self, eio_sid: str, why: str) -> None:
         self._journal.line(
-            "put out for what it sent", self._door.whose(eio_sid) or self._stranger(eio_sid), why=why
+            "put out: it broke the protocol", self._door.whose(eio_sid) or self._stranger(eio_sid), why=why
         )
         super()._put_out_for(eio_sid, why)
 
     @override
     def _put_out(self, eio_sids: list[str]) -> None:
         for eio_sid in eio_sids:
-            self._journal.line("put out for another stranger", self._stranger(eio_sid))
+            self._journal.line("put out: another stranger came", self._stranger(eio_sid))
         super()._put_out(eio_sids)
 
     @override

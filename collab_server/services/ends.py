@@ -91,7 +91,7 @@ class Ends:
                 if self._is_loaded and self._database.is_readable:
                     await self._look()
             except ClientError:
-                log.debug("what was ended is looked for again when the database is back")
+                pass  # the database is away, which has a line of its own
             self._forget()
 
     async def _look(self) -> None:

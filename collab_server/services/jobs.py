@@ -115,7 +115,7 @@ class Jobs:
                 try:
                     await self._look()
                 except ClientError:
-                    log.debug("what is due is done when the database is back")
+                    pass  # the database is away, which has a line of its own
         finally:
             running = list(self._running.values())
             for task in running:
@@ -152,7 +152,7 @@ class Jobs:
             log.warning("a job was taken over by another node", extra={"job": job.name})
             return
         except ClientError:
-            log.debug("a job goes on when the database is back", extra={"job": job.name})
+            pass  # the database is away, which has a line of its own
         except TimeoutError:
             self._counts.failed += 1
             log.warning("a job took too long; it goes on later", extra={"job": job.name})

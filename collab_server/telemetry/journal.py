@@ -125,8 +125,8 @@ class Journal:
                 log.error("a bug", exc_info=error, extra={"ticket": heard.ticket_id, **found})
         elif not shared.ticket:
             shared.ticket = heard.ticket_id
-            what += ", and the next of this minute under the same ticket"
-            log.info(what, extra={"ticket": heard.ticket_id, **shared.facts, **found})
+            extra = {"ticket": heard.ticket_id, **shared.facts, **found}
+            log.info("%s, and the next of this minute under the same ticket", what, extra=extra)
         else:
             heard.ticket_id = shared.ticket
         return heard

@@ -20,7 +20,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from collab_server.cluster.envelope import Message, pack_heard, pack_messages
+from collab_server.cluster.envelope import pack_heard, pack_messages
 from collab_server.cluster.seal import Seal
 from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.domain.ends import mark_of
@@ -238,7 +238,7 @@ def sealed_otherwise(stage: Stage) -> list[bytes]:
         seal.use(epoch, KeyRing.of(b"guessed!" * 4))
         for node in stage.node_names:
             for kind, payload in payloads(stage).items():
-                data = seal.seal(10**6, pack_messages(node, [Message(kind, payload)]))
+                data = seal.seal(10**6, pack_messages(node, [(kind, payload, b"")]))
                 made.append(data)
                 if sender in known:  # the right key's number, and one that comes next
                     sealing = struct.pack(">Q", 10**6 + len(made))

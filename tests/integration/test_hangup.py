@@ -14,16 +14,28 @@ from collab_server.__main__ import main
 from collab_server.demo.embedded import free_port
 from tests.harness.clients import new_session
 from tests.harness.cluster import Launch, Node
+from tests.harness.hurry import hurried
 from tests.harness.waiting import until
 
 LAUNCHES = pytest.mark.parametrize("launch", ["uvicorn", "serve"])
 SAYS_SO = "SIGHUP: the"
+TOLD = "an error was sent"
+TELLING_MUCH = hurried({"collab_server.telemetry.journal": {"LINES": 90}})
 
 
 def paused_node(folder: Path, launch: Launch, **config: object) -> Node:
     """A node without any server behind it."""
     nowhere = {"host": "127.0.0.1", "port": free_port(), "username": "u", "password": "p"}
-    return Node(folder, {"dataSource": nowhere, "logging": True, **config}, launch=launch)
+    config = {"dataSource": nowhere, "logging": True, **config}
+    return Node(folder, config, launch=launch, env=TELLING_MUCH)
+
+
+async def ask(node: Node, times: int) -> None:
+    """Ask for what there is not, each time of which is a line."""
+    async with new_session() as http:
+        for _ in range(times):
+            async with http.get(f"{node.url}/api/nowhere") as answer:
+                assert answer.status == 404
 
 
 def hang_up(node: Node) -> None:
@@ -56,8 +68,8 @@ async def test_a_log_file_that_was_moved_away_is_begun_anew(
     hang_up(node)
     await until(lambda: file.exists() and SAYS_SO in file.read_text())
     before = moved.read_text()
-    await node.wait_for_health("live", 200)
-    await until(lambda: "/health/live" in file.read_text())
+    await ask(node, 1)
+    await until(lambda: TOLD in file.read_text())
     assert moved.read_text() == before
     assert file.read_text().count(SAYS_SO) == 1
 
@@ -83,26 +95,17 @@ async def test_many_hangups_among_requests_and_in_a_drain_lose_no_line(
     node.spawn()
     await node.wait_for_health("live", 200)
 
-    async def ask() -> int:
-        async with new_session() as http:
-            for number in range(40):
-                async with http.get(f"{node.url}/status?{number}") as answer:
-                    assert answer.status == 200
-            return 40
-
-    before = file.read_text().count('"GET /status')
-    asking = [asyncio.create_task(ask()) for _ in range(3)]
+    asking = [asyncio.create_task(ask(node, 30)) for _ in range(3)]
     while not all(task.done() for task in asking):
         hang_up(node)
         await asyncio.sleep(0.005)
-    asked = sum(await asyncio.gather(*asking))
     stopping = asyncio.create_task(node.stop())
     while not stopping.done():
         hang_up(node)
         await asyncio.sleep(0.005)
     assert await stopping == 0
     text = file.read_text()
-    assert text.count('"GET /status') == before + asked
+    assert text.count(TOLD) == 3 * 30
     assert "the node has stopped" in text
     assert "Traceback" not in text + node.log
 

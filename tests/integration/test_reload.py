@@ -153,7 +153,8 @@ async def test_settings_that_may_change_do_and_the_others_are_named(
     assert seen["logging"] is True
     assert (await status(origin="https://b.example"))[0] != refused
     assert (await status(origin="https://a.example"))[0] == refused
-    await until(lambda: '"GET /status' in node.log)  # as detailed logs say
+    async with new_session(keeps_cookies=False) as http, http.get(f"{node.url}/nothing"):
+        await until(lambda: '"GET /nothing' in node.log)  # as detailed logs say
 
     rewrite(node, limits={"commandsBurst": 0}, statusToken=TOKENS[0])
     said = await hang_up(node, WRONG)

@@ -14,7 +14,6 @@ import struct
 import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from collab_server.cluster.envelope import Message, pack_heard, pack_messages
+from collab_server.cluster.envelope import pack_heard, pack_messages
 from collab_server.cluster.seal import SENDER_BYTES, Seal
 from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.domain.hints import Kind
@@ -212,8 +211,8 @@ class NewerNode:
         for _ in range(1000):
             if not await self._hear(0):
                 break
-        heard = Message(Kind.HEARD, pack_heard(True, self._heard.items()))
-        inside = pack_messages("newer", [heard, *starmap(Message, messages)])
+        heard = (Kind.HEARD, pack_heard(True, self._heard.items()), b"")
+        inside = pack_messages("newer", [heard, *((kind, payload, b"") for kind, payload in messages)])
         await self.redis.publish(self._channel, self._seal.seal(self._number, inside))
         self._number += 1 + len(messages)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from collab_server.cluster.envelope import (
-    Message,
     UnreadableEnvelope,
     pack_heard,
     pack_messages,
@@ -17,9 +16,9 @@ from collab_server.domain.hints import Kind
 
 def test_envelope_brings_back_its_messages_in_order() -> None:
     messages = [
-        Message(Kind.EVENT, b"one"),
-        Message(Kind.SOCKETIO, b"", b"a-trace"),
-        Message(Kind.EVENT, b"\x00" * 70_000),
+        (Kind.EVENT, b"one", b""),
+        (Kind.SOCKETIO, b"", b"a-trace"),
+        (Kind.EVENT, b"\x00" * 70_000, b""),
     ]
     assert unpack_messages(pack_messages("node-ü", messages)) == ("node-ü", messages)
 
@@ -29,13 +28,13 @@ def test_a_trace_stands_where_the_version_before_reads_over_it() -> None:
     traced = bytes((Kind.EVENT, len(trace))) + len(payload).to_bytes(4) + trace + payload
     following = bytes((Kind.LIMITS, 0)) + (0).to_bytes(4)
     data = b"\0\0\0\2\1n" + traced + following
-    messages = [Message(Kind.EVENT, b"one", trace), Message(Kind.LIMITS, b"")]
+    messages = [(Kind.EVENT, b"one", trace), (Kind.LIMITS, b"", b"")]
     assert unpack_messages(data) == ("n", messages)
     assert pack_messages("n", messages) == data
 
 
 def test_every_cut_of_an_envelope_is_unreadable() -> None:
-    data = pack_messages("node", [Message(Kind.EVENT, b"one"), Message(Kind.EVENT, b"two", b"trace")])
+    data = pack_messages("node", [(Kind.EVENT, b"one", b""), (Kind.EVENT, b"two", b"trace")])
     for end in range(len(data)):
         with pytest.raises(UnreadableEnvelope):
             unpack_messages(data[:end])

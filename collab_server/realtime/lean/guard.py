@@ -23,6 +23,7 @@ from typing import Any
 from collab_server.domain.addresses import Addresses, network_of
 from collab_server.realtime.lean.starts import Starts
 from collab_server.realtime.strangers import StrangerLimits, Strangers
+from collab_server.telemetry.journal import Journal, Whose, stranger
 from collab_server.telemetry.metrics import Metrics
 
 GUARD_KEY = "collab_server.guard"
@@ -53,6 +54,7 @@ class Guard:
         limits: of strangers.
         addresses: whose word is taken for where a client comes from.
         outgoing_bytes: so much may wait for a client for longer.
+        journal: gets a line about each that is cut.
         metrics: tell how many there are, and were cut.
     """
 
@@ -63,11 +65,13 @@ class Guard:
         *,
         outgoing_bytes: int,
         metrics: Metrics | None = None,
+        journal: Journal | None = None,
     ) -> None:
         self.addresses = addresses
         self.connections: Iterable[Any] = ()  # all of this server's, once there was one
         self.stalled = 0  # so many were cut
         self._outgoing_bytes = outgoing_bytes
+        self._journal = journal or Journal()
         self.starts = Starts()
         self._waiting: dict[Any, _Waiting] = {}
         self.strangers: Strangers[Guarded] = Strangers(
@@ -82,11 +86,16 @@ class Guard:
         """A connection waits for a request. One of a trusted proxy's may be for anybody."""
         is_proxy = peer is not None and self.addresses.is_proxy(peer)
         address = None if peer is None or is_proxy else network_of(peer)
-        _cut(self.strangers.add(connection, address))
+        self._cut(self.strangers.add(connection, address))
 
     def weigh(self, connection: Guarded, held_bytes: int) -> None:
         """So much is held of its request, which is not whole."""
-        _cut(self.strangers.weigh(connection, held_bytes))
+        self._cut(self.strangers.weigh(connection, held_bytes))
+
+    def _cut(self, connections: list[Guarded]) -> None:
+        for connection in connections:
+            self._journal.line("cut: another stranger came", _stranger(connection.transport))
+            connection.cut()
 
     def end(self, connection: Guarded) -> None:
         """It does not wait any more."""
@@ -120,6 +129,7 @@ class Guard:
             self._waiting[connection] = before
             return
         self.stalled += 1
+        self._journal.line("cut: takes nothing of what waits for it", _stranger(transport), bytes=size)
         if hasattr(connection, "cut"):
             connection.cut()
         else:
@@ -136,9 +146,9 @@ def _taken(transport: Any, size: int) -> int:
         return size
 
 
-def _cut(connections: list[Guarded]) -> None:
-    for connection in connections:
-        connection.cut()
+def _stranger(transport: Any) -> Whose:
+    peer = transport.get_extra_info("peername")
+    return stranger(str(peer[0]) if isinstance(peer, tuple) else None)
 
 
 class Guarded:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from collab_server.contract.rights import rights_text
@@ -34,7 +34,7 @@ class Audience:
         self._presence = presence
         self._moves = moves
 
-    def deliver(self, clients: Iterable[str], event: Event) -> None:
+    def deliver(self, clients: Collection[str], event: Event) -> None:
         """Send an event to these clients."""
         self._hub.tell(clients, event.type, event.body)
         if log.isEnabledFor(logging.DEBUG):
@@ -43,6 +43,7 @@ class Audience:
                 "seq": event.seq,
                 "type": event.type,
                 "trace": traces.name_of(event.trace),
+                "clients": len(clients),
             }
             log.debug("delivered to clients of this node", extra=facts)
         self._presence.heard(event)
@@ -66,7 +67,7 @@ class Audience:
                 out.append(client)
         return out
 
-    def _stand(self, clients: Iterable[str], event: Event) -> None:
+    def _stand(self, clients: Collection[str], event: Event) -> None:
         """An event after which some of these clients may do more or less on its topic."""
         data = json.loads(event.body)["data"]
         for client in clients:

@@ -142,7 +142,7 @@ class Deliveries:
                     self._arrived.clear()
                 self._putting.find(await inbox.undelivered(self._database, connected, SWEEP_USERS))
             except ClientError:
-                log.debug("deliveries wait for the database")
+                pass  # the database is away, which has a line of its own
             except Exception:
                 log.exception("a sweep for deliveries failed; the next one tries again")
 

@@ -39,7 +39,7 @@ log = logging.getLogger(__name__)
 class Outlet(Protocol):
     """Where delivered events go: the audience."""
 
-    def deliver(self, clients: Iterable[str], event: Event) -> None:
+    def deliver(self, clients: Collection[str], event: Event) -> None:
         """Send the event to these clients. Never waits, never raises."""
 
     def put_out(self, clients: Sequence[str], event: Event) -> Iterable[str]:

@@ -55,8 +55,7 @@ class Repair:
                 next_full = loop.time() + REPAIR_SECONDS
             try:
                 await self._repair(topics, is_full)
-            except ClientError as error:
-                log.debug("feed repair waits for the database", extra={"reason": error.message})
+            except ClientError:  # the database is away, which has a line of its own
                 is_owed = True
             except Exception:
                 log.exception("feed repair failed; the next round tries again")
@@ -76,6 +75,8 @@ class Repair:
             missing = await event_log.read_gaps(self._database, gaps, limit=EVENTS_A_GAP)
             self._repaired += len(missing)
             self._feed.offer(missing)
+            if missing:
+                log.debug("events were read that had not come by themselves", extra={"events": len(missing)})
             counts: dict[str, int] = {}
             for event in missing:
                 counts[event.topic] = counts.get(event.topic, 0) + 1

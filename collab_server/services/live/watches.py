@@ -143,7 +143,7 @@ class Watches:
                     await self._look()
                 wake_at = await self._tell_due(loop.time())
             except ClientError:
-                log.debug("watches wait for the database")
+                pass  # the database is away, which has a line of its own
                 wake_at = loop.time() + LOOK_SECONDS
             except Exception:
                 log.exception("what is watched was not told; the next round tries again")

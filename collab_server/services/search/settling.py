@@ -32,7 +32,7 @@ class Settling:
             try:
                 await settle(self._database)
             except ClientError:
-                log.debug("recent comments stay where they are until the database is back")
+                pass  # the database is away, which has a line of its own
             except Exception:
                 log.exception(
                     "recent comments could not be moved to the index; searches read them one by one"
