@@ -57,6 +57,7 @@ class Connections:
         self._outbox = outbox
         self._proof = proof
         self._counters = counters
+        self._turn = 0
         self._subscriber: Link | None = None
         self._channel = ""
         self._is_channel_known = asyncio.Event()
@@ -143,11 +144,16 @@ class Connections:
 
     async def _open(self, on_message: Callable[[bytes], None] | None) -> Link:
         async with asyncio.timeout(CONNECT_SECONDS * max(1, len(self._redis.hosts))):
-            self.server = await find_server(self._redis, ssl_context=self._ssl)
-        async with asyncio.timeout(CONNECT_SECONDS):
-            return await open_link(
-                self._redis, self.server, ssl_context=self._ssl, name=self._name, on_message=on_message
-            )
+            self.server = server = await find_server(self._redis, ssl_context=self._ssl, turn=self._turn)
+        try:
+            async with asyncio.timeout(CONNECT_SECONDS):
+                return await open_link(
+                    self._redis, server, ssl_context=self._ssl, name=self._name, on_message=on_message
+                )
+        except BaseException:
+            if server == self._redis.hosts[self._turn % len(self._redis.hosts)]:
+                self._turn += 1  # of several: the next one, unless the other connection has said so already
+            raise
 
     async def _follow_master(self) -> None:
         """With Sentinels: a master that was replaced may go on answering, to half of the nodes. Leave it."""

@@ -152,6 +152,8 @@ async def open_link(
         if name:
             link.send(hiredis.pack_command(("CLIENT", "SETNAME", name)), _ignore)  # type: ignore[arg-type]
         await link.ask("PING")
+        if len(redis.hosts) > 1 and not redis.sentinel_master:
+            await _check_cluster(link, server)
         if redis.sentinel_master:
             role = await link.ask("ROLE")
             if role[0] != b"master":
@@ -162,12 +164,32 @@ async def open_link(
     return link
 
 
-async def find_server(redis: RedisSection, *, ssl_context: ssl.SSLContext | None = None) -> tuple[str, int]:
+async def _check_cluster(link: Link, server: tuple[str, int]) -> None:
+    """Raises `LinkError` unless what is published here is heard at the other nodes of a Redis Cluster.
+
+    Servers that know nothing of each other would divide the nodes, and a replica keeps what it is told to itself.
+    """
+    try:
+        said = await link.ask("CLUSTER", "INFO")
+    except LinkError as error:
+        words = f"{server[0]}:{server[1]} is no node of a Redis Cluster, and several addresses are for one: {error}"
+        raise LinkError(words) from error
+    if b"cluster_state:ok" not in said:
+        raise LinkError(
+            f"the Redis Cluster at {server[0]}:{server[1]} is not well: its cluster_state is not ok"
+        )
+
+
+async def find_server(
+    redis: RedisSection, *, ssl_context: ssl.SSLContext | None = None, turn: int = 0
+) -> tuple[str, int]:
     """Host and port to talk to now; asks the Sentinels where there are some. Raises `LinkError`; limits each
     Sentinel to 0.5 s.
+
+    Of several without Sentinels it is the one whose `turn` it is.
     """
     if redis.sentinel_master is None:
-        return redis.hosts[0]
+        return redis.hosts[turn % len(redis.hosts)]
     reason = ""
     for host, port in redis.hosts:
         try:

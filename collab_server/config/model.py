@@ -31,6 +31,7 @@ from collab_server.config.values import (
     StatusToken,
     UserId,
     WebUrl,
+    database_hosts,
     is_this_machine,
     origin_of,
     parse_dburl,
@@ -59,7 +60,9 @@ class DataSource(Section):
         " again: the cipher is another one.",
     )
     host: DatabaseHost = Field(
-        default="localhost", description="The host that Postgres runs on: one, which leads to the primary."
+        default="localhost",
+        description="The host that Postgres runs on; or several, `db1.example.com,db2.example.com:5433`, of which nodes"
+        " take the one that is the primary.",
     )
     port: PortNumber = Field(default=5432, description="The port that Postgres listens on.")
     database: Name = Field(
@@ -232,7 +235,8 @@ class Properties(Section):
     )
     redisServerUrl: RedisUrl | None = Field(
         default=None,
-        description="Redis or Valkey between the nodes, when `horizontal`: `redis://host:6379`,"
+        description="Redis or Valkey between the nodes, when `horizontal`: `redis://host:6379` (of a Redis Cluster"
+        " several nodes, with commas between),"
         " `rediss://user:password@host:6379/0` (TLS), or Sentinels:"
         " `redis+sentinel://user:password@host:26379,host2:26379/mymaster/0` (user and password are"
         " those of Redis; where Sentinels want some too, `?sentinelUsername=…&sentinelPassword=…`).",
@@ -371,8 +375,7 @@ class Config(Properties):
         return DatabaseSection(
             username=source.username,
             password=self._in_clear("dataSource.password", source.password),
-            host=source.host,
-            port=source.port,
+            hosts=database_hosts(source.host, source.port),
             database=source.database,
             is_tls=any((root_cert_file, source.sslClientCertFile, source.sslClientKeyFile)),
             root_cert_file=root_cert_file,

@@ -224,13 +224,14 @@ def _open_doors(config: Config) -> Iterator[Problem]:
         yield Problem("redisServerUrl", message, "warning")
     with contextlib.suppress(ConfigError):  # said already
         database = config.database
-        if not database.is_tls and not is_this_machine(database.host):
+        is_here = all(is_this_machine(host) for host, _ in database.hosts)
+        if not database.is_tls and not is_here:
             is_by_url = config.dburl is not None and not config.has_data_source
             name = "dburl" if is_by_url else "dataSource.host"
             how = "add ?sslmode=require" if is_by_url else "set dataSource.sslRootCertFile"
             message = f"is another machine: password and comments go over the network in clear; {how}"
             yield Problem(name, message, "warning")
-        if config.secret is None and not is_this_machine(database.host):
+        if config.secret is None and not is_here:
             message = "is not set: whoever reads the database, or a dump of it, can make tokens of anybody"
             yield Problem("secret", message, "warning")
     if "*" in config.allowed_origins:

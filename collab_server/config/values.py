@@ -112,13 +112,41 @@ def is_this_machine(host: str | None) -> bool:
         return False
 
 
-def _database_host(value: str) -> str:
-    if "," in value:
-        raise refuse("names several hosts; expected one, which leads to the primary")
-    bare = value[1:-1] if value.startswith("[") and value.endswith("]") else value
+HostAndPort = tuple[str, int]
+"""A host name or address (IPv6 without brackets) and a port."""
+
+MOST_HOSTS = 16
+_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:,@]+)(?::(\d{1,5}))?")
+
+
+def _hosts(text: str, default_port: int) -> tuple[HostAndPort, ...] | None:
+    """What `host[:port]`, several of them with commas between, says; None where it says nothing."""
+    found = []
+    for one in text.split(","):
+        matched = _HOST.fullmatch(one.strip())
+        port = int((matched and matched[2]) or default_port)
+        if matched is None or not 0 < port < 65536:
+            return None
+        found.append((matched[1].strip("[]"), port))
+    return tuple(found) if len(found) <= MOST_HOSTS else None
+
+
+def database_hosts(value: str, default_port: int) -> tuple[HostAndPort, ...]:
+    """The hosts of `dataSource.host`, in order: one, or several that may be the primary. Raises what `refuse` makes."""
+    bare = value[1:-1] if value.startswith("[") and value.endswith("]") and "," not in value else value
     if not bare:
         raise refuse("must not be empty")
-    return bare
+    if "," not in bare and (bare.startswith("/") or bare.count(":") != 1):
+        return ((bare, default_port),)  # a folder of sockets, an address of IPv6, a name
+    found = _hosts(bare, default_port)
+    if found is None:
+        raise refuse(f"expected a host, or up to {MOST_HOSTS} like db1.example.com,db2.example.com:5433")
+    return found
+
+
+def _database_host(value: str) -> str:
+    database_hosts(value, 5432)
+    return value
 
 
 def _user_id(value: str, info: ValidationInfo) -> str:
@@ -157,21 +185,17 @@ def _proxy(value: str) -> str:
     return value
 
 
-HostAndPort = tuple[str, int]
-"""A host name or address (IPv6 without brackets) and a port."""
-
-
 @dataclass(frozen=True, slots=True)
 class DatabaseSection:
-    """Where Postgres is. `is_tls` always means verified: certificate chain and host name.
+    """Where Postgres is: `hosts`, of which any may be the primary. `is_tls` always means verified: certificate chain
+    and host name.
 
     Without `root_cert_file` the machine's own CAs are trusted.
     """
 
     username: str
     password: SecretStr | None
-    host: str
-    port: int
+    hosts: tuple[HostAndPort, ...]
     database: str
     is_tls: bool = False
     root_cert_file: Path | None = None
@@ -180,10 +204,21 @@ class DatabaseSection:
     pool_size: int = 10
     read_pool_size: int = 5
 
+    @property
+    def host(self) -> str:
+        """The first host."""
+        return self.hosts[0][0]
+
+    @property
+    def port(self) -> int:
+        """Its port."""
+        return self.hosts[0][1]
+
 
 @dataclass(frozen=True, slots=True)
 class RedisSection:
-    """Where Redis is: one server, or with `sentinel_master` the Sentinels that know where that master is.
+    """Where Redis is: one server, several nodes of a Redis Cluster, or with `sentinel_master` the Sentinels that know
+    where that master is.
 
     `username` and `password` are those of Redis itself; Sentinels have their own, if any.
     """
@@ -214,7 +249,9 @@ def parse_dburl(url: str) -> DatabaseSection:
     """What a `dburl` says. Raises what `refuse` makes."""
     example = "postgres://user:password@localhost:5432/mstr_collab"
     parts = _split_url(url, ("postgres", "postgresql"), example)
-    host, port = _host_and_port(parts, example)
+    credentials, _, netloc = parts.netloc.rpartition("@")
+    username, _, password = credentials.partition(":")
+    hosts = database_hosts(unquote(netloc), 5432) if netloc else (("localhost", 5432),)
     is_tls = False
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name == "sslmode" and value in (
@@ -228,17 +265,19 @@ def parse_dburl(url: str) -> DatabaseSection:
             is_tls = value in ("require", "verify-ca", "verify-full")
         elif name == "ssl" and value in ("true", "false", "1", "0"):
             is_tls = value in ("true", "1")
+        elif name == "target_session_attrs" and value in ("any", "read-write", "primary"):
+            pass  # nodes write, and take nothing but a primary
+        elif name == "target_session_attrs":
+            raise refuse("holds a target_session_attrs that is of no use; expected read-write: nodes write")
         else:
             raise refuse(
-                "holds a parameter or value that is not known (sslmode, ssl are); use dataSource for the rest"
+                "holds a parameter or value that is not known (sslmode, ssl and target_session_attrs are); use"
+                " dataSource for the rest"
             )
-    if port == 0:
-        raise refuse("has a wrong port")
     return DatabaseSection(
-        username=unquote(parts.username or "mstr_collab"),
-        password=SecretStr(unquote(parts.password)) if parts.password else None,
-        host=_database_host(unquote(host or "localhost")),
-        port=port or 5432,
+        username=unquote(username or "mstr_collab"),
+        password=SecretStr(unquote(password)) if password else None,
+        hosts=hosts,
         database=unquote(parts.path.removeprefix("/")) or "mstr_collab",
         is_tls=is_tls,
     )
@@ -250,7 +289,7 @@ _REDIS_SCHEMES = ("redis", "rediss", "valkey", "valkeys")
 def parse_redis_url(url: str) -> RedisSection:
     """What a `redisServerUrl` says; raises what `refuse` makes. `rediss` means TLS; `valkey` is `redis`.
 
-    redis://[user:password@]host[:port][/database]
+    redis://[user:password@]host[:port][,host[:port]][/database]
     redis+sentinel://[user:password@]host[:port],host[:port]/master[/database]
         [?sentinelUsername=…&sentinelPassword=…]
     """
@@ -274,22 +313,17 @@ def parse_redis_url(url: str) -> RedisSection:
 
     credentials, _, netloc = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
-    hosts = []
-    for one in netloc.split(","):
-        matched = re.fullmatch(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:,@]+)(?::(\d{1,5}))?", one)
-        port = int((matched and matched[2]) or (26379 if sentinel else 6379))
-        if matched is None or not 0 < port < 65536:
-            raise wrong
-        hosts.append((matched[1].strip("[]"), port))
-
+    hosts = _hosts(netloc, 26379 if sentinel else 6379)
+    if hosts is None:
+        raise wrong
     path = [unquote(step) for step in parts.path.strip("/").split("/") if step]
     master = path.pop(0) if sentinel and path else None
-    if (sentinel and master is None) or (not sentinel and len(hosts) > 1) or len(path) > 1:
+    if (sentinel and master is None) or len(path) > 1:
         raise wrong
     if path and re.fullmatch(r"\d{1,4}", path[0]) is None:
         raise wrong
     return RedisSection(
-        hosts=tuple(hosts),
+        hosts=hosts,
         username=unquote(username) or None,
         password=SecretStr(unquote(password)) if password else None,
         database=int(path[0]) if path else 0,

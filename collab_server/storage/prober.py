@@ -110,7 +110,7 @@ class Prober:
 
     async def _connect(self) -> Connection:
         """A connection to look on. Raises `SharesSessions` where a pooler does not keep it whole."""
-        connection = await self._server.connect(PROBE_SECONDS)
+        connection = await self._server.find(PROBE_SECONDS)
         timer = asyncio.get_running_loop().call_later(PROBE_SECONDS, connection.terminate)
         try:
             self._process = await process_of(connection)

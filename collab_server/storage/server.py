@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import asyncpg
 
 from collab_server.config import certificates
-from collab_server.config.values import DatabaseSection
+from collab_server.config.values import DatabaseSection, HostAndPort
 from collab_server.storage.poolers import SharesSessions, is_behind_pooler, is_sign
 from collab_server.storage.statements import Statements, TimedConnection
 
@@ -73,12 +73,14 @@ class _Learned:
 
     takes_limits: bool = True
     password: str | None = None
+    at: int = 0
+    """Which of the hosts was the primary."""
 
 
 @dataclass(frozen=True, slots=True)
 class Server:
     """A database and who opens it. `tls` is None for a connection in clear; `node` names this process in
-    `pg_stat_activity`.
+    `pg_stat_activity`. `others` are further hosts on which it may be, one of them being the primary.
     """
 
     host: str
@@ -89,6 +91,7 @@ class Server:
     tls: ssl.SSLContext | None = field(default=None, repr=False)
     node: str = ""
     statements: Statements = field(default_factory=Statements, repr=False, compare=False)
+    others: tuple[HostAndPort, ...] = ()
     _learned: _Learned = field(default_factory=_Learned, init=False, repr=False, compare=False)
 
     @classmethod
@@ -105,16 +108,23 @@ class Server:
 
         Raises `ConfigError` for certificates that cannot be read.
         """
+        (host, port), *others = section.hosts
         return cls(
-            section.host,
-            section.port,
+            host,
+            port,
             section.username,
             section.password.get_secret_value() if section.password else None,
             section.database,
             tls or certificates.postgres_context(section),
             node,
             statements or Statements(),
+            tuple(others),
         )
+
+    @property
+    def hosts(self) -> tuple[HostAndPort, ...]:
+        """All of them, in the order of the configuration."""
+        return ((self.host, self.port), *self.others)
 
     def use_password(self, password: str | None) -> None:
         """Open connections with this one from now on."""
@@ -122,21 +132,66 @@ class Server:
 
     @property
     def address(self) -> str:
-        return f"{self.host}:{self.port}"
+        return ", ".join(f"{host}:{port}" for host, port in self.hosts)
 
-    async def connect(self, timeout: float, settings: Mapping[str, str] = MappingProxyType({})) -> Connection:
-        """A new connection within so many seconds; `settings` override those of `SESSION`. Raises what asyncpg does."""
+    async def find(self, timeout: float) -> Connection:
+        """A new connection to the primary, to which `connect` leads from then on. All hosts are tried at once.
+
+        Where several take themselves for one, it is the one of the latest timeline. Raises as `connect`, and
+        `ConnectionError` where those that answer are read-only.
+        """
+        if not self.others:
+            return await self.connect(timeout)
+        tries = [self._look_at(at, timeout) for at in range(len(self.hosts))]
+        found = await asyncio.gather(*tries, return_exceptions=True)
+        primaries = [one for one in found if not isinstance(one, BaseException) and one.timeline >= 0]
+        best = max(
+            primaries, key=lambda one: (one.timeline, one.at == self._learned.at, -one.at), default=None
+        )
+        for one in found:
+            if not isinstance(one, BaseException) and one is not best:
+                one.connection.terminate()
+        if best is None:
+            for one in found:
+                if isinstance(one, BaseException) and not isinstance(one, OSError):
+                    raise one
+            if any(not isinstance(one, BaseException) for one in found):
+                raise ConnectionError(f"{self.address}: of those that answer none is the primary")
+            raise next(one for one in found if isinstance(one, BaseException))
+        self._learned.at = best.at
+        return best.connection
+
+    async def _look_at(self, at: int, timeout: float) -> _Found:
+        connection = await self.connect(timeout, at=at)
+        timer = asyncio.get_running_loop().call_later(timeout, connection.terminate)
+        try:
+            timeline = await _timeline_of(connection)
+        except BaseException:
+            connection.terminate()
+            raise
+        finally:
+            timer.cancel()
+        return _Found(at, timeline, connection)
+
+    async def connect(
+        self, timeout: float, settings: Mapping[str, str] = MappingProxyType({}), *, at: int | None = None
+    ) -> Connection:
+        """A new connection within so many seconds; `settings` override those of `SESSION`.
+
+        It is to the host that `find` has found, or to the one of this number. Raises what asyncpg does.
+        """
+        address = self.hosts[self._learned.at if at is None else at]
         loop = asyncio.get_running_loop()
         deadline = loop.time() + timeout
         limits = {**SESSION, **settings}
         try:
-            connection = await self._dial(timeout, limits if self._learned.takes_limits else {})
+            connection = await self._dial(address, timeout, limits if self._learned.takes_limits else {})
         except (asyncpg.ProtocolViolationError, asyncpg.UndefinedObjectError) as error:
             if not self._learned.takes_limits:
                 raise
             # A pooler that does not let them through, or a server too old to know one of them.
             try:
-                connection = await self._dial(deadline - loop.time(), {})
+                connection = await self._dial(address, deadline - loop.time(), {})
             except Exception:
                 raise error from None
             self._learned.takes_limits = False
@@ -154,11 +209,12 @@ class Server:
             timer.cancel()
         return connection
 
-    async def _dial(self, timeout: float, limits: Mapping[str, str]) -> Connection:
+    async def _dial(self, address: HostAndPort, timeout: float, limits: Mapping[str, str]) -> Connection:
+        host, port = address
         connection: TimedConnection = await asyncpg.connect(
             connection_class=TimedConnection,
-            host=self.host,
-            port=self.port,
+            host=host,
+            port=port,
             user=self.user,
             password=self._learned.password or self.password,
             database=self.database,
@@ -171,6 +227,28 @@ class Server:
         connection.statements = self.statements
         _keep_alive(connection)
         return connection
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """Whom one of several hosts leads to; `timeline` is -1 where it is read-only."""
+
+    at: int
+    timeline: int
+    connection: Connection
+
+
+async def _timeline_of(connection: Connection) -> int:
+    """That of a primary, 0 where it does not tell; -1 of what is read-only."""
+    if await connection.fetchval(
+        "SELECT current_setting('transaction_read_only') = 'on' OR pg_is_in_recovery()"
+    ):
+        return -1
+    try:
+        name = await connection.fetchval("SELECT pg_walfile_name(pg_current_wal_lsn())")
+    except asyncpg.PostgresError:
+        return 0
+    return int(name[:8], 16)
 
 
 async def _begin(connection: Connection, limits: Mapping[str, str], *, is_limited: bool) -> None:

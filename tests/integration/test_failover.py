@@ -5,12 +5,16 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres
+from collab_server.errors import Paused
+from collab_server.storage.database import Database
+from collab_server.storage.server import Server
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client, Failed, Rest
 from tests.harness.cluster import Cluster
@@ -38,6 +42,37 @@ async def behind(pair: Pair, make_cluster: MakeCluster, nodes: int = 2, **more: 
     for _ in range(nodes):
         cluster.add_node(postgres=pair.address)
     return await cluster.start()
+
+
+async def test_of_several_hosts_the_one_is_taken_that_is_the_primary(pair: Pair) -> None:
+    """Whichever stands first, also beside a primary of before that nobody has stopped."""
+    ours, theirs = pair.primary, pair.standby
+
+    async def one_of(first: EmbeddedPostgres, second: EmbeddedPostgres) -> Database:
+        target = TestDatabase(first, ours.database).connect_arguments()
+        database = Database(Server(**target, others=((second.host, second.port),)))
+        await database.start()
+        return database
+
+    async def is_at(database: Database, server: EmbeddedPostgres) -> bool:
+        try:
+            return bool(await database.fetchval("SELECT inet_server_port()") == server.port)
+        except Paused:
+            return False
+
+    databases = [await one_of(theirs, ours), await one_of(ours, theirs)]
+    try:
+        for database in databases:
+            await until(partial(is_at, database, ours), 10)
+        pair.switch_over()
+        for database in databases:
+            await until(partial(is_at, database, theirs), 10)
+        ours.start()
+        databases.append(await one_of(ours, theirs))
+        await until(partial(is_at, databases[-1], theirs), 10)
+    finally:
+        for database in databases:
+            await database.stop()
 
 
 def installation(server: EmbeddedPostgres) -> list[str]:

@@ -55,8 +55,7 @@ async def test_each_fault_of_a_certificate_has_its_words(
         section = DatabaseSection(
             username="any",
             password=None,
-            host=host,
-            port=port,
+            hosts=((host, port),),
             database="any",
             is_tls=True,
             root_cert_file=trusted,

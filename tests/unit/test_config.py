@@ -642,7 +642,7 @@ def test_sentinels_may_have_credentials_of_their_own(file: Path) -> None:
         {"scaling": "horizontal", "redisServerUrl": "redis://me:hun/ter2@h:1"},
         {"scaling": "horizontal", "redisServerUrl": "redis://me:hunter2@h:port"},
         {"scaling": "horizontal", "redisServerUrl": "hunter2@h"},
-        {"scaling": "horizontal", "redisServerUrl": "redis://a:hunter2@h,b"},
+        {"scaling": "horizontal", "redisServerUrl": "redis://a:hunter2@h,b:0"},
         {"scaling": "horizontal", "redisServerUrl": "redis://a:hunter2@h/x"},
         {"scaling": "horizontal", "redisServerUrl": ["hunter2"]},
         {"dburl": "postgres://me:hun/ter2@h"},
@@ -744,15 +744,34 @@ def test_nothing_is_warned_of_on_this_machine(file: Path, host: str) -> None:
 # --- where the database is
 
 
-@pytest.mark.parametrize("host", ["a,b", "a.example.com,b.example.com:5433"])
-def test_several_hosts_are_refused_in_words(file: Path, host: str) -> None:
-    for content, name in (
-        ({**LIBRARY, "dataSource": {"host": host}}, "dataSource.host"),
-        ({**LIBRARY, "dburl": f"postgres://user:password@{host.partition(':')[0]}/db"}, "dburl"),
-    ):
-        found = errors(file, content)
-        assert list(found) == [name]
-        assert "several hosts" in found[name]
+@pytest.mark.parametrize(
+    ("host", "hosts"),
+    [
+        ("a", (("a", 6000),)),
+        ("a:5433", (("a", 5433),)),
+        ("a,b", (("a", 6000), ("b", 6000))),
+        ("a.example.com, b.example.com:5433", (("a.example.com", 6000), ("b.example.com", 5433))),
+        ("[::1]:5433,10.0.0.2", (("::1", 5433), ("10.0.0.2", 6000))),
+        ("/run/postgresql", (("/run/postgresql", 6000),)),
+    ],
+)
+def test_the_database_may_be_on_one_of_several_hosts(file: Path, host: str, hosts: Any) -> None:
+    config, _, _ = load(file, {**LIBRARY, "dataSource": {"host": host, "port": 6000}})
+    assert config.database.hosts == hosts
+
+
+def test_a_dburl_may_name_several_hosts_one_of_which_is_written_to(file: Path) -> None:
+    url = "postgres://user:pass%40@a,b:5433/db?target_session_attrs=read-write&sslmode=require"
+    database = load(file, {**LIBRARY, "dburl": url})[0].database
+    assert database.hosts == (("a", 5432), ("b", 5433))
+    assert (database.username, database.database, database.is_tls) == ("user", "db", True)
+    found = errors(file, {**LIBRARY, "dburl": "postgres://u:p@a,b/db?target_session_attrs=standby"})
+    assert "expected read-write" in found["dburl"]
+
+
+@pytest.mark.parametrize("host", ["a,", ",a", "a,b:0", "a,b:70000", "a,b@c", ",".join("abcdefghijklmnopq")])
+def test_hosts_that_are_none_are_refused(file: Path, host: str) -> None:
+    assert "expected a host" in errors(file, {**LIBRARY, "dataSource": {"host": host}})["dataSource.host"]
 
 
 def test_an_ipv6_address_may_stand_in_brackets(file: Path) -> None:

@@ -51,6 +51,7 @@ export interface CommandsByName {
   "thread.resolve": ThreadResolveCommand;
   "thread.reopen": ThreadReopenCommand;
   "topic.read": TopicReadCommand;
+  "topic.unread": TopicUnreadCommand;
   "topic.mute": TopicMuteCommand;
   "topic.switch": TopicSwitchCommand;
   "topic.summaries": TopicSummariesCommand;
@@ -682,6 +683,7 @@ export interface EventsByName {
   "notification.read": NotificationReadEvent;
   "notification.removed": NotificationRemovedEvent;
   "topic.was_read": TopicWasReadEvent;
+  "topic.was_unread": TopicWasUnreadEvent;
   "topic.was_muted": TopicWasMutedEvent;
 }
 
@@ -994,7 +996,10 @@ export interface OwnerChangedData {
   userId: string;
 }
 
-/** This member is the owner now. */
+/**
+ * This member is the owner now. Where the `actor` is the owner of before, they have left, or their account
+ * has ended and a member wanted what only an owner may, or looked at the discussion.
+ */
 export interface OwnerChangedEvent {
   /** The name of a topic: `content:{projectId}:{objectId}`, `discussion:{id}` or `inbox:{userId}`. */
   topic: string;
@@ -1670,6 +1675,21 @@ export interface TopicSwitchedEvent {
   data: TopicSwitchedData;
 }
 
+export interface TopicUnreadCommand {
+  payload: TopicUnreadPayload;
+  answer: Unread;
+}
+
+/** Mark a topic unread from a `seq` on. Never goes forward; notifications stay as they are. */
+export interface TopicUnreadPayload {
+  /** The name of a topic: `content:{projectId}:{objectId}`, `discussion:{id}` or `inbox:{userId}`. */
+  topic: string;
+  /** Unread from here on; 0 and 1 mean from the beginning, what is beyond the read mark changes nothing. */
+  fromSeq: number;
+  /** Chosen by the client: the same command under the same one takes effect once. */
+  requestId?: string | null;
+}
+
 export interface TopicUnsubscribeAnswer {
 }
 
@@ -1729,6 +1749,33 @@ export interface TopicWasReadEvent {
   /** Who did it. */
   actor: User;
   data: TopicWasReadData;
+}
+
+export interface TopicWasUnreadData {
+  /** The name of a topic: `content:{projectId}:{objectId}`, `discussion:{id}` or `inbox:{userId}`. */
+  topic: string;
+  /** The place in the topic's log. */
+  seq: number;
+  /** How many comments of others this person has not read, deleted ones left out. */
+  unread: number;
+}
+
+/**
+ * This person has marked the topic unread, perhaps on another device: it is read up to `seq` only; `unread`
+ * comments are left.
+ */
+export interface TopicWasUnreadEvent {
+  /** The name of a topic: `content:{projectId}:{objectId}`, `discussion:{id}` or `inbox:{userId}`. */
+  topic: string;
+  /** The place in the topic's log. */
+  seq: number;
+  /** What has happened: the Socket.IO event has this name. */
+  type: "topic.was_unread";
+  /** When. */
+  at: string;
+  /** Who did it. */
+  actor: User;
+  data: TopicWasUnreadData;
 }
 
 export interface TopicWatchAnswer {
