@@ -35,7 +35,16 @@ from collab_server.contract.schemas import field_names
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.hints import Kind
-from collab_server.ports import Announcement, Authority, AuthoritySetup, Bus, BusSetup, ChannelSetup
+from collab_server.ports import (
+    Announcement,
+    Authority,
+    AuthoritySetup,
+    Bus,
+    BusSetup,
+    ChannelSetup,
+    Life,
+    Queues,
+)
 from collab_server.realtime import build_asgi
 from collab_server.realtime.door import Door
 from collab_server.realtime.lean.guard import Guard
@@ -129,6 +138,7 @@ class Ground:
         self.preparation = Preparation(self.bare, secret=self.secret)
         self.database = self.bare.closed()  # for all that needs it to be ready
         self.authority = _authority_of(config, metrics, spans, self.bus, certificates.library)
+        _tell_queues(metrics, self.authority.life)
         self.channels = _channels_of(config, metrics, certificates.library)
         opened = OpenDatabase(self.database, self.preparation)
         dependencies = _dependencies_of(opened, self.bus, self.authority, self.channels)
@@ -364,6 +374,15 @@ def _guard_of(limits: Limits, addresses: Addresses, metrics: Metrics, journal: J
         metrics=metrics,
         journal=journal,
     )
+
+
+def _tell_queues(metrics: Metrics, life: Life) -> None:
+    if isinstance(life, Queues):
+        metrics.gauges("queue_length", partial(_lengths, life))
+
+
+def _lengths(queues: Queues) -> Mapping[Labels, float]:
+    return {(name,): length for name, length in queues.waiting().items()}
 
 
 def _days_left(certificates: Certificates) -> Mapping[Labels, float]:

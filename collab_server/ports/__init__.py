@@ -24,7 +24,7 @@ from collab_server.ports.authority import (
 )
 from collab_server.ports.bus import Announcement, Bus, BusSetup, Handler, Peer, Queueing
 from collab_server.ports.channel import Channel, ChannelSetup, Telling
-from collab_server.ports.life import AlwaysThere, Life
+from collab_server.ports.life import AlwaysThere, Life, Queues
 
 __all__ = [
     "FRESH_SECONDS",
@@ -49,6 +49,7 @@ __all__ = [
     "Origin",
     "Peer",
     "Queueing",
+    "Queues",
     "SessionUse",
     "SignedIn",
     "SignsIn",

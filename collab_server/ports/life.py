@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from collections.abc import Mapping
+from typing import Protocol, runtime_checkable
 
-__all__ = ["AlwaysThere", "Life"]
+__all__ = ["AlwaysThere", "Life", "Queues"]
 
 
 class Life(Protocol):
@@ -31,3 +32,12 @@ class Life(Protocol):
 
 class AlwaysThere(Life):
     """Of what needs nothing: it is never away."""
+
+
+@runtime_checkable
+class Queues(Protocol):
+    """What such a part may be besides, where something waits in it: `/metrics` tells how much that is."""
+
+    def waiting(self) -> Mapping[str, int]:
+        """How many wait now, by the name of the queue, of which there are only a few."""
+        ...

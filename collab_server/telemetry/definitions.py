@@ -185,7 +185,8 @@ FAMILIES: tuple[Family, ...] = (
                 "what waits on this node now",
                 queue="`turns`: commands of people who ask a lot. `joining`: commands that will share a transaction."
                 " `deliveries`: people whose notifications are to be put into their inboxes. `bus`: messages for"
-                " other nodes",
+                " other nodes. `library_sign_ins`, `library_questions`, `library_live`: calls of Library, the last for"
+                " what is being shown to somebody",
             ),
         ),
     ),

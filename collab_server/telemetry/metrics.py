@@ -13,6 +13,7 @@ What runs
 from __future__ import annotations
 
 import logging
+import time
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
@@ -37,6 +38,8 @@ __all__ = ["CONTENT_TYPE", "Count", "Histogram", "Histograms", "Labels", "Metric
 log = logging.getLogger(__name__)
 
 T = TypeVar("T")
+
+PAGES_AT_ONCE, PAGES_PER_SECOND = 40.0, 4.0
 
 CONTENT_TYPE = CONTENT_TYPE_LATEST
 """What `Metrics.render` gives."""
@@ -98,7 +101,10 @@ class Histograms:
 class Metrics(Collector):
     """See the module. Whoever asks for a metric that is not defined, or not of this kind, gets a `ValueError`."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._pages, self._looked_at = PAGES_AT_ONCE, clock()
+        self._page = b""
         self._numbers: dict[str, list[Callable[[], Mapping[Labels, float]]]] = {}
         self._histograms: dict[str, list[Callable[[], Mapping[Labels, Histogram]]]] = {}
         self._counted: list[tuple[str, Callable[[], Mapping[str, int]]]] = []
@@ -181,8 +187,18 @@ class Metrics(Collector):
         return {*self._numbers, *self._histograms, *self.included()}
 
     def render(self) -> bytes:
-        """All of it, and of the process, in the text format of Prometheus (`CONTENT_TYPE`)."""
-        return generate_latest(self._registry)
+        """All of it, and of the process, in the text format of Prometheus (`CONTENT_TYPE`).
+
+        It takes milliseconds, and anybody may ask: whoever asks more often than `PAGES_PER_SECOND`, after the first
+        `PAGES_AT_ONCE`, gets the last one again.
+        """
+        now = self._clock()
+        self._pages = min(PAGES_AT_ONCE, self._pages + (now - self._looked_at) * PAGES_PER_SECOND)
+        self._looked_at = now
+        if self._pages >= 1:
+            self._pages -= 1
+            self._page = generate_latest(self._registry)
+        return self._page
 
     def describe(self) -> Iterable[Metric]:
         """Nothing: what there is is known only when everything is built."""

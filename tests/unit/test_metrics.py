@@ -157,6 +157,31 @@ def test_who_cannot_tell_costs_one_metric_and_not_the_page(caplog: pytest.LogCap
     caplog.clear()
 
 
+def test_who_asks_too_often_gets_the_last_page_again() -> None:
+    now = 0.0
+    metrics = Metrics(clock=lambda: now)
+    connected = 0
+    read = 0
+
+    def count() -> int:
+        nonlocal read
+        read += 1
+        return connected
+
+    metrics.gauge("users_current", count)
+    for _ in range(1000):
+        page = metrics.render()
+    assert 10 <= read <= 50
+    connected = 7
+    assert metrics.render() == page
+    now += 1
+    assert b"collab_users_current 7.0" in metrics.render()
+    for _ in range(3600):
+        now += 0.1
+        metrics.render()
+    assert read < 50 + 5 * 360
+
+
 def test_the_process_tells_of_itself_too() -> None:
     told = {name for name in samples(Metrics()) if not name.startswith(PREFIX)}
     assert all(OF_THE_PROCESS.match(name) for name in told)

@@ -82,6 +82,7 @@ class Library:
                 base_url, ssl_context=ssl_context, cookies=cookies, health=self.health, observe=observe
             )
         turns = Turns(self._api, self.health, where=urlsplit(base_url or "").netloc)
+        self.waiting = turns.waiting
         self._lookout = Lookout(turns, look_seconds=timing.look, idle_seconds=timing.idle, chance=chance)
         self._known = KnownSessions(cookies, told=ended, clock=clock)
         upkeep = Upkeep(self._known, turns, check_seconds=timing.check, chance=chance)

@@ -59,6 +59,14 @@ class Turns:
         self._sign_ins, self._distrusted = Line(SIGN_INS_AT_ONCE), Line(DISTRUSTED_AT_ONCE)
         self._where = where
 
+    def waiting(self) -> dict[str, int]:
+        """How many calls wait for their turn, by what they are for."""
+        return {
+            "library_sign_ins": self._sign_ins.waiting + self._distrusted.waiting,
+            "library_questions": self.questions.waiting,
+            "library_live": self.live.waiting,
+        }
+
     def of(self, origin: Origin) -> list[Line]:
         """The lines that a sign-in from there stands in."""
         return [self._distrusted, self._sign_ins] if origin.is_distrusted else [self._sign_ins]
