@@ -32,7 +32,7 @@ THREADS = 4
 """So many read files at a time, of which anybody may ask for any number: a thread takes 64 MB of addresses and more."""
 
 _SCRIPT = """\
-SwaggerUIBundle({
+const page = SwaggerUIBundle({
   url: "openapi.json",
   dom_id: "#page",
   deepLinking: true,
@@ -55,24 +55,29 @@ _PAGE = f"""\
 <script>{_SCRIPT}</script>
 </html>
 """
+_SIGN_IN = '<script type="module" src="js/sign-in.js"></script>\n</html>'
+"""Of the page to try the server with, which is served beside this one."""
 
 _SCRIPT_HASH = base64.b64encode(hashlib.sha256(_SCRIPT.encode()).digest()).decode()
+
 _POLICY = (
     f"default-src 'none'; script-src 'self' 'sha256-{_SCRIPT_HASH}'; style-src 'self' 'unsafe-inline';"
     " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
 
 
-def documents_router(*, has_page: bool) -> APIRouter:
-    """The two routes, or the document's alone; the page needs the files of `DocumentFiles` at `/docs-static`."""
+def documents_router(*, has_page: bool, has_sign_in: bool) -> APIRouter:
+    """The two routes, or the document's alone; the page needs the files of `DocumentFiles` at `/docs-static`. Where
+    people try the server with a stand-in for Library, they can sign in there on the page."""
     router = APIRouter()
+    page = _PAGE.replace("</html>", _SIGN_IN) if has_sign_in else _PAGE
 
     async def get_openapi(request: Request) -> Response:
         headers = {**_NO_CACHE, "Vary": "X-Forwarded-Prefix"}
         return Response(document(_prefix(request)), headers=headers, media_type="application/json")
 
     async def get_page() -> Response:
-        return HTMLResponse(_PAGE, headers={**_NO_CACHE, "Content-Security-Policy": _POLICY})
+        return HTMLResponse(page, headers={**_NO_CACHE, "Content-Security-Policy": _POLICY})
 
     router.add_api_route("/openapi.json", get_openapi, methods=["GET"], include_in_schema=False)
     if has_page:

@@ -99,7 +99,7 @@ class RestDoor:
         `/docs`, and at `/` the page to try it with. `status` is the node's."""
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=NONE_OF_ITS_OWN)
         app.openapi = openapi  # type: ignore[method-assign]
-        app.include_router(documents_router(has_page=has_docs))
+        app.include_router(documents_router(has_page=has_docs, has_sign_in=has_page))
         if has_docs:
             app.mount("/docs-static", DocumentFiles(), name="docs-static")
         app.include_router(operations)

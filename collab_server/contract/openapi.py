@@ -18,6 +18,10 @@ the `operationId`, its fields and its answer are the same. Live events come over
 
 - Show who you are with **one** of the headers `X-MSTR-IdentityToken`, `X-MSTR-AuthToken` (with Library's \
 cookies, where there are any) and `Authorization: Bearer`.
+- Where a token is from: Library's `POST /auth/login`, with `username`, `password` and `loginMode` 1 in JSON, answers \
+with the header `X-MSTR-AuthToken`, which is good until that session ends. Library's `POST /auth/identityToken`, with \
+that header, answers with `X-MSTR-IdentityToken`, which lets others act for the user and lasts for a minute or so. In \
+the page `/docs` *Authorize* takes either; in that of the demo a name at the top is enough.
 - Every refusal is an `Error`. What is not known, in a body or a query, is refused as `invalid`.
 - A writing call may be repeated: under the same `Idempotency-Key` it takes effect once and is answered as it was.
 - Lists answer `{items, next}`; `next` is the `cursor` of the next page.
@@ -34,13 +38,15 @@ SECURITY_SCHEMES: Schema = {
         "type": "apiKey",
         "in": "header",
         "name": "X-MSTR-IdentityToken",
-        "description": "An identity token of Library (`POST /auth/identityToken` there). Preferred.",
+        "description": "An identity token of Library: the header of this name in the answer of `POST"
+        " /auth/identityToken` there, which is asked with an auth token. It lasts for a minute or so. Preferred.",
     },
     "AuthToken": {
         "type": "apiKey",
         "in": "header",
         "name": "X-MSTR-AuthToken",
-        "description": "An auth token of Library, with its cookies where there are any: `JSESSIONID`, its balancer's.",
+        "description": "An auth token of Library: the header of this name in the answer of `POST /auth/login` there."
+        " With its cookies where there are any: `JSESSIONID`, its balancer's.",
     },
     "Bearer": {
         "type": "http",

@@ -1,12 +1,17 @@
 """`/docs` in a real browser: it shows the calls, and fetches nothing from anywhere else. Skipped without Chromium."""
 
 import shutil
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
 from playwright.async_api import async_playwright, expect
 
+from collab_server.demo.embedded import free_port
+from collab_server.demo.nginx import EmbeddedNginx, balancer_config
+from tests.conftest import MakeCluster
 from tests.harness.cluster import Cluster
+from tests.harness.world import StandInLibrary
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
@@ -31,3 +36,28 @@ async def test_the_page_of_the_rest_calls_needs_nothing_from_outside(cluster: Cl
         await browser.close()
     assert wrong == []
     assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {urlsplit(node).netloc}
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
+async def test_where_people_try_it_a_name_is_enough_to_call(
+    make_cluster: MakeCluster, library: StandInLibrary, tmp_path: Path
+) -> None:
+    made = await make_cluster(nodes=1, overrides={"demoPage": True})
+    port = free_port()
+    nodes = [made[0].url.removeprefix("http://")]
+    config = balancer_config(port, nodes, library=library.address)
+    wrong: list[str] = []
+    with EmbeddedNginx(config, tmp_path / "nginx", port=port):
+        async with async_playwright() as playwright:
+            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+            page = await browser.new_page()
+            page.on("pageerror", lambda error: wrong.append(str(error)))
+            await page.goto(f"http://127.0.0.1:{port}/docs")
+            await page.get_by_role("button", name="Bob Baker").click(timeout=15_000)
+            await expect(page.get_by_text("Calls are made as Bob Baker.")).to_be_visible()
+            await page.locator("#operations-me-me").click()
+            await page.get_by_role("button", name="Try it out").click()
+            await page.get_by_role("button", name="Execute").click()
+            await expect(page.get_by_text('"Bob Baker"').first).to_be_visible(timeout=15_000)
+            await browser.close()
+    assert wrong == []

@@ -4,7 +4,7 @@
 // The browser keeps one Library cookie for all windows, and another person may sign in in the next one. So everything
 // is asked right after signing in, and from then on the page lives on the server's resumeToken alone.
 
-const BASE = document.querySelector('meta[name="library"]').content;
+const BASE = document.querySelector('meta[name="library"]')?.content ?? "/MicroStrategyLibrary";
 const TIMEOUT_MS = 10_000;
 
 /** What Library refused, or that it did not answer; `message` is for people. */
@@ -19,13 +19,18 @@ export async function people() {
   }
 }
 
+/** Sign in, and return an auth token, which is good until that session ends. Throws LibraryError. */
+export async function authTokenOf(username, password) {
+  const login = await call("POST", "/api/auth/login", { body: { username, password, loginMode: 1 } });
+  return login.headers.get("X-MSTR-AuthToken");
+}
+
 /**
  * Sign in, and return `{identityToken, dashboards}`; a dashboard is `{id, name, projectId, projectName}`.
  * Throws LibraryError.
  */
 export async function signIn(username, password) {
-  const login = await call("POST", "/api/auth/login", { body: { username, password, loginMode: 1 } });
-  const authToken = login.headers.get("X-MSTR-AuthToken");
+  const authToken = await authTokenOf(username, password);
   const [identity, dashboards] = await Promise.all([
     call("POST", "/api/auth/identityToken", { authToken }),
     call("GET", "/standin/dashboards", { authToken }),
