@@ -6,6 +6,7 @@ is caught once at the door and answered as `internal`. Each is logged under its 
 
 from __future__ import annotations
 
+import re
 import secrets
 from typing import Any, ClassVar, Literal, Self
 
@@ -28,14 +29,32 @@ __all__ = [
 Outcome = Literal["none", "unknown"]
 
 
+_SAYS_OF_IT = re.compile(r"(?:is|are|was|has|holds|must|may|differs|goes|needs|names) ")
+_WORD = re.compile(r"[a-z]+(?=[ ,;:]|$)")
+
+
+def sentence(words: str, field: str | None = None) -> str:
+    """What is wrong, as a sentence that names the field: `is required` of `text` is `text is required.`
+
+    `words` are a whole clause, or say something of the field; no sentence yet, and not empty.
+    """
+    if _SAYS_OF_IT.match(words):
+        words = f"{field or 'what was sent'} {words}"
+    elif field is not None:
+        words = f"{field}: {words}"
+    if field is None and _WORD.match(words):  # a name, as comment.edit, stays as it is
+        words = words[0].upper() + words[1:]
+    return words if words.endswith((".", "!", "?", "…")) else f"{words}."
+
+
 class ClientError(Exception):
     """Something the client may hear. Subclasses fix `code` and `http_status`.
 
     `ticket_id` finds it in the log; `is_told` says that somebody has been told of it, and the log.
 
-    `message` is shown to people; `field` names the offending part of a payload (`members[2].id`);
-    `retry_after` is in seconds; `outcome` says what became of a write (`none`: nothing stored, `unknown`: the
-    commit was cut, repeat it under the same `requestId`).
+    `message` is what is wrong, of which `sentence` makes one for people; `field` names the offending part of a payload
+    (`members[2].id`); `retry_after` is in seconds; `outcome` says what became of a write (`none`: nothing stored,
+    `unknown`: the commit was cut, repeat it under the same `requestId`).
     """
 
     code: ClassVar[str]
@@ -66,7 +85,8 @@ class ClientError(Exception):
 
     def as_wire(self) -> dict[str, Any]:
         """The error object of the wire: `{code, message, ticketId}` and, where they apply, the other keys."""
-        wire: dict[str, Any] = {"code": self.code, "message": self.message, "ticketId": self.ticket_id}
+        message = sentence(self.message, self.field)
+        wire: dict[str, Any] = {"code": self.code, "message": message, "ticketId": self.ticket_id}
         if self.field is not None:
             wire["field"] = self.field
         if self.retry_after is not None:

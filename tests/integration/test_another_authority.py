@@ -200,16 +200,16 @@ async def test_no_error_names_library_where_another_authority_is_chosen(
         await words.connect("comes back: over", resume_token=ann.hello["resumeToken"])
     assert not [told for told in words.heard.items() if "library" in told[1].lower()]
     assert {what: told for what, told in words.heard.items() if "Badges" in told} == {
-        "shows no token": "Badges does not accept this token",
-        "is not known again": "Badges does not accept this token",
-        "shows an auth token again": "Badges does not accept this token",
-        "has signed out": "you have signed out with this token: get another one from Badges",
-        "comes: silent": "Badges does not answer",
-        "reads: slow": "Badges takes too long",
-        "writes: slow": "Badges takes too long",
-        "looks for people: slow": "Badges takes too long",
-        "searches: slow": "Badges takes too long",
-        "comes back: over": "your Badges session is over: sign in again",
+        "shows no token": "Badges does not accept this token.",
+        "is not known again": "Badges does not accept this token.",
+        "shows an auth token again": "Badges does not accept this token.",
+        "has signed out": "You have signed out with this token: get another one from Badges.",
+        "comes: silent": "Badges does not answer.",
+        "reads: slow": "Badges takes too long.",
+        "writes: slow": "Badges takes too long.",
+        "looks for people: slow": "Badges takes too long.",
+        "searches: slow": "Badges takes too long.",
+        "comes back: over": "Your Badges session is over: sign in again.",
     }
 
 
