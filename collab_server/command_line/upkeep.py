@@ -1,4 +1,4 @@
-"""The database's upkeep: migrations, a new epoch, what deleted things still have."""
+"""The database's upkeep: migrations, a new epoch, what deleted things still have, what comments are found by."""
 
 from __future__ import annotations
 
@@ -90,6 +90,34 @@ def add_purge(commands: Commands) -> None:
         " that kept the earlier texts of deleted comments; it reads through all comments.",
         """
         collab-server purge --config config.json
+        """,
+    )
+    add_config(parser)
+
+
+def reindex(arguments: argparse.Namespace) -> int:
+    """Make anew what all comments are found by."""
+    from collab_server.services import search
+
+    async def reindex(database: Database) -> int:
+        return await search.reindex(database, lambda count: say(f"{count} comments so far"))
+
+    count = with_database(arguments, partial(up_to_date, work=reindex))
+    say(f"Indexed anew: {count} comments.")
+    return DONE
+
+
+def add_reindex(commands: Commands) -> None:
+    """`reindex` and its arguments."""
+    parser = commands.add(
+        "reindex",
+        reindex,
+        "make anew what comments are found by",
+        "Nodes do so by themselves for comments that a version before has indexed in another way, at a fifth of a"
+        " processor. This does it for all comments, at once; run it where some are not found. It is safe while nodes"
+        " run, and may be ended and begun again.",
+        """
+        collab-server reindex --config config.json
         """,
     )
     add_config(parser)

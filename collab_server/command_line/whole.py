@@ -76,6 +76,7 @@ def _parser() -> argparse.ArgumentParser:
         secrets.add_encrypt_password,
         upkeep.add_new_epoch,
         upkeep.add_purge,
+        upkeep.add_reindex,
         secrets.add_rotate_key,
         people.add_sign_out,
     ):

@@ -33,7 +33,8 @@ _SEQUENCE = re.compile(f"{_ELEMENT}(?:\u200d{_ELEMENT})*|{_TONES}")  # without s
 
 # Emoji that are text unless U+FE0F says otherwise: of Unicode 17's
 # https://www.unicode.org/Public/17.0.0/ucd/emoji/emoji-data.txt those of Emoji that are not of Emoji_Presentation.
-# Emoji of later versions need no U+FE0F. migrations/0016_one_emoji_one_reaction.sql has the same list.
+# Its licence is in unicode-license.txt, beside this file. Emoji of later versions need no U+FE0F.
+# migrations/0016_one_emoji_one_reaction.sql has the same list.
 _TEXT_BY_DEFAULT: Final = (
     "#*0-9\u00a9\u00ae\u203c\u2049\u2122\u2139\u2194-\u2199\u21a9\u21aa\u2328\u23cf\u23ed-\u23ef"
     "\u23f1\u23f2\u23f8-\u23fa\u24c2\u25aa\u25ab\u25b6\u25c0\u25fb\u25fc\u2600-\u2604\u260e\u2611"

@@ -3,7 +3,8 @@ r"""Which characters a text may consist of: nothing that only looks like a text,
 The lists are of Unicode 17, written down, so that every Python draws the same line as every node and the published
 patterns: https://www.unicode.org/Public/17.0.0/ucd/DerivedCoreProperties.txt (Default_Ignorable_Code_Point) and
 DerivedGeneralCategory.txt (Cc, Cf, Zl, Zp). Those of what people see as one letter are from the same version's
-auxiliary/GraphemeBreakProperty.txt and Indic_Conjunct_Break of DerivedCoreProperties.txt.
+auxiliary/GraphemeBreakProperty.txt and Indic_Conjunct_Break of DerivedCoreProperties.txt. They are under the licence in
+unicode-license.txt, beside this file.
 """
 
 from __future__ import annotations
@@ -111,6 +112,9 @@ def one_name(name: str) -> str:
     return " ".join(_IDLE_JOINERS.sub("", unicodedata.normalize("NFC", name)).split())
 
 
+IGNORABLE: Final = frozenset(chr(point) for first, last in _IGNORABLE for point in range(first, last + 1))
+"""What Unicode calls default-ignorable: not to be seen, unless it does something to what is beside it."""
+
 # What is seen as one letter with what is in front of it, besides marks: vowels that are drawn around it, joiners, voice
 # marks, the later letters of a Korean syllable, tones and tags of emoji.
 _TRAILING: Final = (
@@ -155,8 +159,23 @@ def whole_letters(text: str, end: int) -> int:
     return end
 
 
+def whole_span(text: str, start: int, end: int) -> tuple[int, int]:
+    """A stretch of a text, made as much longer as it cuts what people see as one letter, if that is not endless."""
+    least, most = max(0, start - _LONGEST_LETTER), min(len(text), end + _LONGEST_LETTER)
+    while start > least and _is_inside(text, start):
+        start -= 1
+    while end < most and _is_inside(text, end):
+        end += 1
+    return start, end
+
+
+_LONGEST_LETTER = 32
+
+
 def _is_inside(text: str, place: int) -> bool:
     before, after = text[place - 1], text[place]
+    if before < "\u0300" and after < "\u0300":
+        return before == "\r" and after == "\n"
     if _TRAILS.match(after) or _LEADS.match(before) or _KOREAN.match(text, place - 1):
         return True
     category = unicodedata.category(after)

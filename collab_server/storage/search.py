@@ -3,6 +3,10 @@
 A comment's numbers are stored with it, in `recent_terms`; `settle` moves many at a time to `comment_terms`, which has
 the index. A search reads both, the recent ones first: what is moved meanwhile is seen twice rather than not at all.
 
+Among the numbers is that of the cut by which they were made (`domain.search.CUT_TERM`). While comments have those of an
+older one (`has_older`), what is looked for may have several lists of numbers, one for each cut: a comment that has all
+of any of them is found. `older` and `renew` are for making them anew.
+
 Rights come before text: every statement is told the topics that it may look into, or finds those of the asker's
 discussions itself, and no numbers of other topics' comments are compared with what is looked for. The index gives a
 word's comments and those of some topics by lists that it walks side by side; it reads on where both agree.
@@ -17,7 +21,8 @@ from uuid import UUID
 
 import asyncpg
 
-from collab_server.storage.database import Database, Reads
+from collab_server.domain.search import CUT_TERM
+from collab_server.storage.database import Database, Reads, Runs, Transaction
 
 _SETTLED = """
     SELECT (SELECT comment_id FROM collab.comment_terms ORDER BY comment_id LIMIT 1) AS oldest,
@@ -205,6 +210,88 @@ _SETTLE = """
  RETURNING true
 """
 
+# The condition is that of the index comment_terms_older, word for word.
+_HAS_OLDER = f"""
+    SELECT EXISTS (SELECT FROM collab.comment_terms WHERE NOT terms @> ARRAY[{CUT_TERM}])
+        OR EXISTS (SELECT FROM collab.recent_terms WHERE NOT terms @> ARRAY[{CUT_TERM}])
+"""
+
+_OLDER = f"""
+    SELECT comment_id
+      FROM (
+           (
+           SELECT comment_id
+             FROM collab.comment_terms
+            WHERE NOT terms @> ARRAY[{CUT_TERM}]
+              AND comment_id > $1
+            ORDER BY comment_id
+            LIMIT $2
+           )
+            UNION
+           (
+           SELECT comment_id
+             FROM collab.recent_terms
+            WHERE NOT terms @> ARRAY[{CUT_TERM}]
+              AND comment_id > $1
+            ORDER BY comment_id
+            LIMIT $2
+           )
+           ) AS older
+     ORDER BY comment_id
+     LIMIT $2
+"""
+
+_AFTER = """
+    SELECT id
+      FROM collab.comments
+     WHERE id > $1
+       AND deleted_at IS NULL
+     ORDER BY id
+     LIMIT $2
+"""
+
+# Only where the comment still says what was read: who edits or deletes it has its row first, and then writes numbers.
+_RENEW = """
+    WITH asked AS (
+        SELECT *
+          FROM unnest($1::uuid[], $2::integer[], $3::text[]) AS asked (id, revision, terms)
+    ),
+    renewed AS MATERIALIZED (
+        SELECT comment.id, comment.topic_id,
+               asked.terms::integer[] || (comment.topic_id % 1073741824)::integer AS terms
+          FROM asked
+          JOIN collab.comments AS comment
+            ON comment.id = asked.id
+           AND comment.revision = asked.revision
+           AND comment.deleted_at IS NULL
+         ORDER BY comment.id
+           FOR NO KEY UPDATE OF comment SKIP LOCKED
+    ),
+    recent AS (
+        UPDATE collab.recent_terms AS found
+           SET terms = renewed.terms
+          FROM renewed
+         WHERE found.comment_id = renewed.id
+     RETURNING found.comment_id
+    ),
+    settled AS (
+        UPDATE collab.comment_terms AS found
+           SET terms = renewed.terms
+          FROM renewed
+         WHERE found.comment_id = renewed.id
+     RETURNING found.comment_id
+    ),
+    missing AS (
+        INSERT INTO collab.comment_terms (comment_id, topic_id, terms)
+        SELECT id, topic_id, terms
+          FROM renewed
+         WHERE id NOT IN (SELECT comment_id FROM recent UNION ALL SELECT comment_id FROM settled)
+            ON CONFLICT (comment_id) DO NOTHING
+    )
+    SELECT count(*)
+      FROM renewed
+"""
+
 _CLEAN = """
     SELECT gin_clean_pending_list('collab.comment_terms_terms')
 """
@@ -256,28 +343,57 @@ async def named(db: Reads, ids: Sequence[int]) -> list[Place]:
     return [Place(id, names[id]) for id in ids if id in names]
 
 
+Terms = Sequence[Sequence[int]]
+"""Numbers to look for, by each cut: those of one list are all asked for."""
+
+
 async def recent(
-    db: Reads, terms: Sequence[int], before: UUID, topic_ids: Sequence[int], member_id: str | None
+    db: Reads, terms: Terms, before: UUID, topic_ids: Sequence[int], member_id: str | None
 ) -> list[UUID]:
-    """All recent comments below an id that have all these numbers, on these topics and in a member's discussions."""
-    rows = await db.fetch(_RECENT, terms, before, topic_ids, member_id)
-    return [row["comment_id"] for row in rows]
+    """All recent comments below an id that have these numbers, on these topics and in a member's discussions."""
+    return await _united(db, _RECENT, terms, before, topic_ids, member_id)
 
 
 async def in_topics(
-    db: Reads, terms: Sequence[int], before: UUID, topic_ids: Sequence[int], limit: int
+    db: Reads, terms: Terms, before: UUID, topic_ids: Sequence[int], limit: int
 ) -> list[UUID]:
-    """The newest comments below an id that have all these numbers, on these topics."""
-    rows = await db.fetch(_IN_TOPICS, terms, before, topic_ids, limit)
-    return [row["comment_id"] for row in rows]
+    """The newest comments below an id that have these numbers, on these topics."""
+    return (await _united(db, _IN_TOPICS, terms, before, topic_ids, limit))[:limit]
 
 
-async def in_discussions_of(
-    db: Reads, terms: Sequence[int], before: UUID, member_id: str, limit: int
-) -> list[UUID]:
-    """The newest comments below an id that have all these numbers, in discussions that a person is a member of."""
-    rows = await db.fetch(_IN_DISCUSSIONS_OF, terms, before, member_id, limit)
-    return [row["comment_id"] for row in rows]
+async def in_discussions_of(db: Reads, terms: Terms, before: UUID, member_id: str, limit: int) -> list[UUID]:
+    """The newest comments below an id that have these numbers, in discussions that a person is a member of."""
+    return (await _united(db, _IN_DISCUSSIONS_OF, terms, before, member_id, limit))[:limit]
+
+
+async def _united(db: Reads, statement: str, terms: Terms, *arguments: object) -> list[UUID]:
+    """What is found by each list of numbers, the newest first where there are several."""
+    found = [[row["comment_id"] for row in await db.fetch(statement, each, *arguments)] for each in terms]
+    return found[0] if len(found) == 1 else sorted({id for ids in found for id in ids}, reverse=True)
+
+
+async def has_older(db: Reads) -> bool:
+    """Whether some comment has the numbers of an older cut."""
+    has: bool = await db.fetchval(_HAS_OLDER)
+    return has
+
+
+async def older(db: Reads, after: UUID, limit: int) -> list[UUID]:
+    """Comments with the numbers of an older cut and ids above one, in the order of these."""
+    return [row["comment_id"] for row in await db.fetch(_OLDER, after, limit)]
+
+
+async def after(db: Reads, id: UUID, limit: int) -> list[UUID]:
+    """Comments that are not deleted, with ids above one, in the order of these."""
+    return [row["id"] for row in await db.fetch(_AFTER, id, limit)]
+
+
+async def renew(tx: Transaction, read: Sequence[tuple[UUID, int, str]]) -> int:
+    """Give comments new numbers: id, the revision that was read, and its `terms_text`. Those that say something else by
+    now, or are just being edited, keep theirs. Returns how many were given."""
+    ids, revisions, terms = zip(*read, strict=True)
+    count: int = await tx.fetchval(_RENEW, ids, revisions, terms)
+    return count
 
 
 async def texts(db: Reads, ids: Sequence[UUID]) -> list[Candidate]:
@@ -300,3 +416,9 @@ async def settle_index(db: Database) -> None:
     """Have the index take in what was moved, where we own it; otherwise PostgreSQL does that by itself, later."""
     with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
         await db.write(_CLEAN)
+
+
+async def settle_renewed(runs: Runs) -> None:
+    """The same after numbers were given anew."""
+    with contextlib.suppress(asyncpg.InsufficientPrivilegeError):
+        await runs.run(lambda tx: tx.fetchval(_CLEAN))

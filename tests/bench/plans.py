@@ -36,6 +36,7 @@ from collab_server.domain.inbox import Notice, Reason
 from collab_server.domain.jsontext import NOTHING, JsonText, dumps
 from collab_server.domain.people import User
 from collab_server.domain.search import (
+    CUT_TERM,
     author_term,
     content_terms,
     highlights,
@@ -232,7 +233,9 @@ def _tables(world: World) -> Iterator[Table]:
             text = "" if is_deleted else world.texts[which]
             if not is_deleted:
                 where = content_terms(id) if is_content else []
-                found.append((id, topic, [*terms[which], author_term(author), topic_term(topic), *where]))
+                found.append(
+                    (id, topic, [*terms[which], author_term(author), topic_term(topic), CUT_TERM, *where])
+                )
             resolved = dumps({"by": {}, "at": ""}) if thread == id and chance.random() < 0.5 else None
             yield (
                 *(id, topic, heads[topic], thread, author, f"User {author[-5:]}", "UU", text, anchor, page),
@@ -652,7 +655,7 @@ def cases(world: World) -> list[Case]:
             within = [*{1 + skewed(chance, world.contents) for _ in range(count)}]
             member = None if more.get("is_on_topic") else user(chance)
             found: list[search.Candidate] = []
-            async for ids, _ in walk(db, terms, within, member, LAST):
+            async for ids, _ in walk(db, [terms], within, member, LAST):
                 texts = await search.texts(db, ids) if ids else []
                 found += [one for one in texts if highlights(query, one.text)]
                 if len(found) > 20:

@@ -49,6 +49,7 @@ COMMANDS = [
     "check-config",
     "encrypt-password",
     "new-epoch",
+    "reindex",
     "sign-out",
 ]
 
@@ -408,6 +409,24 @@ def test_new_epoch_renews_what_the_database_says(cli: Cli, database: TestDatabas
     assert (first[0], second[0]) == (0, 0)
     assert first[1] != second[1]
     assert database.sql("SELECT epoch FROM collab.installation").strip() == second[1].strip()
+
+
+def test_reindex_says_how_many_comments_it_has_indexed(cli: Cli, database: TestDatabase) -> None:
+    cli.write(dataSource=database.data_source())
+    database.sql("INSERT INTO collab.topics (name) VALUES ('t')")
+    database.sql(
+        """
+        INSERT INTO collab.comments (
+               id, topic_id, seq, thread_id, author_id, author_name, author_initials, text, created_at)
+        SELECT md5(number::text)::uuid, topic.id, number, md5(number::text)::uuid, 'A', 'A', 'A', 'Text', now()
+          FROM collab.topics AS topic
+         CROSS JOIN generate_series(1, 3) AS number
+        """
+    )
+    status, out, err = cli("reindex")
+    assert (status, out) == (0, "")
+    assert "3 comments" in err
+    assert database.sql("SELECT count(*) FROM collab.comment_terms WHERE cardinality(terms) > 3") == "3"
 
 
 def test_sign_out_wants_the_id_of_a_person(cli: Cli, database: TestDatabase) -> None:

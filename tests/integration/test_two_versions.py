@@ -27,6 +27,9 @@ from collab_server.cluster.seal import SENDER_BYTES, Seal
 from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing
+from collab_server.services.search import recut
+from collab_server.storage.database import Database
+from collab_server.storage.server import Server
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client, Rest
 from tests.harness.cluster import ROOT, Cluster
@@ -135,6 +138,35 @@ async def test_the_version_before_beside_this_one(
             assert (await rest.request("GET", "/me", headers=shown))[0] == 401, "ended, though begun there"
         await converse(before, this)
         await converse(this, before)
+        await look_for_each_other(before, this)
+
+
+async def look_for_each_other(before: Cluster, this: Cluster) -> None:
+    """What nodes of both versions have indexed is found by both: in one cut, until the other is made anew."""
+    old, new = await before.client(0, "ann"), await this.client(0, "ann")
+    topic = fresh_topic()
+    by_old = await say(old, topic, "обʼєкт old")
+    by_new = await say(new, topic, "обʼєкт new")
+    changed = await say(new, topic, "обʼєкт changed")
+    await old.call("comment.edit", {"commentId": changed["comment"]["id"], "text": "обʼєкт edited"})
+    ids = sorted((answer["comment"]["id"] for answer in (by_old, by_new, changed)), reverse=True)
+
+    async def found(client: Client, q: str) -> list[str]:
+        items = (await client.call("comments.search", {"q": q, "topic": topic}))["items"]
+        return [item["comment"]["id"] for item in items]
+
+    assert await found(new, "обʼєкт") == ids
+    assert await found(old, "new") == [by_new["comment"]["id"]]
+    assert await found(old, "edited") == await found(new, "edited") == [changed["comment"]["id"]]
+    # A node does the job within seconds of its start, or a minute after it was done last.
+    database = Database(Server(**this.database.connect_arguments()))
+    await database.start()
+    try:
+        await database.until_up()
+        await recut(database, rest=0)
+    finally:
+        await database.stop()
+    assert await found(new, "об'єкт") == ids
 
 
 async def test_nodes_that_do_not_understand_each_other_find_everything_in_the_database(

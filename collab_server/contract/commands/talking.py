@@ -93,8 +93,9 @@ ROWS = (
         shapes.FoundShape,
         Call("GET /search", "Search the comments one may read"),
         remark="Every word of `q` has to be found, where a word begins with it (in scripts without spaces:"
-        " anywhere), whatever its case and accents; deleted comments are not. `highlights` are `[first, how many]`"
-        " in code points of the text. What is looked for does not decide where: a page searches some of the topics"
+        " anywhere), whatever its case and accents and in whatever spelling that reads the same (see *Letters*);"
+        " deleted comments are not. `highlights` are `[first, how many]` in code points of the text."
+        " What is looked for does not decide where: a page searches some of the topics"
         " that the asker may open, back in time, and `next` leads to older comments there, then to further topics:"
         " first the asker's discussions, content that they were told of, wrote on or read, and the newest; in the"
         " end all. A page may be short, or empty, and still have a `next`.",

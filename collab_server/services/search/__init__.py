@@ -12,11 +12,12 @@ In what a page has settled the search goes back in time, the newest first. A pag
 enough; its cursor, which is sealed, goes on from there.
 
 Downwards: `page` (the command: what fills one page), `rights` (which topics its asker may read), `back_in_time`
-(where in these the words stand), `settling` (what keeps the index in shape).
+(where in these the words stand), `settling` (what keeps the index in shape), `recutting` (what brings it up to date).
 """
 
 from collab_server.services.search.page import answer_after, search_comments
+from collab_server.services.search.recutting import recut, reindex
 from collab_server.services.search.rights import MOST_CALLS
 from collab_server.services.search.settling import Settling, settle
 
-__all__ = ["MOST_CALLS", "Settling", "answer_after", "search_comments", "settle"]
+__all__ = ["MOST_CALLS", "Settling", "answer_after", "recut", "reindex", "search_comments", "settle"]

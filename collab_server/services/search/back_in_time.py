@@ -11,6 +11,7 @@ from collab_server.domain.search import (
 )
 from collab_server.storage import search
 from collab_server.storage.database import Reads
+from collab_server.storage.search import Terms
 
 FIRST_BATCH = 30
 BATCH = 100
@@ -27,14 +28,14 @@ END = UUID(int=(1 << 128) - 1)
 
 async def walk(
     database: Reads,
-    terms: Sequence[int],
+    terms: Terms,
     topic_ids: Sequence[int],
     member_id: str | None,
     before: UUID,
     *,
     is_content: bool = True,
 ) -> AsyncIterator[tuple[list[UUID], UUID]]:
-    """Comments below an id that have all these numbers, the newest first, in steps: some ids, and the id down to which
+    """Comments below an id that have these numbers, the newest first, in steps: some ids, and the id down to which
     these are all.
 
     They are on the topics, all content or (not `is_content`) all discussions, or in discussions of the member.
@@ -79,7 +80,7 @@ async def walk(
 class _InPeriods:
     """Comments on content, looked for in one period after the other, longer ones as long as they will hold few."""
 
-    def __init__(self, database: Reads, terms: Sequence[int], topic_ids: Sequence[int]) -> None:
+    def __init__(self, database: Reads, terms: Terms, topic_ids: Sequence[int]) -> None:
         self._database, self._terms, self._topic_ids = database, terms, topic_ids
         self._size = FIRST_SIZE
         self._oldest = BEGINNING
@@ -103,7 +104,7 @@ class _InPeriods:
     async def below(self, before: UUID) -> tuple[list[UUID], UUID]:
         """The next ones, and the id from which on there are no more of them."""
         period, begin = period_before(before, self._size)
-        terms = self._terms if period is None else [*self._terms, period]
+        terms = self._terms if period is None else [[*each, period] for each in self._terms]
         found = await search.in_topics(self._database, terms, before, self._topic_ids, BATCH)
         if len(found) == BATCH:
             return found, found[-1]

@@ -31,7 +31,7 @@ from collab_server.services.search.rights import (
     Rights,
 )
 from collab_server.storage import comments, people, search
-from collab_server.storage.search import Candidate, Place
+from collab_server.storage.search import Candidate, Place, Terms
 
 MOST_NEAR = 100
 MOST_ROUNDS = 4
@@ -55,9 +55,12 @@ async def search_comments(backends: Backends, who: Identity, command: SearchComm
     if command.topic is not None:
         topic, _ = await access_topic(backends, who, command.topic, "comments.search")
     query = parse_query(command.q)
-    terms = query_terms(query)
+    by_author = []
     if command.author is not None:
-        terms.append(author_term(backends.gate.read_id(command.author, "author")))
+        by_author = [author_term(backends.gate.read_id(command.author, "author"))]
+    terms = [query_terms(query) + by_author]
+    if query.before is not None and await search.has_older(backends.database):
+        terms.append(query_terms(query.before) + by_author)
     limit = page_limit(command.limit)
     cursor = backends.cursors.read(who, "comments.search", command.cursor, parts=None)
 
@@ -132,9 +135,7 @@ class _Found:
 class _Page:
     """One page being filled: what was found, and what it may still cost."""
 
-    def __init__(
-        self, backends: Backends, who: Identity, query: Query, terms: Sequence[int], limit: int
-    ) -> None:
+    def __init__(self, backends: Backends, who: Identity, query: Query, terms: Terms, limit: int) -> None:
         self._backends, self._who, self._query, self._terms = backends, who, query, terms
         self._database = backends.database
         self._limit = limit
