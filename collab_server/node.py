@@ -81,6 +81,7 @@ from collab_server.services.live.repair import Repair
 from collab_server.services.live.rights_watch import RightsWatch
 from collab_server.services.live.spanned import SpannedAudience, SpannedPublisher
 from collab_server.services.live.subscriptions import Subscriptions
+from collab_server.services.live.waiting import Waiting
 from collab_server.services.live.watches import Watches
 from collab_server.services.names import Names
 from collab_server.services.opening import OpenDatabase, Opening
@@ -159,6 +160,7 @@ class Live:
         make_publisher = Publisher if spans is None else partial(SpannedPublisher, spans=spans)
         self.audience = make_audience(hub, presence, moves)
         self.feed = Feed(self.audience)
+        self.waiting = Waiting(self.feed, gate.read_id)
         self.publisher = publisher = make_publisher(bus, self.feed, moves)
         self.deliveries = Deliveries(ground.database, gate, hub, bus, publisher, metrics, channels.kinds)
         self.losses = Losses(ground.database, gate, publisher)
@@ -214,7 +216,7 @@ class Node:
         socketio_gate, rest_gate = _gates_of(commands, turns, metrics, journal, spans)
         self._door = Door(server, hub, sign_ins, subscriptions, socketio_gate, counters, journal)
         self.realtime = build_asgi(server)
-        self.rest, observers = _rest_of(config, rest_gate, authenticator, ground, origins, journal)
+        self.rest, observers = _rest_of(config, rest_gate, authenticator, ground, origins, journal, live)
         changing = Changing(authenticator, observers, origins, ground.status, database.server)
         installed = Installed(ground.secret, epoch, authenticator, cursors, bus, hub, feed)
         epoch_watch = EpochWatch(database, feed, installed)
@@ -255,6 +257,7 @@ class Node:
             return
         log.info("draining", extra={"connections": self.status.counters.connections_current})
         self._state_watch.drain()
+        self._live.waiting.drain()
         await self._door.drain()
 
     async def stop(self) -> None:
@@ -426,6 +429,7 @@ def _rest_of(
     ground: Ground,
     origins: Origins,
     journal: Journal,
+    live: Live,
 ) -> tuple[ASGIApp, Observers]:
     """The HTTP door, and who may see all of `/status`."""
     status = ground.status
@@ -434,6 +438,7 @@ def _rest_of(
         authenticator=authenticator,
         counters=status.counters,
         journal=journal,
+        waiting=live.waiting,
         max_body_bytes=config.limits.packetBytes,
         requests_per_user=config.limits.requestsPerUser,
     )

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import re
+from functools import partial
 from typing import Any
 from urllib.parse import unquote_to_bytes
 
@@ -27,6 +28,7 @@ from collab_server.api.options import Options
 from collab_server.api.pages import ClientFiles, Pages
 from collab_server.api.spanned import Spanned
 from collab_server.api.traced import Traced
+from collab_server.api.waiting import answer_in_time, take_seconds
 from collab_server.contract.catalogue import ROUTES
 from collab_server.contract.openapi import openapi
 from collab_server.contract.rows import Route
@@ -46,6 +48,7 @@ from collab_server.services.commands.executor import Write
 from collab_server.services.commands.gate import CommandGate, Passage
 from collab_server.services.commands.once import request_of
 from collab_server.services.commands.table import TABLE, Entry
+from collab_server.services.live.waiting import Waiting
 from collab_server.services.origins import Origins
 from collab_server.services.sign_in import Authenticator, Credentials, SignInOver
 from collab_server.status import Counters, Status
@@ -74,6 +77,7 @@ class RestDoor:
         authenticator: Authenticator,
         counters: Counters,
         journal: Journal,
+        waiting: Waiting,
         max_body_bytes: int,
         requests_per_user: int,
     ) -> None:
@@ -81,6 +85,7 @@ class RestDoor:
         self._authenticator = authenticator
         self._counters = counters
         self._journal = journal
+        self._waiting = waiting
         self._max_body_bytes = max_body_bytes
         self._open = OpenRequests(requests_per_user)
         self._arrived: TTLCache[tuple[str, str | None], bool] = TTLCache(MOST_ARRIVED, ARRIVAL_SECONDS)
@@ -160,8 +165,15 @@ class RestDoor:
     async def _carry_out(
         self, request: Request, who: Identity, route: Route, entry: Entry, types: dict[str, str]
     ) -> str:
+        user_id = who.user.id
+        payload, seconds = await self._admitted(request, user_id, route, entry, types)
+        ask, admit = partial(self._ask, who, entry, payload), partial(self._gate.admit, user_id)
+        if not seconds:
+            return await ask()
+        return await answer_in_time(ask, admit, self._waiting, user_id, payload, seconds, request.receive)
+
+    async def _ask(self, who: Identity, entry: Entry, payload: dict[str, Any]) -> str:
         user_id, gate = who.user.id, self._gate
-        payload = await self._admitted(request, user_id, route, entry, types)
         if gate.is_quiet(user_id):
             return await gate.answer(who, gate.read(user_id, entry.name, payload))
         async with gate.in_turn(user_id, entry.name):
@@ -169,11 +181,12 @@ class RestDoor:
 
     async def _admitted(
         self, request: Request, user_id: str, route: Route, entry: Entry, types: dict[str, str]
-    ) -> dict[str, Any]:
-        """The payload of a call, which is let in."""
+    ) -> tuple[dict[str, Any], int]:
+        """The payload of a call, which is let in, and for how many seconds it may wait."""
         try:
             self._gate.admit(user_id)
-            return await self._payload(request, user_id, route, entry, types)
+            payload = await self._payload(request, user_id, route, entry, types)
+            return payload, take_seconds(payload) if route.call.may_wait else 0
         except Exception as error:
             self._gate.refuse(user_id, entry.name, error)
 
@@ -184,7 +197,7 @@ class RestDoor:
         if entry.name != LEAVING:
             return self._turned_away(over, request, route)
         try:
-            payload = await self._admitted(request, over.whose, route, entry, types)
+            payload, _ = await self._admitted(request, over.whose, route, entry, types)
             passage = self._gate.read(over.whose, entry.name, payload)
             await self._gate.see_through(passage, _check_request(passage))
         except Exception as error:

@@ -12,7 +12,7 @@ from collab_server.config.limits import Limits
 from collab_server.contract.catalogue import COMMANDS, ROUTES
 from collab_server.contract.events import EVENTS, OBJECTS, SIGNALS
 from collab_server.contract.examples import error_example, payload_example
-from collab_server.contract.rows import REPEATABLE, Call, CommandType, Incomplete, Shape
+from collab_server.contract.rows import REPEATABLE, WAIT, Call, CommandType, Incomplete, Shape
 from collab_server.contract.schemas import Schema, object_name, object_schemas, payload_schema, plain
 from collab_server.contract.wording import WORDINGS, wording
 from collab_server.errors import CODES
@@ -311,6 +311,8 @@ def _rest() -> str:
             for name in schema["properties"]
             if name not in route.call.in_path and name != REPEATABLE
         ]
+        if route.call.may_wait:
+            taken.append(WAIT)
         place = "body" if route.has_body else "query"
         rows.append(
             (

@@ -8,13 +8,15 @@ from functools import lru_cache
 from collab_server import __version__
 from collab_server.contract.catalogue import FAMILIES, ROUTES
 from collab_server.contract.examples import answer_example, error_example, payload_example
-from collab_server.contract.rows import REPEATABLE, CommandType, Route
+from collab_server.contract.rows import REPEATABLE, WAIT, CommandType, Route
 from collab_server.contract.schemas import REF, Schema, object_name, object_schemas, payload_schema, plain
+from collab_server.contract.wording import WORDINGS
 from collab_server.errors import CODES
 
 _INTRODUCTION = """\
 Comments and discussions on dashboards. Every call is a command that Socket.IO at `/socket.io/` has too: its name is \
-the `operationId`, its fields and its answer are the same. Live events come over Socket.IO only.
+the `operationId`, its fields and its answer are the same. Live events come over Socket.IO, or by `wait` of \
+`topic.events`.
 
 - Show who you are with **one** of the headers `X-MSTR-IdentityToken`, `X-MSTR-AuthToken` (with Library's \
 cookies, where there are any) and `Authorization: Bearer`.
@@ -115,6 +117,15 @@ _OPERATIONS: Mapping[str, tuple[str, str, Schema]] = {
 }
 
 
+_explained = WORDINGS[WAIT]
+_WAIT: Schema = {
+    "type": "integer",
+    "description": _explained.means,
+    "examples": [_explained.example],
+    **_explained.rules,
+}
+
+
 @lru_cache(maxsize=4)  # a prefix comes from outside
 def openapi(prefix: str = "") -> Schema:
     """The OpenAPI document. `prefix` is the path under which a proxy offers `/api`, such as `/collaboration`."""
@@ -194,6 +205,8 @@ def _parameters(route: Route) -> Iterator[Schema]:
             yield _parameter(name, "path", field, is_required=True)
         elif not route.has_body:
             yield _parameter(name, "query", field, is_required=name in schema.get("required", ()))
+    if route.call.may_wait:
+        yield _parameter(WAIT, "query", _WAIT, is_required=False)
 
 
 def _parameter(name: str, place: str, field: Schema, *, is_required: bool) -> Schema:

@@ -26,6 +26,10 @@ REPEATABLE = "requestId"
 """The field that every command which changes something has: under the same one it takes effect once."""
 
 
+WAIT = "wait"
+"""The query parameter of a call that may wait, in seconds."""
+
+
 class Incomplete(Exception):
     """Half of something on the wire is missing. The message says which half of what, and where it belongs."""
 
@@ -35,13 +39,15 @@ class Call:
     """The REST call that spells a command.
 
     `spelling` is method and path, whose `{names}` are fields of the command's payload. `links` say where an answer
-    leads: `parameter=/place in the answer` → the commands whose calls take it.
+    leads: `parameter=/place in the answer` → the commands whose calls take it. One that `may_wait` takes `WAIT`
+    besides, in the query: over Socket.IO things come by themselves.
     """
 
     spelling: str
     summary: str
     status: int = 200
     links: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    may_wait: bool = False
 
     @property
     def method(self) -> str:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from collab_server.domain.letters import CLEAR_NAME, NOT_BLANK
+from collab_server.domain.topics import MOST_WAIT_SECONDS
 
 COMMENT_ID = "019ab1c2-d3e4-7f50-8a1b-2c3d4e5f6071"
 REPLY_ID = "019ab1c3-0a1b-7c2d-9e3f-405162738495"
@@ -70,6 +71,12 @@ WORDINGS: Mapping[str, Wording] = {
     "after": Wording("The last `seq` that the client has: what follows it is wanted. 0 for all.", 41, _SEQ),
     "topic.subscribe.after": Wording(
         "The last `seq` that the client has. Left out: only what is new, from now on.", 41, _SEQ
+    ),
+    "wait": Wording(
+        f"For how many seconds to wait, up to {MOST_WAIT_SECONDS}, while there is nothing after `after`. Left out: not"
+        " at all.",
+        MOST_WAIT_SECONDS,
+        {"minimum": 0, "maximum": MOST_WAIT_SECONDS},
     ),
     "topic.subscribe.epoch": Wording(
         "The epoch in which `after` was learned. Left out: the present one is meant.", EPOCH

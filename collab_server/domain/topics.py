@@ -15,6 +15,8 @@ Kind = Literal["content", "discussion", "inbox"]
 
 MAX_EVENTS = 500
 MAX_SUMMARIES = 500
+MOST_WAIT_SECONDS = 25
+"""So long a request may wait for events: proxies and load balancers give up after 30 s at the earliest."""
 
 EXPECTED = "expected content:{projectId}:{objectId}, discussion:{id} or inbox:{userId}"
 

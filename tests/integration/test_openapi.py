@@ -108,6 +108,7 @@ def _ask_about_what_is_there(case: schemathesis.Case[Any], scene: Scene) -> None
 def _name_what_can_be_named(case: schemathesis.Case[Any]) -> None:
     """Put people, times and cursors that exist into a request that is right in form; write 2.0 as 2."""
     case.query.pop("cursor", None)
+    case.query.pop("wait", None)  # there is nothing to come
     body: Any = case.body
     if not isinstance(body, dict):
         return

@@ -13,6 +13,7 @@ from collab_server.api import documents
 from collab_server.contract.catalogue import ROUTES
 from collab_server.contract.examples import payload_example
 from collab_server.contract.openapi import SECURITY_SCHEMES, TAGS, openapi
+from collab_server.contract.rows import WAIT
 from collab_server.contract.schemas import object_schemas, payload_schema
 from collab_server.domain.jsontext import dumps
 from collab_server.errors import CODES
@@ -25,6 +26,7 @@ OPERATIONS = {
     for method, operation in methods.items()
 }
 CALLS = [route.command for route in ROUTES]
+MAY_WAIT = {route.command: route.call.may_wait for route in ROUTES}
 
 
 def check(value: Any, schema: Any) -> None:
@@ -66,7 +68,8 @@ def test_a_call_is_described_with_all_it_takes(name: str) -> None:
     taken = {"requestId" if one["in"] == "header" else one["name"] for one in operation["parameters"]}
     if "requestBody" in operation:
         taken |= operation["requestBody"]["content"]["application/json"]["schema"]["properties"].keys()
-    assert taken == payload_schema(name)["properties"].keys()
+    besides = {WAIT} if MAY_WAIT[name] else set()
+    assert taken == payload_schema(name)["properties"].keys() | besides
     assert set(re.findall(r"{(\w+)}", path)) == {
         one["name"] for one in operation["parameters"] if one["in"] == "path"
     }

@@ -75,8 +75,9 @@ ROWS = (
         topics.ListEvents,
         READERS,
         shapes.EventsShape,
-        Call("GET /topics/{topic}/events", "The log of a topic"),
+        Call("GET /topics/{topic}/events", "The log of a topic", may_wait=True),
         shown=("after",),
+        remark="Over REST, `wait` lets the call wait for up to so many seconds while there is nothing after `after`.",
     ),
     CommandType(
         "topic.comments",

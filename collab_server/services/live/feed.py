@@ -21,8 +21,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Protocol
+
+from typing_extensions import override
 
 from collab_server.domain.events import Event
 from collab_server.services.live.witness import Witness
@@ -59,6 +61,17 @@ class _Held:
         self.events: list[Event] = []
         self.known: int | None = None
         self.since = since
+
+
+class _Bell(list[Event]):
+    """Keeps no event, but tells that there is one."""
+
+    def __init__(self, ring: Callable[[], None]) -> None:
+        self._ring = ring
+
+    @override
+    def append(self, event: Event) -> None:
+        self._ring()
 
 
 class _Log:
@@ -194,6 +207,14 @@ class Feed:
         if was_live:
             return followed.applied
         return before.known if before is not None else None
+
+    def watch(self, client: str, topic: str, ring: Callable[[], None]) -> None:
+        """Call `ring` for every event of a topic from now on, until the client leaves; it must not wait nor raise.
+
+        What has passed by before is known once somebody has learned the head.
+        """
+        self.hold(client, topic)
+        self._logs[topic].held[client].events = _Bell(ring)
 
     def learn(self, client: str, topic: str, seq: int, head: str = "") -> bool:
         """The head of a topic, as somebody has just read it in Postgres for a client that is held.
