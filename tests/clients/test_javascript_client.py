@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from tests.clients.javascript import JavaScriptClient, JavaScriptError
 from tests.faults.proxy import Proxy
 from tests.harness.cluster import Cluster
 from tests.harness.vectors import vectors
+from tests.harness.waiting import until
 
 Start = Callable[..., Awaitable[JavaScriptClient]]
 
@@ -277,3 +279,78 @@ async def test_texts_are_shown_by_the_grammar_of_mentions(start: Start) -> None:
     assert [pieces for pieces, _ in shown] == [row["pieces"] for row in known["texts"]]
     found = [{mention["name"] for mention in mentions} for _, mentions in shown]
     assert all(names <= set(row["names"]) for names, row in zip(found, known["texts"], strict=True))
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_clients_end_with_what_the_server_has(
+    start: Start, topic: str, proxy: Proxy, seed: int
+) -> None:
+    """Three people, one of them behind a network that comes and goes, and nobody waits for anybody."""
+    chance = random.Random(seed)
+    people = [await start("ann", url_of(proxy)), await start("bob"), await start("carol")]
+    for client in people:
+        await client.run(OPEN, topic)
+        await client.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
+    for step in range(60):
+        client = chance.choice(people)
+        await client.run(
+            ACT, {"topic": topic, "what": chance.random(), "which": chance.random(), "step": step}
+        )
+        if chance.random() < 0.08:
+            proxy.cut()
+        if chance.random() < 0.05:
+            proxy.refuse()
+        if chance.random() < 0.2:
+            proxy.heal()
+    proxy.heal()
+    for client in people:
+        await client.until(
+            "return client.outbox.snapshot().filter(({state}) => state !== 'refused')", lambda x: not x
+        )
+        for _ in await client.run("return client.outbox.snapshot()"):
+            await client.run("client.outbox.discard(client.outbox.snapshot()[0].key)")
+    for client in people:
+
+        async def is_right(client: JavaScriptClient = client) -> bool:
+            stored = await client.run(STORED, topic)
+            shown = await client.run(KNOWN, topic)
+            assert {**shown, "items": None} == {**stored, "items": None}
+            assert len(shown["items"]) == len(stored["items"])
+            for ours, theirs in zip(shown["items"], stored["items"], strict=True):
+                assert ours == theirs
+            return True
+
+        await until(is_right, 20)
+
+
+ACT = """
+const topic = client.topic(given.topic);
+const all = topic.snapshot().threads.flatMap(({comments}) => comments);
+const one = all[Math.floor(given.which * all.length)];
+const own = all.filter(({author, deletedAt}) => author.id === client.me.id && !deletedAt);
+const mine = own[Math.floor(given.which * own.length)];
+const what = Math.floor(given.what * 10);
+if (what < 3 || !one) void topic.add({text: `${client.me.name} ${given.step}`});
+else if (what < 5) void topic.add({text: `re ${given.step}`, replyTo: one.id});
+else if (what === 5) void (mine && topic.edit(mine.id, `edited ${given.step}`));
+else if (what === 6) void (mine && topic.delete(mine.id));
+else if (what === 7) void topic[given.which < 0.6 ? "react" : "unreact"](one.id, "👍");
+else if (what === 8) void topic[given.which < 0.6 ? "resolve" : "reopen"](one.threadId);
+else topic.read();
+"""
+STORED = """
+const items = [];
+let cursor;
+do {
+  const page = await client.ask("topic.comments", {topic: given, limit: 200, cursor});
+  items.push(...page.items);
+  cursor = page.next;
+} while (cursor);
+const {unread, readSeq, seq} = await client.ask("topic.get", {topic: given});
+return {items, unread, readSeq, seq};
+"""
+KNOWN = """
+const {threads, unread, readSeq, seq} = client.topic(given).snapshot();
+const items = threads.flatMap(({comments}) => comments).sort((one, other) => one.seq - other.seq);
+return {items, unread, readSeq, seq};
+"""

@@ -19,7 +19,7 @@ export function fold(comment, event) {
   switch (type) {
     case "comment.added":
     case "comment.edited":
-      return comment.deletedAt || comment.revision > data.comment.revision ? comment : data.comment;
+      return isNewer(data.comment, comment) ? data.comment : comment;
     case "comment.deleted":
       return comment.deletedAt ? comment : deleted(comment, at);
     case "reaction.added":
@@ -33,6 +33,15 @@ export function fold(comment, event) {
     default:
       return comment;
   }
+}
+
+/**
+ * Whether one state of a comment is newer than another, or as new. Events of what was deleted since say that it is.
+ * @param {Stored} one
+ * @param {Stored} other
+ */
+export function isNewer(one, other) {
+  return one.revision >= other.revision && (one.deletedAt !== null || other.deletedAt === null);
 }
 
 /**

@@ -1,6 +1,6 @@
 // What one topic shows: its threads as the server has them, with what is on its way there.
 
-import { fold, foldDiscussion, foresee } from "./fold.js";
+import { fold, foldDiscussion, foresee, isNewer } from "./fold.js";
 import { uuid7 } from "./ids.js";
 import { Log } from "./log.js";
 import { mentionsOf } from "./mentions.js";
@@ -110,6 +110,7 @@ export class Topic extends Store {
         this.#clearTyping();
         this.#threads.clear();
         this.#sendRead();
+        this.#readAgain();
         this.changed();
       },
       event: (event) => this.#event(event),
@@ -200,6 +201,7 @@ export class Topic extends Store {
     this.#whole.clear();
     this.#touched.clear();
     this.#readAt.clear();
+    this.#uncertain.clear();
     this.#from = AT_THE_END;
     this.#olderCursor = null;
     this.#readSeq = this.#reading = this.#unread = 0;
@@ -334,21 +336,26 @@ export class Topic extends Store {
   #replied(threadId) {
     const root = this.#comments.get(threadId);
     if (!root) return;
-    if (Date.now() - (this.#readAt.get(threadId) ?? 0) > LATE_MS) this.#put({ ...root, replyCount: root.replyCount + 1 });
-    else if (!this.#uncertain.has(threadId)) this.#askLater(threadId);
+    if (Date.now() - (this.#readAt.get(threadId) ?? 0) > LATE_MS) {
+      this.#put({ ...root, replyCount: root.replyCount + 1 });
+    } else {
+      this.#uncertain.add(threadId);
+      this.#readAgain();
+    }
   }
 
-  /** Roots that are to be read again. @type {Set<string>} */ #uncertain = new Set();
+  /** Roots whose counts may hold what is told of them, or not. @type {Set<string>} */ #uncertain = new Set();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #again;
 
-  /**
-   * Read a root again, once nothing can be told any more that is counted in it.
-   * @param {string} threadId
-   */
-  #askLater(threadId) {
-    this.#uncertain.add(threadId);
-    setTimeout(() => {
-      this.#uncertain.delete(threadId);
-      if (this.#log.isReady) this.#fetch([threadId]);
+  /** Read them again, once nothing can be told any more that is counted in them. */
+  #readAgain() {
+    if (this.#again || !this.#uncertain.size) return;
+    this.#again = setTimeout(() => {
+      this.#again = undefined;
+      if (!this.#log.isReady) return; // when it is
+      const ids = [...this.#uncertain];
+      this.#uncertain.clear();
+      this.#fetch(ids);
     }, LATE_MS);
   }
 
@@ -368,7 +375,7 @@ export class Topic extends Store {
    */
   #putRead(comment) {
     const known = this.#comments.get(comment.id);
-    if (known && (known.deletedAt || known.revision > comment.revision)) return;
+    if (known && !isNewer(comment, known)) return;
     this.#readAt.set(comment.id, Date.now());
     this.#put(comment);
   }
@@ -441,10 +448,12 @@ export class Topic extends Store {
   /** @param {string[]} ids */
   async #fetch(ids) {
     while (ids.length) {
-      const some = ids.splice(0, 8).map((commentId) => this.#ask("comment.get", { commentId }));
-      for (const answer of await Promise.allSettled(some)) {
+      const some = ids.splice(0, 8);
+      const answers = await Promise.allSettled(some.map((commentId) => this.#ask("comment.get", { commentId })));
+      answers.forEach((answer, index) => {
         if (answer.status === "fulfilled") this.#putRead(answer.value);
-      }
+        else if (answer.reason.isPassing) this.#uncertain.add(some[index]);
+      });
     }
     this.changed();
   }

@@ -17,6 +17,12 @@ export type Comment = Stored & {
  */
 export declare function fold(comment: Stored, event: any): Stored;
 /**
+ * Whether one state of a comment is newer than another, or as new. Events of what was deleted since say that it is.
+ * @param {Stored} one
+ * @param {Stored} other
+ */
+export declare function isNewer(one: Stored, other: Stored): boolean;
+/**
  * The comment as it will be once the server has taken a command.
  * @param {Comment} comment
  * @param {Entry} entry
