@@ -151,6 +151,13 @@ _ENTRIES = (
         on=_INBOX,
     ),
     EventType(
+        "thread.was_marked",
+        {"topic": "string", "thread": "ThreadMark"},
+        ("thread.follow", "thread.mute"),
+        "This person follows a thread of the topic, has muted it, or neither any more, perhaps on another device.",
+        on=_INBOX,
+    ),
+    EventType(
         "topic.was_muted",
         {"topic": "string", "muted": "boolean", "until": "time | null"},
         ("topic.mute",),

@@ -64,6 +64,21 @@ class SeqShape(BaseModel):
     seq: int
 
 
+class ThreadMarkShape(BaseModel):
+    """What the asker has chosen for a thread."""
+
+    threadId: str
+    following: bool
+    muted: bool
+
+
+class ThreadMarksShape(BaseModel):
+    """Threads that the asker follows or has muted."""
+
+    items: list[ThreadMarkShape]
+    next: str | None
+
+
 class CommentsShape(BaseModel):
     """A page of comments."""
 

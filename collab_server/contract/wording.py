@@ -131,6 +131,11 @@ WORDINGS: Mapping[str, Wording] = {
     "thread": Wording("The id of a thread's root: only the root and its replies.", COMMENT_ID, _UUID),
     "topic.comments.resolved": Wording("Only those in resolved threads, or only those in open ones.", False),
     "order": Wording("By `seq`: `oldest` first or `newest` first.", "oldest"),
+    "thread.follow.following": Wording("Whether to be told of every reply in the thread.", True),
+    "thread.mute.muted": Wording("Whether the thread is to be mute.", True),
+    "following": Wording("Whether this person is told of every reply in the thread.", True),
+    "ThreadMark.muted": Wording("Whether this person is told nothing of the thread.", False),
+    "thread.was_marked.thread": Wording("What is chosen for the thread now.", None),
     "fromSeq": Wording(
         "Unread from here on; 0 and 1 mean from the beginning, what is beyond the read mark changes nothing.",
         42,

@@ -20,8 +20,8 @@ MAX_IDS = 500
 class Notice:
     """Something that happened and that people are to be told of, whoever they are.
 
-    One `cause` tells a person once. `by` is the JSON text of a person, `view_state` JSON text or None. `topic_seq`
-    is the event in the topic after which somebody who has read the topic has read this too.
+    One `cause` tells a person once. `by` is the JSON text of a person, `view_state` JSON text or None, `thread_id` that
+    of a reply. `topic_seq` is the event in the topic after which somebody who has read the topic has read this too.
     """
 
     cause: UUID
@@ -32,6 +32,7 @@ class Notice:
     text: str
     created_at: datetime
     view_state: JsonText | None = None
+    thread_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,7 @@ class Reason:
 
 
 REPLIED = Reason("reply", "replied in a thread you take part in")
+FOLLOWED = Reason("reply", "replied in a thread you follow")
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ from collab_server.domain.comments import (
 )
 from collab_server.domain.events import Event
 from collab_server.domain.ids import new_id, own_id, uuid7
-from collab_server.domain.inbox import EXCERPT_CHARACTERS, REPLIED, Notice, Reason
+from collab_server.domain.inbox import EXCERPT_CHARACTERS, FOLLOWED, REPLIED, Notice, Reason
 from collab_server.domain.jsontext import (
     JsonText,
     dumps,
@@ -61,6 +61,7 @@ from collab_server.storage import (
     new_comments,
     people,
     reviews,
+    thread_marks,
     topics,
 )
 from collab_server.storage import requests as stored_requests
@@ -212,6 +213,9 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
     authors = (
         await inbox.thread_authors(tx, [parent.thread_id for parent in parents.values()]) if parents else {}
     )
+    followers = (
+        await thread_marks.followers(tx, [parent.thread_id for parent in parents.values()]) if parents else {}
+    )
     chosen = [addition.facts.id for addition in asked if addition.facts.id is not None]
     taken = await comments.there(tx, chosen) if chosen else set()
     heads = {name: topic.last_seq for name, topic in locked.items()}
@@ -241,6 +245,8 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
         if not comment.is_root:
             for author in authors.get(comment.thread_id, ()):
                 told.setdefault(author, REPLIED)
+            for follower in followers.get(comment.thread_id, ()):
+                told.setdefault(follower, FOLLOWED)
             authors.setdefault(comment.thread_id, set()).add(comment.author.id)
         if told:
             await _notify(tx, addition.who, facts.topic, comment, comment.seq, told)
@@ -425,5 +431,6 @@ async def _notify(
         by=dumps(who.user.as_wire()),
         text=excerpt(comment.text, EXCERPT_CHARACTERS),
         created_at=comment.edited_at or comment.created_at,
+        thread_id=None if comment.is_root else comment.thread_id,
     )
     await inbox.store(tx, notice, told, is_permitted=is_discussion)

@@ -16,6 +16,7 @@ from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.event_log import PAGE_BYTES
 from collab_server.storage.notices import Words
 from collab_server.storage.reading import IS_MUTED
+from collab_server.storage.thread_marks import is_marked_sql
 
 _STORE = f"""
     INSERT INTO collab.notifications (
@@ -25,7 +26,9 @@ _STORE = f"""
     SELECT told.id, told.user_id, told.kind, told.why, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, told.through
       FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $15::text[])
            AS told (id, user_id, kind, why, through)
-     WHERE NOT EXISTS (
+     WHERE NOT {is_marked_sql("$16::uuid", "told.user_id", "false")}
+       AND (
+           NOT EXISTS (
            SELECT
              FROM collab.read_marks AS mark
              JOIN collab.topics AS topic
@@ -33,6 +36,8 @@ _STORE = f"""
             WHERE mark.user_id = told.user_id
               AND topic.name = $6
               AND {IS_MUTED}
+           )
+           OR {is_marked_sql("$16::uuid", "told.user_id", "true")}
            )
         ON CONFLICT (user_id, cause) DO NOTHING
  RETURNING user_id
@@ -196,7 +201,8 @@ _THREAD_AUTHORS = """
 
 
 async def store(tx: Transaction, notice: Notice, told: Mapping[str, Reason], *, is_permitted: bool) -> None:
-    """Store a notice for these users (by id), except who has muted its topic or was told of its cause before.
+    """Store a notice for these users (by id), except who has muted its topic or its thread (what is chosen for the
+    thread goes before), or was told of its cause before.
 
     They are recorded for delivery after COMMIT. No inbox is locked. What many are told is stored once.
     """
@@ -225,6 +231,7 @@ async def store(tx: Transaction, notice: Notice, told: Mapping[str, Reason], *, 
         notice.created_at,
         notice_id,
         [reason.through or None for reason in told.values()],
+        notice.thread_id,
     )
     if rows:
         tx.recorded.append(Notified(tuple(row["user_id"] for row in rows), is_permitted))

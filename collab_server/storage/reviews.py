@@ -14,6 +14,7 @@ from uuid import UUID
 from collab_server.domain.inbox import Notified, Reason
 from collab_server.domain.jsontext import JsonText
 from collab_server.storage.database import Reads, Transaction
+from collab_server.storage.thread_marks import is_marked_sql
 
 __all__ = [
     "AT_ONCE",
@@ -94,6 +95,12 @@ _TAKES_PART = """
          ))
 """
 
+_FOLLOWS = f"""
+    (comment.id <> comment.thread_id
+     AND comment.deleted_at IS NULL
+     AND {is_marked_sql("comment.thread_id", "told.user_id", "true")})
+"""
+
 _TOLD = "told.id, told.seq, told.read_at IS NOT NULL AS is_read, told.by_user, told.notice_id"
 
 _GONE = f"""
@@ -113,7 +120,8 @@ _GONE = f"""
          WHERE told.user_id = $1
            AND told.topic IN (SELECT topic FROM review WHERE comment_id IS NULL)
     )
-    SELECT {_TOLD}, NOT {_IS_OUT} AND {_TAKES_PART} IS TRUE AS takes_part
+    SELECT {_TOLD}, NOT {_IS_OUT} AND {_TAKES_PART} IS TRUE AS takes_part,
+           NOT {_IS_OUT} AND {_FOLLOWS} IS TRUE AS follows
       FROM collab.notifications AS told
       LEFT JOIN collab.comments AS comment
         ON comment.id = told.comment_id
@@ -125,7 +133,7 @@ _GONE = f"""
 """
 
 _LOST = f"""
-    SELECT {_TOLD}, false AS takes_part
+    SELECT {_TOLD}, false AS takes_part, false AS follows
       FROM collab.notifications AS told
      WHERE told.user_id = $1
        AND told.topic = ANY($2::text[])
@@ -257,8 +265,8 @@ _STALE = f"""
 class Told:
     """A notification that is not to be in its reader's inbox: where it stands there, None where it waits.
 
-    `by` is the JSON text of who has caused it; `takes_part` says that its reader is to know of the comment all the
-    same, as one who takes part in the thread.
+    `by` is the JSON text of who has caused it; `takes_part` and `follows` say that its reader is to know of the comment
+    all the same, as one who takes part in the thread or follows it.
     """
 
     id: UUID
@@ -267,6 +275,7 @@ class Told:
     by: JsonText
     notice_id: UUID | None
     takes_part: bool
+    follows: bool
 
 
 async def ask_of_comment(
@@ -310,7 +319,13 @@ async def lost(tx: Transaction, user_id: str, topics: Sequence[str]) -> list[Tol
 
 def _told(row: Any) -> Told:
     return Told(
-        row["id"], row["seq"], row["is_read"], row["by_user"], row["notice_id"], bool(row["takes_part"])
+        row["id"],
+        row["seq"],
+        row["is_read"],
+        row["by_user"],
+        row["notice_id"],
+        bool(row["takes_part"]),
+        bool(row["follows"]),
     )
 
 

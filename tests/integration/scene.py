@@ -208,6 +208,9 @@ PAYLOADS: dict[str, Spell] = {
     "comment.unreact": _comment(emoji="👎"),
     "thread.resolve": _comment(),
     "thread.reopen": _comment(),
+    "thread.follow": _comment(following=True),
+    "thread.mute": _comment(muted=True),
+    "thread.marks": _topic(),
     "discussion.get": _discussion(),
     "discussion.list": _only("discussion", lambda scene: {}),
     "discussion.create": _only(

@@ -65,6 +65,9 @@ comment.react        ok     ok     ok     none     | ok    ok     ok     none   
 comment.unreact      ok     ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
 thread.resolve       ok     ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
 thread.reopen        ok     ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
+thread.follow        ok     ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
+thread.mute          ok     ok     ok     none     | ok    ok     ok     none   none    | -      -      | out
+thread.marks         ok     ok     ok     none     | ok    ok     ok     none   none    | forb   none   | out
 discussion.get       -      -      -      -        | shown shown  shown  none   none    | -      -      | out
 discussion.list      -      -      -      -        | shown shown  shown  hidden hidden  | -      -      | out
 discussion.create    ok     ok     ok     none     | -     -      -      -      -       | -      -      | out

@@ -213,6 +213,31 @@ ROWS = (
         Call("DELETE /comments/{commentId}/resolution", "Reopen a thread"),
     ),
     CommandType(
+        "thread.follow",
+        threads.FollowThread,
+        AUDIENCE,
+        shapes.ThreadMarkShape,
+        Call("PUT /comments/{commentId}/follow", "Follow a thread, or follow it no more"),
+        remark="Whoever writes in a thread is told of replies without that. To follow a muted thread unmutes it. What"
+        " is chosen for a thread goes before `topic.mute`. The other devices learn of it by `thread.was_marked`.",
+    ),
+    CommandType(
+        "thread.mute",
+        threads.MuteThread,
+        AUDIENCE,
+        shapes.ThreadMarkShape,
+        Call("PUT /comments/{commentId}/mute", "Mute or unmute a thread"),
+        remark="Not even mentions in its replies make any. To mute a thread ends following it. The other devices learn"
+        " of it by `thread.was_marked`.",
+    ),
+    CommandType(
+        "thread.marks",
+        threads.ListThreadMarks,
+        AUDIENCE,
+        shapes.ThreadMarksShape,
+        Call("GET /topics/{topic}/threads", "The threads one follows or has muted"),
+    ),
+    CommandType(
         "topic.read",
         reading.ReadTopic,
         AUDIENCE,

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 
-from collab_server.domain.inbox import REPLIED
+from collab_server.domain.inbox import FOLLOWED, REPLIED
 from collab_server.domain.jsontext import dumps, now_ms
 from collab_server.domain.people import User
 from collab_server.domain.topics import inbox_topic
@@ -24,15 +24,16 @@ __all__ = ["review", "take_back"]
 async def review(tx: Transaction, user_id: str, review_ids: Sequence[int]) -> bool:
     """Take out of somebody's inbox what these reviews find to be gone; False where some of it is left to find.
 
-    Who is named no longer in a reply but takes part in its thread is told of it as such.
+    Who is named no longer in a reply but takes part in its thread, or follows it, is told of it as such.
     """
     own = await topics.lock(tx, inbox_topic(user_id))
     gone = await reviews.gone(tx, user_id, review_ids)
-    others = [told for told in gone if told.takes_part]
-    if removed := [told for told in gone if not told.takes_part]:
+    if removed := [told for told in gone if not (told.takes_part or told.follows)]:
         await reviews.remove(tx, own.id, removed)
-    if others:
+    if others := [told for told in gone if told.takes_part]:
         await reviews.tell_otherwise(tx, own.id, others, REPLIED)
+    if followers := [told for told in gone if told.follows and not told.takes_part]:
+        await reviews.tell_otherwise(tx, own.id, followers, FOLLOWED)
     await _tell(tx, own, user_id, gone)
     is_done = len(gone) < reviews.AT_ONCE
     if is_done:

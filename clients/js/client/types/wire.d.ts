@@ -50,6 +50,9 @@ export interface CommandsByName {
   "comment.unreact": CommentUnreactCommand;
   "thread.resolve": ThreadResolveCommand;
   "thread.reopen": ThreadReopenCommand;
+  "thread.follow": ThreadFollowCommand;
+  "thread.mute": ThreadMuteCommand;
+  "thread.marks": ThreadMarksCommand;
   "topic.read": TopicReadCommand;
   "topic.unread": TopicUnreadCommand;
   "topic.mute": TopicMuteCommand;
@@ -684,6 +687,7 @@ export interface EventsByName {
   "notification.removed": NotificationRemovedEvent;
   "topic.was_read": TopicWasReadEvent;
   "topic.was_unread": TopicWasUnreadEvent;
+  "thread.was_marked": ThreadWasMarkedEvent;
   "topic.was_muted": TopicWasMutedEvent;
 }
 
@@ -1334,6 +1338,69 @@ export interface Summary {
   lastAt: string | null;
 }
 
+export interface ThreadFollowCommand {
+  payload: ThreadFollowPayload;
+  answer: ThreadMark;
+}
+
+/**
+ * Follow the thread that a comment belongs to, or follow it no more. Who follows one is told of every reply.
+ */
+export interface ThreadFollowPayload {
+  /** The id of a comment. */
+  commentId: string;
+  /** Whether to be told of every reply in the thread. */
+  following: boolean;
+  /** Chosen by the client: the same command under the same one takes effect once. */
+  requestId?: string | null;
+}
+
+/** What the asker has chosen for a thread. */
+export interface ThreadMark {
+  /** The id of the thread's root; a root's own id. */
+  threadId: string;
+  /** Whether this person is told of every reply in the thread. */
+  following: boolean;
+  /** Whether this person is told nothing of the thread. */
+  muted: boolean;
+}
+
+/** Threads that the asker follows or has muted. */
+export interface ThreadMarks {
+  /** What was asked for. */
+  items: ThreadMark[];
+  /** The `cursor` of the next page; null after the last. */
+  next: string | null;
+}
+
+export interface ThreadMarksCommand {
+  payload: ThreadMarksPayload;
+  answer: ThreadMarks;
+}
+
+/** The threads of a topic that the asker follows or has muted. */
+export interface ThreadMarksPayload {
+  /** The name of a topic: `content:{projectId}:{objectId}`, `discussion:{id}` or `inbox:{userId}`. */
+  topic: string;
+  /** `next` of the page before. Left out: the first page. */
+  cursor?: string | null;
+}
+
+export interface ThreadMuteCommand {
+  payload: ThreadMutePayload;
+  answer: ThreadMark;
+}
+
+/** Mute the thread that a comment belongs to, or unmute it. A muted one makes no notifications. */
+export interface ThreadMutePayload {
+  /** The id of a comment. */
+  commentId: string;
+  /** Whether the thread is to be mute. */
+  muted: boolean;
+  /** Chosen by the client: the same command under the same one takes effect once. */
+  requestId?: string | null;
+}
+
 export interface ThreadReopenCommand {
   payload: ThreadReopenPayload;
   answer: Seq;
@@ -1398,6 +1465,30 @@ export interface ThreadResolvedEvent {
   /** Who did it. */
   actor: User;
   data: ThreadResolvedData;
+}
+
+export interface ThreadWasMarkedData {
+  /** The name of a topic: `content:{projectId}:{objectId}`, `discussion:{id}` or `inbox:{userId}`. */
+  topic: string;
+  /** What is chosen for the thread now. */
+  thread: ThreadMark;
+}
+
+/**
+ * This person follows a thread of the topic, has muted it, or neither any more, perhaps on another device.
+ */
+export interface ThreadWasMarkedEvent {
+  /** The name of a topic: `content:{projectId}:{objectId}`, `discussion:{id}` or `inbox:{userId}`. */
+  topic: string;
+  /** The place in the topic's log. */
+  seq: number;
+  /** What has happened: the Socket.IO event has this name. */
+  type: "thread.was_marked";
+  /** When. */
+  at: string;
+  /** Who did it. */
+  actor: User;
+  data: ThreadWasMarkedData;
 }
 
 /** A text, view state or request over its limit. */
