@@ -191,10 +191,10 @@ class Door:
         client.refuse(ack_id, client.commands.refused(None, error))
         return True
 
-    def whose(self, eio_sid: str) -> Whose | None:
-        """Who is connected by it, if anybody is."""
+    def whose(self, eio_sid: str) -> tuple[Whose, str] | None:
+        """Who is connected by it, if anybody is, and its trace."""
         client = self._clients.get(eio_sid)
-        return None if client is None else person(client.who.user.id)
+        return None if client is None else (person(client.who.user.id), client.trace)
 
     def rest(self, eio_sid: str) -> Awaitable[None] | None:
         """What has to be waited for before more is read of a client that was refused something, if anything."""

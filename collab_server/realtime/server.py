@@ -68,8 +68,8 @@ class Receiver(Protocol):
         """Refuse a command that was not even read; False if nobody is there."""
         ...
 
-    def whose(self, eio_sid: str) -> Whose | None:
-        """Who is connected by it, if anybody is."""
+    def whose(self, eio_sid: str) -> tuple[Whose, str] | None:
+        """Who is connected by it, if anybody is, and its trace."""
         ...
 
     def rest(self, eio_sid: str) -> Awaitable[None] | None:
@@ -206,9 +206,8 @@ class CollabServer(SocketServer):
 
     @override
     def _put_out_for(self, eio_sid: str, why: str) -> None:
-        self._journal.line(
-            "put out: it broke the protocol", self._door.whose(eio_sid) or self._stranger(eio_sid), why=why
-        )
+        whose, trace = self._door.whose(eio_sid) or (self._stranger(eio_sid), "")
+        self._journal.line("put out: it broke the protocol", whose, why=why, trace=trace)
         super()._put_out_for(eio_sid, why)
 
     @override

@@ -15,6 +15,7 @@ from tests.conftest import MakeCluster
 from tests.harness.clients import Client, Failed, Refused, new_session
 from tests.harness.cluster import Cluster, Node
 from tests.harness.waiting import until
+from tests.integration.doors import Raw
 
 FLOOD = 400
 
@@ -114,6 +115,19 @@ async def test_an_incident_is_told_from_the_log_alone(node: Cluster) -> None:
     for ticket in heard:
         await line_of(one, ticket=ticket)
     assert len(lines_of(one, code="rate_limited")) == 11
+
+    # Who is put out.
+    dan = await Raw.open(one.url, {"identityToken": await (await node.person("dan")).identity_token()})
+    await dan.send("4{nonsense")
+    await dan.http.close()
+    line = await line_of(one, event="put out: it broke the protocol")
+    assert (line["user"], line["why"]) == ((await node.person("dan")).id, "no packet")
+    assert (await line_of(one, event="disconnected", trace=line["trace"]))["why"] == "transport error"
+    carol = await node.client(0, "carol")
+    await carol.call("session.end")
+    line = await line_of(one, event="signed out", user=(await node.person("carol")).id)
+    assert line["why"] == "session_ended"
+    assert (await line_of(one, event="disconnected", trace=line["trace"]))["why"] == "signed out"
 
     await one.stop()
     assert [line["left"] for line in lines_of(one, event="draining") if "left" in line] == []

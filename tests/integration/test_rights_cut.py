@@ -108,6 +108,9 @@ async def test_content_that_is_closed_to_somebody_stops_reaching_all_their_socke
         counts = [await closed(client, busy, "rights lost") for client in live]
         for client in quiet:
             await closed(client, idle, "rights lost")
+        for node in cluster.nodes:
+            lines = [line for line in node.log.splitlines() if "a right was lost" in line and BOB in line]
+            assert {name for name in (busy, idle) if any(name in line for line in lines)} == {busy, idle}
         reached = stream.head
         await until(lambda: stream.head > reached + 20, 10)
         await say(ann, idle, "Bob must not see this")

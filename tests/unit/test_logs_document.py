@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,6 +57,7 @@ def beginning(words: str) -> str:
     return (pieces[0] if len(pieces[0]) > 8 else max(pieces, key=len))[:48].strip(" :,")
 
 
+@functools.cache
 def all_words() -> set[str]:
     """All words that are logged, by the parts that a node consists of."""
     return {

@@ -165,7 +165,8 @@ class CommandGate:
             tally = self._tallies[name] = Tally()
         seconds = 0.0 if began is None else self._clock() - began
         tally.end(outcome, seconds)
-        if seconds >= LONG_SECONDS or log.isEnabledFor(logging.DEBUG):
+        # One that was not even read is told by its error, of which there are only so many lines.
+        if seconds >= LONG_SECONDS or (began is not None and log.isEnabledFor(logging.DEBUG)):
             is_long = seconds >= LONG_SECONDS
             facts = {"command": name, "door": self.door, "outcome": outcome, "user": user_id}
             log.log(
