@@ -81,6 +81,8 @@ async def test_what_is_forwarded_and_what_is_not(balancer: Balancer, cluster: Cl
         headers = {"X-MSTR-IdentityToken": token}
         async with http.post(path, json={"text": "By REST."}, headers=headers) as answer:
             assert answer.status == 201
+            assert len(answer.headers.getall("X-Request-ID")) == 1
+            assert len(answer.headers["X-Request-ID"]) in (32, 36)  # the balancer's, which the node has taken
         async with http.get(f"{balancer.url}/collaboration/openapi.json") as answer:
             assert (await answer.json())["servers"] == [{"url": "/collaboration"}]
         for path, status in (
