@@ -44,6 +44,8 @@ Facts = Mapping[str, str | int]
 
 _PARENT = re.compile(r"00-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})")
 _HEADER = re.compile(r"(?!ff)[0-9a-f]{2}-([0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2})(?:-.*)?")
+_ODD = frozenset("13579bdf")
+"""How the flags of a span end that is kept."""
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT")
 
 
@@ -112,19 +114,19 @@ class Spans:
 
     @contextlib.contextmanager
     def within(self, name: str, kind: Kind, facts: Facts | None = None, *, trace: str = "") -> Iterator[Span]:
-        """The same, but only where there is one above: `trace` says which, or `traces.CURRENT`."""
+        """The same, but only where there is one above that is kept: `trace` says which, or `traces.CURRENT`."""
         trace = trace or traces.CURRENT.get()
         known, _, above = trace.partition(" ")
-        if not above:
+        if not _is_kept(above):
             yield Span(None, trace)
             return
         with self._running(name, kind, facts, known, above) as span:
             yield span
 
     def note(self, name: str, kind: Kind, seconds: float, facts: Facts | None = None) -> None:
-        """Something is over that took so long; it belongs to the span that runs, if one does."""
+        """Something is over that took so long; it belongs to the span that runs, if one does and is kept."""
         known, _, above = traces.CURRENT.get().partition(" ")
-        if not above:
+        if not _is_kept(above):
             return
         ended = time.time_ns()
         span = self._tracer.start_span(
@@ -168,6 +170,11 @@ class Spans:
         finally:
             traces.CURRENT.set(before)
             span.end()
+
+
+def _is_kept(above: str) -> bool:
+    """Whether this span was chosen to be kept: what belongs to another is not even looked at."""
+    return above[-1:] in _ODD
 
 
 def _context_of(above: str) -> Context:
