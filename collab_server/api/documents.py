@@ -1,4 +1,5 @@
-"""`/openapi.json` and `/docs`: what the REST calls are, for tools and for people. Nothing in them is from outside.
+"""`/openapi.json` and `/docs`: what the REST calls are, for tools and for people; `/asyncapi.json`: what Socket.IO
+carries. Nothing in them is from outside.
 
 Behind a proxy that offers them under a prefix, as `deploy/nginx/sticky.conf` does, the page finds everything beside
 itself, and the document names the prefix, which the proxy has to say in `X-Forwarded-Prefix`.
@@ -21,6 +22,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from typing_extensions import override
 
+from collab_server.contract.asyncapi import asyncapi
 from collab_server.contract.openapi import openapi
 from collab_server.domain.jsontext import dumps
 
@@ -67,8 +69,8 @@ _POLICY = (
 
 
 def documents_router(*, has_page: bool, has_sign_in: bool) -> APIRouter:
-    """The two routes, or the document's alone; the page needs the files of `DocumentFiles` at `/docs-static`. Where
-    people try the server with a stand-in for Library, they can sign in there on the page."""
+    """The three routes, or those of the documents alone; the page needs the files of `DocumentFiles` at `/docs-static`.
+    Where people try the server with a stand-in for Library, they can sign in there on the page."""
     router = APIRouter()
     page = _PAGE.replace("</html>", _SIGN_IN) if has_sign_in else _PAGE
 
@@ -76,10 +78,14 @@ def documents_router(*, has_page: bool, has_sign_in: bool) -> APIRouter:
         headers = {**_NO_CACHE, "Vary": "X-Forwarded-Prefix"}
         return Response(document(_prefix(request)), headers=headers, media_type="application/json")
 
+    async def get_asyncapi() -> Response:
+        return Response(_messages(), headers=_NO_CACHE, media_type="application/json")
+
     async def get_page() -> Response:
         return HTMLResponse(page, headers={**_NO_CACHE, "Content-Security-Policy": _POLICY})
 
     router.add_api_route("/openapi.json", get_openapi, methods=["GET"], include_in_schema=False)
+    router.add_api_route("/asyncapi.json", get_asyncapi, methods=["GET"], include_in_schema=False)
     if has_page:
         router.add_api_route("/docs", get_page, methods=["GET"], include_in_schema=False)
     return router
@@ -95,6 +101,11 @@ def document(prefix: str) -> bytes:
         return _without_prefix()
     before, after = _around_prefix()
     return b"".join((before, prefix.encode(), after))
+
+
+@functools.cache
+def _messages() -> bytes:
+    return asyncapi().encode()
 
 
 @functools.cache

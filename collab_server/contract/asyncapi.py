@@ -9,14 +9,13 @@ from collab_server import __version__
 from collab_server.contract.catalogue import COMMANDS
 from collab_server.contract.events import EVENTS, SIGNALS
 from collab_server.contract.examples import error_example, example, payload_example
+from collab_server.contract.named import event_name, message_schemas, titled, type_name
 from collab_server.contract.rows import CommandType
 from collab_server.contract.schemas import (
     REF,
     Schema,
-    all_object_schemas,
     exactly,
     object_name,
-    object_schemas,
     payload_schema,
     shape_schema,
 )
@@ -77,7 +76,7 @@ def document() -> Schema:
             }
         },
         "operations": operations,
-        "components": {"messages": messages, "schemas": dict(all_object_schemas())},
+        "components": {"messages": messages, "schemas": dict(message_schemas())},
     }
 
 
@@ -86,22 +85,10 @@ def _messages() -> Iterator[tuple[str, Schema]]:
         yield name, _command(row)
         yield _answer_name(name), _answer(row)
     for event in EVENTS.values():
-        envelope: Schema = {
-            "type": "object",
-            "required": ["topic", "seq", "type", "at", "actor", "data"],
-            "properties": {
-                **object_schemas()["Event"]["properties"],
-                "type": {"const": event.name},
-                "data": shape_schema(event.name, event.data),
-            },
-        }
         caused = ", ".join(f"`{name}`" for name in event.by)
-        yield (
-            _sent(event.name),
-            _message(
-                event.name, event.means, f"On {' and '.join(event.on)} topics; caused by {caused}.", envelope
-            ),
-        )
+        description = f"On {' and '.join(event.on)} topics; caused by {caused}."
+        payload = {"$ref": REF + event_name(event)}
+        yield _sent(event.name), _message(event.name, event.means, description, payload)
     for signal in SIGNALS.values():
         yield (
             _sent(signal.name),
@@ -109,7 +96,7 @@ def _messages() -> Iterator[tuple[str, Schema]]:
                 signal.name,
                 signal.means,
                 "A signal: it has no `seq` and is not stored.",
-                shape_schema(signal.name, signal.data),
+                titled(f"{type_name(signal.name)}Signal", shape_schema(signal.name, signal.data)),
             ),
         )
 
@@ -118,12 +105,13 @@ def _command(row: CommandType) -> Schema:
     return {
         "name": row.name,
         "summary": row.says,
-        "payload": payload_schema(row.name),
+        "payload": titled(f"{type_name(row.name)}Command", payload_schema(row.name)),
         "examples": [{"payload": payload_example(row.name)}],
     }
 
 
 def _answer(row: CommandType) -> Schema:
+    name = type_name(row.name)
     if isinstance(row.answer, type):
         data = {"$ref": REF + object_name(row.answer)}
     else:
@@ -132,13 +120,14 @@ def _answer(row: CommandType) -> Schema:
         "name": row.name,
         "title": f"The acknowledgement of {row.name}",
         "payload": {
+            "title": f"{name}Answer",
             "oneOf": [
-                exactly({"ok": {"const": True}, "data": data}),
-                exactly({"ok": {"const": False}, "error": {"$ref": REF + "Error"}}),
-            ]
+                titled(f"{name}Done", exactly({"ok": {"const": True}, "data": data})),
+                titled(f"{name}Refused", exactly({"ok": {"const": False}, "error": {"$ref": REF + "Error"}})),
+            ],
         },
         "examples": [
-            {"name": "done", "payload": {"ok": True, "data": example(data, all_object_schemas())}},
+            {"name": "done", "payload": {"ok": True, "data": example(data, message_schemas())}},
             {"name": "refused", "payload": {"ok": False, "error": error_example("invalid")}},
         ],
     }
@@ -150,7 +139,7 @@ def _message(name: str, summary: str, description: str, schema: Schema) -> Schem
         "summary": summary,
         "description": description,
         "payload": schema,
-        "examples": [{"payload": example(schema, all_object_schemas())}],
+        "examples": [{"payload": example(schema, message_schemas())}],
     }
 
 

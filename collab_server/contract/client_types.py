@@ -8,7 +8,6 @@ a name that is good for a type.
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -16,6 +15,7 @@ from collab_server import __version__
 from collab_server.contract.catalogue import COMMANDS
 from collab_server.contract.events import EVENTS, SIGNALS
 from collab_server.contract.examples import error_example
+from collab_server.contract.named import type_name
 from collab_server.contract.rows import CommandType, EventType, Incomplete
 from collab_server.contract.schemas import (
     REF,
@@ -54,15 +54,15 @@ def document() -> Schema:
     parts = {
         "commands": {name: _command(types, row) for name, row in COMMANDS.items()},
         "events": {
-            name: types.add(f"{_type_name(name)}Event", _event(types, row)) for name, row in EVENTS.items()
+            name: types.add(f"{type_name(name)}Event", _event(types, row)) for name, row in EVENTS.items()
         },
         "signals": {
             name: types.add(
-                f"{_type_name(name)}Signal", shape_schema(name, row.data) | {"description": row.means}
+                f"{type_name(name)}Signal", shape_schema(name, row.data) | {"description": row.means}
             )
             for name, row in SIGNALS.items()
         },
-        "errors": {code: types.add(f"{_type_name(code)}Error", _error(code)) for code in CODES},
+        "errors": {code: types.add(f"{type_name(code)}Error", _error(code)) for code in CODES},
     }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
@@ -70,7 +70,7 @@ def document() -> Schema:
         "description": _DESCRIPTION,
         "version": __version__,
         **exactly(
-            {part: types.add(f"{_type_name(part)}ByName", exactly(named)) for part, named in parts.items()}
+            {part: types.add(f"{type_name(part)}ByName", exactly(named)) for part, named in parts.items()}
         ),
         "$defs": types.by_name(),
     }
@@ -101,10 +101,10 @@ def _command(types: _Types, row: CommandType) -> Schema:
     if isinstance(row.answer, type):
         answer = {"$ref": _REF + object_name(row.answer)}
     else:
-        answer = types.add(f"{_type_name(row.name)}Answer", shape_schema(row.name, row.answer))
+        answer = types.add(f"{type_name(row.name)}Answer", shape_schema(row.name, row.answer))
     payload = {"description": row.says, **(_either(payload, row.either) if row.either else payload)}
-    both = exactly({"payload": types.add(f"{_type_name(row.name)}Payload", payload), "answer": answer})
-    return types.add(f"{_type_name(row.name)}Command", both)
+    both = exactly({"payload": types.add(f"{type_name(row.name)}Payload", payload), "answer": answer})
+    return types.add(f"{type_name(row.name)}Command", both)
 
 
 def _either(payload: Schema, names: Sequence[str]) -> Schema:
@@ -129,7 +129,7 @@ def _event(types: _Types, row: EventType) -> Schema:
             {
                 **general["properties"],
                 "type": {"const": row.name, "description": general["properties"]["type"]["description"]},
-                "data": types.add(f"{_type_name(row.name)}Data", shape_schema(row.name, row.data)),
+                "data": types.add(f"{type_name(row.name)}Data", shape_schema(row.name, row.data)),
             }
         ),
         "description": row.means,
@@ -146,11 +146,6 @@ def _error(code: str) -> Schema:
         "required": always,
         "properties": {**fields, "code": {"const": code, "description": fields["code"]["description"]}},
     }
-
-
-def _type_name(name: str) -> str:
-    """`topic.was_read` → `TopicWasRead`."""
-    return "".join(part.capitalize() for part in re.split(r"[._]", name))
 
 
 def _pointing_here(value: Any) -> Any:

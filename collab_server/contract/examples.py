@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from collab_server.contract.catalogue import COMMANDS
+from collab_server.contract.named import rest_schemas
 from collab_server.contract.rows import Incomplete, Route
 from collab_server.contract.schemas import Schema, object_name, object_schemas, payload_schema
 from collab_server.contract.wording import CURSOR, DISCUSSION
@@ -53,7 +54,7 @@ def payload_example(name: str) -> Schema:
 
 def answer_example(route: Route) -> Any:
     """An example of what a call answers."""
-    answer = example(object_schemas()[object_name(route.answer)])
+    answer = example(rest_schemas()[object_name(route.answer)], rest_schemas())
     if answer.get("next", "") is None and "cursor" in payload_schema(route.command)["properties"]:
         answer["next"] = CURSOR
     if route.command == "topic.summaries":
@@ -81,6 +82,8 @@ def example(schema: Schema, known: Mapping[str, Schema] | None = None) -> Any:
         return example(known[schema["$ref"].rpartition("/")[2]], known)
     if "const" in schema or "enum" in schema:
         return schema.get("const", schema.get("enum", [None])[0])
+    if "oneOf" in schema and "properties" not in schema:
+        return example(schema["oneOf"][0], known)
     if "anyOf" in schema:
         return None if {"type": "null"} in schema["anyOf"] else example(schema["anyOf"][0], known)
     match schema.get("type"):

@@ -8,6 +8,7 @@ from functools import lru_cache
 from collab_server import __version__
 from collab_server.contract.catalogue import FAMILIES, ROUTES
 from collab_server.contract.examples import answer_example, error_example, payload_example
+from collab_server.contract.named import rest_schemas
 from collab_server.contract.rows import REPEATABLE, WAIT, CommandType, Route
 from collab_server.contract.schemas import REF, Schema, object_name, object_schemas, payload_schema, plain
 from collab_server.contract.wording import WORDINGS
@@ -152,7 +153,7 @@ def openapi(prefix: str = "") -> Schema:
         "security": [{name: []} for name in SECURITY_SCHEMES],
         "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
         "paths": paths,
-        "components": {"schemas": dict(object_schemas()), "securitySchemes": SECURITY_SCHEMES},
+        "components": {"schemas": dict(rest_schemas()), "securitySchemes": SECURITY_SCHEMES},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ import pytest
 from yarl import URL
 
 from tests.harness.clients import Failed, new_session
-from tests.harness.cluster import Cluster
+from tests.harness.cluster import ROOT, Cluster
 from tests.harness.world import StandInLibrary, World, fresh_topic
 from tests.integration.doors import CALLS, Door, DoorName, say
 
@@ -34,6 +35,13 @@ async def openapi(cluster: Cluster) -> dict[str, Any]:
 
 
 # --- the description
+
+
+async def test_every_node_has_the_description_of_what_socketio_carries(cluster: Cluster) -> None:
+    written = json.loads((ROOT / "docs" / "asyncapi.json").read_text())
+    async with new_session() as http, http.get(f"{cluster[1].url}/asyncapi.json") as answer:
+        assert (answer.status, answer.content_type) == (200, "application/json")
+        assert await answer.json() == written
 
 
 async def test_every_call_is_described_under_the_name_of_its_command(cluster: Cluster) -> None:
@@ -65,6 +73,10 @@ async def test_answers_have_the_shapes_that_are_described(cluster: Cluster, topi
         if "$ref" in schema:
             schema = schemas[schema["$ref"].rpartition("/")[2]]
         if value is None:
+            return
+        if "discriminator" in schema:
+            told = schema["discriminator"]
+            check(value, {"$ref": told["mapping"][value[told["propertyName"]]]}, where)
             return
         for option in schema.get("anyOf", schema.get("oneOf", ())):
             if option.get("type") != "null":
@@ -145,7 +157,12 @@ async def test_answers_are_json_whatever_they_are(cluster: Cluster, topic: str) 
 
 async def test_no_answer_is_kept_by_caches_or_taken_for_another_kind(cluster: Cluster, topic: str) -> None:
     api = await cluster.rest(0, "ann")
-    kept = {"/docs", "/openapi.json", "/docs-static/swagger-ui.css"}  # they hold nobody's data
+    kept = {
+        "/docs",
+        "/openapi.json",
+        "/asyncapi.json",
+        "/docs-static/swagger-ui.css",
+    }  # they hold nobody's data
     outside = ["/", "/status", "/health/live", "/health/ready", "/metrics", "/nothing", "/api/nothing", *kept]
     asked = [(method, f"/api{path}") for name, (method, path) in CALLS.items() if name != "session.end"]
     asked.append(("DELETE", "/api/session"))  # the last for which the token is good

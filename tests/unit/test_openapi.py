@@ -7,10 +7,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from collab_server.api import documents
+from collab_server.contract import examples
 from collab_server.contract.catalogue import ROUTES
+from collab_server.contract.events import EVENTS
 from collab_server.contract.examples import payload_example
 from collab_server.contract.openapi import SECURITY_SCHEMES, TAGS, openapi
 from collab_server.contract.rows import WAIT
@@ -54,9 +56,9 @@ def test_every_command_that_is_not_about_a_connection_has_a_call() -> None:
 
 def test_every_reference_leads_somewhere() -> None:
     references = {one["$ref"] for one in inside(DOCUMENT) if isinstance(one.get("$ref"), str)}
-    assert {
-        reference.removeprefix("#/components/schemas/") for reference in references
-    } <= object_schemas().keys()
+    assert {reference.removeprefix("#/components/schemas/") for reference in references} <= DOCUMENT[
+        "components"
+    ]["schemas"].keys()
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -119,6 +121,20 @@ def test_every_error_is_shown_under_its_status(name: str) -> None:
 def test_every_field_of_an_object_is_explained(name: str) -> None:
     for field, schema in object_schemas()[name].get("properties", {}).items():
         assert schema.get("description"), field
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_an_event_is_told_by_its_type_and_no_other(name: str) -> None:
+    event = DOCUMENT["components"]["schemas"]["Event"]
+    target = event["discriminator"]["mapping"][name]
+    assert [option["$ref"] for option in event["oneOf"]].count(target) == 1
+    schema = DOCUMENT["components"]["schemas"][target.rpartition("/")[2]]
+    sent = examples.example(schema, DOCUMENT["components"]["schemas"])
+    assert sent["type"] == name
+    check(sent, event)
+    for wrong in ({"type": "something.else"}, {"data": None}, {"type": None}):
+        with pytest.raises(ValidationError):
+            check({**sent, **wrong}, event)
 
 
 def test_the_three_ways_to_show_who_one_is_are_there() -> None:

@@ -150,6 +150,33 @@ def test_every_reference_in_asyncapi_leads_somewhere() -> None:
             place = place[key]
 
 
+def test_whatever_becomes_a_type_in_asyncapi_has_a_name_of_its_own() -> None:
+    schemas = ASYNCAPI["components"]["schemas"]
+    assert all(schema["title"] == name for name, schema in schemas.items() if is_type(schema))
+    roots = [*schemas.values(), *(message["payload"] for message in MESSAGES.values())]
+    titles = [schema.get("title") for root in roots for schema in inside(root) if is_type(schema)]
+    assert None not in titles
+    assert len(set(titles)) == len(titles) > 200
+    assert {"Comment", "CommentAddedEvent", "CommentAddCommand", "TopicSubscribeAnswer"} <= {*titles}
+
+
+def is_type(schema: dict[str, Any]) -> bool:
+    return schema.get("type") == "object" or bool(schema.keys() & {"enum", "oneOf", "anyOf", "allOf"})
+
+
+def inside(value: Any) -> Iterator[dict[str, Any]]:
+    """The schema and all in it."""
+    if isinstance(value, dict):
+        yield value
+        for key, item in value.items():
+            if key == "properties":
+                for field in item.values():
+                    yield from inside(field)
+            elif key in ("items", "oneOf", "anyOf", "allOf"):
+                for one in item if isinstance(item, list) else [item]:
+                    yield from inside(one)
+
+
 @pytest.mark.parametrize("name", MESSAGES)
 def test_examples_in_asyncapi_are_what_their_schemas_say(name: str) -> None:
     message = MESSAGES[name]
