@@ -13,6 +13,7 @@ from collab_server.domain.ids import library_id
 from collab_server.domain.letters import whole_letters
 from collab_server.domain.mentions import mentions_in
 from collab_server.web import STATIC
+from tests.harness.cluster import ROOT
 from tests.harness.vectors import vectors
 from tests.integration.official import node_binary
 
@@ -149,3 +150,26 @@ def test_the_page_finds_the_mentions_that_the_server_finds() -> None:
     assert sum(map(bool, expected)) > 50
     found_by_page = page(texts)["pieces"]
     assert [{one["mention"] for one in made if "mention" in one} for made in found_by_page] == expected
+
+
+FOLD = """
+const { fold } = await import(process.argv[1]);
+let given = "";
+for await (const chunk of process.stdin) given += chunk;
+console.log(JSON.stringify(JSON.parse(given).map(({ kept, spelled }) => {
+  const events = spelled.map((emoji, number) => ({ type: "reaction.added", data: { emoji, userId: `${number}` } }));
+  const all = events.reduce(fold, { reactions: { [kept]: ["first"] } });
+  const last = { type: "reaction.removed", data: { emoji: spelled[0], userId: "first" } };
+  return fold(all, last).reactions;
+})));
+"""
+
+
+def test_clients_fold_an_emoji_of_former_servers_into_the_same_reaction() -> None:
+    same = vectors("emoji")["same"]
+    done = subprocess.run(
+        [node_binary(), "--input-type=module", "-e", FOLD, str(ROOT / "clients/js/client/src/fold.js")],
+        input=json.dumps(same).encode(), capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
+    expected = [{one["kept"]: [str(number) for number in range(len(one["spelled"]))]} for one in same]
+    assert json.loads(done.stdout) == expected

@@ -23,9 +23,9 @@ export function fold(comment, event) {
     case "comment.deleted":
       return comment.deletedAt ? comment : deleted(comment, at);
     case "reaction.added":
-      return reacted(comment, data.emoji, data.userId);
+      return reacted(comment, spelled(comment, data.emoji), data.userId);
     case "reaction.removed":
-      return unreacted(comment, data.emoji, data.userId);
+      return unreacted(comment, spelled(comment, data.emoji), data.userId);
     case "thread.resolved":
       return { ...comment, resolved: { by: actor, at } };
     case "thread.reopened":
@@ -84,6 +84,16 @@ function deleted(comment, at) {
   if (anchor) delete anchor.dataPoint;
   const left = anchor && Object.keys(anchor).length ? anchor : null;
   return { ...comment, text: "", mentions: [], viewState: null, anchor: left, deletedAt: at };
+}
+
+/**
+ * An emoji as it is spelled in the comment, if it is there: events of former servers have some without U+FE0F.
+ * @param {Stored} comment
+ * @param {string} emoji
+ */
+function spelled(comment, emoji) {
+  const bare = (/** @type {string} */ each) => each.replace(/[\ufe0e\ufe0f]/gu, "");
+  return Object.keys(comment.reactions).find((each) => bare(each) === bare(emoji)) ?? emoji;
 }
 
 /**
