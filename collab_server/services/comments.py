@@ -61,7 +61,6 @@ from collab_server.storage import (
     new_comments,
     people,
     reviews,
-    thread_marks,
     topics,
 )
 from collab_server.storage import requests as stored_requests
@@ -210,11 +209,8 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
     may_add = await _members_allowed(tx, asked)
     replied_to = [addition.facts.reply_to for addition in asked if addition.facts.reply_to is not None]
     parents = await comments.parents(tx, replied_to) if replied_to else {}
-    authors = (
-        await inbox.thread_authors(tx, [parent.thread_id for parent in parents.values()]) if parents else {}
-    )
-    followers = (
-        await thread_marks.followers(tx, [parent.thread_id for parent in parents.values()]) if parents else {}
+    people = (
+        await inbox.thread_people(tx, [parent.thread_id for parent in parents.values()]) if parents else {}
     )
     chosen = [addition.facts.id for addition in asked if addition.facts.id is not None]
     taken = await comments.there(tx, chosen) if chosen else set()
@@ -243,11 +239,10 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
         answers.append(_added(comment=new.shown(comment.seq), seq=comment.seq))
         told = dict(facts.mentioned)
         if not comment.is_root:
-            for author in authors.get(comment.thread_id, ()):
-                told.setdefault(author, REPLIED)
-            for follower in followers.get(comment.thread_id, ()):
-                told.setdefault(follower, FOLLOWED)
-            authors.setdefault(comment.thread_id, set()).add(comment.author.id)
+            thread = people.setdefault(comment.thread_id, {})
+            for user, takes_part in thread.items():
+                told.setdefault(user, REPLIED if takes_part else FOLLOWED)
+            thread[comment.author.id] = True
         if told:
             await _notify(tx, addition.who, facts.topic, comment, comment.seq, told)
     if added:

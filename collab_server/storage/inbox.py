@@ -193,10 +193,18 @@ _READ_OF_TOPIC = """
  RETURNING id, seq
 """
 
-_THREAD_AUTHORS = """
-    SELECT DISTINCT thread_id, author_id
-      FROM collab.comments
-     WHERE thread_id = ANY($1::uuid[])
+_THREAD_PEOPLE = """
+    SELECT thread_id, user_id, bool_or(takes_part) AS takes_part
+      FROM (SELECT thread_id, author_id AS user_id, true AS takes_part
+              FROM collab.comments
+             WHERE thread_id = ANY($1::uuid[])
+             UNION ALL
+            SELECT thread_id, user_id, false
+              FROM collab.thread_marks
+             WHERE thread_id = ANY($1::uuid[])
+               AND is_followed
+           ) AS person
+     GROUP BY thread_id, user_id
 """
 
 
@@ -328,12 +336,12 @@ async def read_of_topic(tx: Transaction, user_id: str, topic: str, seq: int, at:
     return [row["id"] for row in rows if row["seq"] is not None]
 
 
-async def thread_authors(tx: Transaction, thread_ids: Sequence[UUID]) -> dict[UUID, set[str]]:
-    """The user ids of those who have written in each of these threads."""
-    authors: dict[UUID, set[str]] = {}
-    for row in await tx.fetch(_THREAD_AUTHORS, thread_ids):
-        authors.setdefault(row["thread_id"], set()).add(row["author_id"])
-    return authors
+async def thread_people(tx: Transaction, thread_ids: Sequence[UUID]) -> dict[UUID, dict[str, bool]]:
+    """The user ids of those who have written in each of these threads, or follow it: whether they take part."""
+    people: dict[UUID, dict[str, bool]] = {}
+    for row in await tx.fetch(_THREAD_PEOPLE, thread_ids):
+        people.setdefault(row["thread_id"], {})[row["user_id"]] = row["takes_part"]
+    return people
 
 
 async def listed(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -56,13 +55,6 @@ _LISTED = """
      LIMIT $4
 """
 
-_FOLLOWERS = """
-    SELECT thread_id, user_id
-      FROM collab.thread_marks
-     WHERE thread_id = ANY($1::uuid[])
-       AND is_followed
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class ThreadMark:
@@ -93,11 +85,3 @@ async def listed(db: Reads, topic: str, user_id: str, *, after: UUID, limit: int
     """What somebody has chosen for the threads of a topic, by the threads' ids, from behind one on."""
     rows = await db.fetch(_LISTED, topic, user_id, after, limit)
     return [ThreadMark(row["thread_id"], row["is_followed"], not row["is_followed"]) for row in rows]
-
-
-async def followers(tx: Transaction, thread_ids: Sequence[UUID]) -> dict[UUID, set[str]]:
-    """The user ids of those who follow each of these threads."""
-    found: dict[UUID, set[str]] = {}
-    for row in await tx.fetch(_FOLLOWERS, thread_ids):
-        found.setdefault(row["thread_id"], set()).add(row["user_id"])
-    return found

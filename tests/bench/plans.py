@@ -500,7 +500,7 @@ def cases(world: World) -> list[Case]:
         parent = root(chance)
         locked = await topics.lock_many(tx, [parent.topic])
         await comments.parents(tx, [parent.id])
-        await inbox.thread_authors(tx, [parent.thread_id])
+        await inbox.thread_people(tx, [parent.thread_id])
         new = replace(parent, id=uuid7(), seq=locked[parent.topic].last_seq + 1)
         topic_id = locked[parent.topic].id
         await new_comments.add(
