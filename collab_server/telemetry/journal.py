@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 LINES = 10
 """About errors, and about what strangers do, of one person or address in a minute."""
-LINES_OF_CONNECTIONS = 100
+LINES_OF_CONNECTIONS = 60
 """About the connections of one person in a minute."""
 LINES_OF_ALL = {"strangers": 100, "people": 1000, "bugs": 1000}
 MINUTE_SECONDS = 60.0

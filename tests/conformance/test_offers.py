@@ -95,7 +95,7 @@ def requests(target: str) -> Iterator[tuple[str, bytes, bytes]]:
 
 
 def without_what_varies(answers: bytes) -> bytes:
-    answers = re.sub(rb"\r\ndate: [^\r]*", b"", answers)
+    answers = re.sub(rb"\r\n(?:date|x-request-id): [^\r]*", b"", answers)
     return re.sub(rb'"sid":"[^"]*"', b'"sid":""', answers)
 
 
