@@ -101,9 +101,11 @@ def is_clear_name(name: str) -> bool:
 
 
 def clear_name(name: str, most: int) -> str:
-    """A name that somebody else gave, made a clear one of at most so many characters; empty where nothing is left."""
+    """A name that somebody else gave, made a clear one of at most so many characters, cut inside no letter; empty where
+    nothing is left."""
     parted = _PARTING.sub(" ", name[: 4 * most])
-    kept = one_name(_NOT_NAMED.sub("", parted))[:most].rstrip()
+    name = one_name(_NOT_NAMED.sub("", parted))
+    kept = name[: whole_letters(name, most) or most].rstrip()
     return "" if is_blank(kept) else kept
 
 

@@ -118,6 +118,7 @@ def test_the_published_patterns_take_what_the_server_takes() -> None:
         ("A\u200dnn", "Ann"),
         ("x" * 10_000, "x" * 255),
         ("e\u0301" * 255, "é" * 255),
+        ("x" * 254 + "👍🏽", "x" * 254),
         ("👩\u200d💻", "👩\u200d💻"),
     ],
 )

@@ -18,7 +18,7 @@ from collab_server.authority.library.health import Fault, Outcome, without_secre
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.cookies import SESSION_COOKIE, is_sendable_cookie
 from collab_server.domain.ids import library_id
-from collab_server.domain.letters import clear_name
+from collab_server.domain.letters import clear_name, whole_span
 from collab_server.domain.people import AuthoritySession, Recipient, User
 from collab_server.errors import Invalid
 
@@ -252,7 +252,7 @@ def _storable(text: str) -> str:
 def _user(item: dict[str, Any]) -> User:
     name, said = _name(item), item.get("initials")
     words = name.split()
-    own = words[0][:1] + (words[-1][:1] if len(words) > 1 else "")
+    own = "".join(word[slice(*whole_span(word, 0, 1))] for word in (words[0], *words[1:][-1:]))
     initials = clear_name(_storable(said), INITIALS_CHARACTERS) if isinstance(said, str) else ""
     return User(_id(item), name, initials or own.upper())
 
