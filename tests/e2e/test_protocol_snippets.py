@@ -174,6 +174,78 @@ async def test_the_client_that_loses_nothing_loses_nothing(
     assert [stored.count(f"from the document {number}") for number in (1, 2, 3)] == [1, 1, 1]
 
 
+PRESENT = """
+import { Client, newCommentId } from "./client.mjs";
+
+const [, , url, identityToken, topic] = process.argv;
+const client = new Client(url, identityToken);
+const present = new Map();
+let begin;
+const isFollowed = new Promise((done) => { begin = done; });
+const show = (how) => console.log(how, [...present.values()].sort().join(", "));
+client.follow(topic, {
+  onFresh: () => {},
+  onEvent: (event) => console.log("told", event.seq, client.seqOf(topic)),
+  onState: (state) => {
+    present.clear();
+    state.present.forEach((user) => present.set(user.id, user.name));
+    show(`recovered ${state.recovered}:`);
+    begin();
+  },
+});
+client.on("presence", ({ joined, left }) => {
+  left.forEach((user) => present.delete(user.id));
+  joined.forEach((user) => present.set(user.id, user.name));
+  show("now:");
+});
+client.on("typing", ({ user, typing }) => typing && console.log("typing:", user.name));
+await isFollowed;
+const commentId = newCommentId();
+const { comment } = await client.change("comment.add", { topic, text: "here", commentId });
+console.log("same id", comment.id === commentId);
+"""
+
+
+async def test_the_client_that_loses_nothing_knows_after_each_reconnection_who_is_there(
+    make_cluster: MakeCluster, library: StandInLibrary, topic: str, tmp_path: Path
+) -> None:
+    node = node_js(tmp_path)
+    (tmp_path / "client.mjs").write_text(block("js", 1))
+    script = tmp_path / "present.mjs"
+    script.write_text(PRESENT)
+    cluster = await make_cluster(nodes=2)
+    ann, dan, carol = [await cluster.client(1, login) for login in ("ann", "dan", "carol")]
+    names = {login: (await cluster.person(login)).name for login in ("ann", "bob", "carol", "dan")}
+    for early in (ann, dan):
+        await early.call("topic.subscribe", {"topic": topic})
+    bob = await LibraryUser.sign_in(library.url, "bob")
+    process = await start(node, script, cluster[0].url, await bob.identity_token(), topic)
+    try:
+        there = ", ".join(sorted(names[login] for login in ("ann", "bob", "dan")))
+        output = await printed("same id true", process)
+        assert f"recovered false: {there}" in output
+        await ann.call("typing", {"topic": topic, "typing": True})
+        output += await printed(f"typing: {names['ann']}", process)
+        assert "told 1 1" in output
+        await cluster[0].stop()
+        await dan.close()
+        await ann.wait_for(
+            lambda e: e.name == "presence" and names["dan"] in [user["name"] for user in e.data["left"]]
+        )
+        await carol.call("topic.subscribe", {"topic": topic})
+        await ann.call("comment.add", {"topic": topic, "text": "while bob is away"})
+        await cluster[0].start()
+        there = ", ".join(sorted(names[login] for login in ("ann", "bob", "carol")))
+        output = await printed(f"recovered true: {there}", process)
+        assert "told 2 2" in output
+        await carol.close()
+        there = ", ".join(sorted(names[login] for login in ("ann", "bob")))
+        await printed(f"now: {there}", process)
+    finally:
+        process.kill()
+        await process.wait()
+
+
 # An answer is waited for 10 s, the next try comes after 1 s: a fiftieth of both, so that minutes pass in seconds.
 HURRYING = """
 const wait = globalThis.setTimeout;
