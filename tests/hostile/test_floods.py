@@ -166,6 +166,7 @@ async def test_who_comes_and_goes_over_and_over_again_has_to_wait(plain: Node1Gi
         while not is_over.is_set():
             _, writer = await sign_in(plain, token)
             came += 1
+            cost.sent += len(WEBSOCKET) + len(token)  # at least
             cut(writer)
 
     is_over = asyncio.Event()
