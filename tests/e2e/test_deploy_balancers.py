@@ -88,10 +88,12 @@ async def test_what_is_forwarded_and_what_is_not(balancer: Balancer, cluster: Cl
         for path, status in (
             ("/status", 200),
             ("/health/ready", 200),
+            ("/collaboration/clients/collab-client/index.js", 200),
             ("/metrics", 404),
             ("/docs", 404),
             ("/collaboration/metrics", 404),
             ("/collaboration/docs", 404),
+            ("/clients/collab-client/index.js", 404),
             ("/api/me", 404),
             ("/socket.iox", 404),
         ):

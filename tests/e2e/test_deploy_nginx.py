@@ -110,6 +110,15 @@ async def test_the_openapi_document_is_under_the_prefix_and_names_it(
     assert document["paths"]["/status"]["servers"] == [{"url": "/"}]
 
 
+async def test_the_clients_are_under_the_prefix(sticky: EmbeddedNginx, cluster: Cluster) -> None:
+    clients = f"{url(sticky)}/collaboration/clients"
+    async with new_session() as http:
+        for file in ("collab-client/index.js", "collab-client/socket.js", "collab-react.tgz"):
+            async with http.get(f"{clients}/{file}") as answer:
+                assert answer.status == 200, file
+                assert answer.headers["Access-Control-Allow-Origin"] == "*"
+
+
 async def test_the_page_of_the_rest_calls_finds_its_files_under_the_prefix(
     sticky: EmbeddedNginx, cluster: Cluster
 ) -> None:

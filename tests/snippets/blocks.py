@@ -35,7 +35,7 @@ class Block:
         return self.code.replace(PRINTED_ADDRESS, address)
 
     def packages(self, installer: str) -> list[str]:
-        """What the text before it says to install: `npm install …`, `pip install …`."""
+        """What the text before it says to install: `npm install …`, `pip install …`; with the address as printed."""
         text = " ".join(self.before.split())
         command: str
         [command] = re.findall(rf"`{installer} install ([^`]+)`", text)

@@ -22,13 +22,13 @@ from typing import Any
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, async_playwright
+from playwright.async_api import Browser, async_playwright, expect
 
 from collab_server.demo.embedded import EmbeddedPostgres, free_port, wheel_file
 from tests.harness.demo import RunningDemo
 from tests.harness.packages import EXAMPLES, install
 from tests.harness.waiting import until
-from tests.snippets.blocks import BLOCKS, ROOT, Block
+from tests.snippets.blocks import BLOCKS, PRINTED_ADDRESS, ROOT, Block
 from tests.snippets.surroundings import (
     INSTALL_SECONDS,
     fresh_python,
@@ -54,7 +54,10 @@ PYTHON = BLOCKS["README.md python 0"]
 CURL = BLOCKS["docs/protocol.md sh 0"]
 FIRST = BLOCKS["docs/protocol.md js 0"]
 CLIENT = BLOCKS["docs/protocol.md js 1"]
+PAGE, IN_NODE = BLOCKS["docs/clients.md html 0"], BLOCKS["docs/clients.md js 0"]
+REACT, PLACES = BLOCKS["docs/clients.md jsx 0"], BLOCKS["docs/clients.md js 1"]
 CONTAINER = BLOCKS["docs/configuration.md sh 0"]
+TLS = BLOCKS["docs/operations/load-balancers.md nginx 0"]
 PACKAGE = BLOCKS["docs/extending.md toml 0"]
 DUMP, RESTORE = BLOCKS["docs/operations.md sh 0"], BLOCKS["docs/operations.md sh 1"]
 JOBS = BLOCKS["docs/operations.md sql 0"]
@@ -62,6 +65,7 @@ ROLE, NODE_ROLE = (BLOCKS[f"docs/operations/postgresql.md sql {number}"] for num
 POOLER = BLOCKS["docs/operations/postgresql.md ini 0"]
 RUN_HERE = [
     *(DEMO, HELLO, VITE, PYTHON, CURL, FIRST, CLIENT, CONTAINER, PACKAGE),
+    *(PAGE, IN_NODE, REACT, PLACES, TLS),
     *(DUMP, RESTORE, JOBS, ROLE, NODE_ROLE, POOLER),
 ]
 
@@ -250,6 +254,51 @@ async def test_javascript_in_pages_of_other_origins(demo: RunningDemo, for_node:
         await browser.close()
 
 
+# --- the clients that come with a node
+
+
+def packages_of(block: Block, demo: RunningDemo) -> list[str]:
+    """What the text before it says to install, from the demo that runs."""
+    return [package.replace(PRINTED_ADDRESS, demo.url) for package in block.packages("npm")]
+
+
+async def test_the_client_in_node(demo: RunningDemo, tmp_path: Path) -> None:
+    install_for_node(tmp_path, packages_of(IN_NODE, demo))
+    (tmp_path / "live.mjs").write_text(f"{PLACES.code}{IN_NODE.at(demo.url)}console.log(typeof placesOf);")
+    output = await output_until(
+        lambda text: "stored at" in text and "Hello from collab-client" in text and "function" in text,
+        *(node_binary(), "live.mjs"),
+        cwd=tmp_path,
+    )
+    assert "Bob Baker Hello from collab-client" in output
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
+async def test_the_client_in_pages(demo: RunningDemo, tmp_path: Path) -> None:
+    install_for_node(tmp_path, [*packages_of(REACT, demo), "vite", "@vitejs/plugin-react"])
+    (tmp_path / "plain.html").write_text(PAGE.at(demo.url))
+    (tmp_path / "main.jsx").write_text(REACT.at(demo.url))
+    (tmp_path / "react.html").write_text(
+        '<!doctype html><div id="root"></div><script type="module" src="/main.jsx"></script>'
+    )
+    config = 'import react from "@vitejs/plugin-react"; export default { plugins: [react()] };'
+    async with vite(tmp_path, config=config) as url, async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        plain, with_react = await browser.new_page(), await browser.new_page()
+        complaints: list[str] = []
+        for page, name in ((plain, "plain"), (with_react, "react")):
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+            await page.goto(f"{url}/{name}.html")
+        for page, name in ((plain, "plain"), (with_react, "react")):
+            await page.get_by_role("textbox").fill(f"from the {name} one")
+            await page.get_by_role("button").click()
+        for page in (plain, with_react):
+            await expect(page.get_by_text("Ann Archer: from the plain one")).to_be_visible(timeout=30_000)
+            await expect(page.get_by_text("Carol Chen: from the react one")).to_be_visible(timeout=30_000)
+        await browser.close()
+        assert not complaints
+
+
 # --- configurations
 
 
@@ -281,6 +330,12 @@ def test_what_is_shown_of_the_wire_is_json() -> None:
             rest = rest[end:].strip()
         assert values, block.name
         assert all(isinstance(value, dict) for value in values), block.name
+
+
+def test_the_lines_for_tls_are_those_of_the_example_that_tests_run() -> None:
+    example = (ROOT / "deploy" / "nginx" / "any.conf").read_text()
+    lines = [line.strip() for line in TLS.code.splitlines()]
+    assert [line for line in lines if line not in example] == []
 
 
 async def test_a_node_takes_all_from_the_environment(with_examples: dict[str, str], tmp_path: Path) -> None:
