@@ -82,7 +82,12 @@ def _titled_inside(name: str, key: str, value: Any) -> Any:
 
 
 def _makes_a_type(schema: Schema) -> bool:
-    return schema.get("type") == "object" or any(key in schema for key in ("enum", "properties", *_CHOICES))
+    is_word = schema.get("type") == "string" and "const" in schema  # of which an enumeration of one is made
+    return (
+        is_word
+        or schema.get("type") == "object"
+        or any(key in schema for key in ("enum", "properties", *_CHOICES))
+    )
 
 
 def _event(row: EventType) -> Schema:

@@ -161,7 +161,10 @@ def test_whatever_becomes_a_type_in_asyncapi_has_a_name_of_its_own() -> None:
 
 
 def is_type(schema: dict[str, Any]) -> bool:
-    return schema.get("type") == "object" or bool(schema.keys() & {"enum", "oneOf", "anyOf", "allOf"})
+    is_word = schema.get("type") == "string" and "const" in schema
+    return (
+        is_word or schema.get("type") == "object" or bool(schema.keys() & {"enum", "oneOf", "anyOf", "allOf"})
+    )
 
 
 def inside(value: Any) -> Iterator[dict[str, Any]]:
