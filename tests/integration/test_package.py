@@ -86,6 +86,7 @@ def test_wheel_brings_the_files_of_a_deployment(wheel: zipfile.ZipFile) -> None:
     shared = {
         name.partition(".data/data/share/collab-server/")[2] for name in wheel.namelist() if "/share/" in name
     }
+    shared = {name for name in shared if "__pycache__" not in name}
     built = {
         str(path.relative_to(ROOT / "deploy")) for path in (ROOT / "deploy").rglob("*") if path.is_file()
     }

@@ -81,3 +81,14 @@ def test_the_page_has_no_line_that_nobody_writes() -> None:
     for name in named:
         for piece in name.split("…"):
             assert piece.strip(" .,:") in pieces, name
+
+
+def test_incidents_name_lines_that_there_are() -> None:
+    """What an administrator is told to look for stands in the page of lines, or is what is said of a certificate."""
+    known = PAGE.read_text().replace("`", "") + (ROOT / "collab_server/config/expiry.py").read_text()
+    rows = re.findall(r"^\| .*\|$", (PAGE.parent / "incidents.md").read_text(), re.MULTILINE)[2:]
+    assert len(rows) > 15
+    for row in rows:
+        named = re.findall(r"`([^`]+)`", row.split(" | ")[1])
+        for piece in (piece.strip(" .,:") for name in named for piece in name.split("…")):
+            assert piece in known, row
