@@ -112,7 +112,7 @@ def _name_what_can_be_named(case: schemathesis.Case[Any]) -> None:
     body: Any = case.body
     if not isinstance(body, dict):
         return
-    for name in ("seq", "upTo"):
+    for name in ("seq", "fromSeq", "upTo"):
         if isinstance(body.get(name), float):
             body[name] = int(body[name])
     for name in ("members", "recipients"):
