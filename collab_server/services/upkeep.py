@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 UPKEEP_SECONDS = 600.0
 REVIEW_SECONDS = 86_400.0
 """What asks for a review by itself needs no job; nodes of the version before do not, and had left some behind."""
-REVIEWED_AT_ONCE = 200
+REVIEWED_AT_ONCE = 20
 RECUT_SECONDS = 60.0
 """A run takes five minutes at most; with millions of comments, the next goes on soon."""
 PAUSE_SECONDS = 0.01
