@@ -53,7 +53,6 @@ VITE = BLOCKS["README.md js 1"]
 PYTHON = BLOCKS["README.md python 0"]
 CURL = BLOCKS["docs/protocol.md sh 0"]
 FIRST = BLOCKS["docs/protocol.md js 0"]
-CLIENT = BLOCKS["docs/protocol.md js 1"]
 PAGE, IN_NODE = BLOCKS["docs/clients.md html 0"], BLOCKS["docs/clients.md js 0"]
 REACT, PLACES = BLOCKS["docs/clients.md jsx 0"], BLOCKS["docs/clients.md js 1"]
 CONTAINER = BLOCKS["docs/configuration.md sh 0"]
@@ -64,7 +63,7 @@ JOBS = BLOCKS["docs/operations.md sql 0"]
 ROLE, NODE_ROLE = (BLOCKS[f"docs/operations/postgresql.md sql {number}"] for number in (0, 1))
 POOLER = BLOCKS["docs/operations/postgresql.md ini 0"]
 RUN_HERE = [
-    *(DEMO, HELLO, VITE, PYTHON, CURL, FIRST, CLIENT, CONTAINER, PACKAGE),
+    *(DEMO, HELLO, VITE, PYTHON, CURL, FIRST, CONTAINER, PACKAGE),
     *(PAGE, IN_NODE, REACT, PLACES, TLS),
     *(DUMP, RESTORE, JOBS, ROLE, NODE_ROLE, POOLER),
 ]
@@ -180,32 +179,6 @@ async def test_javascript_in_node(demo: RunningDemo, for_node: Path, block: Bloc
     node = node_binary()
     output = await output_until(lambda text: "Hello from JavaScript" in text, node, "hello.mjs", cwd=for_node)
     assert name in output
-
-
-USING_THE_CLIENT = """
-import { Client } from "./client.mjs";
-
-const [, , url, token, topic] = process.argv;
-const client = new Client(url, token);
-client.follow(topic, {
-  onFresh: (state) => {
-    console.log("fresh", Number.isInteger(state.seq));
-    setTimeout(() => client.change("comment.add", { topic, text: "by the whole client" }));
-  },
-  onEvent: (event) => console.log(event.type, event.data.comment?.text),
-});
-"""
-
-
-async def test_the_client_that_loses_nothing_in_node(demo: RunningDemo, for_node: Path) -> None:
-    (for_node / "client.mjs").write_text(CLIENT.code)
-    (for_node / "using.mjs").write_text(USING_THE_CLIENT)
-    (for_node / "token.sh").write_text(CURL.at(demo.url) + '\necho; echo "$token $topic"\n')
-    shown = await output_of("bash", "-eu", "token.sh", cwd=for_node)
-    token, topic = shown.splitlines()[-1].split()
-    command = (node_binary(), "using.mjs", demo.url, token, topic)
-    output = await output_until(lambda text: "by the whole client" in text, *command, cwd=for_node)
-    assert "fresh true" in output
 
 
 @asynccontextmanager
