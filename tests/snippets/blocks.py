@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +11,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PRINTED_ADDRESS = "http://127.0.0.1:8080"
 """What stands in a block for the address that the demo prints."""
 
-_BLOCK = re.compile(r"^```(\w+)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+_BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^\1```$", re.DOTALL | re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +53,7 @@ def _blocks_of(path: Path) -> list[Block]:
     blocks: list[Block] = []
     end = 0
     for found in _BLOCK.finditer(text):
-        language, code = found[1], found[2]
+        language, code = found[2], textwrap.dedent(found[3])  # one in a list is printed without its indent
         before = re.split(r"^(?:#+ .*|```)$", text[end : found.start()], flags=re.MULTILINE)[-1]
         number = sum(block.language == language for block in blocks)
         blocks.append(Block(document, language, number, code, before))
