@@ -5,6 +5,8 @@ import { readFile, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 
 import { createClient, mention, mentionsOf, pieces } from "collab-client";
+import { placesOf } from "collab-client/places";
+import { summariesOf } from "collab-client/summaries";
 
 const [url, library, authToken, cookie, kept] = process.argv.slice(2);
 let tokens = 0;
@@ -43,7 +45,7 @@ function inFile(path) {
 }
 
 const client = createClient({ url, auth, keeping: kept ? inFile(kept) : null });
-const tools = { mention, mentionsOf, pieces, tokens: () => tokens };
+const tools = { mention, mentionsOf, pieces, placesOf, summariesOf, tokens: () => tokens };
 const AsyncFunction = (async () => {}).constructor;
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -262,6 +262,29 @@ async def test_an_ended_session_is_said_and_a_new_one_goes_on(start: Start, clus
     assert await ann.run("return tools.tokens()") == 2
 
 
+async def test_counts_come_of_a_place_and_of_topics_that_are_not_open(start: Start, topic: str) -> None:
+    ann, bob = await start("ann"), await start("bob")
+    await bob.run(
+        """
+        const {placesOf, summariesOf} = tools;
+        globalThis.places = placesOf(client, client.topic(given));
+        globalThis.summaries = summariesOf(client);
+        places.subscribe(() => {});
+        summaries.watch(given);
+        """,
+        topic,
+    )
+    await ann.run("await client.topic(given).add({text: 'here', anchor: {pageKey: 'K53'}})", topic)
+    at = "return places.snapshot().at({pageKey: 'K53'})"
+    await bob.until(at, lambda counts: counts == {"open": 1, "unread": 1, "total": 1})
+    unread = "return summaries.snapshot().of(given)?.unread"
+    await bob.until(unread, lambda unread: unread == 1, given=topic)
+    await bob.run("client.topic(given).read()", topic)
+    await bob.until(at, lambda counts: counts == {"open": 1, "unread": 0, "total": 1})
+    await bob.until(unread, lambda unread: unread == 0, given=topic)
+    assert await bob.run("return places.snapshot().at({pageKey: 'K54'}).total") == 0
+
+
 async def test_texts_are_shown_by_the_grammar_of_mentions(start: Start) -> None:
     known = vectors("mentions")
     mentions = [
@@ -336,7 +359,8 @@ else if (what === 5) void (mine && topic.edit(mine.id, `edited ${given.step}`));
 else if (what === 6) void (mine && topic.delete(mine.id));
 else if (what === 7) void topic[given.which < 0.6 ? "react" : "unreact"](one.id, "👍");
 else if (what === 8) void topic[given.which < 0.6 ? "resolve" : "reopen"](one.threadId);
-else topic.read();
+else if (given.which < 0.7) topic.read();
+else void topic.markUnread(one.seq);
 """
 STORED = """
 const items = [];

@@ -5,12 +5,10 @@ import { randomId } from "./ids.js";
 import { Inbox } from "./inbox.js";
 import { indexedDb, memory } from "./keeping.js";
 import { Outbox } from "./outbox.js";
-import { Refused } from "./refused.js";
 import { Topic } from "./topic.js";
 
 /** @import { Answer, Credentials, Payload } from "./connection.js" */
 /** @import { Keeping } from "./keeping.js" */
-/** @import { Code } from "./refused.js" */
 /** @import { CommandsByName, User } from "../types/wire.js" */
 
 /**
@@ -38,7 +36,6 @@ export class Client {
   /** This person's notifications. */ inbox;
   /** @type {Map<string, Topic>} */ #topics = new Map();
   /** @type {Map<string, Set<(said: any) => void>>} */ #listeners = new Map();
-  #skew = 0; // the server's clock less one's own, in milliseconds
 
   /** @param {Options} options */
   constructor({ url, auth, keeping, socket = {} }) {
@@ -53,11 +50,6 @@ export class Client {
   }
 
   /** Who is signed in; null before the first connection. @type {User | null} */ me = null;
-
-  /** The server's time, in milliseconds since 1970, as well as it is known. */
-  now() {
-    return Date.now() + this.#skew;
-  }
 
   /**
    * A topic: `content:{projectId}:{objectId}` or `discussion:{id}`. It is followed while somebody subscribes to it.
@@ -81,7 +73,7 @@ export class Client {
    * @param {Name} name
    * @param {Payload<Name>} payload
    * @returns {Promise<Answer<Name>>}
-   * @throws {Refused}
+   * @throws {import("./refused.js").Refused}
    */
   ask(name, payload) {
     return this.connection.ask(name, payload);
@@ -94,7 +86,7 @@ export class Client {
    * @param {Payload<Name>} payload without a `requestId`
    * @param {string} [topic] what it is about: commands on one topic are sent one after the other
    * @returns {Promise<Answer<Name>>} what it answers
-   * @throws {Refused}
+   * @throws {import("./refused.js").Refused}
    */
   change(name, payload, topic = "") {
     return this.outbox.add(name, payload, topic);
@@ -144,10 +136,9 @@ export class Client {
    */
   #said(name, said) {
     const topic = said?.topic;
-    if (typeof topic === "string" && !("resumeToken" in said)) {
+    if (typeof topic === "string") {
       if (topic.startsWith("inbox:")) this.inbox.said(name, said);
       else this.#topics.get(topic)?.said(name, said);
-      if (said.type === "comment.added") this.#skew = Date.parse(said.at) - Date.now();
     }
     this.#listeners.get(name)?.forEach((listener) => listener(said));
   }
@@ -164,11 +155,6 @@ export class Client {
 
   #share() {
     for (const [name, topic] of this.#topics) topic.setWaiting(this.#waitingFor(name));
-  }
-
-  /** @param {Code} code @param {string} message */
-  refused(code, message) {
-    return new Refused({ code, message });
   }
 }
 

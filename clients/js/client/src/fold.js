@@ -1,6 +1,6 @@
 // What events and waiting commands make of a comment. Comments are never changed: another one takes the place of one.
 
-/** @import { Comment as Stored, Discussion, User } from "../types/wire.js" */
+/** @import { Comment as Stored, User } from "../types/wire.js" */
 /** @import { Entry } from "./outbox.js" */
 
 /**
@@ -117,30 +117,4 @@ function unreacted(comment, emoji, userId) {
   const { [emoji]: users, ...reactions } = comment.reactions;
   const left = users.filter((id) => id !== userId);
   return { ...comment, reactions: left.length ? { ...comment.reactions, [emoji]: left } : reactions };
-}
-
-/**
- * A discussion after an event of its topic; itself where that changes nothing.
- * @param {Discussion} discussion
- * @param {any} event
- * @returns {Discussion}
- */
-export function foldDiscussion(discussion, { type, data }) {
-  switch (type) {
-    case "discussion.renamed":
-      return { ...discussion, name: data.name };
-    case "member.added": {
-      const known = new Set(discussion.members.map(({ id }) => id));
-      const news = data.members.filter((/** @type {User} */ { id }) => !known.has(id));
-      return { ...discussion, members: [...discussion.members, ...news] };
-    }
-    case "member.removed":
-      return { ...discussion, members: discussion.members.filter(({ id }) => id !== data.userId) };
-    case "owner.changed": {
-      const owner = discussion.members.find(({ id }) => id === data.userId);
-      return owner ? { ...discussion, owner: { id: owner.id, name: owner.name, initials: owner.initials } } : discussion;
-    }
-    default:
-      return discussion;
-  }
 }

@@ -205,7 +205,7 @@ export class Outbox extends Store {
   #trouble(entry, problem) {
     if (problem.code === "closed") return;
     if (problem.isPassing) {
-      const waits = this.#put({ ...entry, problem: plain(problem) });
+      const waits = this.#put({ ...entry, problem: { ...problem } });
       setTimeout(() => {
         if (!this.#isStill(waits)) return;
         this.#put({ ...waits, state: "waiting" });
@@ -225,13 +225,10 @@ export class Outbox extends Store {
    * @param {Entry} entry
    * @param {any} answer
    */
-  #named({ isUnnamed, payload: { commentId } }, { comment }) {
+  #named({ topic, isUnnamed, payload: { commentId } }, { comment }) {
     if (!isUnnamed) return;
-    for (const each of this.#entries) {
-      const payload = { ...each.payload };
-      if (payload.replyTo === commentId) payload.replyTo = comment.id;
-      if (payload.commentId === commentId && each.name !== "comment.add") payload.commentId = comment.id;
-      if (JSON.stringify(payload) !== JSON.stringify(each.payload)) this.#put({ ...each, payload });
+    for (const each of this.#entries.filter((each) => each.topic === topic && each.state === "waiting")) {
+      this.#put({ ...each, payload: JSON.parse(JSON.stringify(each.payload).replaceAll(commentId, comment.id)) });
     }
   }
 
@@ -240,7 +237,7 @@ export class Outbox extends Store {
    * @param {Refused} problem
    */
   #refuse(entry, problem) {
-    this.#put({ ...entry, state: "refused", problem: plain(problem) });
+    this.#put({ ...entry, state: "refused", problem: { ...problem } });
     this.#askers.get(entry.key)?.reject(problem);
     this.#askers.delete(entry.key);
   }
@@ -272,9 +269,6 @@ export class Outbox extends Store {
     if (entry.space) this.#keeping.then((keeping) => keeping.put(entry)).catch(() => {});
   }
 }
-
-/** A refusal as it can be kept. @param {Refused} refused @returns {Problem} */
-const plain = (refused) => ({ ...refused, message: refused.message });
 
 /** @param {Entry["state"]} state */
 const waiting = (state) => (state === "sending" ? "waiting" : state);

@@ -1,15 +1,15 @@
 // What one topic shows: its threads as the server has them, with what is on its way there.
 
-import { fold, foldDiscussion, foresee, isNewer } from "./fold.js";
+import { fold, foresee, isNewer } from "./fold.js";
 import { uuid7 } from "./ids.js";
 import { Log } from "./log.js";
 import { mentionsOf } from "./mentions.js";
+import { Refused } from "./refused.js";
 import { Store } from "./store.js";
 
 /** @import { Client } from "./client.js" */
 /** @import { Comment } from "./fold.js" */
 /** @import { Entry } from "./outbox.js" */
-/** @import { Refused } from "./refused.js" */
 /** @import { AnchorPayload, Comment as Stored, Discussion, User } from "../types/wire.js" */
 
 /**
@@ -51,6 +51,7 @@ import { Store } from "./store.js";
 const PAGE = 50;
 const LINGER_MS = 5000; // so long it is followed when nobody looks any more
 const LATE_MS = 2500; // so late an event may come after an answer that holds it
+const COUNT_MS = 300;
 const TYPING_MS = 7000; // the server ends it after 6 s
 const SAY_TYPING_MS = 3000;
 const AT_THE_END = Number.MAX_SAFE_INTEGER;
@@ -68,7 +69,6 @@ export class Topic extends Store {
   /** @type {string | null} */ #olderCursor = null;
   /** @type {Entry[]} */ #waiting = [];
   /** Answered, but their events are not here yet. @type {{entry: Entry, seq: number}[]} */ #answered = [];
-  /** Comments of which something was told while a page was being read. @type {Set<string>} */ #touched = new Set();
   #loads = 0;
   /** When a root was read: its count may hold replies that are told yet. @type {Map<string, number>} */ #readAt = new Map();
   /** @type {"loading" | "live" | "behind" | "closed"} */ #state = "loading";
@@ -78,7 +78,7 @@ export class Topic extends Store {
   #readSeq = 0;
   #reading = 0; // what is to be read, until the server knows
   #unread = 0; // as the server counts, for when not everything that is unread is loaded
-  #isCounting = false;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #counting;
   #muted = false;
   /** @type {User[]} */ #present = [];
   /** @type {Map<string, {user: User, end: ReturnType<typeof setTimeout>}>} */ #typing = new Map();
@@ -86,6 +86,7 @@ export class Topic extends Store {
   /** @type {Discussion | null} */ #discussion = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #leaving;
   #isOpen = false;
+  #isPinned = false;
 
   /**
    * @param {Client} client
@@ -106,11 +107,11 @@ export class Topic extends Store {
         this.#present = answer.present;
         this.#readSeq = answer.readSeq;
         this.#unread = answer.unread;
-        if (answer.recovered && answer.seq !== this.#log.seq) this.#count();
         this.#clearTyping();
         this.#threads.clear();
         this.#sendRead();
         this.#readAgain();
+        this.#count();
         this.changed();
       },
       event: (event) => this.#event(event),
@@ -125,8 +126,28 @@ export class Topic extends Store {
 
   // --- following
 
-  /** Follow it, though nobody subscribes; also after it was closed. */
+  /**
+   * Follow it, though nobody subscribes; also after it was closed.
+   * @returns {Promise<void>} when it is live; rejects with a `Refused` where it may not be followed
+   */
   open() {
+    this.#isPinned = true;
+    this.#follow();
+    const isLive = new Promise((resolve, reject) => {
+      const look = () => {
+        if (this.#state === "live") resolve(undefined);
+        else if (this.#state === "closed") reject(this.#problem);
+        else return;
+        end();
+      };
+      const end = this.subscribe(look);
+      look();
+    });
+    isLive.catch(() => {}); // not every caller waits for it
+    return isLive;
+  }
+
+  #follow() {
     clearTimeout(this.#leaving);
     if (this.#isOpen) return;
     this.#isOpen = true;
@@ -138,6 +159,7 @@ export class Topic extends Store {
 
   /** Follow it no more. */
   leave() {
+    this.#isPinned = false;
     if (!this.#isOpen) return;
     this.#isOpen = false;
     this.#log.stop();
@@ -151,8 +173,8 @@ export class Topic extends Store {
   /** @param {number} count */
   watched(count) {
     clearTimeout(this.#leaving);
-    if (count) this.open();
-    else this.#leaving = setTimeout(() => this.leave(), LINGER_MS);
+    if (count) this.#follow();
+    else if (!this.#isPinned) this.#leaving = setTimeout(() => this.leave(), LINGER_MS);
   }
 
   /** The connection is there. */
@@ -199,31 +221,35 @@ export class Topic extends Store {
     this.#members.clear();
     this.#threads.clear();
     this.#whole.clear();
-    this.#touched.clear();
     this.#readAt.clear();
     this.#uncertain.clear();
     this.#from = AT_THE_END;
     this.#olderCursor = null;
     this.#readSeq = this.#reading = this.#unread = 0;
     this.#present = [];
-    this.#discussion = null;
     this.#clearTyping();
   }
 
   /** @param {import("../types/wire.js").TopicSubscribeAnswer} answer */
   async #begin(answer) {
-    const isDiscussion = this.name.startsWith("discussion:");
-    const [{ muted }, page, discussion] = await Promise.all([
+    const [{ muted }, page] = await Promise.all([
       this.#ask("topic.get", { topic: this.name }),
       this.#ask("topic.comments", { topic: this.name, order: "newest", limit: PAGE }),
-      isDiscussion ? this.#ask("discussion.get", { discussionId: this.name.slice("discussion:".length) }) : null,
+      this.#readDiscussion(),
     ]);
     this.#empty();
     this.#muted = muted;
-    this.#discussion = discussion;
     this.#readSeq = answer.readSeq;
     this.#takePage(page);
     void this.#load(async () => {}).catch(() => {});
+  }
+
+  /** Of a discussion: its name, members and owner as they are now. */
+  async #readDiscussion() {
+    const [kind, discussionId] = this.name.split(":");
+    if (kind !== "discussion") return;
+    this.#discussion = await this.#ask("discussion.get", { discussionId });
+    this.changed();
   }
 
   // --- what is said
@@ -235,23 +261,20 @@ export class Topic extends Store {
       const { comment } = data;
       const isNew = !this.#comments.has(comment.id);
       if (isNew && comment.threadId !== comment.id) this.#replied(comment.threadId);
-      if (isNew && this.#isOthers(comment)) this.#unread += 1;
       this.#put({ seq, ...comment });
       this.#endTyping(event.actor.id);
     } else if (type.startsWith("comment.") || type.startsWith("reaction.") || type.startsWith("thread.")) {
       const id = data.commentId ?? data.comment.id;
       const known = this.#comments.get(id);
-      if (this.#loads) this.#touched.add(id);
-      if (type === "comment.deleted") {
-        if (!known) this.#count();
-        else if (!known.deletedAt && this.#isOthers(known) && known.seq > this.#readSeq) this.#unread -= 1;
-      }
+      if (!known || this.#loads) this.#uncertain.add(id); // what is being read may hold it, or not
       if (known) this.#put(fold(known, event));
     } else if (type === "topic.switched") {
       this.#commenting = data.commenting;
-    } else if (this.#discussion) {
-      this.#discussion = foldDiscussion(this.#discussion, event);
+    } else if (type !== "discussion.deleted") {
+      this.#readDiscussion().catch(() => {}); // it is closed then, or comes with the next connection
     }
+    this.#readAgain();
+    this.#count();
     this.#answered = this.#answered.filter((each) => each.seq > seq || void this.#stale(each.entry));
     this.changed();
   }
@@ -263,7 +286,7 @@ export class Topic extends Store {
   #signal(name, said) {
     if (name === "topic.closed") {
       this.#close();
-      this.#problem = this.#client.refused("forbidden", CLOSED[said.reason] ?? said.reason);
+      this.#problem = new Refused({ code: "not_found", message: `Closed: ${said.reason}.` });
     } else if (name === "presence") {
       const left = new Set(said.left.map((/** @type {User} */ { id }) => id));
       const joined = said.joined.filter((/** @type {User} */ { id }) => !this.#present.some((user) => user.id === id));
@@ -303,12 +326,11 @@ export class Topic extends Store {
   inboxEvent({ type, data }) {
     if (type === "topic.was_muted") {
       this.#muted = data.muted;
-    } else {
+    } else if (type !== "thread.was_marked") {
       this.#readSeq = data.seq;
       if (this.#reading <= data.seq) this.#reading = 0;
       this.#unread = data.unread;
       this.#threads.clear();
-      if (!this.#coversUnread()) this.#count();
     }
     this.changed();
   }
@@ -344,7 +366,7 @@ export class Topic extends Store {
     }
   }
 
-  /** Roots whose counts may hold what is told of them, or not. @type {Set<string>} */ #uncertain = new Set();
+  /** What was read may hold what was told of these, or not. @type {Set<string>} */ #uncertain = new Set();
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #again;
 
   /** Read them again, once nothing can be told any more that is counted in them. */
@@ -352,8 +374,8 @@ export class Topic extends Store {
     if (this.#again || !this.#uncertain.size) return;
     this.#again = setTimeout(() => {
       this.#again = undefined;
-      if (!this.#log.isReady) return; // when it is
-      const ids = [...this.#uncertain];
+      if (!this.#log.isReady || this.#loads) return; // when it is
+      const ids = [...this.#uncertain].filter((id) => this.#comments.has(id));
       this.#uncertain.clear();
       this.#fetch(ids);
     }, LATE_MS);
@@ -425,7 +447,7 @@ export class Topic extends Store {
    */
   async find(commentId) {
     const comment = this.#comments.get(commentId) ?? (await this.#ask("comment.get", { commentId }));
-    if (comment.topic !== this.name) throw this.#client.refused("not_found", "This comment belongs elsewhere.");
+    if (comment.topic !== this.name) throw new Refused({ code: "not_found", message: "This comment is elsewhere." });
     await this.thread(comment.threadId);
     return comment.threadId;
   }
@@ -435,12 +457,10 @@ export class Topic extends Store {
     this.#loads += 1;
     try {
       await load();
-      // What was told meanwhile of comments that were not known yet may be missing in what was read.
-      await this.#fetch([...this.#touched].filter((id) => this.#comments.has(id)));
       await this.#fetch([...this.#members.keys()].filter((id) => !this.#comments.has(id)));
     } finally {
       this.#loads -= 1;
-      if (!this.#loads) this.#touched.clear();
+      this.#readAgain();
       this.changed();
     }
   }
@@ -478,23 +498,17 @@ export class Topic extends Store {
     return this.#from <= this.#readUpTo() + 1;
   }
 
-  /** Ask the server how many are unread: not all that may be are loaded. */
-  async #count() {
-    if (this.#isCounting || !this.#isOpen) return;
-    this.#isCounting = true;
-    try {
-      for (let tries = 0; tries < 5; tries += 1) {
-        const before = this.#log.seq;
-        const { unread, seq } = await this.#ask("topic.get", { topic: this.name });
-        this.#unread = unread;
-        if (seq === before && before === this.#log.seq) break;
-        await new Promise((done) => setTimeout(done, 300));
-      }
-    } catch {
-      // the next subscription brings it
-    }
-    this.#isCounting = false;
-    this.changed();
+  /** Ask the server how many are unread where not all that may be are loaded. */
+  #count() {
+    if (this.#counting || this.#coversUnread() || !this.#log.isReady) return;
+    this.#counting = setTimeout(async () => {
+      const { unread, seq } = await this.#ask("topic.get", { topic: this.name }).catch(() => ({ unread: 0, seq: 0 }));
+      this.#counting = undefined;
+      if (!seq) return;
+      this.#unread = unread;
+      this.changed();
+      if (seq !== this.#log.seq) this.#count();
+    }, COUNT_MS);
   }
 
   /**
@@ -507,6 +521,15 @@ export class Topic extends Store {
     this.#threads.clear();
     this.changed();
     this.#sendRead();
+  }
+
+  /**
+   * What is said from this `seq` on is unread again.
+   * @param {number} fromSeq
+   */
+  markUnread(fromSeq) {
+    this.#reading = 0;
+    return this.#change("topic.unread", { topic: this.name, fromSeq });
   }
 
   async #sendRead() {
@@ -581,7 +604,7 @@ export class Topic extends Store {
    * @param {NewComment} comment
    */
   add(comment) {
-    return this.#change("comment.add", { topic: this.name, commentId: uuid7(this.#client.now()), ...comment });
+    return this.#change("comment.add", { topic: this.name, commentId: uuid7(Date.now()), ...comment });
   }
 
   /** @param {string} commentId @param {string} text */
@@ -753,10 +776,3 @@ export class Topic extends Store {
 
 /** @param {Thread} thread */
 const place = ({ root, comments }) => (root ?? comments[0]).seq;
-
-/** @type {Record<string, string>} */
-const CLOSED = {
-  "rights lost": "You may no longer open this.",
-  removed: "You are not a member of this discussion any more.",
-  deleted: "This discussion was deleted.",
-};

@@ -1,11 +1,9 @@
 import { Connection } from "./connection.js";
 import { Inbox } from "./inbox.js";
 import { Outbox } from "./outbox.js";
-import { Refused } from "./refused.js";
 import { Topic } from "./topic.js";
 import type { Answer, Credentials, Payload } from "./connection.js";
 import type { Keeping } from "./keeping.js";
-import type { Code } from "./refused.js";
 import type { CommandsByName, User } from "../types/wire.js";
 export type Options = {
     /**
@@ -30,7 +28,6 @@ export type Options = {
 };
 /** @import { Answer, Credentials, Payload } from "./connection.js" */
 /** @import { Keeping } from "./keeping.js" */
-/** @import { Code } from "./refused.js" */
 /** @import { CommandsByName, User } from "../types/wire.js" */
 /**
  * @typedef {object} Options
@@ -55,8 +52,6 @@ export declare class Client {
     /** @param {Options} options */
     constructor({ url, auth, keeping, socket }: Options);
     /** Who is signed in; null before the first connection. @type {User | null} */ me: User | null;
-    /** The server's time, in milliseconds since 1970, as well as it is known. */
-    now(): number;
     /**
      * A topic: `content:{projectId}:{objectId}` or `discussion:{id}`. It is followed while somebody subscribes to it.
      * @param {string} name in either case
@@ -69,7 +64,7 @@ export declare class Client {
      * @param {Name} name
      * @param {Payload<Name>} payload
      * @returns {Promise<Answer<Name>>}
-     * @throws {Refused}
+     * @throws {import("./refused.js").Refused}
      */
     ask<Name extends keyof CommandsByName>(name: Name, payload: Payload<Name>): Promise<Answer<Name>>;
     /**
@@ -79,7 +74,7 @@ export declare class Client {
      * @param {Payload<Name>} payload without a `requestId`
      * @param {string} [topic] what it is about: commands on one topic are sent one after the other
      * @returns {Promise<Answer<Name>>} what it answers
-     * @throws {Refused}
+     * @throws {import("./refused.js").Refused}
      */
     change<Name extends keyof CommandsByName>(name: Name, payload: Payload<Name>, topic?: string): Promise<Answer<Name>>;
     /**
@@ -95,6 +90,4 @@ export declare class Client {
     close(): void;
     /** What the inbox tells of a topic. @param {any} event */
     topicEvent(event: any): void;
-    /** @param {Code} code @param {string} message */
-    refused(code: Code, message: string): Refused;
 }

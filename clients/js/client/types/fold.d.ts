@@ -1,9 +1,9 @@
-import type { Comment as Stored, Discussion, User } from "../types/wire.js";
+import type { Comment as Stored, User } from "../types/wire.js";
 import type { Entry } from "./outbox.js";
 export type Comment = Stored & {
     pending?: Entry;
 };
-/** @import { Comment as Stored, Discussion, User } from "../types/wire.js" */
+/** @import { Comment as Stored, User } from "../types/wire.js" */
 /** @import { Entry } from "./outbox.js" */
 /**
  * A comment as it is shown. `pending` is the newest change of one's own that the server has not taken yet.
@@ -30,10 +30,3 @@ export declare function isNewer(one: Stored, other: Stored): boolean;
  * @returns {Comment}
  */
 export declare function foresee(comment: Comment, entry: Entry, me: User): Comment;
-/**
- * A discussion after an event of its topic; itself where that changes nothing.
- * @param {Discussion} discussion
- * @param {any} event
- * @returns {Discussion}
- */
-export declare function foldDiscussion(discussion: Discussion, { type, data }: any): Discussion;

@@ -1,6 +1,6 @@
 /** @import { ErrorsByName } from "../types/wire.js" */
 import type { ErrorsByName } from "../types/wire.js";
-export type Code = keyof ErrorsByName | "no_answer" | "outbox_full" | "expired" | "closed" | "other";
+export type Code = keyof ErrorsByName | "no_answer" | "outbox_full" | "expired" | "closed";
 export type Problem = {
     code: Code;
     message: string;
@@ -9,6 +9,16 @@ export type Problem = {
     outcome?: string;
     ticketId?: string;
 };
+/**
+ * Why something was not done: what the server said, or, of the client itself, `no_answer` (nobody answered in time),
+ * `outbox_full`, `expired` (not sent for seven days), `closed` (the client was).
+ *
+ * @typedef {keyof ErrorsByName | "no_answer" | "outbox_full" | "expired" | "closed"} Code
+ */
+/**
+ * A refusal without its class, as it can be kept.
+ * @typedef {{code: Code, message: string, field?: string, retryAfter?: number, outcome?: string, ticketId?: string}} Problem
+ */
 /** A refusal. `code` is for programs, `message` a sentence for people. */
 export declare class Refused extends Error {
     /** @type {Code} */ code: Code;
@@ -17,7 +27,7 @@ export declare class Refused extends Error {
     /** Of a write: `none`, nothing was stored; `unknown`. @type {string | undefined} */ outcome: string | undefined;
     /** What to tell the administrator. @type {string | undefined} */ ticketId: string | undefined;
     /** @param {{code: string, message: string, field?: string, retryAfter?: number, outcome?: string, ticketId?: string}} error */
-    constructor({ code, message, field, retryAfter, outcome, ticketId }: {
+    constructor(error: {
         code: string;
         message: string;
         field?: string;

@@ -1,8 +1,8 @@
+import { Refused } from "./refused.js";
 import { Store } from "./store.js";
 import type { Client } from "./client.js";
 import type { Comment } from "./fold.js";
 import type { Entry } from "./outbox.js";
-import type { Refused } from "./refused.js";
 import type { AnchorPayload, Discussion, User } from "../types/wire.js";
 export type Thread = {
     /**
@@ -90,8 +90,11 @@ export declare class Topic extends Store<TopicState> {
      * @param {string} name
      */
     constructor(client: Client, name: string);
-    /** Follow it, though nobody subscribes; also after it was closed. */
-    open(): void;
+    /**
+     * Follow it, though nobody subscribes; also after it was closed.
+     * @returns {Promise<void>} when it is live; rejects with a `Refused` where it may not be followed
+     */
+    open(): Promise<void>;
     /** Follow it no more. */
     leave(): void;
     /** @param {number} count */
@@ -130,6 +133,11 @@ export declare class Topic extends Store<TopicState> {
      * @param {number} [seq] left out: everything that is shown
      */
     read(seq?: number): void;
+    /**
+     * What is said from this `seq` on is unread again.
+     * @param {number} fromSeq
+     */
+    markUnread(fromSeq: number): Promise<import("../types/wire.js").Unread>;
     /**
      * What waits for this topic.
      * @param {readonly Entry[]} entries

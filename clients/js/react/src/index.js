@@ -2,11 +2,12 @@
 // server they return what is shown before anything has come.
 
 import { placesOf } from "collab-client/places";
-import { createContext, createElement, useCallback, useContext, useMemo, useSyncExternalStore } from "react";
+import { summariesOf } from "collab-client/summaries";
+import { createContext, createElement, useCallback, useContext, useEffect, useMemo, useSyncExternalStore } from "react";
 
 /** @import { Client, ConnectionState, Entry, InboxState, Thread, Topic, TopicState } from "collab-client" */
 /** @import { Counts } from "collab-client/places" */
-/** @import { CommandsByName, User } from "collab-client/wire" */
+/** @import { CommandsByName, Summary, User } from "collab-client/wire" */
 
 /**
  * @template Snapshot
@@ -91,6 +92,17 @@ export function useThread(name, threadId) {
 export function useCounts(name, anchor) {
   const client = useClient();
   return useStore(placesOf(client, client.topic(name))).at(anchor);
+}
+
+/**
+ * What is new in a topic that is not open; undefined while that is not known.
+ * @param {string} name as the server spells it
+ * @returns {Summary | undefined}
+ */
+export function useSummary(name) {
+  const summaries = summariesOf(useClient());
+  useEffect(() => summaries.watch(name), [summaries, name]);
+  return useStore(summaries).of(name);
 }
 
 /** This person's notifications, and the badge. @returns {Readonly<InboxState>} */

@@ -1,6 +1,6 @@
 import type { Client, ConnectionState, Entry, InboxState, Thread, Topic, TopicState } from "collab-client";
 import type { Counts } from "collab-client/places";
-import type { CommandsByName, User } from "collab-client/wire";
+import type { CommandsByName, Summary, User } from "collab-client/wire";
 export type Watched<Snapshot> = {
     subscribe: (listener: () => void) => () => void;
     snapshot: () => Snapshot;
@@ -55,6 +55,12 @@ export declare function useCounts(name: string, anchor: {
     pageKey?: string | null;
     visualizationKey?: string | null;
 }): Counts;
+/**
+ * What is new in a topic that is not open; undefined while that is not known.
+ * @param {string} name as the server spells it
+ * @returns {Summary | undefined}
+ */
+export declare function useSummary(name: string): Summary | undefined;
 /** This person's notifications, and the badge. @returns {Readonly<InboxState>} */
 export declare function useInbox(): Readonly<InboxState>;
 /** The badge: how many notifications are unread. */
