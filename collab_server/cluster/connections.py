@@ -105,7 +105,7 @@ class Connections:
                     log.warning("a connection to Redis ended: %s", problem)
                 if now - since > CONNECT_SECONDS:
                     pause = 0.0
-                self._proof.problem = problem
+                self._proof.lost_connection(problem)
             except (LinkError, TimeoutError) as error:
                 self._proof.failed(str(error) or "Redis does not answer")
             except Exception as error:

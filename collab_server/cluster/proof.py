@@ -25,7 +25,8 @@ MAX_UNDER_WAY = 8
 
 
 class Proof:
-    """What is known of Redis. `problem` says in words why it is not available, and is None if and only if it is."""
+    """What is known of Redis. `problem` says in words why it is not available, or why a connection has just ended; None
+    where all is well."""
 
     def __init__(self, counters: Counters, clock: Callable[[], float]) -> None:
         self.problem: str | None = "not connected yet"
@@ -35,6 +36,7 @@ class Proof:
         self._counters = counters
         self._clock = clock
         self._has_heard = False
+        self._said: str | None = None  # in the log, since it was available last
         self._under_way: deque[tuple[int, float]] = deque(
             maxlen=MAX_UNDER_WAY
         )  # number of a heartbeat, sent at
@@ -70,21 +72,25 @@ class Proof:
     def proved(self) -> None:
         """Redis has just shown that it works."""
         self.proved_at = self._clock()
-        self.problem = None
+        self.problem = self._said = None
         if not self.is_available:
             self.is_available = True
             log.info("Redis is available")
 
     def failed(self, problem: str) -> None:
         """Redis has just shown that it does not."""
-        if problem != self.problem:
+        if problem != self._said:
             log.warning("Redis is unavailable: %s", problem)
-        self.problem = problem
+        self.problem = self._said = problem
         self._has_heard = False
         self.latency_seconds = None
         if self.is_available:
             self.is_available = False
             self._counters.outages += 1
+
+    def lost_connection(self, problem: str) -> None:
+        """One has ended, which is said where it was held. The next one may do: only silence makes it `failed`."""
+        self.problem = problem
 
     def forget_heard(self) -> None:
         """What was heard was another channel."""
