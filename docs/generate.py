@@ -15,6 +15,7 @@ from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Le
+from declarations import clients_reference
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 
@@ -205,6 +206,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "asyncapi.json": asyncapi,
     "schema.json": schema_json,
     "../clients/js/client/types/wire.d.ts": wire_d_ts,
+    "clients-reference.md": clients_reference,
 }
 
 

@@ -37,7 +37,7 @@ export class Client {
   /** @type {Map<string, Topic>} */ #topics = new Map();
   /** @type {Map<string, Set<(said: any) => void>>} */ #listeners = new Map();
 
-  /** @param {Options} options */
+  /** @internal @param {Options} options */
   constructor({ url, auth, keeping, socket = {} }) {
     this.connection = new Connection(url, typeof auth === "function" ? auth : () => auth, socket);
     this.outbox = new Outbox(this.connection, keepingOf(keeping));
@@ -143,7 +143,7 @@ export class Client {
     this.#listeners.get(name)?.forEach((listener) => listener(said));
   }
 
-  /** What the inbox tells of a topic. @param {any} event */
+  /** What the inbox tells of a topic. @internal @param {any} event */
   topicEvent(event) {
     this.#topics.get(event.data.topic)?.inboxEvent(event);
   }

@@ -39,9 +39,9 @@ const FRESH_MS = 20_000; // a token that was got so recently and is refused is n
 
 /** @extends {Store<ConnectionState>} */
 export class Connection extends Store {
-  /** Called with every event and signal: its name, and its argument. @type {(name: string, said: any) => void} */
+  /** Called with every event and signal: its name, and its argument. @internal @type {(name: string, said: any) => void} */
   onSaid = () => {};
-  /** Called whenever one is let in, before anybody is told. @type {(user: User, epoch: string) => void} */
+  /** Called whenever one is let in, before anybody is told. @internal @type {(user: User, epoch: string) => void} */
   onHello = () => {};
 
   /** @type {ConnectionState} */
@@ -54,6 +54,7 @@ export class Connection extends Store {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #later;
 
   /**
+   * @internal
    * @param {string} url where the server is; a path is that of the place under which a proxy offers it
    * @param {() => Promise<Credentials | null> | Credentials | null} auth
    * @param {object} options of socket.io-client
@@ -80,6 +81,7 @@ export class Connection extends Store {
     this.signIn();
   }
 
+  /** Whether commands can be answered now. */
   get isLive() {
     return this.#state.state === "live";
   }
@@ -177,6 +179,7 @@ export class Connection extends Store {
     this.changed();
   }
 
+  /** @internal */
   look() {
     return this.#state;
   }

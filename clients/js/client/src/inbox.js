@@ -25,13 +25,13 @@ export class Inbox extends Store {
   #unread = 0;
   /** @type {InboxState["state"]} */ #state = "loading";
 
-  /** @param {Client} client */
+  /** @internal @param {Client} client */
   constructor(client) {
     super();
     this.#client = client;
   }
 
-  /** Somebody is signed in; the same person as before, or another. @param {string} topic theirs */
+  /** Somebody is signed in; the same person as before, or another. @internal @param {string} topic theirs */
   hello(topic, isAnother = false) {
     if (!this.#log || isAnother) {
       this.#log?.stop();
@@ -51,12 +51,13 @@ export class Inbox extends Store {
     this.#log.start();
   }
 
+  /** @internal */
   lost() {
     if (this.#state === "live") this.#state = "behind";
     this.changed();
   }
 
-  /** @param {string} name @param {any} said */
+  /** @internal @param {string} name @param {any} said */
   said(name, said) {
     this.#log?.said(name, said);
   }
@@ -116,7 +117,7 @@ export class Inbox extends Store {
     return this.#client.change("notification.read", ids ? { ids: [...ids] } : { upTo: this.#log?.seq ?? 0 });
   }
 
-  /** @returns {InboxState} */
+  /** @internal @returns {InboxState} */
   look() {
     return {
       state: this.#state,

@@ -32,7 +32,7 @@ const ADOPT_MS = 30_000;
 
 /** @extends {Store<readonly Entry[]>} */
 export class Outbox extends Store {
-  /** Called with what was answered, before its entry goes. @type {(entry: Entry, answer: any) => void} */
+  /** Called with what was answered, before its entry goes. @internal @type {(entry: Entry, answer: any) => void} */
   onAnswer = () => {};
 
   #connection;
@@ -45,6 +45,7 @@ export class Outbox extends Store {
   /** @type {ReturnType<typeof setInterval> | undefined} */ #adopting;
 
   /**
+   * @internal
    * @param {Connection} connection
    * @param {Promise<Keeping>} keeping
    */
@@ -56,6 +57,7 @@ export class Outbox extends Store {
 
   /**
    * The connection is there, for this person: send what waits, first what former windows have left.
+   * @internal
    * @param {string} space
    */
   async hello(space) {
@@ -137,6 +139,7 @@ export class Outbox extends Store {
     if (entry?.state === "refused") this.#drop(key);
   }
 
+  /** @internal */
   close() {
     clearInterval(this.#adopting);
     for (const { reject } of this.#askers.values()) {
@@ -145,6 +148,7 @@ export class Outbox extends Store {
     this.#askers.clear();
   }
 
+  /** @internal */
   look() {
     return this.#entries;
   }

@@ -35,6 +35,7 @@ export class Places extends Store {
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #pause;
 
   /**
+   * @internal
    * @param {Client} client
    * @param {Topic} topic
    */
@@ -44,7 +45,7 @@ export class Places extends Store {
     this.#topic = topic;
   }
 
-  /** @param {number} count */
+  /** @internal @param {number} count */
   watched(count) {
     if (count && !this.#leave) this.#leave = this.#topic.subscribe(() => this.#follow());
     else if (!count) {
@@ -88,6 +89,7 @@ export class Places extends Store {
     this.changed();
   }
 
+  /** @internal */
   look() {
     const counts = this.#counts;
     return {

@@ -32,7 +32,7 @@ export class Store {
     };
   }
 
-  /** Say that something has changed. @protected */
+  /** Say that something has changed. @protected @internal */
   changed() {
     this.#snapshot = undefined;
     if (!this.#isTold) return;
@@ -43,11 +43,11 @@ export class Store {
     });
   }
 
-  /** Make a snapshot. @protected @abstract @returns {Snapshot} */
+  /** Make a snapshot. @protected @abstract @internal @returns {Snapshot} */
   look() {
     throw new Error("not there");
   }
 
-  /** So many listen now. @protected @param {number} _count */
+  /** So many listen now. @protected @internal @param {number} _count */
   watched(_count) {}
 }

@@ -21,7 +21,7 @@ export class Summaries extends Store {
   #isLive = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #later;
 
-  /** @param {Client} client */
+  /** @internal @param {Client} client */
   constructor(client) {
     super();
     this.#client = client;
@@ -81,6 +81,7 @@ export class Summaries extends Store {
     this.changed();
   }
 
+  /** @internal */
   look() {
     const known = new Map(this.#known);
     return { of: (/** @type {string} */ topic) => known.get(topic) };

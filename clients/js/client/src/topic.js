@@ -23,20 +23,20 @@ import { Store } from "./store.js";
 
 /**
  * @typedef {object} TopicState
- * @property {string} topic
+ * @property {string} topic its name
  * @property {"loading" | "live" | "behind" | "closed"} state `behind`: what is shown may be old, because the
  *   connection is lost or being caught up; `closed`: `problem` says why, `open()` tries again
- * @property {Refused | null} problem
+ * @property {Refused | null} problem why it cannot be followed now, or not any more
  * @property {readonly Thread[]} threads by the `seq` of their roots
  * @property {boolean} hasOlder whether `older()` has more
  * @property {number} seq everything up to here is shown
  * @property {number} readSeq what is up to here is read
- * @property {number} unread
- * @property {boolean} muted
+ * @property {number} unread how many comments of others this person has not read
+ * @property {boolean} muted whether this person has muted it
  * @property {readonly string[]} rights the commands that this person may use here
  * @property {boolean} commenting false where an administrator has switched comments off
  * @property {readonly User[]} present who has it open
- * @property {readonly User[]} typing
+ * @property {readonly User[]} typing who is writing
  * @property {Discussion | null} discussion of a discussion: its name, members, owner
  */
 
@@ -89,6 +89,7 @@ export class Topic extends Store {
   #isPinned = false;
 
   /**
+   * @internal
    * @param {Client} client
    * @param {string} name
    */
@@ -170,26 +171,26 @@ export class Topic extends Store {
     this.changed();
   }
 
-  /** @param {number} count */
+  /** @internal @param {number} count */
   watched(count) {
     clearTimeout(this.#leaving);
     if (count) this.#follow();
     else if (!this.#isPinned) this.#leaving = setTimeout(() => this.leave(), LINGER_MS);
   }
 
-  /** The connection is there. */
+  /** The connection is there. @internal */
   hello() {
     if (this.#isOpen) this.#log.start();
   }
 
-  /** The connection is lost. */
+  /** The connection is lost. @internal */
   lost() {
     if (this.#state === "live") this.#state = "behind";
     this.#log.isReady = false;
     this.changed();
   }
 
-  /** Throw everything away: somebody else is signed in. */
+  /** Throw everything away: somebody else is signed in. @internal */
   forget() {
     this.#log.forget();
     this.#empty();
@@ -200,6 +201,7 @@ export class Topic extends Store {
   }
 
   /**
+   * @internal
    * @param {string} name
    * @param {any} said
    */
@@ -321,6 +323,7 @@ export class Topic extends Store {
 
   /**
    * What the inbox says of this topic, on whatever device it was done.
+   * @internal
    * @param {any} event
    */
   inboxEvent({ type, data }) {
@@ -550,6 +553,7 @@ export class Topic extends Store {
 
   /**
    * What waits for this topic.
+   * @internal
    * @param {readonly Entry[]} entries
    */
   setWaiting(entries) {
@@ -563,6 +567,7 @@ export class Topic extends Store {
 
   /**
    * A command was answered; its event comes before or after.
+   * @internal
    * @param {Entry} entry
    * @param {any} answer
    */
@@ -607,37 +612,37 @@ export class Topic extends Store {
     return this.#change("comment.add", { topic: this.name, commentId: uuid7(Date.now()), ...comment });
   }
 
-  /** @param {string} commentId @param {string} text */
+  /** Give one's own comment another text. @param {string} commentId @param {string} text */
   edit(commentId, text) {
     return this.#change("comment.edit", { commentId, text });
   }
 
-  /** @param {string} commentId */
+  /** Delete one's own comment. @param {string} commentId */
   delete(commentId) {
     return this.#change("comment.delete", { commentId });
   }
 
-  /** @param {string} commentId @param {string} emoji */
+  /** React to a comment. @param {string} commentId @param {string} emoji one */
   react(commentId, emoji) {
     return this.#change("comment.react", { commentId, emoji });
   }
 
-  /** @param {string} commentId @param {string} emoji */
+  /** Take one's reaction back. @param {string} commentId @param {string} emoji */
   unreact(commentId, emoji) {
     return this.#change("comment.unreact", { commentId, emoji });
   }
 
-  /** @param {string} threadId */
+  /** Mark a thread as resolved. @param {string} threadId */
   resolve(threadId) {
     return this.#change("thread.resolve", { commentId: threadId });
   }
 
-  /** @param {string} threadId */
+  /** Open a resolved thread again. @param {string} threadId */
   reopen(threadId) {
     return this.#change("thread.reopen", { commentId: threadId });
   }
 
-  /** @param {boolean} muted @param {string} [until] a time to come, RFC 3339 */
+  /** Be told nothing of this topic, or again. @param {boolean} muted @param {string} [until] a time to come, RFC 3339 */
   mute(muted, until) {
     return this.#change("topic.mute", { topic: this.name, muted, until });
   }
@@ -667,7 +672,7 @@ export class Topic extends Store {
 
   // --- what is shown
 
-  /** @returns {TopicState} */
+  /** @internal @returns {TopicState} */
   look() {
     const threads = this.#look();
     const isCovered = this.#coversUnread();

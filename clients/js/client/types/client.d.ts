@@ -49,8 +49,6 @@ export declare class Client {
     /** Whether one is connected, and as whom. */ connection: Connection;
     /** What is not sent yet, and what was refused. */ outbox: Outbox;
     /** This person's notifications. */ inbox: Inbox;
-    /** @param {Options} options */
-    constructor({ url, auth, keeping, socket }: Options);
     /** Who is signed in; null before the first connection. @type {User | null} */ me: User | null;
     /**
      * A topic: `content:{projectId}:{objectId}` or `discussion:{id}`. It is followed while somebody subscribes to it.
@@ -88,6 +86,4 @@ export declare class Client {
     signOut(): Promise<void>;
     /** Disconnect for good. What waits in the outbox is kept for the next client, where there is something to keep it in. */
     close(): void;
-    /** What the inbox tells of a topic. @param {any} event */
-    topicEvent(event: any): void;
 }

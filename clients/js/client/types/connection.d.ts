@@ -36,20 +36,10 @@ export type Answer<Name extends keyof CommandsByName> = CommandsByName[Name]["an
 /** @extends {Store<ConnectionState>} */
 export declare class Connection extends Store<ConnectionState> {
     #private;
-    /** Called with every event and signal: its name, and its argument. @type {(name: string, said: any) => void} */
-    onSaid: (name: string, said: any) => void;
-    /** Called whenever one is let in, before anybody is told. @type {(user: User, epoch: string) => void} */
-    onHello: (user: User, epoch: string) => void;
-    /**
-     * @param {string} url where the server is; a path is that of the place under which a proxy offers it
-     * @param {() => Promise<Credentials | null> | Credentials | null} auth
-     * @param {object} options of socket.io-client
-     */
-    constructor(url: string, auth: () => Promise<Credentials | null> | Credentials | null, options: object);
+    /** Whether commands can be answered now. */
     get isLive(): boolean;
     /** Ask for a token and connect. Once is enough; after `signed_out` it tries again. */
     signIn(): Promise<void>;
-    look(): ConnectionState;
     /**
      * Send a command once and return what it answers.
      *

@@ -1,5 +1,4 @@
 import { Store } from "./store.js";
-import type { Client } from "./client.js";
 import type { Notification } from "../types/wire.js";
 export type InboxState = {
     state: "loading" | "live" | "behind";
@@ -19,13 +18,6 @@ export type InboxState = {
 /** @extends {Store<InboxState>} */
 export declare class Inbox extends Store<InboxState> {
     #private;
-    /** @param {Client} client */
-    constructor(client: Client);
-    /** Somebody is signed in; the same person as before, or another. @param {string} topic theirs */
-    hello(topic: string, isAnother?: boolean): void;
-    lost(): void;
-    /** @param {string} name @param {any} said */
-    said(name: string, said: any): void;
     /** Load older notifications. Returns when they are there. */
     older(): Promise<void>;
     /**
@@ -33,6 +25,4 @@ export declare class Inbox extends Store<InboxState> {
      * @param {readonly string[]} [ids]
      */
     read(ids?: readonly string[]): Promise<import("../types/wire.js").Unread>;
-    /** @returns {InboxState} */
-    look(): InboxState;
 }

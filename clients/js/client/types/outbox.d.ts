@@ -1,6 +1,5 @@
 import { Store } from "./store.js";
-import type { Answer, Connection, Payload } from "./connection.js";
-import type { Keeping } from "./keeping.js";
+import type { Answer, Payload } from "./connection.js";
 import type { Problem } from "./refused.js";
 import type { CommandsByName } from "../types/wire.js";
 export type Entry = {
@@ -39,18 +38,6 @@ export type Entry = {
 /** @extends {Store<readonly Entry[]>} */
 export declare class Outbox extends Store<readonly Entry[]> {
     #private;
-    /** Called with what was answered, before its entry goes. @type {(entry: Entry, answer: any) => void} */
-    onAnswer: (entry: Entry, answer: any) => void;
-    /**
-     * @param {Connection} connection
-     * @param {Promise<Keeping>} keeping
-     */
-    constructor(connection: Connection, keeping: Promise<Keeping>);
-    /**
-     * The connection is there, for this person: send what waits, first what former windows have left.
-     * @param {string} space
-     */
-    hello(space: string): Promise<void>;
     /**
      * Have a command take effect, once. The promise may be left alone: what becomes of it is in the snapshot too.
      *
@@ -69,6 +56,4 @@ export declare class Outbox extends Store<readonly Entry[]> {
     retry(key: string, payload?: any): void;
     /** Forget a refused command. @param {string} key */
     discard(key: string): void;
-    close(): void;
-    look(): Entry[];
 }

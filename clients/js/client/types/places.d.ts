@@ -29,17 +29,6 @@ export type PlacesState = {
 /** @extends {Store<PlacesState>} */
 export declare class Places extends Store<PlacesState> {
     #private;
-    /**
-     * @param {Client} client
-     * @param {Topic} topic
-     */
-    constructor(client: Client, topic: Topic);
-    /** @param {number} count */
-    watched(count: number): void;
-    look(): {
-        isLoaded: boolean;
-        at: (/** @type {any} */ anchor: any) => Counts;
-    };
 }
 /**
  * What there is at each place of a topic: one for all badges.

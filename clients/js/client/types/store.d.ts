@@ -10,10 +10,4 @@ export declare class Store<Snapshot> {
      * @returns {() => void}
      */
     subscribe(listener: () => void): () => void;
-    /** Say that something has changed. @protected */
-    protected changed(): void;
-    /** Make a snapshot. @protected @abstract @returns {Snapshot} */
-    protected look(): Snapshot;
-    /** So many listen now. @protected @param {number} _count */
-    protected watched(_count: number): void;
 }

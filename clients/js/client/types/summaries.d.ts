@@ -11,17 +11,12 @@ export type SummariesState = {
 /** @extends {Store<SummariesState>} */
 export declare class Summaries extends Store<SummariesState> {
     #private;
-    /** @param {Client} client */
-    constructor(client: Client);
     /**
      * Have a topic watched, as the server spells it; up to 500 at a time.
      * @param {string} topic
      * @returns {() => void} ends it
      */
     watch(topic: string): () => void;
-    look(): {
-        of: (/** @type {string} */ topic: string) => Summary | undefined;
-    };
 }
 /**
  * What is new in topics that are not open: one for all who want to know.

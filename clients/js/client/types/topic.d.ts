@@ -1,8 +1,6 @@
 import { Refused } from "./refused.js";
 import { Store } from "./store.js";
-import type { Client } from "./client.js";
 import type { Comment } from "./fold.js";
-import type { Entry } from "./outbox.js";
 import type { AnchorPayload, Discussion, User } from "../types/wire.js";
 export type Thread = {
     /**
@@ -27,12 +25,18 @@ export type Thread = {
     unread: number;
 };
 export type TopicState = {
+    /**
+     * its name
+     */
     topic: string;
     /**
      * `behind`: what is shown may be old, because the
      * connection is lost or being caught up; `closed`: `problem` says why, `open()` tries again
      */
     state: "loading" | "live" | "behind" | "closed";
+    /**
+     * why it cannot be followed now, or not any more
+     */
     problem: Refused | null;
     /**
      * by the `seq` of their roots
@@ -50,7 +54,13 @@ export type TopicState = {
      * what is up to here is read
      */
     readSeq: number;
+    /**
+     * how many comments of others this person has not read
+     */
     unread: number;
+    /**
+     * whether this person has muted it
+     */
     muted: boolean;
     /**
      * the commands that this person may use here
@@ -64,6 +74,9 @@ export type TopicState = {
      * who has it open
      */
     present: readonly User[];
+    /**
+     * who is writing
+     */
     typing: readonly User[];
     /**
      * of a discussion: its name, members, owner
@@ -86,35 +99,12 @@ export declare class Topic extends Store<TopicState> {
     #private;
     name: string;
     /**
-     * @param {Client} client
-     * @param {string} name
-     */
-    constructor(client: Client, name: string);
-    /**
      * Follow it, though nobody subscribes; also after it was closed.
      * @returns {Promise<void>} when it is live; rejects with a `Refused` where it may not be followed
      */
     open(): Promise<void>;
     /** Follow it no more. */
     leave(): void;
-    /** @param {number} count */
-    watched(count: number): void;
-    /** The connection is there. */
-    hello(): void;
-    /** The connection is lost. */
-    lost(): void;
-    /** Throw everything away: somebody else is signed in. */
-    forget(): void;
-    /**
-     * @param {string} name
-     * @param {any} said
-     */
-    said(name: string, said: any): void;
-    /**
-     * What the inbox says of this topic, on whatever device it was done.
-     * @param {any} event
-     */
-    inboxEvent({ type, data }: any): void;
     /** Load comments older than those that are there. Returns when they are. */
     older(): Promise<void>;
     /**
@@ -139,39 +129,26 @@ export declare class Topic extends Store<TopicState> {
      */
     markUnread(fromSeq: number): Promise<import("../types/wire.js").Unread>;
     /**
-     * What waits for this topic.
-     * @param {readonly Entry[]} entries
-     */
-    setWaiting(entries: readonly Entry[]): void;
-    /**
-     * A command was answered; its event comes before or after.
-     * @param {Entry} entry
-     * @param {any} answer
-     */
-    answered(entry: Entry, { comment, seq }: any): void;
-    /**
      * Comment. It is shown at once, and sent when it can be.
      * @param {NewComment} comment
      */
     add(comment: NewComment): Promise<import("../types/wire.js").CommentAndSeq>;
-    /** @param {string} commentId @param {string} text */
+    /** Give one's own comment another text. @param {string} commentId @param {string} text */
     edit(commentId: string, text: string): Promise<import("../types/wire.js").CommentAndSeq>;
-    /** @param {string} commentId */
+    /** Delete one's own comment. @param {string} commentId */
     delete(commentId: string): Promise<import("../types/wire.js").Seq>;
-    /** @param {string} commentId @param {string} emoji */
+    /** React to a comment. @param {string} commentId @param {string} emoji one */
     react(commentId: string, emoji: string): Promise<import("../types/wire.js").Seq>;
-    /** @param {string} commentId @param {string} emoji */
+    /** Take one's reaction back. @param {string} commentId @param {string} emoji */
     unreact(commentId: string, emoji: string): Promise<import("../types/wire.js").Seq>;
-    /** @param {string} threadId */
+    /** Mark a thread as resolved. @param {string} threadId */
     resolve(threadId: string): Promise<import("../types/wire.js").Seq>;
-    /** @param {string} threadId */
+    /** Open a resolved thread again. @param {string} threadId */
     reopen(threadId: string): Promise<import("../types/wire.js").Seq>;
-    /** @param {boolean} muted @param {string} [until] a time to come, RFC 3339 */
+    /** Be told nothing of this topic, or again. @param {boolean} muted @param {string} [until] a time to come, RFC 3339 */
     mute(muted: boolean, until?: string): Promise<import("../types/wire.js").Empty>;
     /** Say that this person is writing here, as often as they press a key; or not any more. @param {boolean} isTyping */
     type(isTyping?: boolean): void;
     /** Whether this person may use a command here. @param {keyof import("../types/wire.js").CommandsByName} command */
     may(command: keyof import("../types/wire.js").CommandsByName): boolean;
-    /** @returns {TopicState} */
-    look(): TopicState;
 }
