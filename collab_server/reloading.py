@@ -4,14 +4,17 @@ Certificates always, the files being read anew; of the settings those of `MAY_CH
 named in the log, and takes a restart. A configuration with an error changes nothing at all.
 
 Besides, a certificate that is about to expire, or has, is one line a day. One task, `run`, owned by the node; files
-are read in a thread.
+are read in a thread, which is left behind where that takes longer than `READ_SECONDS`: a drive may hang, or a pipe be
+there in place of a file. Nothing waits for it, the end of the node neither.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -32,6 +35,8 @@ log = logging.getLogger(__name__)
 
 LOOK_SECONDS = 24 * 3600.0
 """Between two warnings of the same certificate."""
+READ_SECONDS = 10.0
+MOST_LEFT_BEHIND = 4
 
 _LOG = frozenset({"logging", "logFile", "logFormat"})
 _ORIGINS = frozenset({"allowedOrigins"})
@@ -95,6 +100,7 @@ class Reloading:
         self._read = read
         self._certificates = certificates
         self._changing = changing
+        self._readings: list[Future[tuple[LoadedConfig, Made]]] = []  # that are not over
 
     async def run(self) -> None:
         """Look again whenever SIGHUP comes, and once a day at the certificates, until cancelled."""
@@ -117,18 +123,42 @@ class Reloading:
     async def look_again(self) -> None:
         """Read the configuration and what it names, take up what may change, and say what may not."""
         try:
-            loaded, made = await asyncio.to_thread(self._read_all)
+            loaded, made = await self._read_in_time()
             took_up = self._use(loaded.config, made)
         except ConfigError as error:
             for problem in error.problems:
                 log.error("SIGHUP: %s", problem)
             log.error("SIGHUP: the configuration has errors: the one before stays in use")
+        except TimeoutError:
+            log.error(
+                "SIGHUP: a file cannot be read in time, or is a pipe: the configuration before stays in use"
+            )
         except Exception:
             log.exception("SIGHUP: the configuration could not be read again: the one before stays in use")
         else:
             for problem in loaded.warnings:
                 log.warning("SIGHUP: %s", problem)
             log.info("SIGHUP: certificates are read again; settings that changed: %s", took_up or "none")
+
+    async def _read_in_time(self) -> tuple[LoadedConfig, Made]:
+        """Raises `ConfigError`, and `TimeoutError` after `READ_SECONDS`, or at once where too many still hang."""
+        self._readings = [one for one in self._readings if not one.done()]
+        if len(self._readings) >= MOST_LEFT_BEHIND:
+            raise TimeoutError
+        reading: Future[tuple[LoadedConfig, Made]] = Future()
+        reading.set_running_or_notify_cancel()  # giving up leaves it as it is
+
+        def read() -> None:
+            try:
+                reading.set_result(self._read_all())
+            except BaseException as error:
+                reading.set_exception(error)
+
+        # Not the loop's own threads, which the end of the process waits for.
+        threading.Thread(target=read, name="reading again", daemon=True).start()
+        self._readings.append(reading)
+        async with asyncio.timeout(READ_SECONDS):
+            return await asyncio.wrap_future(reading)
 
     def _read_all(self) -> tuple[LoadedConfig, Made]:
         loaded = LoadedConfig(self._started_with, [], None) if self._read is None else self._read()

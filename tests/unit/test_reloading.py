@@ -1,0 +1,52 @@
+"""A file that cannot be read, and never will be, holds nothing up but itself."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from collab_server import reloading
+from collab_server.config import ConfigError, LoadedConfig, Problem
+from collab_server.reloading import MOST_LEFT_BEHIND, Reloading
+
+HANGS = "SIGHUP: a file cannot be read in time, or is a pipe: the configuration before stays in use"
+BROKEN = "SIGHUP: the configuration has errors: the one before stays in use"
+
+
+async def test_a_file_that_hangs_is_said_and_the_next_time_looked_at_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(reloading, "READ_SECONDS", 0.05)
+    pipe = tmp_path / "cert.pem"
+    os.mkfifo(pipe)
+    ended: list[threading.Thread] = []
+
+    def read() -> LoadedConfig:
+        pipe.read_bytes()
+        ended.append(threading.current_thread())
+        raise ConfigError([Problem("publicCertFile", "holds no certificate in PEM form")])
+
+    parts = cast("Any", None)  # nothing is taken up
+    again = Reloading(parts, read, parts, parts)
+    threads = set(threading.enumerate())
+    with caplog.at_level(logging.INFO, logger="collab_server.reloading"):
+        for _ in range(MOST_LEFT_BEHIND + 2):
+            await again.look_again()
+        assert caplog.messages == [HANGS] * (MOST_LEFT_BEHIND + 2)
+        left = [one for one in threading.enumerate() if one not in threads]
+        assert len(left) == MOST_LEFT_BEHIND
+        assert all(one.daemon for one in left)
+        pipe.rename(tmp_path / "away")
+        pipe.write_bytes(b"")
+        (tmp_path / "away").open("wb").close()  # somebody writes into it at last
+        for one in left:
+            one.join(10)
+        assert len(ended) == MOST_LEFT_BEHIND
+        monkeypatch.setattr(reloading, "READ_SECONDS", 10.0)
+        await again.look_again()
+    assert caplog.messages[-1] == BROKEN
