@@ -78,7 +78,7 @@ async def test_what_is_forwarded_and_what_is_not(balancer: Balancer, cluster: Cl
     token = await (await cluster.person("ann")).identity_token()
     async with new_session(tls=trusting()) as http:
         path = f"{balancer.url}/collaboration/api/topics/{topic}/comments"
-        headers = {"X-MSTR-IdentityToken": token}
+        headers = {"X-MSTR-IdentityToken": token, "X-Request-ID": "a-client-has-made-this-one-up"}
         async with http.post(path, json={"text": "By REST."}, headers=headers) as answer:
             assert answer.status == 201
             assert len(answer.headers.getall("X-Request-ID")) == 1
