@@ -16,6 +16,7 @@ RUN python3 -m venv /opt/build \
 COPY pyproject.toml README.md LICENSE ./
 COPY migrations ./migrations
 COPY collab_server ./collab_server
+COPY clients ./clients
 COPY deploy ./deploy
 RUN /opt/build/bin/pip wheel --no-cache-dir --no-build-isolation --no-deps --no-index --wheel-dir /src/dist . \
     && /opt/build/bin/pip --python /opt/collab/bin/python install --no-cache-dir --no-deps --no-index /src/dist/*.whl

@@ -24,6 +24,7 @@ from collab_server.config.loading import ENVIRONMENT_PREFIX, alternatives
 from collab_server.contract.asyncapi import asyncapi
 from collab_server.contract.client_types import schema_json
 from collab_server.contract.markdown import protocol
+from collab_server.contract.python import wire_py
 from collab_server.contract.typescript import wire_d_ts
 from collab_server.telemetry.definitions import FAMILIES, Family
 
@@ -207,6 +208,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "schema.json": schema_json,
     "../clients/js/client/types/wire.d.ts": wire_d_ts,
     "clients-reference.md": clients_reference,
+    "../clients/python/collab_client/wire.py": wire_py,
 }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from tests.clients import scenario
 from tests.clients.javascript import JavaScriptClient, JavaScriptError
 from tests.faults.proxy import Proxy
 from tests.harness.cluster import Cluster
@@ -308,24 +308,13 @@ async def test_texts_are_shown_by_the_grammar_of_mentions(start: Start) -> None:
 async def test_whatever_happens_clients_end_with_what_the_server_has(
     start: Start, topic: str, proxy: Proxy, seed: int
 ) -> None:
-    """Three people, one of them behind a network that comes and goes, and nobody waits for anybody."""
-    chance = random.Random(seed)
+    """The same as of the client in Python: see `scenario`."""
     people = [await start("ann", url_of(proxy)), await start("bob"), await start("carol")]
     for client in people:
         await client.run(OPEN, topic)
         await client.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
-    for step in range(60):
-        client = chance.choice(people)
-        await client.run(
-            ACT, {"topic": topic, "what": chance.random(), "which": chance.random(), "step": step}
-        )
-        if chance.random() < 0.08:
-            proxy.cut()
-        if chance.random() < 0.05:
-            proxy.refuse()
-        if chance.random() < 0.2:
-            proxy.heal()
-    proxy.heal()
+    async for step in scenario.steps(seed, proxy):
+        await people[step.who].run(ACT, {"topic": topic, **step._asdict()})
     for client in people:
         await client.until(
             "return client.outbox.snapshot().filter(({state}) => state !== 'refused')", lambda x: not x
@@ -352,14 +341,14 @@ const all = topic.snapshot().threads.flatMap(({comments}) => comments);
 const one = all[Math.floor(given.which * all.length)];
 const own = all.filter(({author, deletedAt}) => author.id === client.me.id && !deletedAt);
 const mine = own[Math.floor(given.which * own.length)];
-const what = Math.floor(given.what * 10);
-if (what < 3 || !one) void topic.add({text: `${client.me.name} ${given.step}`});
-else if (what < 5) void topic.add({text: `re ${given.step}`, replyTo: one.id});
-else if (what === 5) void (mine && topic.edit(mine.id, `edited ${given.step}`));
-else if (what === 6) void (mine && topic.delete(mine.id));
-else if (what === 7) void topic[given.which < 0.6 ? "react" : "unreact"](one.id, "👍");
-else if (what === 8) void topic[given.which < 0.6 ? "resolve" : "reopen"](one.threadId);
-else if (given.which < 0.7) topic.read();
+const {kind, number, which} = given;
+if (kind === "add" || !one) void topic.add({text: `${client.me.name} ${number}`});
+else if (kind === "reply") void topic.add({text: `re ${number}`, replyTo: one.id});
+else if (kind === "edit") void (mine && topic.edit(mine.id, `edited ${number}`));
+else if (kind === "delete") void (mine && topic.delete(mine.id));
+else if (kind === "react") void topic[which < 0.6 ? "react" : "unreact"](one.id, "👍");
+else if (kind === "resolve") void topic[which < 0.6 ? "resolve" : "reopen"](one.threadId);
+else if (which < 0.7) topic.read();
 else void topic.markUnread(one.seq);
 """
 STORED = """

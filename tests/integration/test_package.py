@@ -103,3 +103,10 @@ def test_sources_hold_what_the_tests_and_documents_need(sources: dict[str, bytes
         "docs/generate.py",
     }
     assert needed <= sources.keys()
+
+
+def test_the_client_in_python_is_a_package_of_its_own(wheel: zipfile.ZipFile) -> None:
+    folder = ROOT / "clients" / "python"
+    held = {name for name in wheel.namelist() if name.startswith("collab_client/")}
+    written = {str(path.relative_to(folder)) for path in folder.rglob("*.py")} | {"collab_client/py.typed"}
+    assert held == written

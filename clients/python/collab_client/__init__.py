@@ -1,0 +1,33 @@
+"""The client of collab-server for Python: it follows topics, writes, goes offline, and loses nothing.
+
+async with Client("https://reports.example.com", auth=library(url, "bot", password)) as client:
+    async for event in client.follow(topic, after=seq):
+        ...
+"""
+
+from collab_client.client import Client
+from collab_client.connection import Auth, Credentials
+from collab_client.fold import fold
+from collab_client.following import Following, Gap
+from collab_client.keeping import Entry
+from collab_client.library import library
+from collab_client.mentions import mention
+from collab_client.outbox import Outbox
+from collab_client.refused import Code, Refused
+from collab_client.sync import SyncClient
+
+__all__ = [
+    "Auth",
+    "Client",
+    "Code",
+    "Credentials",
+    "Entry",
+    "Following",
+    "Gap",
+    "Outbox",
+    "Refused",
+    "SyncClient",
+    "fold",
+    "library",
+    "mention",
+]

@@ -1,0 +1,45 @@
+"""The generated sequences that the clients of both languages go through, the same of each seed."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from typing import Final, Literal, NamedTuple
+
+from tests.faults.proxy import Proxy
+
+Kind = Literal["add", "reply", "edit", "delete", "react", "resolve", "read"]
+
+_STEPS: Final = 60
+_PEOPLE: Final = 3
+_KINDS: Final[tuple[Kind, ...]] = (
+    *("add", "add", "add", "reply", "reply"),
+    *("edit", "delete", "react", "resolve", "read"),
+)
+
+
+class Step(NamedTuple):
+    """What somebody does: `who` of the three, to the comment at `which` (from 0 up to 1) of those that they see.
+
+    What is done one way or the other (react or take it back, resolve or reopen) is done the first way where `which` is
+    below 0.6.
+    """
+
+    number: int
+    who: int
+    kind: Kind
+    which: float
+
+
+async def steps(seed: int, proxy: Proxy) -> AsyncIterator[Step]:
+    """What three people do, one of them behind `proxy`, a network that comes and goes. Nobody waits for anybody."""
+    chance = random.Random(seed)
+    for number in range(_STEPS):
+        yield Step(number, chance.randrange(_PEOPLE), chance.choice(_KINDS), chance.random())
+        if chance.random() < 0.08:
+            proxy.cut()
+        if chance.random() < 0.05:
+            proxy.refuse()
+        if chance.random() < 0.2:
+            proxy.heal()
+    proxy.heal()

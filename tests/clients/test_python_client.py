@@ -1,0 +1,334 @@
+"""`collab_client`: what it tells and what it writes is what the server has, whatever happens in between."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import pytest_asyncio
+
+from collab_client import Client, Refused, SyncClient, fold, library
+from collab_client.wire import Comment
+from tests.clients import scenario
+from tests.faults.proxy import Proxy
+from tests.harness.cluster import Cluster
+from tests.harness.waiting import until
+
+
+class Reader:
+    """A client, and all that it was told of a topic from the beginning of its log."""
+
+    def __init__(self, client: Client, topic: str) -> None:
+        self.client = client
+        self.topic = topic
+        self.following = client.follow(topic, after=0)
+        self.events: list[Any] = []
+        self.comments: dict[str, Comment] = {}
+        self.problem: Refused | None = None
+        self._reading = asyncio.create_task(self._read())
+
+    async def _read(self) -> None:
+        try:
+            async for event in self.following:
+                self.events.append(event)
+                if event["type"] == "gap":
+                    self.comments.clear()
+                else:
+                    fold(self.comments, event)
+        except Refused as problem:
+            self.problem = problem
+
+    @property
+    def texts(self) -> list[str]:
+        return [comment["text"] for comment in self.comments.values()]
+
+    def shows(self, *texts: str) -> bool:
+        return self.texts == list(texts)
+
+    def has_sent(self) -> bool:
+        """Whether the server has answered everything."""
+        return all(entry.state == "refused" for entry in self.client.outbox.entries)
+
+    async def is_there(self) -> None:
+        await until(lambda: self.following.present, 10)
+
+    @property
+    def names(self) -> list[str]:
+        """Who is here."""
+        return sorted(user["name"] for user in self.following.present)
+
+    def add(self, text: str) -> asyncio.Future[Any]:
+        return self.client.change("comment.add", {"topic": self.topic, "text": text})
+
+    async def stop(self) -> None:
+        self._reading.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._reading
+
+
+Start = Callable[..., Awaitable[Reader]]
+
+
+@pytest_asyncio.fixture
+async def start(topic: str) -> AsyncIterator[Start]:
+    """`await start(cluster, "ann")` reads the topic of the test."""
+    started: list[Reader] = []
+
+    async def begin(cluster: Cluster, login: str, url: str | None = None, **more: Any) -> Reader:
+        client = Client(url or cluster[0].url, library(cluster.library.url, login, login), **more)
+        client.sign_in()
+        reader = Reader(client, topic)
+        started.append(reader)
+        return reader
+
+    yield begin
+    for reader in started:
+        await reader.stop()
+        await reader.client.close()
+
+
+@pytest.fixture
+def proxy(cluster: Cluster) -> Any:
+    way = Proxy(("127.0.0.1", cluster[0].port)).start()
+    yield way
+    way.stop()
+
+
+def url_of(proxy: Proxy) -> str:
+    host, port = proxy.address
+    return f"http://{host}:{port}"
+
+
+async def test_a_topic_is_followed_and_written_to(cluster: Cluster, start: Start, topic: str) -> None:
+    ann, bob = await start(cluster, "ann"), await start(cluster, "bob")
+    answer = await ann.client.change(
+        "comment.add", {"topic": topic.lower().replace("CONTENT", "content"), "text": "Look at March"}
+    )
+    await until(lambda: bob.texts == ["Look at March"])
+    assert bob.following.seq == answer["seq"]
+    assert "comment.add" in bob.following.rights
+    listed = await bob.client.ask("topic.comments", {"topic": topic})
+    assert listed["items"] == list(bob.comments.values())
+    with pytest.raises(Refused) as refused:
+        await bob.client.ask("comment.get", {"commentId": "00000000-0000-7000-8000-000000000000"})
+    assert refused.value.code == "not_found"
+
+
+async def test_what_is_written_while_the_network_is_away_arrives_once_and_in_order(
+    cluster: Cluster, start: Start, topic: str, proxy: Proxy
+) -> None:
+    ann, bob = await start(cluster, "ann", url_of(proxy)), await start(cluster, "bob")
+    await until(lambda: ann.following.present and bob.following.present)
+    proxy.refuse()
+    proxy.cut()
+    await until(lambda: ann.client.state == "offline")
+    answers = [ann.add(text) for text in ("one", "two")]
+    bob.add("meanwhile")
+    await until(lambda: bob.texts == ["meanwhile"])
+    first = ann.client.outbox.entries[0].payload["commentId"]
+    answers.append(ann.client.change("comment.edit", {"commentId": first, "text": "first"}))
+    proxy.heal()
+    assert [(await answer)["comment"]["text"] for answer in answers] == ["one", "two", "first"]
+    for reader in (ann, bob):
+        await until(partial(reader.shows, "meanwhile", "first", "two"))
+        assert [event["seq"] for event in reader.events] == [1, 2, 3, 4]
+    assert ann.client.outbox.entries == ()
+
+
+async def test_what_waits_in_a_file_is_sent_by_the_next_process(
+    cluster: Cluster, start: Start, topic: str, proxy: Proxy, tmp_path: Path
+) -> None:
+    kept = tmp_path / "outbox"
+    ann = await start(cluster, "ann", url_of(proxy), outbox=kept)
+    await ann.client.live()
+    with pytest.raises(BlockingIOError, match="outbox"):
+        Client(cluster[0].url, {}, outbox=kept)
+    proxy.refuse()
+    proxy.cut()
+    await until(lambda: ann.client.state == "offline")
+    answers = [ann.add(text) for text in ("from the", "train")]
+    await ann.client.close()
+    for answer in answers:
+        with pytest.raises(Refused, match="closed"):
+            await answer
+    bob = await start(cluster, "bob", outbox=kept)
+    await bob.client.live()
+    assert bob.client.outbox.entries == ()
+    await bob.client.close()
+    again = await start(cluster, "ann", outbox=kept)
+    await until(lambda: again.texts == ["from the", "train"])
+    await until(lambda: again.client.outbox.entries == ())
+    assert kept.stat().st_mode & 0o077 == 0
+
+
+async def test_what_is_refused_stays_until_it_is_sent_otherwise_or_discarded(
+    cluster: Cluster, start: Start
+) -> None:
+    ann = await start(cluster, "ann")
+    with pytest.raises(Refused) as refused:
+        await ann.add("x" * 10_001)
+    assert (refused.value.code, refused.value.field) == ("too_large", "text")
+    [entry] = ann.client.outbox.entries
+    assert entry.state == "refused"
+    ann.client.outbox.retry(entry.key, {**entry.payload, "text": "short"})
+    await until(lambda: ann.texts == ["short"])
+    ann.add("")
+    await until(lambda: [entry.state for entry in ann.client.outbox.entries] == ["refused"])
+    ann.client.outbox.discard(ann.client.outbox.entries[0].key)
+    assert ann.client.outbox.entries == ()
+
+
+async def test_who_is_here_is_right_after_coming_back(cluster: Cluster, start: Start, proxy: Proxy) -> None:
+    ann, bob = await start(cluster, "ann", url_of(proxy)), await start(cluster, "bob")
+    await until(lambda: ann.names == ["Ann Archer", "Bob Baker"])
+    proxy.refuse()
+    proxy.cut()
+    await bob.stop()
+    carol = await start(cluster, "carol")
+    await until(lambda: carol.names and "Bob Baker" not in carol.names)
+    proxy.heal()
+    await until(lambda: ann.names == ["Ann Archer", "Carol Chen"], 10)
+
+
+async def test_reading_goes_on_where_it_ended_also_for_whoever_is_slow(
+    cluster: Cluster, start: Start, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("collab_client.following._MOST_WAITING", 5)
+    ann, bob = await start(cluster, "ann"), await start(cluster, "bob")
+    await bob.client.live()
+    following = bob.client.follow(topic, after=0)
+    await ann.add("0")
+    seen = []
+    async for event in following:
+        seen.append(event["seq"])
+        if len(seen) == 1:
+            await asyncio.gather(*(ann.add(str(number)) for number in range(1, 20)))
+            await until(lambda: len(bob.texts) == 20)
+        if len(seen) == 10:
+            break
+    async for event in following:
+        seen.append(event["seq"])
+        if len(seen) == 20:
+            break
+    assert seen == list(range(1, 21))
+
+
+async def test_a_topic_that_one_may_not_open_and_a_wrong_password_say_so(
+    cluster: Cluster, start: Start
+) -> None:
+    async with Client(cluster[0].url, library(cluster.library.url, "ann", "wrong")) as stranger:
+        with pytest.raises(Refused) as refused:
+            await stranger.live()
+        assert refused.value.code == "unauthenticated"
+    ann = await start(cluster, "ann")
+    with pytest.raises(Refused) as refused:
+        async for _ in ann.client.follow(f"content:{'F' * 32}:{'E' * 32}"):
+            pass
+    assert refused.value.code == "not_found"
+
+
+async def test_an_ended_session_is_said_and_a_new_one_goes_on(cluster: Cluster, start: Start) -> None:
+    ann = await start(cluster, "ann")
+    await ann.client.live()
+    await ann.client.sign_out()
+    with pytest.raises(Refused, match="Signed out"):
+        await ann.client.live()
+    ann.client.sign_in()
+    assert (await ann.client.live())["name"] == "Ann Archer"
+
+
+async def test_an_inbox_is_followed_like_any_topic(cluster: Cluster, start: Start, topic: str) -> None:
+    ann, bob = await start(cluster, "ann"), await start(cluster, "bob")
+    me = await bob.client.live()
+    inbox = bob.client.follow(f"inbox:{me['id']}", after=0)
+    await ann.add(f"Hi @[Bob]({'user'}:{me['id']})")
+    async with asyncio.timeout(10):
+        async for event in inbox:
+            if event["type"] == "notification.added" and event["data"]["notification"]["topic"] == topic:
+                break
+
+
+def scripted(url: str, library_url: str, topic: str) -> list[str]:
+    """What a script does."""
+    with SyncClient(url, library(library_url, "ann", "ann")) as client:
+        comment = client.change("comment.add", {"topic": topic, "text": "one"})["comment"]
+        client.change("comment.edit", {"commentId": comment["id"], "text": "two"})
+        assert client.me["name"] == "Ann Archer"
+        assert client.ask("comment.get", {"commentId": comment["id"]})["text"] == "two"
+        with pytest.raises(Refused, match="not_found"):
+            client.ask("comment.get", {"commentId": "00000000-0000-7000-8000-000000000000"})
+        return [event["type"] for event in client.follow(topic, after=0, idle=0.3)]
+
+
+async def test_a_script_needs_no_await(cluster: Cluster, topic: str) -> None:
+    types = await asyncio.to_thread(scripted, cluster[0].url, cluster.library.url, topic)
+    assert types == ["comment.added", "comment.edited"]
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_whatever_happens_clients_end_with_what_the_server_has(
+    cluster: Cluster, start: Start, topic: str, proxy: Proxy, seed: int
+) -> None:
+    """The same as of the client in JavaScript: see `scenario`."""
+    people = [
+        await start(cluster, "ann", url_of(proxy)),
+        await start(cluster, "bob"),
+        await start(cluster, "carol"),
+    ]
+    for reader in people:
+        await reader.is_there()
+    async for step in scenario.steps(seed, proxy):
+        act(people[step.who], step)
+    for reader in people:
+        await until(reader.has_sent, 20)
+    for reader in people:
+
+        async def is_right(reader: Reader = reader) -> bool:
+            stored: list[Comment] = []
+            cursor = None
+            while True:
+                page = await reader.client.ask(
+                    "topic.comments", {"topic": topic, "limit": 200, "cursor": cursor}
+                )
+                stored += page["items"]
+                cursor = page["next"]
+                if cursor is None:
+                    break
+            assert sorted(reader.comments.values(), key=lambda comment: comment["seq"]) == stored
+            assert [event["seq"] for event in reader.events] == list(range(1, len(reader.events) + 1))
+            return (await reader.client.ask("topic.get", {"topic": topic}))["seq"] == len(reader.events)
+
+        await until(is_right, 20)
+
+
+def act(reader: Reader, step: scenario.Step) -> None:
+    change, topic = reader.client.change, reader.topic
+    shown = list(reader.comments.values())
+    one = shown[int(step.which * len(shown))] if shown else None
+    me = reader.client.me
+    assert me is not None
+    own = [each for each in shown if each["author"]["id"] == me["id"] and not each["deletedAt"]]
+    mine = own[int(step.which * len(own))] if own else None
+    if step.kind == "add" or one is None:
+        reader.add(f"{me['name']} {step.number}")
+    elif step.kind == "reply":
+        change("comment.add", {"topic": topic, "text": f"re {step.number}", "replyTo": one["id"]})
+    elif step.kind == "edit" and mine:
+        change("comment.edit", {"commentId": mine["id"], "text": f"edited {step.number}"})
+    elif step.kind == "delete" and mine:
+        change("comment.delete", {"commentId": mine["id"]})
+    elif step.kind == "react":
+        if step.which < 0.6:
+            change("comment.react", {"commentId": one["id"], "emoji": "👍"}, topic=topic)
+        else:
+            change("comment.unreact", {"commentId": one["id"], "emoji": "👍"}, topic=topic)
+    elif step.kind == "resolve":
+        if step.which < 0.6:
+            change("thread.resolve", {"commentId": one["threadId"]}, topic=topic)
+        else:
+            change("thread.reopen", {"commentId": one["threadId"]}, topic=topic)
