@@ -23,7 +23,7 @@ from typing import Final
 from collab_server.domain.ids import OPAQUE_ID
 from collab_server.domain.letters import IGNORABLE
 from collab_server.domain.mentions import MENTION
-from collab_server.domain.spellings import LETTERS, SEQUENCES
+from collab_server.domain.spellings import LETTERS, ORDERS, SEQUENCES
 
 __all__ = ["BEFORE", "CUT", "Cut", "Folded", "folded"]
 
@@ -165,7 +165,8 @@ _VOICE_MARKS: Final = str.maketrans(
 _VOICED = "\uff9e\uff9f\u309b\u309c"
 
 
-_SEQUENCE = re.compile("|".join(map(re.escape, sorted(SEQUENCES, key=len, reverse=True))))
+_READ_AS: Final = SEQUENCES | ORDERS
+_SEQUENCE = re.compile("|".join(map(re.escape, sorted(_READ_AS, key=len, reverse=True))))
 
 
 _VIRAMA = 9
@@ -186,12 +187,22 @@ def _suspicious() -> re.Pattern[str]:
     return re.compile(f"[{_VOICED}{firsts}{begins}](?:{'|'.join(tails)})")
 
 
+def _disordered() -> re.Pattern[str]:
+    """Where any of `ORDERS` stands. It begins with a class, too."""
+    lasts: dict[str, str] = {}
+    for sequence in ORDERS:
+        lasts[sequence[:-1]] = lasts.get(sequence[:-1], "") + sequence[-1]
+    tails = [f"(?<={begun[0]}){begun[1:]}[{last}]" for begun, last in lasts.items()]
+    return re.compile(f"[{''.join({begun[0] for begun in lasts})}](?:{'|'.join(tails)})")
+
+
 _SUSPICIOUS = _suspicious()
+_DISORDERED = _disordered()
 _HISTORIC = re.compile("[\U00011000-\U000117ff]")  # scripts of the other sequences
 
 
 def _is_plain(text: str) -> bool:
-    return _SUSPICIOUS.search(text) is None and _HISTORIC.search(text) is None
+    return not (_SUSPICIOUS.search(text) or _DISORDERED.search(text) or _HISTORIC.search(text))
 
 
 def _changes_the_last(character: str) -> bool:
@@ -218,7 +229,7 @@ def _fold(cluster: str) -> tuple[str, str]:
     kept = "".join([part for part in parts if not _is_dropped(part)])
     read = unicodedata.normalize("NFKC", kept).translate(LETTERS)
     if len(cluster) > 1:
-        read = _SEQUENCE.sub(lambda found: SEQUENCES[found[0]], read)
+        read = _SEQUENCE.sub(lambda found: _READ_AS[found[0]], read)
     return _both("".join(map(_digits, read)))
 
 

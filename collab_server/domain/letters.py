@@ -87,6 +87,15 @@ _JOINING = (
     "\U00010800-\U00011fff\U0001e900-\U0001e95f\U0001f000-\U0001faff"
 )
 _IDLE_JOINERS = re.compile(f"(?<![{_JOINING}])[\u200c\u200d]+|[\u200c\u200d]+(?=\\s|$)")
+# Variation selectors choose a shape behind Han, Mongolian and its kin, Myanmar, hieroglyphs, signs and emoji, each one
+# selector, and behind a digit in a keycap. Behind anything else they are nothing, and would part two equal names.
+_CHOOSING = (
+    "\u00a9\u00ae\u1000-\u109f\u1800-\u180a\u1810-\u18af\u2000-\u200a\u2010-\u2027\u2030-\u2bff\u3000-\u9fff"
+    "\ua840-\ua87f\ua9e0-\uaa7f\uf900-\ufaff\uff00-\uffef\U00010ac0-\U00010aff\U00013000-\U0001345f"
+    "\U0001f000-\U0001faff\U00020000-\U0003ffff"
+)
+_SELECTORS = "[\u180b-\u180d\u180f\ufe00-\ufe0f\U000e0100-\U000e01ef]"
+_IDLE_SELECTORS = re.compile(f"(?<![{_CHOOSING}0-9#*]){_SELECTORS}|(?<=[0-9#*]){_SELECTORS}(?!\u20e3)")
 
 
 def is_blank(text: str) -> bool:
@@ -96,7 +105,7 @@ def is_blank(text: str) -> bool:
 
 def is_clear_name(name: str) -> bool:
     """Whether a name can be shown among other words: not blank, on one line, and nothing in it that cannot be seen or
-    turns the direction of what follows. Joiners may be in it; `one_name` drops those that join nothing."""
+    turns the direction of what follows. Joiners and selectors may be in it; `one_name` drops those that do nothing."""
     return not is_blank(name) and _NOT_NAMED.search(name) is None
 
 
@@ -110,8 +119,10 @@ def clear_name(name: str, most: int) -> str:
 
 
 def one_name(name: str) -> str:
-    """A clear name in the one spelling in which it is kept: NFC, single spaces, no joiner that joins nothing."""
-    return " ".join(_IDLE_JOINERS.sub("", unicodedata.normalize("NFC", name)).split())
+    """A clear name in the one spelling in which it is kept: NFC, single spaces, no joiner that joins nothing, no
+    selector that selects nothing."""
+    seen = _IDLE_SELECTORS.sub("", unicodedata.normalize("NFC", name))
+    return " ".join(_IDLE_JOINERS.sub("", seen).split())
 
 
 IGNORABLE: Final = frozenset(chr(point) for first, last in _IGNORABLE for point in range(first, last + 1))

@@ -61,11 +61,33 @@ _RADICALS: Final = """
     2EEE 9F7F, 2EEF 7ADC, 2EF0 9F99, 2EF1 9F9C, 2EF2 4E80, 2EF3 9F9F
 """
 
+
+def _in_another_order() -> dict[str, str]:
+    """Signs that are drawn the same in either order, typed in the wrong one: a tone of Thai or Lao in front of its
+    vowel sign, or inside `am`; ro of Khmer below a letter, in front of what else is below it."""
+    orders: dict[str, str] = {}
+    for tones, vowels, round_sign, aa in (
+        ("\u0e48\u0e49\u0e4a\u0e4b\u0e4c", "\u0e31\u0e34\u0e35\u0e36\u0e37\u0e47", "\u0e4d", "\u0e32"),
+        ("\u0ec8\u0ec9\u0eca\u0ecb\u0ecc", "\u0eb1\u0eb4\u0eb5\u0eb6\u0eb7\u0ebb", "\u0ecd", "\u0eb2"),
+    ):
+        for tone in tones:
+            orders.update({tone + vowel: vowel + tone for vowel in vowels})
+            orders[round_sign + tone + aa] = tone + round_sign + aa
+    below, ro, da, ta = "\u17d2", "\u179a", "\u178a", "\u178f"
+    for letter in map(chr, range(0x1780, 0x17A3)):
+        if letter != ro:
+            orders[below + ro + below + letter] = below + (ta if letter == da else letter) + below + ro
+    return orders | {below + da: below + ta}  # below a letter, the two are drawn the same
+
+
 SEQUENCES: Final = {
     _read(sequence): _read(letter)
     for sequence, letter in (pair.split("=") for pair in _LOOKS_LIKE.replace("\n", " ").split(","))
 } | {"เเ": "แ"}
 """Sequences that read as a letter of its own, and that letter."""
+
+ORDERS: Final = _in_another_order()
+"""Sequences that read as another one, and that one."""
 
 _TWO_WAYS: Final = {
     "\u0627": "\u0671\u0672\u0673",  # alef with wasla, with wavy hamzas

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -302,6 +303,19 @@ async def test_texts_are_shown_by_the_grammar_of_mentions(start: Start) -> None:
     assert [pieces for pieces, _ in shown] == [row["pieces"] for row in known["texts"]]
     found = [{mention["name"] for mention in mentions} for _, mentions in shown]
     assert all(names <= set(row["names"]) for names, row in zip(found, known["texts"], strict=True))
+
+
+@pytest.mark.parametrize("seed", range(2))
+async def test_a_mention_is_one_of_whom_it_is_made_for_whatever_the_name(start: Start, seed: int) -> None:
+    chance = random.Random(seed)
+    parts = ["]", "(", "[", "@", ")", "user:B", "group:C", "x", " ", "@[", "]("]
+    names = ["".join(chance.choices(parts, k=chance.randint(1, 12))) for _ in range(500)]
+    ann = await start("ann")
+    script = (
+        "return given.map((name) => tools.mentionsOf(`@[ ${tools.mention({kind: 'user', id: 'A', name})}`))"
+    )
+    found = await ann.run(script, names)
+    assert [name for name, [mention] in zip(names, found, strict=True) if mention["id"] != "A"] == []
 
 
 @pytest.mark.parametrize("seed", range(3))

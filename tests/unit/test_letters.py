@@ -39,6 +39,7 @@ def test_what_shows_nothing_is_blank(text: str) -> None:
     assert not is_blank(f"{text}x{text}")
 
 
+SELECTORS = "\u180b\u180f\ufe00\ufe0e\ufe0f\U000e0100\U000e01ef"
 FILLERS = "\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0\U00013441\U00013442\U00016fe4\U0001d159"
 
 
@@ -55,7 +56,11 @@ def test_all_white_space_is_blank() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["Board", "Größe", "ها\u200cها", "👩\u200d💻", "क्\u200dष", "שלום", "a" * 200]
+    "name",
+    [
+        *["Board", "Größe", "ها\u200cها", "👩\u200d💻", "क्\u200dष", "שלום", "a" * 200],
+        *["❤\ufe0f\u200d🔥", "1\ufe0f\u20e3", "葛\U000e0100城", "ᠮ\u180b", "☎\ufe0e", "🏳\ufe0f\u200d🌈"],
+    ],
 )
 def test_clear_names(name: str) -> None:
     assert check_name(name) == name
@@ -80,6 +85,12 @@ def test_names_that_are_not_what_they_look_like_are_invalid(name: str) -> None:
         ("Ann\u200c", "Ann"),
         ("\u200cAnn \u200d", "Ann"),
         ("ها\u200c", "ها"),
+        *[(f"An{selector}n{selector}", "Ann") for selector in SELECTORS],
+        *[(f"\u0416{selector} \u05d0{selector}{selector}", "\u0416 \u05d0") for selector in SELECTORS],
+        ("Q1\ufe0f", "Q1"),
+        ("\ufe0fAnn \ufe0eB", "Ann B"),
+        ("❤\ufe0f\ufe0f", "❤\ufe0f"),
+        ("A\ufe0f\u200dB", "AB"),
     ],
 )
 def test_names_are_kept_in_one_spelling(written: str, kept: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from collab_client import mention
 from collab_server.domain.ids import library_id, opaque_id
 from collab_server.domain.letters import whole_letters
 from collab_server.domain.mentions import MENTION, excerpt, mentions_in
@@ -61,3 +62,12 @@ def test_an_excerpt_of_whatever_text_is_a_beginning_with_all_its_mentions_whole(
 def test_where_a_text_may_be_cut_is_told_in_time_that_goes_with_its_length() -> None:
     for text in ("\u0915\u094d" * 5000, "e" + "\u0301" * 9999, "\U0001f1e9" * 9999, "\u1100" * 9999):
         assert 0 <= whole_letters(text, 500) <= 500
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_client_writes_mentions_of_whom_they_are_made_for_whatever_the_name(seed: int) -> None:
+    chance = random.Random(seed)
+    parts = ["]", "(", "[", "@", ")", "user:B", "group:C", "x", " ", "@[", "]("]
+    for _ in range(500):
+        name = "".join(chance.choices(parts, k=chance.randint(1, 12)))
+        assert [found[3] for found in MENTION.finditer(f"@[ {mention('user', 'A', name)}")] == ["A"], name

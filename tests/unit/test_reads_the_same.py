@@ -64,6 +64,25 @@ ALL = [
 ]
 
 
+@pytest.mark.parametrize(
+    ("written", "right"),
+    [
+        *[(f"ท{tone}{sign}น", f"ท{sign}{tone}น") for tone in "่้๊๋์" for sign in "ัิีึื็"],
+        *[(f"น\u0e4d{tone}\u0e32", f"น{tone}\u0e33") for tone in "่้๊๋"],
+        *[(f"ກ{tone}{sign}ນ", f"ກ{sign}{tone}ນ") for tone in "່້໊໋" for sign in "ັິີຶືົ"],
+        *[(f"ນ\u0ecd{tone}\u0eb2", f"ນ{tone}\u0eb3") for tone in "່້໊໋"],
+        *[
+            (f"ស\u17d2រ\u17d2{letter}ី", f"ស\u17d2{letter}\u17d2រី")
+            for letter in map(chr, range(0x1780, 0x17A3))
+        ],
+        ("ក\u17d2ដ", "ក\u17d2ត"),
+        ("ស\u17d2រ\u17d2ដី", "ស\u17d2ត\u17d2រី"),
+    ],
+)
+def test_signs_that_are_drawn_the_same_in_either_order_read_the_same(written: str, right: str) -> None:
+    assert read(f"ก {written} ក") == read(f"ก {right} ក")
+
+
 @pytest.mark.parametrize("form", ["NFC", "NFD", "NFKC", "NFKD"])
 def test_every_character_reads_the_same_in_every_form_of_unicode(form: Any) -> None:
     assert [c for c in ALL if read(f"a {c} z") != read(f"a {unicodedata.normalize(form, c)} z")] == []

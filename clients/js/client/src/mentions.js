@@ -11,10 +11,10 @@ const MENTION = /@\[((?:(?!\]\(|@\[)[^\n]){1,256})\]\((user|group):([A-Za-z0-9._
  */
 
 /**
- * The mention of somebody, to be put into a text.
+ * The mention of somebody, to be put into a text. What would end it early, or begin another one, in a name, is parted.
  * @param {{kind: string, id: string, name: string}} whom
  */
-export const mention = ({ kind, id, name }) => `@[${name}](${kind}:${id})`;
+export const mention = ({ kind, id, name }) => `@[${name.replace(/](?=\()|@(?=\[)/g, "$& ")}](${kind}:${id})`;
 
 /**
  * Whom a text mentions, each once, by the names that the text has for them.
