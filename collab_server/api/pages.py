@@ -13,7 +13,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import Scope
 from typing_extensions import override
 
-from collab_server.web import CLIENT_HEADERS, CLIENTS, HEADERS, SOCKET_IO, STATIC, tarball
+from collab_server.web import CLIENT_HEADERS, CLIENTS, HEADERS, SERVED, STATIC, tarball
 
 
 class Pages(StaticFiles):
@@ -34,7 +34,7 @@ class ClientFiles(StaticFiles):
     """The JavaScript clients: their modules (`/clients/collab-client/index.js`), and each as a package for npm
     (`/clients/collab-client.tgz`).
 
-    `socket.js`, which names socket.io-client by its package, is that itself here.
+    A module that names another package is that itself here, as `SERVED` has it.
     """
 
     def __init__(self) -> None:
@@ -58,11 +58,12 @@ class ClientFiles(StaticFiles):
     def lookup_path(self, path: str) -> tuple[str, stat_result | None]:
         """The file for a path below `/clients`; an empty one where there is none."""
         package, _, name = path.partition("/")
-        if package not in CLIENTS or not name.endswith(".js"):
+        if package not in CLIENTS or not name.endswith((".js", ".json")):
             return "", None
         modules = (CLIENTS[package] / "src").resolve()
-        file = SOCKET_IO if name == "socket.js" else (modules / name).resolve()
-        if not (file is SOCKET_IO or file.is_relative_to(modules)) or not file.is_file():
+        served = SERVED.get(path)
+        file = served or (modules / name).resolve()
+        if not (served or file.is_relative_to(modules)) or not file.is_file():
             return "", None
         return str(file), file.stat()
 

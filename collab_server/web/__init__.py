@@ -20,6 +20,8 @@ __all__ = [
     "CLIENT_HEADERS",
     "CONTENT_SECURITY_POLICY",
     "HEADERS",
+    "PREACT",
+    "SERVED",
     "SOCKET_IO",
     "STATIC",
     "tarball",
@@ -30,6 +32,9 @@ STATIC: Final = Path(__file__).parent / "static"
 SOCKET_IO: Final = STATIC / "vendor" / "socket.io.esm.min.js"
 """socket.io-client in one module."""
 
+PREACT: Final = STATIC / "vendor" / "htm-preact-standalone.js"
+"""htm with Preact in one module."""
+
 
 def _clients() -> Mapping[str, Path]:
     """Each client by its name, and the folder of its package: in the wheel beside this one, in a checkout in
@@ -37,10 +42,20 @@ def _clients() -> Mapping[str, Path]:
     package = Path(__file__).parents[1]
     in_wheel = package / "_clients"
     place = in_wheel if in_wheel.is_dir() else package.parent / "clients" / "js"
-    return MappingProxyType({"collab-client": place / "client", "collab-react": place / "react"})
+    return MappingProxyType({f"collab-{name}": place / name for name in ("client", "react", "panel")})
 
 
 CLIENTS: Final = _clients()
+
+
+SERVED: Final[Mapping[str, Path]] = MappingProxyType(
+    {
+        "collab-client/socket.js": SOCKET_IO,
+        "collab-panel/preact.js": PREACT,
+        "collab-panel/client.js": CLIENTS["collab-panel"] / "src" / "served.js",
+    }
+)
+"""Modules that name other packages, and what a node serves in their place, so that a page needs no import map."""
 
 
 def tarball(name: str) -> bytes:

@@ -55,6 +55,7 @@ PYTHON = BLOCKS["README.md python 0"]
 CURL = BLOCKS["docs/protocol.md sh 0"]
 FIRST = BLOCKS["docs/protocol.md js 0"]
 PAGE, IN_NODE = BLOCKS["docs/clients.md html 0"], BLOCKS["docs/clients.md js 0"]
+PANEL = BLOCKS["docs/panel.md html 0"]
 REACT, PLACES = BLOCKS["docs/clients.md jsx 0"], BLOCKS["docs/clients.md js 1"]
 CONTAINER = BLOCKS["docs/configuration.md sh 0"]
 TLS = BLOCKS["docs/operations/load-balancers.md nginx 0"]
@@ -65,7 +66,7 @@ ROLE, NODE_ROLE = (BLOCKS[f"docs/operations/postgresql.md sql {number}"] for num
 POOLER = BLOCKS["docs/operations/postgresql.md ini 0"]
 RUN_HERE = [
     *(DEMO, HELLO, VITE, PYTHON, CURL, FIRST, CONTAINER, PACKAGE),
-    *(PAGE, IN_NODE, REACT, PLACES, TLS),
+    *(PAGE, IN_NODE, REACT, PLACES, PANEL, TLS),
     *(DUMP, RESTORE, JOBS, ROLE, NODE_ROLE, POOLER),
 ]
 
@@ -260,6 +261,7 @@ async def test_the_client_in_node(demo: RunningDemo, tmp_path: Path) -> None:
 async def test_the_client_in_pages(demo: RunningDemo, tmp_path: Path) -> None:
     install_for_node(tmp_path, [*packages_of(REACT, demo), "vite", "@vitejs/plugin-react"])
     (tmp_path / "plain.html").write_text(PAGE.at(demo.url))
+    (tmp_path / "panel.html").write_text(PANEL.at(demo.url))
     (tmp_path / "main.jsx").write_text(REACT.at(demo.url))
     (tmp_path / "react.html").write_text(
         '<!doctype html><div id="root"></div><script type="module" src="/main.jsx"></script>'
@@ -278,6 +280,13 @@ async def test_the_client_in_pages(demo: RunningDemo, tmp_path: Path) -> None:
         for page in (plain, with_react):
             await expect(page.get_by_text("Ann Archer: from the plain one")).to_be_visible(timeout=30_000)
             await expect(page.get_by_text("Carol Chen: from the react one")).to_be_visible(timeout=30_000)
+        panel = await browser.new_page()
+        panel.on("pageerror", lambda error: complaints.append(str(error)))
+        await panel.goto(f"{url}/panel.html")
+        await expect(panel.get_by_text("from the react one")).to_be_visible(timeout=30_000)
+        await panel.get_by_role("textbox", name="Add a comment").fill("from the panel")
+        await panel.get_by_role("button", name="Comment", exact=True).click()
+        await expect(plain.get_by_text("Ann Archer: from the panel")).to_be_visible(timeout=30_000)
         await browser.close()
         assert not complaints
 

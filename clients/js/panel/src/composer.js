@@ -1,0 +1,279 @@
+// Where one writes: a new comment, a reply, a change; with people to mention.
+
+import { mention, mentionsOf, pieces } from "./client.js";
+import { draftAt, keepDraft, NO_DRAFT } from "./drafts.js";
+import { Avatar, Icon } from "./parts.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
+
+/** @import { Draft, Whom } from "./drafts.js" */
+
+const ASK_MS = 150; // after the last key
+const MOST_PEOPLE = 8;
+const WRITES = /(?:^|[\s(])@([^\s@\n][^@\n]{0,38}|)$/u;
+
+/** A stored text as it is edited: names, and whom they mean. @param {any} comment @returns {Draft} */
+export function draftOf({ text, mentions }) {
+  /** @type {Whom[]} */ const whom = [];
+  const read = pieces(text, mentions).map((/** @type {any} */ piece) => {
+    if (piece.mention) whom.push({ ...piece.mention });
+    return piece.text;
+  });
+  return { text: read.join(""), whom };
+}
+
+/** A draft as it is sent: every name of somebody who was chosen is a mention. @param {Draft} draft */
+export function textOf({ text, whom }) {
+  // The longest first: "Ann" is not meant where "Ann Archer" is written.
+  const known = [...whom].sort((one, other) => other.name.length - one.name.length);
+  let left = text.trim();
+  let made = "";
+  while (left) {
+    const at = left.indexOf("@");
+    if (at < 0) break;
+    const meant = known.find(({ name }) => left.startsWith(`@${name}`, at));
+    const end = at + 1 + (meant ? meant.name.length : 0);
+    made += left.slice(0, at) + (meant ? mention(meant) : "@");
+    left = left.slice(end);
+  }
+  return made + left;
+}
+
+/**
+ * @param {object} props
+ * @param {any} props.panel
+ * @param {string[]} props.place where its draft is kept
+ * @param {string} props.label
+ * @param {string} props.sendLabel
+ * @param {(text: string, isAttached: boolean) => void} props.onSend
+ * @param {() => void} [props.onCancel]
+ * @param {any} [props.comment] what is edited
+ * @param {any[]} [props.people] who takes part
+ * @param {boolean} [props.isMain]
+ */
+export function Composer({ panel, place, label, sendLabel, onSend, onCancel, comment, people = [], isMain = false }) {
+  const { words, client, topic, attachment, sendsByEnter } = panel;
+  /** @type {[Draft, any]} */
+  const [draft, setDraft] = useState(() => {
+    const kept = draftAt(place);
+    return kept.text || !comment ? kept : draftOf(comment);
+  });
+  const [isAttached, setAttached] = useState(false);
+  /** @type {[null | {from: number, found: any[], problem: string}, any]} */
+  const [picking, setPicking] = useState(null);
+  const [chosen, setChosen] = useState(0);
+  const area = useRef(/** @type {any} */ (null));
+  const asked = useRef({ number: 0, timer: /** @type {any} */ (0), caret: -1 });
+  const listId = `people-${place.at(-1)}`;
+
+  useEffect(() => () => clearTimeout(asked.current.timer), []);
+  useEffect(() => {
+    if (!isMain) {
+      area.current.focus();
+      area.current.setSelectionRange(draft.text.length, draft.text.length);
+      area.current.closest(".composer").scrollIntoView({ block: "nearest" });
+    }
+  }, []);
+  useLayoutEffect(() => {
+    const { caret } = asked.current;
+    if (caret >= 0) area.current.setSelectionRange(caret, caret);
+    asked.current.caret = -1;
+    if (!window.CSS?.supports("field-sizing: content")) {
+      area.current.style.height = "auto";
+      area.current.style.height = `${area.current.scrollHeight}px`;
+    }
+  }, [draft]);
+
+  const keep = (/** @type {Draft} */ next) => {
+    setDraft(next);
+    keepDraft(place, next);
+  };
+
+  const search = (/** @type {string} */ text, /** @type {number} */ caret) => {
+    const match = WRITES.exec(text.slice(0, caret));
+    clearTimeout(asked.current.timer);
+    const number = ++asked.current.number;
+    if (!match) {
+      setPicking(null);
+      return;
+    }
+    const query = match[1];
+    const from = caret - query.length - 1;
+    const near = nearby(panel, people, query);
+    setChosen(0);
+    if (near.length) setPicking({ from, found: near, problem: "" });
+    if (!query.trim()) {
+      if (!near.length) setPicking(null);
+      return;
+    }
+    asked.current.timer = setTimeout(async () => {
+      let found = /** @type {any[]} */ ([]);
+      let problem = "";
+      try {
+        found = (await client.ask("recipients.find", { search: query.trim(), limit: MOST_PEOPLE })).items;
+      } catch {
+        problem = words.say("people.failed");
+      }
+      if (number !== asked.current.number) return;
+      const known = new Set(near.map(({ id }) => id));
+      const all = [...near, ...found.filter(({ id }) => !known.has(id) && id !== client.me?.id)].slice(0, MOST_PEOPLE);
+      // Whoever writes on after a name that nobody has does not look for anybody.
+      if (!all.length && query.includes(" ") && !problem) setPicking(null);
+      else setPicking({ from, found: all, problem: problem || (all.length ? "" : words.say("people.none")) });
+    }, ASK_MS);
+  };
+
+  const onInput = (/** @type {any} */ event) => {
+    const { value, selectionStart } = event.target;
+    keep({ text: value, whom: draft.whom });
+    topic.type(value.trim() !== "");
+    search(value, selectionStart);
+  };
+
+  const take = (/** @type {any} */ person) => {
+    const { kind, id, name } = person;
+    const before = draft.text.slice(0, picking?.from);
+    const after = draft.text.slice(area.current.selectionStart).replace(/^ /u, "");
+    const isWritable = mentionsOf(mention(person)).length > 0;
+    asked.current.caret = before.length + name.length + 2;
+    asked.current.number += 1;
+    const whom = draft.whom.filter((each) => each.id !== id);
+    keep({ text: `${before}@${name} ${after}`, whom: isWritable ? [...whom, { kind, id, name }] : whom });
+    setPicking(null);
+    area.current.focus();
+  };
+
+  const send = () => {
+    const text = textOf(draft);
+    if (!text) return;
+    clearTimeout(asked.current.timer);
+    asked.current.number += 1;
+    setPicking(null);
+    topic.type(false);
+    keep(NO_DRAFT);
+    onSend(text, isAttached);
+    setAttached(false);
+    if (isMain) area.current.focus();
+  };
+
+  const cancel = () => {
+    // A reply that is only closed is there when it is opened again; a change that is given up is not.
+    if (comment) keepDraft(place, NO_DRAFT);
+    topic.type(false);
+    onCancel?.();
+  };
+
+  const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
+    if (event.isComposing) return;
+    const count = picking?.found.length ?? 0;
+    if (picking && count && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+      setChosen((chosen + (event.key === "ArrowDown" ? 1 : count - 1)) % count);
+    } else if (picking && count && (event.key === "Tab" || (event.key === "Enter" && !event.ctrlKey && !event.metaKey))) {
+      take(picking.found[chosen]);
+    } else if (event.key === "Escape" && picking) {
+      asked.current.number += 1;
+      setPicking(null);
+    } else if (event.key === "Escape" && onCancel) {
+      cancel();
+    } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey || (sendsByEnter && !event.shiftKey))) {
+      send();
+    } else {
+      return;
+    }
+    event.preventDefault();
+    event.stopPropagation();
+  };
+
+  const hasText = draft.text.trim() !== "";
+  const canAttach = attachment && isMain;
+  return html`
+    <form
+      class="composer ${hasText || onCancel ? "open" : ""}"
+      part="composer"
+      onSubmit=${(/** @type {Event} */ event) => {
+        event.preventDefault();
+        send();
+      }}
+    >
+      ${picking &&
+      html`
+        <div class="people" part="people">
+          ${picking.found.length > 0 &&
+          html`<ul role="listbox" id=${listId} aria-label=${words.say("people")}>
+            ${picking.found.map(
+              (person, index) => html`
+                <li
+                  key=${person.id}
+                  id="${listId}-${index}"
+                  role="option"
+                  aria-selected=${index === chosen ? "true" : "false"}
+                  onPointerDown=${(/** @type {Event} */ event) => {
+                    event.preventDefault(); // the caret stays where it is
+                    take(person);
+                  }}
+                >
+                  <${Avatar} person=${person} />
+                  <bdi class="name">${person.name}</bdi>
+                  <span class="quiet">${person.why ? words.say(person.why) : person.kind === "group" ? words.say("group") : ""}</span>
+                </li>
+              `,
+            )}
+          </ul>`}
+          ${picking.problem && html`<p class="quiet none">${picking.problem}</p>`}
+        </div>
+      `}
+      <textarea
+        ref=${area}
+        part="input"
+        rows="1"
+        dir="auto"
+        maxlength="10000"
+        placeholder=${label}
+        aria-label=${label}
+        aria-autocomplete="list"
+        aria-controls=${picking?.found.length ? listId : null}
+        aria-activedescendant=${picking?.found.length ? `${listId}-${chosen}` : null}
+        value=${draft.text}
+        onInput=${onInput}
+        onKeyDown=${onKeyDown}
+        onBlur=${() => {
+          asked.current.number += 1;
+          setPicking(null);
+          topic.type(false);
+        }}
+      ></textarea>
+      <p class="unseen" role="status">
+        ${picking && (picking.problem || words.say("people.count", { count: picking.found.length }))}
+      </p>
+      <div class="row">
+        ${canAttach &&
+        html`<button
+          type="button"
+          class="chip"
+          part="attach"
+          aria-pressed=${isAttached ? "true" : "false"}
+          onClick=${() => setAttached(!isAttached)}
+        >
+          <${Icon} name=${isAttached ? "resolve" : "view"} /><bdi>${words.say("attach", { view: attachment.label })}</bdi>
+        </button>`}
+        <span class="spring"></span>
+        ${onCancel && html`<button type="button" class="plain" onClick=${cancel}>${words.say("cancel")}</button>`}
+        <button type="submit" class="send" part="send" disabled=${!hasText}>${sendLabel}</button>
+      </div>
+    </form>
+  `;
+}
+
+/** Who is here or takes part, and has such a name. @param {any} panel @param {any[]} people @param {string} query */
+function nearby({ state, client }, people, query) {
+  const here = state.present.map((/** @type {any} */ person) => ({ ...person, kind: "user", why: "here" }));
+  const others = people.map((person) => ({ ...person, kind: "user", why: "in.thread" }));
+  const known = new Set([client.me?.id]);
+  const wanted = query.trim().toLocaleLowerCase();
+  return [...here, ...others]
+    .filter(({ id, name }) => {
+      const isNew = !known.has(id);
+      known.add(id);
+      return isNew && name.toLocaleLowerCase().includes(wanted);
+    })
+    .slice(0, MOST_PEOPLE);
+}

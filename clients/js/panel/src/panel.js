@@ -1,0 +1,551 @@
+// The panel: a header, a list of threads, and a composer that never scrolls away.
+
+import { pieces } from "./client.js";
+import { Composer } from "./composer.js";
+import { Avatar, Icon, listed, useStore } from "./parts.js";
+import { html, useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./preact.js";
+import { useReading } from "./reading.js";
+import { Thread } from "./thread.js";
+
+/**
+ * @typedef {object} Attachment
+ * @property {string} label in words, for its chip
+ * @property {{[key: string]: unknown}} [viewState]
+ * @property {import("collab-client/wire").AnchorPayload} [anchor]
+ */
+
+const MOST_THREADS = 60; // in the document
+const STEP = 20;
+const NEAR = 400; // pixels from an end, where more is shown
+const END = 32;
+const UNDO_MS = 6000;
+const SHOWN_MS = 4000;
+const MINUTE_MS = 60_000;
+const MOST_AVATARS = 5;
+const MOST_PAGES = 10; // that are loaded to find what is unread
+const FILTERS = ["all", "unread", "mentions", "resolved"];
+
+/** @param {any} props */
+export function Panel({ host, client, name, words, attachment, comment: wanted, hasKeys, sendsByEnter }) {
+  const topic = useMemo(() => client.topic(name), [client, name]);
+  const state = useStore(topic);
+  const connection = useStore(client.connection);
+  const [filter, setFilter] = useState("all");
+  const [replying, reply] = useState(/** @type {string | null} */ (null));
+  const [opened, setOpened] = useState(new Map()); // resolved threads, as somebody opened or folded them
+  const kept = useRef(new Set()).current; // threads that stay open, for something in them was unread
+  const [unfolded, setUnfolded] = useState(new Set());
+  const [deleting, setDeleting] = useState(new Map());
+  const [newFrom, setNewFrom] = useState(/** @type {string | null} */ (null));
+  const [shown, setShown] = useState(/** @type {string | null} */ (null));
+  const [isHelping, setHelping] = useState(false);
+  const [said, setSaid] = useState("");
+  const [startId, setStartId] = useState(/** @type {string | null} */ (null)); // null: the last ones
+  const [isAtEnd, setAtEnd] = useState(true);
+  const [, tick] = useReducer((/** @type {number} */ count) => count + 1, 0);
+  const box = useRef(/** @type {any} */ (null));
+  const list = useRef(/** @type {any} */ (null));
+  const live = useRef({
+    isOpen: false,
+    isAtEnd: true,
+    isLoading: false,
+    anchor: /** @type {{id: string, top: number} | null} */ (null),
+    goal: /** @type {string | null} */ (null), // a comment to scroll to, once it is there
+    unread: 0,
+  }).current;
+  const isMe = (/** @type {any} */ user) => user.id === client.me?.id;
+
+  useEffect(() => {
+    const minutes = setInterval(() => tick(undefined), MINUTE_MS);
+    return () => clearInterval(minutes);
+  }, []);
+
+  // --- which threads are shown
+
+  const isUnread = (/** @type {any} */ comment) =>
+    comment.seq > state.readSeq && !comment.deletedAt && !comment.pending && !isMe(comment.author);
+  const sticky = useRef(new Set()).current; // what was unread stays in sight while one reads
+  const threads = state.threads.filter((/** @type {any} */ thread) => {
+    if (filter === "all") return true;
+    if (filter === "resolved") return thread.root?.resolved;
+    if (filter === "mentions") {
+      return thread.comments.some((/** @type {any} */ { mentions }) => mentions.some((/** @type {any} */ each) => isMe(each)));
+    }
+    if (thread.unread) sticky.add(thread.id);
+    return sticky.has(thread.id);
+  });
+  const last = Math.max(0, threads.length - MOST_THREADS);
+  const found = startId ? threads.findIndex((/** @type {any} */ thread) => thread.id === startId) : -1;
+  const start = found < 0 ? last : Math.min(found, last);
+  const inSight = threads.slice(start, start + MOST_THREADS);
+  const startAt = (/** @type {number} */ index) =>
+    setStartId(index >= last ? null : threads[Math.max(0, index)].id);
+
+  const names = new Map(
+    [...state.present, ...state.threads.flatMap((/** @type {any} */ { comments }) => comments.map((/** @type {any} */ each) => each.author))].map(
+      ({ id, name }) => [id, name],
+    ),
+  );
+  if (client.me) names.set(client.me.id, client.me.name);
+
+  // --- opening: at the first unread comment, or at the one that is asked for, else at the end
+
+  useEffect(() => {
+    if (live.isOpen || state.state === "loading" || state.state === "closed") return;
+    live.isOpen = true;
+    open();
+  }, [state.state]);
+
+  async function open() {
+    if (wanted) {
+      try {
+        await go(wanted);
+        return;
+      } catch {
+        // it is gone, or of another topic: then as without
+      }
+    }
+    for (let page = 0; page < MOST_PAGES; page += 1) {
+      const { threads, unread, hasOlder } = topic.snapshot();
+      const loaded = threads.reduce((/** @type {number} */ sum, /** @type {any} */ thread) => sum + thread.unread, 0);
+      if (loaded >= unread || !hasOlder) break;
+      if (!(await topic.older().then(() => true, () => false))) break;
+    }
+    const first = firstUnread();
+    setNewFrom(first);
+    if (first) live.goal = first;
+    tick(undefined);
+  }
+
+  const firstUnread = () => {
+    const { threads, readSeq } = topic.snapshot();
+    for (const thread of threads) {
+      if (!thread.unread) continue;
+      const comment = thread.comments.find(
+        (/** @type {any} */ each) => each.seq > readSeq && !each.deletedAt && !each.pending && !isMe(each.author),
+      );
+      if (comment) return comment.id;
+    }
+    return null;
+  };
+
+  /** @param {string} id */
+  async function go(id) {
+    const threadId = await topic.find(id);
+    setFilter("all");
+    setOpened((/** @type {Map<string, boolean>} */ before) => new Map(before).set(threadId, true));
+    setUnfolded((/** @type {Set<string>} */ before) => new Set(before).add(threadId));
+    live.goal = id;
+    setShown(id);
+    setTimeout(() => setShown(null), SHOWN_MS);
+  }
+
+  useEffect(() => {
+    if (live.isOpen && wanted) go(wanted).catch(() => {});
+  }, [wanted]);
+
+  // New ones after one had read everything: the line moves to them.
+  useEffect(() => {
+    const before = live.unread;
+    live.unread = state.unread;
+    if (live.isOpen && !before && state.unread && !(live.isAtEnd && document.hasFocus())) setNewFrom(firstUnread());
+  }, [state.unread]);
+
+  // --- scrolling: nothing jumps, unless one is at the end, which one stays at
+
+  const remember = () => {
+    const scroller = list.current;
+    if (!scroller) return;
+    const { top } = scroller.getBoundingClientRect();
+    live.isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < END && start >= last;
+    live.anchor = null;
+    for (const element of scroller.querySelectorAll("[data-comment]")) {
+      const place = element.getBoundingClientRect();
+      if (place.bottom <= top) continue;
+      live.anchor = { id: element.dataset.comment, top: place.top - top };
+      break;
+    }
+  };
+
+  useLayoutEffect(() => {
+    const scroller = list.current;
+    if (!scroller) return;
+    const goal = live.goal && scroller.querySelector(`[data-comment="${CSS.escape(live.goal)}"]`);
+    if (goal) {
+      live.goal = null;
+      live.isAtEnd = false;
+      const { top } = goal.getBoundingClientRect();
+      scroller.scrollTop += top - scroller.getBoundingClientRect().top - scroller.clientHeight / 3;
+    } else if (live.goal) {
+      const index = threads.findIndex((/** @type {any} */ { comments }) =>
+        comments.some((/** @type {any} */ each) => each.id === live.goal),
+      );
+      if (index >= 0 && (index < start || index >= start + MOST_THREADS)) startAt(index - STEP);
+    } else if (live.isAtEnd) {
+      scroller.scrollTop = scroller.scrollHeight;
+    } else if (live.anchor) {
+      const element = scroller.querySelector(`[data-comment="${CSS.escape(live.anchor.id)}"]`);
+      if (element) {
+        const { top } = scroller.getBoundingClientRect();
+        scroller.scrollTop += element.getBoundingClientRect().top - top - live.anchor.top;
+      }
+    }
+    remember();
+    if (live.isAtEnd !== isAtEnd) setAtEnd(live.isAtEnd);
+  });
+
+  useEffect(() => {
+    // Where it gets smaller or larger one stays at the end, too.
+    const observer = new ResizeObserver(() => {
+      if (live.isAtEnd && list.current) list.current.scrollTop = list.current.scrollHeight;
+    });
+    if (list.current) observer.observe(list.current);
+    return () => observer.disconnect();
+  }, [state.state === "closed"]);
+
+  const onScroll = async () => {
+    const scroller = list.current;
+    remember();
+    if (live.isAtEnd !== isAtEnd) setAtEnd(live.isAtEnd);
+    if (!live.isOpen || live.goal || live.isLoading) return;
+    if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR && start < last) {
+      startAt(start + STEP);
+    } else if (scroller.scrollTop < NEAR && start > 0) {
+      startAt(start - STEP);
+    } else if (scroller.scrollTop < NEAR && state.hasOlder && filter === "all") {
+      await earlier();
+    }
+  };
+
+  const earlier = async () => {
+    live.isLoading = true;
+    if (inSight.length) setStartId(inSight[0].id);
+    await topic.older().catch(() => {});
+    live.isLoading = false;
+  };
+
+  const toEnd = () => {
+    const first = firstUnread();
+    if (first) {
+      setNewFrom(first);
+      live.goal = first;
+    } else {
+      live.isAtEnd = true;
+      setStartId(null);
+    }
+    tick(undefined);
+  };
+
+  useReading({ topic, state, list, isUnread });
+
+  // --- said to those who do not see it
+
+  useEffect(
+    () =>
+      client.on("comment.added", (/** @type {any} */ event) => {
+        const { comment } = event.data;
+        if (comment.topic !== topic.name || isMe(comment.author)) return;
+        const writing = host.shadowRoot.activeElement;
+        if (writing?.localName === "textarea" && writing.value) return;
+        const text = pieces(comment.text, comment.mentions)
+          .map((/** @type {any} */ piece) => piece.text)
+          .join("");
+        const key = comment.mentions.some(isMe) ? "said.mention" : "said";
+        setSaid(words.say(key, { name: comment.author.name, text: text.slice(0, 200) }));
+      }),
+    [client, topic, words],
+  );
+
+  // --- what one does
+
+  const focus = useCallback((/** @type {string} */ selector) => {
+    requestAnimationFrame(() => {
+      const element = host.shadowRoot.querySelector(selector) ?? host.shadowRoot.querySelector(".composer.main textarea");
+      element?.focus();
+    });
+  }, []);
+
+  const add = (/** @type {any} */ comment) => {
+    topic.add(comment).catch(() => {}); // what becomes of it is shown at the comment
+    if (!comment.replyTo) {
+      setFilter("all");
+      live.isAtEnd = true;
+      setStartId(null);
+    }
+  };
+
+  const remove = (/** @type {string} */ id) => {
+    const end = setTimeout(() => finish(id), UNDO_MS);
+    setDeleting((/** @type {Map<string, any>} */ before) => new Map(before).set(id, end));
+    focus(`[data-comment="${id}"] .undo`);
+  };
+  const undo = (/** @type {string} */ id) => {
+    clearTimeout(deletingNow.current.get(id));
+    forget(id);
+  };
+  const forget = (/** @type {string} */ id) =>
+    setDeleting((/** @type {Map<string, any>} */ before) => {
+      const after = new Map(before);
+      after.delete(id);
+      return after;
+    });
+  const finish = (/** @type {string} */ id) => {
+    const focused = host.shadowRoot.activeElement?.closest(`[data-comment="${id}"]`);
+    topic.delete(id).catch(() => {});
+    forget(id);
+    const thread = topic.snapshot().threads.find((/** @type {any} */ { comments }) => comments.some((/** @type {any} */ each) => each.id === id));
+    if (focused && thread) focus(`[data-thread="${thread.id}"]`);
+  };
+  const deletingNow = useRef(deleting);
+  deletingNow.current = deleting;
+  useEffect(() => {
+    const flush = () => {
+      for (const [id, end] of deletingNow.current) {
+        clearTimeout(end);
+        topic.delete(id).catch(() => {});
+      }
+      deletingNow.current = new Map();
+    };
+    addEventListener("pagehide", flush);
+    return () => {
+      removeEventListener("pagehide", flush);
+      flush();
+    };
+  }, [topic]);
+
+  const panel = {
+    host,
+    client,
+    topic,
+    state,
+    words,
+    attachment,
+    sendsByEnter,
+    now: Date.now(),
+    names,
+    newFrom,
+    shown,
+    opened,
+    kept,
+    unfolded,
+    deleting,
+    replying,
+    isUnread,
+    focus,
+    add,
+    remove,
+    undo,
+    reply,
+    placeOf: (/** @type {string} */ what) => [client.me?.id ?? "", topic.name, what],
+    toggle: (/** @type {string} */ id, /** @type {boolean} */ isOpen) => {
+      setOpened(new Map(opened).set(id, isOpen));
+      focus(`[data-thread="${id}"]${isOpen ? "" : " .fold"}`);
+    },
+    unfold: (/** @type {any} */ thread) => {
+      setUnfolded(new Set(unfolded).add(thread.id));
+      topic.thread(thread.id).catch(() => {});
+      focus(`[data-thread="${thread.id}"]`);
+    },
+    react: (/** @type {any} */ { id, reactions }, /** @type {string} */ emoji) => {
+      const isMine = reactions[emoji]?.includes(client.me?.id);
+      (isMine ? topic.unreact(id, emoji) : topic.react(id, emoji)).catch(() => {});
+    },
+    resolve: (/** @type {any} */ { id, root }) => {
+      setOpened(new Map(opened).set(id, Boolean(root.resolved)));
+      (root.resolved ? topic.reopen(id) : topic.resolve(id)).catch(() => {});
+      focus(`[data-thread="${id}"]`);
+    },
+    copyLink: async (/** @type {string} */ id) => {
+      const address = new URL(location.href);
+      address.searchParams.set("collab", `comment:${id}`);
+      await navigator.clipboard?.writeText(host.linkTo?.(id) ?? address.href).catch(() => {});
+      setSaid(words.say("copied"));
+    },
+  };
+
+  const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
+    const { key } = event;
+    const at = /** @type {any} */ (event.composedPath()[0]);
+    if (key === "Escape" && isHelping) {
+      setHelping(false);
+      focus(".help-button");
+      return;
+    }
+    const isWriting = ["TEXTAREA", "INPUT", "SELECT"].includes(at.tagName);
+    if (!hasKeys || isWriting || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
+    const all = [...list.current.querySelectorAll("[data-thread]")];
+    const index = all.indexOf(at.closest("[data-thread]"));
+    const thread = threads.find((/** @type {any} */ { id }) => id === all[index]?.dataset.thread);
+    if (key === "c") host.shadowRoot.querySelector(".composer.main textarea, .foot textarea")?.focus();
+    else if (key === "j") (all[index + 1] ?? all.at(-1))?.focus();
+    else if (key === "k") (index < 0 ? all.at(-1) : (all[index - 1] ?? all[0]))?.focus();
+    else if (key === "r" && thread && topic.may("comment.add")) reply(thread.id);
+    else if (key === "e" && thread?.root && topic.may(thread.root.resolved ? "thread.reopen" : "thread.resolve")) {
+      panel.resolve(thread);
+    } else if (key === "?") setHelping(!isHelping);
+    else return;
+    event.preventDefault();
+  };
+
+  // --- what is shown
+
+  const title = words.say("comments");
+  if (state.state === "closed") {
+    const { code = "", message = "" } = state.problem ?? {};
+    return html`
+      <aside class="panel" part="panel" aria-label=${title} ref=${box}>
+        <div class="closed" role="alert" part="closed">
+          <h2>${words.say(words.has(`closed.${code}`) ? `closed.${code}` : "closed")}</h2>
+          <p class="quiet">${words.has(`closed.${code}`) ? words.say("closed.why") : message}</p>
+          <button type="button" class="plain" onClick=${() => topic.open()}>${words.say("closed.again")}</button>
+        </div>
+      </aside>
+    `;
+  }
+  const isLoading = state.state === "loading";
+  const mayWrite = topic.may("comment.add");
+  const problem = notice(words, connection, state);
+  return html`
+    <aside class="panel" part="panel" aria-label=${title} ref=${box} onKeyDown=${onKeyDown}>
+      <header class="head" part="header">
+        <slot name="header"><h2>${title}</h2></slot>
+        <${Present} words=${words} state=${state} />
+        ${hasKeys &&
+        html`<button
+          type="button"
+          class="bare help-button"
+          aria-label=${words.say("keys.help")}
+          aria-expanded=${isHelping ? "true" : "false"}
+          onClick=${() => setHelping(!isHelping)}
+        >
+          ?
+        </button>`}
+      </header>
+      <p class="notice ${problem ? "" : "nothing"}" part="connection" role="status">
+        ${problem && html`<span>${problem}</span>`}
+        ${connection.state === "signed_out" &&
+        html`<button type="button" class="link" onClick=${() => client.connection.signIn()}>${words.say("sign_in")}</button>`}
+      </p>
+      ${isHelping && html`<${Keys} words=${words} onClose=${() => (setHelping(false), focus(".help-button"))} />`}
+      <div class="filters" role="group" aria-label=${words.say("filter")}>
+        ${FILTERS.map(
+          (each) => html`
+            <button
+              key=${each}
+              type="button"
+              class="tab"
+              part="tab"
+              aria-pressed=${each === filter ? "true" : "false"}
+              onClick=${() => {
+                sticky.clear();
+                live.isAtEnd = true;
+                setStartId(null);
+                setFilter(each);
+              }}
+            >
+              ${words.say(each)}${each === "unread" && state.unread > 0
+                ? html`<span class="count" aria-label=${words.say("unread", { count: state.unread })}>${state.unread}</span>`
+                : ""}
+            </button>
+          `,
+        )}
+      </div>
+      <div class="list" part="list" ref=${list} onScroll=${onScroll} aria-busy=${isLoading ? "true" : "false"}>
+        ${!isLoading &&
+        state.hasOlder &&
+        start === 0 &&
+        html`<button type="button" class="link earlier-all" onClick=${earlier}>${words.say("earlier")}</button>`}
+        ${isLoading && html`<p class="empty quiet" role="status">${problem ? "" : words.say("loading")}</p>`}
+        ${!isLoading &&
+        !threads.length &&
+        html`<div class="empty" part="empty">
+          <slot name="empty">
+            <p>${words.say(filter === "all" ? "empty" : `empty.${filter}`)}</p>
+            ${filter === "all" && mayWrite && html`<p class="quiet">${words.say("empty.invite")}</p>`}
+          </slot>
+        </div>`}
+        ${inSight.length > 0 &&
+        html`<ol class="threads">
+          ${inSight.map(
+            (/** @type {any} */ thread, /** @type {number} */ index) =>
+              html`<li key=${thread.id}>
+                <${Thread} panel=${panel} thread=${thread} index=${start + index} count=${threads.length} />
+              </li>`,
+          )}
+        </ol>`}
+      </div>
+      <div class="foot" part="footer">
+        ${!isAtEnd &&
+        (state.unread > 0 || start < last || threads.length > 0) &&
+        html`<button type="button" class="pill ${state.unread ? "fresh" : ""}" part="pill" onClick=${toEnd} aria-label=${state.unread ? null : words.say("new")}>
+          ${state.unread > 0 && words.say("new.pill", { count: state.unread })}<${Icon} name="down" />
+        </button>`}
+        <p class="typing quiet" part="typing">
+          ${state.typing.length > 0 &&
+          words.say("typing", {
+            count: state.typing.length,
+            names: listed(words, state.typing.slice(0, 3).map((/** @type {any} */ { name }) => name)),
+          })}
+        </p>
+        ${!isLoading &&
+        (mayWrite
+          ? html`<${Composer}
+              panel=${panel}
+              isMain=${true}
+              place=${panel.placeOf("new")}
+              label=${words.say("write")}
+              sendLabel=${words.say("send")}
+              onSend=${(/** @type {string} */ text, /** @type {boolean} */ isAttached) => {
+                const { viewState, anchor } = (isAttached && attachment) || {};
+                add({ text, ...(viewState && { viewState }), ...(anchor && { anchor }) });
+              }}
+            />`
+          : html`<p class="may-not quiet">${words.say(state.commenting ? "may.not" : "switched.off")}</p>`)}
+        <slot name="footer"></slot>
+      </div>
+      <p class="unseen" aria-live="polite">${said}</p>
+    </aside>
+  `;
+}
+
+/** The connection in words; empty while all is well. @param {any} words @param {any} connection @param {any} state */
+function notice(words, connection, state) {
+  if (connection.state === "signed_out" || connection.state === "offline" || connection.state === "connecting") {
+    return words.say(connection.state);
+  }
+  if (connection.serving && !connection.serving.reads) return words.say("unreadable");
+  if (connection.serving && !connection.serving.writes) return words.say("readonly");
+  return state.state === "behind" ? words.say("behind") : "";
+}
+
+/** @param {{words: any, state: any}} props */
+function Present({ words, state }) {
+  const { present, typing } = state;
+  if (!present.length) return null;
+  const writes = new Set(typing.map((/** @type {any} */ { id }) => id));
+  const names = listed(
+    words,
+    present.map((/** @type {any} */ { name }) => name),
+  );
+  return html`
+    <div class="present" part="presence" role="img" aria-label=${words.say("present", { names })} title=${names}>
+      ${present
+        .slice(0, MOST_AVATARS)
+        .map((/** @type {any} */ person) => html`<${Avatar} key=${person.id} person=${person} isTyping=${writes.has(person.id)} />`)}
+      ${present.length > MOST_AVATARS && html`<span class="quiet">+${present.length - MOST_AVATARS}</span>`}
+    </div>
+  `;
+}
+
+/** @param {{words: any, onClose: () => void}} props */
+function Keys({ words, onClose }) {
+  const keys = { c: "c", j: "j", k: "k", r: "r", e: "e", send: "Ctrl Enter", escape: "Esc", help: "?" };
+  return html`
+    <section class="keys" part="keys" aria-label=${words.say("keys")}>
+      <dl>
+        ${Object.entries(keys).map(([name, key]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${words.say(`keys.${name}`)}</dd></div>`)}
+      </dl>
+      <button type="button" class="plain" onClick=${onClose}>${words.say("close")}</button>
+    </section>
+  `;
+}

@@ -1,0 +1,69 @@
+// Small things that others are made of.
+
+import { html, useEffect, useReducer } from "./preact.js";
+
+/** What a store of the client shows, drawn anew when it changes. @param {any} store */
+export function useStore(store) {
+  const [, redraw] = useReducer((/** @type {number} */ count) => count + 1, 0);
+  useEffect(() => store.subscribe(() => redraw(undefined)), [store]);
+  return store.snapshot();
+}
+
+const HUES = 8;
+
+/** One of eight colours of one's own. @param {string} id */
+export function hueOf(id) {
+  let sum = 0;
+  for (const character of id) sum = (sum * 31 + /** @type {number} */ (character.codePointAt(0))) % 9973;
+  return sum % HUES;
+}
+
+/** @param {{person: {id: string, initials?: string, name?: string}, isTyping?: boolean}} props */
+export function Avatar({ person, isTyping = false }) {
+  const initials = person.initials || [...(person.name ?? "")].slice(0, 1).join("");
+  return html`<span class="avatar hue${hueOf(person.id)} ${isTyping ? "writes" : ""}" part="avatar" aria-hidden="true"
+    >${initials}</span
+  >`;
+}
+
+const STROKES = {
+  react: "M8 14s1.5 2 4 2 4-2 4-2M9 9h.01M15 9h.01M21 12a9 9 0 1 1-18 0 9 9 0 0 1 18 0Z",
+  resolve: "m5 12.5 4.5 4.5L19 7.5",
+  more: "M5 12h.01M12 12h.01M19 12h.01",
+  down: "M12 5v14m-6-6 6 6 6-6",
+  place: "M12 21s7-6.2 7-11.5A7 7 0 0 0 5 9.500C5 14.800 12 21 12 21Zm0-9a2.500 2.500 0 1 0 0-5 2.500 2.500 0 0 0 0 5Z",
+  view: "M4 6h16M7 12h10M10 18h4",
+};
+
+/** @param {{name: keyof typeof STROKES}} props */
+export function Icon({ name }) {
+  return html`<svg class="icon ${name}" viewBox="0 0 24 24" aria-hidden="true"><path d=${STROKES[name]} /></svg>`;
+}
+
+const LINK = /https?:\/\/[^\s<>"\u202a-\u202e\u2066-\u2069]+/gu;
+
+/** Words with their links. @param {string} text */
+export function withLinks(text) {
+  const found = [];
+  let end = 0;
+  for (const { 0: whole, index } of text.matchAll(LINK)) {
+    const address = whole.replace(/[.,;:!?)\]}'»”]+$/u, "");
+    if (!URL.canParse(address)) continue;
+    found.push(text.slice(end, index));
+    found.push(html`<a href=${address} target="_blank" rel="noopener noreferrer nofollow ugc">${address}</a>`);
+    end = index + address.length;
+  }
+  found.push(text.slice(end));
+  return found;
+}
+
+/** Names as a list of the language. @param {import("./words.js").Words} words @param {string[]} names */
+export function listed(words, names) {
+  return new Intl.ListFormat(words.language, { type: "conjunction" }).format(names);
+}
+
+/** The refusal of a command in words. @param {import("./words.js").Words} words @param {any} problem */
+export function inWords(words, problem) {
+  const key = `refused.${problem?.code}`;
+  return words.has(key) ? words.say(key) : (problem?.message ?? "");
+}

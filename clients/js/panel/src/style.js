@@ -1,0 +1,173 @@
+// How it looks. Every colour and measure that a page may want otherwise is a property of it.
+
+export const STYLE = /* css */ `
+:host {
+  --accent: var(--collab-accent, light-dark(#0b6e6e, #5cc4bf));
+  --on-accent: var(--collab-on-accent, light-dark(#ffffff, #06292a));
+  --wash: var(--collab-wash, light-dark(#e3f0ef, #17393a));
+  --sheet: var(--collab-sheet, light-dark(#ffffff, #1d2326));
+  --raised: var(--collab-raised, light-dark(#ffffff, #262e32));
+  --ink: var(--collab-ink, light-dark(#1d2426, #e8ebea));
+  --soft: var(--collab-soft, light-dark(#5c676b, #9fabaf));
+  --line: var(--collab-line, light-dark(#e2e0da, #333c40));
+  --edge: var(--collab-edge, light-dark(#858f92, #6d797d));
+  --bad: var(--collab-danger, light-dark(#a8281f, #ff9c92));
+  --bad-wash: var(--collab-danger-wash, light-dark(#fbeceb, #40211f));
+  --warn-wash: var(--collab-warning-wash, light-dark(#f8f0d9, #3a3220));
+  --warn: var(--collab-warning, light-dark(#6b4e00, #ecd28f));
+  --radius: var(--collab-radius, 8px);
+  display: block;
+  min-width: 0;
+  height: 100%;
+  color: var(--ink);
+  font-family: var(--collab-font, system-ui, -apple-system, "Segoe UI", Roboto, "Noto Sans", "DejaVu Sans", sans-serif);
+  font-size: var(--collab-font-size, 14px);
+  line-height: 1.43;
+  text-align: start;
+  overflow-wrap: anywhere;
+}
+:host([hidden]) { display: none; }
+*, *::before, *::after { box-sizing: border-box; }
+h2, p, ol, ul, dl, dd { margin: 0; padding: 0; }
+ol, ul { list-style: none; }
+button, textarea { font: inherit; color: inherit; }
+:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
+bdi { unicode-bidi: isolate; }
+
+.panel { display: flex; flex-direction: column; height: 100%; min-height: 0; background: var(--sheet); }
+.unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
+.quiet { color: var(--soft); font-size: 0.86em; line-height: 1.35; }
+.spring { flex: 1; }
+.name { font-weight: 600; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+
+button { cursor: pointer; border: 1px solid transparent; border-radius: 6px; background: none; padding: 4px 12px; min-height: 30px; }
+button:disabled { cursor: default; }
+.send { background: var(--accent); color: var(--on-accent); font-weight: 600; }
+.send:disabled { background: none; border-color: var(--line); color: var(--soft); font-weight: 500; }
+.plain { border-color: var(--line); }
+.plain:hover { background: var(--wash); }
+.link { min-height: 24px; padding: 0 2px; margin-inline-start: -2px; color: var(--accent); font-size: 0.9em; font-weight: 500; }
+.link:hover { text-decoration: underline; }
+.bare { display: inline-grid; place-items: center; width: 28px; height: 28px; min-height: 0; padding: 0; color: var(--soft); }
+.bare:hover, .bare[aria-expanded="true"] { background: var(--wash); color: var(--ink); }
+.icon { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
+.icon.more { stroke-width: 3; }
+
+.head { display: flex; align-items: center; gap: 8px; padding: 12px 16px 4px; }
+.head h2 { font-size: 1.08em; font-weight: 600; flex: 1; }
+::slotted([slot="header"]) { flex: 1; }
+.present { display: flex; align-items: center; }
+.present .avatar + .avatar { margin-inline-start: -8px; }
+.present .avatar { width: 24px; height: 24px; font-size: 10px; box-shadow: 0 0 0 2px var(--sheet); position: relative; }
+.present .quiet { margin-inline-start: 6px; }
+.avatar.writes::after { content: ""; position: absolute; inset-inline: 0; bottom: -5px; margin: auto; width: 6px; height: 6px; border-radius: 50%; background: var(--accent); }
+.avatar { display: inline-grid; place-items: center; flex: none; width: 28px; height: 28px; border-radius: 50%; overflow: clip; font-size: 11px; font-weight: 600; letter-spacing: 0.02em; white-space: nowrap; color: #ffffff; user-select: none; }
+.present .avatar { overflow: visible; }
+.hue0 { background: #8a4b32; } .hue1 { background: #6b5a1e; } .hue2 { background: #3f6b35; } .hue3 { background: #1f6a63; }
+.hue4 { background: #2f5f8f; } .hue5 { background: #54529b; } .hue6 { background: #7c4a8c; } .hue7 { background: #96456a; }
+
+.notice { display: flex; gap: 8px; align-items: center; justify-content: space-between; padding: 6px 16px; background: var(--warn-wash); color: var(--warn); font-size: 0.9em; }
+.notice.nothing { padding: 0; }
+.notice .link { color: inherit; text-decoration: underline; white-space: nowrap; }
+.filters { display: flex; gap: 2px; padding: 0 10px; border-bottom: 1px solid var(--line); overflow-x: auto; scrollbar-width: none; }
+.tab { position: relative; flex: none; padding: 6px; min-height: 34px; color: var(--soft); font-size: 0.9em; white-space: nowrap; border-radius: 6px 6px 0 0; }
+.tab:hover { color: var(--ink); }
+.tab:focus-visible { outline-offset: -2px; }
+.tab[aria-pressed="true"] { color: var(--ink); font-weight: 600; }
+.tab[aria-pressed="true"]::after { content: ""; position: absolute; inset-inline: 6px; bottom: -1px; height: 2px; background: var(--accent); }
+.count { display: inline-block; margin-inline-start: 4px; padding: 0 6px; border-radius: 999px; background: var(--accent); color: var(--on-accent); font-size: 0.85em; font-weight: 600; }
+
+.list { flex: 1; min-height: 0; overflow: auto; overflow-anchor: none; overscroll-behavior: contain; scrollbar-width: thin; position: relative; }
+.threads > li { border-bottom: 1px solid var(--line); }
+.threads > li:last-child { border-bottom: 0; }
+.thread { position: relative; padding: 14px 16px 10px; }
+.thread:focus-visible { outline-offset: -2px; border-radius: var(--radius); }
+.thread.unread::before { content: ""; position: absolute; inset-inline-start: 5px; top: 24px; width: 6px; height: 6px; border-radius: 50%; background: var(--accent); }
+.new-line { display: flex; align-items: center; gap: 8px; padding: 4px 16px 0; color: var(--accent); font-size: 0.8em; font-weight: 600; }
+.replies .new-line { padding: 4px 0; }
+.new-line::before, .new-line::after { content: ""; flex: 1; height: 1px; background: currentColor; opacity: 0.5; }
+.comment { position: relative; display: flex; gap: 10px; border-radius: var(--radius); }
+.comment.shown { background: var(--wash); box-shadow: 0 0 0 6px var(--wash); }
+.body { flex: 1; min-width: 0; }
+.comment header { display: flex; align-items: baseline; gap: 6px; min-height: 20px; padding-inline-end: 4px; }
+.comment header .quiet { flex: none; }
+.replies { display: grid; gap: 12px; padding-inline-start: 38px; margin-top: 12px; }
+.replies .avatar { width: 24px; height: 24px; font-size: 10px; }
+.text { white-space: pre-wrap; overflow: clip; contain: paint; text-align: start; }
+.text.long { max-height: 12em; mask-image: linear-gradient(#000 75%, transparent); }
+.text a { color: var(--accent); }
+.mention { color: var(--accent); font-weight: 500; }
+.mention.mine { background: var(--wash); border-radius: 4px; padding: 0 3px; font-weight: 600; }
+.waiting > .body > .text, .sending > .body > .text { opacity: 0.7; }
+.refused:not(.comment) { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; margin-top: 6px; padding: 6px 10px; border-radius: 6px; background: var(--bad-wash); color: var(--bad); font-size: 0.9em; }
+.refused .refused .link { color: inherit; text-decoration: underline; }
+.gone { padding: 5px 0; font-style: italic; }
+.gone .link { font-style: normal; margin-inline-start: 6px; }
+.chips, .reactions { display: flex; flex-wrap: wrap; gap: 6px; margin-top: 6px; }
+.chip { display: inline-flex; align-items: center; gap: 6px; max-width: 100%; min-height: 26px; padding: 2px 10px; border: 1px solid var(--line); border-radius: 999px; font-size: 0.86em; text-align: start; }
+.chip bdi { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.chip strong { color: var(--accent); font-weight: 600; }
+.chip .icon { width: 13px; height: 13px; color: var(--soft); }
+button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-color: var(--accent); }
+.reaction { min-height: 26px; padding: 0 8px; border: 1px solid var(--line); border-radius: 999px; font-size: 0.86em; }
+.reaction[aria-pressed="true"] { background: var(--wash); border-color: var(--accent); }
+.reply, .earlier { margin-top: 6px; margin-inline-start: 36px; }
+.earlier-all { display: block; margin: 8px auto; }
+
+.actions { position: absolute; inset-block-start: -6px; inset-inline-end: -4px; display: flex; padding: 1px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); opacity: 0; }
+.comment:hover > .body > .actions, .actions:focus-within, .actions.open { opacity: 1; z-index: 2; }
+@media (hover: none) {
+  .actions { opacity: 1; border-color: transparent; background: none; }
+  .comment header { padding-inline-end: 92px; }
+}
+.popup { position: absolute; inset-block-start: 100%; inset-inline-end: 0; margin-top: 4px; padding: 4px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); box-shadow: 0 6px 20px rgb(0 0 0 / 16%); z-index: 3; }
+.emojis { display: grid; grid-template-columns: repeat(4, auto); gap: 2px; }
+.emojis button { width: 34px; height: 34px; font-size: 18px; color: inherit; }
+.menu { display: grid; min-width: 140px; }
+.menu button { text-align: start; white-space: nowrap; border-radius: 5px; }
+.menu button:hover, .menu button:focus-visible { background: var(--wash); }
+.menu .delete { color: var(--bad); }
+
+.resolved-by { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; margin-bottom: 8px; }
+.thread:has(> .fold) { padding: 6px 16px; }
+.fold { display: flex; align-items: center; gap: 6px; width: 100%; padding: 4px 0; color: var(--soft); font-size: 0.9em; text-align: start; }
+.fold:hover { color: var(--ink); }
+.fold bdi { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+
+.empty { display: grid; place-content: center; justify-items: center; gap: 4px; min-height: 60%; padding: 32px 24px; text-align: center; }
+.closed { display: grid; align-content: center; justify-items: center; gap: 10px; height: 100%; padding: 32px 24px; text-align: center; }
+.closed h2 { font-size: 1.15em; font-weight: 600; }
+
+.foot { position: relative; border-top: 1px solid var(--line); padding: 4px 12px 12px; }
+.typing { min-height: 18px; padding: 0 4px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.may-not { padding: 8px 4px 4px; }
+.pill { position: absolute; inset-inline: 0; bottom: 100%; display: flex; align-items: center; gap: 4px; width: fit-content; min-height: 32px; margin: 0 auto 8px; padding: 4px 12px; border-color: var(--line); border-radius: 999px; background: var(--raised); box-shadow: 0 4px 14px rgb(0 0 0 / 14%); font-size: 0.9em; font-weight: 600; }
+.pill.fresh { border-color: transparent; background: var(--accent); color: var(--on-accent); }
+.composer { position: relative; border: 1px solid var(--edge); border-radius: var(--radius); background: var(--sheet); margin: 0; }
+.composer:focus-within { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
+.thread .composer { margin-top: 8px; }
+.thread > .composer { margin-inline-start: 38px; }
+.composer textarea { display: block; width: 100%; min-height: 38px; max-height: 180px; padding: 9px 12px; border: 0; outline: 0; background: none; resize: none; field-sizing: content; overflow: auto; }
+.composer textarea::placeholder { color: var(--soft); opacity: 1; }
+.row { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; padding: 0 6px 6px; }
+.foot .composer:not(.open):not(:focus-within) .row { display: none; }
+.people { position: absolute; inset-inline: -1px; bottom: calc(100% + 4px); max-height: 260px; overflow: auto; padding: 4px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); box-shadow: 0 -4px 20px rgb(0 0 0 / 14%); z-index: 4; }
+.people li { display: flex; align-items: center; gap: 8px; padding: 5px 8px; border-radius: 6px; cursor: pointer; }
+.people li[aria-selected="true"] { background: var(--wash); }
+.people .quiet { margin-inline-start: auto; white-space: nowrap; }
+.people .none { padding: 6px 8px; }
+.keys { margin: 8px 16px; padding: 12px; border: 1px solid var(--line); border-radius: var(--radius); }
+.keys dl { display: grid; gap: 4px; margin-bottom: 10px; }
+.keys dl div { display: flex; gap: 10px; }
+.keys dt { min-width: 84px; }
+kbd { padding: 1px 6px; border: 1px solid var(--line); border-radius: 4px; font: inherit; font-size: 0.86em; }
+
+@media (prefers-reduced-motion: no-preference) {
+  .actions { transition: opacity 120ms; }
+  .comment.shown { transition: background 160ms, box-shadow 160ms; }
+}
+@media (forced-colors: active) {
+  .avatar, .composer, .pill, .popup { border: 1px solid; }
+  .people li[aria-selected="true"], .tab[aria-pressed="true"] { forced-color-adjust: none; background: Highlight; color: HighlightText; }
+}
+`;

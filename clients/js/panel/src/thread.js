@@ -1,0 +1,401 @@
+// One thread: its comments, what may be done with them, and where one replies.
+
+import { pieces } from "./client.js";
+import { Composer } from "./composer.js";
+import { Avatar, Icon, inWords, listed, withLinks } from "./parts.js";
+import { html, useLayoutEffect, useRef, useState } from "./preact.js";
+
+const EMOJIS = ["👍", "❤️", "😄", "🎉", "👀", "🙏", "✅", "❓"];
+const LONG = 1200; // characters; a longer text is folded
+const LINES = 14;
+const SHOWN_REPLIES = 2; // of those that fold
+const MOST_REPLIES = 4; // more than these fold
+
+/** @param {{panel: any, thread: any, index: number, count: number}} props */
+export function Thread({ panel, thread, index, count }) {
+  const { words, topic, newFrom, opened, toggle } = panel;
+  const { id, root, comments, isWhole } = thread;
+  const replies = comments.filter((/** @type {any} */ comment) => comment.id !== id);
+  const author = root?.author ?? comments[0].author;
+  // What was open because something in it was unread stays so: nothing folds while one reads.
+  if (thread.unread) panel.kept.add(id);
+  const isOpened = opened.get(id) ?? panel.kept.has(id);
+  const isFolded = root?.resolved && !isOpened && !comments.some((/** @type {any} */ each) => each.pending);
+  const label = words.say(thread.unread ? "thread.unread" : "thread", { name: author.name });
+  const hasNew = comments.some((/** @type {any} */ comment) => comment.id === newFrom);
+  const attributes = {
+    class: `thread ${thread.unread ? "unread" : ""} ${root?.resolved ? "resolved" : ""}`,
+    "data-thread": id,
+    tabindex: -1,
+    "aria-label": label,
+    "aria-setsize": count,
+    "aria-posinset": index + 1,
+  };
+  const isReplying = panel.replying === id;
+  if (isFolded) {
+    return html`
+      <article ...${attributes} part="thread resolved">
+        <button type="button" class="fold" aria-expanded="false" onClick=${() => toggle(id, true)}>
+          <${Icon} name="resolve" />
+          <bdi>${words.say("resolved.by", { name: root.resolved.by.name })}</bdi>
+          ${root.replyCount > 0 && html`<span>· ${words.say("resolved.replies", { count: root.replyCount })}</span>`}
+        </button>
+      </article>
+    `;
+  }
+  let from = 0;
+  if (!panel.unfolded.has(id) && !panel.kept.has(id) && replies.length > MOST_REPLIES) {
+    from = replies.length - SHOWN_REPLIES;
+  }
+  const missing = isWhole ? 0 : Math.max(0, (root?.replyCount ?? 0) - replies.length);
+  const hidden = from + missing;
+  const canReply = topic.may("comment.add") && comments.some((/** @type {any} */ each) => !each.deletedAt);
+  const people = [...new Map(comments.map((/** @type {any} */ each) => [each.author.id, each.author])).values()];
+  const line = html`<p class="new-line" part="new"><span>${words.say("new")}</span></p>`;
+  const shown = (/** @type {any} */ comment, isRoot = false) => html`
+    ${comment.id === newFrom && !isRoot && line}
+    <${Comment} key=${comment.id} panel=${panel} comment=${comment} thread=${thread} isRoot=${isRoot} />
+  `;
+  const close = () => {
+    panel.reply(null);
+    panel.focus(`[data-thread="${id}"] .reply`);
+  };
+  return html`
+    ${hasNew && root?.id === newFrom && line}
+    <article ...${attributes} part="thread">
+      ${root?.resolved &&
+      html`<p class="resolved-by quiet">
+        <${Icon} name="resolve" /><bdi>${words.say("resolved.by", { name: root.resolved.by.name })}</bdi>
+        <button type="button" class="link" onClick=${() => toggle(id, false)}>${words.say("fold")}</button>
+        ${topic.may("thread.reopen") &&
+        html`<button type="button" class="link" onClick=${() => panel.resolve(thread)}>${words.say("reopen")}</button>`}
+      </p>`}
+      ${root && shown(root, true)}
+      ${hidden > 0 &&
+      html`<button type="button" class="link earlier" onClick=${() => panel.unfold(thread)}>
+        ${words.say("replies.earlier", { count: hidden })}
+      </button>`}
+      ${replies.length > 0 &&
+      html`<div class="replies">${replies.slice(from).map((/** @type {any} */ each) => shown(each))}</div>`}
+      ${canReply &&
+      (isReplying
+        ? html`<${Composer}
+            panel=${panel}
+            place=${panel.placeOf(id)}
+            label=${words.say("write.reply", { name: author.name })}
+            sendLabel=${words.say("send.reply")}
+            people=${people}
+            onCancel=${close}
+            onSend=${(/** @type {string} */ text) => {
+              panel.add({ text, replyTo: replyTo(thread) });
+              close();
+            }}
+          />`
+        : html`<button
+            type="button"
+            class="link reply"
+            aria-label=${words.say("reply.to", { name: author.name })}
+            onClick=${() => panel.reply(id)}
+          >
+            ${words.say("reply")}
+          </button>`)}
+    </article>
+  `;
+}
+
+/** What a reply is to: the root, or where that is deleted a comment that is there. @param {any} thread */
+function replyTo({ id, root, comments }) {
+  if (root && !root.deletedAt) return id;
+  return comments.findLast((/** @type {any} */ comment) => !comment.deletedAt)?.id ?? id;
+}
+
+/** @param {{panel: any, comment: any, thread: any, isRoot: boolean}} props */
+function Comment({ panel, comment, thread, isRoot }) {
+  const { words, topic, client, host, now } = panel;
+  const { id, author, pending } = comment;
+  const [isEditing, setEditing] = useState(false);
+  const isOwn = author.id === client.me?.id;
+  const isAdded = pending?.name === "comment.add";
+  const isStored = !isAdded;
+  const isGoing = panel.deleting.has(id);
+  const isRefused = pending?.state === "refused";
+  const canEdit = isOwn && isStored && topic.may("comment.edit");
+  const canDelete = isOwn && isStored && topic.may("comment.delete");
+  const attributes = {
+    class: `comment ${isRoot ? "root" : ""} ${pending ? pending.state : ""} ${panel.shown === id ? "shown" : ""}`,
+    "data-comment": id,
+    "data-unread": panel.isUnread(comment) ? "" : null,
+    part: "comment",
+  };
+  if (isGoing || (comment.deletedAt && !isRefused)) {
+    return html`
+      <div ...${attributes}>
+        <${Avatar} person=${author} />
+        <div class="body">
+          <p class="quiet gone">
+            ${words.say(isGoing ? "deleted.own" : "deleted")}
+            ${isGoing &&
+            html`<button
+              type="button"
+              class="link undo"
+              onClick=${() => {
+                panel.undo(id);
+                panel.focus(`[data-comment="${id}"] .menu-button`);
+              }}
+            >
+              ${words.say("undo")}
+            </button>`}
+          </p>
+        </div>
+      </div>
+    `;
+  }
+  const endEditing = () => {
+    setEditing(false);
+    panel.focus(`[data-comment="${id}"] .menu-button, [data-comment="${id}"] .edit-again`);
+  };
+  const save = (/** @type {string} */ text) => {
+    if (isRefused) client.outbox.retry(pending.key, { ...pending.payload, text });
+    else if (text !== comment.text) topic.edit(id, text).catch(() => {});
+    endEditing();
+  };
+  const hasActions = isStored && !isEditing;
+  return html`
+    <div ...${attributes}>
+      <${Avatar} person=${author} />
+      <div class="body">
+        <header>
+          <bdi class="name" part="name">${author.name}</bdi>
+          <time class="quiet" part="time" datetime=${comment.createdAt} title=${words.exact(comment.createdAt)}
+            >${words.ago(comment.createdAt, now)}</time
+          >
+          ${comment.editedAt && html`<span class="quiet" title=${words.exact(comment.editedAt)}>${words.say("edited")}</span>`}
+        </header>
+        ${hasActions &&
+        html`<${Actions}
+          panel=${panel}
+          comment=${comment}
+          thread=${thread}
+          isRoot=${isRoot}
+          onEdit=${canEdit && !pending ? () => setEditing(true) : null}
+          onDelete=${canDelete ? () => panel.remove(id) : null}
+        />`}
+        ${isEditing
+          ? html`<${Composer}
+              panel=${panel}
+              place=${panel.placeOf(`edit-${id}`)}
+              label=${words.say("write.edit")}
+              sendLabel=${words.say("save")}
+              comment=${isRefused ? { ...comment, text: pending.payload.text ?? comment.text } : comment}
+              onSend=${save}
+              onCancel=${endEditing}
+            />`
+          : html`<${Text} comment=${comment} words=${words} me=${client.me} />`}
+        <${Chips} host=${host} comment=${comment} words=${words} />
+        <${Reactions} panel=${panel} comment=${comment} />
+        ${pending &&
+        !isRefused &&
+        html`<p class="quiet state" role="status">
+          ${words.say(client.connection.isLive && !pending.problem ? "sending" : "waiting")}
+        </p>`}
+        ${isRefused &&
+        !isEditing &&
+        html`<p class="refused" role="alert">
+          <span>${words.say("refused", { why: inWords(words, pending.problem) })}</span>
+          ${"text" in pending.payload &&
+          html`<button type="button" class="link edit-again" onClick=${() => setEditing(true)}>${words.say("edit")}</button>`}
+          <button type="button" class="link" onClick=${() => client.outbox.retry(pending.key)}>${words.say("retry")}</button>
+          <button type="button" class="link" onClick=${() => client.outbox.discard(pending.key)}>
+            ${words.say("discard")}
+          </button>
+        </p>`}
+      </div>
+    </div>
+  `;
+}
+
+/** @param {{comment: any, words: any, me: any}} props */
+function Text({ comment, words, me }) {
+  const { text, mentions } = comment;
+  const [isWhole, setWhole] = useState(false);
+  const isLong = text.length > LONG || text.split("\n", LINES + 1).length > LINES;
+  return html`
+    <p class="text ${isLong && !isWhole ? "long" : ""}" part="text" dir="auto">
+      ${pieces(text, mentions).map((/** @type {any} */ piece) =>
+        piece.mention
+          ? html`<bdi class="mention ${piece.mention.id === me?.id ? "mine" : ""}" part="mention">${piece.text}</bdi>`
+          : withLinks(piece.text),
+      )}
+    </p>
+    ${isLong &&
+    html`<button type="button" class="link" aria-expanded=${isWhole ? "true" : "false"} onClick=${() => setWhole(!isWhole)}>
+      ${words.say(isWhole ? "less" : "more")}
+    </button>`}
+  `;
+}
+
+/** Where it belongs, and the view that is saved with it. @param {{host: any, comment: any, words: any}} props */
+function Chips({ host, comment, words }) {
+  const place = comment.anchor && (host.describePlace ? host.describePlace(comment.anchor) : placeInWords(comment.anchor));
+  const view = comment.viewState && (host.describeView ? host.describeView(comment.viewState) : words.say("view"));
+  if (!place && !view) return null;
+  const apply = () =>
+    host.dispatchEvent(
+      new CustomEvent("collab-apply", {
+        bubbles: true,
+        composed: true,
+        detail: { viewState: comment.viewState, comment },
+      }),
+    );
+  return html`
+    <div class="chips">
+      ${place && html`<span class="chip still" part="place"><${Icon} name="place" /><bdi>${place}</bdi></span>`}
+      ${view &&
+      html`<button
+        type="button"
+        class="chip"
+        part="view"
+        onClick=${apply}
+      >
+        <${Icon} name="view" /><bdi>${view}</bdi><strong>${words.say("apply")}</strong>
+        <span class="unseen">${words.say("apply.of", { name: comment.author.name })}</span>
+      </button>`}
+    </div>
+  `;
+}
+
+/** @param {any} anchor */
+function placeInWords({ pageKey, visualizationKey }) {
+  return [pageKey, visualizationKey].filter((each) => typeof each === "string").join(" · ") || null;
+}
+
+/** @param {{panel: any, comment: any}} props */
+function Reactions({ panel, comment }) {
+  const { words, topic, client, names } = panel;
+  const all = Object.entries(comment.reactions);
+  if (!all.length) return null;
+  return html`
+    <div class="reactions">
+      ${all.map(([emoji, users]) => {
+        const isMine = users.includes(client.me?.id);
+        const who = users.map((/** @type {string} */ each) => names.get(each) ?? words.say("someone"));
+        const label = words.say("reaction", { emoji, count: users.length, names: listed(words, who) });
+        const may = topic.may(isMine ? "comment.unreact" : "comment.react") && !comment.deletedAt;
+        return html`<button
+          key=${emoji}
+          type="button"
+          class="reaction"
+          part="reaction"
+          aria-pressed=${isMine ? "true" : "false"}
+          aria-label=${label}
+          title=${label}
+          disabled=${!may}
+          onClick=${() => panel.react(comment, emoji)}
+        >
+          ${emoji} ${users.length}
+        </button>`;
+      })}
+    </div>
+  `;
+}
+
+/** @param {{panel: any, comment: any, thread: any, isRoot: boolean, onEdit: any, onDelete: any}} props */
+function Actions({ panel, comment, thread, isRoot, onEdit, onDelete }) {
+  const { words, topic } = panel;
+  const { id, author } = comment;
+  /** @type {["" | "emojis" | "menu", any]} */
+  const [open, setOpen] = useState("");
+  const box = useRef(/** @type {any} */ (null));
+  useLayoutEffect(() => {
+    if (!open) return undefined;
+    const popup = box.current.querySelector(".popup");
+    popup.querySelector("button").focus();
+    popup.scrollIntoView({ block: "nearest" });
+    const onPointer = (/** @type {Event} */ event) => event.composedPath().includes(box.current) || setOpen("");
+    document.addEventListener("pointerdown", onPointer);
+    return () => document.removeEventListener("pointerdown", onPointer);
+  }, [open]);
+  const close = () => {
+    const opener = box.current.querySelector('[aria-expanded="true"]');
+    setOpen("");
+    opener?.focus();
+  };
+  const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
+    const buttons = [...box.current.querySelectorAll(".popup button")];
+    const at = buttons.indexOf(box.current.getRootNode().activeElement);
+    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+    if (event.key === "Escape") close();
+    else if (event.key === "Tab") setOpen("");
+    else if (step) buttons.at((at + step + buttons.length) % buttons.length).focus();
+    else return;
+    if (event.key !== "Tab") event.preventDefault();
+    event.stopPropagation();
+  };
+  const pick = (/** @type {() => void} */ act) => () => {
+    close();
+    act();
+  };
+  const mayReact = topic.may("comment.react");
+  const mayResolve = isRoot && !comment.resolved && topic.may("thread.resolve");
+  const items = [
+    onEdit && { name: "edit", act: onEdit },
+    onDelete && { name: "delete", act: onDelete },
+    { name: "copy", act: () => panel.copyLink(id) },
+  ].filter(Boolean);
+  return html`
+    <div class="actions ${open ? "open" : ""}" part="actions" ref=${box}>
+      ${mayReact &&
+      html`<button
+        type="button"
+        class="bare"
+        aria-label=${words.say("react.to", { name: author.name })}
+        aria-expanded=${open === "emojis" ? "true" : "false"}
+        onClick=${() => setOpen(open === "emojis" ? "" : "emojis")}
+      >
+        <${Icon} name="react" />
+      </button>`}
+      ${mayResolve &&
+      html`<button
+        type="button"
+        class="bare"
+        aria-label=${words.say("resolve.of", { name: author.name })}
+        onClick=${() => panel.resolve(thread)}
+      >
+        <${Icon} name="resolve" />
+      </button>`}
+      <button
+        type="button"
+        class="bare menu-button"
+        aria-haspopup="menu"
+        aria-label=${words.say("actions.of", { name: author.name })}
+        aria-expanded=${open === "menu" ? "true" : "false"}
+        onClick=${() => setOpen(open === "menu" ? "" : "menu")}
+      >
+        <${Icon} name="more" />
+      </button>
+      ${open === "emojis" &&
+      html`<div class="popup emojis" role="group" aria-label=${words.say("react.to", { name: author.name })} onKeyDown=${onKeyDown}>
+        ${EMOJIS.map(
+          (emoji) =>
+            html`<button
+              type="button"
+              class="bare"
+              aria-label=${words.say("react.with", { emoji })}
+              onClick=${pick(() => panel.react(comment, emoji))}
+            >
+              ${emoji}
+            </button>`,
+        )}
+      </div>`}
+      ${open === "menu" &&
+      html`<div class="popup menu" role="menu" aria-label=${words.say("actions.of", { name: author.name })} onKeyDown=${onKeyDown}>
+        ${items.map(
+          (/** @type {any} */ item) =>
+            html`<button type="button" role="menuitem" class=${item.name} onClick=${pick(item.act)}>
+              ${words.say(item.name)}
+            </button>`,
+        )}
+      </div>`}
+    </div>
+  `;
+}

@@ -1,0 +1,94 @@
+// What the panel says, in the language of the page: one JSON a language, English for what one of them lacks.
+
+import english from "./words/en.json" with { type: "json" };
+
+/** @type {Record<string, () => Promise<{default: Record<string, string>}>>} */
+const OTHERS = {
+  de: () => import("./words/de.json", { with: { type: "json" } }),
+};
+
+/** The languages there are. */
+export const LANGUAGES = Object.freeze(["en", ...Object.keys(OTHERS)]);
+
+const MINUTE = 60;
+const UNITS = /** @type {const} */ ([
+  ["day", 24 * 60 * MINUTE],
+  ["hour", 60 * MINUTE],
+  ["minute", MINUTE],
+]);
+const WEEK = 7 * 24 * 60 * MINUTE;
+
+export class Words {
+  #strings;
+  #plurals;
+  #relative;
+  #date;
+  #exact;
+
+  /** @param {string} language @param {Record<string, string>} strings */
+  constructor(language, strings) {
+    this.language = language;
+    this.#strings = strings;
+    this.#plurals = new Intl.PluralRules(language);
+    this.#relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
+    this.#date = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", year: "numeric" });
+    this.#exact = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "short" });
+  }
+
+  /**
+   * A sentence. With `count` among the values, that of its plural.
+   * @param {string} key
+   * @param {Record<string, string | number>} [values]
+   */
+  say(key, values = {}) {
+    const form = typeof values.count === "number" ? `${key}.${this.#plurals.select(values.count)}` : key;
+    const found = this.#find(form) ?? this.#find(`${key}.other`) ?? this.#find(key) ?? key;
+    return found.replace(/\{(\w+)\}/gu, (_, name) => String(values[name] ?? ""));
+  }
+
+  /** Whether there is such a sentence. @param {string} key */
+  has(key) {
+    return this.#find(key) !== undefined;
+  }
+
+  /** @param {string} key @returns {string | undefined} */
+  #find(key) {
+    if (Object.hasOwn(this.#strings, key)) return this.#strings[key];
+    return Object.hasOwn(english, key) ? /** @type {any} */ (english)[key] : undefined;
+  }
+
+  /** How long ago a moment (RFC 3339) was; after a week its date. @param {string} at @param {number} now */
+  ago(at, now) {
+    const seconds = Math.max(0, (now - Date.parse(at)) / 1000);
+    if (seconds >= WEEK) return this.#date.format(new Date(at));
+    for (const [unit, length] of UNITS) {
+      if (seconds >= length) return this.#relative.format(-Math.floor(seconds / length), unit);
+    }
+    return this.say("now");
+  }
+
+  /** A moment, exactly. @param {string} at */
+  exact(at) {
+    return this.#exact.format(new Date(at));
+  }
+}
+
+/** @type {Map<string, Promise<Words>>} */
+const loaded = new Map();
+
+/** The words of a language, such as `de-AT`; English where there are none. @param {string} wanted @returns {Promise<Words>} */
+export function wordsOf(wanted) {
+  let words = loaded.get(wanted);
+  if (!words) loaded.set(wanted, (words = load(wanted)));
+  return words;
+}
+
+/** @param {string} wanted */
+async function load(wanted) {
+  const language = wanted.toLowerCase().split("-")[0];
+  try {
+    return new Words(wanted, (await OTHERS[language]?.())?.default ?? english);
+  } catch {
+    return new Words("en", english);
+  }
+}

@@ -1,0 +1,352 @@
+"""`<collab-panel>` in a real browser, in a page of another origin whose policy allows no inline style."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+import pytest_asyncio
+from playwright.async_api import Browser, Page, async_playwright, expect
+
+from collab_server.web import CLIENTS
+from tests.clients.panels import CHROMIUM, PATIENCE_MS, QUIET, Site, comments, composer, say, site_of
+from tests.conftest import MakeCluster
+from tests.faults.proxy import Proxy
+from tests.harness.clients import Client
+from tests.harness.cluster import Cluster
+from tests.harness.waiting import until
+from tests.snippets.surroundings import install_for_node
+
+WORDS = CLIENTS["collab-panel"] / "src" / "words"
+BOB = "@[Bob Baker](user:B22B0000000000000000000000000002)"
+
+needs_chromium = pytest.mark.skipif(
+    CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
+)
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest.mark.parametrize("file", sorted(WORDS.glob("*.json")), ids=lambda file: file.stem)
+def test_a_language_has_every_sentence_with_its_values(file: Path) -> None:
+    english = json.loads((WORDS / "en.json").read_text())
+    words = json.loads(file.read_text())
+    assert sorted(words) == sorted(english)
+    for key, sentence in words.items():
+        assert sorted(re.findall(r"\{\w+\}", sentence)) == sorted(re.findall(r"\{\w+\}", english[key])), key
+
+
+@pytest_asyncio.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture
+async def node(make_cluster: MakeCluster) -> Cluster:
+    return await make_cluster(nodes=1, overrides={"allowedOrigins": ["http://127.0.0.1:*"]})
+
+
+@pytest_asyncio.fixture
+async def proxy(node: Cluster) -> AsyncIterator[Proxy]:
+    way = Proxy(("127.0.0.1", node[0].port)).start()
+    yield way
+    way.stop()
+
+
+@pytest_asyncio.fixture
+async def site(browser: Browser, node: Cluster, proxy: Proxy, topic: str) -> AsyncIterator[Site]:
+    context = await browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
+    host, port = proxy.address
+    async with site_of(context, node, topic, f"http://{host}:{port}") as site:
+        yield site
+
+
+async def _focused(page: Page) -> str:
+    """The name of what has the focus, in the shadow."""
+    script = "(e => e?.getAttribute('aria-label') ?? e?.textContent.trim())(panel.shadowRoot.activeElement)"
+    return str(await page.evaluate(script))
+
+
+@needs_chromium
+async def test_two_people_talk_by_keyboard_alone(site: Site) -> None:
+    ann, bob = await site.open("ann"), await site.open("bob")
+    await expect(bob.get_by_text("No comments yet")).to_be_visible()
+    await composer(ann).focus()
+    await ann.keyboard.type("Look, @bob")
+    await expect(ann.get_by_role("option", name="Bob Baker")).to_be_visible()
+    assert await composer(ann).get_attribute("aria-activedescendant")
+    await ann.keyboard.press("Enter")
+    await ann.keyboard.type("why so high?")
+    await ann.keyboard.press("Control+Enter")
+    await expect(bob.locator(".mention.mine")).to_have_text("@Bob Baker")
+    await expect(bob.locator(".text")).to_have_text("Look, @Bob Baker why so high?")
+
+    # Bob goes to the thread, answers, and is where he was.
+    await composer(bob).focus()
+    await bob.keyboard.press("Shift+Tab")
+    await bob.keyboard.press("k")
+    assert await _focused(bob) in ("Thread of Ann Archer", "Thread of Ann Archer, unread")
+    await bob.keyboard.press("r")
+    await expect(bob.get_by_role("textbox", name="Reply to Ann Archer")).to_be_focused()
+    await bob.keyboard.type("The summer sale.")
+    await bob.keyboard.press("Control+Enter")
+    await expect(bob.get_by_role("button", name="Reply to Ann Archer")).to_be_focused()
+    await expect(ann.locator(".replies").get_by_text("The summer sale.")).to_be_visible()
+
+    # A reaction, by a menu that gives the focus back.
+    opener = bob.get_by_role("button", name="React to the comment of Ann Archer")
+    await opener.focus()
+    await bob.keyboard.press("Enter")
+    await bob.keyboard.press("ArrowRight")
+    await bob.keyboard.press("Enter")
+    await expect(ann.get_by_role("button", name="❤️ 1: Bob Baker")).to_be_visible()
+    await expect(opener).to_be_focused()
+
+    # Bob resolves it; it is one line, and Ann may open it again.
+    await bob.get_by_role("button", name="Resolve the thread of Ann Archer").focus()
+    await bob.keyboard.press("Enter")
+    await expect(bob.get_by_role("button", name="Resolved by Bob Baker")).to_be_visible()
+    await expect(ann.get_by_text("Resolved by Bob Baker")).to_be_visible()
+
+
+@needs_chromium
+async def test_people_edit_and_delete_what_is_theirs_and_may_think_again(site: Site, topic: str) -> None:
+    ann, bob = await site.open("ann"), await site.open("bob")
+    await say(ann, "A first thought")
+    await expect(comments(bob)).to_have_count(1)
+    await bob.get_by_role("button", name="More for the comment of Ann Archer").focus()
+    await bob.keyboard.press("Enter")
+    assert await bob.get_by_role("menuitem").all_inner_texts() == ["Copy link"]
+
+    menu = ann.get_by_role("button", name="More for the comment of Ann Archer")
+    await menu.focus()
+    await ann.keyboard.press("Enter")
+    await ann.get_by_role("menuitem", name="Edit").press("Enter")
+    await ann.get_by_role("textbox", name="Edit your comment").fill("A second thought")
+    await ann.keyboard.press("Control+Enter")
+    await expect(comments(bob)).to_contain_text("A second thought")
+    await expect(comments(bob)).to_contain_text("edited")
+
+    for is_undone in (True, False):
+        await menu.focus()
+        await ann.keyboard.press("Enter")
+        await ann.get_by_role("menuitem", name="Delete").press("Enter")
+        await expect(ann.get_by_role("button", name="Undo")).to_be_focused()
+        if is_undone:
+            await ann.keyboard.press("Enter")
+            await expect(comments(ann)).to_contain_text("A second thought")
+    await expect(comments(bob)).to_contain_text("This comment was deleted")
+    await expect(comments(ann)).not_to_contain_text("A second thought")
+
+
+@needs_chromium
+async def test_words_are_safe_offline_over_a_reload_and_as_a_draft(
+    site: Site, proxy: Proxy, topic: str
+) -> None:
+    ann = await site.open("ann")
+    await expect(composer(ann)).to_be_visible()
+    proxy.refuse()
+    proxy.cut()
+    await expect(ann.get_by_text("Offline. What you write is kept and sent later.")).to_be_visible()
+    for text in ("one", "two"):
+        await composer(ann).fill(text)
+        await composer(ann).press("Control+Enter")
+    await expect(ann.get_by_text("Kept here; sent when the connection is back.")).to_have_count(2)
+    await composer(ann).fill("half a thou")
+    await ann.reload()
+    proxy.heal()
+    await expect(comments(ann)).to_have_text([re.compile("one"), re.compile("two")])
+    await expect(ann.get_by_text("Kept here")).to_have_count(0)
+    await expect(composer(ann)).to_have_value("half a thou")
+    bob = await site.node.client(0, "bob")
+    stored = await bob.call("topic.comments", {"topic": topic})
+    assert [comment["text"] for comment in stored["items"]] == ["one", "two"]
+
+
+@needs_chromium
+async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(site: Site, topic: str) -> None:
+    bob = await site.node.client(0, "bob")
+    carol = await site.node.client(0, "carol")
+    for number in range(70):
+        await bob.call("comment.add", {"topic": topic, "text": f"number {number}"})
+    read = await carol.call("topic.comments", {"topic": topic, "order": "newest", "limit": 3})
+    await carol.call("topic.read", {"topic": topic, "seq": read["items"][-1]["seq"] - 1})
+    page = await site.open("carol")
+    await expect(page.locator(".new-line")).to_be_in_viewport()
+    await expect(comments(page).filter(has_text="number 67")).to_be_in_viewport()
+    assert await page.locator("[data-thread]").count() <= 60
+    await page.locator(".list").evaluate("list => list.scrollTop = list.scrollHeight")
+    await expect(page.locator(".count")).to_have_count(0)
+    counts = await carol.call("topic.get", {"topic": topic})
+    assert counts["unread"] == 0
+
+    # At the end one stays there; above nothing moves, and it is said that there is more.
+    await bob.call("comment.add", {"topic": topic, "text": "the newest"})
+    await expect(comments(page).filter(has_text="the newest")).to_be_in_viewport()
+
+    async def is_first_there() -> bool:
+        await page.locator(".list").evaluate("list => list.scrollTop = 0")
+        return await comments(page).filter(has_text=re.compile(r"number 0\b")).count() == 1
+
+    await until(is_first_there, 20)
+    assert await page.locator("[data-thread]").count() <= 60
+    await page.locator(".list").evaluate("list => list.scrollTop = 800")
+    await page.wait_for_function("panel.shadowRoot.querySelector('.pill')")
+    place = "list => list.scrollTop"
+    before = await page.locator(".list").evaluate(place)
+    await bob.call("comment.add", {"topic": topic, "text": "one more"})
+    pill = page.locator(".pill")
+    await expect(pill).to_contain_text("new")
+    assert await page.locator(".list").evaluate(place) == before
+    await pill.click()
+    await expect(comments(page).filter(has_text="one more")).to_be_in_viewport()
+
+
+@needs_chromium
+async def test_only_what_one_may_do_is_offered(site: Site, topic: str) -> None:
+    admin = await site.node.client(0, "admin")
+    await admin.call("comment.add", {"topic": topic, "text": "The last word"})
+    await admin.call("topic.switch", {"topic": topic, "commenting": False})
+    ann = await site.open("ann")
+    await expect(ann.get_by_text("Comments are switched off here.")).to_be_visible()
+    await expect(comments(ann)).to_have_count(1)
+    await expect(ann.get_by_role("textbox")).to_have_count(0)
+    await expect(ann.get_by_role("button", name=re.compile("Reply|React"))).to_have_count(0)
+    await admin.call("topic.switch", {"topic": topic, "commenting": True})
+    await expect(composer(ann)).to_be_visible()
+
+
+@needs_chromium
+async def test_what_is_refused_stays_with_the_reason_and_the_way_out(
+    site: Site, proxy: Proxy, topic: str
+) -> None:
+    admin = await site.node.client(0, "admin")
+    ann = await site.open("ann")
+    await say(ann, "Before")
+    proxy.refuse()
+    proxy.cut()
+    await expect(ann.get_by_text("Offline.")).to_be_visible()
+    for text in ("first", "second"):
+        await composer(ann).fill(text)
+        await composer(ann).press("Control+Enter")
+    await admin.call("topic.switch", {"topic": topic, "commenting": False})
+    proxy.heal()
+    await expect(ann.get_by_role("alert")).to_have_count(2)
+    await expect(ann.get_by_role("alert").first).to_contain_text("Not sent: you may not do this any more.")
+    await comments(ann).filter(has_text="second").get_by_role("button", name="Discard").click()
+    await expect(comments(ann).filter(has_text="second")).to_have_count(0)
+    await admin.call("topic.switch", {"topic": topic, "commenting": True})
+    await comments(ann).filter(has_text="first").get_by_role("button", name="Edit").click()
+    await ann.get_by_role("textbox", name="Edit your comment").fill("first, again")
+    await ann.get_by_role("button", name="Save").click()
+    await expect(ann.get_by_role("alert")).to_have_count(0)
+    await until(lambda: _texts(admin, topic, ["Before", "first, again"]), 20)
+
+
+async def _texts(person: Client, topic: str, expected: list[str]) -> bool:
+    stored = await person.call("topic.comments", {"topic": topic})
+    return [comment["text"] for comment in stored["items"]] == expected
+
+
+@needs_chromium
+async def test_a_dashboard_that_is_unknown_or_closed_says_so(site: Site) -> None:
+    nowhere = "content:F0000000000000000000000000000001:0000000000000000000000000000DEAD"
+    page = await site.open("ann", topic=nowhere)
+    await expect(page.get_by_role("alert")).to_contain_text("There is no such dashboard.")
+    await expect(page.get_by_role("textbox")).to_have_count(0)
+
+
+@needs_chromium
+async def test_texts_of_others_change_nothing_outside_of_their_box(site: Site, topic: str) -> None:
+    bob = await site.node.client(0, "bob")
+    texts = [
+        f'<img src=x onerror="document.title=1"> <b>bold</b> {BOB}',
+        "javascript:alert(1) https://example.com/\u202egro.live https://example.com/a).",
+        "Z" + "\u0301" * 4000,
+        "שלום 123 \u202e evil",
+    ]
+    for text in texts:
+        await bob.call("comment.add", {"topic": topic, "text": text})
+    page = await site.open("ann")
+    await expect(comments(page)).to_have_count(len(texts))
+    await expect(page.locator(".text").locator("img, b")).to_have_count(0)
+    await expect(page.locator(".text").first).to_contain_text("<b>bold</b> @Bob Baker")
+    links = await page.locator(".text a").evaluate_all("links => links.map(link => link.href)")
+    assert links == ["https://example.com/", "https://example.com/a"]
+    assert await page.locator(".text").last.evaluate("text => getComputedStyle(text).direction") == "rtl"
+    # What stands on top of one another is clipped to its own box.
+    assert await page.locator(".text").nth(2).evaluate("text => getComputedStyle(text).contain") == "paint"
+    assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+@needs_chromium
+async def test_axe_finds_nothing(site: Site, proxy: Proxy, tmp_path: Path, topic: str) -> None:
+    install_for_node(tmp_path, ["axe-core@4"])
+    axe = (tmp_path / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    bob = await site.node.client(0, "bob")
+
+    async def check(page: Page, state: str) -> None:
+        for scheme in ("light", "dark"):
+            await page.emulate_media(
+                color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce"
+            )
+            found = await page.evaluate("async () => (await axe.run()).violations")
+            said = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found]
+            assert not said, (state, scheme)
+
+    for dir, lang in (("ltr", "en"), ("rtl", "de")):
+        page = await site.open("ann", dir=dir, lang=lang, topic=topic)
+        await page.evaluate(axe)
+        await expect(page.get_by_role("textbox")).to_be_visible()
+        await check(page, "at first")
+        if dir == "ltr":
+            root = await bob.call(
+                "comment.add",
+                {
+                    "topic": topic,
+                    "text": "Look @[Ann Archer](user:A11A0000000000000000000000000001) https://example.com",
+                    "anchor": {"pageKey": "K1"},
+                    "viewState": {"filters": []},
+                },
+            )
+            for _ in range(6):
+                await bob.call(
+                    "comment.add", {"topic": topic, "text": "a reply", "replyTo": root["comment"]["id"]}
+                )
+            await bob.call("comment.react", {"commentId": root["comment"]["id"], "emoji": "👍"})
+            done = await bob.call("comment.add", {"topic": topic, "text": "done"})
+            await bob.call("thread.resolve", {"commentId": done["comment"]["id"]})
+            gone = await bob.call("comment.add", {"topic": topic, "text": "gone"})
+            await bob.call("comment.delete", {"commentId": gone["comment"]["id"]})
+            await expect(page.get_by_text("was deleted")).to_be_visible()
+        await check(page, "talk")
+        await page.locator(".menu-button").first.focus()
+        await page.keyboard.press("Enter")
+        await check(page, "menu")
+        await page.keyboard.press("Escape")
+        await page.locator(".actions [aria-expanded]").first.focus()
+        await page.keyboard.press("Enter")
+        await check(page, "emojis")
+        await page.keyboard.press("Escape")
+        await page.locator("button.reply").first.click()
+        await page.keyboard.type("to @b")
+        await expect(page.get_by_role("option")).not_to_have_count(0)
+        await check(page, "people")
+        await page.locator(".help-button").click()
+        proxy.refuse()
+        proxy.cut()
+        await expect(page.locator(".notice:not(.nothing)")).to_be_visible()
+        await page.locator(".foot textarea").fill("kept")
+        await page.keyboard.press("Control+Enter")
+        await check(page, "offline, with the keys")
+        proxy.heal()
+    nowhere = "content:F0000000000000000000000000000001:0000000000000000000000000000DEAD"
+    page = await site.open("ann", topic=nowhere)
+    await page.evaluate(axe)
+    await expect(page.get_by_role("alert")).to_be_visible()
+    await check(page, "closed")
