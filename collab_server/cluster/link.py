@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import socket
 import ssl
 from collections import deque
 from collections.abc import Callable, Mapping
@@ -249,7 +250,9 @@ async def _connect(
         _, link = await asyncio.get_running_loop().create_connection(
             lambda: Link(on_message), server[0], server[1], ssl=ssl_context if redis.is_tls else None
         )
-    except OSError as error:  # ssl.SSLError and socket.gaierror are OSErrors
+    except socket.gaierror as error:
+        raise LinkError(f"the name in {server[0]}:{server[1]} cannot be found") from error
+    except OSError as error:  # ssl.SSLError is one
         raise LinkError(f"cannot reach {server[0]}:{server[1]}: {_words_of(error)}") from error
     return link
 

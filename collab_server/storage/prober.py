@@ -131,6 +131,7 @@ class Prober:
         try:
             found = await connection.fetchrow(
                 "SELECT current_setting('transaction_read_only') = 'on' AS is_read_only,"
+                " pg_is_in_recovery() AS is_standby,"
                 " pg_postmaster_start_time() AS started_at,"
                 " pg_backend_pid() AS process,"
                 " current_setting('statement_timeout') AS statement_timeout"
@@ -144,7 +145,8 @@ class Prober:
         answered_at = perf_counter()
         assert found is not None
         if found["is_read_only"]:
-            raise ConnectionError(f"{self._server.address} is read-only: a standby, or no longer the primary")
+            why = "it is a standby" if found["is_standby"] else "default_transaction_read_only is on there"
+            raise ConnectionError(f"{self._server.address} is read-only: {why}")
         if found["process"] != self._process:
             raise SharesSessions(self._server.address)
         if found["statement_timeout"] != STATEMENT_TIMEOUT:

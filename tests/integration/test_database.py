@@ -635,7 +635,7 @@ async def test_a_primary_that_became_a_standby_is_left(db: Database, empty_datab
     terminate_backends(empty_database)
     assert_paused(await Timed(db.run(add)))
     await until(lambda: not db.is_up, NOTICED_SECONDS)
-    assert "read-only" in (db.problem or "")
+    assert "read-only: default_transaction_read_only is on" in (db.problem or "")
     set_read_only("off")
     await until(lambda: db.is_up, 2)
     assert await db.run(add) == 1

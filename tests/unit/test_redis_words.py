@@ -31,3 +31,9 @@ async def test_a_complaint_is_said_in_words(complaint: str, words: str) -> None:
         with pytest.raises(LinkError, match=words):
             async with asyncio.timeout(5):
                 await open_link(RedisSection(hosts=((host, port),)), (host, port))
+
+
+async def test_a_name_that_nobody_knows_is_said_in_words() -> None:
+    with pytest.raises(LinkError, match=r"^the name in redis\.invalid:6379 cannot be found$"):
+        async with asyncio.timeout(5):
+            await open_link(RedisSection(hosts=(("redis.invalid", 6379),)), ("redis.invalid", 6379))
