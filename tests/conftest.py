@@ -17,6 +17,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import hypothesis
 import pytest
 import pytest_asyncio
 
@@ -25,6 +26,10 @@ from tests.harness.cluster import Cluster, warm
 from tests.harness.world import StandInLibrary, TestDatabase, World, fresh_topic
 
 pytest_plugins = ["tests.harness.parallel"]
+
+# How long an example takes says what else the machine does.
+hypothesis.settings.register_profile("side by side", deadline=None)
+hypothesis.settings.load_profile("side by side")
 
 MakeCluster = Callable[..., Awaitable[Cluster]]
 

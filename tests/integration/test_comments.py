@@ -855,11 +855,15 @@ async def test_nobody_comments_on_an_inbox(cluster: Cluster, door: DoorName) -> 
 async def test_a_topic_that_nobody_wrote_to_exists(cluster: Cluster, topic: str, door: DoorName) -> None:
     ann = await Door.open(cluster, door, "ann")
     state = await ann.call("topic.get", {"topic": topic})
-    assert list(state) == ["topic", "epoch", "seq", "comments", "unread", "muted", "rights", "present"]
+    assert list(state) == [
+        *("topic", "epoch", "seq", "comments", "readSeq", "unread", "muted", "commenting", "rights"),
+        "present",
+    ]
     assert {"comment.add", "comment.edit", "topic.subscribe"} <= set(state["rights"])
     rights, epoch = state.pop("rights"), state.pop("epoch")
     assert len(set(rights)) == len(rights)
-    assert state == {"topic": topic, "seq": 0, "comments": 0, "unread": 0, "muted": False, "present": []}
+    counts = {"seq": 0, "comments": 0, "readSeq": 0, "unread": 0}
+    assert state == {"topic": topic, **counts, "muted": False, "commenting": True, "present": []}
     log = await ann.call("topic.events", {"topic": topic})
     assert log == {"epoch": epoch, "seq": 0, "events": [], "more": False}
 

@@ -17,7 +17,10 @@ from tests.harness.waiting import until
 from tests.harness.world import fresh_topic
 from tests.integration.doors import BOARD, Raw, say, seqs
 
-KEYS = ["topic", "epoch", "seq", "events", "more", "recovered", "unread", "rights", "present"]
+KEYS = [
+    *("topic", "epoch", "seq", "events", "more", "recovered", "readSeq", "unread", "commenting", "rights"),
+    "present",
+]
 
 
 async def fill(client: Client, topic: str, comments: int) -> None:
