@@ -2,6 +2,9 @@
 
 Who uses all that the limits allow has spent `UNITS_PER_SECOND` over ten seconds. So a unit may stand for so many
 milliseconds of the loop's thread, whatever it is spent on. What is asked of Library has a pace besides.
+
+What computes beside a node makes its milliseconds longer. So what seems dear is measured anew, with all else, in
+a fresh scene: only what is dear each time is.
 """
 
 from __future__ import annotations
@@ -11,13 +14,12 @@ import itertools
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from collab_server.authority.library.turns import QUESTIONS_BURST, QUESTIONS_PER_SECOND
 from collab_server.config import Limits
@@ -38,6 +40,7 @@ UNITS_OF_A_QUESTION = UNITS_PER_SECOND / (QUESTIONS_PER_SECOND + QUESTIONS_BURST
 """A question to Library cannot be asked more often than so many units can be spent."""
 TIMES = int(os.environ.get("HOSTILE_TIMES", "6"))
 AT_ONCE = 3
+RUNS = 3
 
 pytestmark = pytest.mark.skipif(
     not Path("/proc/self/schedstat").exists(), reason="the kernel keeps no schedstat"
@@ -96,7 +99,12 @@ WORST: dict[str, list[Make]] = {
     "comment.add": [
         lambda scene, n: {"topic": scene.topic, "text": ODD, "viewState": STATE},
         lambda scene, n: {"topic": scene.topic, "text": MARKED},
-        lambda scene, n: {"topic": scene.topic, "text": "x", "viewState": STATE, "requestId": f"r{n}"},
+        lambda scene, n: {
+            "topic": scene.topic,
+            "text": "x",
+            "viewState": STATE,
+            "requestId": f"r{next(_numbers)}",
+        },
         lambda scene, n: {"topic": scene.topic, "text": f"@[S](group:{GROUP_SALES}) " * 10},
         lambda scene, n: {
             "topic": scene.topic,
@@ -174,8 +182,7 @@ QUESTIONS = {"topic.subscribe 2": 2, "topic.get 1": 2, "comment.add 5": 1}
 """So many calls of Library, where that is what a command costs."""
 
 
-@pytest_asyncio.fixture
-async def scene(node: Node1GiB, eve: Raw) -> AsyncIterator[Scene]:
+async def fresh_scene(node: Node1GiB) -> Scene:
     """A topic with much on it, a full inbox, and what is eve's own."""
     scene = Scene(fresh_topic())
     cluster = node.cluster
@@ -197,7 +204,7 @@ async def scene(node: Node1GiB, eve: Raw) -> AsyncIterator[Scene]:
     listed = await own.call("notification.list", {"limit": 200})
     scene.notifications = [item["id"] for item in listed["items"]]
     await own.call("topic.subscribe", {"topic": scene.topic})
-    yield scene
+    return scene
 
 
 def computed(node: Node1GiB) -> float:
@@ -273,9 +280,22 @@ def test_every_command_has_its_dearest_form() -> None:
     assert set(WORST) == set(TABLE)
 
 
-async def test_no_command_is_cheaper_to_send_than_to_carry_out(
-    node: Node1GiB, eve: Raw, scene: Scene
-) -> None:
+async def test_no_command_is_cheaper_to_send_than_to_carry_out(node: Node1GiB, eve: Raw) -> None:
+    always: set[str] | None = None
+    for _ in range(RUNS):
+        prices = await all_prices(node, eve, await fresh_scene(node))
+        print("\n" + "\n".join(table(prices)))  # noqa: T201
+        dear = [price for price in prices if price.seconds > UNIT_SECONDS * price.units]
+        names = {price.name for price in dear}
+        always = names if always is None else always & names
+        if not always:
+            return
+        await node.cluster.close_clients()
+    lines = "\n".join(table([price for price in dear if price.name in (always or ())]))
+    raise AssertionError(f"cost more than they are charged:\n{lines}")
+
+
+async def all_prices(node: Node1GiB, eve: Raw, scene: Scene) -> list[Price]:
     shop, prices = Shop(node, eve), []
     await eve.send(f'42999999["topic.subscribe",{json.dumps({"topic": scene.topic})}]')
     await eve.answer(999999)
@@ -288,9 +308,7 @@ async def test_no_command_is_cheaper_to_send_than_to_carry_out(
             prices.append(Price(f"{name} {number}", price.seconds, max(price.units, asked), price.said))
             eve.frames.clear()
     prices.append(await over_rest(node))
-    print("\n" + "\n".join(table(prices)))  # noqa: T201
-    dear = [line for line in table([price for price in prices if price.seconds > UNIT_SECONDS * price.units])]
-    assert not dear, "cost more than they are charged:\n" + "\n".join(dear)
+    return prices
 
 
 async def over_rest(node: Node1GiB) -> Price:
