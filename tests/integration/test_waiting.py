@@ -79,6 +79,8 @@ async def test_those_who_wait_are_few_and_keep_nobody_from_the_database(
     ann, bob = await cluster.client(0, "ann"), await cluster.rest(0, "bob")
     carol = await cluster.rest(0, "carol")
     waits = [waiting(bob, topic, 0) for _ in range(8)] + [waiting(carol, topic, 0) for _ in range(2)]
+    # Who only looks would take a place of theirs: a wait stands once the topic was read.
+    await until(lambda: cluster[0].log.count("command=topic.events ") == len(waits), 20)
     refused = await until(lambda: _refusal_of(bob, topic), timeout=20)
     assert refused.code == "rate_limited"
     assert "of one user" in refused.error["message"]
