@@ -239,6 +239,17 @@ async def test_refusal_is_shown_in_words(
     await expect(page.get_by_role("alert")).to_have_text("Library does not know this name and password.")
 
 
+async def test_a_dashboard_one_may_not_open_is_not_another_one(open_as: Open, nginx: EmbeddedNginx) -> None:
+    ann = await open_as("Ann")
+    unknown = "content:F0000000000000000000000000000001:0000000000000000000000000000DEAD"
+    await ann.goto(f"http://127.0.0.1:{nginx.port}/#{unknown}")
+    await expect(ann.get_by_role("heading", name="You may not open this dashboard")).to_be_visible()
+    await expect(ann.get_by_placeholder("Add a comment")).to_have_count(0)
+    await ann.get_by_role("combobox", name="Dashboard").select_option("Sales Overview")
+    await expect(ann.get_by_role("heading", name="Sales Overview")).to_be_visible()
+    await expect(ann.get_by_placeholder("Add a comment")).to_be_visible()
+
+
 async def test_page_fits_a_phone(open_as: Open) -> None:
     ann = await open_as("Ann")
     await say(ann, "A_word_without_any_space_" * 8)

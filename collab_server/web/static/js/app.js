@@ -19,6 +19,7 @@ const kept = {
 };
 
 const topicOf = ({ projectId, id }) => `content:${projectId}:${id}`;
+const isSame = (one, other) => one.toLowerCase() === other.toLowerCase(); // ids are spelled in either case
 
 function App() {
   const [session, setSession] = useState(kept.read); // {identityToken | resumeToken, dashboards}
@@ -128,13 +129,15 @@ function Workplace({ session, onLeave }) {
     if (connection?.state === "signed_out") onLeave(`You have been signed out. ${connection.reason}`);
   }, [connection?.state]);
 
-  const dashboard = dashboards.find((one) => topicOf(one) === topic) ?? dashboards[0];
+  // Where the address names one it is that one or none, never another in its place.
+  const dashboard = topic ? dashboards.find((one) => isSame(topicOf(one), topic)) : dashboards[0];
   if (!connection) return null;
   return html`
     <${Bar} connection=${connection} onLeave=${() => connection.signOut().then(() => onLeave())}>
       <label class="pick">
         <span class="unseen">Dashboard</span>
-        <select value=${topicOf(dashboard)} onChange=${(event) => (location.hash = event.target.value)}>
+        <select value=${dashboard ? topicOf(dashboard) : ""} onChange=${(event) => (location.hash = event.target.value)}>
+          ${!dashboard && html`<option value="" disabled>Choose a dashboard</option>`}
           ${[...new Set(dashboards.map((one) => one.projectName))].map(
             (project) => html`
               <optgroup label=${project}>
@@ -147,9 +150,11 @@ function Workplace({ session, onLeave }) {
         </select>
       </label>
     <//>
-    ${connection.user
+    ${!connection.user && html`<p class="notice quiet">${connection.reason || "Connecting …"}</p>`}
+    ${connection.user &&
+    (dashboard
       ? html`<${Desk} key=${topicOf(dashboard)} connection=${connection} dashboard=${dashboard} />`
-      : html`<p class="notice quiet">${connection.reason || "Connecting …"}</p>`}
+      : html`<main class="notice"><h1>You may not open this dashboard, or there is none.</h1></main>`)}
   `;
 }
 
