@@ -15,6 +15,9 @@ from tests.harness.waiting import until
 ROOT = Path(__file__).resolve().parents[2]
 UP_SECONDS = 60
 
+PYTHON_PATH = os.pathsep.join([str(ROOT), str(ROOT / "clients" / "python")])
+"""Where the packages of this folder are, installed or not."""
+
 
 class RunningDemo:
     """A demo that is starting, and ends with this process at the latest; `text` is what it has printed.
@@ -38,7 +41,7 @@ class RunningDemo:
                 started,
                 output=output,
                 privileges=privileges,
-                env={**os.environ, "PYTHONPATH": str(ROOT)} if env is None else env,
+                env={**os.environ, "PYTHONPATH": PYTHON_PATH} if env is None else env,
                 cwd=cwd,
             )
 

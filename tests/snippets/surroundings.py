@@ -45,9 +45,9 @@ async def running(
         await process.wait()
 
 
-async def output_of(*command: str | Path, cwd: Path) -> str:
+async def output_of(*command: str | Path, cwd: Path, env: Mapping[str, str] | None = None) -> str:
     """What it prints, and then ends without an error."""
-    async with running(*command, cwd=cwd) as process:
+    async with running(*command, cwd=cwd, env=env) as process:
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 output, _ = await process.communicate()
@@ -80,15 +80,6 @@ async def printed(
     except TimeoutError:
         raise AssertionError(f"not within {timeout:g} s:\n{output}") from None
     return output
-
-
-def fresh_python(folder: Path, packages: Sequence[str]) -> Path:
-    """A new virtual environment with just these packages, by the pip that it comes with. Skips without an index."""
-    _need(pip_problem(), "Python")
-    _run([sys.executable, "-m", "venv", folder], folder.parent)
-    python = folder / "bin" / "python"
-    _run([python, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", *packages], folder)
-    return python
 
 
 def install_for_node(folder: Path, packages: Sequence[str]) -> None:

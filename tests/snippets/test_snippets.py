@@ -17,6 +17,7 @@ import sys
 import tomllib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,14 +26,17 @@ import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
 
 from collab_server.demo.embedded import EmbeddedPostgres, free_port, wheel_file
+from tests.conftest import MakeCluster
+from tests.e2e.test_protocol_snippets import balanced
 from tests.harness.certificates import authority
-from tests.harness.demo import RunningDemo
+from tests.harness.clients import Client
+from tests.harness.demo import PYTHON_PATH, RunningDemo
 from tests.harness.packages import EXAMPLES, install
 from tests.harness.waiting import until
+from tests.harness.world import StandInLibrary
 from tests.snippets.blocks import BLOCKS, PRINTED_ADDRESS, ROOT, Block
 from tests.snippets.surroundings import (
     INSTALL_SECONDS,
-    fresh_python,
     install_for_node,
     node_binary,
     output_of,
@@ -51,11 +55,12 @@ QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 DEMO = BLOCKS["README.md sh 0"]
 HELLO = BLOCKS["README.md js 0"]
 VITE = BLOCKS["README.md js 1"]
-PYTHON = BLOCKS["README.md python 0"]
+BOT = BLOCKS["README.md python 0"]
 CURL = BLOCKS["docs/protocol.md sh 0"]
 FIRST = BLOCKS["docs/protocol.md js 0"]
 PAGE, IN_NODE = BLOCKS["docs/clients.md html 0"], BLOCKS["docs/clients.md js 0"]
 PANEL = BLOCKS["docs/panel.md html 0"]
+IN_PYTHON = BLOCKS["docs/clients.md python 0"]
 REACT, PLACES = BLOCKS["docs/clients.md jsx 0"], BLOCKS["docs/clients.md js 1"]
 CONTAINER = BLOCKS["docs/configuration.md sh 0"]
 TLS = BLOCKS["docs/operations/load-balancers.md nginx 0"]
@@ -65,8 +70,8 @@ JOBS = BLOCKS["docs/operations.md sql 0"]
 ROLE, NODE_ROLE = (BLOCKS[f"docs/operations/postgresql.md sql {number}"] for number in (0, 1))
 POOLER = BLOCKS["docs/operations/postgresql.md ini 0"]
 RUN_HERE = [
-    *(DEMO, HELLO, VITE, PYTHON, CURL, FIRST, CONTAINER, PACKAGE),
-    *(PAGE, IN_NODE, REACT, PLACES, PANEL, TLS),
+    *(DEMO, HELLO, VITE, BOT, CURL, FIRST, CONTAINER, PACKAGE),
+    *(PAGE, IN_NODE, IN_PYTHON, REACT, PLACES, PANEL, TLS),
     *(DUMP, RESTORE, JOBS, ROLE, NODE_ROLE, POOLER),
 ]
 
@@ -74,6 +79,8 @@ CONFIGURATIONS = [
     block for block in BLOCKS.values() if block.language == "json" and block.document != "docs/protocol.md"
 ]
 SHOWN = [block for block in BLOCKS.values() if block.language == "json" and block not in CONFIGURATIONS]
+
+WITH_CLIENT = {**os.environ, "PYTHONPATH": PYTHON_PATH}
 
 RUN_ELSEWHERE = {
     "README.md sh 1": ".ci/run",
@@ -166,11 +173,51 @@ async def test_the_calls_with_curl(demo: RunningDemo, tmp_path: Path) -> None:
     assert output.count('"text":"Hello from curl"') == 2
 
 
-async def test_python_in_a_new_environment(demo: RunningDemo, tmp_path: Path) -> None:
-    python = fresh_python(tmp_path / "venv", PYTHON.packages("pip"))
-    (tmp_path / "hello.py").write_text(PYTHON.at(demo.url))
-    await output_of(python, "hello.py", cwd=tmp_path)
-    assert "Hello from Python" in await said(demo, tmp_path)
+async def test_a_script_in_python(demo: RunningDemo, tmp_path: Path) -> None:
+    (tmp_path / "live.py").write_text(IN_PYTHON.at(demo.url))
+    output = await output_of(sys.executable, "live.py", cwd=tmp_path, env=WITH_CLIENT)
+    assert "Dan Diaz" in output
+    assert "Hello from collab_client" in output
+    assert "Hello from collab_client" in await said(demo, tmp_path)
+
+
+async def test_the_bot_survives_the_end_of_its_node(
+    make_cluster: MakeCluster, library: StandInLibrary, tmp_path: Path
+) -> None:
+    assert len(BOT.code.splitlines()) <= 30
+    cluster = await make_cluster(nodes=3)
+    with balanced(cluster, library, tmp_path) as nginx:
+        (tmp_path / "bot.py").write_text(BOT.at(f"http://127.0.0.1:{nginx.port}"))
+        async with running(sys.executable, "bot.py", cwd=tmp_path, env=WITH_CLIENT) as bot:
+            said = await printed(lambda text: "Bob Baker on" in text, bot)
+            names = [(await node.status(is_verbose=True))["node"] for node in cluster.nodes]
+            own = names.index(said.split("Bob Baker on ")[1].strip())
+            ann = await cluster.client((own + 1) % 3, "ann")
+            await ann.call("topic.subscribe", {"topic": BOT_TOPIC})
+            await until(partial(_is_there, ann), 20)
+            await _is_answered(ann, "first")
+            await cluster.nodes[own].kill()
+            await _is_answered(ann, "second")
+            listed = await ann.call("topic.comments", {"topic": BOT_TOPIC, "limit": 200})
+            answers = [one["text"] for one in listed["items"] if one["author"]["name"] == "Bob Baker"]
+            assert answers == ["Ann Archer said: first", "Ann Archer said: second"]
+
+
+BOT_TOPIC = "content:F0000000000000000000000000000001:DA000000000000000000000000000001"
+
+
+async def _is_there(ann: Client) -> bool:
+    present = (await ann.call("topic.subscribe", {"topic": BOT_TOPIC}))["present"]
+    return "Bob Baker" in [user["name"] for user in present]
+
+
+async def _is_answered(ann: Client, text: str) -> None:
+    await ann.call("comment.add", {"topic": BOT_TOPIC, "text": text})
+    answer = f"Ann Archer said: {text}"
+    await ann.wait_for(
+        lambda event: event.name == "comment.added" and event.data["data"]["comment"]["text"] == answer,
+        timeout=30,
+    )
 
 
 @pytest.fixture(scope="module")
