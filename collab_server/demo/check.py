@@ -28,39 +28,50 @@ class _Failed(Exception):
 
 
 class _Person:
-    """One client of the official Python library, and what it received on the topic, in order of arrival."""
+    """One client of `collab_client`, and what it received on the topic, in order of arrival."""
 
-    def __init__(self, login: str, node: str, topic: str) -> None:
+    def __init__(self, login: str, library_url: str, topic: str) -> None:
         self.login = login
-        self.node = node
+        self.node = ""
         self.topic = topic
         self.events: list[dict[str, Any]] = []
-        self.hello: dict[str, Any] = {}
-        self._sio: Any = None
-        self._http: Any = None
-        self._news = asyncio.Event()
+        self.start: int | None = None
+        self._library_url = library_url
+        self._client: Any = None
+        self._following: Any = None
+        self._reading: asyncio.Task[None] | None = None
 
-    async def arrive(self, node_url: str, auth: dict[str, str]) -> None:
-        """Connect, and wait for `server.hello`."""
-        import aiohttp
-        import socketio
+    async def arrive(self, node_url: str) -> None:
+        """Connect, and follow the topic: on from what was received, or from now on."""
+        from collab_client import Client, Refused, library
 
-        self._http = aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True))
-        self._sio = socketio.AsyncClient(reconnection=False, handle_sigint=False, http_session=self._http)
-        self._sio.on("*", self._note)
-        self.hello = {}
+        self._client = Client(node_url, library(self._library_url, self.login, self.login))
+        self._client.sign_in()
         try:
-            await self._sio.connect(node_url, auth=auth, transports=["websocket"], wait_timeout=STEP_SECONDS)
-        except socketio.exceptions.ConnectionError as error:
-            raise _Failed(f"{self.login} cannot connect to {self.node}: {error}") from error
-        await self._until(lambda: bool(self.hello), "server.hello", STEP_SECONDS)
+            async with asyncio.timeout(STEP_SECONDS):
+                await self._client.live()
+                self.node = self._client.node
+                if self.start is None:
+                    self.start = (await self._client.ask("topic.get", {"topic": self.topic}))["seq"]
+        except Refused as refused:
+            raise _Failed(f"{self.login} cannot come in: {refused}") from refused
+        except TimeoutError:
+            raise _Failed(f"{self.login} does not get in within {STEP_SECONDS} s") from None
+        last = self.seqs[-1] if self.events else self.start
+        epoch = None if self._following is None else self._following.epoch
+        self._following = self._client.follow(self.topic, after=last, epoch=epoch)
+        self._reading = asyncio.create_task(self._read())
+        await self._until(self._is_present, "presence", STEP_SECONDS)
 
-    async def call(self, command: str, payload: dict[str, Any]) -> dict[str, Any]:
-        """The data of the acknowledgement. Raises `_Failed`."""
-        answer = await self._sio.call(command, payload, timeout=STEP_SECONDS)
-        if not answer.get("ok"):
-            raise _Failed(f"{command} was refused: {answer.get('error')}")
-        data: dict[str, Any] = answer["data"]
+    async def change(self, command: str, payload: dict[str, Any]) -> dict[str, Any]:
+        """What a command answers that changes something. Raises `_Failed`."""
+        from collab_client import Refused
+
+        try:
+            async with asyncio.timeout(STEP_SECONDS):
+                data: dict[str, Any] = await self._client.change(command, payload)
+        except Refused as refused:
+            raise _Failed(f"{command} was refused: {refused}") from refused
         return data
 
     async def sees(self, seq: int, seconds: float = STEP_SECONDS) -> dict[str, Any]:
@@ -75,24 +86,23 @@ class _Person:
 
     async def leave(self) -> None:
         """Disconnect; may be called twice."""
-        if self._sio is not None:
-            await self._sio.disconnect()
-            await self._http.close()
-            self._sio = None
+        if self._client is not None:
+            await self._client.close()
+        if self._reading is not None:
+            await asyncio.gather(self._reading, return_exceptions=True)
 
-    def _note(self, name: str, data: Any = None) -> None:
-        if name == "server.hello":
-            self.hello = data
-        elif isinstance(data, dict) and data.get("topic") == self.topic and "seq" in data:
-            self.events.append(data)
-        self._news.set()
+    async def _read(self) -> None:
+        async for event in self._following:
+            self.events.append(event)
+
+    def _is_present(self) -> bool:
+        return any(user["id"] == self._client.me["id"] for user in self._following.present)
 
     async def _until(self, is_there: Callable[[], bool], what: str, seconds: float) -> None:
         try:
             async with asyncio.timeout(seconds):
                 while not is_there():
-                    self._news.clear()
-                    await self._news.wait()
+                    await asyncio.sleep(0.01)
         except TimeoutError:
             raise _Failed(f"{self.login} on {self.node} did not get {what} within {seconds:g} s") from None
 
@@ -103,7 +113,7 @@ class _Conversation:
         self._say = say
         self._topic, self._dashboard = demo.dashboards[0]
         names = ("ann", "bob", "carol")
-        self._people = [_Person(n, node.name, self._topic) for n, node in zip(names, demo.nodes, strict=True)]
+        self._people = [_Person(name, demo.library_url, self._topic) for name in names]
         self._start = 0
         self._expected: list[int] = []
 
@@ -138,11 +148,9 @@ class _Conversation:
 
     async def _sign_in(self) -> str:
         for person, node in zip(self._people, self._demo.nodes, strict=True):
-            token = await _identity_token(self._demo.library_url, person.login)
-            await person.arrive(node.url, {"identityToken": token})
-            self._start = (await person.call("topic.subscribe", {"topic": self._topic}))["seq"]
-        nodes = {person.hello["node"] for person in self._people}
-        if len(nodes) != len(self._people):
+            await person.arrive(node.url)
+        self._start = self._people[0].start or 0
+        if len({person.node for person in self._people}) != len(self._people):
             raise _Failed("they are not on three nodes")
         return f"on three nodes, {self._start} events so far"
 
@@ -166,7 +174,7 @@ class _Conversation:
 
     async def _edit(self) -> str:
         ann, bob, _ = self._people
-        answer = await ann.call(
+        answer = await ann.change(
             "comment.edit", {"commentId": self._thread["id"], "text": "Look at North and South!"}
         )
         self._expected.append(answer["seq"])
@@ -192,14 +200,14 @@ class _Conversation:
 
     async def _catch_up(self) -> str:
         carol, node = self._people[2], self._demo.nodes[0]
-        last, epoch = carol.seqs[-1], carol.hello["epoch"]
-        carol.node = node.name
-        await carol.arrive(node.url, {"resumeToken": carol.hello["resumeToken"]})
-        answer = await carol.call("topic.subscribe", {"topic": self._topic, "after": last, "epoch": epoch})
-        missed = [seq for seq in self._expected if seq > last]
-        if not answer["recovered"] or [event["seq"] for event in answer["events"]] != missed:
-            raise _Failed(f"carol did not get {missed}, but {answer}")
-        carol.events.extend(answer["events"])
+        before = carol.node
+        missed = [seq for seq in self._expected if seq > carol.seqs[-1]]
+        await carol.arrive(node.url)
+        if carol.node == before:
+            raise _Failed("carol is on the same node")
+        await carol.sees(missed[-1])
+        if carol.seqs[-len(missed) :] != missed:
+            raise _Failed(f"carol did not get {missed}, but {carol.seqs}")
         return f"given the {len(missed)} events she missed"
 
     async def _comment_again(self) -> str:
@@ -222,7 +230,7 @@ class _Conversation:
     ) -> tuple[dict[str, Any], str]:
         """Add a comment; the event as the others got it, and the words for the table."""
         readers = self._people if to is None else to
-        answer = await author.call("comment.add", {"topic": self._topic, **comment})
+        answer = await author.change("comment.add", {"topic": self._topic, **comment})
         self._expected.append(answer["seq"])
         events = await asyncio.gather(*(reader.sees(answer["seq"], seconds) for reader in readers))
         if any(event["data"]["comment"]["text"] != comment["text"] for event in events):
@@ -242,21 +250,6 @@ async def play(demo: Demo, say: Callable[[str], None]) -> bool:
         is_good = False
     say(f"\n{'Passed' if is_good else 'FAILED'} after {time.monotonic() - began:.1f} s.")
     return is_good
-
-
-async def _identity_token(library_url: str, login: str) -> str:
-    """Sign in at Library, as a page does, for an identity token."""
-    import aiohttp
-
-    timeout = aiohttp.ClientTimeout(total=STEP_SECONDS)
-    body = {"username": login, "password": login, "loginMode": 1}
-    async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar(), timeout=timeout) as http:
-        async with http.post(f"{library_url}/auth/login", json=body) as answer:
-            headers = {"X-MSTR-AuthToken": answer.headers.get("X-MSTR-AuthToken", "")}
-        async with http.post(f"{library_url}/auth/identityToken", headers=headers) as answer:
-            if answer.status != 201:
-                raise _Failed(f"Library gives {login} no identity token: {answer.status}")
-            return answer.headers["X-MSTR-IdentityToken"]
 
 
 async def _is_running(node: Any) -> bool:
