@@ -15,6 +15,7 @@ import { Store } from "./store.js";
  */
 
 const PAGE = 50;
+const COUNT_MS = 300;
 
 /** @extends {Store<InboxState>} */
 export class Inbox extends Store {
@@ -23,6 +24,7 @@ export class Inbox extends Store {
   /** @type {Map<string, Notification>} */ #notifications = new Map();
   /** @type {string | null} */ #olderCursor = null;
   #unread = 0;
+  /** @type {ReturnType<typeof setTimeout> | undefined} */ #counting;
   /** @type {InboxState["state"]} */ #state = "loading";
 
   /** @internal @param {Client} client */
@@ -72,6 +74,18 @@ export class Inbox extends Store {
     this.#unread = unread;
   }
 
+  /** What was counted at the start may hold what is told after it: ask again. */
+  #count() {
+    clearTimeout(this.#counting);
+    this.#counting = setTimeout(async () => {
+      const seq = this.#log?.seq;
+      const { unread } = await this.#client.ask("notification.count", {}).catch(() => ({ unread: undefined }));
+      if (seq !== this.#log?.seq) this.#count();
+      else this.#unread = unread ?? this.#unread;
+      this.changed();
+    }, COUNT_MS);
+  }
+
   /** Load older notifications. Returns when they are there. */
   async older() {
     const cursor = this.#olderCursor;
@@ -93,6 +107,7 @@ export class Inbox extends Store {
       if (!this.#notifications.has(notification.id)) {
         this.#notifications = new Map([[notification.id, notification], ...this.#notifications]);
         if (!notification.readAt) this.#unread += 1;
+        this.#count();
       }
     } else if (type === "notification.read") {
       for (const id of data.ids) {

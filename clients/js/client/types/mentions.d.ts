@@ -11,7 +11,7 @@ export type Piece = {
  * @typedef {{text: string, mention?: undefined} | {text: string, mention: Mention}} Piece
  */
 /**
- * The mention of somebody, to be put into a text.
+ * The mention of somebody, to be put into a text. What would end it early, or begin another one, in a name, is parted.
  * @param {{kind: string, id: string, name: string}} whom
  */
 export declare const mention: ({ kind, id, name }: {
