@@ -31,6 +31,7 @@ LONGEST_FIRST = (
     "integration/test_replay",
     "integration/test_openapi",
     "integration/test_embedded_demo",
+    "snippets/test_snippets",
     "hostile/test_generated",
     "integration/test_cli",
     "integration/test_database",
