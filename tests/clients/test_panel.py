@@ -206,6 +206,16 @@ async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(site: S
     await pill.click()
     await expect(comments(page).filter(has_text="one more")).to_be_in_viewport()
 
+    await carol.call("topic.unread", {"topic": topic, "fromSeq": 1})
+    await page.get_by_role("button", name="Unread").click()
+    await page.get_by_role("button", name="Mark all as read").click()
+    await expect(page.locator(".count")).to_have_count(0)
+    await until(lambda: _is_all_read(carol, topic), 20)
+
+
+async def _is_all_read(person: Client, topic: str) -> bool:
+    return bool((await person.call("topic.get", {"topic": topic}))["unread"] == 0)
+
 
 @needs_chromium
 async def test_only_what_one_may_do_is_offered(site: Site, topic: str) -> None:

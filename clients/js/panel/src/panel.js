@@ -455,6 +455,9 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
         state.hasOlder &&
         start === 0 &&
         html`<button type="button" class="link earlier-all" onClick=${earlier}>${words.say("earlier")}</button>`}
+        ${filter === "unread" &&
+        state.unread > 0 &&
+        html`<button type="button" class="link earlier-all" onClick=${() => topic.read()}>${words.say("read.all")}</button>`}
         ${isLoading && html`<p class="empty quiet" role="status">${problem ? "" : words.say("loading")}</p>`}
         ${!isLoading &&
         !threads.length &&
