@@ -242,6 +242,25 @@ async def test_an_ended_session_is_said_and_a_new_one_goes_on(cluster: Cluster, 
     assert (await ann.client.live())["name"] == "Ann Archer"
 
 
+async def test_a_session_that_is_ended_elsewhere_ends_here(cluster: Cluster, topic: str) -> None:
+    hellos: list[Any] = []
+    first = Client(cluster[0].url, library(cluster.library.url, "ann", "ann"))
+    first.on("server.hello", hellos.append)
+    async with first as here:
+        await here.live()
+        elsewhere = Client(cluster[1].url, {"resumeToken": hellos[0]["resumeToken"]})
+        elsewhere.sign_in()
+        await elsewhere.live()
+        await elsewhere.sign_out()
+        await until(lambda: here.state == "signed_out", 10, lambda: here.state)
+        with pytest.raises(Refused, match="session has ended"):
+            await here.live()
+        await elsewhere.close()
+        with pytest.raises(Refused, match="session has ended"):
+            async for _ in here.follow(topic):
+                pass
+
+
 async def test_an_inbox_is_followed_like_any_topic(cluster: Cluster, start: Start, topic: str) -> None:
     ann, bob = await start(cluster, "ann"), await start(cluster, "bob")
     me = await bob.client.live()

@@ -132,7 +132,7 @@ class Connection:
         self._changed()
 
     def _away(self, problem: Refused | None) -> None:
-        if self.state != "closed":
+        if self.state not in ("closed", "signed_out"):
             self._set("connecting" if self.user is None else "offline", problem)
 
     async def _stay_connected(self) -> None:
