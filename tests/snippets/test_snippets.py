@@ -46,7 +46,12 @@ from tests.snippets.surroundings import (
     running,
 )
 
-pytestmark = pytest.mark.timeout(600)
+pytestmark = [
+    pytest.mark.timeout(600),
+    pytest.mark.skipif(
+        os.environ.get("SNIPPETS") == "later", reason="SNIPPETS=later: they run by themselves"
+    ),
+]
 
 INSTALLS_ANEW = os.environ.get("SNIPPETS") == "all"
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
