@@ -3,7 +3,6 @@
 import asyncio
 import json
 import re
-import sys
 from collections.abc import Iterator
 from importlib.util import find_spec
 from pathlib import Path
@@ -37,21 +36,6 @@ def snippet(language: str, nginx: EmbeddedNginx) -> str:
     return code.replace("http://127.0.0.1:8080", f"http://127.0.0.1:{nginx.port}")
 
 
-async def output_of(*command: str | Path) -> str:
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT
-    )
-    try:
-        async with asyncio.timeout(30):
-            output, _ = await process.communicate()
-    except TimeoutError:
-        process.kill()
-        output, _ = await process.communicate()
-        raise AssertionError(output.decode()) from None
-    assert process.returncode == 0, output.decode()
-    return output.decode()
-
-
 async def output_until(words: str, *command: str | Path) -> str:
     """What it prints until that is there; then it is ended, for by itself it stays connected."""
     process = await asyncio.create_subprocess_exec(
@@ -78,13 +62,6 @@ async def said_on(cluster: Cluster) -> list[str]:
     carol = await cluster.client(2, "carol")
     listed = await carol.call("topic.comments", {"topic": TOPIC, "order": "newest"})
     return [comment["text"] for comment in listed["items"]]
-
-
-async def test_python_snippet_says_hello(cluster: Cluster, nginx: EmbeddedNginx, tmp_path: Path) -> None:
-    script = tmp_path / "hello.py"
-    script.write_text(snippet("python", nginx))
-    await output_of(sys.executable, script)
-    assert "Hello from Python" in await said_on(cluster)
 
 
 async def test_javascript_snippet_says_hello(cluster: Cluster, nginx: EmbeddedNginx, tmp_path: Path) -> None:
