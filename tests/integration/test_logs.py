@@ -119,7 +119,7 @@ async def test_an_incident_is_told_from_the_log_alone(node: Cluster) -> None:
     # Who is put out.
     dan = await Raw.open(one.url, {"identityToken": await (await node.person("dan")).identity_token()})
     await dan.send("4{nonsense")
-    await dan.http.close()
+    await dan.close()
     line = await line_of(one, event="put out: it broke the protocol")
     assert (line["user"], line["why"]) == ((await node.person("dan")).id, "no packet")
     assert (await line_of(one, event="disconnected", trace=line["trace"]))["why"] == "transport error"
