@@ -90,6 +90,7 @@ async def call(http: aiohttp.ClientSession, url: str, token: str) -> None:
             await answer.read()
 
 
+@pytest.mark.alone  # processor time grows with whoever shares the processor's caches
 @pytest.mark.skipif(not Path("/proc/self/schedstat").exists(), reason="the kernel keeps no schedstat")
 @pytest.mark.parametrize("transport", ["lean", "asgi"])
 async def test_a_bystander_is_served_between_many_who_flood(
