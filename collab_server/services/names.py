@@ -10,6 +10,7 @@ One task, `run`, owned by the composition root.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
@@ -27,6 +28,8 @@ from collab_server.storage.database import Database
 from collab_server.storage.people import Met
 
 __all__ = ["Names"]
+
+log = logging.getLogger(__name__)
 
 MOST_WAITING = 20_000
 MOST_RECENT = 50_000
@@ -62,7 +65,7 @@ class Names:
             self._wake.clear()
             while some := tuple(islice(self._waiting.values(), AT_ONCE)):
                 try:
-                    await self._database.run(partial(people.store, met=some))
+                    await self._store(some)
                 except ClientError:
                     await asyncio.sleep(AGAIN_SECONDS)  # the database is away
                     continue
@@ -70,6 +73,22 @@ class Names:
                     self._recent[met.user.id] = met.user
                     if self._waiting[met.user.id] is met:
                         del self._waiting[met.user.id]
+
+    async def _store(self, some: Sequence[Met]) -> None:
+        """Keep them; a name that cannot be kept, whatever an authority may have said, keeps no other from it.
+
+        Raises `ClientError` when the database is away.
+        """
+        try:
+            await self._database.run(partial(people.store, met=some))
+        except ClientError:
+            raise
+        except Exception:
+            if len(some) > 1:
+                for one in some:
+                    await self._store((one,))
+            else:
+                log.exception("what somebody is called was not kept", extra={"user": some[0].user.id})
 
 
 class _Heard(SignsIn):

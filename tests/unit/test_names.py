@@ -1,0 +1,67 @@
+"""What people are called is kept, whatever an authority says that one of them is called."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+import pytest
+
+from collab_server.domain.people import User
+from collab_server.errors import Paused
+from collab_server.services.names import Names
+from collab_server.storage.database import Database
+from tests.harness.waiting import until
+
+
+class Storing:
+    """Takes what PostgreSQL takes: no text with U+0000 or half of a surrogate pair in it."""
+
+    def __init__(self) -> None:
+        self.kept: set[str] = set()
+
+    async def execute(self, _: str, ids: list[str], names: list[str], *more: Any) -> None:
+        for name in names:
+            name.encode()
+            assert "\0" not in name
+        self.kept.update(ids)
+
+    async def run(self, work: Callable[[Any], Awaitable[None]]) -> None:
+        await work(self)
+
+
+@pytest.mark.parametrize("name", ["Eve\0", "Eve\ud800"])
+async def test_a_name_that_cannot_be_kept_keeps_no_other_from_it(
+    name: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    storing = Storing()
+    names = Names(cast(Database, storing))
+    for user in (User("A", "Ann", "A"), User("E", name, "E"), User("B", "Bob", "B")):
+        names.hear(user)
+    running = asyncio.create_task(names.run())
+    await until(lambda: storing.kept == {"A", "B"})
+    names.hear(User("C", "Carol", "C"))
+    await until(lambda: storing.kept == {"A", "B", "C"})
+    assert not running.done()
+    running.cancel()
+    assert [record.getMessage() for record in caplog.records if record.exc_info] == [
+        "what somebody is called was not kept"
+    ]
+
+
+async def test_names_wait_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("collab_server.services.names.AGAIN_SECONDS", 0)
+    storing = Storing()
+    refusals = iter([Paused("the database is away", outcome="none")] * 3)
+    store = storing.run
+
+    async def away(work: Callable[[Any], Awaitable[None]]) -> None:
+        for refusal in refusals:
+            raise refusal
+        await store(work)
+
+    storing.run = away  # type: ignore[method-assign]
+    names = Names(cast(Database, storing))
+    names.hear(User("A", "Ann", "A"))
+    running = asyncio.create_task(names.run())
+    await until(lambda: storing.kept == {"A"})
+    running.cancel()
