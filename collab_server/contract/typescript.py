@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import re
+import textwrap
 from collections.abc import Iterator
-from typing import Any
 
 from collab_server.contract.client_types import document
 from collab_server.contract.rows import Incomplete
@@ -96,7 +96,7 @@ def _type(schema: Schema, indent: str) -> str:
     raise Incomplete(f"contract/typescript.py: no type is known for {json.dumps(schema)[:200]}")
 
 
-def _comment(schema: Any, indent: str) -> Iterator[str]:
+def _comment(schema: Schema, indent: str) -> Iterator[str]:
     words = schema.get("description")
     if not words:
         return
@@ -105,11 +105,12 @@ def _comment(schema: Any, indent: str) -> Iterator[str]:
         yield one
         return
     yield f"{indent}/**"
-    line = f"{indent} *"
-    for word in words.split():
-        if len(line) + 1 + len(word) > _WIDTH:
-            yield line
-            line = f"{indent} *"
-        line += f" {word}"
-    yield line
+    yield from textwrap.wrap(
+        words,
+        _WIDTH,
+        initial_indent=f"{indent} * ",
+        subsequent_indent=f"{indent} * ",
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
     yield f"{indent} */"

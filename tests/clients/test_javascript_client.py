@@ -12,6 +12,7 @@ import pytest_asyncio
 
 from tests.clients import scenario
 from tests.clients.javascript import JavaScriptClient, JavaScriptError
+from tests.clients.ways import url_of
 from tests.faults.proxy import Proxy
 from tests.harness.cluster import Cluster
 from tests.harness.vectors import vectors
@@ -45,18 +46,6 @@ async def start(cluster: Cluster, packages: Path) -> AsyncIterator[Start]:
     yield begin
     for client in started:
         await client.__aexit__()
-
-
-@pytest.fixture
-def proxy(cluster: Cluster) -> Any:
-    way = Proxy(("127.0.0.1", cluster[0].port)).start()
-    yield way
-    way.stop()
-
-
-def url_of(proxy: Proxy) -> str:
-    host, port = proxy.address
-    return f"http://{host}:{port}"
 
 
 async def test_a_comment_is_shown_at_once_and_once(start: Start, topic: str) -> None:

@@ -17,7 +17,8 @@ import pytest
 
 from collab_server.web import CLIENTS, SOCKET_IO
 from tests.harness.cluster import Cluster
-from tests.snippets.surroundings import install_for_node, node_binary
+from tests.harness.node_js import node_binary
+from tests.snippets.surroundings import install_for_node
 
 ROOT = Path(__file__).parents[2]
 TOOLS = ["typescript@7", "esbuild@0.28", "react@18", "react-dom@18", "@types/react@18", "socket.io-client@4"]

@@ -12,9 +12,10 @@ import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from collab_server.web import CLIENTS
-from tests.clients.panels import CHROMIUM, PATIENCE_MS, QUIET, Site, comments, composer, say, site_of
+from tests.clients.panels import PATIENCE_MS, Site, comments, composer, say, site_of
 from tests.conftest import MakeCluster
 from tests.faults.proxy import Proxy
+from tests.harness.browsers import chromium, needs_chromium
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
@@ -23,9 +24,6 @@ from tests.snippets.surroundings import install_for_node
 WORDS = CLIENTS["collab-panel"] / "src" / "words"
 BOB = "@[Bob Baker](user:B22B0000000000000000000000000002)"
 
-needs_chromium = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
-)
 expect.set_options(timeout=PATIENCE_MS)
 
 
@@ -41,7 +39,7 @@ def test_a_language_has_every_sentence_with_its_values(file: Path) -> None:
 @pytest_asyncio.fixture
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = await chromium(playwright)
         yield browser
         await browser.close()
 

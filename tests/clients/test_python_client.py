@@ -15,6 +15,7 @@ import pytest_asyncio
 from collab_client import Client, Refused, SyncClient, fold, library
 from collab_client.wire import Comment
 from tests.clients import scenario
+from tests.clients.ways import url_of
 from tests.faults.proxy import Proxy
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
@@ -90,18 +91,6 @@ async def start(topic: str) -> AsyncIterator[Start]:
     for reader in started:
         await reader.stop()
         await reader.client.close()
-
-
-@pytest.fixture
-def proxy(cluster: Cluster) -> Any:
-    way = Proxy(("127.0.0.1", cluster[0].port)).start()
-    yield way
-    way.stop()
-
-
-def url_of(proxy: Proxy) -> str:
-    host, port = proxy.address
-    return f"http://{host}:{port}"
 
 
 async def test_a_topic_is_followed_and_written_to(cluster: Cluster, start: Start, topic: str) -> None:

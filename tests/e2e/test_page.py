@@ -3,7 +3,6 @@
 Two windows of one browser share their cookies, as they do at home. Skipped where there is no Chromium.
 """
 
-import shutil
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -14,31 +13,20 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, async_p
 from collab_server.demo.embedded import free_port
 from collab_server.demo.nginx import EmbeddedNginx
 from tests.e2e.deployed import deployed_nginx
+from tests.harness.browsers import chromium, needs_chromium
 from tests.harness.cluster import Cluster
 from tests.harness.world import StandInLibrary
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = [
-    "--no-sandbox",  # root, in a container
-    "--disable-gpu",
-    "--disable-quic",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-    "--no-first-run",
-]
 PATIENCE_MS = 10_000
 
-pytestmark = pytest.mark.skipif(
-    CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)"
-)
+pytestmark = needs_chromium
 expect.set_options(timeout=PATIENCE_MS)
 
 
 @pytest_asyncio.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = await chromium(playwright)
         yield browser
         await browser.close()
 

