@@ -148,6 +148,8 @@ def with_tls(file: str, node_ports: list[int], folder: Path) -> tuple[EmbeddedSe
         text = _replaced(text, "bind :443 ", f"bind 127.0.0.1:{https} ")
         text = _replaced(text, "maxconn 50000", "maxconn 1000")  # where descriptors are few
         text = _replaced(text, "inter 1s", "inter 50ms")
+        # Or a look that is not answered within 50 ms would be a failed one, on a busy machine of all nodes at once.
+        text = _replaced(text, "    timeout connect 2s\n", "    timeout connect 2s\n    timeout check 5s\n")
         text = _replaced(text, "log /dev/log local0", "log stdout format raw local0")
         return HaProxy(text, folder, port=https), https, http
     text = text.replace("listen 80;", f"listen 127.0.0.1:{http};")

@@ -174,8 +174,6 @@ def before_mocks(request: pytest.FixtureRequest, mocks: list[Mock], tmp_path: Pa
 SHAKE = "/socket.io/?EIO=4&transport=polling"
 
 
-# On a busy machine the balancer's own looks at the nodes come too late, and it takes all of them for gone.
-@pytest.mark.alone
 async def test_a_client_stays_with_its_node_and_moves_on_when_that_is_gone(
     before_mocks: Balancer, mocks: list[Mock]
 ) -> None:
