@@ -30,7 +30,7 @@ from tests.conftest import MakeCluster
 from tests.e2e.test_protocol_snippets import balanced
 from tests.harness.browsers import chromium, needs_chromium
 from tests.harness.certificates import authority
-from tests.harness.clients import Client
+from tests.harness.clients import Client, LibraryUser, Rest
 from tests.harness.demo import PYTHON_PATH, RunningDemo
 from tests.harness.node_js import node_binary
 from tests.harness.packages import EXAMPLES, install
@@ -59,6 +59,7 @@ INSTALLS_ANEW = os.environ.get("SNIPPETS") == "all"
 DEMO = BLOCKS["README.md sh 0"]
 HELLO = BLOCKS["README.md js 0"]
 VITE = BLOCKS["README.md js 1"]
+TOPIC = "content:F0000000000000000000000000000001:DA000000000000000000000000000001"
 BOT = BLOCKS["README.md python 0"]
 CURL = BLOCKS["docs/protocol.md sh 0"]
 FIRST = BLOCKS["docs/protocol.md js 0"]
@@ -149,11 +150,17 @@ async def demo(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Runnin
     assert await demo.stop(signal.SIGINT) == 0
 
 
-async def said(demo: RunningDemo, tmp_path: Path) -> str:
-    """What `CURL` shows of the conversation, whose newest comment it has added."""
-    script = tmp_path / "said.sh"
-    script.write_text(CURL.at(demo.url).replace("limit=1", "limit=100"))
-    return await output_of("bash", "-eu", script, cwd=tmp_path)
+async def ann_at(demo: RunningDemo) -> Rest:
+    """Ann, by REST: a machine with nothing but Python has no curl."""
+    ann = await LibraryUser.sign_in(f"{demo.url}/MicroStrategyLibrary/api", "ann")
+    return Rest.open(demo.url, identity_token=await ann.identity_token())
+
+
+async def said(demo: RunningDemo) -> list[dict[str, Any]]:
+    """The newest comments of the conversation that the blocks are about."""
+    async with await ann_at(demo) as rest:
+        page: Any = await rest.get(f"/topics/{TOPIC}/comments?order=newest&limit=100")
+    return list(page["items"])
 
 
 def copy_of_this_folder(folder: Path) -> None:
@@ -186,7 +193,7 @@ async def test_a_script_in_python(demo: RunningDemo, tmp_path: Path) -> None:
     output = await output_of(sys.executable, "live.py", cwd=tmp_path, env=WITH_CLIENT)
     assert "Dan Diaz" in output
     assert "Hello from collab_client" in output
-    assert "Hello from collab_client" in await said(demo, tmp_path)
+    assert "Hello from collab_client" in [comment["text"] for comment in await said(demo)]
 
 
 async def test_the_bot_survives_the_end_of_its_node(
@@ -201,26 +208,23 @@ async def test_the_bot_survives_the_end_of_its_node(
             names = [(await node.status(is_verbose=True))["node"] for node in cluster.nodes]
             own = names.index(said.split("Bob Baker on ")[1].strip())
             ann = await cluster.client((own + 1) % 3, "ann")
-            await ann.call("topic.subscribe", {"topic": BOT_TOPIC})
+            await ann.call("topic.subscribe", {"topic": TOPIC})
             await until(partial(_is_there, ann), 20)
             await _is_answered(ann, "first")
             await cluster.nodes[own].kill()
             await _is_answered(ann, "second")
-            listed = await ann.call("topic.comments", {"topic": BOT_TOPIC, "limit": 200})
+            listed = await ann.call("topic.comments", {"topic": TOPIC, "limit": 200})
             answers = [one["text"] for one in listed["items"] if one["author"]["name"] == "Bob Baker"]
             assert answers == ["Ann Archer said: first", "Ann Archer said: second"]
 
 
-BOT_TOPIC = "content:F0000000000000000000000000000001:DA000000000000000000000000000001"
-
-
 async def _is_there(ann: Client) -> bool:
-    present = (await ann.call("topic.subscribe", {"topic": BOT_TOPIC}))["present"]
+    present = (await ann.call("topic.subscribe", {"topic": TOPIC}))["present"]
     return "Bob Baker" in [user["name"] for user in present]
 
 
 async def _is_answered(ann: Client, text: str) -> None:
-    await ann.call("comment.add", {"topic": BOT_TOPIC, "text": text})
+    await ann.call("comment.add", {"topic": TOPIC, "text": text})
     answer = f"Ann Archer said: {text}"
     await ann.wait_for(
         lambda event: event.name == "comment.added" and event.data["data"]["comment"]["text"] == answer,
@@ -469,13 +473,13 @@ def test_a_pooler_takes_its_configuration(tmp_path: Path) -> None:
 # --- the last one, for it takes longest and has gone on meanwhile
 
 
-async def test_one_line_installs_and_starts_the_demo(
-    installed_anew: RunningDemo | None, tmp_path: Path
-) -> None:
+async def test_one_line_installs_and_starts_the_demo(installed_anew: RunningDemo | None) -> None:
     if installed_anew is None:
         pytest.skip(pip_problem() or "installs everything anew, beside what is here: make snippets")
     await installed_anew.wait_until_up(INSTALL_SECONDS)
-    assert "Ann Archer" in await said(installed_anew, tmp_path)
+    async with await ann_at(installed_anew) as rest:
+        await rest.post(f"/topics/{TOPIC}/comments", {"text": "Hello to the demo"})
+    assert "Ann Archer" in [comment["author"]["name"] for comment in await said(installed_anew)]
     [_, line, *_] = installed_anew.process.tree()
     os.kill(line, signal.SIGINT)  # as a terminal would
     assert await installed_anew.wait_until_ended() in (0, 130)
