@@ -1,4 +1,5 @@
 // The comments of a dashboard for any page: `connect`, and <collab-panel>.
 
-export { CollabPanel, connect } from "./elements.js";
+export { connect } from "./element.js";
+export { CollabPanel } from "./elements.js";
 export { LANGUAGES } from "./words.js";

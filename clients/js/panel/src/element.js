@@ -1,0 +1,105 @@
+// What all elements of the panel are made of: one client for all of them, their language, and when they are drawn.
+
+import { createClient } from "./client.js";
+import { render } from "./preact.js";
+import { wordsOf } from "./words.js";
+
+/** @import { Client, Options } from "collab-client" */
+
+/** @type {Client | null} */
+let shared = null;
+/** @type {Set<CollabElement>} */
+const connected = new Set();
+/** @type {Map<string, CSSStyleSheet>} */
+const sheets = new Map();
+
+/**
+ * Connect: the elements of this page talk over this client, unless they have one of their own.
+ * @param {Options | Client} options what `createClient` of collab-client takes, or a client of one's own
+ * @returns {Client}
+ */
+export function connect(options) {
+  const client = /** @type {Client} */ ("auth" in options ? createClient(options) : options);
+  shared = client;
+  connected.forEach((element) => element.redraw());
+  return client;
+}
+
+/** A style that is parsed once, however many elements have it. @param {string} style */
+function sheetOf(style) {
+  let sheet = sheets.get(style);
+  if (!sheet) {
+    sheet = new CSSStyleSheet();
+    sheet.replaceSync(style);
+    sheets.set(style, sheet);
+  }
+  return sheet;
+}
+
+/** An element that says what it shows in `draw`. */
+export class CollabElement extends HTMLElement {
+  /** @type {Client | null} */ #client = null;
+  #isAsked = false;
+
+  /** @param {string[]} styles */
+  constructor(...styles) {
+    super();
+    this.attachShadow({ mode: "open" }).adoptedStyleSheets = styles.map(sheetOf);
+  }
+
+  /** Its client; that of `connect` unless set. @returns {Client | null} */
+  get client() {
+    return this.#client ?? shared;
+  }
+
+  set client(client) {
+    this.#client = client;
+    this.redraw();
+  }
+
+  /** The topic that it is about. */
+  get topic() {
+    return this.getAttribute("topic") ?? "";
+  }
+
+  set topic(name) {
+    this.setAttribute("topic", name);
+  }
+
+  connectedCallback() {
+    connected.add(this);
+    this.redraw();
+  }
+
+  disconnectedCallback() {
+    connected.delete(this);
+    // What is only moved comes back in this turn.
+    queueMicrotask(() => this.isConnected || render(null, /** @type {ShadowRoot} */ (this.shadowRoot)));
+  }
+
+  attributeChangedCallback() {
+    this.redraw();
+  }
+
+  /** Draw it anew, once in a turn. */
+  redraw() {
+    if (this.#isAsked) return;
+    this.#isAsked = true;
+    queueMicrotask(async () => {
+      this.#isAsked = false;
+      const language = this.closest("[lang]")?.getAttribute("lang") || navigator.language;
+      const words = await wordsOf(language);
+      if (this.isConnected) render(this.draw(words), /** @type {ShadowRoot} */ (this.shadowRoot));
+    });
+  }
+
+  /** What it shows. @param {import("./words.js").Words} _words @returns {any} */
+  draw(_words) {
+    return null;
+  }
+}
+
+/** @param {string} name @param {CustomElementConstructor} element */
+export function define(name, element) {
+  if (!customElements.get(name)) customElements.define(name, element);
+}
