@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from tests.faults.proxy import Proxy
 from tests.harness.browsers import chromium, needs_chromium
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
+from tests.harness.node_js import node_binary
 from tests.harness.waiting import until
 from tests.snippets.surroundings import install_for_node
 
@@ -27,13 +29,72 @@ BOB = "@[Bob Baker](user:B22B0000000000000000000000000002)"
 expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest.mark.parametrize("file", sorted(WORDS.glob("*.json")), ids=lambda file: file.stem)
-def test_a_language_has_every_sentence_with_its_values(file: Path) -> None:
-    english = json.loads((WORDS / "en.json").read_text())
-    words = json.loads(file.read_text())
-    assert sorted(words) == sorted(english)
-    for key, sentence in words.items():
-        assert sorted(re.findall(r"\{\w+\}", sentence)) == sorted(re.findall(r"\{\w+\}", english[key])), key
+ENGLISH = json.loads((WORDS / "en.json").read_text())
+PLURALS = {
+    "en": ["one", "other"],
+    "de": ["one", "other"],
+    "ja": ["other"],
+    "ar": ["zero", "one", "two", "few", "many", "other"],
+}
+"""The forms of a plural, as Unicode's rules have them: what `Intl.PluralRules` chooses among."""
+
+
+def wanted(language: str) -> dict[str, list[str]]:
+    """Each sentence that the language needs, and the values in it, by the English ones."""
+    plural = {key.removesuffix(".one") for key in ENGLISH if key.endswith(".one")}
+    keys = dict[str, str]()
+    for key, sentence in ENGLISH.items():
+        family, _, form = key.rpartition(".")
+        if family not in plural:
+            keys[key] = sentence
+        elif form == "other":
+            keys |= {f"{family}.{each}": sentence for each in PLURALS[language]}
+    return {key: sorted(re.findall(r"\{\w+\}", sentence)) for key, sentence in keys.items()}
+
+
+@pytest.mark.parametrize("language", PLURALS)
+def test_a_language_has_every_sentence_with_its_values(language: str) -> None:
+    words = json.loads((WORDS / f"{language}.json").read_text())
+    expected = wanted(language)
+    missing, unknown = expected.keys() - words.keys(), words.keys() - expected.keys()
+    assert not missing, f"{len(missing)} sentences of {language} fall back to English: {sorted(missing)}"
+    assert not unknown, f"sentences of {language} that nobody says: {sorted(unknown)}"
+    for key, values in expected.items():
+        found = re.findall(r"\{\w+\}", words[key])
+        # "one" and "two" may be words.
+        may_lack = {"{count}"} if key.endswith((".zero", ".one", ".two")) else set()
+        assert {*values} - {*found} <= may_lack, key
+        assert {*found} <= {*values}, key
+
+
+def test_every_file_of_words_is_a_language_that_is_offered() -> None:
+    files = {file.stem for file in WORDS.glob("*.json")}
+    offered = set(re.findall(r"\./words/(\w+)\.json", (WORDS.parent / "words.js").read_text()))
+    assert files == offered == PLURALS.keys()
+
+
+def test_a_sentence_that_a_language_lacks_is_english() -> None:
+    script = """
+const { Words, wordsOf } = await import(process.argv[1]);
+const japanese = new Words("ja", { "new.pill.other": "新着 {count} 件" });
+console.log(JSON.stringify([
+  japanese.say("new.pill", { count: 1 }), japanese.say("undo"), japanese.say("undo.of.nobody"),
+  (await wordsOf("ar-EG")).say("new.pill", { count: 2 }), (await wordsOf("tlh")).say("undo"),
+  (await wordsOf("not a language")).say("undo"),
+]));
+"""
+    done = subprocess.run(
+        [node_binary(), "--input-type=module", "-e", script, str(WORDS.parent / "words.js")],
+        capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == [
+        "新着 1 件",
+        "Undo",
+        "undo.of.nobody",
+        "تعليقان جديدان",
+        "Undo",
+        "Undo",
+    ]
 
 
 @pytest_asyncio.fixture
@@ -307,7 +368,7 @@ async def test_axe_finds_nothing(site: Site, proxy: Proxy, tmp_path: Path, topic
             said = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found]
             assert not said, (state, scheme)
 
-    for dir, lang in (("ltr", "en"), ("rtl", "de")):
+    for dir, lang in (("ltr", "en"), ("rtl", "ar")):
         page = await site.open("ann", dir=dir, lang=lang, topic=topic)
         await page.evaluate(axe)
         await expect(page.get_by_role("textbox")).to_be_visible()

@@ -4,7 +4,9 @@ import english from "./words/en.json" with { type: "json" };
 
 /** @type {Record<string, () => Promise<{default: Record<string, string>}>>} */
 const OTHERS = {
+  ar: () => import("./words/ar.json", { with: { type: "json" } }),
   de: () => import("./words/de.json", { with: { type: "json" } }),
+  ja: () => import("./words/ja.json", { with: { type: "json" } }),
 };
 
 /** The languages there are. */
@@ -21,6 +23,7 @@ const WEEK = 7 * 24 * 60 * MINUTE;
 export class Words {
   #strings;
   #plurals;
+  #number;
   #relative;
   #date;
   #exact;
@@ -30,6 +33,7 @@ export class Words {
     this.language = language;
     this.#strings = strings;
     this.#plurals = new Intl.PluralRules(language);
+    this.#number = new Intl.NumberFormat(language);
     this.#relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
     this.#date = new Intl.DateTimeFormat(language, { day: "numeric", month: "short", year: "numeric" });
     this.#exact = new Intl.DateTimeFormat(language, { dateStyle: "full", timeStyle: "short" });
@@ -43,7 +47,10 @@ export class Words {
   say(key, values = {}) {
     const form = typeof values.count === "number" ? `${key}.${this.#plurals.select(values.count)}` : key;
     const found = this.#find(form) ?? this.#find(`${key}.other`) ?? this.#find(key) ?? key;
-    return found.replace(/\{(\w+)\}/gu, (_, name) => String(values[name] ?? ""));
+    return found.replace(/\{(\w+)\}/gu, (_, name) => {
+      const value = values[name] ?? "";
+      return typeof value === "number" ? this.#number.format(value) : value;
+    });
   }
 
   /** Whether there is such a sentence. @param {string} key */
