@@ -1,1 +1,1 @@
-"""Redis, the hints between nodes. Only importer of redis."""
+"""What crosses processes: hints between nodes, and between the workers of one. Only importer of redis."""

@@ -1,6 +1,6 @@
-"""The bus over pub/sub of Redis or Valkey: ordered bytes between the nodes.
+"""What any bus of ours is, whatever carries it: ordered bytes between nodes, numbered, sealed, believed of the living.
 
-What it is: a hint, never the truth. Nothing is stored in Redis; what the bus loses, the feed reads from Postgres.
+What it is: a hint, never the truth. What the bus loses, the feed reads from Postgres.
 
 What it promises is what `ports.Bus` says, and who keeps it:
 
@@ -9,19 +9,22 @@ What it promises is what `ports.Bus` says, and who keeps it:
 - A handler gets the messages of a node in that node's order, each at most once, and none of its own; whoever may have
   missed something is told (`reception`, `listeners`). Messages are numbered by their sender, so the other nodes see
   every loss: a subscription that was away, a message dropped at either end, a Redis that lost it.
-- Whoever has Redis can read nothing, and do nothing but delay and lose: envelopes are sealed (`seal`), and believed
-  only from a node that has just shown that it is alive (`peers`).
-- Deafness is noticed, and both connections are made anew (`proof`, `connections`).
-- Two installations on one Redis hear nothing of each other: the channel's name holds the database's epoch.
+- Whoever has what carries it can read nothing, and do nothing but delay and lose: envelopes are sealed (`seal`), and
+  believed only from a node that has just shown that it is alive (`peers`).
+- Deafness is noticed, and what carries it is made anew (`proof`, `Carrier`).
+- Two installations hear nothing of each other: the channel's name holds the database's epoch.
 
-    publish ──► outbox ──► backlog                    link ──► reception ──► listeners ──► handlers
-                   │ one PUBLISH at a time                         │  own echo: proof
-                   └──► seal ──► link ──► Redis                    └─ who says it: peers
+    publish ──► outbox ──► backlog                 carrier ──► reception ──► listeners ──► handlers
+                   │ one envelope at a time                        │  own echo: proof
+                   └──► seal ──► way ──► carrier                   └─ who says it: peers
 
-What runs concurrently: one task keeps the publishing connection, one the subscribed one, one watches the clock (and,
-with Sentinels, one follows the master). Messages themselves run in callbacks of the event loop.
+A bus is a carrier, and few lines that make it: Redis (`over_redis`), Unix sockets between the workers of a node
+(`between_workers`).
 
-How it stops: `stop()` says goodbye, gives the queue half a second, then cuts the connections.
+What runs concurrently: the carrier's tasks, and one that watches the clock. Messages themselves run in callbacks of the
+event loop.
+
+How it stops: `stop()` says goodbye, gives the queue half a second, then ends the carrier.
 """
 
 from __future__ import annotations
@@ -29,66 +32,81 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import asdict
+from typing import Any, Protocol
 
 from collab_server.cluster.backlog import MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES, Backlog
 from collab_server.cluster.beside import Beside
-from collab_server.cluster.connections import Connections
 from collab_server.cluster.counters import Counters
 from collab_server.cluster.heart import Heart
 from collab_server.cluster.listeners import Listeners
 from collab_server.cluster.outbox import Outbox
 from collab_server.cluster.peers import Peers
-from collab_server.cluster.proof import DEAF, Proof
+from collab_server.cluster.proof import Proof
 from collab_server.cluster.reception import Reception
 from collab_server.cluster.seal import SENDER_BYTES, Seal
-from collab_server.config.values import RedisSection, parse_redis_url
 from collab_server.domain.keys import KeyRing
 from collab_server.ports import Announcement, Handler, Peer
 
-__all__ = ["RedisBus"]
+__all__ = ["Carrier", "SealedBus"]
 
 log = logging.getLogger(__name__)
 
 WATCH_SECONDS = 0.25
 
 
-class RedisBus:
-    """`ports.Bus` over Redis: builds the parts, starts and stops them, and looks after them several times a second.
+class Carrier(Protocol):
+    """What brings envelopes from one node to all others and back to itself, by `Outbox.attach` and `on_message`."""
 
-    `redis` is where Redis is, as a section of the config or a `redisServerUrl`; `node` is this node's name, unlike any
-    other's; `announcement` is what it tells the others of itself. `ssl_context` replaces the one made of the section's
-    `trusted_certs`. Raises `ValueError` for a URL that spells no address, without repeating it. All is made and used
-    on one event loop.
+    def jobs(
+        self, on_message: Callable[[bytes], None], on_subscribed: Callable[[], None]
+    ) -> list[Coroutine[Any, Any, None]]:
+        """What has to run until it is cancelled. `on_message` gets what comes in; `on_subscribed()` says that from here
+        on nothing is missed, and everything may have been until now.
+        """
+        ...
+
+    def use_channel(self, channel: str) -> None:
+        """Bring what is said there, and nothing else, from now on."""
+        ...
+
+    def cut(self, reason: str) -> None:
+        """End what connects; it is made anew."""
+        ...
+
+
+class SealedBus:
+    """`ports.Bus` over what `make_carrier` makes: builds the parts, starts and stops them, and looks after them several
+    times a second.
+
+    `node` is this node's name, unlike any other's; `announcement` is what it tells the others of itself; `carried_by`
+    is how the log calls what carries it. All is made and used on one event loop.
     """
 
-    dependency: str | None = "Redis Server"
+    dependency: str | None = None
 
     def __init__(
         self,
-        redis: RedisSection | str,
+        make_carrier: Callable[[Outbox, Proof, Counters], Carrier],
         *,
         node: str,
         announcement: Announcement | None = None,
-        ssl_context: ssl.SSLContext | None = None,
-        max_queued_bytes: int = MAX_QUEUED_BYTES,
-        max_queued_messages: int = MAX_QUEUED_MESSAGES,
+        carried_by: str,
+        limits: tuple[int, int] = (MAX_QUEUED_BYTES, MAX_QUEUED_MESSAGES),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         if not 0 < len(node.encode()) < 256:
             raise ValueError("the name of a node has 1 to 255 bytes")
-        section = parse_redis_url(redis) if isinstance(redis, str) else redis
         sender = secrets.token_bytes(SENDER_BYTES)
         self.counters = counters = Counters()
         self._clock = clock
         self._seal = Seal(sender)
         self._beside = Beside()
-        self.proof = Proof(counters, clock)
+        self.proof = Proof(counters, clock, carried_by)
         self.listeners = Listeners(counters, clock)
-        backlog = Backlog(counters, clock, max_bytes=max_queued_bytes, max_messages=max_queued_messages)
+        backlog = Backlog(counters, clock, max_bytes=limits[0], max_messages=limits[1])
         self.outbox = Outbox(backlog, self._seal, clock, node=node)
         self.peers = Peers(sender, self.outbox, self.listeners, clock)
         self.heart = Heart(
@@ -107,14 +125,7 @@ class RedisBus:
             counters=counters,
             clock=clock,
         )
-        self.connections = Connections(
-            section,
-            name=f"collab-{node}",
-            ssl_context=ssl_context,
-            outbox=self.outbox,
-            proof=self.proof,
-            counters=counters,
-        )
+        self._carrier = make_carrier(self.outbox, self.proof, counters)
         self._tasks: list[asyncio.Task[None]] = []
 
     # --- what others see and hear
@@ -126,7 +137,7 @@ class RedisBus:
 
     @property
     def is_available(self) -> bool:
-        """`is_hearing`, or, before the epoch is known, whether Redis answers a PING."""
+        """`is_hearing`, or, before the epoch is known, whether what carries it answers."""
         return self.proof.is_available
 
     @property
@@ -186,8 +197,8 @@ class RedisBus:
     # --- starting and stopping
 
     async def start(self, epoch: str | None = None, keys: KeyRing | None = None) -> None:
-        """Start connecting, until stopped, in the background. Without an epoch and its keys only whether Redis answers
-        is checked.
+        """Start connecting, until stopped, in the background. Without an epoch and its keys only whether what carries
+        it answers is checked.
         """
         if self._tasks:
             raise RuntimeError("the bus runs already")
@@ -197,7 +208,7 @@ class RedisBus:
         if epoch is not None and keys is not None:
             self.set_epoch(epoch, keys)
         self.proof.begin()
-        jobs = [*self.connections.jobs(self.reception.receive, self._subscribed), self._watch()]
+        jobs = [*self._carrier.jobs(self.reception.receive, self._subscribed), self._watch()]
         self._tasks = [asyncio.create_task(job) for job in jobs]
 
     def set_epoch(self, epoch: str, keys: KeyRing) -> None:
@@ -215,7 +226,7 @@ class RedisBus:
             self.proof.forget_heard()
             self.peers.forget_all()
         channel = f"collab:{epoch}:bus"
-        self.connections.use_channel(channel)
+        self._carrier.use_channel(channel)
         self.outbox.use_channel(channel)
 
     async def stop(self) -> None:
@@ -258,7 +269,7 @@ class RedisBus:
         self.heart.look()
         self.outbox.look()
         if self.proof.has_run_out():
-            self.connections.cut(DEAF)
+            self._carrier.cut(self.proof.deaf)
         self.peers.forget_silent(is_hearing=self.is_hearing)
         if self.is_hearing:
             for data in self._beside.due(self._clock()):

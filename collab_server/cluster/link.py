@@ -67,6 +67,20 @@ class Link(asyncio.Protocol):
             self._waiting.append(on_reply)
             self._transport.write(packed)
 
+    def publish(self, channel: bytes, data: bytes, on_answer: Callable[[str | None], None]) -> None:
+        """`outbox.Way`: one PUBLISH."""
+        self.send(
+            b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$%d\r\n%b\r\n" % (len(channel), channel, len(data), data),
+            lambda reply: on_answer(in_words(reply) if isinstance(reply, hiredis.ReplyError) else None),
+        )
+
+    def ping(self, on_answer: Callable[[], None]) -> None:
+        """`outbox.Way`: whether Redis is there."""
+        self.send(
+            b"*1\r\n$4\r\nPING\r\n",
+            lambda reply: None if isinstance(reply, hiredis.ReplyError) else on_answer(),
+        )
+
     async def ask(self, *command: str | int | bytes) -> Any:
         """The answer to `command`. Raises `LinkError` for an error of Redis and for a link that ends; has no
         timeout of its own.

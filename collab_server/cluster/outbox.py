@@ -1,10 +1,10 @@
-"""The way of a message out: what one turn of the loop produces becomes one sealed envelope, and one PUBLISH.
+"""The way of a message out: what one turn of the loop produces becomes one sealed envelope, and is published as one.
 
-It promises the order of the calls, and that nothing waits. One PUBLISH is under way at a time; its answer sends the
+It promises the order of the calls, and that nothing waits. One envelope is under way at a time; its answer sends the
 next. What it carries stays in the backlog until then, so a connection that ends takes nothing along: the next one sends
 it again, under the same numbers, by which the others drop what they had.
 
-Nothing runs here: `publish` and the answers of Redis make the loop call `flush`.
+Nothing runs here: `publish` and the answers of whatever carries it make the loop call `flush`.
 """
 
 from __future__ import annotations
@@ -12,60 +12,74 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
-from typing import Any
-
-import hiredis
+from typing import Protocol
 
 from collab_server.cluster.backlog import Backlog
 from collab_server.cluster.envelope import pack_messages
-from collab_server.cluster.link import Link, in_words
 from collab_server.cluster.seal import Seal
 from collab_server.telemetry import traces
 
-__all__ = ["Outbox"]
+__all__ = ["Outbox", "Way"]
 
 ANSWER_SECONDS = 1.0
 DRAIN_SECONDS = 0.5
 
 
+class Way(Protocol):
+    """What carries envelopes to all who listen to a channel, in the order of the calls; whoever made it ends it."""
+
+    def publish(self, channel: bytes, data: bytes, on_answer: Callable[[str | None], None]) -> None:
+        """Carry one. `on_answer` gets None once it is on its way and the next one may follow, else why it cannot be, in
+        words; nobody if the way ends first. Never called before this returns.
+        """
+        ...
+
+    def ping(self, on_answer: Callable[[], None]) -> None:
+        """Call `on_answer` if there is something that carries."""
+        ...
+
+    def close(self, reason: str) -> None:
+        """End it."""
+        ...
+
+
 class Outbox:
-    """Publishes the messages of `node` through whatever link is attached, once a channel is known."""
+    """Publishes the messages of `node` by whatever way is attached, once a channel is known."""
 
     def __init__(self, backlog: Backlog, seal: Seal, clock: Callable[[], float], *, node: str) -> None:
         self.backlog = backlog
         self._node = node
         self._seal = seal
         self._clock = clock
-        self._link: Link | None = None
-        self._command = b""  # PUBLISH to the channel, as far as it is always the same
+        self._link: Way | None = None
+        self._channel = b""
         self._is_flush_due = False
-        self._sent_up_to: int | None = None  # number after the last message of the PUBLISH under way
+        self._sent_up_to: int | None = None  # number after the last message of the envelope under way
         self._sent_at = 0.0
         self._drained: asyncio.Event | None = None
 
     @property
     def has_channel(self) -> bool:
         """Whether it is known where to publish."""
-        return bool(self._command)
+        return bool(self._channel)
 
     def use_channel(self, channel: str) -> None:
         """Publish there from now on."""
-        name = channel.encode()
-        self._command = b"*3\r\n$7\r\nPUBLISH\r\n$%d\r\n%b\r\n$" % (len(name), name)
+        self._channel = channel.encode()
         self._flush_soon()
 
-    def attach(self, link: Link) -> None:
-        """Send through this link; again what the one before had not answered."""
+    def attach(self, link: Way) -> None:
+        """Send this way; again what the one before had not answered."""
         self._link = link
         self._sent_up_to = None
         self.flush()
 
     def detach(self) -> None:
-        """Send nothing until there is a link again."""
+        """Send nothing until there is a way again."""
         self._link = None
 
     def cut(self, reason: str) -> None:
-        """End the link."""
+        """End the way."""
         if self._link is not None:
             self._link.close(reason)
 
@@ -77,21 +91,18 @@ class Outbox:
     def publish_in_clear(self, data: bytes) -> None:
         """Past the queue, neither numbered nor sealed: what nodes of the version before have to hear."""
         if self._link is not None:
-            self._link.send(b"%b%d\r\n%b\r\n" % (self._command, len(data), data), _ignore)
+            self._link.publish(self._channel, data, _ignore)
 
     def ping(self, on_answer: Callable[[], None]) -> None:
-        """Ask Redis whether it is there; before a channel is known, when nothing else is sent."""
+        """Ask whether what carries is there; before a channel is known, when nothing else is sent."""
         if self._link is not None:
-            self._link.send(
-                b"*1\r\n$4\r\nPING\r\n",
-                lambda reply: None if isinstance(reply, hiredis.ReplyError) else on_answer(),
-            )
+            self._link.ping(on_answer)
 
     def flush(self) -> None:
-        """Send the left end of the backlog as one PUBLISH, unless one is under way."""
+        """Send the left end of the backlog as one envelope, unless one is under way."""
         self._is_flush_due = False
         link, backlog = self._link, self.backlog
-        if link is None or self._sent_up_to is not None or not self._command:
+        if link is None or self._sent_up_to is not None or not self._channel:
             return
         backlog.drop_stale()
         messages = backlog.first_messages()
@@ -100,20 +111,17 @@ class Outbox:
         data = self._seal.seal(backlog.first, pack_messages(self._node, messages))
         self._sent_up_to = up_to = backlog.first + len(messages)
         self._sent_at = self._clock()
-        link.send(
-            b"%b%d\r\n%b\r\n" % (self._command, len(data), data),
-            lambda reply: self._answered(link, up_to, reply),
-        )
+        link.publish(self._channel, data, lambda problem: self._answered(link, up_to, problem))
 
     async def drain(self) -> None:
-        """Until Redis has everything, or half a second has passed."""
+        """Until everything is on its way, or half a second has passed."""
         self._drained = asyncio.Event()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(DRAIN_SECONDS):
                 await self._drained.wait()
 
     def look(self) -> None:
-        """Give up what is stale, and a link on which Redis does not answer; several times a second."""
+        """Give up what is stale, and a way on which nothing answers; several times a second."""
         self.backlog.drop_stale()
         if self._sent_up_to is not None and self._clock() - self._sent_at > ANSWER_SECONDS:
             self.cut("Redis does not answer")
@@ -127,12 +135,12 @@ class Outbox:
             self._is_flush_due = True
             asyncio.get_running_loop().call_soon(self.flush)
 
-    def _answered(self, link: Link, up_to: int, reply: Any) -> None:
-        """Redis answered the PUBLISH of everything before number `up_to`."""
+    def _answered(self, link: Way, up_to: int, problem: str | None) -> None:
+        """The envelope of everything before number `up_to` is on its way, unless there is a problem."""
         if link is not self._link:
             return
-        if isinstance(reply, hiredis.ReplyError):
-            link.close(in_words(reply))  # sent again on the next link, until it is stale
+        if problem is not None:
+            link.close(problem)  # sent again on the next one, until it is stale
             return
         self._sent_up_to = None
         self.backlog.arrived(up_to)
@@ -142,5 +150,5 @@ class Outbox:
             self._drained.set()
 
 
-def _ignore(reply: Any) -> None:
+def _ignore(problem: str | None) -> None:
     """Whether it arrived shows with the next one."""

@@ -1,4 +1,4 @@
-"""Whether Redis works: proved by what comes back, not hoped for.
+"""Whether what carries the bus works: proved by what comes back, not hoped for.
 
 Each second a heartbeat leaves through one connection and comes in through the other, by the same way as everything
 else. `DEAF_AFTER_SECONDS` without one mean that this node is deaf, however healthy its connections look: a half-open
@@ -15,24 +15,26 @@ from collections.abc import Callable
 
 from collab_server.cluster.counters import Counters
 
-__all__ = ["DEAF", "Proof"]
+__all__ = ["Proof"]
 
 log = logging.getLogger(__name__)
 
 DEAF_AFTER_SECONDS = 2.5
-DEAF = "nothing comes back from Redis"
 MAX_UNDER_WAY = 8
 
 
 class Proof:
-    """What is known of Redis. `problem` says in words why it is not available, or why a connection has just ended; None
-    where all is well."""
+    """What is known of what carries the bus, which the log calls `carried_by`. `problem` says in words why it is not
+    available, or why a connection has just ended; None where all is well.
+    """
 
-    def __init__(self, counters: Counters, clock: Callable[[], float]) -> None:
+    def __init__(self, counters: Counters, clock: Callable[[], float], carried_by: str = "Redis") -> None:
+        self.deaf = f"nothing comes back from {carried_by}"
         self.problem: str | None = "not connected yet"
         self.latency_seconds: float | None = None
         self.is_available = False
         self.proved_at = 0.0
+        self._carried_by = carried_by
         self._counters = counters
         self._clock = clock
         self._has_heard = False
@@ -70,17 +72,17 @@ class Proof:
         return hears_again
 
     def proved(self) -> None:
-        """Redis has just shown that it works."""
+        """It has just shown that it works."""
         self.proved_at = self._clock()
         self.problem = self._said = None
         if not self.is_available:
             self.is_available = True
-            log.info("Redis is available")
+            log.info("%s is available", self._carried_by)
 
     def failed(self, problem: str) -> None:
-        """Redis has just shown that it does not."""
+        """It has just shown that it does not."""
         if problem != self._said:
-            log.warning("Redis is unavailable: %s", problem)
+            log.warning("%s is unavailable: %s", self._carried_by, problem)
         self.problem = self._said = problem
         self._has_heard = False
         self.latency_seconds = None
@@ -106,5 +108,5 @@ class Proof:
         if now - self.proved_at <= DEAF_AFTER_SECONDS:
             return False
         self.proved_at = now
-        self.failed(self.problem or DEAF)
+        self.failed(self.problem or self.deaf)
         return True

@@ -153,7 +153,7 @@ class Reception:
         if now >= self._complaint_at:
             self._complaint_at = now + COMPLAINT_SECONDS
             log.warning(
-                "what comes through Redis was not sealed by this version and installation; it is dropped",
+                "what comes over the bus was not sealed by this version and installation; it is dropped",
                 extra={
                     "why": str(error),
                     "unopened": self._counters.unopened,

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 import pytest
 
 from collab_server.cluster import peers as peers_module
-from collab_server.cluster.bus import RedisBus
 from collab_server.cluster.link import Link, open_link
+from collab_server.cluster.over_redis import RedisBus
 from collab_server.config.values import parse_redis_url
 from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.domain.hints import Kind
@@ -213,7 +213,7 @@ async def test_unknown_layout_is_counted_and_read_from_postgres(shared_valkey: E
 
 
 async def test_what_does_not_fit_is_dropped_oldest_first_and_noticed(shared_valkey: EmbeddedValkey) -> None:
-    small = RedisBus(shared_valkey.url, node="small", max_queued_bytes=1000)
+    small = RedisBus(shared_valkey.url, node="small", limits=(1000, 50_000))
     async with running(shared_valkey.url, "b") as (b,):
         heard, gaps = collect(b), Gaps(b)
         await small.start("e1", KEYS)

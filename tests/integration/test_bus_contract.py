@@ -1,5 +1,5 @@
-"""What every bus promises (`collab_server.ports.Bus`), of each that there is: over Redis, the one of the documents that
-another package brings, and, as far as one node can tell, that of a node that is alone.
+"""What every bus promises (`collab_server.ports.Bus`), of each that there is: over Redis, between the workers of one
+node, the one of the documents that another package brings, and, as far as one node can tell, that of one that is alone.
 """
 
 from __future__ import annotations
@@ -67,15 +67,18 @@ class Side:
 class Makes:
     """Makes buses of one kind that reach each other."""
 
-    def __init__(self, kind: str, url: str | None, redis: str | None) -> None:
+    def __init__(
+        self, kind: str, url: str | None = None, redis: str | None = None, folder: Path | None = None
+    ) -> None:
         self.kind = kind
-        self.is_alone = kind == "alone"
+        self.is_alone = kind == "alone" and folder is None
         self._url = url
+        self._folder = folder
         self._redis = None if redis is None else parse_redis_url(redis)
 
     def side(self, name: str, **facts: object) -> Side:
         setup = BusSetup(node=name, announcement=Announcement(**facts), url=self._url)
-        return Side(make_bus(self.kind, setup, self._redis), name)
+        return Side(make_bus(self.kind, setup, self._redis, folder=self._folder), name)
 
     @asynccontextmanager
     async def running(
@@ -105,23 +108,25 @@ def valkey_of_these() -> Iterator[EmbeddedValkey]:
 def _makes(kind: str, request: pytest.FixtureRequest) -> Makes:
     if kind == "redis":
         valkey: EmbeddedValkey = request.getfixturevalue("valkey_of_these")
-        return Makes("redis", None, valkey.url)
+        return Makes("redis", redis=valkey.url)
     if kind == "alone":
-        return Makes("alone", None, None)
+        return Makes("alone")
     folder: Path = request.getfixturevalue("tmp_path")
+    if kind == "workers":
+        return Makes("alone", folder=folder)
     install(EXAMPLES / "unix_bus", folder / "site")
     request.getfixturevalue("monkeypatch").syspath_prepend(str(folder / "site"))
     sockets = folder / "bus"
     sockets.mkdir(mode=0o700)
-    return Makes("unix", str(sockets), None)
+    return Makes("unix", str(sockets))
 
 
-@pytest.fixture(params=["redis", "unix", "alone"])
+@pytest.fixture(params=["redis", "workers", "unix", "alone"])
 def makes(request: pytest.FixtureRequest) -> Makes:
     return _makes(request.param, request)
 
 
-@pytest.fixture(params=["redis", "unix"])
+@pytest.fixture(params=["redis", "workers", "unix"])
 def reaching(request: pytest.FixtureRequest) -> Makes:
     """Those by which nodes reach each other."""
     return _makes(request.param, request)

@@ -15,7 +15,8 @@ from pathlib import Path
 import pytest
 import trustme
 
-from collab_server.cluster.bus import RedisBus
+from collab_server.cluster.link import Link
+from collab_server.cluster.over_redis import RedisBus
 from collab_server.config.values import parse_redis_url
 from collab_server.demo.embedded import EmbeddedValkey, free_port, machine_tag, wheel_file
 from collab_server.domain.hints import Kind
@@ -114,7 +115,7 @@ async def test_half_open_connection_is_noticed_and_replaced(own: EmbeddedValkey,
         ports = {
             number: link._transport.get_extra_info("sockname")[1]
             for number, link in connections.items()
-            if link is not None and link._transport is not None
+            if isinstance(link, Link) and link._transport is not None
         }
         assert pipe.count == len(ports) == 2
         pipe.stalled = {"publishing": {0}, "subscribed": {1}, "both": {0, 1}}[which]

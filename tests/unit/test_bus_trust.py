@@ -12,8 +12,8 @@ from itertools import permutations
 import pytest
 from typing_extensions import override
 
-from collab_server.cluster.bus import RedisBus
 from collab_server.cluster.link import Link
+from collab_server.cluster.over_redis import RedisBus
 from collab_server.cluster.seal import Seal
 from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing

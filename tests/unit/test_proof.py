@@ -7,7 +7,7 @@ import logging
 import pytest
 
 from collab_server.cluster.counters import Counters
-from collab_server.cluster.proof import DEAF, DEAF_AFTER_SECONDS, Proof
+from collab_server.cluster.proof import DEAF_AFTER_SECONDS, Proof
 
 REFUSED = "the Redis user may not do this: NOPERM …"
 
@@ -33,8 +33,8 @@ def test_whoever_hears_nothing_says_that_redis_is_unavailable_whatever_was_known
                     proof.lost_connection(problem)
                 clock.now += DEAF_AFTER_SECONDS + 0.1
                 assert proof.has_run_out()
-                assert proof.problem == (problem or DEAF)
-    away = f"Redis is unavailable: {problem or DEAF}"
+                assert proof.problem == (problem or proof.deaf)
+    away = f"Redis is unavailable: {problem or proof.deaf}"
     assert caplog.messages == ["Redis is available", away, "Redis is available", away]
     assert counters.outages == 2
 
