@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, Field
+
+Block = Literal["paragraph", "quote", "list", "item", "codeBlock"]
+Inline = Literal["text", "break", "code", "bold", "italic", "strike", "link", "mention"]
 
 
 class UserShape(BaseModel):
@@ -30,6 +33,21 @@ class ResolvedShape(BaseModel):
     at: str
 
 
+class BodyPartShape(BaseModel):
+    """A part of a comment's body. What it has besides `type` hangs on that; what it has not is left out."""
+
+    type: Block | Inline
+    children: list[BodyPartShape] = []
+    text: str = ""
+    start: int = 1
+    language: str = ""
+    url: str = ""
+    title: str = ""
+    kind: str = ""
+    id: str = ""
+    name: str = ""
+
+
 class CommentShape(BaseModel):
     """A comment as it stands."""
 
@@ -48,6 +66,9 @@ class CommentShape(BaseModel):
     reactions: dict[str, list[str]]
     replyCount: int
     resolved: ResolvedShape | None
+    body: list[BodyPartShape] | None = Field(
+        description="What it is shown as, where it came as markdown and has any of it; else null: as written."
+    )
     seq: int = Field(description="Its place in the topic: the `seq` of its `comment.added`.")
 
 

@@ -127,6 +127,10 @@ WORDINGS: Mapping[str, Wording] = {
         COMMENT_ID,
         _UUID,
     ),
+    "format": Wording(
+        "How the text is to be read, `plain` or `markdown`. Left out: plain; with `comment.edit`, as the comment is.",
+        "markdown",
+    ),
     "emoji": Wording("One emoji, with its joiners and tones, in any spelling.", "👍"),
     "thread": Wording("The id of a thread's root: only the root and its replies.", COMMENT_ID, _UUID),
     "topic.comments.resolved": Wording("Only those in resolved threads, or only those in open ones.", False),
@@ -292,6 +296,35 @@ WORDINGS: Mapping[str, Wording] = {
     "Comment.text": Wording(
         "Plain text; empty when deleted.", "See @[Bob Baker](user:B22B0000000000000000000000000002)"
     ),
+    "Comment.body": Wording(
+        "What it is shown as, where it came as markdown and has anything of it; else null: as it is written.",
+        [
+            {
+                "type": "paragraph",
+                "children": [{"type": "bold", "children": [{"type": "text", "text": "March"}]}],
+            }
+        ],
+    ),
+    "BodyPart.type": Wording(
+        "Blocks: `paragraph`, `quote`, `list` (its children are `item`s), `item`, `codeBlock`. Within lines: `text`,"
+        " `break` (a new line), `code`, `bold`, `italic`, `strike`, `link`, `mention`.",
+        "bold",
+    ),
+    "BodyPart.children": Wording(
+        "What is in it, of all but `codeBlock`, `text`, `break`, `code` and `mention`: blocks in quotes, lists and"
+        " items, elsewhere what is within lines.",
+        [{"type": "text", "text": "March"}],
+    ),
+    "BodyPart.text": Wording("Of `text`, `code` and `codeBlock`: what it says. Text, never markup.", "March"),
+    "BodyPart.start": Wording("Of a `list` with numbers: the first one. Left out: it has none.", 1),
+    "BodyPart.language": Wording("Of a `codeBlock`: what its author called its language.", "sql"),
+    "BodyPart.url": Wording(
+        "Of a `link`: where it leads, by `http:`, `https:` or `mailto:`.", "https://example.com/"
+    ),
+    "BodyPart.title": Wording("Of a `link`: what its author said of it.", "The figures"),
+    "BodyPart.kind": Wording("Of a `mention`: `user` or `group`.", "user"),
+    "BodyPart.id": Wording("Of a `mention`: as it is written in the text, in any case.", BOB),
+    "BodyPart.name": Wording("Of a `mention`: as it is written in the text.", "Bob Baker"),
     "Comment.author": Wording("Who wrote it.", None),
     "Comment.viewState": Wording(
         "Kept and returned as it came; null when deleted.", {"filters": {"Region": ["East"]}}

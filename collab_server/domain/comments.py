@@ -9,6 +9,7 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
+from collab_server.domain.bodies import plain_text
 from collab_server.domain.events import actor_text
 from collab_server.domain.inbox import Reason
 from collab_server.domain.jsontext import (
@@ -53,6 +54,9 @@ class Anchor:
         return {key: value for key, value in wire.items() if value is not None}
 
 
+Format = Literal["plain", "markdown"]
+"""How a text is to be read. It is plain where nothing is said of it."""
+
 NOWHERE = Anchor()
 NO_MENTIONS = JsonText("[]")
 
@@ -77,6 +81,7 @@ class Comment:
     reactions: JsonText = NOTHING
     reply_count: int = 0
     resolved: JsonText | None = None
+    body: JsonText | None = None
 
     @property
     def is_root(self) -> bool:
@@ -85,6 +90,11 @@ class Comment:
     @property
     def is_deleted(self) -> bool:
         return self.deleted_at is not None
+
+    @property
+    def plain_text(self) -> str:
+        """What it says, without any form: for where a body cannot be shown."""
+        return self.text if self.body is None else plain_text(json.loads(self.body))
 
     def as_json(self) -> JsonText:
         """The wire's Comment as JSON text."""
@@ -109,6 +119,7 @@ class Comment:
             reactions=self.reactions,
             replyCount=self.reply_count,
             resolved=self.resolved or NULL,
+            body=self.body or NULL,
         )
         return json_begun(whole)
 
@@ -120,6 +131,7 @@ class Comment:
             mentions=NO_MENTIONS,
             anchor=_without_data(self.anchor),
             view_state=None,
+            body=None,
             deleted_at=at,
         )
 
@@ -201,13 +213,15 @@ class AddComment:
     view_state: Annotated[dict[str, Any], AtMost("viewStateBytes")] | None = None
     request_id: Text | None = None
     comment_id: Text | None = field(default=None, metadata=ADDED)
+    format: Format | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)
 class CommentFacts:
     """What was settled of a comment before its transaction. Without an `id` it gets one there.
 
-    `said` is the `said_text`; `mentioned` says of whom the mentions are, user id → why.
+    `said` is the `said_text`; `mentioned` says of whom the mentions are, user id → why; `body` is what `bodies.body_of`
+    makes of the text where that is markdown.
     """
 
     topic: Topic
@@ -219,11 +233,12 @@ class CommentFacts:
     view_state: JsonText | None = None
     reply_to: UUID | None = None
     id: UUID | None = None
+    body: JsonText | None = None
 
     @property
     def size(self) -> int:
         """How much the comment brings, more or less, in bytes."""
-        return len(self.text) + len(self.view_state or "") + len(self.anchor or "")
+        return len(self.text) + len(self.view_state or "") + len(self.anchor or "") + len(self.body or "")
 
     @property
     def is_plain(self) -> bool:
@@ -245,6 +260,7 @@ class CommentFacts:
             anchor=self.anchor,
             view_state=self.view_state,
             created_at=at,
+            body=self.body,
         )
 
 
@@ -256,6 +272,7 @@ class EditComment:
     comment_id: Text
     text: Prose
     request_id: Text | None = None
+    format: Format | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)

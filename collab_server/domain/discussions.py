@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 from uuid import UUID
 
+from collab_server.domain.comments import Format
 from collab_server.domain.jsontext import JsonText, dumps, rfc3339
 from collab_server.domain.letters import is_blank, is_clear_name, one_name
 from collab_server.domain.people import People, User
 from collab_server.domain.topics import Content, Topic
-from collab_server.domain.wire import WIRE, Cursor, Prose, Text, Whole
+from collab_server.domain.wire import ADDED, WIRE, Cursor, Prose, Text, Whole
 from collab_server.errors import Invalid, TooLarge
 
 NAME_CHARACTERS = 200
@@ -96,6 +97,7 @@ class CreateDiscussion:
     about: Content | None = None
     text: Prose | None = None
     request_id: Text | None = None
+    format: Format | None = field(default=None, metadata=ADDED)
 
 
 @dataclass(frozen=True, slots=True)

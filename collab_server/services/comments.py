@@ -9,6 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from collab_server.contract.rights import require_commenting, switched_off
+from collab_server.domain.bodies import body_of
 from collab_server.domain.comments import (
     NO_MENTIONS,
     NOWHERE,
@@ -17,6 +18,7 @@ from collab_server.domain.comments import (
     CommentFacts,
     DeleteComment,
     EditComment,
+    Format,
     GetComment,
     ListComments,
     ListRevisions,
@@ -86,8 +88,9 @@ async def ask_add(backends: Backends, who: Identity, command: AddComment) -> Com
     anchor = anchor_text(command.anchor)
     view_state = view_state_text(command.view_state, limits.viewStateBytes)
     said = await said_by(text)
+    body = await body_by(text, command.format)
     backends.recipients.spend_whole(who.user.id, len(mentioned.keys() - {who.user.id}))
-    return CommentFacts(topic, text, said, mentions, mentioned, anchor, view_state, reply_to, id)
+    return CommentFacts(topic, text, said, mentions, mentioned, anchor, view_state, reply_to, id, body)
 
 
 _added = json_shape("comment", "seq")
@@ -193,6 +196,13 @@ async def said_by(text: str) -> str:
     return said_text(text)
 
 
+async def body_by(text: str, format: Format | None) -> JsonText | None:
+    """The body of a text of that format. A long one is read beside the loop."""
+    if format != "markdown":
+        return None
+    return await asyncio.to_thread(body_of, text) if len(text) > LONG_TEXT else body_of(text)
+
+
 async def add(tx: Transaction, who: Identity, command: AddComment, facts: CommentFacts) -> JsonText:
     [answer] = await add_many(tx, [Asked(who, command, facts)])
     if isinstance(answer, ClientError):
@@ -286,8 +296,10 @@ async def ask_edit(backends: Backends, who: Identity, command: EditComment) -> C
     text = check_text(command.text, backends.limits.textCharacters)
     earlier = NO_MENTIONS if comment is None else comment.mentions
     mentions, mentioned = await mentions_checked_again(backends, who, text, earlier)
+    format = command.format or ("markdown" if comment is not None and comment.body is not None else "plain")
+    body = await body_by(text, format)
     backends.recipients.spend_whole(who.user.id, len(mentioned.keys() - {who.user.id}))
-    return CommentFacts(topic, text, await said_by(text), mentions, mentioned)
+    return CommentFacts(topic, text, await said_by(text), mentions, mentioned, body=body)
 
 
 async def edit(tx: Transaction, who: Identity, command: EditComment, facts: CommentFacts) -> JsonText:
@@ -296,7 +308,7 @@ async def edit(tx: Transaction, who: Identity, command: EditComment, facts: Comm
     if comment.is_deleted:
         raise Conflict("the comment was deleted")
     at = now_ms()
-    edited = await comments.edit(tx, comment, facts.text, facts.said, facts.mentions, at)
+    edited = await comments.edit(tx, comment, facts.text, facts.said, facts.mentions, at, body=facts.body)
     shown = edited.as_json()
     event = await event_log.append(
         tx, topic, "comment.edited", who.user, at, json_object(comment=shown), event_log.Kept(comment.id)
@@ -424,7 +436,7 @@ async def _notify(
         topic_seq=seq,
         comment_id=comment.id,
         by=dumps(who.user.as_wire()),
-        text=excerpt(comment.text, EXCERPT_CHARACTERS),
+        text=excerpt(comment.plain_text, EXCERPT_CHARACTERS),
         created_at=comment.edited_at or comment.created_at,
         thread_id=None if comment.is_root else comment.thread_id,
     )

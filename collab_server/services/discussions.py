@@ -68,7 +68,8 @@ async def ask_create(backends: Backends, who: Identity, command: CreateDiscussio
     if command.text is not None:
         text = check_text(command.text, backends.limits.textCharacters)
         mentions, mentioned = await checked_mentions(backends, who, text)
-        first = CommentFacts(topic, text, await comments.said_by(text), mentions, mentioned)
+        said, body = await comments.said_by(text), await comments.body_by(text, command.format)
+        first = CommentFacts(topic, text, said, mentions, mentioned, body=body)
     told = {user.id for user in members} | (first.mentioned.keys() - {who.user.id} if first else set())
     backends.recipients.spend_whole(who.user.id, len(told))
     return CreateFacts(name, tuple(members), about, first, topic)

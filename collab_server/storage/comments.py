@@ -113,6 +113,13 @@ _EDIT = """
        SET terms = EXCLUDED.terms
 """
 
+# A body goes with the text that it was made of (a trigger of the table): a new one comes after the new text.
+_SET_BODY = """
+    UPDATE collab.comments
+       SET body = $2
+     WHERE id = $1
+"""
+
 _BURY = f"""
     WITH recent AS (
         DELETE FROM collab.recent_terms
@@ -301,16 +308,27 @@ async def mentions_answered(db: Reads, comment_id: UUID) -> list[JsonText]:
 
 
 async def edit(
-    tx: Transaction, comment: Comment, text: str, said: str, mentions: JsonText, at: datetime
+    tx: Transaction,
+    comment: Comment,
+    text: str,
+    said: str,
+    mentions: JsonText,
+    at: datetime,
+    *,
+    body: JsonText | None = None,
 ) -> Comment:
-    """Give a comment a new text, with its `said_text`, and keep the old one as a revision.
+    """Give a comment a new text, with its `said_text` and its body, and keep the old one as a revision.
 
     Returns the comment as it is now.
     """
     since = comment.edited_at or comment.created_at
     await tx.execute(_KEEP_REVISION, comment.id, comment.revision, comment.text, comment.mentions, since)
-    edited = replace(comment, text=text, mentions=mentions, edited_at=at, revision=comment.revision + 1)
+    edited = replace(
+        comment, text=text, mentions=mentions, edited_at=at, revision=comment.revision + 1, body=body
+    )
     await tx.execute(_EDIT, comment.id, text, mentions, at, edited.revision, terms_text(edited, said))
+    if body is not None:
+        await tx.execute(_SET_BODY, comment.id, body)
     return edited
 
 
@@ -362,14 +380,15 @@ async def listed(
     most_bytes: int = PAGE_BYTES,
 ) -> Sequence[Comment]:
     """The comments of a topic that pass the filter, by `seq`, going on beyond `from_seq`, at most `limit`; those that
-    begin within `most_bytes` of text and view state, and one more."""
+    begin within `most_bytes` of text, body and view state, and one more."""
     order = "DESC" if is_newest_first else "ASC"
     conditions, arguments = _conditions(topic, filter, from_seq, is_newest_first)
     count = len(arguments)
     sql = f"""
         SELECT *
           FROM (SELECT page.*,
-                       sum(octet_length(text) + COALESCE(octet_length(view_state), 0)) OVER (
+                       sum(octet_length(text) + COALESCE(octet_length(view_state), 0)
+                           + COALESCE(octet_length(body), 0)) OVER (
                            ORDER BY seq {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
                        ) AS bytes_before
                   FROM (SELECT {_COLUMNS}

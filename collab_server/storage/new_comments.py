@@ -98,6 +98,7 @@ COLUMNS = (
     Column("visualization_key", "text", "place.visualization_key", KEPT),
     Column("view_state", "text", "comment.view_state"),
     Column("created_at", "timestamptz", "comment.created_at", KEPT),
+    Column("body", "text", "comment.body"),
 )
 """What a new comment brings into `collab.comments`, besides its place in its topic."""
 

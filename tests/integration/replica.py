@@ -43,7 +43,7 @@ class Held:
                 self.comments[data["comment"]["id"]] = data["comment"]
             case "comment.deleted":
                 comment = self.comments[data["commentId"]]
-                gone = {"text": "", "mentions": [], "viewState": None, "deletedAt": event["at"]}
+                gone = {"text": "", "mentions": [], "body": None, "viewState": None, "deletedAt": event["at"]}
                 place = {key: it for key, it in (comment["anchor"] or {}).items() if key != "dataPoint"}
                 self.comments[comment["id"]] = {**comment, **gone, "anchor": place or None}
                 self.unread.discard(comment["id"])

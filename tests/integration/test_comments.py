@@ -24,7 +24,7 @@ BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
 COMMENT_KEYS = [
     *("id", "topic", "threadId", "author", "text", "mentions", "anchor", "viewState"),
     *("createdAt", "editedAt", "deletedAt", "revision", "reactions", "replyCount", "resolved"),
-    "seq",
+    *("body", "seq"),
 ]
 UUID7 = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}")
 TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z")
@@ -68,6 +68,7 @@ async def test_a_new_comment_is_as_the_contract_says(cluster: Cluster, topic: st
         "reactions": {},
         "replyCount": 0,
         "resolved": None,
+        "body": None,
         "seq": 1,
     }
     assert await ann.call("comment.get", {"commentId": comment["id"]}) == comment
@@ -330,6 +331,118 @@ async def test_mentions_of_nobody_are_refused(
     ann = await Door.open(cluster, door, "ann")
     error = await ann.refusal("comment.add", {"topic": topic, "text": text})
     assert (error["code"], error["field"]) == (code, "text")
+
+
+# --- formatted texts
+
+
+def paragraph(*children: dict[str, Any]) -> list[dict[str, Any]]:
+    return [{"type": "paragraph", "children": [*children]}]
+
+
+def words(text: str, type: str = "") -> dict[str, Any]:
+    of_text = {"type": "text", "text": text}
+    return {"type": type, "children": [of_text]} if type else of_text
+
+
+@BOTH
+async def test_markdown_is_shown_by_its_body_wherever_the_comment_is(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    ann, bob = await Door.open(cluster, door, "ann"), await Door.open(cluster, door, "bob", 1)
+    live = await cluster.client(2, "bob")
+    await live.call("topic.subscribe", {"topic": topic})
+    mention = {"kind": "user", "id": (await cluster.person("bob")).id, "name": "Bo *B*"}
+    comment = await added(
+        ann, topic, f"**Up** @[Bo *B*](user:{mention['id']})\n- one", format="markdown", requestId=topic
+    )
+    told = [words("Up", "bold"), words(" "), {"type": "mention", **mention}]
+    item = {"type": "item", "children": paragraph(words("one"))}
+    assert comment["body"] == [*paragraph(*told), {"type": "list", "children": [item]}]
+    assert comment["text"].startswith("**Up**")
+    event = await live.wait_for_seq(topic, 1)
+    assert event.data["data"]["comment"] == comment
+    assert await bob.call("comment.get", {"commentId": comment["id"]}) | {"mentions": []} == comment | {
+        "mentions": []
+    }
+    [notification] = [
+        one for one in (await bob.call("notification.list", {}))["items"] if one["commentId"] == comment["id"]
+    ]
+    assert notification["text"] == f"Up @[Bo *B*](user:{mention['id']})\n- one"
+    [found] = (await bob.call("comments.search", {"q": "up", "topic": topic}))["items"]
+    assert (found["comment"]["body"], found["highlights"]) == (comment["body"], [[2, 2]])
+
+
+@BOTH
+async def test_an_edit_keeps_the_format_unless_it_names_another(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    ann = await Door.open(cluster, door, "ann")
+    comment = await added(ann, topic, "*a*", format="markdown")
+    seen = []
+    for text, more in (
+        ("~~b~~", {}),
+        ("__b__", {"format": "markdown"}),
+        ("**b**", {}),  # another text of the same body
+        ("*c*", {"format": "plain"}),
+        ("*d*", {}),
+        ("*e*", {"format": "markdown"}),
+    ):
+        edit = {"commentId": comment["id"], "text": text, **more}
+        edited = (await ann.call("comment.edit", edit))["comment"]
+        assert await ann.call("comment.get", {"commentId": comment["id"]}) == edited
+        seen.append(edited["body"])
+    bold = paragraph(words("b", "bold"))
+    assert seen == [paragraph(words("b", "strike")), bold, bold, None, None, paragraph(words("e", "italic"))]
+    await ann.call("comment.delete", {"commentId": comment["id"]})
+    log = await ann.call("topic.events", {"topic": topic})
+    assert {event["data"].get("comment", comment | {"body": None})["body"] for event in log["events"]} == {
+        None
+    }
+
+
+@BOTH
+async def test_a_text_that_another_version_changes_has_no_body_of_the_text_before(
+    cluster: Cluster, topic: str, door: DoorName
+) -> None:
+    ann = await Door.open(cluster, door, "ann")
+    comment = await added(ann, topic, "*a*", format="markdown")
+    update = (
+        f"UPDATE collab.comments SET text = 'b', revision = 2 WHERE id = '{comment['id']}' RETURNING body"
+    )
+    assert await asyncio.to_thread(cluster.database.sql, update) == ""
+    shown = await ann.call("comment.get", {"commentId": comment["id"]})
+    assert (shown["text"], shown["body"]) == ("b", None)
+
+
+async def test_a_discussion_begins_with_a_formatted_comment(cluster: Cluster) -> None:
+    ann = await Door.open(cluster, "socket", "ann")
+    about = {
+        "name": "Board",
+        "members": [{"kind": "user", "id": (await cluster.person("bob")).id}],
+        "text": "*Hi*",
+    }
+    begun = (await ann.call("discussion.create", {**about, "format": "markdown"}))["discussion"]
+    [first] = (await ann.call("topic.comments", {"topic": begun["topic"]}))["items"]
+    assert first["body"] == paragraph(words("Hi", "italic"))
+
+
+@BOTH
+@pytest.mark.parametrize(
+    ("more", "code", "field"),
+    [
+        ({"format": "html"}, "invalid", "format"),
+        ({"format": ["markdown"]}, "invalid", "format"),
+        ({"format": "markdown", "text": "*" * 10_001}, "too_large", "text"),
+    ],
+    ids=["unknown", "list", "long"],
+)
+async def test_formats_that_are_refused(
+    cluster: Cluster, topic: str, door: DoorName, more: dict[str, Any], code: str, field: str
+) -> None:
+    ann = await Door.open(cluster, door, "ann")
+    error = await ann.refusal("comment.add", {"topic": topic, "text": "a", **more})
+    assert (error["code"], error["field"]) == (code, field)
 
 
 # --- editing and deleting
@@ -648,13 +761,14 @@ async def test_no_table_holds_the_words_of_a_deleted_comment(
     comment = await added(
         ann,
         topic,
-        f"{word} @[{word}](user:{bob.id})",
+        f"**{word}** @[{word}](user:{bob.id})",
+        format="markdown",
         anchor={"pageKey": "p", "dataPoint": {word: word}},
         viewState={word: word},
         requestId=f"add-{uuid4()}",
     )
     for more in ("once more", "again"):
-        text = f"{word} {more} @[{word}](user:{bob.id})"
+        text = f"*{word}* {more} @[{word}](user:{bob.id})"
         await ann.call(
             "comment.edit", {"commentId": comment["id"], "text": text, "requestId": f"edit-{uuid4()}"}
         )

@@ -61,6 +61,7 @@ def _deleted(comment: Comment, at: str) -> Comment:
         "text": "",
         "mentions": [],
         "viewState": None,
+        "body": None,
         "anchor": left or None,
         "deletedAt": at,
     }

@@ -31,6 +31,32 @@ class Anchors(TypedDict):
     next: str | None
 
 
+class BodyPart(TypedDict):
+    """A part of a comment's body. What it has besides `type` hangs on that; what it has not is left out."""
+    # Blocks: `paragraph`, `quote`, `list` (its children are `item`s), `item`, `codeBlock`. Within lines:
+    # `text`, `break` (a new line), `code`, `bold`, `italic`, `strike`, `link`, `mention`.
+    type: Literal['paragraph', 'quote', 'list', 'item', 'codeBlock'] | Literal['text', 'break', 'code', 'bold', 'italic', 'strike', 'link', 'mention']
+    # What is in it, of all but `codeBlock`, `text`, `break`, `code` and `mention`: blocks in quotes, lists
+    # and items, elsewhere what is within lines.
+    children: NotRequired[list[BodyPart]]
+    # Of `text`, `code` and `codeBlock`: what it says. Text, never markup.
+    text: NotRequired[str]
+    # Of a `list` with numbers: the first one. Left out: it has none.
+    start: NotRequired[int]
+    # Of a `codeBlock`: what its author called its language.
+    language: NotRequired[str]
+    # Of a `link`: where it leads, by `http:`, `https:` or `mailto:`.
+    url: NotRequired[str]
+    # Of a `link`: what its author said of it.
+    title: NotRequired[str]
+    # Of a `mention`: `user` or `group`.
+    kind: NotRequired[str]
+    # Of a `mention`: as it is written in the text, in any case.
+    id: NotRequired[str]
+    # Of a `mention`: as it is written in the text.
+    name: NotRequired[str]
+
+
 class Comment(TypedDict):
     """A comment as it stands."""
     # A UUIDv7.
@@ -64,6 +90,8 @@ class Comment(TypedDict):
     replyCount: int
     # At a root: who resolved the thread and when; null while it is open.
     resolved: Resolved | None
+    # What it is shown as, where it came as markdown and has anything of it; else null: as it is written.
+    body: list[BodyPart] | None
     # Its place in the topic: the `seq` of its `comment.added`. By it pages and events go together, and it is
     # unread by whoever has read less far.
     seq: int
@@ -89,6 +117,9 @@ class CommentAddPayload(TypedDict):
     # The id that the comment gets, chosen by the client: a UUIDv7 of a time within 5 minutes of the server's,
     # never used before. Left out: the server makes one.
     commentId: NotRequired[str | None]
+    # How the text is to be read, `plain` or `markdown`. Left out: plain; with `comment.edit`, as the comment
+    # is.
+    format: NotRequired[Literal['plain', 'markdown'] | None]
 
 
 class CommentAddedData(TypedDict):
@@ -158,6 +189,9 @@ class CommentEditPayload(TypedDict):
     text: str
     # Chosen by the client: the same command under the same one takes effect once.
     requestId: NotRequired[str | None]
+    # How the text is to be read, `plain` or `markdown`. Left out: plain; with `comment.edit`, as the comment
+    # is.
+    format: NotRequired[Literal['plain', 'markdown'] | None]
 
 
 class CommentEditedData(TypedDict):
@@ -298,6 +332,9 @@ class DiscussionCreatePayload(TypedDict):
     text: NotRequired[str | None]
     # Chosen by the client: the same command under the same one takes effect once.
     requestId: NotRequired[str | None]
+    # How the text is to be read, `plain` or `markdown`. Left out: plain; with `comment.edit`, as the comment
+    # is.
+    format: NotRequired[Literal['plain', 'markdown'] | None]
 
 
 class DiscussionCreatedData(TypedDict):

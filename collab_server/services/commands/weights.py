@@ -41,11 +41,12 @@ def _people(named: Sequence[Person]) -> int:
     return groups * GROUP + (len(named) - groups) // PEOPLE
 
 
-def _text(text: str | None) -> int:
-    """Of words, which are indexed, and of groups mentioned."""
+def _text(text: str | None, format: str | None) -> int:
+    """Of words, which are indexed, and of groups mentioned; markdown is read once more."""
     if text is None:
         return 0
-    return len(text) // (ASCII if text.isascii() else OTHERS) + text.count("](group:") * GROUP
+    for_a_unit = OTHERS if format == "markdown" or not text.isascii() else ASCII
+    return len(text) // for_a_unit + text.count("](group:") * GROUP
 
 
 _MORE: dict[type, Callable[[Any], int]] = {
@@ -56,10 +57,10 @@ _MORE: dict[type, Callable[[Any], int]] = {
     ListSummaries: lambda command: len(command.topics) // TOPICS,
     WatchTopics: lambda command: len(command.topics) // TOPICS,
     Share: lambda command: _people(command.recipients),
-    CreateDiscussion: lambda command: _people(command.members) + _text(command.text),
+    CreateDiscussion: lambda command: _people(command.members) + _text(command.text, command.format),
     InviteMembers: lambda command: _people(command.members),
-    AddComment: lambda command: _text(command.text),
-    EditComment: lambda command: _text(command.text),
+    AddComment: lambda command: _text(command.text, command.format),
+    EditComment: lambda command: _text(command.text, command.format),
     ListComments: lambda command: command.limit // ITEMS - 1,
     ListDiscussions: lambda command: command.limit // ITEMS - 1,
     ListNotifications: lambda command: command.limit // ITEMS - 1,

@@ -59,7 +59,7 @@ export function foresee(comment, entry, me) {
   if (entry.state === "refused") return { ...comment, pending };
   switch (entry.name) {
     case "comment.edit":
-      return { ...comment, text: payload.text, editedAt: at, pending };
+      return { ...comment, text: payload.text, body: null, editedAt: at, pending };
     case "comment.delete":
       return { ...deleted(comment, at), pending };
     case "comment.react":
@@ -83,7 +83,7 @@ function deleted(comment, at) {
   /** @type {any} */ const anchor = comment.anchor && { ...comment.anchor };
   if (anchor) delete anchor.dataPoint;
   const left = anchor && Object.keys(anchor).length ? anchor : null;
-  return { ...comment, text: "", mentions: [], viewState: null, anchor: left, deletedAt: at };
+  return { ...comment, text: "", mentions: [], body: null, viewState: null, anchor: left, deletedAt: at };
 }
 
 /**

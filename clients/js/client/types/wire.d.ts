@@ -33,6 +33,36 @@ export interface Anchors {
   next: string | null;
 }
 
+/** A part of a comment's body. What it has besides `type` hangs on that; what it has not is left out. */
+export interface BodyPart {
+  /**
+   * Blocks: `paragraph`, `quote`, `list` (its children are `item`s), `item`, `codeBlock`. Within lines:
+   * `text`, `break` (a new line), `code`, `bold`, `italic`, `strike`, `link`, `mention`.
+   */
+  type: "paragraph" | "quote" | "list" | "item" | "codeBlock" | "text" | "break" | "code" | "bold" | "italic" | "strike" | "link" | "mention";
+  /**
+   * What is in it, of all but `codeBlock`, `text`, `break`, `code` and `mention`: blocks in quotes, lists and
+   * items, elsewhere what is within lines.
+   */
+  children?: BodyPart[];
+  /** Of `text`, `code` and `codeBlock`: what it says. Text, never markup. */
+  text?: string;
+  /** Of a `list` with numbers: the first one. Left out: it has none. */
+  start?: number;
+  /** Of a `codeBlock`: what its author called its language. */
+  language?: string;
+  /** Of a `link`: where it leads, by `http:`, `https:` or `mailto:`. */
+  url?: string;
+  /** Of a `link`: what its author said of it. */
+  title?: string;
+  /** Of a `mention`: `user` or `group`. */
+  kind?: string;
+  /** Of a `mention`: as it is written in the text, in any case. */
+  id?: string;
+  /** Of a `mention`: as it is written in the text. */
+  name?: string;
+}
+
 export interface CommandsByName {
   "topic.subscribe": TopicSubscribeCommand;
   "topic.unsubscribe": TopicUnsubscribeCommand;
@@ -114,6 +144,8 @@ export interface Comment {
   replyCount: number;
   /** At a root: who resolved the thread and when; null while it is open. */
   resolved: Resolved | null;
+  /** What it is shown as, where it came as markdown and has anything of it; else null: as it is written. */
+  body: BodyPart[] | null;
   /**
    * Its place in the topic: the `seq` of its `comment.added`. By it pages and events go together, and it is
    * unread by whoever has read less far.
@@ -154,6 +186,11 @@ export interface CommentAddPayload {
    * never used before. Left out: the server makes one.
    */
   commentId?: string | null;
+  /**
+   * How the text is to be read, `plain` or `markdown`. Left out: plain; with `comment.edit`, as the comment
+   * is.
+   */
+  format?: "plain" | "markdown" | null;
 }
 
 export interface CommentAddedData {
@@ -235,6 +272,11 @@ export interface CommentEditPayload {
   text: string;
   /** Chosen by the client: the same command under the same one takes effect once. */
   requestId?: string | null;
+  /**
+   * How the text is to be read, `plain` or `markdown`. Left out: plain; with `comment.edit`, as the comment
+   * is.
+   */
+  format?: "plain" | "markdown" | null;
 }
 
 export interface CommentEditedData {
@@ -422,6 +464,11 @@ export interface DiscussionCreatePayload {
   text?: string | null;
   /** Chosen by the client: the same command under the same one takes effect once. */
   requestId?: string | null;
+  /**
+   * How the text is to be read, `plain` or `markdown`. Left out: plain; with `comment.edit`, as the comment
+   * is.
+   */
+  format?: "plain" | "markdown" | null;
 }
 
 export interface DiscussionCreatedData {
