@@ -95,8 +95,9 @@ RUN_ELSEWHERE = {
     "README.md sh 1": ".ci/run",
     "docs/benchmarks.md sh 0": "tests/unit/test_bench.py",
     "docs/extending.md sh 0": "tests/integration/test_bus_contract.py",
+    "docs/operations/kubernetes.md sh 0": "tests/e2e/test_deploy_kubernetes.py",
 }
-"""Blocks that tests are, or benchmarks of an hour, and the file in which they are run or looked at."""
+"""Blocks that tests are, benchmarks of an hour or a cluster's, and the file in which they are run or looked at."""
 
 NOT_RUN = {
     "docs/operations/install.md sh 0": "installs into /opt/collab",
