@@ -139,6 +139,15 @@ async def test_what_is_refused_stays_at_the_comment_until_it_is_discarded(start:
     assert await ann.run("return client.outbox.snapshot()") == []
 
 
+async def test_to_a_node_that_does_not_know_a_format_it_is_said_without(start: Start, topic: str) -> None:
+    ann = await start("ann")
+    await ann.run(OPEN, topic)
+    await ann.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
+    body = "return (await client.topic(given).add({text: '*a*', format: FORMAT})).comment.body"
+    assert await ann.run(body.replace("FORMAT", "'markdown'"), topic)
+    assert await ann.run(body.replace("FORMAT", "'of tomorrow'"), topic) is None
+
+
 async def test_everything_that_happens_to_a_comment_is_shown(start: Start, topic: str) -> None:
     ann, bob = await start("ann"), await start("bob")
     for client in (ann, bob):

@@ -354,6 +354,51 @@ async def test_texts_of_others_change_nothing_outside_of_their_box(site: Site, t
 
 
 @needs_chromium
+async def test_markdown_is_shown_as_elements_and_never_as_markup(site: Site, topic: str) -> None:
+    page = await site.open("ann")
+    await composer(page).fill(
+        "**Up** ~~down~~ `SUM(x)` _see_ [the ticket](https://example.com/1)\n- @Bob\n  1. one\n> quoted\n\n"
+        "```\n<b>code</b>\n```\n"
+        "[https://bank.example](https://evil.example) [x](javascript:alert(1)) <b>no</b> https://example.com/2"
+    )
+    await page.keyboard.press("Control+Enter")
+    text = page.locator(".text.formed")
+    await expect(text.locator("strong")).to_have_text("Up")
+    for selector, expected in (
+        ("s", "down"),
+        ("em", "see"),
+        ("p > code", "SUM(x)"),
+        ("ul > li > ol > li", "one"),
+        ("blockquote", "quoted"),
+        ("pre", "<b>code</b>"),
+    ):
+        await expect(text.locator(selector)).to_have_text(expected)
+    links = await text.locator("a").evaluate_all("links => links.map(link => link.href)")
+    assert links == ["https://example.com/1", "https://evil.example/", "https://example.com/2"]
+    await expect(text).to_contain_text(
+        "https://bank.example (evil.example) [x](javascript:alert(1)) <b>no</b>"
+    )
+    await expect(text.locator("b, a a")).to_have_count(0)
+
+    # An edit has the signs, and may do without them.
+    await page.locator(".menu-button").first.focus()
+    await page.keyboard.press("Enter")
+    await page.get_by_role("menuitem", name="Edit").click()
+    box = page.get_by_role("textbox", name="Edit")
+    await expect(box).to_have_value(re.compile(r"^\*\*Up\*\*"))
+    await box.fill("one two")
+    await page.keyboard.press("Shift+ArrowLeft")
+    await page.keyboard.press("Shift+Control+ArrowLeft")
+    await page.keyboard.press("Control+b")
+    await expect(box).to_have_value("one **two**")
+    await page.keyboard.press("Control+b")
+    await expect(box).to_have_value("one two")
+    await page.get_by_role("button", name="Italic").first.click()
+    await page.keyboard.press("Control+Enter")
+    await expect(page.locator(".text.formed em")).to_have_text("two")
+
+
+@needs_chromium
 async def test_axe_finds_nothing(site: Site, proxy: Proxy, tmp_path: Path, topic: str) -> None:
     install_for_node(tmp_path, ["axe-core@4"])
     axe = (tmp_path / "node_modules" / "axe-core" / "axe.min.js").read_text()
@@ -378,7 +423,9 @@ async def test_axe_finds_nothing(site: Site, proxy: Proxy, tmp_path: Path, topic
                 "comment.add",
                 {
                     "topic": topic,
-                    "text": "Look @[Ann Archer](user:A11A0000000000000000000000000001) https://example.com",
+                    "text": "**Look** @[Ann Archer](user:A11A0000000000000000000000000001) https://example.com\n"
+                    "- [one](https://example.com)\n\n> two `three`\n\n```\nfour\n```",
+                    "format": "markdown",
                     "anchor": {"pageKey": "K1"},
                     "viewState": {"filters": []},
                 },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -170,6 +170,18 @@ async def test_what_is_refused_stays_until_it_is_sent_otherwise_or_discarded(
     await until(lambda: [entry.state for entry in ann.client.outbox.entries] == ["refused"])
     ann.client.outbox.discard(ann.client.outbox.entries[0].key)
     assert ann.client.outbox.entries == ()
+
+
+async def test_to_a_node_that_does_not_know_a_format_it_is_said_without(
+    cluster: Cluster, start: Start, topic: str
+) -> None:
+    ann = await start(cluster, "ann")
+    formats: Sequence[Any] = ("markdown", "of tomorrow")
+    added = [
+        await ann.client.change("comment.add", {"topic": topic, "text": "*a*", "format": format})
+        for format in formats
+    ]
+    assert [answer["comment"]["body"] is None for answer in added] == [False, True]
 
 
 async def test_who_is_here_is_right_after_coming_back(cluster: Cluster, start: Start, proxy: Proxy) -> None:

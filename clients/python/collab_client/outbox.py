@@ -155,6 +155,10 @@ class Outbox:
             # It has waited for longer than an id may be old, or this clock is wrong. It was never stored: its requestId
             # would have been answered. The server gives it an id.
             self._put(dataclasses.replace(entry, is_unnamed=True, request_id=random_id(), state="waiting"))
+        elif problem.field == "format" and "format" in entry.payload:
+            # A node of a version that knows no formats: there it is said without one.
+            plain = {name: value for name, value in entry.payload.items() if name != "format"}
+            self._put(dataclasses.replace(entry, payload=plain, state="waiting"))
         elif problem.code != "unauthenticated":  # else it waits until somebody is signed in
             self._refuse(entry, problem)
 

@@ -219,6 +219,9 @@ export class Outbox extends Store {
       // It has waited for longer than an id may be old, or this clock is wrong. It was never stored: its requestId would
       // have been answered. The server gives it an id.
       this.#put({ ...entry, isUnnamed: true, requestId: randomId(), state: "waiting" });
+    } else if (problem.field === "format") {
+      // A node of a version that knows no formats: there it is said without one.
+      this.#put({ ...entry, payload: { ...entry.payload, format: undefined }, state: "waiting" });
     } else {
       this.#refuse(entry, problem);
     }

@@ -43,6 +43,7 @@ import { Store } from "./store.js";
 /**
  * @typedef {object} NewComment
  * @property {string} text
+ * @property {"plain" | "markdown"} [format] how the text is to be read; without one it is plain
  * @property {string} [replyTo] the id of a comment
  * @property {AnchorPayload} [anchor]
  * @property {{[key: string]: unknown}} [viewState]
@@ -612,9 +613,14 @@ export class Topic extends Store {
     return this.#change("comment.add", { topic: this.name, commentId: uuid7(Date.now()), ...comment });
   }
 
-  /** Give one's own comment another text. @param {string} commentId @param {string} text */
-  edit(commentId, text) {
-    return this.#change("comment.edit", { commentId, text });
+  /**
+   * Give one's own comment another text.
+   * @param {string} commentId
+   * @param {string} text
+   * @param {"plain" | "markdown"} [format] how it is to be read; without one as the comment is
+   */
+  edit(commentId, text, format) {
+    return this.#change("comment.edit", { commentId, text, format });
   }
 
   /** Delete one's own comment. @param {string} commentId */
@@ -773,6 +779,7 @@ export class Topic extends Store {
       reactions: {},
       replyCount: 0,
       resolved: null,
+      body: null,
       seq: AT_THE_END,
       pending: entry,
     };

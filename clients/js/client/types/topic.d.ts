@@ -86,6 +86,10 @@ export type TopicState = {
 export type NewComment = {
     text: string;
     /**
+     * how the text is to be read; without one it is plain
+     */
+    format?: "plain" | "markdown";
+    /**
      * the id of a comment
      */
     replyTo?: string;
@@ -133,8 +137,13 @@ export declare class Topic extends Store<TopicState> {
      * @param {NewComment} comment
      */
     add(comment: NewComment): Promise<import("../types/wire.js").CommentAndSeq>;
-    /** Give one's own comment another text. @param {string} commentId @param {string} text */
-    edit(commentId: string, text: string): Promise<import("../types/wire.js").CommentAndSeq>;
+    /**
+     * Give one's own comment another text.
+     * @param {string} commentId
+     * @param {string} text
+     * @param {"plain" | "markdown"} [format] how it is to be read; without one as the comment is
+     */
+    edit(commentId: string, text: string, format?: "plain" | "markdown"): Promise<import("../types/wire.js").CommentAndSeq>;
     /** Delete one's own comment. @param {string} commentId */
     delete(commentId: string): Promise<import("../types/wire.js").Seq>;
     /** React to a comment. @param {string} commentId @param {string} emoji one */

@@ -39,6 +39,48 @@ export function textOf({ text, whom }) {
 }
 
 /**
+ * What is marked in a text field, in another form. As if it was typed: it can be undone by the keys for that.
+ * @param {any} area
+ * @param {keyof typeof FORMS} form
+ */
+function reform(area, form) {
+  const { value, selectionStart: from, selectionEnd: to } = area;
+  const marked = value.slice(from, to);
+  const sign = FORMS[form];
+  area.focus();
+  if (form === "list") {
+    const begin = value.lastIndexOf("\n", from - 1) + 1;
+    area.setSelectionRange(begin, to);
+    insert(area, value.slice(begin, to).replace(/^(?!- )/gmu, sign));
+    return;
+  }
+  const isFormed = value.slice(0, from).endsWith(sign) && value.startsWith(sign, to);
+  // Twice is undone. In italic: one of the two stars of what is bold is no form of its own.
+  if (isFormed && !(form === "italic" && value.slice(0, from).endsWith("**") && !value.slice(0, from).endsWith("***"))) {
+    area.setSelectionRange(from - sign.length, to + sign.length);
+    insert(area, marked);
+    area.setSelectionRange(from - sign.length, to - sign.length);
+  } else {
+    insert(area, sign + marked + sign);
+    area.setSelectionRange(from + sign.length, to + sign.length);
+  }
+}
+
+/** @param {any} area @param {string} text in place of what is marked */
+function insert(area, text) {
+  if (document.execCommand("insertText", false, text)) return;
+  area.setRangeText(text, area.selectionStart, area.selectionEnd, "end");
+  area.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+const FORMS = { bold: "**", italic: "*", code: "`", list: "- " };
+const FORM_KEYS = new Map([
+  ["b", "bold"],
+  ["i", "italic"],
+  ["e", "code"],
+]);
+
+/**
  * @param {object} props
  * @param {any} props.panel
  * @param {string[]} props.place where its draft is kept
@@ -176,6 +218,8 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
       cancel();
     } else if (event.key === "Enter" && (event.ctrlKey || event.metaKey || (sendsByEnter && !event.shiftKey))) {
       send();
+    } else if ((event.ctrlKey || event.metaKey) && !event.altKey && !event.shiftKey && FORM_KEYS.has(event.key)) {
+      reform(area.current, /** @type {any} */ (FORM_KEYS.get(event.key)));
     } else {
       return;
     }
@@ -255,6 +299,22 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
         >
           <${Icon} name=${isAttached ? "resolve" : "view"} /><bdi>${words.say("attach", { view: attachment.label })}</bdi>
         </button>`}
+        <span class="forms" role="group" aria-label=${words.say("form")}>
+          ${Object.keys(FORMS).map(
+            (form) => html`
+              <button
+                type="button"
+                class="bare"
+                aria-label=${words.say(`form.${form}`)}
+                title=${words.say(`form.${form}`)}
+                onPointerDown=${(/** @type {Event} */ event) => event.preventDefault()}
+                onClick=${() => reform(area.current, /** @type {any} */ (form))}
+              >
+                <${Icon} name=${form} />
+              </button>
+            `,
+          )}
+        </span>
         <span class="spring"></span>
         ${onCancel && html`<button type="button" class="plain" onClick=${cancel}>${words.say("cancel")}</button>`}
         <button type="submit" class="send" part="send" disabled=${!hasText}>${sendLabel}</button>

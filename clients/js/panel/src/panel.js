@@ -266,7 +266,7 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
   }, []);
 
   const add = (/** @type {any} */ comment) => {
-    topic.add(comment).catch(() => {}); // what becomes of it is shown at the comment
+    topic.add({ format: "markdown", ...comment }).catch(() => {}); // what becomes of it is shown at the comment
     if (!comment.replyTo) {
       setFilter("all");
       live.isAtEnd = true;

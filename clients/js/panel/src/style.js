@@ -96,6 +96,17 @@ button:disabled { cursor: default; }
 .text { white-space: pre-wrap; overflow: clip; contain: paint; text-align: start; }
 .text.long { max-height: 12em; mask-image: linear-gradient(#000 75%, transparent); }
 .text a { color: var(--accent); }
+.formed { white-space: normal; }
+.formed :is(p, ul, ol, pre, blockquote) { margin: 0; white-space: pre-wrap; }
+.formed :is(ul, ol, blockquote) { white-space: normal; }
+.formed > :is(p, ul, ol, pre, blockquote) + * { margin-block-start: 0.5em; }
+.formed :is(ul, ol) { padding-inline-start: 1.5em; }
+.formed ul { list-style: disc; }
+.formed ol { list-style: decimal; }
+.formed blockquote { border-inline-start: 3px solid var(--line); padding-inline-start: 10px; color: var(--soft); }
+.formed code { padding: 0.1em 0.3em; border-radius: 4px; background: var(--wash); font: 0.92em ui-monospace, monospace; unicode-bidi: isolate; }
+.formed pre { max-height: 24em; overflow: auto; padding: 8px 10px; border-radius: 6px; background: var(--wash); white-space: pre; text-align: left; }
+.formed pre code { padding: 0; background: none; }
 .mention { color: var(--accent); font-weight: 500; }
 .mention.mine { background: var(--wash); border-radius: 4px; padding: 0 3px; font-weight: 600; }
 .waiting > .body > .text, .sending > .body > .text { opacity: 0.7; }
@@ -149,6 +160,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .thread > .composer { margin-inline-start: 38px; }
 .composer textarea { display: block; width: 100%; min-height: 38px; max-height: 180px; padding: 9px 12px; border: 0; outline: 0; background: none; resize: none; field-sizing: content; overflow: auto; }
 .composer textarea::placeholder { color: var(--soft); opacity: 1; }
+.forms { display: flex; }
 .row { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; padding: 0 6px 6px; }
 .foot .composer:not(.open):not(:focus-within) .row { display: none; }
 .people { position: absolute; inset-inline: -1px; bottom: calc(100% + 4px); max-height: 260px; overflow: auto; padding: 4px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); box-shadow: 0 -4px 20px rgb(0 0 0 / 14%); z-index: 4; }

@@ -1,8 +1,8 @@
 // One thread: its comments, what may be done with them, and where one replies.
 
-import { pieces } from "./client.js";
+import { Said } from "./body.js";
 import { Composer } from "./composer.js";
-import { Avatar, Icon, inWords, listed, withLinks } from "./parts.js";
+import { Avatar, Icon, inWords, listed } from "./parts.js";
 import { html, useLayoutEffect, useRef, useState } from "./preact.js";
 
 const EMOJIS = ["👍", "❤️", "😄", "🎉", "👀", "🙏", "✅", "❓"];
@@ -156,7 +156,7 @@ function Comment({ panel, comment, thread, isRoot }) {
   };
   const save = (/** @type {string} */ text) => {
     if (isRefused) client.outbox.retry(pending.key, { ...pending.payload, text });
-    else if (text !== comment.text) topic.edit(id, text).catch(() => {});
+    else if (text !== comment.text) topic.edit(id, text, "markdown").catch(() => {});
     endEditing();
   };
   const hasActions = isStored && !isEditing;
@@ -216,17 +216,13 @@ function Comment({ panel, comment, thread, isRoot }) {
 
 /** @param {{comment: any, words: any, me: any}} props */
 function Text({ comment, words, me }) {
-  const { text, mentions } = comment;
+  const { text } = comment;
   const [isWhole, setWhole] = useState(false);
   const isLong = text.length > LONG || text.split("\n", LINES + 1).length > LINES;
   return html`
-    <p class="text ${isLong && !isWhole ? "long" : ""}" part="text" dir="auto">
-      ${pieces(text, mentions).map((/** @type {any} */ piece) =>
-        piece.mention
-          ? html`<bdi class="mention ${piece.mention.id === me?.id ? "mine" : ""}" part="mention">${piece.text}</bdi>`
-          : withLinks(piece.text),
-      )}
-    </p>
+    <div class="text ${isLong && !isWhole ? "long" : ""} ${comment.body ? "formed" : ""}" part="text" dir="auto">
+      ${Said(comment, me?.id)}
+    </div>
     ${isLong &&
     html`<button type="button" class="link" aria-expanded=${isWhole ? "true" : "false"} onClick=${() => setWhole(!isWhole)}>
       ${words.say(isWhole ? "less" : "more")}
