@@ -53,6 +53,8 @@ PACKAGES = [
     "bun@1.4.5",
     "@socket.io/bun-engine@0.1.2",
 ]
+SERVED_FROM = ("clients", "collab_server", "migrations")
+"""The folders of a checkout that a node reads."""
 READY_SECONDS = 60
 INSTALL_SECONDS = 300
 TEXT_CHARACTERS = 200
@@ -137,8 +139,10 @@ def commit_tree(commit: str, folder: Path, *, repository: Path = ROOT) -> Tree:
 
 def working_tree(folder: Path, *, repository: Path = ROOT) -> Tree:
     """A copy of the working tree as it is now, with what is not committed."""
-    for name in ("collab_server", "migrations"):
-        shutil.copytree(repository / name, folder / name, ignore=shutil.ignore_patterns("__pycache__"))
+    left_out = shutil.ignore_patterns("__pycache__", "node_modules")
+    for name in SERVED_FROM:
+        if (repository / name).is_dir():
+            shutil.copytree(repository / name, folder / name, ignore=left_out)
     return Tree("ours", folder)
 
 

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 
 from collab_server.config import Config
+from collab_server.web import CLIENTS, STATIC
 from tests.bench import __main__ as bench
 from tests.bench import report
 from tests.bench.scenarios import Sample
-from tests.bench.setups import NO_END, SCRIPTS, Tree, busy_seconds, commit_tree, working_tree
+from tests.bench.setups import NO_END, ROOT, SCRIPTS, Tree, busy_seconds, commit_tree, working_tree
 from tests.bench.verdict import ROUNDS_TO_JUDGE, compare, interval
 from tests.bench.writes import SECONDS, WARM_SECONDS, warm_latencies
 
@@ -211,6 +212,11 @@ def test_a_commit_and_the_working_tree_are_laid_out_as_they_are(repository: Path
     assert old.migrations == ["0001"]
     assert "not committed" in (now.folder / "collab_server" / "__init__.py").read_text()
     assert now.migrations == ["0001", "0002"]
+
+
+def test_the_working_tree_is_laid_out_with_all_that_a_node_serves(tmp_path: Path) -> None:
+    folder = working_tree(tmp_path / "now").folder
+    assert all((folder / place.relative_to(ROOT)).is_dir() for place in [STATIC, *CLIENTS.values()])
 
 
 def served(tree: Path, path: Path) -> subprocess.CompletedProcess[str]:
