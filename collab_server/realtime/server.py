@@ -17,6 +17,7 @@ from collab_server.config.limits import Limits
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.jsontext import JsonText
 from collab_server.errors import ClientError, RateLimited
+from collab_server.realtime.engine import requests
 from collab_server.realtime.engine.bounds import Bounds
 from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.pace import Pace
@@ -87,6 +88,9 @@ class Readiness(Protocol):
 
 class TellingEngine(EngineServer):
     """Tells `journal` what it refuses."""
+
+    environ_of = staticmethod(requests.what_is_asked_of)
+    asks_where = False
 
     def __init__(self, *args: Any, journal: Journal, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

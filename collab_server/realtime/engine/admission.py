@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
-from typing import Any
 
 from collab_server.realtime.engine.bonds import Bonds
 from collab_server.realtime.engine.deadlines import Deadlines
@@ -12,7 +11,6 @@ from collab_server.realtime.engine.requests import (
     UNKNOWN_SID,
     UNKNOWN_TRANSPORT,
     UNSUPPORTED_VERSION,
-    environ_of,
     header,
     query_of,
 )
@@ -25,8 +23,7 @@ class Admission:
     Args:
         sessions: by their ids.
         transports: those that are offered.
-        origins_for: the origins whose pages may ask, for a request as `environ_of` makes it, or None for all;
-            None not to look at origins.
+        origins_for: the origins whose pages may ask, for a request, or None for all; None not to look at origins.
         bonds: what a request has to bring besides a session's id.
         deadlines: is asked whether a session's time is up.
     """
@@ -37,7 +34,7 @@ class Admission:
         self,
         sessions: Mapping[str, Session],
         transports: Collection[str],
-        origins_for: Callable[[dict[str, Any]], Collection[str] | None] | None,
+        origins_for: Callable[[Scope], Collection[str] | None] | None,
         bonds: Bonds,
         deadlines: Deadlines,
     ) -> None:
@@ -58,7 +55,7 @@ class Admission:
         if transport not in self._transports:
             raise UNKNOWN_TRANSPORT
         if self._origins_for is not None and (origin := header(scope, b"origin")) is not None:
-            allowed = self._origins_for(environ_of(scope))
+            allowed = self._origins_for(scope)
             if allowed is not None and origin not in allowed:
                 raise FORBIDDEN
         sid = query.get("sid")

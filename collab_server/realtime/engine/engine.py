@@ -16,7 +16,6 @@ How it stops
 from __future__ import annotations
 
 import asyncio
-import json
 import secrets
 from collections.abc import Callable, Iterable
 from functools import partial
@@ -25,6 +24,7 @@ from typing import Any
 import engineio
 
 from collab_server.domain.addresses import Addresses
+from collab_server.domain.jsontext import JsonText, dumps, json_shape, json_string
 from collab_server.realtime.engine import asgi, frames
 from collab_server.realtime.engine.admission import Admission
 from collab_server.realtime.engine.answers import TEXT, Answers
@@ -46,6 +46,8 @@ from collab_server.realtime.engine.sending import Sending
 from collab_server.realtime.engine.session import NOOP, Exchange, Refusal, Scope, Session, WebSocketCarrier
 from collab_server.realtime.engine.sessions import Sessions
 
+_opening = json_shape("sid", "upgrades", "pingTimeout", "pingInterval", "maxPayload")
+
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     """An `engineio.AsyncServer` on a transport of its own; same API, same events.
@@ -61,6 +63,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     """
 
     sockets: dict[str, Session]
+    environ_of = staticmethod(environ_of)  # what connect handlers and the judge of origins know of a request
+    asks_where = True  # a request has to say which address of this machine it came in at
 
     def __init__(
         self,
@@ -86,7 +90,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self._deadlines = Deadlines(
             self._sending, ping_interval=self.ping_interval, ping_timeout=self.ping_timeout
         )
-        origins_for = None if self.cors_allowed_origins == [] else self._cors_allowed_origins
+        origins_of: Any = lambda scope: self._cors_allowed_origins(self.environ_of(scope))  # noqa: E731
+        origins_for = None if self.cors_allowed_origins == [] else origins_of
         self._admission = Admission(self.sockets, self.transports, origins_for, self._bonds, self._deadlines)
         self.sessions = Sessions(
             self.sockets,
@@ -202,11 +207,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             pace=self.bounds.pace if stranger_bytes is None else self.bounds.pace_of_strangers,
             is_trusted=stranger_bytes is None,
         )
-        session.carrier = Polling(session, self._answers)
-        opening = frames.frame_of(
-            "0" + json.dumps(_opening(self, session.sid, upgrades), separators=(",", ":"))
-        )
-        self.sessions.open(session, opening, environ_of(scope), accept, refuse)
+        if scope["type"] != "websocket" or self._registered.is_async("connect"):
+            session.carrier = Polling(session, self._answers)
+        opening = frames.frame_of("0" + _opening_of(self, session.sid, upgrades))
+        self.sessions.open(session, opening, self.environ_of(scope), accept, refuse)
 
     def _greet(self, exchange: Exchange, session: Session) -> None:
         assert isinstance(session.carrier, Polling)
@@ -297,12 +301,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self._deadlines.close()
 
 
-def _opening(server: EngineServer, sid: str, upgrades: list[str]) -> dict[str, Any]:
+def _opening_of(server: EngineServer, sid: str, upgrades: list[str]) -> JsonText:
     """What a session's client is told first."""
-    return {
-        "sid": sid,
-        "upgrades": upgrades,
-        "pingTimeout": round(server.ping_timeout * 1000),
-        "pingInterval": round((server.ping_interval + server.ping_interval_grace_period) * 1000),
-        "maxPayload": server.max_http_buffer_size,
-    }
+    return _opening(
+        sid=json_string(sid),
+        upgrades=dumps(upgrades),
+        pingTimeout=round(server.ping_timeout * 1000),
+        pingInterval=round((server.ping_interval + server.ping_interval_grace_period) * 1000),
+        maxPayload=server.max_http_buffer_size,
+    )

@@ -108,5 +108,23 @@ def environ_of(scope: Scope) -> dict[str, Any]:
     return environ
 
 
+def what_is_asked_of(scope: Scope) -> dict[str, Any]:
+    """Of `environ_of` what this product asks for; the scope has all else."""
+    environ: dict[str, Any] = {
+        "PATH_INFO": scope["path"],
+        "QUERY_STRING": scope["query_string"].decode("latin-1"),
+        "REMOTE_ADDR": scope["client"][0] if scope.get("client") else "",
+        "asgi.scope": scope,
+    }
+    for name, value in scope["headers"]:
+        if name == b"cookie":
+            text = value.decode("latin-1")
+            environ["HTTP_COOKIE"] = f"{environ['HTTP_COOKIE']}; {text}" if "HTTP_COOKIE" in environ else text
+        elif name == b"origin":
+            text = value.decode("latin-1")
+            environ["HTTP_ORIGIN"] = f"{environ['HTTP_ORIGIN']},{text}" if "HTTP_ORIGIN" in environ else text
+    return environ
+
+
 def _http_scheme(scheme: str | None) -> str:
     return {"ws": "http", "wss": "https"}.get(scheme or "http", scheme or "http")

@@ -133,7 +133,10 @@ class Sessions:
         """A new session has come by a websocket, which carries it from now on."""
         ready = session.take_out()
         polling = session.carrier
-        assert isinstance(polling, Polling)
+        if not isinstance(polling, Polling):  # it was decided at once: nothing was written meanwhile
+            session.carrier = websocket
+            websocket.accept(session, ready)
+            return
         websocket.accept(session, polling.take_backlog() + ready)
         self._carry_by(session, websocket)
 

@@ -172,6 +172,9 @@ class Guarded:
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         super().connection_made(transport)  # type: ignore[misc]
+        self._be_watched()
+
+    def _be_watched(self) -> None:
         self._guard = self.app_state.get(GUARD_KEY)
         if self._guard is not None:
             self._guard.connections = self.connections

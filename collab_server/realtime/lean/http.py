@@ -1,9 +1,10 @@
 """Long-polling right on uvicorn's HTTP protocol: no ASGI events and no task per request.
 
 `HttpProtocol` is uvicorn's httptools protocol with one difference: a request for a path of ours is answered by the
-Engine.IO server directly. All others, their parsing, pipelining and keep-alive stay uvicorn's. A poll that differs from
-one before it on its connection only in its query is not parsed again. Polls are not written to the access log: their
-query holds the session's secret, and there are too many of them.
+Engine.IO server directly. All others, their parsing, pipelining and keep-alive stay uvicorn's. A plain one that came
+whole, with nothing before it to be answered, needs no parser (`heads.py`), and a poll that differs from one before it
+on its connection only in its query is not even read again. Polls are not written to the access log: their query holds
+the session's secret, and there are too many of them.
 """
 
 from __future__ import annotations
@@ -15,23 +16,28 @@ from typing import Any
 from urllib.parse import unquote
 
 from typing_extensions import override
+from uvicorn.protocols.utils import get_local_addr, is_ssl
 
 from collab_server.realtime.engine.answers import SAFE_LINES, TEXT
+from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.session import Headers, Scope
+from collab_server.realtime.lean import heads
 from collab_server.realtime.lean.exchange import SWALLOWED_BYTES, LeanExchange, LearnedPoll
 from collab_server.realtime.lean.guard import Guarded
 from collab_server.realtime.lean.handshake import engine_for
-from collab_server.realtime.lean.stock_httptools import StockHttpProtocol
+from collab_server.realtime.lean.late import LateHttpProtocol
 from collab_server.realtime.lean.websocket import WebSocket
 
 _STATUS = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
 }
 
+LONGEST_PREFIX = 64  # of a path of ours
+
 _GET = re.compile(rb"GET (/[!\"$-~]+) HTTP/1\.1\r\n")  # [!"$-~]: what is visible, but #
 
 
-class HttpProtocol(StockHttpProtocol):
+class HttpProtocol(LateHttpProtocol):
     """uvicorn's HTTP protocol, with a short way for long-polling."""
 
     _exchange: LeanExchange | None = None  # the latest request, if it is for us; else `cycle` is
@@ -42,33 +48,56 @@ class HttpProtocol(StockHttpProtocol):
 
     @override
     def data_received(self, data: bytes) -> None:
-        """A poll like one before it is served at once, anything else is read."""
+        """A plain request for us is served at once, anything else is read."""
         if self.transport.is_closing():
             return
-        line = None if self._is_in_request or self._unread else _GET.match(data)
-        rest = data[line.end() :] if line is not None else b""
-        if line is not None and self._poll_again(line[1], rest):
+        is_next = not (self._is_in_request or self._unread or self._has_to_answer())
+        if is_next and (self._poll_again(data) or self._serve_plain(data)):
             return
         super().data_received(data)
-        if line is not None and self._read_requests == 1 and not (self._is_in_request or self._unread):
-            if self._exchange is not None and not self.expect_100_continue:
-                self._learned = LearnedPoll.of(self._exchange, rest) or self._learned
 
-    def _poll_again(self, target: bytes, rest: bytes) -> bool:
-        """Serve a poll like the one that was learned; False if this is none, or if its turn has not come."""
-        if self._learned is None or self._has_to_answer():
+    def _poll_again(self, data: bytes) -> bool:
+        """Serve a poll like the one that was learned; False if this is none."""
+        line = None if self._learned is None else _GET.match(data)
+        if self._learned is None or line is None:
             return False
-        scope = self._learned.scope_for(target, rest)
+        scope = self._learned.scope_for(line[1], data[line.end() :])
         if scope is None:
             return False
+        self._serve_whole(LeanExchange(self, self._learned.engine, scope, keep_alive=True))
+        return True
+
+    def _serve_plain(self, data: bytes) -> bool:
+        """Serve a request for us that needs no parser; False if this is none."""
+        engine = engine_for(self.app_state, data[data.find(b" ") + 1 :][:LONGEST_PREFIX])
+        if engine is None or (self.flow is not None and self.flow.write_paused):
+            return False
+        request = heads.read(data)
+        if request is None:
+            return False
+        scope = _scope_of(engine, request, self.transport, self.client)
+        if request.is_handshake:
+            self._leave()
+            self._become_websocket(engine, scope)
+            return True
+        self._wake()
+        exchange = LeanExchange(self, engine, scope, keep_alive=True)
+        exchange.judge()
+        exchange.body += request.body
+        self._serve_whole(exchange)
+        if request.method == "GET":
+            rest = data[data.find(b"\r\n") + 2 :]
+            self._learned = LearnedPoll.of(exchange, rest) or self._learned
+        return True
+
+    def _serve_whole(self, exchange: LeanExchange) -> None:
+        """Serve a request that came at once, with nothing before it to be answered."""
         self._unset_keepalive_if_required()
-        exchange = LeanExchange(self, self._learned.engine, scope, keep_alive=True)
         exchange.is_decided = True
         self._exchange, self.cycle = exchange, None
         self._serve(exchange)
         if self._deadline is not None or not self._is_trusted:
             self._settle()
-        return True
 
     @override
     def _begin_request(self) -> None:
@@ -219,11 +248,14 @@ class HttpProtocol(StockHttpProtocol):
             return
         engine = engine_for(self.app_state, self.url)
         assert engine is not None  # or the offer was not taken
-        self.connections.discard(self)
-        websocket = WebSocket(engine, self.transport, self.connections)
         scope = self._whole_scope()
         scope["type"] = "websocket"
         scope["scheme"] = "wss" if self.scheme == "https" else "ws"
+        self._become_websocket(engine, scope)
+
+    def _become_websocket(self, engine: EngineServer, scope: Scope) -> None:
+        self.connections.discard(self)
+        websocket = WebSocket(engine, self.transport, self.connections)
         self.transport.set_protocol(websocket)
         websocket.begin(scope)
         # Or a cycle of references keeps them alive.
@@ -252,3 +284,22 @@ class HttpProtocol(StockHttpProtocol):
             waiting.keep_alive = False
             waiting.respond(200, TEXT, b"1")
             waiting.cancelled()
+
+
+def _scope_of(engine: EngineServer, request: heads.PlainRequest, transport: Any, client: Any) -> Scope:
+    path, _, query = request.target.partition(b"?")
+    scheme = "ws" if request.is_handshake else "http"
+    scope = {
+        "type": "websocket" if request.is_handshake else "http",
+        "http_version": "1.1",
+        "method": request.method,
+        "scheme": f"{scheme}s" if is_ssl(transport) else scheme,
+        "client": client,
+        "path": unquote(path.decode("ascii")),
+        "raw_path": path,
+        "query_string": query,
+        "headers": request.headers,
+    }
+    if engine.asks_where:
+        scope["server"] = get_local_addr(transport)
+    return scope

@@ -54,7 +54,10 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client has connected."""
         super().connection_made(transport)
-        self.flow = _Flow(transport)
+        self._take_up_flow()
+
+    def _take_up_flow(self) -> None:
+        self.flow = _Flow(self.transport)
 
     @override
     def data_received(self, data: bytes) -> None:

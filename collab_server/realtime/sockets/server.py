@@ -51,6 +51,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     """
 
     eio: EngineServer
+    manager_initialized: bool
 
     def __init__(
         self,
@@ -200,9 +201,13 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     # --- connecting
 
-    async def _handle_eio_connect(self, eio_sid: str, environ: Any) -> Any:
+    def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
+        """A session begins. It waits for nothing, so no task is needed."""
         self._put_out(self.newcomers.enter(eio_sid, environ))
-        return await super()._handle_eio_connect(eio_sid, environ)
+        if not self.manager_initialized:
+            self.manager_initialized = True
+            self.manager.initialize()
+        self.environ[eio_sid] = environ
 
     def _weigh(self, eio_sid: str, held_bytes: int) -> None:
         self._put_out(self.newcomers.weigh(eio_sid, held_bytes))

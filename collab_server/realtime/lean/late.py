@@ -1,0 +1,68 @@
+"""uvicorn's HTTP protocol, made late.
+
+Most connections bring a websocket's handshake, for which nothing of uvicorn's is needed; a parser, flow control and
+forty attributes were made for each, to be thrown away in the same turn of the loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from typing_extensions import override
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from collab_server.realtime.lean.stock_httptools import StockHttpProtocol
+
+
+class LateHttpProtocol(StockHttpProtocol):
+    """Is no more than a connection that is watched, until `_wake` is called. To read requests calls it."""
+
+    # uvicorn's, until then.
+    client: Any = None
+    cycle: Any = None
+    flow: Any = None
+    pipeline: Any = ()
+    timeout_keep_alive_task = None
+
+    _is_awake = False
+
+    def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
+        self._made_of = (config, server_state, app_state, _loop)
+        self.app_state = app_state
+        self.connections = server_state.connections
+        self.loop = _loop or asyncio.get_running_loop()
+
+    @override
+    def connection_made(self, transport: Any) -> None:
+        """A client has connected."""
+        self.transport = transport
+        self.connections.add(self)
+        peer = transport.get_extra_info("peername")
+        self.client = (str(peer[0]), int(peer[1])) if isinstance(peer, tuple) else None
+        self._be_watched()
+
+    def _wake(self) -> None:
+        """Make what uvicorn needs to read requests and to answer them."""
+        if self._is_awake:
+            return
+        self._is_awake = True
+        transport = self.transport
+        super().__init__(*self._made_of)
+        HttpToolsProtocol.connection_made(self, transport)
+        self._take_up_flow()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        """Read requests."""
+        self._wake()
+        super().data_received(data)
+
+    @override
+    def connection_lost(self, exc: Exception | None) -> None:
+        """The client or the network has closed."""
+        if self._is_awake:
+            super().connection_lost(exc)
+        else:
+            self.connections.discard(self)
+            self._leave()
