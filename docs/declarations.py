@@ -20,6 +20,7 @@ PARTS = {
             "keeping",
             "refused",
             "mentions",
+            "log",
             "store",
         ],
     ),
@@ -27,8 +28,8 @@ PARTS = {
     "collab-client/summaries": ("client", ["summaries"]),
     "collab-react": ("react", ["index"]),
 }
-INTERNAL = {"Stored", "Payload", "Answer", "Watched", "Problem"}
-NOT_EXPORTED = {"fold": {"fold", "foresee", "isNewer"}, "keeping": {"indexedDb"}}
+INTERNAL = {"Stored", "Payload", "Answer", "Watched", "Problem", "Said", "Read"}
+NOT_EXPORTED = {"fold": {"fold", "foresee", "about"}, "keeping": {"indexedDb"}}
 
 _HEAD = """\
 # Reference of the JavaScript clients

@@ -104,6 +104,9 @@ class CommentsShape(BaseModel):
     """A page of comments."""
 
     items: list[CommentShape]
+    seq: int = Field(
+        description="The last event of the topic that these show: those after it are still to take effect on them.",
+    )
     next: str | None = Field(description="The `cursor` of the next page.")
 
 
@@ -162,6 +165,14 @@ class UnreadShape(BaseModel):
     """How much is not read."""
 
     unread: int
+
+
+class BadgeShape(UnreadShape):
+    """How many notifications are not read."""
+
+    seq: int = Field(
+        description="The last event of the inbox that is counted: those after it are still to take effect.",
+    )
 
 
 class EmptyShape(BaseModel):
@@ -271,6 +282,9 @@ class NotificationsShape(BaseModel):
     """A page of notifications."""
 
     items: list[NotificationShape]
+    seq: int = Field(
+        description="The last event of the inbox that these show: those after it are still to take effect on them.",
+    )
     next: str | None
 
 

@@ -388,11 +388,11 @@ def _shown_revision(of: comments.Revision) -> JsonText:
 
 
 async def list_comments(backends: Backends, who: Identity, command: ListComments) -> JsonText:
-    """`{items: [Comment], next}`, ordered by `seq`; `next` is the cursor of the following page or null."""
+    """`{items: [Comment], seq, next}`, ordered by `seq`; `next` is the cursor of the following page or null."""
     topic, _ = await access_topic(backends, who, command.topic, "topic.comments")
     limit = page_limit(command.limit)
     cursor = backends.cursors.read(who, "topic.comments", command.cursor)
-    found = await comments.listed(
+    seq, found = await comments.listed(
         backends.database,
         topic.name,
         comments.Filter(
@@ -410,6 +410,7 @@ async def list_comments(backends: Backends, who: Identity, command: ListComments
         limit,
         Comment.as_json,
         lambda last: backends.cursors.write(who, "topic.comments", last.seq),
+        seq=JsonText(str(seq)),
     )
 
 

@@ -62,11 +62,11 @@ async def tell_read(
 
 
 async def list_notifications(backends: Backends, who: Identity, command: ListNotifications) -> JsonText:
-    """`{items: [Notification], next}`, the latest first."""
+    """`{items: [Notification], seq, next}`, the latest first."""
     limit = page_limit(command.limit)
     cursor = backends.cursors.read(who, "notification.list", command.cursor)
     await _bring_up_to_date(backends, who)
-    found = await inbox.listed(
+    seq, found = await inbox.listed(
         backends.database,
         who.user.id,
         is_unread=command.unread,
@@ -79,13 +79,15 @@ async def list_notifications(backends: Backends, who: Identity, command: ListNot
         limit,
         Notification.as_json,
         lambda last: backends.cursors.write(who, "notification.list", last.seq),
+        seq=JsonText(str(seq)),
     )
 
 
 async def count_notifications(backends: Backends, who: Identity, command: CountNotifications) -> JsonText:
-    """`{unread}`: the badge."""
+    """`{unread, seq}`: the badge."""
     await _bring_up_to_date(backends, who)
-    return json_object(unread=await inbox.unread(backends.database, who.user.id))
+    seq, unread = await inbox.counted(backends.database, who.user.id)
+    return json_object(unread=unread, seq=seq)
 
 
 async def _bring_up_to_date(backends: Backends, who: Identity) -> None:

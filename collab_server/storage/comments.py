@@ -16,6 +16,7 @@ from collab_server.domain.search import terms_text
 from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.event_log import PAGE_BYTES
 from collab_server.storage.new_comments import COLUMNS
+from collab_server.storage.topics import head_sql
 
 # A comment's fields are columns of the same names, but for these two.
 _FIELDS = [field.name for field in fields(Comment) if field.name not in ("topic", "author")]
@@ -378,15 +379,20 @@ async def listed(
     from_seq: int | None,
     limit: int,
     most_bytes: int = PAGE_BYTES,
-) -> Sequence[Comment]:
+) -> tuple[int, Sequence[Comment]]:
     """The comments of a topic that pass the filter, by `seq`, going on beyond `from_seq`, at most `limit`; those that
-    begin within `most_bytes` of text, body and view state, and one more."""
+    begin within `most_bytes` of text, body and view state, and one more.
+
+    Before them the `seq` of the topic's last event: they are as all events up to it have left them.
+    """
     order = "DESC" if is_newest_first else "ASC"
     conditions, arguments = _conditions(topic, filter, from_seq, is_newest_first)
     count = len(arguments)
     sql = f"""
-        SELECT *
-          FROM (SELECT page.*,
+        SELECT head, measured.*
+          FROM (SELECT {head_sql("$1")} AS head) AS now
+          LEFT JOIN (
+                SELECT page.*,
                        sum(octet_length(text) + COALESCE(octet_length(view_state), 0)
                            + COALESCE(octet_length(body), 0)) OVER (
                            ORDER BY seq {order} ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
@@ -400,10 +406,11 @@ async def listed(
                          LIMIT ${count + 1}
                        ) AS page
                ) AS measured
-         WHERE COALESCE(bytes_before, 0) < ${count + 2}
+            ON COALESCE(bytes_before, 0) < ${count + 2}
          ORDER BY seq {order}
     """
-    return [_comment(row) for row in await db.fetch(sql, *arguments, limit, most_bytes)]
+    rows = await db.fetch(sql, *arguments, limit, most_bytes)
+    return rows[0]["head"], [_comment(row) for row in rows if row["id"] is not None]
 
 
 def _conditions(

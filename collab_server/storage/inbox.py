@@ -17,6 +17,7 @@ from collab_server.storage.event_log import PAGE_BYTES
 from collab_server.storage.notices import Words
 from collab_server.storage.reading import IS_MUTED
 from collab_server.storage.thread_marks import is_marked_sql
+from collab_server.storage.topics import head_sql
 
 _STORE = f"""
     INSERT INTO collab.notifications (
@@ -161,6 +162,10 @@ _UNREAD = """
      WHERE user_id = $1
        AND seq IS NOT NULL
        AND read_at IS NULL
+"""
+
+_COUNTED = f"""
+    SELECT {head_sql("'inbox:' || $1::text")} AS seq, ({_UNREAD}) AS unread
 """
 
 _READ_BY_ID = """
@@ -320,6 +325,13 @@ async def unread(source: Reads, user_id: str) -> int:
     return count
 
 
+async def counted(db: Reads, user_id: str) -> tuple[int, int]:
+    """The `seq` of the inbox's last event, and the badge as all events up to it have left it."""
+    row = await db.fetchrow(_COUNTED, user_id)
+    assert row is not None
+    return row["seq"], row["unread"]
+
+
 async def read_by_id(tx: Transaction, user_id: str, ids: Sequence[UUID], at: datetime) -> list[UUID]:
     """Mark notifications of the user read; returns those that were not."""
     return [row["id"] for row in await tx.fetch(_READ_BY_ID, user_id, ids, at)]
@@ -353,9 +365,12 @@ async def listed(
     before: int | None,
     limit: int,
     most_bytes: int = PAGE_BYTES,
-) -> list[Notification]:
+) -> tuple[int, list[Notification]]:
     """A user's notifications, the latest first, from before a `seq` on, at most `limit`; those that begin within
-    `most_bytes` of text and view state, and one more."""
+    `most_bytes` of text and view state, and one more.
+
+    Before them the `seq` of the inbox's last event: they are as all events up to it have left them.
+    """
     arguments: list[Any] = [user_id]
     conditions = ["user_id = $1", "seq IS NOT NULL"]
     if is_unread is not None:
@@ -379,17 +394,20 @@ async def listed(
     """
     arguments.append(most_bytes)
     sql = f"""
-        SELECT *
-          FROM (SELECT page.*,
+        SELECT head, measured.*
+          FROM (SELECT {head_sql("'inbox:' || $1::text")} AS head) AS now
+          LEFT JOIN (
+                SELECT page.*,
                        sum(octet_length(text) + COALESCE(octet_length(view_state), 0)) OVER (
                            ORDER BY seq DESC ROWS BETWEEN UNBOUNDED PRECEDING AND 2 PRECEDING
                        ) AS bytes_before
                   FROM ({sql}) AS page
                ) AS measured
-         WHERE COALESCE(bytes_before, 0) < ${len(arguments)}
+            ON COALESCE(bytes_before, 0) < ${len(arguments)}
          ORDER BY seq DESC
     """
-    return [_notification(row, seq=row["seq"]) for row in await db.fetch(sql, *arguments)]
+    rows = await db.fetch(sql, *arguments)
+    return rows[0]["head"], [_notification(row, seq=row["seq"]) for row in rows if row["id"] is not None]
 
 
 def _notification(row: Any, *, seq: int) -> Notification:

@@ -33,6 +33,15 @@ _LOCK_MANY = """
        FOR UPDATE
 """
 
+
+def head_sql(name: str) -> str:
+    """The `seq` of a topic's last event, 0 without any; a statement in brackets.
+
+    In a statement that reads what events of the topic change, it says up to which of them that holds.
+    """
+    return f"COALESCE((SELECT last_seq FROM collab.topics WHERE name = {name}), 0)"
+
+
 _CREATE_MANY = """
     INSERT INTO collab.topics (name)
     SELECT unnest($1::text[])

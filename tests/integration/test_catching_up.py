@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from typing import Any
 
 import pytest
 
+from collab_client import fold
 from collab_server.domain.hints import MAX_BODY_BYTES
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
@@ -162,3 +164,90 @@ async def test_an_event_too_large_for_the_bus_comes_from_the_database(cluster: C
     for client in (ann, *others):
         await client.wait_for_seq(topic, 12)
         assert seqs(client, topic) == list(range(1, 13))
+
+
+async def test_what_is_read_holds_the_events_up_to_its_seq_and_none_behind(
+    cluster: Cluster, topic: str
+) -> None:
+    """Whatever is read while others write, and at whatever moment."""
+    ann, bob, reader = [
+        await cluster.client(node, login) for node, login in ((0, "ann"), (1, "bob"), (1, "bob"))
+    ]
+    inbox = f"inbox:{bob.hello['user']['id']}"
+    started_at = bob.hello["inboxSeq"]
+    to_bob = f"@[Bob](user:{bob.hello['user']['id']})"
+    root = (await ann.call("comment.add", {"topic": topic, "text": "root"}))["comment"]["id"]
+    is_over = False
+
+    async def write(client: Client, seed: int) -> None:
+        chance = random.Random(seed)
+        for number in range(8):
+            text = f"{number} {to_bob}"
+            reply = {"topic": topic, "text": text, "replyTo": root}
+            comment = (await client.call("comment.add", reply))["comment"]["id"]
+            await client.call("comment.react", {"commentId": chance.choice([root, comment]), "emoji": "👍"})
+            await client.call("comment.unreact", {"commentId": root, "emoji": "👍"})
+            if chance.random() < 0.3:
+                await client.call("comment.delete", {"commentId": comment})
+            elif chance.random() < 0.5:
+                await client.call("comment.edit", {"commentId": comment, "text": f"not {number}"})
+            if client is bob and chance.random() < 0.3:
+                await bob.call("topic.read", {"topic": topic, "seq": 10_000})
+
+    async def read() -> list[tuple[Any, Any, Any]]:
+        found = []
+        while not is_over:
+            page = await reader.call("topic.comments", {"topic": topic, "limit": 200})
+            told = await reader.call("notification.list", {"limit": 200})
+            found.append((page, told, await reader.call("notification.count")))
+        return found
+
+    reading = asyncio.create_task(read())
+    await asyncio.gather(write(ann, 1), write(bob, 2), write(ann, 3))
+    is_over = True
+    pages = await reading
+    page = await reader.call("topic.comments", {"topic": topic, "limit": 200})
+    log = (await reader.call("topic.events", {"topic": topic, "after": 0, "limit": 500}))["events"]
+    told, count, news = await settled_inbox(reader, inbox, started_at)
+    assert len({earlier["seq"] for earlier, _, _ in pages}) > 1
+    for earlier, listed, counted in pages:
+        comments = {comment["id"]: comment for comment in earlier["items"]}
+        for event in log[earlier["seq"] :]:
+            fold(comments, event)
+        assert sorted(comments.values(), key=lambda comment: comment["seq"]) == page["items"]
+        unread = counted["unread"]
+        for event in news[counted["seq"] - started_at :]:
+            data = event["data"]
+            is_new = "notification" in data and not data["notification"]["readAt"]
+            unread = data.get("unread", unread + is_new)
+        assert unread == count["unread"]
+        assert unread_of(topic, listed, news[listed["seq"] - started_at :]) == unread_of(topic, told, [])
+
+
+async def settled_inbox(reader: Client, inbox: str, after: int) -> tuple[Any, Any, Any]:
+    """The inbox, its badge, and its events after `after`, once all three are of one moment."""
+    found: tuple[Any, Any, Any] = (None, None, None)
+
+    async def is_settled() -> bool:
+        nonlocal found
+        found = (
+            await reader.call("notification.list", {"limit": 200}),
+            await reader.call("notification.count"),
+            (await reader.call("topic.events", {"topic": inbox, "after": after, "limit": 500}))["events"],
+        )
+        listed, counted, events = found
+        return bool(events) and listed["seq"] == counted["seq"] == events[-1]["seq"]
+
+    await until(is_settled)
+    return found
+
+
+def unread_of(topic: str, listed: Any, news: Any) -> set[str]:
+    """The ids of what is not read of a topic, by what was listed before these events."""
+    unread = {one["id"] for one in listed["items"] if not one["readAt"] and one["topic"] == topic}
+    for event in news:
+        told = event["data"].get("notification")
+        if told and not told["readAt"] and told["topic"] == topic:
+            unread.add(told["id"])
+        unread -= set(event["data"].get("ids", ()))
+    return unread

@@ -79,7 +79,7 @@ async def test_a_comment_by_one_door_is_the_same_at_the_other(cluster: Cluster, 
     ann, bob = await Door.open(cluster, "socket", "ann", 0), await Door.open(cluster, "rest", "bob", 1)
     comment = await added(ann, topic, "Hello", anchor={"pageKey": "p"}, viewState={"filters": [1, None]})
     assert await bob.call("comment.get", {"commentId": comment["id"]}) == comment
-    assert await bob.call("topic.comments", {"topic": topic}) == {"items": [comment], "next": None}
+    assert await bob.call("topic.comments", {"topic": topic}) == {"items": [comment], "seq": 1, "next": None}
     [event] = (await bob.call("topic.events", {"topic": topic}))["events"]
     assert list(event) == ["topic", "seq", "type", "at", "actor", "data"]
     assert (event["topic"], event["seq"], event["type"]) == (topic, 1, "comment.added")
@@ -836,7 +836,7 @@ async def test_lists_go_by_pages_in_either_order(cluster: Cluster, topic: str, d
         cursor: dict[str, str] = {}
         while True:
             page = await ann.call("topic.comments", {"topic": topic, "order": order, "limit": 3, **cursor})
-            assert list(page) == ["items", "next"]
+            assert list(page) == ["items", "seq", "next"]
             pages.append([comment["id"] for comment in page["items"]])
             if page["next"] is None:
                 break

@@ -31,6 +31,14 @@ class Anchors(TypedDict):
     next: str | None
 
 
+class Badge(TypedDict):
+    """How many notifications are not read."""
+    # How many comments of others this person has not read, deleted ones left out.
+    unread: int
+    # The place in the topic's log.
+    seq: int
+
+
 class BodyPart(TypedDict):
     """A part of a comment's body. What it has besides `type` hangs on that; what it has not is left out."""
     # Blocks: `paragraph`, `quote`, `list` (its children are `item`s), `item`, `codeBlock`. Within lines:
@@ -252,6 +260,8 @@ class Comments(TypedDict):
     """A page of comments."""
     # What was asked for.
     items: list[Comment]
+    # The place in the topic's log.
+    seq: int
     # The `cursor` of the next page; null after the last.
     next: str | None
 
@@ -709,6 +719,8 @@ class Notifications(TypedDict):
     """A page of notifications."""
     # What was asked for.
     items: list[Notification]
+    # The place in the topic's log.
+    seq: int
     # The `cursor` of the next page; null after the last.
     next: str | None
 
@@ -1627,7 +1639,7 @@ class Commands(abc.ABC):
     async def ask(self, name: Literal["notification.list"], payload: NotificationListPayload = ...) -> Notifications: ...
 
     @overload
-    async def ask(self, name: Literal["notification.count"], payload: NotificationCountPayload = ...) -> Unread: ...
+    async def ask(self, name: Literal["notification.count"], payload: NotificationCountPayload = ...) -> Badge: ...
 
     @overload
     async def ask(self, name: Literal["notification.read"], payload: NotificationReadPayload) -> Unread: ...
@@ -1848,7 +1860,7 @@ class SyncCommands(abc.ABC):
     def ask(self, name: Literal["notification.list"], payload: NotificationListPayload = ...) -> Notifications: ...
 
     @overload
-    def ask(self, name: Literal["notification.count"], payload: NotificationCountPayload = ...) -> Unread: ...
+    def ask(self, name: Literal["notification.count"], payload: NotificationCountPayload = ...) -> Badge: ...
 
     @overload
     def ask(self, name: Literal["notification.read"], payload: NotificationReadPayload) -> Unread: ...

@@ -35,7 +35,7 @@ ROWS = (
         "notification.count",
         inbox.CountNotifications,
         ONESELF,
-        shapes.UnreadShape,
+        shapes.BadgeShape,
         Call("GET /notifications/count", "The badge"),
     ),
     CommandType(

@@ -52,12 +52,16 @@ def fitting(items: Iterable[JsonText]) -> list[JsonText]:
 
 
 def page_of(
-    found: Sequence[T], limit: int, shown: Callable[[T], JsonText], cursor_after: Callable[[T], str]
+    found: Sequence[T],
+    limit: int,
+    shown: Callable[[T], JsonText],
+    cursor_after: Callable[[T], str],
+    **more: JsonText,
 ) -> JsonText:
     """A page of at most `limit` of what was found, and of `PAGE_BYTES`; with a cursor after its last one where there is
-    more, of which one may have been found beyond the limit."""
+    more, of which one may have been found beyond the limit; and with what else the list has."""
     items = fitting(shown(item) for item in found[:limit])
-    return page_text(items, cursor_after(found[len(items) - 1]) if len(found) > len(items) else None)
+    return page_text(items, cursor_after(found[len(items) - 1]) if len(found) > len(items) else None, **more)
 
 
 def page_text(items: Iterable[JsonText], next: str | None = None, **more: JsonText) -> JsonText:

@@ -39,14 +39,18 @@ export class Client {
 
   /** @internal @param {Options} options */
   constructor({ url, auth, keeping, socket = {} }) {
-    this.connection = new Connection(url, typeof auth === "function" ? auth : () => auth, socket);
-    this.outbox = new Outbox(this.connection, keepingOf(keeping));
+    this.connection = new Connection(
+      url,
+      typeof auth === "function" ? auth : () => auth,
+      socket,
+      (user) => this.#hello(user),
+      (name, said) => this.#said(name, said),
+    );
+    this.outbox = new Outbox(this.connection, keepingOf(keeping), (entry, answer) =>
+      this.#topics.get(entry.topic)?.answered(entry, answer),
+    );
     this.inbox = new Inbox(this);
-    this.connection.onHello = (user) => this.#hello(user);
-    this.connection.onSaid = (name, said) => this.#said(name, said);
     this.connection.subscribe(() => this.connection.isLive || this.#lost());
-    this.outbox.onAnswer = (entry, answer) => this.#topics.get(entry.topic)?.answered(entry, answer);
-    this.outbox.subscribe(() => this.#share());
   }
 
   /** Who is signed in; null before the first connection. @type {User | null} */ me = null;
@@ -62,7 +66,6 @@ export class Client {
     if (!topic) {
       topic = new Topic(this, spelled);
       this.#topics.set(spelled, topic);
-      topic.setWaiting(this.#waitingFor(spelled));
     }
     return topic;
   }
@@ -117,11 +120,10 @@ export class Client {
 
   /** @param {User} user */
   #hello(user) {
-    const isAnother = this.me !== null && this.me.id !== user.id;
-    if (isAnother) this.#topics.forEach((topic) => topic.forget());
+    if (this.me?.id !== user.id) this.#topics.forEach((topic) => topic.forget());
     this.me = user;
     this.outbox.hello(user.id);
-    this.inbox.hello(`inbox:${user.id}`, isAnother);
+    this.inbox.hello(`inbox:${user.id}`);
     this.#topics.forEach((topic) => topic.hello());
   }
 
@@ -136,10 +138,7 @@ export class Client {
    */
   #said(name, said) {
     const topic = said?.topic;
-    if (typeof topic === "string") {
-      if (topic.startsWith("inbox:")) this.inbox.said(name, said);
-      else this.#topics.get(topic)?.said(name, said);
-    }
+    (topic === this.inbox.name ? this.inbox : this.#topics.get(topic))?.said(name, said);
     this.#listeners.get(name)?.forEach((listener) => listener(said));
   }
 
@@ -147,22 +146,11 @@ export class Client {
   topicEvent(event) {
     this.#topics.get(event.data.topic)?.inboxEvent(event);
   }
-
-  /** @param {string} topic */
-  #waitingFor(topic) {
-    return this.outbox.snapshot().filter((entry) => entry.topic === topic);
-  }
-
-  #share() {
-    for (const [name, topic] of this.#topics) topic.setWaiting(this.#waitingFor(name));
-  }
 }
 
 /** A topic as the server spells it. @param {string} name */
 function spell(name) {
-  const [kind, ...ids] = name.split(":");
-  const spelled = ids.map((id) => (kind === "discussion" ? id.toLowerCase() : id.toUpperCase()));
-  return [kind, ...spelled].join(":");
+  return name.replace(/:.*/, (ids) => (name.startsWith("discussion") ? ids.toLowerCase() : ids.toUpperCase()));
 }
 
 /** @param {Keeping | null | undefined} given @returns {Promise<Keeping>} */

@@ -39,15 +39,12 @@ const FRESH_MS = 20_000; // a token that was got so recently and is refused is n
 
 /** @extends {Store<ConnectionState>} */
 export class Connection extends Store {
-  /** Called with every event and signal: its name, and its argument. @internal @type {(name: string, said: any) => void} */
-  onSaid = () => {};
-  /** Called whenever one is let in, before anybody is told. @internal @type {(user: User) => void} */
-  onHello = () => {};
-
   /** @type {ConnectionState} */
   #state = { state: "connecting", user: null, node: "", serving: null, problem: null };
   #auth;
   #socket;
+  #onHello;
+  #onSaid;
   /** @type {Credentials | null} */ #credentials = null;
   #askedAt = -Infinity;
   /** The connection that has said hello. @type {string | undefined} */ #greeted;
@@ -58,10 +55,14 @@ export class Connection extends Store {
    * @param {string} url where the server is; a path is that of the place under which a proxy offers it
    * @param {() => Promise<Credentials | null> | Credentials | null} auth
    * @param {object} options of socket.io-client
+   * @param {(user: User) => void} onHello called whenever one is let in, before anybody is told
+   * @param {(name: string, said: any) => void} onSaid called with every event and signal: its name, and its argument
    */
-  constructor(url, auth, options) {
+  constructor(url, auth, options, onHello, onSaid) {
     super();
     this.#auth = auth;
+    this.#onHello = onHello;
+    this.#onSaid = onSaid;
     const place = new URL(url, globalThis.location?.href);
     const isBrowser = typeof document !== "undefined";
     this.#socket = io(place.origin, {
@@ -95,14 +96,13 @@ export class Connection extends Store {
       this.#askedAt = Date.now();
       this.#credentials = await this.#auth();
     } catch (error) {
-      const words = error instanceof Error ? error.message : String(error);
-      this.#away(new Refused({ code: "unavailable", message: words }));
+      this.#away(new Refused({ code: "unavailable", message: String(/** @type {any} */ (error)?.message ?? error) }));
       this.#later = setTimeout(() => this.signIn(), AGAIN_SECONDS * 1000);
       return;
     }
     if (this.#isEnded()) return;
     if (this.#credentials) this.#socket.connect();
-    else this.#signedOut(new Refused({ code: "unauthenticated", message: "Nobody is signed in." }));
+    else this.#signedOut("Nobody is signed in.");
   }
 
   #listen() {
@@ -112,21 +112,21 @@ export class Connection extends Store {
       if (this.#greeted === socket.id) return; // only a younger token
       this.#greeted = socket.id;
       this.#set({ state: "live", user, node, serving: null, problem: null });
-      this.onHello(user);
+      this.#onHello(user);
     });
     socket.on("server.state", ({ state, serving }) => {
       this.#set({ serving: state === "running" ? null : serving });
     });
     socket.on("server.signed_out", ({ reason }) => {
-      if (reason !== "session_expired") {
-        this.#signedOut(new Refused({ code: "unauthenticated", message: "The session has ended." }));
-        return;
+      if (reason === "session_expired") {
+        this.#credentials = null;
+        this.#away(null);
+        this.signIn();
+      } else {
+        this.#signedOut("The session has ended.");
       }
-      this.#credentials = null;
-      this.#away(null);
-      this.signIn();
     });
-    socket.onAny((name, said) => this.onSaid(name, said));
+    socket.onAny(this.#onSaid);
     socket.on("disconnect", (reason) => {
       this.#greeted = undefined;
       if (this.#isEnded()) return;
@@ -135,16 +135,14 @@ export class Connection extends Store {
     });
     socket.on("connect_error", (/** @type {Error & {data?: any}} */ error) => {
       if (this.#isEnded()) return;
-      if (socket.active) {
-        this.#away(null); // the network, or a node that starts: socket.io-client tries again
-        return;
-      }
-      const problem = new Refused({ code: error.message, ...error.data, message: error.data?.message ?? error.message });
+      // The network, or a node that starts: socket.io-client tries again.
+      if (socket.active) return this.#away(null);
+      const problem = new Refused({ code: error.message, message: error.message, ...error.data });
       if (problem.code !== "unauthenticated") {
         this.#away(problem);
         this.#connectIn(problem.retryAfter ?? AGAIN_SECONDS);
       } else if (Date.now() - this.#askedAt < FRESH_MS) {
-        this.#signedOut(problem);
+        this.#signedOut(problem.message);
       } else {
         this.signIn();
       }
@@ -166,10 +164,10 @@ export class Connection extends Store {
     this.#set({ state: this.#state.user ? "offline" : "connecting", serving: null, problem });
   }
 
-  /** @param {Refused} problem */
-  #signedOut(problem) {
+  /** @param {string} message */
+  #signedOut(message) {
     this.#credentials = null;
-    this.#set({ state: "signed_out", problem, serving: null });
+    this.#set({ state: "signed_out", problem: new Refused({ code: "unauthenticated", message }), serving: null });
     this.#socket.disconnect();
   }
 
@@ -211,7 +209,7 @@ export class Connection extends Store {
   /** End the sign-in, in all windows that share it, as far as the server can be reached within a second. */
   async signOut() {
     await this.#socket.timeout(1000).emitWithAck("session.end", {}).catch(() => {});
-    this.#signedOut(new Refused({ code: "unauthenticated", message: "Signed out." }));
+    this.#signedOut("Signed out.");
   }
 
   /** Disconnect for good. */

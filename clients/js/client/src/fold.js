@@ -1,5 +1,7 @@
 // What events and waiting commands make of a comment. Comments are never changed: another one takes the place of one.
 
+import { mentionsOf } from "./mentions.js";
+
 /** @import { Comment as Stored, User } from "../types/wire.js" */
 /** @import { Entry } from "./outbox.js" */
 
@@ -9,25 +11,41 @@
  */
 
 /**
- * The comment after an event of its topic; itself where that changes nothing.
- * @param {Stored} comment
+ * The id of the comment that an event changes: of a reply that is added, its root.
  * @param {any} event
- * @returns {Stored}
+ * @returns {string | undefined} undefined where it is about no comment
  */
-export function fold(comment, event) {
-  const { type, data, at, actor } = event;
+export const about = ({ type, data: { comment, commentId } }) =>
+  type === "comment.added" ? comment.threadId : (commentId ?? comment?.id);
+
+/**
+ * The comment after an event that is `about` it; itself where that changes nothing. A command does what its event does.
+ * @template {Comment} Shown
+ * @param {Shown} comment
+ * @param {any} event
+ * @returns {Shown}
+ */
+export function fold(comment, { type, data, at, actor }) {
   switch (type) {
-    case "comment.added":
+    case "comment.added": // of a reply to it
+      return data.comment.id === comment.id ? comment : { ...comment, replyCount: comment.replyCount + 1 };
     case "comment.edited":
-      return isNewer(data.comment, comment) ? data.comment : comment;
+      return data.comment;
+    case "comment.edit":
+      return { ...comment, text: data.text, mentions: mentionsOf(data.text), body: null, editedAt: at };
+    case "comment.delete":
     case "comment.deleted":
       return comment.deletedAt ? comment : deleted(comment, at);
+    case "comment.react":
     case "reaction.added":
-      return reacted(comment, spelled(comment, data.emoji), data.userId);
+      return reacted(comment, data, true);
+    case "comment.unreact":
     case "reaction.removed":
-      return unreacted(comment, spelled(comment, data.emoji), data.userId);
+      return reacted(comment, data, false);
+    case "thread.resolve":
     case "thread.resolved":
       return { ...comment, resolved: { by: actor, at } };
+    case "thread.reopen":
     case "thread.reopened":
       return { ...comment, resolved: null };
     default:
@@ -36,85 +54,44 @@ export function fold(comment, event) {
 }
 
 /**
- * Whether one state of a comment is newer than another, or as new. Events of what was deleted since say that it is.
- * @param {Stored} one
- * @param {Stored} other
- */
-export function isNewer(one, other) {
-  return one.revision >= other.revision && (one.deletedAt !== null || other.deletedAt === null);
-}
-
-/**
- * The comment as it will be once the server has taken a command.
+ * The comment as it will be once the server has taken a command, if that is about it.
  * @param {Comment} comment
- * @param {Entry} entry
+ * @param {Entry} pending
  * @param {User} me
  * @returns {Comment}
  */
-export function foresee(comment, entry, me) {
-  const at = new Date(entry.at).toISOString();
-  const { payload } = entry;
-  const pending = entry;
+export function foresee(comment, pending, me) {
+  const { name: type, payload, state } = pending;
+  if (payload.commentId !== comment.id) return comment;
+  const command = { type, data: { userId: me.id, ...payload }, at: new Date(pending.at).toISOString(), actor: me };
   // What was refused is shown at the comment, which stays as it is.
-  if (entry.state === "refused") return { ...comment, pending };
-  switch (entry.name) {
-    case "comment.edit":
-      return { ...comment, text: payload.text, body: null, editedAt: at, pending };
-    case "comment.delete":
-      return { ...deleted(comment, at), pending };
-    case "comment.react":
-      return { ...reacted(comment, payload.emoji, me.id), pending };
-    case "comment.unreact":
-      return { ...unreacted(comment, payload.emoji, me.id), pending };
-    case "thread.resolve":
-      return { ...comment, resolved: { by: me, at }, pending };
-    case "thread.reopen":
-      return { ...comment, resolved: null, pending };
-    default:
-      return comment;
-  }
+  return { ...(state === "refused" ? comment : fold(comment, command)), pending };
 }
 
 /**
- * @param {Stored} comment
+ * @template {Stored} Shown
+ * @param {Shown} comment
  * @param {string} at
  */
 function deleted(comment, at) {
-  /** @type {any} */ const anchor = comment.anchor && { ...comment.anchor };
-  if (anchor) delete anchor.dataPoint;
-  const left = anchor && Object.keys(anchor).length ? anchor : null;
+  const { dataPoint: _dataPoint, ...anchor } = { ...comment.anchor };
+  const left = Object.keys(anchor).length ? anchor : null;
   return { ...comment, text: "", mentions: [], body: null, viewState: null, anchor: left, deletedAt: at };
 }
 
 /**
- * An emoji as it is spelled in the comment, if it is there: events of former servers have some without U+FE0F.
- * @param {Stored} comment
- * @param {string} emoji
+ * @template {Stored} Shown
+ * @param {Shown} comment
+ * @param {{emoji: string, userId: string}} which
+ * @param {boolean} isThere from now on
+ * @returns {Shown}
  */
-function spelled(comment, emoji) {
+function reacted(comment, { emoji, userId }, isThere) {
+  // As it is spelled in the comment, if it is there: events of former servers have some without U+FE0F.
   const bare = (/** @type {string} */ each) => each.replace(/[\ufe0e\ufe0f]/gu, "");
-  return Object.keys(comment.reactions).find((each) => bare(each) === bare(emoji)) ?? emoji;
-}
-
-/**
- * @param {Stored} comment
- * @param {string} emoji
- * @param {string} userId
- */
-function reacted(comment, emoji, userId) {
-  const users = comment.reactions[emoji] ?? [];
-  if (users.includes(userId)) return comment;
-  return { ...comment, reactions: { ...comment.reactions, [emoji]: [...users, userId] } };
-}
-
-/**
- * @param {Stored} comment
- * @param {string} emoji
- * @param {string} userId
- */
-function unreacted(comment, emoji, userId) {
-  if (!comment.reactions[emoji]?.includes(userId)) return comment;
-  const { [emoji]: users, ...reactions } = comment.reactions;
-  const left = users.filter((id) => id !== userId);
-  return { ...comment, reactions: left.length ? { ...comment.reactions, [emoji]: left } : reactions };
+  const spelled = Object.keys(comment.reactions).find((each) => bare(each) === bare(emoji)) ?? emoji;
+  const { [spelled]: users = [], ...others } = comment.reactions;
+  if (users.includes(userId) === isThere) return comment;
+  const left = isThere ? [...users, userId] : users.filter((id) => id !== userId);
+  return { ...comment, reactions: left.length ? { ...comment.reactions, [spelled]: left } : others };
 }

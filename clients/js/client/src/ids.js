@@ -1,21 +1,15 @@
 // crypto.randomUUID() is offered over HTTPS and on localhost only; getRandomValues everywhere.
 
-const bytes = () => crypto.getRandomValues(new Uint8Array(16));
-
-/** @param {Uint8Array} array */
-const hex = (array) => Array.from(array, (byte) => byte.toString(16).padStart(2, "0")).join("");
-
 /** 32 random hex digits. */
-export const randomId = () => hex(bytes());
+export const randomId = () =>
+  Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 
 /**
  * A UUIDv7 (RFC 9562) of this moment.
  * @param {number} now milliseconds of the server's clock since 1970
  */
-export function uuid7(now) {
-  const id = bytes();
-  for (let place = 5, rest = now; place >= 0; place -= 1, rest = Math.floor(rest / 256)) id[place] = rest % 256;
-  id[6] = 0x70 | (id[6] & 0x0f);
-  id[8] = 0x80 | (id[8] & 0x3f);
-  return hex(id).replace(/^(.{8})(.{4})(.{4})(.{4})/, "$1-$2-$3-$4-");
-}
+export const uuid7 = (now) =>
+  (now.toString(16).padStart(12, "0") + randomId()).replace(
+    /(.{8})(.{4}).(.{3})(.)(.{3})(.{12}).*/,
+    (_, high, low, some, variant, more, rest) => `${high}-${low}-7${some}-${"89ab"[parseInt(variant, 16) % 4]}${more}-${rest}`,
+  );

@@ -1,9 +1,7 @@
 // What one person is told: their notifications, and the badge.
 
 import { Log } from "./log.js";
-import { Store } from "./store.js";
 
-/** @import { Client } from "./client.js" */
 /** @import { Notification } from "../types/wire.js" */
 
 /**
@@ -15,83 +13,43 @@ import { Store } from "./store.js";
  */
 
 const PAGE = 50;
-const COUNT_MS = 300;
 
-/** @extends {Store<InboxState>} */
-export class Inbox extends Store {
-  #client;
-  /** @type {Log | undefined} */ #log;
+/** @extends {Log<InboxState>} */
+export class Inbox extends Log {
   /** @type {Map<string, Notification>} */ #notifications = new Map();
   /** @type {string | null} */ #olderCursor = null;
   #unread = 0;
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #counting;
-  /** @type {InboxState["state"]} */ #state = "loading";
+  #countedTo = 0; // this event of the log is the last one that the badge holds
 
-  /** @internal @param {Client} client */
-  constructor(client) {
-    super();
-    this.#client = client;
-  }
-
-  /** Somebody is signed in; the same person as before, or another. @internal @param {string} topic theirs */
-  hello(topic, isAnother = false) {
-    if (!this.#log || isAnother) {
-      this.#log?.stop();
-      this.#state = "loading";
+  /** Somebody is signed in; the same person as before, or another. @internal @param {string} name their inbox */
+  hello(name) {
+    if (this.name !== name) {
       this.#notifications.clear();
-      this.#log = new Log(this.#client.connection, topic, {
-        begin: () => this.#begin(),
-        ready: () => {
-          this.#state = "live";
-          this.changed();
-        },
-        event: (event) => this.#event(event),
-        signal: () => {},
-        trouble: () => {},
-      });
+      this.forget(name);
     }
-    this.#log.start();
+    this.start();
   }
 
-  /** @internal */
-  lost() {
-    if (this.#state === "live") this.#state = "behind";
-    this.changed();
-  }
-
-  /** @internal @param {string} name @param {any} said */
-  said(name, said) {
-    this.#log?.said(name, said);
-  }
-
-  async #begin() {
-    const [page, { unread }] = await Promise.all([
-      this.#client.connection.ask("notification.list", { limit: PAGE }),
-      this.#client.connection.ask("notification.count", {}),
+  /** @internal @param {{seq: number}} answer */
+  async begin(answer) {
+    const [page, { unread, seq }] = await Promise.all([
+      this.client.ask("notification.list", { limit: PAGE }),
+      this.client.ask("notification.count", {}),
     ]);
     this.#notifications = new Map(page.items.map((notification) => [notification.id, notification]));
     this.#olderCursor = page.next;
     this.#unread = unread;
+    this.#countedTo = seq ?? answer.seq;
+    return seq !== undefined; // by a node of a former version, what is told meanwhile may be counted twice
   }
 
-  /** What was counted at the start may hold what is told after it: ask again. */
-  #count() {
-    clearTimeout(this.#counting);
-    this.#counting = setTimeout(async () => {
-      const seq = this.#log?.seq;
-      const { unread } = await this.#client.ask("notification.count", {}).catch(() => ({ unread: undefined }));
-      if (seq !== this.#log?.seq) this.#count();
-      else this.#unread = unread ?? this.#unread;
-      this.changed();
-    }, COUNT_MS);
-  }
-
-  /** Load older notifications. Returns when they are there. */
+  /** Load older notifications. @returns {Promise<void>} when they are there */
   async older() {
     const cursor = this.#olderCursor;
     if (cursor === null) return;
-    const page = await this.#client.connection.ask("notification.list", { limit: PAGE, cursor });
+    const page = await this.client.ask("notification.list", { limit: PAGE, cursor });
     if (this.#olderCursor !== cursor) return;
+    if (page.seq < this.seq) return this.older(); // something has happened meanwhile
     for (const notification of page.items) {
       if (!this.#notifications.has(notification.id)) this.#notifications.set(notification.id, notification);
     }
@@ -99,28 +57,23 @@ export class Inbox extends Store {
     this.changed();
   }
 
-  /** @param {any} event */
-  #event(event) {
-    const { type, data, at } = event;
-    if (type === "notification.added") {
-      const { notification } = data;
-      if (!this.#notifications.has(notification.id)) {
-        this.#notifications = new Map([[notification.id, notification], ...this.#notifications]);
-        if (!notification.readAt) this.#unread += 1;
-        this.#count();
-      }
-    } else if (type === "notification.read") {
-      for (const id of data.ids) {
-        const notification = this.#notifications.get(id);
-        if (notification && !notification.readAt) this.#notifications.set(id, { ...notification, readAt: at });
-      }
-      this.#unread = data.unread;
-    } else if (type === "notification.removed") {
-      for (const id of data.ids) this.#notifications.delete(id);
-      this.#unread = data.unread;
-    } else {
-      this.#client.topicEvent(event);
+  /** @internal @param {any} event */
+  event(event) {
+    const { type, data, at, seq } = event;
+    if (!type.startsWith("notification.")) {
+      this.client.topicEvent(event);
+      return;
     }
+    const { notification, ids = [], unread } = data; // of one that is added the first, else the others
+    if (notification && !this.#notifications.has(notification.id)) {
+      this.#notifications = new Map([[notification.id, notification], ...this.#notifications]);
+    }
+    for (const id of ids) {
+      const known = this.#notifications.get(id);
+      if (type === "notification.removed") this.#notifications.delete(id);
+      else if (known) this.#notifications.set(id, { ...known, readAt: known.readAt ?? at });
+    }
+    if (seq > this.#countedTo) this.#unread = unread ?? this.#unread + (notification.readAt ? 0 : 1);
     this.changed();
   }
 
@@ -129,13 +82,13 @@ export class Inbox extends Store {
    * @param {readonly string[]} [ids]
    */
   read(ids) {
-    return this.#client.change("notification.read", ids ? { ids: [...ids] } : { upTo: this.#log?.seq ?? 0 });
+    return this.client.change("notification.read", ids ? { ids: [...ids] } : { upTo: this.seq });
   }
 
   /** @internal @returns {InboxState} */
   look() {
     return {
-      state: this.#state,
+      state: /** @type {InboxState["state"]} */ (this.state),
       notifications: [...this.#notifications.values()],
       hasOlder: this.#olderCursor !== null,
       unread: this.#unread,

@@ -6,10 +6,10 @@
  * A place for what waits. An entry that was kept by a window belongs to that window while it lives.
  *
  * @typedef {object} Keeping
- * @property {(entry: Entry) => Promise<void>} put keep it, or what has become of it, as this window's
- * @property {(key: string) => Promise<void>} remove
+ * @property {(entry: Entry) => Promise<unknown>} put keep it, or what has become of it, as this window's
+ * @property {(key: string) => Promise<unknown>} remove
  * @property {(space: string) => Promise<Entry[]>} adopt what windows that are gone have left of a person, from now on
- *   this window's; each is given to one window
+ *   this window's, in whatever order; each is given to one window
  */
 
 /** @returns {Keeping} */
@@ -31,61 +31,41 @@ export async function indexedDb(window) {
 
   /** @param {"readonly" | "readwrite"} mode */
   const entries = (mode) => database.transaction(ENTRIES, mode).objectStore(ENTRIES);
-  /** @type {Set<string>} */ const own = new Set();
 
   // A window holds the lock of its name for as long as it lives. Without locks (on http://) what is old is taken for
   // left: should its window live, both send it, and the server does it once.
   const { locks } = navigator;
-  if (locks) {
-    await new Promise((held) =>
-      locks.request(
-        lockOf(window),
-        () =>
-          new Promise((release) => {
-            held(undefined);
-            addEventListener("pagehide", release); // the page that comes after a reload is not to find it alive
-          }),
-      ),
-    );
-  }
-
-  /** @param {{window: string, at: number}} kept */
-  const isGone = async (kept) => {
-    if (!locks) return kept.at < Date.now() - GONE_MS;
-    return (await locks.query()).held?.every((lock) => lock.name !== lockOf(kept.window)) ?? false;
-  };
+  await new Promise((held) => {
+    if (!locks) return held(undefined);
+    locks.request(window, () => {
+      held(undefined);
+      // The page that comes after a reload is not to find it alive.
+      return new Promise((release) => addEventListener("pagehide", release));
+    });
+  });
 
   return {
-    async put(entry) {
-      own.add(entry.key);
-      await done(entries("readwrite").put({ ...entry, window }));
-    },
+    put: (entry) => done(entries("readwrite").put({ ...entry, window })),
 
-    async remove(key) {
-      own.delete(key);
-      await done(entries("readwrite").delete(key));
-    },
+    remove: (key) => done(entries("readwrite").delete(key)),
 
     async adopt(space) {
+      const kept = await done(entries("readonly").getAll());
+      const held = (await locks?.query())?.held?.map(({ name }) => name);
+      const store = entries("readwrite");
       const adopted = [];
-      for (const kept of await done(entries("readonly").getAll())) {
-        if (kept.space !== space || own.has(kept.key) || !(await isGone(kept))) continue;
+      for (const { window: theirs, key, at } of kept) {
+        if (theirs === window || (held ? held.includes(theirs) : at > Date.now() - GONE_MS)) continue;
         // Whether it is still the gone window's is asked in the transaction that takes it.
-        const store = entries("readwrite");
-        const now = await done(store.get(kept.key));
-        if (now?.window !== kept.window) continue;
-        await done(store.put({ ...now, window }));
-        own.add(kept.key);
-        const { window: _window, ...entry } = now;
+        const { window: owner, ...entry } = (await done(store.get(key))) ?? {};
+        if (owner !== theirs || entry.space !== space) continue;
+        await done(store.put({ ...entry, window }));
         adopted.push(entry);
       }
-      return adopted.sort((one, other) => one.at - other.at);
+      return adopted;
     },
   };
 }
-
-/** @param {string} window */
-const lockOf = (window) => `collab-client:${window}`;
 
 /**
  * @template Result

@@ -32,11 +32,9 @@ const ADOPT_MS = 30_000;
 
 /** @extends {Store<readonly Entry[]>} */
 export class Outbox extends Store {
-  /** Called with what was answered, before its entry goes. @internal @type {(entry: Entry, answer: any) => void} */
-  onAnswer = () => {};
-
   #connection;
   #keeping;
+  #onAnswer;
   /** @type {Entry[]} */ #entries = [];
   /** @type {Map<string, {resolve: (answer: any) => void, reject: (problem: Refused) => void}>} */ #askers = new Map();
   #space = "";
@@ -48,9 +46,11 @@ export class Outbox extends Store {
    * @internal
    * @param {Connection} connection
    * @param {Promise<Keeping>} keeping
+   * @param {(entry: Entry, answer: any) => void} onAnswer called with what was answered, before its entry goes
    */
-  constructor(connection, keeping) {
+  constructor(connection, keeping, onAnswer) {
     super();
+    this.#onAnswer = onAnswer;
     this.#connection = connection;
     this.#keeping = keeping;
   }
@@ -66,11 +66,11 @@ export class Outbox extends Store {
       this.#entries = this.#entries.filter((entry) => !entry.space).map((entry) => ({ ...entry, space }));
       this.#space = space;
       this.#isReady = false;
+      this.changed();
     }
-    this.#entries = this.#entries.map((entry) => ({ ...entry, state: waiting(entry.state) }));
-    this.changed();
     await this.#adopt();
     this.#isReady = true;
+    this.#entries = this.#entries.map((entry) => (entry.state === "sending" ? { ...entry, state: "waiting" } : entry));
     this.#entries.forEach((entry) => this.#keep(entry));
     clearInterval(this.#adopting);
     this.#adopting = setInterval(() => this.#adopt(), ADOPT_MS);
@@ -107,7 +107,6 @@ export class Outbox extends Store {
       this.#askers.set(key, { resolve, reject });
       this.#entries = [...this.#entries, entry];
       this.#keep(entry);
-      this.changed();
       this.#send();
     });
     promise.catch(() => {}); // not every caller waits for it
@@ -120,23 +119,21 @@ export class Outbox extends Store {
    * @param {any} [payload]
    */
   retry(key, payload) {
-    const entry = this.#entries.find((entry) => entry.key === key && entry.state === "refused");
+    const entry = this.#refused(key);
     if (!entry) return;
-    this.#put({
-      ...entry,
-      payload: payload ?? entry.payload,
-      requestId: randomId(),
-      at: Date.now(),
-      state: "waiting",
-      problem: null,
-    });
+    const again = payload ?? entry.payload;
+    this.#put({ ...entry, payload: again, requestId: randomId(), at: Date.now(), state: "waiting", problem: null });
     this.#send();
   }
 
   /** Forget a refused command. @param {string} key */
   discard(key) {
-    const entry = this.#entries.find((entry) => entry.key === key);
-    if (entry?.state === "refused") this.#drop(key);
+    if (this.#refused(key)) this.#drop(key);
+  }
+
+  /** @param {string} key */
+  #refused(key) {
+    return this.#entries.find((entry) => entry.key === key && entry.state === "refused");
   }
 
   /** @internal */
@@ -155,18 +152,15 @@ export class Outbox extends Store {
 
   async #adopt() {
     const space = this.#space;
-    const left = await this.#keeping.then((keeping) => keeping.adopt(space)).catch(() => []);
+    const left = (await this.#kept((keeping) => keeping.adopt(space))) ?? [];
     if (space !== this.#space || !left.length) return;
-    const known = new Set(this.#entries.map(({ key }) => key));
-    const adopted = left.filter(({ key }) => !known.has(key));
-    const entries = [...this.#entries, ...adopted.map((entry) => ({ ...entry, state: waiting(entry.state) }))];
-    this.#entries = entries.sort((one, other) => one.at - other.at);
-    this.changed();
+    this.#entries = [...this.#entries, ...left].sort((one, other) => one.at - other.at);
     this.#send();
   }
 
-  /** Send the first of each topic that is not under way. */
+  /** Something is to be sent: the first of each topic that is not under way. */
   #send() {
+    this.changed();
     if (!this.#connection.isLive || !this.#isReady) return;
     const busy = new Set();
     for (const entry of this.#entries) {
@@ -191,7 +185,7 @@ export class Outbox extends Store {
       });
       if (!this.#isStill(sending)) return;
       this.#named(sending, answer);
-      this.onAnswer(sending, answer);
+      this.#onAnswer(sending, answer);
       this.#askers.get(entry.key)?.resolve(answer);
       this.#drop(entry.key);
     } catch (error) {
@@ -266,16 +260,22 @@ export class Outbox extends Store {
   #drop(key) {
     this.#entries = this.#entries.filter((entry) => entry.key !== key);
     this.#askers.delete(key);
-    this.#keeping.then((keeping) => keeping.remove(key)).catch(() => {});
+    this.#kept((keeping) => keeping.remove(key));
     this.changed();
   }
 
   /** @param {Entry} entry */
   #keep(entry) {
-    // Whoever is not signed in yet has no space of their own.
-    if (entry.space) this.#keeping.then((keeping) => keeping.put(entry)).catch(() => {});
+    // Whoever is not signed in yet has no space of their own. What is being sent waits, for whoever finds it.
+    if (entry.space && entry.state !== "sending") this.#kept((keeping) => keeping.put(entry));
+  }
+
+  /**
+   * What cannot be kept waits all the same.
+   * @template Result
+   * @param {(keeping: Keeping) => Promise<Result>} act
+   */
+  #kept(act) {
+    return this.#keeping.then(act).catch(() => undefined);
   }
 }
-
-/** @param {Entry["state"]} state */
-const waiting = (state) => (state === "sending" ? "waiting" : state);

@@ -7,30 +7,20 @@ export class Store {
   /** @type {Readonly<Snapshot> | undefined} */ #snapshot;
   #isTold = true;
 
-  constructor() {
-    // Both are handed around without their object.
-    this.snapshot = this.snapshot.bind(this);
-    this.subscribe = this.subscribe.bind(this);
-  }
+  // Both are handed around without their object.
 
-  /** What is so now. Never changed afterwards. @returns {Readonly<Snapshot>} */
-  snapshot() {
-    return (this.#snapshot ??= Object.freeze(this.look()));
-  }
+  /** What is so now. Never changed afterwards. @type {() => Readonly<Snapshot>} */
+  snapshot = () => (this.#snapshot ??= Object.freeze(this.look()));
 
-  /**
-   * Have `listener` called after changes. Returns what ends that.
-   * @param {() => void} listener
-   * @returns {() => void}
-   */
-  subscribe(listener) {
+  /** Have `listener` called after changes. Returns what ends that. @type {(listener: () => void) => () => void} */
+  subscribe = (listener) => {
     const own = () => listener(); // the same function twice is two listeners
     this.#listeners.add(own);
     this.watched(this.#listeners.size);
     return () => {
       if (this.#listeners.delete(own)) this.watched(this.#listeners.size);
     };
-  }
+  };
 
   /** Say that something has changed. @protected @internal */
   changed() {
@@ -45,7 +35,7 @@ export class Store {
 
   /** Make a snapshot. @protected @abstract @internal @returns {Snapshot} */
   look() {
-    throw new Error("not there");
+    return /** @type {any} */ (undefined);
   }
 
   /** So many listen now. @protected @internal @param {number} _count */

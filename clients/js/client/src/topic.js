@@ -1,16 +1,15 @@
 // What one topic shows: its threads as the server has them, with what is on its way there.
 
-import { fold, foresee, isNewer } from "./fold.js";
+import { about, fold, foresee } from "./fold.js";
 import { uuid7 } from "./ids.js";
 import { Log } from "./log.js";
 import { mentionsOf } from "./mentions.js";
 import { Refused } from "./refused.js";
-import { Store } from "./store.js";
 
 /** @import { Client } from "./client.js" */
 /** @import { Comment } from "./fold.js" */
 /** @import { Entry } from "./outbox.js" */
-/** @import { AnchorPayload, Comment as Stored, Discussion, User } from "../types/wire.js" */
+/** @import { AnchorPayload, Comment as Stored, Discussion, TopicSubscribeAnswer, User } from "../types/wire.js" */
 
 /**
  * @typedef {object} Thread
@@ -41,6 +40,10 @@ import { Store } from "./store.js";
  */
 
 /**
+ * @typedef {Pick<TopicState, "problem" | "muted" | "rights" | "commenting" | "present" | "discussion">} Said
+ */
+
+/**
  * @typedef {object} NewComment
  * @property {string} text
  * @property {"plain" | "markdown"} [format] how the text is to be read; without one it is plain
@@ -49,19 +52,21 @@ import { Store } from "./store.js";
  * @property {{[key: string]: unknown}} [viewState]
  */
 
+/**
+ * Comments that were read; `seq` is the last event that they hold. A node of a former version does not say, and they
+ * may hold replies that are counted again.
+ * @typedef {{items: Stored[], seq?: number}} Read
+ */
+
 const PAGE = 50;
 const LINGER_MS = 5000; // so long it is followed when nobody looks any more
-const LATE_MS = 2500; // so late an event may come after an answer that holds it
 const COUNT_MS = 300;
 const TYPING_MS = 7000; // the server ends it after 6 s
 const SAY_TYPING_MS = 3000;
 const AT_THE_END = Number.MAX_SAFE_INTEGER;
 
-/** @extends {Store<TopicState>} */
-export class Topic extends Store {
-  #client;
-  #ask;
-  #log;
+/** @extends {Log<TopicState>} */
+export class Topic extends Log {
   /** @type {Map<string, Stored>} */ #comments = new Map();
   /** Their threads: the ids of those that are loaded. @type {Map<string, Set<string>>} */ #members = new Map();
   /** Made when they are looked at. @type {Map<string, Thread>} */ #threads = new Map();
@@ -71,20 +76,23 @@ export class Topic extends Store {
   /** @type {Entry[]} */ #waiting = [];
   /** Answered, but their events are not here yet. @type {{entry: Entry, seq: number}[]} */ #answered = [];
   #loads = 0;
-  /** When a root was read: its count may hold replies that are told yet. @type {Map<string, number>} */ #readAt = new Map();
-  /** @type {"loading" | "live" | "behind" | "closed"} */ #state = "loading";
-  /** @type {Refused | null} */ #problem = null;
-  /** @type {string[]} */ #rights = [];
-  #commenting = true;
+  /** What was told while something is being read. @type {any[]} */ #told = [];
+  /** What was read holds the events up to here. @type {Map<string, number>} */ #asOf = new Map();
+  /** What is shown as it is. @type {Said} */ #now = {
+    problem: null,
+    muted: false,
+    rights: [],
+    commenting: true,
+    present: [],
+    discussion: null,
+  };
   #readSeq = 0;
   #reading = 0; // what is to be read, until the server knows
   #unread = 0; // as the server counts, for when not everything that is unread is loaded
+  #isMarked = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #counting;
-  #muted = false;
-  /** @type {User[]} */ #present = [];
   /** @type {Map<string, {user: User, end: ReturnType<typeof setTimeout>}>} */ #typing = new Map();
   #saidTyping = -Infinity;
-  /** @type {Discussion | null} */ #discussion = null;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #leaving;
   #isOpen = false;
   #isPinned = false;
@@ -95,35 +103,37 @@ export class Topic extends Store {
    * @param {string} name
    */
   constructor(client, name) {
-    super();
-    this.#client = client;
-    this.name = name;
-    this.#ask = client.ask.bind(client);
-    this.#log = new Log(client.connection, name, {
-      begin: (answer) => this.#begin(answer),
-      ready: (answer) => {
-        this.#state = "live";
-        this.#problem = null;
-        this.#rights = answer.rights;
-        this.#commenting = answer.commenting;
-        this.#present = answer.present;
-        this.#readSeq = answer.readSeq;
-        this.#unread = answer.unread;
-        this.#clearTyping();
-        this.#threads.clear();
-        this.#sendRead();
-        this.#readAgain();
-        this.#count();
-        this.changed();
-      },
-      event: (event) => this.#event(event),
-      signal: (name, said) => this.#signal(name, said),
-      trouble: (problem, isOver) => {
-        this.#problem = problem;
-        if (isOver) this.#close();
-        this.changed();
-      },
-    });
+    super(client, name);
+    client.outbox.subscribe(() => this.#takeWaiting());
+    this.#takeWaiting();
+  }
+
+  /** @internal @param {TopicSubscribeAnswer} answer */
+  ready({ rights, commenting, present, readSeq, unread }) {
+    this.#set({ problem: null, rights, commenting, present });
+    this.#readSeq = readSeq;
+    this.#unread = unread;
+    this.#clearTyping();
+    this.#threads.clear();
+    this.#sendRead();
+    this.#loadRoots();
+    this.#count(this.#isMarked);
+    this.#isMarked = false;
+  }
+
+  /** @internal @param {Refused} problem @param {boolean} isOver */
+  trouble(problem, isOver) {
+    if (isOver) this.#close(problem);
+    else this.#set({ problem });
+  }
+
+  /**
+   * @template {keyof import("../types/wire.js").CommandsByName} Name
+   * @param {Name} name of a command on this topic
+   * @param {Omit<import("./connection.js").Payload<Name>, "topic">} payload
+   */
+  #ask(name, payload) {
+    return this.client.ask(name, /** @type {any} */ ({ topic: this.name, ...payload }));
   }
 
   // --- following
@@ -137,8 +147,8 @@ export class Topic extends Store {
     this.#follow();
     const isLive = new Promise((resolve, reject) => {
       const look = () => {
-        if (this.#state === "live") resolve(undefined);
-        else if (this.#state === "closed") reject(this.#problem);
+        if (this.state === "live") resolve(undefined);
+        else if (this.state === "closed") reject(this.#now.problem);
         else return;
         end();
       };
@@ -153,10 +163,9 @@ export class Topic extends Store {
     clearTimeout(this.#leaving);
     if (this.#isOpen) return;
     this.#isOpen = true;
-    this.#state = this.#state === "closed" ? "loading" : this.#state;
-    this.#problem = null;
-    if (this.#client.connection.isLive) this.#log.start();
-    this.changed();
+    if (this.state === "closed") super.forget();
+    this.#set({ problem: null });
+    this.hello();
   }
 
   /** Follow it no more. */
@@ -164,12 +173,8 @@ export class Topic extends Store {
     this.#isPinned = false;
     if (!this.#isOpen) return;
     this.#isOpen = false;
-    this.#log.stop();
-    if (this.#state === "live") this.#state = "behind";
-    if (this.#client.connection.isLive) {
-      this.#ask("topic.unsubscribe", { topic: this.name }).catch(() => {});
-    }
-    this.changed();
+    this.stop();
+    if (this.client.connection.isLive) this.#ask("topic.unsubscribe", {}).catch(() => {});
   }
 
   /** @internal @param {number} count */
@@ -181,23 +186,89 @@ export class Topic extends Store {
 
   /** The connection is there. @internal */
   hello() {
-    if (this.#isOpen) this.#log.start();
-  }
-
-  /** The connection is lost. @internal */
-  lost() {
-    if (this.#state === "live") this.#state = "behind";
-    this.#log.isReady = false;
-    this.changed();
+    if (this.#isOpen && this.client.connection.isLive) this.start();
   }
 
   /** Throw everything away: somebody else is signed in. @internal */
   forget() {
-    this.#log.forget();
+    super.forget();
     this.#empty();
     this.#waiting = [];
+  }
+
+  /** @param {Refused} problem */
+  #close(problem) {
+    this.#isOpen = false;
+    this.stop();
+    super.forget();
+    this.#empty();
+    this.state = "closed";
+    this.#set({ problem, rights: [] });
+  }
+
+  /** @param {Partial<Said>} some */
+  #set(some) {
+    this.#now = { ...this.#now, ...some };
+    this.changed();
+  }
+
+  #empty() {
+    this.#comments.clear();
+    this.#members.clear();
+    this.#threads.clear();
+    this.#whole.clear();
+    this.#asOf.clear();
+    this.#told = [];
     this.#answered = [];
-    this.#state = "loading";
+    this.#from = AT_THE_END;
+    this.#olderCursor = null;
+    this.#readSeq = this.#reading = this.#unread = 0;
+    this.#set({ present: [] });
+    this.#clearTyping();
+  }
+
+  /** @internal @param {TopicSubscribeAnswer} answer */
+  async begin(answer) {
+    const [{ muted }, page] = await Promise.all([
+      this.#ask("topic.get", {}),
+      this.#ask("topic.comments", { order: "newest", limit: PAGE }),
+      this.#readDiscussion(),
+    ]);
+    this.#empty();
+    this.#set({ muted });
+    this.#readSeq = answer.readSeq;
+    this.#takePage(page);
+    return page.seq !== undefined;
+  }
+
+  /** Of a discussion: its name, members and owner as they are now. */
+  async #readDiscussion() {
+    const [kind, discussionId] = this.name.split(":");
+    if (kind !== "discussion") return;
+    this.#set({ discussion: await this.client.ask("discussion.get", { discussionId }) });
+  }
+
+  // --- what is said
+
+  /** @internal @param {any} event */
+  event(event) {
+    const { type, data, seq } = event;
+    const id = about(event);
+    if (this.#loads) this.#told.push(event);
+    if (type === "comment.added") {
+      if (!this.#comments.has(data.comment.id)) this.#put({ seq, ...data.comment });
+      this.#endTyping(event.actor.id);
+    }
+    if (id) {
+      const known = this.#comments.get(id);
+      if (known && seq > (this.#asOf.get(id) ?? 0)) this.#put(fold(known, event)); // else it was read afterwards
+    } else if (type === "topic.switched") {
+      this.#set({ commenting: data.commenting });
+    } else if (type !== "discussion.deleted") {
+      this.#readDiscussion().catch(() => {}); // it is closed then, or comes with the next connection
+    }
+    this.#count();
+    this.#answered = this.#answered.filter((each) => each.seq > seq || void this.#stale(each.entry));
     this.changed();
   }
 
@@ -206,120 +277,32 @@ export class Topic extends Store {
    * @param {string} name
    * @param {any} said
    */
-  said(name, said) {
-    this.#log.said(name, said);
-  }
-
-  #close() {
-    this.#isOpen = false;
-    this.#log.stop();
-    this.#log.forget();
-    this.#empty();
-    this.#state = "closed";
-    this.#rights = [];
-  }
-
-  #empty() {
-    this.#comments.clear();
-    this.#members.clear();
-    this.#threads.clear();
-    this.#whole.clear();
-    this.#readAt.clear();
-    this.#uncertain.clear();
-    this.#from = AT_THE_END;
-    this.#olderCursor = null;
-    this.#readSeq = this.#reading = this.#unread = 0;
-    this.#present = [];
-    this.#clearTyping();
-  }
-
-  /** @param {import("../types/wire.js").TopicSubscribeAnswer} answer */
-  async #begin(answer) {
-    const [{ muted }, page] = await Promise.all([
-      this.#ask("topic.get", { topic: this.name }),
-      this.#ask("topic.comments", { topic: this.name, order: "newest", limit: PAGE }),
-      this.#readDiscussion(),
-    ]);
-    this.#empty();
-    this.#muted = muted;
-    this.#readSeq = answer.readSeq;
-    this.#takePage(page);
-    void this.#load(async () => {}).catch(() => {});
-  }
-
-  /** Of a discussion: its name, members and owner as they are now. */
-  async #readDiscussion() {
-    const [kind, discussionId] = this.name.split(":");
-    if (kind !== "discussion") return;
-    this.#discussion = await this.#ask("discussion.get", { discussionId });
-    this.changed();
-  }
-
-  // --- what is said
-
-  /** @param {any} event */
-  #event(event) {
-    const { type, data, seq } = event;
-    if (type === "comment.added") {
-      const { comment } = data;
-      const isNew = !this.#comments.has(comment.id);
-      if (isNew && comment.threadId !== comment.id) this.#replied(comment.threadId);
-      this.#put({ seq, ...comment });
-      this.#endTyping(event.actor.id);
-    } else if (type.startsWith("comment.") || type.startsWith("reaction.") || type.startsWith("thread.")) {
-      const id = data.commentId ?? data.comment.id;
-      const known = this.#comments.get(id);
-      if (!known || this.#loads) this.#uncertain.add(id); // what is being read may hold it, or not
-      if (known) this.#put(fold(known, event));
-    } else if (type === "topic.switched") {
-      this.#commenting = data.commenting;
-    } else if (type !== "discussion.deleted") {
-      this.#readDiscussion().catch(() => {}); // it is closed then, or comes with the next connection
-    }
-    this.#readAgain();
-    this.#count();
-    this.#answered = this.#answered.filter((each) => each.seq > seq || void this.#stale(each.entry));
-    this.changed();
-  }
-
-  /**
-   * @param {string} name
-   * @param {any} said
-   */
-  #signal(name, said) {
+  signal(name, said) {
     if (name === "topic.closed") {
-      this.#close();
-      this.#problem = new Refused({ code: "not_found", message: `Closed: ${said.reason}.` });
+      this.#close(new Refused({ code: "not_found", message: `Closed: ${said.reason}.` }));
     } else if (name === "presence") {
-      const left = new Set(said.left.map((/** @type {User} */ { id }) => id));
-      const joined = said.joined.filter((/** @type {User} */ { id }) => !this.#present.some((user) => user.id === id));
-      this.#present = [...this.#present.filter(({ id }) => !left.has(id)), ...joined];
+      const moved = new Set([...said.left, ...said.joined].map(({ id }) => id));
+      this.#set({ present: [...this.#now.present.filter(({ id }) => !moved.has(id)), ...said.joined] });
     } else if (name === "topic.rights") {
-      this.#rights = said.rights;
+      this.#set({ rights: said.rights });
     } else if (name === "typing") {
       this.#endTyping(said.user.id);
       if (said.typing) {
         const end = setTimeout(() => this.#endTyping(said.user.id), TYPING_MS);
         this.#typing.set(said.user.id, { user: said.user, end });
+        this.changed();
       }
-    } else {
-      return;
     }
-    this.changed();
   }
 
   /** @param {string} id */
   #endTyping(id) {
-    const typing = this.#typing.get(id);
-    if (!typing) return;
-    clearTimeout(typing.end);
-    this.#typing.delete(id);
-    this.changed();
+    clearTimeout(this.#typing.get(id)?.end);
+    if (this.#typing.delete(id)) this.changed();
   }
 
   #clearTyping() {
-    for (const { end } of this.#typing.values()) clearTimeout(end);
-    this.#typing.clear();
+    for (const id of this.#typing.keys()) this.#endTyping(id);
   }
 
   /**
@@ -328,13 +311,15 @@ export class Topic extends Store {
    * @param {any} event
    */
   inboxEvent({ type, data }) {
+    this.#isMarked ||= !this.isReady; // what is being asked for may be older
     if (type === "topic.was_muted") {
-      this.#muted = data.muted;
+      this.#set({ muted: data.muted });
     } else if (type !== "thread.was_marked") {
       this.#readSeq = data.seq;
       if (this.#reading <= data.seq) this.#reading = 0;
       this.#unread = data.unread;
       this.#threads.clear();
+      this.#count(); // of the events that are here
     }
     this.changed();
   }
@@ -342,68 +327,41 @@ export class Topic extends Store {
   // --- comments
 
   /**
-   * Keep a comment, unless what is known of it is newer.
+   * Keep a comment, in the place of what was known of it.
    * @param {Stored} comment
    */
   #put(comment) {
     const known = this.#comments.get(comment.id);
     if (known === comment) return;
     this.#comments.set(comment.id, { ...known, ...comment });
-    const members = this.#members.get(comment.threadId);
-    if (members) members.add(comment.id);
-    else this.#members.set(comment.threadId, new Set([comment.id]));
+    this.#membersOf(comment.threadId).add(comment.id);
     this.#threads.delete(comment.threadId);
   }
 
+  /** @param {string} threadId */
+  #membersOf(threadId) {
+    const members = this.#members.get(threadId) ?? new Set();
+    this.#members.set(threadId, members);
+    return members;
+  }
+
   /**
-   * A root has one reply more.
-   * @param {string} threadId
+   * Keep what was read.
+   * @param {Read} page
    */
-  #replied(threadId) {
-    const root = this.#comments.get(threadId);
-    if (!root) return;
-    if (Date.now() - (this.#readAt.get(threadId) ?? 0) > LATE_MS) {
-      this.#put({ ...root, replyCount: root.replyCount + 1 });
-    } else {
-      this.#uncertain.add(threadId);
-      this.#readAgain();
-    }
-  }
-
-  /** What was read may hold what was told of these, or not. @type {Set<string>} */ #uncertain = new Set();
-  /** @type {ReturnType<typeof setTimeout> | undefined} */ #again;
-
-  /** Read them again, once nothing can be told any more that is counted in them. */
-  #readAgain() {
-    if (this.#again || !this.#uncertain.size) return;
-    this.#again = setTimeout(() => {
-      this.#again = undefined;
-      if (!this.#log.isReady || this.#loads) return; // when it is
-      const ids = [...this.#uncertain].filter((id) => this.#comments.has(id));
-      this.#uncertain.clear();
-      this.#fetch(ids);
-    }, LATE_MS);
-  }
-
-  /** @param {{items: Stored[], next: string | null}} page the newest first */
-  #takePage({ items, next }) {
+  #take({ items, seq = 0 }) {
     for (const comment of items) {
-      this.#putRead(comment);
-      this.#from = Math.min(this.#from, comment.seq);
+      const later = this.#told.filter((event) => event.seq > seq && about(event) === comment.id);
+      this.#put(later.reduce(fold, comment));
+      this.#asOf.set(comment.id, seq);
     }
-    this.#olderCursor = next;
-    if (next === null) this.#from = 0;
   }
 
-  /**
-   * Keep what was read just now.
-   * @param {Stored} comment
-   */
-  #putRead(comment) {
-    const known = this.#comments.get(comment.id);
-    if (known && !isNewer(comment, known)) return;
-    this.#readAt.set(comment.id, Date.now());
-    this.#put(comment);
+  /** @param {Read & {next: string | null}} page the newest first */
+  #takePage(page) {
+    this.#take(page);
+    this.#olderCursor = page.next;
+    this.#from = page.next === null ? 0 : (page.items.at(-1)?.seq ?? 0);
   }
 
   /** Load comments older than those that are there. Returns when they are. */
@@ -411,12 +369,7 @@ export class Topic extends Store {
     return this.#load(async () => {
       const cursor = this.#olderCursor;
       if (cursor === null) return;
-      const page = await this.#ask("topic.comments", {
-        topic: this.name,
-        order: "newest",
-        limit: PAGE * 2,
-        cursor,
-      });
+      const page = await this.#ask("topic.comments", { order: "newest", limit: PAGE * 2, cursor });
       if (this.#olderCursor === cursor) this.#takePage(page);
     });
   }
@@ -430,13 +383,8 @@ export class Topic extends Store {
     await this.#load(async () => {
       /** @type {string | null} */ let cursor = null;
       do {
-        /** @type {import("../types/wire.js").Comments} */ const page = await this.#ask("topic.comments", {
-          topic: this.name,
-          thread: threadId,
-          limit: 200,
-          cursor,
-        });
-        page.items.forEach((comment) => this.#putRead(comment));
+        /** @type {import("../types/wire.js").Comments} */ const page = await this.#ask("topic.comments", { thread: threadId, limit: 200, cursor });
+        this.#take(page);
         cursor = page.next;
       } while (cursor);
       this.#whole.add(threadId);
@@ -450,48 +398,39 @@ export class Topic extends Store {
    * @returns {Promise<string>} the id of its thread
    */
   async find(commentId) {
-    const comment = this.#comments.get(commentId) ?? (await this.#ask("comment.get", { commentId }));
-    if (comment.topic !== this.name) throw new Refused({ code: "not_found", message: "This comment is elsewhere." });
+    const comment = this.#comments.get(commentId) ?? (await this.client.ask("comment.get", { commentId }));
+    if (comment.topic !== this.name) throw new Refused({ code: "not_found", message: "It is elsewhere." });
     await this.thread(comment.threadId);
     return comment.threadId;
   }
 
-  /** @param {() => Promise<void>} load */
+  /** Load something, then the roots that are missing. @param {() => Promise<void>} [load] */
   async #load(load) {
     this.#loads += 1;
     try {
-      await load();
-      await this.#fetch([...this.#members.keys()].filter((id) => !this.#comments.has(id)));
+      await load?.();
+      const missing = [...this.#members.keys()].filter((id) => !this.#comments.has(id));
+      while (missing.length) {
+        const some = missing.splice(0, 8).map((thread) => this.#ask("topic.comments", { thread, limit: 1 }));
+        for (const page of await Promise.all(some)) this.#take(page);
+      }
     } finally {
       this.#loads -= 1;
-      this.#readAgain();
+      if (!this.#loads) this.#told = [];
       this.changed();
     }
   }
 
-  /** @param {string[]} ids */
-  async #fetch(ids) {
-    while (ids.length) {
-      const some = ids.splice(0, 8);
-      const answers = await Promise.allSettled(some.map((commentId) => this.#ask("comment.get", { commentId })));
-      answers.forEach((answer, index) => {
-        if (answer.status === "fulfilled") this.#putRead(answer.value);
-        else if (answer.reason.isPassing) this.#uncertain.add(some[index]);
-      });
-    }
-    this.changed();
+  /** Load the roots that are missing, as soon as that can be. */
+  #loadRoots() {
+    this.#load().catch(({ retryAfter }) => retryAfter && setTimeout(() => this.#loadRoots(), retryAfter * 1000));
   }
 
   // --- what is unread
 
-  /** @param {Stored} comment */
-  #isOthers(comment) {
-    return comment.author.id !== this.#client.me?.id;
-  }
-
-  /** @param {Stored} comment */
-  #isUnread(comment) {
-    return !comment.deletedAt && comment.seq > this.#readUpTo() && this.#isOthers(comment);
+  /** @param {Comment} comment */
+  #isUnread({ pending, deletedAt, seq, author }) {
+    return !pending && !deletedAt && seq > this.#readUpTo() && author.id !== this.client.me?.id;
   }
 
   #readUpTo() {
@@ -502,16 +441,20 @@ export class Topic extends Store {
     return this.#from <= this.#readUpTo() + 1;
   }
 
-  /** Ask the server how many are unread where not all that may be are loaded. */
-  #count() {
-    if (this.#counting || this.#coversUnread() || !this.#log.isReady) return;
+  /** Ask the server how many are unread, where not all that may be are loaded, until what it says is of now. */
+  #count(isNeeded = false) {
+    if (this.#counting || !this.isReady || !(isNeeded || !this.#coversUnread())) return;
     this.#counting = setTimeout(async () => {
-      const { unread, seq } = await this.#ask("topic.get", { topic: this.name }).catch(() => ({ unread: 0, seq: 0 }));
+      const now = await this.#ask("topic.get", {}).catch(() => undefined);
       this.#counting = undefined;
-      if (!seq) return;
-      this.#unread = unread;
-      this.changed();
-      if (seq !== this.#log.seq) this.#count();
+      const isRight = now?.seq === this.seq && now.readSeq === this.#readSeq;
+      if (now) {
+        this.#readSeq = now.readSeq;
+        this.#unread = now.unread;
+        this.#threads.clear();
+        this.#set({ muted: now.muted });
+      }
+      if (!isRight) this.#count(isNeeded);
     }, COUNT_MS);
   }
 
@@ -519,7 +462,7 @@ export class Topic extends Store {
    * What is up to this `seq` is read.
    * @param {number} [seq] left out: everything that is shown
    */
-  read(seq = this.#log.seq) {
+  read(seq = this.seq) {
     if (seq <= this.#readUpTo()) return;
     this.#reading = seq;
     this.#threads.clear();
@@ -538,32 +481,28 @@ export class Topic extends Store {
 
   async #sendRead() {
     const seq = this.#reading;
-    if (!seq || !this.#client.connection.isLive) return;
-    try {
-      const { unread } = await this.#ask("topic.read", { topic: this.name, seq });
-      this.#readSeq = Math.max(this.#readSeq, seq);
-      if (this.#reading === seq) this.#reading = 0;
-      if (this.#reading === 0) this.#unread = unread;
-    } catch {
-      return; // it is sent again with the next hello
+    if (!seq || !this.client.connection.isLive) return;
+    const answer = await this.#ask("topic.read", { seq }).catch(() => undefined);
+    if (!answer) return; // it is sent again with the next hello
+    this.#readSeq = Math.max(this.#readSeq, seq);
+    if (this.#reading === seq) {
+      this.#reading = 0;
+      this.#unread = answer.unread;
     }
     this.changed();
   }
 
   // --- what is written
 
-  /**
-   * What waits for this topic.
-   * @internal
-   * @param {readonly Entry[]} entries
-   */
-  setWaiting(entries) {
+  #takeWaiting() {
     const before = this.#waiting;
-    this.#waiting = [...entries];
-    const stale = [...before, ...entries].filter((entry) => !before.includes(entry) || !entries.includes(entry));
-    if (!stale.length) return;
-    stale.forEach((entry) => this.#stale(entry));
-    this.changed();
+    const now = this.client.outbox.snapshot().filter((entry) => entry.topic === this.name);
+    this.#waiting = now;
+    for (const entry of [...before, ...now]) {
+      if (before.includes(entry) && now.includes(entry)) continue;
+      this.#stale(entry);
+      this.changed();
+    }
   }
 
   /**
@@ -573,25 +512,16 @@ export class Topic extends Store {
    * @param {any} answer
    */
   answered(entry, { comment, seq }) {
-    if (comment) {
-      const known = this.#comments.get(comment.id);
-      if (!known) {
-        if (comment.threadId !== comment.id) this.#replied(comment.threadId);
-        this.#put({ seq, ...comment });
-      } else if (known.revision < comment.revision) {
-        this.#put(comment);
-      }
-    } else if (seq > this.#log.seq) {
-      this.#answered.push({ entry, seq });
+    if (seq > this.seq) {
+      if (comment) this.#take({ items: [{ seq, ...comment }], seq });
+      else this.#answered.push({ entry, seq });
     }
     this.changed();
   }
 
   /** The thread that an entry is shown in has to be made anew. @param {Entry} entry */
   #stale({ payload }) {
-    const id = payload.commentId;
-    const threadId = this.#comments.get(id)?.threadId ?? this.#threadOf(payload.replyTo) ?? id;
-    this.#threads.delete(threadId);
+    this.#threads.delete(this.#threadOf(payload.replyTo ?? payload.commentId) ?? "");
   }
 
   /**
@@ -659,7 +589,7 @@ export class Topic extends Store {
    * @param {import("./connection.js").Payload<Name>} payload
    */
   #change(name, payload) {
-    return this.#client.outbox.add(name, payload, this.name);
+    return this.client.outbox.add(name, payload, this.name);
   }
 
   /** Say that this person is writing here, as often as they press a key; or not any more. @param {boolean} isTyping */
@@ -667,13 +597,13 @@ export class Topic extends Store {
     const now = Date.now();
     if (isTyping ? now - this.#saidTyping < SAY_TYPING_MS : this.#saidTyping === -Infinity) return;
     this.#saidTyping = isTyping ? now : -Infinity;
-    if (!this.#log.isReady) return;
-    this.#ask("typing", { topic: this.name, typing: isTyping }).catch(() => {});
+    if (!this.isReady) return;
+    this.#ask("typing", { typing: isTyping }).catch(() => {});
   }
 
   /** Whether this person may use a command here. @param {keyof import("../types/wire.js").CommandsByName} command */
   may(command) {
-    return this.#rights.includes(command);
+    return this.#now.rights.includes(command);
   }
 
   // --- what is shown
@@ -683,96 +613,76 @@ export class Topic extends Store {
     const threads = this.#look();
     const isCovered = this.#coversUnread();
     return {
+      ...this.#now,
+      state: this.state,
       topic: this.name,
-      state: this.#state,
-      problem: this.#problem,
       threads,
       hasOlder: this.#olderCursor !== null,
-      seq: this.#log.seq,
+      seq: this.seq,
       readSeq: this.#readUpTo(),
       unread: isCovered ? threads.reduce((sum, { unread }) => sum + unread, 0) : this.#unread,
-      muted: this.#muted,
-      rights: this.#rights,
-      commenting: this.#commenting,
-      present: this.#present,
       typing: [...this.#typing.values()].map(({ user }) => user),
-      discussion: this.#discussion,
     };
   }
 
   #look() {
-    const own = [...this.#waiting, ...this.#answered.map(({ entry }) => entry)];
-    const added = own.filter(({ name, payload }) => name === "comment.add" && !this.#comments.has(payload.commentId));
-    for (const entry of added) {
-      const threadId = this.#threadOf(entry.payload.replyTo) ?? entry.payload.commentId;
-      if (!this.#members.has(threadId)) this.#members.set(threadId, new Set());
-    }
+    const me = /** @type {User} */ (this.client.me); // nothing is shown as somebody's before it is known whose
+    const waiting = me ? [...this.#waiting, ...this.#answered.map(({ entry }) => entry)] : [];
+    const own = waiting.filter(({ name, payload }) => name !== "comment.add" || !this.#comments.has(payload.commentId));
+    const added = own.filter(({ name }) => name === "comment.add").map((entry) => this.#foreseen(entry, me));
+    for (const { threadId } of added) this.#membersOf(threadId);
     const threads = [];
     for (const [id, members] of this.#members) {
       let thread = this.#threads.get(id);
       if (!thread) {
-        thread = this.#thread(id, members, own, added);
+        const stored = [...members].map((member) => /** @type {Stored} */ (this.#comments.get(member)));
+        const all = [...stored, ...added.filter(({ threadId }) => threadId === id)].sort((one, other) => one.seq - other.seq);
+        thread = this.#thread(
+          id,
+          all.map((comment) => own.reduce((so, entry) => foresee(so, entry, me), comment)),
+        );
         this.#threads.set(id, thread);
       }
       if (thread.comments.length) threads.push(thread);
       else this.#members.delete(id);
     }
-    return threads.sort((one, other) => place(one) - place(other) || 0);
+    return threads.sort((one, other) => place(one) - place(other));
   }
 
   /**
    * @param {string} id
-   * @param {Set<string>} members
-   * @param {Entry[]} own
-   * @param {Entry[]} added
+   * @param {Comment[]} comments
    * @returns {Thread}
    */
-  #thread(id, members, own, added) {
-    const me = this.#client.me;
-    /** @type {Comment[]} */
-    const comments = [...members]
-      .map((member) => {
-        /** @type {Comment} */ let comment = /** @type {Stored} */ (this.#comments.get(member));
-        for (const entry of own) {
-          if (me && entry.payload.commentId === member && entry.name !== "comment.add") comment = foresee(comment, entry, me);
-        }
-        return comment;
-      })
-      .sort((one, other) => one.seq - other.seq);
-    for (const entry of added) {
-      if (me && (this.#threadOf(entry.payload.replyTo) ?? entry.payload.commentId) === id) {
-        comments.push(this.#foreseen(entry, id, me));
-      }
-    }
+  #thread(id, comments) {
     const root = comments.find((comment) => comment.id === id);
     return Object.freeze({
       id,
       root,
       comments: Object.freeze(comments),
       isWhole: this.#whole.has(id) || (root !== undefined && comments.length > root.replyCount),
-      unread: comments.filter((comment) => !comment.pending && this.#isUnread(comment)).length,
+      unread: comments.filter((comment) => this.#isUnread(comment)).length,
     });
   }
 
   /**
    * A comment that is on its way.
    * @param {Entry} entry
-   * @param {string} threadId
-   * @param {User} me
+   * @param {User} author
    * @returns {Comment}
    */
-  #foreseen(entry, threadId, me) {
-    const { commentId, text, anchor, viewState } = entry.payload;
+  #foreseen({ at, payload }, author) {
+    const { commentId, replyTo, text, anchor = null, viewState = null } = payload;
     return {
       id: commentId,
       topic: this.name,
-      threadId,
-      author: me,
+      threadId: this.#threadOf(replyTo) ?? commentId,
+      author,
       text,
       mentions: mentionsOf(text),
-      anchor: anchor ?? null,
-      viewState: viewState ?? null,
-      createdAt: new Date(entry.at).toISOString(),
+      anchor,
+      viewState,
+      createdAt: new Date(at).toISOString(),
       editedAt: null,
       deletedAt: null,
       revision: 1,
@@ -781,7 +691,6 @@ export class Topic extends Store {
       resolved: null,
       body: null,
       seq: AT_THE_END,
-      pending: entry,
     };
   }
 }

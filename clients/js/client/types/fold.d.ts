@@ -10,23 +10,24 @@ export type Comment = Stored & {
  * @typedef {Stored & {pending?: Entry}} Comment
  */
 /**
- * The comment after an event of its topic; itself where that changes nothing.
- * @param {Stored} comment
+ * The id of the comment that an event changes: of a reply that is added, its root.
  * @param {any} event
- * @returns {Stored}
+ * @returns {string | undefined} undefined where it is about no comment
  */
-export declare function fold(comment: Stored, event: any): Stored;
+export declare const about: ({ type, data: { comment, commentId } }: any) => string | undefined;
 /**
- * Whether one state of a comment is newer than another, or as new. Events of what was deleted since say that it is.
- * @param {Stored} one
- * @param {Stored} other
+ * The comment after an event that is `about` it; itself where that changes nothing. A command does what its event does.
+ * @template {Comment} Shown
+ * @param {Shown} comment
+ * @param {any} event
+ * @returns {Shown}
  */
-export declare function isNewer(one: Stored, other: Stored): boolean;
+export declare function fold<Shown extends Comment>(comment: Shown, { type, data, at, actor }: any): Shown;
 /**
- * The comment as it will be once the server has taken a command.
+ * The comment as it will be once the server has taken a command, if that is about it.
  * @param {Comment} comment
- * @param {Entry} entry
+ * @param {Entry} pending
  * @param {User} me
  * @returns {Comment}
  */
-export declare function foresee(comment: Comment, entry: Entry, me: User): Comment;
+export declare function foresee(comment: Comment, pending: Entry, me: User): Comment;

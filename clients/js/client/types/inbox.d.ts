@@ -1,4 +1,4 @@
-import { Store } from "./store.js";
+import { Log } from "./log.js";
 import type { Notification } from "../types/wire.js";
 export type InboxState = {
     state: "loading" | "live" | "behind";
@@ -15,10 +15,10 @@ export type InboxState = {
      */
     unread: number;
 };
-/** @extends {Store<InboxState>} */
-export declare class Inbox extends Store<InboxState> {
+/** @extends {Log<InboxState>} */
+export declare class Inbox extends Log<InboxState> {
     #private;
-    /** Load older notifications. Returns when they are there. */
+    /** Load older notifications. @returns {Promise<void>} when they are there */
     older(): Promise<void>;
     /**
      * Mark notifications as read: these, or all up to now.

@@ -1,13 +1,8 @@
 /** @template Snapshot */
 export declare class Store<Snapshot> {
     #private;
-    constructor();
-    /** What is so now. Never changed afterwards. @returns {Readonly<Snapshot>} */
-    snapshot(): Readonly<Snapshot>;
-    /**
-     * Have `listener` called after changes. Returns what ends that.
-     * @param {() => void} listener
-     * @returns {() => void}
-     */
-    subscribe(listener: () => void): () => void;
+    /** What is so now. Never changed afterwards. @type {() => Readonly<Snapshot>} */
+    snapshot: () => Readonly<Snapshot>;
+    /** Have `listener` called after changes. Returns what ends that. @type {(listener: () => void) => () => void} */
+    subscribe: (listener: () => void) => () => void;
 }

@@ -1,7 +1,7 @@
+import { Log } from "./log.js";
 import { Refused } from "./refused.js";
-import { Store } from "./store.js";
 import type { Comment } from "./fold.js";
-import type { AnchorPayload, Discussion, User } from "../types/wire.js";
+import type { AnchorPayload, Comment as Stored, Discussion, User } from "../types/wire.js";
 export type Thread = {
     /**
      * that of its root
@@ -83,6 +83,7 @@ export type TopicState = {
      */
     discussion: Discussion | null;
 };
+export type Said = Pick<TopicState, "problem" | "muted" | "rights" | "commenting" | "present" | "discussion">;
 export type NewComment = {
     text: string;
     /**
@@ -98,10 +99,13 @@ export type NewComment = {
         [key: string]: unknown;
     };
 };
-/** @extends {Store<TopicState>} */
-export declare class Topic extends Store<TopicState> {
+export type Read = {
+    items: Stored[];
+    seq?: number;
+};
+/** @extends {Log<TopicState>} */
+export declare class Topic extends Log<TopicState> {
     #private;
-    name: string;
     /**
      * Follow it, though nobody subscribes; also after it was closed.
      * @returns {Promise<void>} when it is live; rejects with a `Refused` where it may not be followed

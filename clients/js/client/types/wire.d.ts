@@ -33,6 +33,14 @@ export interface Anchors {
   next: string | null;
 }
 
+/** How many notifications are not read. */
+export interface Badge {
+  /** How many comments of others this person has not read, deleted ones left out. */
+  unread: number;
+  /** The place in the topic's log. */
+  seq: number;
+}
+
 /** A part of a comment's body. What it has besides `type` hangs on that; what it has not is left out. */
 export interface BodyPart {
   /**
@@ -357,6 +365,8 @@ export interface CommentUnreactPayload {
 export interface Comments {
   /** What was asked for. */
   items: Comment[];
+  /** The place in the topic's log. */
+  seq: number;
   /** The `cursor` of the next page; null after the last. */
   next: string | null;
 }
@@ -945,7 +955,7 @@ export interface NotificationAddedEvent {
 
 export interface NotificationCountCommand {
   payload: NotificationCountPayload;
-  answer: Unread;
+  answer: Badge;
 }
 
 /** How many notifications are unread: the badge. */
@@ -1038,6 +1048,8 @@ export interface NotificationRemovedEvent {
 export interface Notifications {
   /** What was asked for. */
   items: Notification[];
+  /** The place in the topic's log. */
+  seq: number;
   /** The `cursor` of the next page; null after the last. */
   next: string | null;
 }
