@@ -25,11 +25,11 @@ demo: $(BIN)/.installed ## Start three nodes, their databases, a load balancer a
 test: $(BIN)/.installed ## Run all tests
 	$(BIN)/pytest
 
-quick: $(BIN)/.installed ## Run the unit tests and the checks, side by side: half a minute
+quick: $(BIN)/.installed ## Run the unit tests and the checks, side by side: twenty seconds
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target units check
 
 units: $(BIN)/.installed ## Run the unit tests
-	$(BIN)/pytest -q tests/unit
+	$(BIN)/pytest -q -n $$(nproc) tests/unit
 
 snippets: $(BIN)/.installed ## Run every code block of README.md and docs/ as it is printed
 	SNIPPETS=all $(BIN)/pytest -q -n 0 tests/snippets

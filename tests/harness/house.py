@@ -21,7 +21,11 @@ _Function = ast.FunctionDef | ast.AsyncFunctionDef
 _FUNCTIONS: Final = (ast.FunctionDef, ast.AsyncFunctionDef)
 
 
-_tree = functools.lru_cache(maxsize=1000)(ast.parse)
+@functools.lru_cache(maxsize=1000)
+def nodes_of(text: str) -> tuple[tuple[str, ast.AST], ...]:
+    """Every node of a module's source with the dotted name of the class and function it is in; read once for all that
+    is measured of it."""
+    return tuple(_with_owners(ast.parse(text)))
 
 
 def sources_of(package: Path, *, without: Iterable[str] = ()) -> dict[str, str]:
@@ -69,7 +73,7 @@ def packages_of(package: Path) -> set[str]:
 
 
 def _imports(module: str, is_package: bool, text: str, known: set[str]) -> Iterator[str]:
-    for node in ast.walk(_tree(text)):
+    for _, node in nodes_of(text):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names if alias.name in known)
         elif isinstance(node, ast.ImportFrom):
@@ -189,8 +193,7 @@ def hand_braced_json(sources: Sources) -> Found:
     """
     found: Found = {}
     for module, text in sources.items():
-        tree = _tree(text)
-        for owner, node in _with_owners(tree):
+        for owner, node in nodes_of(text):
             is_prose = isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
             for child in () if is_prose else ast.iter_child_nodes(node):
                 if isinstance(child, ast.Constant) and _is_json(child.value):
@@ -205,7 +208,6 @@ def _is_json(value: object) -> bool:
 
 
 def _with_owners(tree: ast.Module) -> Iterator[tuple[str, ast.AST]]:
-    """Every node with the dotted name of the class and function it is in."""
     ahead: list[tuple[str, ast.AST]] = [("", tree)]
     while ahead:
         owner, node = ahead.pop()
@@ -223,7 +225,7 @@ def _measured(
 ) -> Found:
     found: Found = {}
     for module, text in sources.items():
-        for owner, node in _with_owners(_tree(text)):
+        for owner, node in nodes_of(text):
             if isinstance(node, kind) and (n := measure(node)) > most:
                 own = getattr(node, "name", "")
                 found[f"{module}:{owner}.{own}" if owner else f"{module}:{own}"] = n
@@ -231,7 +233,7 @@ def _measured(
 
 
 def _counted(sources: Sources, is_one: Callable[[ast.AST], bool]) -> Found:
-    counts = {module: sum(map(is_one, ast.walk(_tree(text)))) for module, text in sources.items()}
+    counts = {module: sum(is_one(node) for _, node in nodes_of(text)) for module, text in sources.items()}
     return {module: n for module, n in counts.items() if n}
 
 

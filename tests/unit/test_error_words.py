@@ -10,6 +10,7 @@ import pytest
 
 from collab_server import errors
 from collab_server.errors import CODES, ClientError, Invalid, NotFound, Paused, sentence
+from tests.harness.house import nodes_of
 
 PACKAGE = Path(errors.__file__).parent
 NAMES = {error.__name__ for error in CODES.values()}
@@ -45,7 +46,7 @@ def test_a_refusal_is_a_sentence(error: ClientError, message: str) -> None:
 def raised() -> Iterator[tuple[str, str, bool]]:
     """Where in the product an error is made, its words (what is put in stands as 7), and whether it has a field."""
     for path in sorted(PACKAGE.rglob("*.py")):
-        for node in ast.walk(ast.parse(path.read_text())):
+        for _, node in nodes_of(path.read_text()):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in NAMES:
                 match node.args:
                     case [ast.Constant(value=str(words)), *_]:

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeGuard
 
+from tests.harness.house import nodes_of
+
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "operations" / "logs.md"
 WRITING = {"debug", "info", "warning", "error", "critical", "line", "log"}  # what `exception` writes is a bug
@@ -18,7 +20,7 @@ NOT_OF_A_NODE = {"demo"}
 
 def written(source: str) -> Iterator[str]:
     """The words that a module logs, as they stand in it."""
-    for node in ast.walk(ast.parse(source)):
+    for _, node in nodes_of(source):
         if isinstance(node, ast.arguments):
             named = node.args[len(node.args) - len(node.defaults) :]
             said = [

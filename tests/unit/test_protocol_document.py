@@ -19,6 +19,7 @@ from collab_server.contract.examples import error_example
 from collab_server.errors import CODES
 from collab_server.services.commands.executor import Write
 from collab_server.services.commands.table import TABLE, OfConnection
+from tests.harness.house import nodes_of
 
 ROOT = Path(__file__).resolve().parents[2]
 PROTOCOL = (ROOT / "docs" / "protocol.md").read_text()
@@ -37,7 +38,7 @@ def calls_in(*folders: str) -> Iterator[ast.Call]:
         for path in sorted(
             (ROOT / "collab_server").glob(f"{folder}/**/*.py" if "." not in folder else folder)
         ):
-            for node in ast.walk(ast.parse(path.read_text())):
+            for _, node in nodes_of(path.read_text()):
                 if isinstance(node, ast.Call):
                     yield node
 
@@ -47,7 +48,7 @@ def strings_in(folder: str) -> set[str]:
     return {
         node.value
         for path in (ROOT / "collab_server" / folder).rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
+        for _, node in nodes_of(path.read_text())
         if isinstance(node, ast.Constant) and isinstance(node.value, str)
     }
 
