@@ -123,8 +123,9 @@ def _reader() -> MarkdownIt:
     """Made when the first markdown comes: a server that gets none never loads the library."""
     from markdown_it import MarkdownIt
 
-    # Deeper than this the library drops what is written; so deep a tree is given up long before.
-    reader = MarkdownIt("zero", {"maxNesting": 8 * MAX_LEVELS}).enable(list(_RULES))
+    # Deeper than this the library drops what is written; so deep a tree is given up before. Within lines it tries so
+    # many levels for every bracket: what a text of brackets takes is in proportion to it.
+    reader = MarkdownIt("zero", {"maxNesting": MAX_LEVELS + 2}).enable(list(_RULES))
     reader.inline.ruler.before("link", "mention", _read_mention)
     reader.validateLink = _is_link  # type: ignore[method-assign]
     # The rules are put together with the first text, which is no time for two threads to meet.

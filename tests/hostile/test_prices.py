@@ -112,6 +112,9 @@ WORST: dict[str, list[Make]] = {
         },
         lambda scene, n: {"topic": scene.topic, "text": "x" * 990_000},
         lambda scene, n: {"topic": scene.topic, "text": "x", "replyTo": scene.mine[1]},
+        lambda scene, n: {"topic": scene.topic, "text": "[" * 999 + str(n), "format": "markdown"},
+        lambda scene, n: {"topic": scene.topic, "text": "[" * 9_990 + str(n), "format": "markdown"},
+        lambda scene, n: {"topic": scene.topic, "text": "**a" * 3_300 + str(n), "format": "markdown"},
     ],
     "comment.edit": [
         lambda scene, n: {"commentId": scene.mine[0], "text": f"{ODD}{n}"},
@@ -208,14 +211,14 @@ async def fresh_scene(node: Node1GiB) -> Scene:
 
 
 def computed(node: Node1GiB) -> float:
-    """What the thread of the node's loop has computed, in seconds."""
-    pid = node.process.process.pid
-    return int(Path(f"/proc/{pid}/task/{pid}/schedstat").read_text().split()[0]) / 1e9
+    """What the node has computed, in seconds: the thread of its loop, and those beside it, which hold that up."""
+    tasks = Path(f"/proc/{node.process.process.pid}/task").iterdir()
+    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
 
 
 @dataclass(frozen=True)
 class Price:
-    """What a command took of the loop's thread, and what it was charged."""
+    """What a command took of the node's threads, and what it was charged."""
 
     name: str
     seconds: float

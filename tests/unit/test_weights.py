@@ -24,6 +24,8 @@ CONTENT = {"projectId": "A" * 32, "objectId": "B" * 32}
         ("comment.add", {"topic": "x", "text": "Hello"}, 0),
         ("comment.add", {"topic": "x", "text": "x" * 10_000}, 2),
         ("comment.add", {"topic": "x", "text": "é" * 10_000}, 10),
+        ("comment.add", {"topic": "x", "text": "x" * 10_000, "format": "markdown"}, 35),
+        ("comment.add", {"topic": "x", "text": "x" * 10_000, "format": "plain"}, 2),
         ("comment.edit", {"commentId": "x", "text": "@[S](group:B) and @[T](group:C)"}, 20),
         ("comments.search", {"q": "x"}, 20),
         ("recipients.find", {"search": "x"}, 3),

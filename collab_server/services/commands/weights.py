@@ -31,7 +31,7 @@ TOKEN = 9
 PEOPLE = 20
 TOPICS = 5  # each may be two questions to Library
 ITEMS = 50
-ASCII, OTHERS = 4000, 1000
+ASCII, OTHERS, MARKDOWN = 4000, 1000, 300
 """A search, a question for people, each group, to end a sign-in or renew it; and so many people, topics, items of a
 page or characters cost a unit more."""
 
@@ -42,11 +42,11 @@ def _people(named: Sequence[Person]) -> int:
 
 
 def _text(text: str | None, format: str | None) -> int:
-    """Of words, which are indexed, and of groups mentioned; markdown is read once more."""
+    """Of words, which are indexed, of markdown, and of groups mentioned."""
     if text is None:
         return 0
-    for_a_unit = OTHERS if format == "markdown" or not text.isascii() else ASCII
-    return len(text) // for_a_unit + text.count("](group:") * GROUP
+    to_read = len(text) // MARKDOWN if format == "markdown" else 0
+    return len(text) // (ASCII if text.isascii() else OTHERS) + to_read + text.count("](group:") * GROUP
 
 
 _MORE: dict[type, Callable[[Any], int]] = {
