@@ -6,22 +6,22 @@ import json
 import re
 import subprocess
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, Page, async_playwright, expect
 
 from collab_server.web import CLIENTS
+from tests.clients.languages import PLURALS, problems_of
 from tests.clients.panels import PATIENCE_MS, Site, comments, composer, say, site_of
 from tests.conftest import MakeCluster
 from tests.faults.proxy import Proxy
+from tests.harness.axe import violations
 from tests.harness.browsers import chromium, needs_chromium
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.harness.node_js import node_binary
 from tests.harness.waiting import until
-from tests.snippets.surroundings import install_for_node
 
 WORDS = CLIENTS["collab-panel"] / "src" / "words"
 BOB = "@[Bob Baker](user:B22B0000000000000000000000000002)"
@@ -30,41 +30,13 @@ expect.set_options(timeout=PATIENCE_MS)
 
 
 ENGLISH = json.loads((WORDS / "en.json").read_text())
-PLURALS = {
-    "en": ["one", "other"],
-    "de": ["one", "other"],
-    "ja": ["other"],
-    "ar": ["zero", "one", "two", "few", "many", "other"],
-}
-"""The forms of a plural, as Unicode's rules have them: what `Intl.PluralRules` chooses among."""
-
-
-def wanted(language: str) -> dict[str, list[str]]:
-    """Each sentence that the language needs, and the values in it, by the English ones."""
-    plural = {key.removesuffix(".one") for key in ENGLISH if key.endswith(".one")}
-    keys = dict[str, str]()
-    for key, sentence in ENGLISH.items():
-        family, _, form = key.rpartition(".")
-        if family not in plural:
-            keys[key] = sentence
-        elif form == "other":
-            keys |= {f"{family}.{each}": sentence for each in PLURALS[language]}
-    return {key: sorted(re.findall(r"\{\w+\}", sentence)) for key, sentence in keys.items()}
 
 
 @pytest.mark.parametrize("language", PLURALS)
 def test_a_language_has_every_sentence_with_its_values(language: str) -> None:
     words = json.loads((WORDS / f"{language}.json").read_text())
-    expected = wanted(language)
-    missing, unknown = expected.keys() - words.keys(), words.keys() - expected.keys()
-    assert not missing, f"{len(missing)} sentences of {language} fall back to English: {sorted(missing)}"
-    assert not unknown, f"sentences of {language} that nobody says: {sorted(unknown)}"
-    for key, values in expected.items():
-        found = re.findall(r"\{\w+\}", words[key])
-        # "one" and "two" may be words.
-        may_lack = {"{count}"} if key.endswith((".zero", ".one", ".two")) else set()
-        assert {*values} - {*found} <= may_lack, key
-        assert {*found} <= {*values}, key
+    problems = problems_of(language, words, ENGLISH)
+    assert not problems, f"{len(problems)} sentences of {language}"
 
 
 def test_every_file_of_words_is_a_language_that_is_offered() -> None:
@@ -399,23 +371,14 @@ async def test_markdown_is_shown_as_elements_and_never_as_markup(site: Site, top
 
 
 @needs_chromium
-async def test_axe_finds_nothing(site: Site, proxy: Proxy, tmp_path: Path, topic: str) -> None:
-    install_for_node(tmp_path, ["axe-core@4"])
-    axe = (tmp_path / "node_modules" / "axe-core" / "axe.min.js").read_text()
+async def test_axe_finds_nothing(site: Site, proxy: Proxy, topic: str) -> None:
     bob = await site.node.client(0, "bob")
 
     async def check(page: Page, state: str) -> None:
-        for scheme in ("light", "dark"):
-            await page.emulate_media(
-                color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce"
-            )
-            found = await page.evaluate("async () => (await axe.run()).violations")
-            said = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found]
-            assert not said, (state, scheme)
+        assert (state, await violations(page)) == (state, [])
 
     for dir, lang in (("ltr", "en"), ("rtl", "ar")):
         page = await site.open("ann", dir=dir, lang=lang, topic=topic)
-        await page.evaluate(axe)
         await expect(page.get_by_role("textbox")).to_be_visible()
         await check(page, "at first")
         if dir == "ltr":
@@ -463,6 +426,5 @@ async def test_axe_finds_nothing(site: Site, proxy: Proxy, tmp_path: Path, topic
         proxy.heal()
     nowhere = "content:F0000000000000000000000000000001:0000000000000000000000000000DEAD"
     page = await site.open("ann", topic=nowhere)
-    await page.evaluate(axe)
     await expect(page.get_by_role("alert")).to_be_visible()
     await check(page, "closed")

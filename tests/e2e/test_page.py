@@ -1,8 +1,10 @@
 """The page in a real browser, served as docker-compose.yml serves it, in front of three nodes.
 
-Two windows of one browser share their cookies, as they do at home. Skipped where there is no Chromium.
+What the panel in it does is told in tests/clients/test_panel.py; here is what the page adds. Two windows of one browser
+share their cookies, as they do at home. Skipped where there is no Chromium.
 """
 
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -12,12 +14,18 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, async_p
 
 from collab_server.demo.embedded import free_port
 from collab_server.demo.nginx import EmbeddedNginx
+from tests.clients.panels import composer, say
 from tests.e2e.deployed import deployed_nginx
+from tests.harness.axe import violations
 from tests.harness.browsers import chromium, needs_chromium
+from tests.harness.clients import new_session
 from tests.harness.cluster import Cluster
+from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary
 
-PATIENCE_MS = 10_000
+PATIENCE_MS = 30_000
+QUARTERS = {"pageKey": "overview", "visualizationKey": "quarters"}
+HELMETS = {"pageKey": "products", "visualizationKey": "products", "dataPoint": {"Product": "Helmets"}}
 
 pytestmark = needs_chromium
 expect.set_options(timeout=PATIENCE_MS)
@@ -44,9 +52,14 @@ def nginx(shared_cluster: Cluster, library: StandInLibrary, tmp_path: Path) -> I
         yield nginx
 
 
+@pytest.fixture
+def address(nginx: EmbeddedNginx) -> str:
+    return f"http://127.0.0.1:{nginx.port}/"
+
+
 @pytest_asyncio.fixture
 async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
-    context = await browser.new_context(locale="en-GB")
+    context = await browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
     context.set_default_timeout(PATIENCE_MS)
     yield context
     await context.close()
@@ -56,23 +69,20 @@ Open = Callable[..., Awaitable[Page]]
 
 
 @pytest_asyncio.fixture
-async def open_as(
-    context: BrowserContext, nginx: EmbeddedNginx, cluster: Cluster, topic: str
-) -> AsyncIterator[Open]:
+async def open_as(context: BrowserContext, address: str, cluster: Cluster, topic: str) -> AsyncIterator[Open]:
     """`await open_as("Ann")` is a window with the test's dashboard open, signed in and live."""
     complaints: list[str] = []
 
-    async def open_window(name: str) -> Page:
+    async def open_window(name: str, place: str = f"#{topic}") -> Page:
         page = await context.new_page()
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.on(
             "console",
             lambda message: complaints.append(message.text) if "Content Security" in message.text else None,
         )
-        await page.goto(f"http://127.0.0.1:{nginx.port}/#{topic}")
+        await page.goto(address + place)
         await page.get_by_role("button", name=name).click()
         await expect(state(page)).to_contain_text("Live")
-        await expect(page.get_by_placeholder("Add a comment")).to_be_visible()
         return page
 
     yield open_window
@@ -80,166 +90,170 @@ async def open_as(
 
 
 def state(page: Page) -> Locator:
-    return page.locator(".bar").get_by_role("status")
-
-
-def comments(page: Page) -> Locator:
-    return page.get_by_role("log").get_by_role("article")
-
-
-async def say(page: Page, text: str) -> None:
-    await page.get_by_placeholder("Add a comment").fill(text)
-    await page.get_by_role("button", name="Comment", exact=True).click()
-    await expect(comments(page).filter(has_text=text)).to_be_visible()
+    return page.locator(".top").get_by_role("status")
 
 
 async def node_of(page: Page) -> str:
     return await page.locator(".node").inner_text()
 
 
-async def test_two_windows_on_two_nodes_talk(open_as: Open) -> None:
+async def test_two_windows_on_two_nodes_talk_about_a_bar_and_what_they_see(open_as: Open) -> None:
     ann, bob = await open_as("Ann"), await open_as("Bob")
     assert await node_of(ann) != await node_of(bob)
-    await say(ann, "Why is the third quarter so high?")
-    seen = comments(bob).filter(has_text="Why is the third quarter so high?")
-    await expect(seen.get_by_text("Ann Archer")).to_be_visible()
+    await ann.get_by_role("button", name=re.compile("^Q3")).click()
+    await composer(ann).fill("Why is the third quarter so high?")
+    await expect(ann.get_by_role("button", name="About Revenue by quarter · Q3")).to_be_visible()
+    await composer(ann).press("Control+Enter")
 
-    await bob.get_by_role("button", name="Reply").click()
-    await bob.get_by_placeholder("Reply to Ann Archer").fill("The summer sale.")
-    await bob.get_by_placeholder("Reply to Ann Archer").press("Control+Enter")
-    await expect(ann.locator(".replies").get_by_text("The summer sale.")).to_be_visible()
+    # The pin counts it, and opens it; from the comment one comes to its bar.
+    pin = bob.get_by_role("button", name="1 open thread: Revenue by quarter")
+    await expect(pin).to_be_visible()
+    await say(bob, "Of something else")
+    await expect(bob.locator("[data-comment]")).to_have_count(2)
+    await pin.click()
+    await expect(bob.locator("[data-comment]")).to_have_count(1)
+    await bob.get_by_role("button", name="Show all").click()
+    await expect(bob.locator("[data-comment]")).to_have_count(2)
+    await bob.get_by_role("button", name="Products").click()
+    await bob.get_by_role("button", name="Revenue by quarter · Q3").click()
+    await expect(bob.locator(".bar.lit")).to_contain_text("Q3")
 
-
-async def test_people_edit_and_delete_only_what_is_theirs(open_as: Open) -> None:
-    ann, bob = await open_as("Ann"), await open_as("Bob")
-    await say(ann, "A first thought")
-    await expect(comments(bob)).to_have_count(1)
-    await expect(bob.get_by_role("button", name="Edit")).to_have_count(0)
-
-    await ann.get_by_role("button", name="Edit").click()
-    await ann.get_by_placeholder("Edit your comment").fill("A second thought")
-    await ann.get_by_role("button", name="Save").click()
-    await expect(comments(bob)).to_contain_text("A second thought")
-    await expect(comments(bob)).to_contain_text("edited")
-
-    ann.on("dialog", lambda dialog: dialog.accept())
-    await ann.get_by_role("button", name="Delete").click()
-    await expect(comments(bob)).to_contain_text("Ann Archer deleted this comment")
-    await expect(comments(ann)).not_to_contain_text("A second thought")
-
-
-async def test_somebody_elses_filters_can_be_applied(open_as: Open) -> None:
-    ann, bob = await open_as("Ann"), await open_as("Bob")
-    everything = await bob.locator(".figure").inner_text()
+    # What one sees goes with a comment, is seen by others, and left again.
+    mine = await bob.locator("p.figure").first.inner_text()
     await ann.get_by_role("combobox", name="Region").select_option("North")
     await ann.get_by_role("combobox", name="Year").select_option("2026")
-    await ann.get_by_label("Attach Region: North · Year: 2026").check()
-    await say(ann, "Look at this")
-
-    await bob.get_by_role("button", name="Apply the filters of Ann Archer").click()
+    await composer(ann).fill("Look at this")
+    await ann.get_by_role("button", name="Attach Region: North · Year: 2026").click()
+    await composer(ann).press("Control+Enter")
+    await bob.get_by_role("button", name="Apply (view of Ann Archer)").click()
     await expect(bob.get_by_role("combobox", name="Region")).to_have_value("North")
-    await expect(bob.locator(".figure")).to_have_text(await ann.locator(".figure").inner_text())
-    assert await bob.locator(".figure").inner_text() != everything
+    await expect(bob.locator("p.figure").first).to_have_text(await ann.locator("p.figure").first.inner_text())
+    await expect(bob.get_by_text("You see the view of Ann Archer")).to_be_visible()
+    await bob.get_by_role("button", name="Back to mine").click()
+    await expect(bob.locator("p.figure").first).to_have_text(mine)
 
 
-async def test_window_that_was_away_catches_up(
-    open_as: Open, nginx: EmbeddedNginx, cluster: Cluster, topic: str
+async def test_an_address_opens_one_comment_wherever_its_dashboard_has_it(
+    open_as: Open, cluster: Cluster, topic: str, address: str
 ) -> None:
-    ann = await open_as("Ann")
-    await say(ann, "Before")
-    nginx.stop()
-    await expect(state(ann)).to_contain_text("Reconnecting")
     bob = await cluster.client(0, "bob")
-    for text in ("one", "two", "three"):
-        await bob.call("comment.add", {"topic": topic, "text": text})
-    nginx.start()
-    await expect(state(ann)).to_contain_text("Live")
-    await expect(comments(ann)).to_have_count(4)
-    await expect(ann.get_by_text("Caught up: 3 changes while away")).to_be_visible()
-
-
-async def test_comment_sent_into_a_lost_connection_is_there_once_when_it_is_back(
-    open_as: Open, nginx: EmbeddedNginx, cluster: Cluster, topic: str
-) -> None:
-    ann = await open_as("Ann")
-    nginx.stop()
-    await ann.get_by_placeholder("Add a comment").fill("Into the void")
-    await ann.get_by_role("button", name="Comment", exact=True).click()
-    await expect(ann.get_by_role("button", name="Sending")).to_be_visible()
-    nginx.start()
-    await expect(comments(ann)).to_have_count(1)
-    bob = await cluster.client(0, "bob")
-    listed = await bob.call("topic.comments", {"topic": topic})
-    assert [comment["text"] for comment in listed["items"]] == ["Into the void"]
-
-
-async def test_another_node_takes_the_window_over_without_signing_in(open_as: Open) -> None:
-    ann = await open_as("Ann")
-    await say(ann, "Still here")
+    for number in range(30):
+        await bob.call("comment.add", {"topic": topic, "text": f"number {number}", "anchor": QUARTERS})
+    added = await bob.call("comment.add", {"topic": topic, "text": "Helmets", "anchor": HELMETS})
+    link = f"?collab=comment:{added['comment']['id']}"
+    for number in range(30):
+        await bob.call("comment.add", {"topic": topic, "text": f"later {number}"})
+    ann = await open_as("Ann", link)
+    await expect(ann.locator("[data-comment].shown")).to_contain_text("Helmets")
+    await expect(ann.get_by_role("heading", name="Revenue by product")).to_be_visible()
+    await expect(ann.locator("[data-comment].shown")).to_be_in_viewport()
+    # Another node takes her over, and a reload finds her where she was, without signing in.
     before = await node_of(ann)
-    await ann.get_by_role("button", name="Another node").click()
-    await expect(ann.locator(".node")).not_to_have_text(before)
-    await expect(comments(ann)).to_have_count(1)
+    await ann.locator(".account summary").click()
 
+    async def is_elsewhere() -> bool:  # the balancer may choose the same one
+        await ann.get_by_role("button", name="Another node").click()
+        await expect(state(ann)).not_to_contain_text("Live")
+        await expect(state(ann)).to_contain_text("Live")
+        return await node_of(ann) != before
 
-async def test_reload_keeps_the_person_and_the_dashboard(open_as: Open) -> None:
-    ann = await open_as("Ann")
-    await say(ann, "Kept")
+    await until(is_elsewhere, 30)
     await ann.reload()
     await expect(state(ann)).to_contain_text("Live")
-    await expect(comments(ann)).to_contain_text("Kept")
-    await expect(ann.locator(".me")).to_contain_text("Ann Archer")
+    await expect(ann.locator("[data-comment].shown")).to_contain_text("Helmets")
+    await bob.call("comment.delete", {"commentId": added["comment"]["id"]})
+    await ann.goto(f"{address}?collab=comment:0197a0e0-0000-7000-8000-000000000000")
+    await expect(ann.get_by_role("heading", name="This comment is not here")).to_be_visible()
+
+
+async def test_a_dashboard_that_one_may_not_open_is_not_another_one(
+    open_as: Open, address: str, library: StandInLibrary, topic: str
+) -> None:
+    nowhere = "#content:F0000000000000000000000000000001:0000000000000000000000000000DEAD"
+    ann = await open_as("Ann", nowhere)
+    heading = ann.get_by_role("heading", name="You may not open this dashboard")
+    await expect(heading).to_be_visible()
+    await expect(composer(ann)).to_have_count(0)
+
+    # One that is closed while somebody has it in their list is not shown either, nor are its figures.
+    async def may_open(people: list[str] | None) -> None:
+        body = {"objectId": topic.rpartition(":")[2], "openTo": people}
+        async with new_session() as http, http.post(f"{library.root}/standin/access", json=body) as answer:
+            assert answer.ok
+
+    await may_open([])
+    await ann.goto(f"{address}#{topic}")
+    await expect(ann.get_by_role("heading", name="There is no such dashboard")).to_be_visible()
+    await expect(heading).to_be_visible()
+    await expect(ann.locator(".card")).to_have_count(0)
+    await may_open(None)
+
+    async def is_open() -> bool:  # Library's word is kept for some seconds
+        await ann.get_by_role("button", name="Try again").or_(composer(ann)).click()
+        return await composer(ann).count() == 1
+
+    await until(is_open, 20)
+    await expect(ann.locator(".card").first).to_be_visible()
 
 
 async def test_whoever_signs_out_is_not_let_in_by_what_the_window_knew(open_as: Open) -> None:
     ann = await open_as("Ann")
+    await composer(ann).fill("half a thought")
     known = await ann.evaluate("sessionStorage.getItem('collaboration')")
+    await ann.locator(".account summary").click()
     await ann.get_by_role("button", name="Sign out").click()
     await expect(ann.get_by_role("button", name="Ann")).to_be_visible()
     await expect(ann.get_by_text("You have been signed out")).to_have_count(0)
     await ann.evaluate("known => sessionStorage.setItem('collaboration', known)", known)
     await ann.reload()
     await expect(ann.get_by_text("You have been signed out")).to_be_visible()
-    await expect(ann.get_by_role("button", name="Ann")).to_be_visible()
+
+    await ann.get_by_text("Sign in with name and password").click()
+    await ann.get_by_label("Name", exact=True).fill("ann")
+    await ann.get_by_label("Password").fill("not it")
+    await ann.get_by_role("button", name="Sign in").click()
+    await expect(ann.get_by_role("alert")).to_have_text("Library does not know this name and password.")
+    await ann.get_by_label("Password").fill("ann")
+    await ann.get_by_role("button", name="Sign in").click()
+    await expect(composer(ann)).to_have_value("half a thought")
 
 
-async def test_text_is_never_taken_for_markup(open_as: Open) -> None:
-    ann = await open_as("Ann")
-    text = '<img src=x onerror="document.title=1"> & <b>bold</b> @[Bob Baker](user:B22B0000000000000000000000000002)'
-    await ann.get_by_placeholder("Add a comment").fill(text)
-    await ann.get_by_role("button", name="Comment", exact=True).click()
-    await expect(comments(ann).locator(".text")).to_have_text(
-        '<img src=x onerror="document.title=1"> & <b>bold</b> @Bob Baker'
-    )
-    await expect(comments(ann).locator("img, b")).to_have_count(0)
-    await expect(comments(ann).locator(".mention")).to_have_text("@Bob Baker")
-
-
-async def test_refusal_is_shown_in_words(
-    context: BrowserContext, nginx: EmbeddedNginx, cluster: Cluster
-) -> None:
-    page = await context.new_page()
-    await page.goto(f"http://127.0.0.1:{nginx.port}/")
-    await page.get_by_text("Sign in with name and password").click()
-    await page.get_by_label("Name", exact=True).fill("ann")
-    await page.get_by_label("Password").fill("not it")
-    await page.get_by_role("button", name="Sign in").click()
-    await expect(page.get_by_role("alert")).to_have_text("Library does not know this name and password.")
-
-
-async def test_a_dashboard_one_may_not_open_is_not_another_one(open_as: Open, nginx: EmbeddedNginx) -> None:
-    ann = await open_as("Ann")
-    unknown = "content:F0000000000000000000000000000001:0000000000000000000000000000DEAD"
-    await ann.goto(f"http://127.0.0.1:{nginx.port}/#{unknown}")
-    await expect(ann.get_by_role("heading", name="You may not open this dashboard")).to_be_visible()
-    await expect(ann.get_by_placeholder("Add a comment")).to_have_count(0)
-    await ann.get_by_role("combobox", name="Dashboard").select_option("Sales Overview")
-    await expect(ann.get_by_role("heading", name="Sales Overview")).to_be_visible()
-    await expect(ann.get_by_placeholder("Add a comment")).to_be_visible()
-
-
-async def test_page_fits_a_phone(open_as: Open) -> None:
+async def test_on_a_phone_the_panel_is_a_sheet_below_the_dashboard(open_as: Open) -> None:
     ann = await open_as("Ann")
     await say(ann, "A_word_without_any_space_" * 8)
     await ann.set_viewport_size({"width": 360, "height": 740})
+    await ann.emulate_media(reduced_motion="reduce")
+    panel = ann.locator("collab-panel")
+    heights = []
+    for name in ("Show all of the comments", "Show only the title", "Show half"):
+        box = await panel.bounding_box()
+        assert box is not None
+        heights.append(box["height"])
+        assert abs(box["y"] + box["height"] - 740) < 1
+        await ann.get_by_role("button", name=name).click()
+        await expect(ann.get_by_role("button", name=name)).to_have_count(0)
+    half, full, low = heights
+    assert low < 80 < 300 < half < 500 < full
+    await composer(ann).click()
+    await expect(panel).to_have_attribute("sheet", "full")
     assert await ann.evaluate("document.documentElement.scrollWidth") <= 360
+
+
+async def test_axe_finds_nothing_in_the_page(open_as: Open, address: str) -> None:
+    ann = await open_as("Ann")
+    await ann.get_by_role("button", name=re.compile("^Q3")).click()
+    await say(ann, "Pinned")
+    await expect(ann.get_by_role("button", name="1 open thread: Revenue by quarter")).to_be_visible()
+    assert await violations(ann) == []
+    await ann.locator(".account summary").click()
+    await ann.get_by_role("combobox", name="Language").select_option("ar")
+    await expect(ann.locator("html")).to_have_attribute("dir", "rtl")
+    await expect(ann.get_by_role("textbox", name="إضافة تعليق")).to_be_visible()
+    assert await violations(ann) == []
+    await ann.set_viewport_size({"width": 390, "height": 844})
+    assert await violations(ann, ["dark"]) == []
+    await ann.goto(f"{address}#content:F0000000000000000000000000000001:0000000000000000000000000000DEAD")
+    assert await violations(ann, ["light"]) == []
+    await ann.get_by_role("button", name="تسجيل الخروج").click()
+    await expect(ann.get_by_role("button", name="Ann")).to_be_visible()
+    assert await violations(ann) == []

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from collab_server.web import CONTENT_SECURITY_POLICY, HEADERS, STATIC
+from collab_server.web import CLIENTS, CONTENT_SECURITY_POLICY, HEADERS, STATIC
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), *STATIC.rglob("*.md")])
@@ -187,7 +187,9 @@ def test_page_takes_nothing_from_outside_and_writes_no_markup() -> None:
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda path: path.name)
 def test_every_import_of_the_page_exists(script: Path) -> None:
     for target in re.findall(r'from "([^"]+)"', script.read_text()):
-        assert (script.parent / target).is_file(), target
+        client = re.fullmatch(r"\.\./clients/([^/]+)/(.+)", target)
+        file = CLIENTS[client[1]] / "src" / client[2] if client else script.parent / target
+        assert file.is_file(), target
 
 
 def test_nginx_serves_the_page_under_the_same_policy_as_a_node() -> None:

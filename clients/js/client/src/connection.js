@@ -206,6 +206,11 @@ export class Connection extends Store {
     return answer.data;
   }
 
+  /** Drop the connection and come back, at whatever node a load balancer chooses. */
+  reconnect() {
+    this.#socket.io.engine?.close();
+  }
+
   /** End the sign-in, in all windows that share it, as far as the server can be reached within a second. */
   async signOut() {
     await this.#socket.timeout(1000).emitWithAck("session.end", {}).catch(() => {});

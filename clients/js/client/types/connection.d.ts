@@ -50,6 +50,8 @@ export declare class Connection extends Store<ConnectionState> {
      * @throws {Refused}
      */
     ask<Name extends keyof CommandsByName>(name: Name, payload: Payload<Name>): Promise<Answer<Name>>;
+    /** Drop the connection and come back, at whatever node a load balancer chooses. */
+    reconnect(): void;
     /** End the sign-in, in all windows that share it, as far as the server can be reached within a second. */
     signOut(): Promise<void>;
     /** Disconnect for good. */

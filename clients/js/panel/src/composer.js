@@ -3,6 +3,7 @@
 import { mention, mentionsOf, pieces } from "./client.js";
 import { draftAt, keepDraft, NO_DRAFT } from "./drafts.js";
 import { Avatar, Icon } from "./parts.js";
+import { isSamePlace, placeOf } from "./places.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
 
 /** @import { Draft, Whom } from "./drafts.js" */
@@ -86,7 +87,7 @@ const FORM_KEYS = new Map([
  * @param {string[]} props.place where its draft is kept
  * @param {string} props.label
  * @param {string} props.sendLabel
- * @param {(text: string, isAttached: boolean) => void} props.onSend
+ * @param {(text: string, attached: {viewState?: any, anchor?: any}) => void} props.onSend
  * @param {() => void} [props.onCancel]
  * @param {any} [props.comment] what is edited
  * @param {any[]} [props.people] who takes part
@@ -99,7 +100,15 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     const kept = draftAt(place);
     return kept.text || !comment ? kept : draftOf(comment);
   });
-  const [isAttached, setAttached] = useState(false);
+  const { viewState, anchor } = (isMain && attachment) || {};
+  const [hasView, setView] = useState(false);
+  const [hasPlace, setPlace] = useState(true);
+  const [placed, setPlaced] = useState(anchor);
+  if (!isSamePlace(placed, anchor)) {
+    // Somebody who chooses a place wants to speak of it.
+    setPlaced(anchor);
+    setPlace(true);
+  }
   /** @type {[null | {from: number, found: any[], problem: string}, any]} */
   const [picking, setPicking] = useState(null);
   const [chosen, setChosen] = useState(0);
@@ -192,8 +201,9 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     setPicking(null);
     topic.type(false);
     keep(NO_DRAFT);
-    onSend(text, isAttached);
-    setAttached(false);
+    onSend(text, { ...(hasView && viewState && { viewState }), ...(hasPlace && anchor && { anchor }) });
+    setView(false);
+    setPlace(Boolean(panel.inPlace)); // what is said next may be of something else
     if (isMain) area.current.focus();
   };
 
@@ -228,7 +238,7 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
   };
 
   const hasText = draft.text.trim() !== "";
-  const canAttach = attachment && isMain;
+  const about = anchor && placeOf(panel.host, anchor);
   return html`
     <form
       class="composer ${hasText || onCancel ? "open" : ""}"
@@ -289,15 +299,25 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
         ${picking && (picking.problem || words.say("people.count", { count: picking.found.length }))}
       </p>
       <div class="row">
-        ${canAttach &&
+        ${about &&
         html`<button
           type="button"
           class="chip"
           part="attach"
-          aria-pressed=${isAttached ? "true" : "false"}
-          onClick=${() => setAttached(!isAttached)}
+          aria-pressed=${hasPlace ? "true" : "false"}
+          onClick=${() => setPlace(!hasPlace)}
         >
-          <${Icon} name=${isAttached ? "resolve" : "view"} /><bdi>${words.say("attach", { view: attachment.label })}</bdi>
+          <${Icon} name=${hasPlace ? "resolve" : "place"} /><bdi>${words.say("attach.place", { place: about })}</bdi>
+        </button>`}
+        ${viewState &&
+        html`<button
+          type="button"
+          class="chip"
+          part="attach"
+          aria-pressed=${hasView ? "true" : "false"}
+          onClick=${() => setView(!hasView)}
+        >
+          <${Icon} name=${hasView ? "resolve" : "view"} /><bdi>${words.say("attach", { view: attachment.label })}</bdi>
         </button>`}
         <span class="forms" role="group" aria-label=${words.say("form")}>
           ${Object.keys(FORMS).map(
@@ -315,9 +335,10 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
             `,
           )}
         </span>
-        <span class="spring"></span>
-        ${onCancel && html`<button type="button" class="plain" onClick=${cancel}>${words.say("cancel")}</button>`}
-        <button type="submit" class="send" part="send" disabled=${!hasText}>${sendLabel}</button>
+        <span class="end">
+          ${onCancel && html`<button type="button" class="plain" onClick=${cancel}>${words.say("cancel")}</button>`}
+          <button type="submit" class="send" part="send" disabled=${!hasText}>${sendLabel}</button>
+        </span>
       </div>
     </form>
   `;

@@ -2,6 +2,7 @@
 
 import { CollabElement, define } from "./element.js";
 import { Panel } from "./panel.js";
+import { isSamePlace } from "./places.js";
 import { html } from "./preact.js";
 import { STYLE } from "./style.js";
 
@@ -9,11 +10,15 @@ import { STYLE } from "./style.js";
  * `<collab-panel topic="content:{projectId}:{objectId}">`.
  *
  * @fires collab-apply somebody wants to see a saved view: `detail.viewState`, `detail.comment`
+ * @fires collab-place other places are shown than before: `detail.place`, null for all
+ * @fires collab-point one points at a thread, or at none any more: `detail.threadId`, `detail.anchor`
  */
 export class CollabPanel extends CollabElement {
-  static observedAttributes = ["topic", "lang", "keys", "enter", "comment"];
+  static observedAttributes = ["topic", "lang", "keys", "enter", "comment", "sheet"];
 
   /** @type {import("./panel.js").Attachment | null} */ #attachment = null;
+  /** @type {import("./places.js").Anchor | null} */ #place = null;
+  /** @type {((anchor: any) => void) | null} */ #goTo = null;
 
   constructor() {
     super(STYLE);
@@ -26,6 +31,28 @@ export class CollabPanel extends CollabElement {
 
   set attachment(attachment) {
     this.#attachment = attachment;
+    this.redraw();
+  }
+
+  /** The place whose threads are shown; null for all. What it lacks may be anything. */
+  get place() {
+    return this.#place;
+  }
+
+  set place(place) {
+    if (isSamePlace(place, this.#place)) return;
+    this.#place = place;
+    this.dispatchEvent(new CustomEvent("collab-place", { bubbles: true, composed: true, detail: { place } }));
+    this.redraw();
+  }
+
+  /** Goes to the place of a comment, which another page of the dashboard may have; null where none can be gone to. */
+  get goTo() {
+    return this.#goTo;
+  }
+
+  set goTo(goTo) {
+    this.#goTo = goTo;
     this.redraw();
   }
 
@@ -52,6 +79,8 @@ export class CollabPanel extends CollabElement {
       name=${topic}
       words=${words}
       attachment=${this.#attachment}
+      inPlace=${this.#place}
+      sheet=${this.getAttribute("sheet")}
       comment=${this.getAttribute("comment") ?? linked()}
       hasKeys=${this.getAttribute("keys") !== "off"}
       sendsByEnter=${this.getAttribute("enter") === "send"}

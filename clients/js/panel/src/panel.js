@@ -3,15 +3,17 @@
 import { pieces } from "./client.js";
 import { Composer } from "./composer.js";
 import { Avatar, Icon, listed, useStore } from "./parts.js";
+import { isAt, placeOf } from "./places.js";
 import { html, useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./preact.js";
 import { useReading } from "./reading.js";
+import { Handle } from "./sheet.js";
 import { Thread } from "./thread.js";
 
 /**
  * @typedef {object} Attachment
- * @property {string} label in words, for its chip
- * @property {{[key: string]: unknown}} [viewState]
- * @property {import("collab-client/wire").AnchorPayload} [anchor]
+ * @property {string | null} [label] the view in words, for its chip
+ * @property {{[key: string]: unknown} | null} [viewState] is attached when one wishes
+ * @property {import("./places.js").Anchor | null} [anchor] is attached unless one takes it away
  */
 
 const MOST_THREADS = 60; // in the document
@@ -26,7 +28,8 @@ const MOST_PAGES = 10; // that are loaded to find what is unread
 const FILTERS = ["all", "unread", "mentions", "resolved"];
 
 /** @param {any} props */
-export function Panel({ host, client, name, words, attachment, comment: wanted, hasKeys, sendsByEnter }) {
+export function Panel(props) {
+  const { host, client, name, words, attachment, inPlace, sheet, comment: wanted, hasKeys, sendsByEnter } = props;
   const topic = useMemo(() => client.topic(name), [client, name]);
   const state = useStore(topic);
   const connection = useStore(client.connection);
@@ -40,6 +43,7 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
   const [shown, setShown] = useState(/** @type {string | null} */ (null));
   const [isHelping, setHelping] = useState(false);
   const [said, setSaid] = useState("");
+  const [isGone, setGone] = useState(false); // the comment that was asked for
   const [startId, setStartId] = useState(/** @type {string | null} */ (null)); // null: the last ones
   const [isAtEnd, setAtEnd] = useState(true);
   const [, tick] = useReducer((/** @type {number} */ count) => count + 1, 0);
@@ -51,6 +55,7 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
     isLoading: false,
     anchor: /** @type {{id: string, top: number} | null} */ (null),
     goal: /** @type {string | null} */ (null), // a comment to scroll to, once it is there
+    pointed: "",
     unread: 0,
   }).current;
   const isMe = (/** @type {any} */ user) => user.id === client.me?.id;
@@ -66,6 +71,7 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
     comment.seq > state.readSeq && !comment.deletedAt && !comment.pending && !isMe(comment.author);
   const sticky = useRef(new Set()).current; // what was unread stays in sight while one reads
   const threads = state.threads.filter((/** @type {any} */ thread) => {
+    if (inPlace && !isAt(anchorOf(thread), inPlace)) return false;
     if (filter === "all") return true;
     if (filter === "resolved") return thread.root?.resolved;
     if (filter === "mentions") {
@@ -98,12 +104,7 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
 
   async function open() {
     if (wanted) {
-      try {
-        await go(wanted);
-        return;
-      } catch {
-        // it is gone, or of another topic: then as without
-      }
+      if (await go(wanted)) return;
     }
     for (let page = 0; page < MOST_PAGES; page += 1) {
       const { threads, unread, hasOlder } = topic.snapshot();
@@ -129,20 +130,43 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
     return null;
   };
 
-  /** @param {string} id */
+  /** @param {string} id @returns {Promise<boolean>} whether it is there */
   async function go(id) {
-    const threadId = await topic.find(id);
+    const threadId = await topic.find(id).catch(() => null);
+    setGone(!threadId);
+    if (!threadId) return false;
+    const thread = topic.snapshot().threads.find((/** @type {any} */ each) => each.id === threadId);
+    const anchor = thread && anchorOf(thread);
+    if (anchor) host.goTo?.(anchor);
+    if (host.place && !isAt(anchor, host.place)) host.place = null;
     setFilter("all");
     setOpened((/** @type {Map<string, boolean>} */ before) => new Map(before).set(threadId, true));
     setUnfolded((/** @type {Set<string>} */ before) => new Set(before).add(threadId));
     live.goal = id;
     setShown(id);
     setTimeout(() => setShown(null), SHOWN_MS);
+    return true;
   }
 
   useEffect(() => {
-    if (live.isOpen && wanted) go(wanted).catch(() => {});
+    if (live.isOpen && wanted) go(wanted);
   }, [wanted]);
+
+  // Of a place all threads are looked for: pins count them, however old they are.
+  useEffect(() => {
+    if (!inPlace || !live.isOpen) return undefined;
+    let isOver = false;
+    live.isAtEnd = true;
+    setStartId(null);
+    (async () => {
+      for (let page = 0; page < MOST_PAGES && !isOver && topic.snapshot().hasOlder; page += 1) {
+        if (!(await topic.older().then(() => true, () => false))) break;
+      }
+    })();
+    return () => {
+      isOver = true;
+    };
+  }, [inPlace, state.state === "live"]);
 
   // New ones after one had read everything: the line moves to them.
   useEffect(() => {
@@ -269,6 +293,7 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
     topic.add({ format: "markdown", ...comment }).catch(() => {}); // what becomes of it is shown at the comment
     if (!comment.replyTo) {
       setFilter("all");
+      if (host.place && !isAt(comment.anchor, host.place)) host.place = null;
       live.isAtEnd = true;
       setStartId(null);
     }
@@ -313,6 +338,15 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
     };
   }, [topic]);
 
+  const point = (/** @type {any} */ event) => {
+    const id = event?.target.closest("[data-thread]")?.dataset.thread ?? "";
+    if (id === live.pointed) return;
+    live.pointed = id;
+    const thread = threads.find((/** @type {any} */ each) => each.id === id);
+    const detail = { threadId: id || null, anchor: (thread && anchorOf(thread)) ?? null };
+    host.dispatchEvent(new CustomEvent("collab-point", { bubbles: true, composed: true, detail }));
+  };
+
   const panel = {
     host,
     client,
@@ -320,6 +354,7 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
     state,
     words,
     attachment,
+    inPlace,
     sendsByEnter,
     now: Date.now(),
     names,
@@ -394,6 +429,7 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
     const { code = "", message = "" } = state.problem ?? {};
     return html`
       <aside class="panel" part="panel" aria-label=${title} ref=${box}>
+        <${Handle} words=${words} host=${host} sheet=${sheet} />
         <div class="closed" role="alert" part="closed">
           <h2>${words.say(words.has(`closed.${code}`) ? `closed.${code}` : "closed")}</h2>
           <p class="quiet">${words.has(`closed.${code}`) ? words.say("closed.why") : message}</p>
@@ -407,6 +443,7 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
   const problem = notice(words, connection, state);
   return html`
     <aside class="panel" part="panel" aria-label=${title} ref=${box} onKeyDown=${onKeyDown}>
+      <${Handle} words=${words} host=${host} sheet=${sheet} />
       <header class="head" part="header">
         <slot name="header"><h2>${title}</h2></slot>
         <${Present} words=${words} state=${state} />
@@ -426,6 +463,11 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
         ${connection.state === "signed_out" &&
         html`<button type="button" class="link" onClick=${() => client.connection.signIn()}>${words.say("sign_in")}</button>`}
       </p>
+      ${isGone &&
+      html`<p class="notice" role="status">
+        <span>${words.say("gone")}</span>
+        <button type="button" class="link" onClick=${() => setGone(false)}>${words.say("close")}</button>
+      </p>`}
       ${isHelping && html`<${Keys} words=${words} onClose=${() => (setHelping(false), focus(".help-button"))} />`}
       <div class="filters" role="group" aria-label=${words.say("filter")}>
         ${FILTERS.map(
@@ -450,7 +492,22 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
           `,
         )}
       </div>
-      <div class="list" part="list" ref=${list} onScroll=${onScroll} aria-busy=${isLoading ? "true" : "false"}>
+      ${inPlace &&
+      html`<p class="in-place" part="in-place">
+        <${Icon} name="place" /><bdi>${placeOf(host, inPlace) ?? words.say("place")}</bdi>
+        <button type="button" class="link" onClick=${() => ((host.place = null), focus(".tab"))}>${words.say("place.all")}</button>
+      </p>`}
+      <div
+        class="list"
+        part="list"
+        ref=${list}
+        onScroll=${onScroll}
+        onPointerOver=${point}
+        onPointerLeave=${() => point(null)}
+        onFocusIn=${point}
+        onFocusOut=${() => point(null)}
+        aria-busy=${isLoading ? "true" : "false"}
+      >
         ${!isLoading &&
         state.hasOlder &&
         start === 0 &&
@@ -463,7 +520,7 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
         !threads.length &&
         html`<div class="empty" part="empty">
           <slot name="empty">
-            <p>${words.say(filter === "all" ? "empty" : `empty.${filter}`)}</p>
+            <p>${words.say(filter !== "all" ? `empty.${filter}` : inPlace ? "empty.place" : "empty")}</p>
             ${filter === "all" && mayWrite && html`<p class="quiet">${words.say("empty.invite")}</p>`}
           </slot>
         </div>`}
@@ -498,10 +555,7 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
               place=${panel.placeOf("new")}
               label=${words.say("write")}
               sendLabel=${words.say("send")}
-              onSend=${(/** @type {string} */ text, /** @type {boolean} */ isAttached) => {
-                const { viewState, anchor } = (isAttached && attachment) || {};
-                add({ text, ...(viewState && { viewState }), ...(anchor && { anchor }) });
-              }}
+              onSend=${(/** @type {string} */ text, /** @type {any} */ attached) => add({ text, ...attached })}
             />`
           : html`<p class="may-not quiet">${words.say(state.commenting ? "may.not" : "switched.off")}</p>`)}
         <slot name="footer"></slot>
@@ -509,6 +563,11 @@ export function Panel({ host, client, name, words, attachment, comment: wanted, 
       <p class="unseen" aria-live="polite">${said}</p>
     </aside>
   `;
+}
+
+/** Where a thread belongs. @param {any} thread */
+function anchorOf({ root, comments }) {
+  return root?.anchor ?? comments[0]?.anchor ?? null;
 }
 
 /** The connection in words; empty while all is well. @param {any} words @param {any} connection @param {any} state */

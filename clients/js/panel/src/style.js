@@ -1,5 +1,7 @@
 // How it looks. Every colour and measure that a page may want otherwise is a property of it.
 
+import { NARROW } from "./sheet.js";
+
 export const STYLE = /* css */ `
 :host {
   --accent: var(--collab-accent, light-dark(#0b6e6e, #5cc4bf));
@@ -37,7 +39,6 @@ bdi { unicode-bidi: isolate; }
 .panel { display: flex; flex-direction: column; height: 100%; min-height: 0; background: var(--sheet); }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .quiet { color: var(--soft); font-size: 0.86em; line-height: 1.35; }
-.spring { flex: 1; }
 .name { font-weight: 600; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 
 button { cursor: pointer; border: 1px solid transparent; border-radius: 6px; background: none; padding: 4px 12px; min-height: 30px; }
@@ -125,7 +126,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .reply, .earlier { margin-top: 6px; margin-inline-start: 36px; }
 .earlier-all { display: block; margin: 8px auto; }
 
-.actions { position: absolute; inset-block-start: -6px; inset-inline-end: -4px; display: flex; padding: 1px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); opacity: 0; }
+.actions { position: absolute; inset-block-start: -10px; inset-inline-end: -4px; display: flex; padding: 1px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); opacity: 0; }
 .comment:hover > .body > .actions, .actions:focus-within, .actions.open { opacity: 1; z-index: 2; }
 @media (hover: none) {
   .actions { opacity: 1; border-color: transparent; background: none; }
@@ -162,6 +163,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .composer textarea::placeholder { color: var(--soft); opacity: 1; }
 .forms { display: flex; }
 .row { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; padding: 0 6px 6px; }
+.row .end { display: flex; flex-wrap: wrap; justify-content: end; gap: 6px; margin-inline-start: auto; }
 .foot .composer:not(.open):not(:focus-within) .row { display: none; }
 .people { position: absolute; inset-inline: -1px; bottom: calc(100% + 4px); max-height: 260px; overflow: auto; padding: 4px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); box-shadow: 0 -4px 20px rgb(0 0 0 / 14%); z-index: 4; }
 .people li { display: flex; align-items: center; gap: 8px; padding: 5px 8px; border-radius: 6px; cursor: pointer; }
@@ -174,7 +176,24 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .keys dt { min-width: 84px; }
 kbd { padding: 1px 6px; border: 1px solid var(--line); border-radius: 4px; font: inherit; font-size: 0.86em; }
 
+.in-place { display: flex; align-items: center; gap: 6px; padding: 6px 16px; border-bottom: 1px solid var(--line); background: var(--wash); font-size: 0.9em; }
+.in-place bdi { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.in-place .icon { width: 13px; height: 13px; }
+.handle { display: none; }
+@media ${NARROW} {
+  :host([sheet]) { position: fixed; inset-inline: 0; bottom: 0; z-index: var(--collab-sheet-layer, 10); width: auto; height: 56dvh; }
+  :host([sheet="low"]) { height: 64px; }
+  :host([sheet="full"]) { height: calc(100dvh - 48px); }
+  :host([sheet]) .panel { border: 1px solid var(--line); border-bottom: 0; border-radius: 16px 16px 0 0; overflow: hidden; box-shadow: 0 -6px 24px rgb(0 0 0 / 18%); }
+  :host([sheet="low"]) .panel > :not(.handle, .head, .unseen) { display: none; }
+  :host([sheet]) .head { padding-top: 0; }
+  .handle { display: block; flex: none; width: 100%; min-height: 24px; padding: 0; border-radius: 0; touch-action: none; }
+  .handle::before { content: ""; display: block; width: 40px; height: 4px; margin: auto; border-radius: 2px; background: var(--edge); }
+  .handle:focus-visible { outline-offset: -2px; border-radius: 16px 16px 0 0; }
+}
+
 @media (prefers-reduced-motion: no-preference) {
+  :host([sheet]) { transition: height 160ms ease-out; }
   .actions { transition: opacity 120ms; }
   .comment.shown { transition: background 160ms, box-shadow 160ms; }
 }

@@ -3,6 +3,7 @@
 import { Said } from "./body.js";
 import { Composer } from "./composer.js";
 import { Avatar, Icon, inWords, listed } from "./parts.js";
+import { placeOf } from "./places.js";
 import { html, useLayoutEffect, useRef, useState } from "./preact.js";
 
 const EMOJIS = ["👍", "❤️", "😄", "🎉", "👀", "🙏", "✅", "❓"];
@@ -232,7 +233,7 @@ function Text({ comment, words, me }) {
 
 /** Where it belongs, and the view that is saved with it. @param {{host: any, comment: any, words: any}} props */
 function Chips({ host, comment, words }) {
-  const place = comment.anchor && (host.describePlace ? host.describePlace(comment.anchor) : placeInWords(comment.anchor));
+  const place = comment.anchor && placeOf(host, comment.anchor);
   const view = comment.viewState && (host.describeView ? host.describeView(comment.viewState) : words.say("view"));
   if (!place && !view) return null;
   const apply = () =>
@@ -245,7 +246,12 @@ function Chips({ host, comment, words }) {
     );
   return html`
     <div class="chips">
-      ${place && html`<span class="chip still" part="place"><${Icon} name="place" /><bdi>${place}</bdi></span>`}
+      ${place &&
+      (host.goTo
+        ? html`<button type="button" class="chip" part="place" onClick=${() => host.goTo(comment.anchor)}>
+            <${Icon} name="place" /><bdi>${place}</bdi>
+          </button>`
+        : html`<span class="chip still" part="place"><${Icon} name="place" /><bdi>${place}</bdi></span>`)}
       ${view &&
       html`<button
         type="button"
@@ -258,11 +264,6 @@ function Chips({ host, comment, words }) {
       </button>`}
     </div>
   `;
-}
-
-/** @param {any} anchor */
-function placeInWords({ pageKey, visualizationKey }) {
-  return [pageKey, visualizationKey].filter((each) => typeof each === "string").join(" · ") || null;
 }
 
 /** @param {{panel: any, comment: any}} props */

@@ -6,10 +6,12 @@ export const LANGUAGES: readonly string[];
 
 /** What a new comment can have with it. */
 export interface Attachment {
-  /** In words, for its chip. */
-  label: string;
-  viewState?: { [key: string]: unknown };
-  anchor?: AnchorPayload;
+  /** The view in words, for its chip. */
+  label?: string | null;
+  /** Is attached when one wishes. */
+  viewState?: { [key: string]: unknown } | null;
+  /** Is attached unless one takes it away. */
+  anchor?: AnchorPayload | null;
 }
 
 /** Connect: the elements of this page talk over this client, unless they have one of their own. */
@@ -23,6 +25,10 @@ export class CollabPanel extends HTMLElement {
   attachment: Attachment | null;
   describeView: ((viewState: any) => string | null) | null;
   describePlace: ((anchor: any) => string | null) | null;
+  /** The place whose threads are shown; null for all. */
+  place: AnchorPayload | null;
+  /** Goes to the place of a comment; null where none can be gone to. */
+  goTo: ((anchor: any) => void) | null;
   linkTo: ((commentId: string) => string) | null;
   /** Go to a comment of this topic. */
   show(commentId: string): void;
@@ -35,5 +41,7 @@ declare global {
   }
   interface HTMLElementEventMap {
     "collab-apply": CustomEvent<{ viewState: any; comment: import("collab-client").Comment }>;
+    "collab-place": CustomEvent<{ place: AnchorPayload | null }>;
+    "collab-point": CustomEvent<{ threadId: string | null; anchor: AnchorPayload | null }>;
   }
 }

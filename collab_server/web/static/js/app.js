@@ -1,16 +1,18 @@
-// The page: who is signed in, which dashboard is open, and how the connection is.
+// The page: who is signed in, which dashboard is open, and beside it the panel, which has the connection.
 //
 // What a reload needs (resumeToken, the list of dashboards) is kept in this window's sessionStorage, so that two
-// windows can be two people. The open dashboard is in the address: #content:{projectId}:{objectId}.
+// windows can be two people. The open dashboard is in the address: #content:{projectId}:{objectId}; one comment of it
+// may be there too: ?collab=comment:{id}.
 
-import { html, render, useEffect, useReducer, useState } from "../vendor/htm-preact-standalone.js";
-import { Avatar, Comments } from "./comments.js";
-import { Connection, forgetNode } from "./connection.js";
-import { Conversation } from "./conversation.js";
-import { Dashboard, filtersOf, NO_FILTERS, viewStateOf } from "./dashboard.js";
-import { people, signIn } from "./library.js";
+import { connect } from "../clients/collab-panel/index.js";
+import { hueOf } from "../clients/collab-panel/parts.js";
+import { html, render, useEffect, useReducer, useRef, useState } from "../clients/collab-panel/preact.js";
+import { Desk } from "./desk.js";
+import { LibraryError, people, signIn } from "./library.js";
+import { LANGUAGES, languageHere, speak } from "./words.js";
 
 const KEPT = "collaboration";
+const NODE_COOKIE = "collab_node"; // NGINX's sticky cookie: which node this browser is sent to
 
 const kept = {
   read: () => JSON.parse(sessionStorage.getItem(KEPT) ?? "null"),
@@ -20,22 +22,48 @@ const kept = {
 
 const topicOf = ({ projectId, id }) => `content:${projectId}:${id}`;
 const isSame = (one, other) => one.toLowerCase() === other.toLowerCase(); // ids are spelled in either case
+const topicHere = () => decodeURIComponent(location.hash.slice(1));
+const commentHere = () => /^comment:(.+)$/u.exec(new URLSearchParams(location.search).get("collab") ?? "")?.[1];
+
+/** Make the load balancer choose a node anew. Windows share the cookie: what is connected stays where it is. */
+function forgetNode() {
+  document.cookie = `${NODE_COOKIE}=; path=/; max-age=0; samesite=lax`;
+}
 
 function App() {
   const [session, setSession] = useState(kept.read); // {identityToken | resumeToken, dashboards}
-  const [notice, setNotice] = useState("");
-  const leave = (reason = "") => {
+  const [isEnded, setEnded] = useState(false);
+  const [language, setLanguage] = useState(languageHere);
+  const [words, setWords] = useState(() => speak(language));
+  const choose = (chosen) => {
+    setLanguage(chosen);
+    setWords(speak(chosen, true));
+  };
+  const leave = (hasEnded) => {
     kept.forget();
-    setNotice(reason);
+    document.title = "Collaboration";
+    setEnded(hasEnded);
     setSession(null);
   };
-  if (!session) return html`<${SignIn} notice=${notice} onSignedIn=${setSession} />`;
-  return html`<${Workplace} session=${session} onLeave=${leave} />`;
+  const languages = html`<${Languages} words=${words} language=${language} onChoose=${choose} />`;
+  if (!session) return html`<${SignIn} words=${words} languages=${languages} isEnded=${isEnded} onSignedIn=${setSession} />`;
+  return html`<${Workplace} ...${{ words, language, languages, session }} onLeave=${leave} />`;
 }
 
-function SignIn({ notice, onSignedIn }) {
+function Languages({ words, language, onChoose }) {
+  return html`
+    <label class="language">
+      <span>${words.say("language")}</span>
+      <select value=${language} onChange=${(event) => onChoose(event.target.value)}>
+        ${Object.entries(LANGUAGES).map(([key, name]) => html`<option value=${key} lang=${key}>${name}</option>`)}
+      </select>
+    </label>
+  `;
+}
+
+function SignIn({ words, languages, isEnded, onSignedIn }) {
   const [known, setKnown] = useState([]);
-  const [problem, setProblem] = useState(notice);
+  const [problem, setProblem] = useState(isEnded ? words.say("sign.ended") : "");
   const [isBusy, setBusy] = useState(false);
   useEffect(() => {
     people().then(setKnown);
@@ -48,7 +76,8 @@ function SignIn({ notice, onSignedIn }) {
       forgetNode(); // so that the next window may meet another node
       onSignedIn(session);
     } catch (error) {
-      setProblem(error.message);
+      if (!(error instanceof LibraryError)) throw error;
+      setProblem(words.say(`library.${error.code}`, { status: error.status }));
       setBusy(false);
     }
   };
@@ -59,9 +88,9 @@ function SignIn({ notice, onSignedIn }) {
   };
   return html`
     <main class="sign-in">
-      <p class="eyebrow">Collaboration server</p>
-      <h1>Who are you?</h1>
-      <p class="lead">Open this page in two windows, be somebody else in each, and talk about the same dashboard.</p>
+      <p class="eyebrow">${words.say("server")}</p>
+      <h1>${words.say("sign.who")}</h1>
+      <p class="lead">${words.say("sign.lead")}</p>
       ${known.length > 0 &&
       html`
         <ul class="people">
@@ -83,171 +112,164 @@ function SignIn({ notice, onSignedIn }) {
         </ul>
       `}
       <details open=${known.length === 0}>
-        <summary>Sign in with name and password</summary>
+        <summary>${words.say("sign.by")}</summary>
         <form onSubmit=${submit}>
-          <label><span>Name</span><input name="username" autocomplete="username" required /></label>
+          <label><span>${words.say("sign.name")}</span><input name="username" autocomplete="username" required /></label>
           <label>
-            <span>Password</span>
+            <span>${words.say("sign.password")}</span>
             <input name="password" type="password" autocomplete="current-password" />
           </label>
-          <button type="submit" disabled=${isBusy}>Sign in</button>
+          <button type="submit" class="filled" disabled=${isBusy}>${words.say("sign.in")}</button>
         </form>
       </details>
       <p class="problem" role="alert">${problem}</p>
+      ${languages}
     </main>
   `;
 }
 
-/** A component's copy of something that changes by itself and says so with "change" events. */
-function useChanges(source) {
-  const [, redraw] = useReducer((count) => count + 1, 0);
-  useEffect(() => {
-    if (!source) return undefined;
-    source.addEventListener("change", redraw);
-    redraw();
-    return () => source.removeEventListener("change", redraw);
-  }, [source]);
+function Avatar({ person }) {
+  return html`<span class="avatar hue${hueOf(person.id)}" aria-hidden="true">${person.initials || [...person.name][0]}</span>`;
 }
 
-function Workplace({ session, onLeave }) {
+/** What a store of the client shows, drawn anew when it changes. */
+function useStore(store) {
+  const [, redraw] = useReducer((count) => count + 1, 0);
+  useEffect(() => store.subscribe(() => redraw()), [store]);
+  return store.snapshot();
+}
+
+/** The client that the panel and the page share; its token is kept for a reload. */
+function connected(session) {
+  const { identityToken, resumeToken, dashboards } = session;
+  let credentials = resumeToken ? { resumeToken } : { identityToken };
+  const auth = () => {
+    const once = credentials;
+    credentials = null; // a token is good once; there is no other without signing in
+    return once;
+  };
+  const client = connect({ url: new URL(".", location.href).href, auth });
+  client.on("server.hello", (hello) => kept.write({ dashboards, resumeToken: hello.resumeToken }));
+  return client;
+}
+
+function Workplace({ words, language, languages, session, onLeave }) {
   const { dashboards } = session;
-  const [connection, setConnection] = useState(null);
-  const [topic, setTopic] = useState(location.hash.slice(1));
+  const [client] = useState(() => connected(session));
+  const connection = useStore(client.connection);
+  const [topic, setTopic] = useState(topicHere);
+  const [isLost, setLost] = useState(false); // the comment that the address asks for, with its dashboard
+  const isLeaving = useRef(false);
+
   useEffect(() => {
-    const mine = new Connection(session);
-    mine.addEventListener("hello", () => kept.write({ dashboards, resumeToken: mine.resumeToken }));
-    setConnection(mine);
-    const onHash = () => setTopic(location.hash.slice(1));
+    const onHash = () => setTopic(topicHere());
     addEventListener("hashchange", onHash);
     return () => {
       removeEventListener("hashchange", onHash);
-      mine.close();
+      client.close();
     };
-  }, []);
-  useChanges(connection);
+  }, [client]);
   useEffect(() => {
-    if (connection?.state === "signed_out") onLeave(`You have been signed out. ${connection.reason}`);
-  }, [connection?.state]);
+    if (connection.state === "signed_out") onLeave(!isLeaving.current);
+  }, [connection.state]);
 
+  // An address may name a comment alone.
+  const comment = topic ? undefined : commentHere();
+  const isLive = connection.state === "live";
+  useEffect(() => {
+    if (!comment || !isLive) return;
+    client.ask("comment.get", { commentId: comment }).then(
+      (found) => (location.hash = found.topic),
+      () => setLost(true),
+    );
+  }, [comment, isLive]);
+
+  const open = (chosen) => {
+    history.pushState(null, "", `${location.pathname}#${chosen}`);
+    setLost(false);
+    setTopic(chosen);
+  };
   // Where the address names one it is that one or none, never another in its place.
-  const dashboard = topic ? dashboards.find((one) => isSame(topicOf(one), topic)) : dashboards[0];
-  if (!connection) return null;
-  return html`
-    <${Bar} connection=${connection} onLeave=${() => connection.signOut().then(() => onLeave())}>
-      <label class="pick">
-        <span class="unseen">Dashboard</span>
-        <select value=${dashboard ? topicOf(dashboard) : ""} onChange=${(event) => (location.hash = event.target.value)}>
-          ${!dashboard && html`<option value="" disabled>Choose a dashboard</option>`}
-          ${[...new Set(dashboards.map((one) => one.projectName))].map(
-            (project) => html`
-              <optgroup label=${project}>
-                ${dashboards
-                  .filter((one) => one.projectName === project)
-                  .map((one) => html`<option value=${topicOf(one)}>${one.name}</option>`)}
-              </optgroup>
-            `,
-          )}
-        </select>
-      </label>
-    <//>
-    ${!connection.user && html`<p class="notice quiet">${connection.reason || "Connecting …"}</p>`}
-    ${connection.user &&
-    (dashboard
-      ? html`<${Desk} key=${topicOf(dashboard)} connection=${connection} dashboard=${dashboard} />`
-      : html`<main class="notice"><h1>You may not open this dashboard, or there is none.</h1></main>`)}
-  `;
-}
-
-const STATES = { connecting: "Connecting …", connected: "Live", away: "Reconnecting …", signed_out: "Signed out" };
-
-function Bar({ connection, onLeave, children }) {
-  const { user, node, state, transport, serving } = connection;
-  return html`
-    <header class="bar">
-      ${children}
-      <p class="state ${state}" role="status">
-        <span class="dot" aria-hidden="true"></span>
-        <span>${STATES[state]}</span>
-        ${node && state === "connected" && html`<span class="node" title=${transport}>on ${node}</span>`}
-      </p>
-      <button
-        type="button"
-        class="small plain"
-        disabled=${state !== "connected"}
-        title="Drop the connection and come back, on the node the load balancer chooses next"
-        onClick=${() => connection.moveToAnotherNode()}
-      >
-        Another node
-      </button>
-      <span class="spring"></span>
-      ${user && html`<span class="me"><${Avatar} person=${user} /><span>${user.name}</span></span>`}
-      <button type="button" class="small plain" onClick=${onLeave}>Sign out</button>
-    </header>
-    ${serving &&
-    html`
-      <p class="banner" role="alert">
-        The node is ${serving.state}${serving.reason && `: ${serving.reason}`}.
-        ${serving.serving?.writes === false && " Comments cannot be stored until it is back."}
-      </p>
-    `}
-  `;
-}
-
-function Desk({ connection, dashboard }) {
-  const [conversation, setConversation] = useState(null);
-  const [chosen, setChosen] = useState(NO_FILTERS);
-  useEffect(() => {
-    const mine = new Conversation(connection, topicOf(dashboard));
-    const onHello = () => mine.follow();
-    const onEvent = ({ detail }) => mine.apply(detail);
-    const onClosed = ({ detail }) => detail.topic === mine.topic && mine.close(detail.reason);
-    connection.addEventListener("hello", onHello);
-    connection.addEventListener("event", onEvent);
-    connection.addEventListener("closed", onClosed);
-    mine.follow();
-    setConversation(mine);
-    document.title = `${dashboard.name} · Collaboration`;
-    return () => {
-      connection.removeEventListener("hello", onHello);
-      connection.removeEventListener("event", onEvent);
-      connection.removeEventListener("closed", onClosed);
-      mine.leave();
-    };
-  }, []);
-  useChanges(conversation);
-
-  const act = async (name, payload) => {
-    try {
-      const { comment } = await connection.change(name, payload);
-      if (comment) conversation.put(comment);
-      return null;
-    } catch (refused) {
-      return refused.message;
-    }
+  const dashboard = topic || comment ? dashboards.find((each) => isSame(topicOf(each), topic)) : dashboards[0];
+  const signOut = async () => {
+    isLeaving.current = true;
+    await client.signOut();
+  };
+  const moveToAnotherNode = () => {
+    forgetNode();
+    client.connection.reconnect();
   };
   return html`
-    <main class="desk">
-      <${Dashboard} dashboard=${dashboard} chosen=${chosen} onChoose=${setChosen} />
-      <section class="panel" aria-labelledby="comments-title">
-        <header>
-          <h2 id="comments-title">Comments</h2>
-          <span class="quiet" role="status">
-            ${conversation?.missed > 0 &&
-            `Caught up: ${conversation.missed} ${conversation.missed === 1 ? "change" : "changes"} while away`}
-          </span>
-        </header>
-        ${conversation &&
-        html`
-          <${Comments}
-            conversation=${conversation}
-            me=${connection.user}
-            chosen=${viewStateOf(chosen)}
-            act=${act}
-            onApply=${(viewState) => setChosen(filtersOf(viewState))}
-          />
-        `}
-      </section>
-    </main>
+    <header class="top">
+      <${Picker} ...${{ words, dashboards, dashboard }} onOpen=${open} />
+      <p class="state ${connection.state}" role="status">
+        <span class="dot" aria-hidden="true"></span>
+        <span>${words.say(connection.state === "live" || connection.state === "connecting" ? connection.state : "offline")}</span>
+        ${isLive && html`<span class="node">${words.say("node.on", { node: connection.node })}</span>`}
+      </p>
+      ${connection.user && html`<${Account} ...${{ words, languages, isLive }} user=${connection.user} onMove=${moveToAnotherNode} onLeave=${signOut} />`}
+    </header>
+    ${dashboard
+      ? html`<${Desk} key=${topicOf(dashboard)} ...${{ words, language, client, dashboard }} topic=${topicOf(dashboard)} />`
+      : html`<main class="closed">
+          ${comment && !isLost
+            ? html`<p class="quiet">${words.say("opening")}</p>`
+            : html`<h1>${words.say(isLost ? "link.title" : "closed.title")}</h1>
+                <p class="lead">${words.say(isLost ? "link.lead" : "closed.lead")}</p>`}
+        </main>`}
+  `;
+}
+
+function Picker({ words, dashboards, dashboard, onOpen }) {
+  const projects = [...new Set(dashboards.map((each) => each.projectName))];
+  return html`
+    <label class="pick">
+      <span class="unseen">${words.say("dashboard")}</span>
+      <select value=${dashboard ? topicOf(dashboard) : ""} onChange=${(event) => onOpen(event.target.value)}>
+        ${!dashboard && html`<option value="" disabled>${words.say("choose")}</option>`}
+        ${projects.map(
+          (project) => html`
+            <optgroup label=${project}>
+              ${dashboards
+                .filter((each) => each.projectName === project)
+                .map((each) => html`<option value=${topicOf(each)}>${each.name}</option>`)}
+            </optgroup>
+          `,
+        )}
+      </select>
+    </label>
+  `;
+}
+
+function Account({ words, languages, user, isLive, onMove, onLeave }) {
+  const details = useRef(null);
+  useEffect(() => {
+    const close = (event) => {
+      if (!details.current.open) return;
+      const isKey = event.type === "keydown";
+      if (isKey ? event.key !== "Escape" : details.current.contains(event.target)) return;
+      details.current.open = false;
+      if (isKey) details.current.querySelector("summary").focus();
+    };
+    addEventListener("pointerdown", close);
+    addEventListener("keydown", close);
+    return () => {
+      removeEventListener("pointerdown", close);
+      removeEventListener("keydown", close);
+    };
+  }, []);
+  return html`
+    <details class="account" ref=${details}>
+      <summary aria-label=${words.say("account", { name: user.name })} title=${user.name}><${Avatar} person=${user} /></summary>
+      <div class="menu">
+        <p class="me">${user.name}</p>
+        ${languages}
+        <button type="button" class="plain" disabled=${!isLive} title=${words.say("node.why")} onClick=${onMove}>
+          ${words.say("node.other")}
+        </button>
+        <button type="button" class="plain" onClick=${onLeave}>${words.say("sign.out")}</button>
+      </div>
+    </details>
   `;
 }
 

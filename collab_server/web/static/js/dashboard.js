@@ -1,97 +1,124 @@
-// A dashboard to talk about: made-up figures that two filters narrow, so that a comment has something to show.
-// Its filters are the view state that comments carry: {filters: [{name, values: [value]}]}.
+// A dashboard to talk about: made-up figures that two filters narrow, on two pages. Its visualizations and their bars
+// are what comments are pinned to.
 
-import { html } from "../vendor/htm-preact-standalone.js";
-import { filtersIn } from "./words.js";
+import { html } from "../clients/collab-panel/preact.js";
+import { PAGES } from "./figures.js";
+import { CHOICES } from "./views.js";
 
-const CHOICES = {
-  Region: ["North", "South", "East", "West"],
-  Year: ["2024", "2025", "2026"],
-};
-const QUARTERS = ["Q1", "Q2", "Q3", "Q4"];
-
-export const NO_FILTERS = Object.freeze({ Region: "", Year: "" });
-
-/** The view state of the chosen filters, or null when nothing is chosen. */
-export function viewStateOf(chosen) {
-  const filters = Object.keys(CHOICES)
-    .filter((name) => chosen[name])
-    .map((name) => ({ name, values: [chosen[name]] }));
-  return filters.length > 0 ? { filters } : null;
-}
-
-/** The filters that somebody's view state chooses; what this dashboard does not have is left out. */
-export function filtersOf(viewState) {
-  const chosen = { ...NO_FILTERS };
-  for (const { name, values } of filtersIn(viewState)) {
-    if (Object.hasOwn(CHOICES, name) && CHOICES[name].includes(values[0])) chosen[name] = values[0];
-  }
-  return chosen;
-}
-
-export function Dashboard({ dashboard, chosen, onChoose }) {
-  const bars = QUARTERS.map((quarter) => ({ quarter, value: revenue(dashboard.id, quarter, chosen) }));
-  const total = bars.reduce((sum, bar) => sum + bar.value, 0);
-  const highest = Math.max(...bars.map((bar) => bar.value));
+export function Dashboard(props) {
+  const { words, dashboard, page: open, chosen, onPage, onChoose } = props;
+  const page = PAGES.find(({ key }) => key === open);
   return html`
     <section class="dashboard" aria-labelledby="dashboard-name">
-      <p class="eyebrow">${dashboard.projectName}</p>
-      <h1 id="dashboard-name">${dashboard.name}</h1>
-      <form class="filters" onSubmit=${(event) => event.preventDefault()} aria-label="Filters">
-        ${Object.entries(CHOICES).map(
-          ([name, values]) => html`
-            <label>
-              <span>${name}</span>
-              <select
-                name=${name}
-                value=${chosen[name]}
-                onChange=${(event) => onChoose({ ...chosen, [name]: event.target.value })}
-              >
-                <option value="">All</option>
-                ${values.map((value) => html`<option value=${value}>${value}</option>`)}
-              </select>
-            </label>
+      <header class="title">
+        <div>
+          <p class="eyebrow">${dashboard.projectName}</p>
+          <h1 id="dashboard-name">${dashboard.name}</h1>
+        </div>
+        <form class="filters" onSubmit=${(event) => event.preventDefault()} aria-label=${words.say("filters")}>
+          ${Object.entries(CHOICES).map(
+            ([name, values]) => html`
+              <label>
+                <span>${name}</span>
+                <select
+                  name=${name}
+                  value=${chosen[name]}
+                  onChange=${(event) => onChoose({ ...chosen, [name]: event.target.value })}
+                >
+                  <option value="">${words.say("every")}</option>
+                  ${values.map((value) => html`<option value=${value}>${value}</option>`)}
+                </select>
+              </label>
+            `,
+          )}
+        </form>
+      </header>
+      <nav class="pages" aria-label=${words.say("pages")}>
+        ${PAGES.map(
+          ({ key, name }) => html`
+            <button type="button" class="page" aria-current=${key === open ? "page" : null} onClick=${() => onPage(key)}>
+              ${name}
+            </button>
           `,
         )}
-      </form>
-      <p class="figure"><strong>${total.toLocaleString()}</strong> <span>revenue in thousands, made up</span></p>
-      <svg class="chart" viewBox="0 0 400 190" role="img" aria-label=${inWords(bars)}>
-        ${bars.map(
-          ({ quarter, value }, index) => html`
-            <g key=${quarter}>
-              <rect
-                x=${index * 100 + 14}
-                y=${160 - (value / highest) * 132}
-                width="72"
-                height=${(value / highest) * 132}
-                rx="5"
-              />
-              <text class="value" x=${index * 100 + 50} y=${152 - (value / highest) * 132}>${value.toLocaleString()}</text>
-              <text class="label" x=${index * 100 + 50} y="181">${quarter}</text>
-            </g>
-          `,
-        )}
-      </svg>
+      </nav>
+      <div class="cards">
+        ${page.visualizations.map((each) => html`<${Card} key=${each.key} ...${props} visualization=${each} />`)}
+      </div>
+      <p class="quiet">${words.say("invented")}</p>
     </section>
   `;
 }
 
-function revenue(id, quarter, { Region, Year }) {
-  const regions = Region ? [Region] : CHOICES.Region;
-  const years = Year ? [Year] : CHOICES.Year;
-  return regions
-    .flatMap((region) => years.map((year) => 40 + (scattered(`${id}${region}${year}${quarter}`) % 180)))
-    .reduce((sum, value) => sum + value, 0);
+function Card(props) {
+  const { words, dashboard, page, chosen, places, selected, place, lit, onSelect, visualization } = props;
+  const { key, name, shape, unit = "", of, bars } = visualization;
+  const anchor = { pageKey: page, visualizationKey: key };
+  const { open, unread } = places.at(anchor);
+  const isHere = (other) => other?.pageKey === page && other.visualizationKey === key;
+  const isWhole = isHere(selected) && !selected.dataPoint;
+  const threads = words.say("pin", { count: open, place: name });
+  const label = open ? (unread ? words.say("pin.new", { threads }) : threads) : words.say("pin.none", { place: name });
+  return html`
+    <section class="card ${shape} ${isHere(lit) ? "lit" : ""}" aria-label=${name}>
+      <header>
+        <h2>${name}</h2>
+        <button
+          type="button"
+          class="pin ${open ? "" : "free"} ${unread ? "fresh" : ""}"
+          aria-pressed=${isWhole || (isHere(place) && !place.dataPoint) ? "true" : "false"}
+          aria-label=${label}
+          title=${label}
+          onClick=${() => (isWhole ? onSelect(null, false) : onSelect(anchor, open > 0))}
+        >
+          ${open || "+"}
+        </button>
+      </header>
+      ${shape === "figure"
+        ? html`<p class="figure">
+            <bdi dir="ltr">${of(dashboard.id, chosen).toLocaleString(words.language)}${unit && html`<small> ${unit}</small>`}</bdi>
+          </p>`
+        : html`<${Bars} ...${props} anchor=${anchor} bars=${bars(dashboard.id, chosen)} />`}
+    </section>
+  `;
 }
 
-/** A whole number that looks like chance, and is the same for everybody (FNV-1a, stirred). */
-function scattered(text) {
-  let hash = 0x811c9dc5;
-  for (const character of text) hash = Math.imul(hash ^ character.codePointAt(0), 0x01000193);
-  hash = Math.imul(hash ^ (hash >>> 15), 0x2c1b3c6d);
-  return (hash ^ (hash >>> 13)) >>> 0;
-}
-
-function inWords(bars) {
-  return `Revenue per quarter: ${bars.map(({ quarter, value }) => `${quarter} ${value}`).join(", ")}`;
+function Bars({ words, visualization, anchor, bars, selected, lit, threads, onSelect }) {
+  const { dimension, shape } = visualization;
+  const highest = Math.max(...bars.map(({ value }) => value));
+  const isAt = (other, name) =>
+    other?.pageKey === anchor.pageKey &&
+    other.visualizationKey === anchor.visualizationKey &&
+    other.dataPoint?.[dimension] === name;
+  const open = threads.filter(({ root }) => root?.anchor && !root.resolved && !root.deletedAt);
+  return html`
+    <ul class="bars">
+      ${bars.map(({ name, value }) => {
+        const here = open.filter(({ root }) => isAt(root.anchor, name));
+        const isChosen = isAt(selected, name);
+        const point = { ...anchor, dataPoint: { [dimension]: name } };
+        const part = `${Math.max(2, (value / highest) * 100)}%`;
+        return html`
+          <li key=${name}>
+            <button
+              type="button"
+              class="bar ${isAt(lit, name) ? "lit" : ""}"
+              aria-pressed=${isChosen ? "true" : "false"}
+              onClick=${() => (isChosen ? onSelect(null, false) : onSelect(point, here.length > 0))}
+            >
+              <span class="name">${name}</span>
+              <span class="track">
+                <span class="fill" style=${shape === "rows" ? { inlineSize: part } : { blockSize: part }}>
+                  ${here.length > 0 &&
+                  html`<span class="pin small ${here.some(({ unread }) => unread) ? "fresh" : ""}" aria-hidden="true">${here.length}</span>`}
+                </span>
+              </span>
+              <span class="value">${value.toLocaleString(words.language)}</span>
+              ${here.length > 0 && html`<span class="unseen">${words.say("pin", { count: here.length, place: name })}</span>`}
+            </button>
+          </li>
+        `;
+      })}
+    </ul>
+  `;
 }

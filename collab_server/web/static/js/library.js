@@ -7,8 +7,13 @@
 const BASE = document.querySelector('meta[name="library"]')?.content ?? "/MicroStrategyLibrary";
 const TIMEOUT_MS = 10_000;
 
-/** What Library refused, or that it did not answer; `message` is for people. */
-export class LibraryError extends Error {}
+/** What Library refused, or that it did not answer: `code` is `unknown`, `silent` or `error`; `message` is for people. */
+export class LibraryError extends Error {
+  constructor(code, message, status = 0) {
+    super(message);
+    Object.assign(this, { code, status });
+  }
+}
 
 /** Who can sign in: `[{login, fullName, initials, id}]`; nobody where Library does not say. */
 export async function people() {
@@ -51,9 +56,9 @@ async function call(method, path, { authToken, body } = {}) {
       signal: AbortSignal.timeout(TIMEOUT_MS),
     });
   } catch {
-    throw new LibraryError("Library does not answer. Try again in a moment.");
+    throw new LibraryError("silent", "Library does not answer. Try again in a moment.");
   }
   if (answer.ok) return answer;
-  if (answer.status === 401) throw new LibraryError("Library does not know this name and password.");
-  throw new LibraryError(`Library answered with an error (${answer.status}).`);
+  if (answer.status === 401) throw new LibraryError("unknown", "Library does not know this name and password.");
+  throw new LibraryError("error", `Library answered with an error (${answer.status}).`, answer.status);
 }

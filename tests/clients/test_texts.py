@@ -1,4 +1,4 @@
-"""What the page makes of texts and view states, whoever wrote them: run by Node.js, without a browser."""
+"""What clients make of texts, and the page of the demo of view states, whoever wrote them: run by Node, no browser."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import pytest
 from collab_server.domain.ids import library_id
 from collab_server.domain.letters import whole_letters
 from collab_server.domain.mentions import mentions_in
-from collab_server.web import STATIC
-from tests.harness.cluster import ROOT
+from collab_server.web import CLIENTS, STATIC
+from tests.clients.languages import PLURALS, problems_of
 from tests.harness.node_js import node_binary
 from tests.harness.vectors import vectors
 
@@ -29,20 +29,32 @@ ANN = "A" * 32
 TEAM = "B" * 32
 
 SCRIPT = """
-const { pieces, filtersInWords } = await import(`${process.argv[1]}/js/words.js`);
-const { filtersOf } = await import(`${process.argv[1]}/js/dashboard.js`);
+const [client, page] = process.argv.slice(1);
+const { pieces } = await import(`${client}/mentions.js`);
+const { filtersInWords, filtersOf } = await import(`${page}/js/views.js`);
+const { PAGES, placeInWords } = await import(`${page}/js/figures.js`);
+const { STRINGS } = await import(`${page}/js/strings.js`);
 let given = "";
 for await (const chunk of process.stdin) given += chunk;
-const { texts, viewStates } = JSON.parse(given);
-const shown = viewStates.map((viewState) => [filtersInWords(viewState), filtersOf(viewState)]);
-console.log(JSON.stringify({ pieces: texts.map(([text, mentions]) => pieces(text, mentions)), shown }));
+const { texts, viewStates, anchors } = JSON.parse(given);
+const shown = ({ text, mention }) => mention ? { mention: mention.name } : { text };
+console.log(JSON.stringify({
+  pieces: texts.map(([text, mentions]) => pieces(text, mentions).map(shown)),
+  shown: viewStates.map((viewState) => [filtersInWords(viewState), filtersOf(viewState)]),
+  places: anchors.map(placeInWords),
+  strings: STRINGS,
+  pages: PAGES.map(({ visualizations }) => visualizations.length),
+}));
 """
 
 
-def page(texts: list[Any] | None = None, view_states: list[Any] | None = None) -> dict[str, Any]:
+def scripts(
+    texts: list[Any] | None = None, view_states: list[Any] | None = None, anchors: list[Any] | None = None
+) -> dict[str, Any]:
+    given = {"texts": texts or [], "viewStates": view_states or [], "anchors": anchors or []}
     done = subprocess.run(
-        [node_binary(), "--input-type=module", "-e", SCRIPT, str(STATIC)],
-        input=json.dumps({"texts": texts or [], "viewStates": view_states or []}).encode(),
+        [node_binary(), "--input-type=module", "-e", SCRIPT, CLIENTS["collab-client"] / "src", STATIC],
+        input=json.dumps(given).encode(),
         capture_output=True,
         timeout=60,
         check=False,
@@ -58,6 +70,29 @@ ODD: list[Any] = [
 ]  # fmt: skip
 
 
+def test_every_place_can_be_shown() -> None:
+    keys = [*ODD, "overview", "quarters", "revenue", "constructor"]
+    anchors = [
+        *ODD,
+        *(
+            {"pageKey": "overview", "visualizationKey": key, "dataPoint": point}
+            for key in keys
+            for point in ODD
+        ),
+        *({"pageKey": key} for key in keys),
+    ]
+    assert {type(place) for place in scripts(anchors=anchors)["places"]} == {str, type(None)}
+    point = {"pageKey": "overview", "visualizationKey": "quarters", "dataPoint": {"Quarter": "Q3"}}
+    assert scripts(anchors=[point])["places"] == ["Revenue by quarter · Q3"]
+
+
+def test_the_page_says_everything_in_every_language() -> None:
+    strings = scripts()["strings"]
+    assert strings.keys() == PLURALS.keys()
+    for language, words in strings.items():
+        assert problems_of(language, words, strings["en"]) == [], language
+
+
 def test_every_view_state_can_be_shown() -> None:
     filters = [{"name": name, "values": values} for name in ODD for values in ODD]
     filters += [{"name": name, "values": [value]} for name in ("Region", "constructor") for value in ODD]
@@ -67,11 +102,11 @@ def test_every_view_state_can_be_shown() -> None:
         *({"filters": [odd]} for odd in (*ODD, *filters)),
     ]
     view_states.append({"filters": [None, {"name": "Region", "values": [None, "North"]}, *filters]})
-    shown = page(view_states=view_states)["shown"]
+    shown = scripts(view_states=view_states)["shown"]
     for words, chosen in shown:
         assert words is None or len(words) <= 250
         assert chosen.keys() == {"Region", "Year"}
-    assert page(view_states=[{"filters": [None, {"name": "Region", "values": ["North"]}]}])["shown"] == [
+    assert scripts(view_states=[{"filters": [None, {"name": "Region", "values": ["North"]}]}])["shown"] == [
         ["Region: North", {"Region": "North", "Year": ""}]
     ]
 
@@ -87,16 +122,7 @@ def test_every_view_state_can_be_shown() -> None:
 )
 def test_people_are_shown_by_the_names_that_library_knows(text: str, expected: list[Any]) -> None:
     mentions = [{"kind": "user", "id": ANN, "name": "Ann"}, {"kind": "group", "id": TEAM, "name": "The team"}]
-    assert page([[text, mentions]])["pieces"] == [expected]
-
-
-def test_the_page_shows_texts_by_the_grammar_of_mentions() -> None:
-    known = vectors("mentions")
-    mentions = [dict(zip(("kind", "id"), key.split(":"), strict=True)) for key in known["people"]]
-    for mention, name in zip(mentions, known["people"].values(), strict=True):
-        mention["name"] = name
-    shown = page([[row["text"], mentions] for row in known["texts"]])["pieces"]
-    assert shown == [row["pieces"] for row in known["texts"]]
+    assert scripts([[text, mentions]])["pieces"] == [expected]
 
 
 CUT = """
@@ -126,7 +152,7 @@ def test_where_the_server_cuts_a_text_no_browser_sees_a_letter_cut() -> None:
     assert len(cuts) > 2500
 
 
-def test_the_page_finds_the_mentions_that_the_server_finds() -> None:
+def test_clients_find_the_mentions_that_the_server_finds() -> None:
     chance = random.Random(1)
     words = [
         "@[", "](", "]", "[", "user:", "group:", ANN, ANN.lower(), TEAM, ")", "(", "Ann", "\n", "\r", "\u2028",
@@ -148,8 +174,8 @@ def test_the_page_finds_the_mentions_that_the_server_finds() -> None:
         texts.append([text, [{"kind": one.kind, "id": one.id, "name": f"«{one.kind}»"} for one in found]])
         expected.append({f"«{one.kind}»" for one in found})
     assert sum(map(bool, expected)) > 50
-    found_by_page = page(texts)["pieces"]
-    assert [{one["mention"] for one in made if "mention" in one} for made in found_by_page] == expected
+    shown = scripts(texts)["pieces"]
+    assert [{one["mention"] for one in made if "mention" in one} for made in shown] == expected
 
 
 FOLD = """
@@ -168,7 +194,7 @@ console.log(JSON.stringify(JSON.parse(given).map(({ kept, spelled }) => {
 def test_clients_fold_an_emoji_of_former_servers_into_the_same_reaction() -> None:
     same = vectors("emoji")["same"]
     done = subprocess.run(
-        [node_binary(), "--input-type=module", "-e", FOLD, str(ROOT / "clients/js/client/src/fold.js")],
+        [node_binary(), "--input-type=module", "-e", FOLD, str(CLIENTS["collab-client"] / "src" / "fold.js")],
         input=json.dumps(same).encode(), capture_output=True, timeout=60, check=True,
     )  # fmt: skip
     expected = [{one["kept"]: [str(number) for number in range(len(one["spelled"]))]} for one in same]
