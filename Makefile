@@ -6,7 +6,7 @@ N ?= 30
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test quick units snippets packages check format docs lock bench plans faults hostile clean
+.PHONY: help run demo test quick units snippets packages check format docs lock bench plans faults hostile compose clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -72,6 +72,9 @@ hostile: $(BIN)/.installed ## Send hostile payloads for SECONDS, an hour by defa
 
 faults: $(BIN)/.installed ## Inject N faults from SEED (tests/faults): make faults N=300 SEED=7
 	$(BIN)/python -m tests.faults --faults $(N) $(if $(SEED),--seed $(SEED))
+
+compose: $(BIN)/.installed ## Build the image and play docker-compose.yml by podman, as root; DATA=folder keeps images
+	$(BIN)/python -m tests.containers $(if $(DATA),--data '$(DATA)')
 
 clean: ## Remove what the tools leave behind
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

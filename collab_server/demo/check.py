@@ -10,17 +10,57 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from typing import Any, Protocol
 
-from .demo import Demo
 from .tied import EmbeddedError
 
-__all__ = ["play"]
+__all__ = ["Stage", "play"]
 
 CHECK_SECONDS = 60
 STEP_SECONDS = 5
 WITHOUT_REDIS_SECONDS = 3  # promised: 2
 FILTER = {"filters": [{"key": "W81", "attribute": "Region", "elements": ["North", "South"]}], "page": "P1"}
+
+
+class StageNode(Protocol):
+    """One node of it."""
+
+    @property
+    def url(self) -> str:
+        """Where it answers by itself."""
+
+    def status(self) -> dict[str, Any] | None:
+        """Its `/status`, or None when it does not answer."""
+
+
+class StageServer(Protocol):
+    """A server that can be taken away."""
+
+    def kill(self) -> None:
+        """End it at once."""
+
+    def start(self) -> object:
+        """Start it again."""
+
+
+class Stage(Protocol):
+    """Where the conversation is played: three nodes, Redis, and the stand-in for Library. A `Demo` is one."""
+
+    @property
+    def library_url(self) -> str:
+        """Library's REST base."""
+
+    @property
+    def dashboards(self) -> Sequence[tuple[str, str]]:
+        """Topics, with the names of their dashboards."""
+
+    @property
+    def nodes(self) -> Sequence[StageNode]:
+        """The nodes."""
+
+    @property
+    def valkey(self) -> StageServer:
+        """What is between the nodes."""
 
 
 class _Failed(Exception):
@@ -108,7 +148,7 @@ class _Person:
 
 
 class _Conversation:
-    def __init__(self, demo: Demo, say: Callable[[str], None]) -> None:
+    def __init__(self, demo: Stage, say: Callable[[str], None]) -> None:
         self._demo = demo
         self._say = say
         self._topic, self._dashboard = demo.dashboards[0]
@@ -238,8 +278,8 @@ class _Conversation:
         return events[0], "seen by " + ", ".join(reader.login for reader in readers)
 
 
-async def play(demo: Demo, say: Callable[[str], None]) -> bool:
-    """Play the conversation on a demo that is up, saying a line per step; whether everything went as
+async def play(demo: Stage, say: Callable[[str], None]) -> bool:
+    """Play the conversation on what is up, saying a line per step; whether everything went as
     promised."""
     began = time.monotonic()
     try:
@@ -252,6 +292,6 @@ async def play(demo: Demo, say: Callable[[str], None]) -> bool:
     return is_good
 
 
-async def _is_running(node: Any) -> bool:
+async def _is_running(node: StageNode) -> bool:
     status = await asyncio.to_thread(node.status)
     return status is not None and status.get("state") == "running"

@@ -1,4 +1,4 @@
-"""The load balancers of `deploy/` as they would be deployed: only addresses, ports and folders are others."""
+"""The files of `deploy/` as they would be deployed: only addresses, ports and folders are others."""
 
 from __future__ import annotations
 
@@ -6,11 +6,15 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
+from ruamel.yaml import YAML
 from typing_extensions import override
 
 from collab_server.demo.embedded import EmbeddedServer, free_port, plain_environment
@@ -19,6 +23,10 @@ from collab_server.demo.tied import TiedProcess
 from collab_server.web import STATIC
 
 ROOT = Path(__file__).resolve().parents[2]
+KUBERNETES = ROOT / "deploy" / "kubernetes"
+
+Manifest = dict[str, Any]
+"""One object of Kubernetes."""
 
 # What the nginx.conf of Debian and of the official image has around conf.d/*.conf, as far as it matters here.
 _AROUND = """\
@@ -38,6 +46,20 @@ http {{
     {conf}
 }}
 """
+
+
+@cache
+def kustomized(folder: str) -> tuple[Manifest, ...]:
+    """What `kubectl apply -k` would send of a folder of deploy/kubernetes."""
+    own = Path(sys.executable).parent / "kubectl"
+    kubectl = own if own.exists() else shutil.which("kubectl")
+    assert kubectl is not None, "kubectl comes with the extra `test`"
+    done = subprocess.run(
+        [kubectl, "kustomize", KUBERNETES / folder], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr, done.stderr
+    return tuple(YAML(typ="safe").load_all(done.stdout))
 
 
 def deployed_nginx(

@@ -5,16 +5,12 @@ from __future__ import annotations
 import asyncio
 import json
 import re
-import shutil
 import signal
 import ssl
-import subprocess
-import sys
 import urllib.error
 import urllib.request
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -27,7 +23,7 @@ from collab_server.config import LoadedConfig, load_config
 from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.realtime import door
 from collab_server.realtime.lean import adapter
-from tests.e2e.deployed import ROOT
+from tests.e2e.deployed import KUBERNETES, ROOT, Manifest, kustomized
 from tests.faults.proxy import Proxy
 from tests.harness.certificates import authority, write_certificates
 from tests.harness.cluster import Node
@@ -35,7 +31,6 @@ from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary, TestDatabase
 from tests.snippets.blocks import BLOCKS
 
-KUBERNETES = ROOT / "deploy" / "kubernetes"
 RENDERED = ("overlays/autoscaling", "overlays/tls", "overlays/external", "base")
 """What can be applied; the components are in them."""
 EVERYTHING = "overlays/autoscaling"
@@ -46,25 +41,9 @@ OF_OPERATORS = {"ServiceMonitor", "PrometheusRule"}
 LOG_OUT_SECONDS = 3
 """What a node gives its last calls of Library."""
 
-Manifest = dict[str, Any]
-
-
-@cache
-def rendered(folder: str) -> tuple[Manifest, ...]:
-    """What `kubectl apply -k` would send."""
-    own = Path(sys.executable).parent / "kubectl"
-    kubectl = own if own.exists() else shutil.which("kubectl")
-    assert kubectl is not None, "kubectl comes with the extra `test`"
-    done = subprocess.run(
-        [kubectl, "kustomize", KUBERNETES / folder], capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr, done.stderr
-    return tuple(YAML(typ="safe").load_all(done.stdout))
-
 
 def the(kind: str, folder: str = EVERYTHING) -> Manifest:
-    [found] = [manifest for manifest in rendered(folder) if manifest["kind"] == kind]
+    [found] = [manifest for manifest in kustomized(folder) if manifest["kind"] == kind]
     return found
 
 
@@ -81,7 +60,7 @@ def container(folder: str = EVERYTHING) -> Manifest:
 def test_kubernetes_takes_every_file() -> None:
     seen: list[Manifest] = []
     for folder in RENDERED:
-        for manifest in rendered(folder):
+        for manifest in kustomized(folder):
             if manifest["kind"] in OF_OPERATORS or manifest in seen:
                 continue
             seen.append(manifest)
