@@ -47,6 +47,8 @@ from collab_server.ports import (
 )
 from collab_server.realtime import build_asgi
 from collab_server.realtime.door import Door
+from collab_server.realtime.handover.elsewhere import Elsewhere
+from collab_server.realtime.handover.listener import Listener, Told, Where
 from collab_server.realtime.lean.guard import Guard
 from collab_server.realtime.server import CollabServer, stranger_limits
 from collab_server.realtime.sign_ins import SignIns
@@ -68,7 +70,7 @@ from collab_server.services.ends import Ends
 from collab_server.services.epoch import Epoch
 from collab_server.services.epoch_watch import EpochWatch
 from collab_server.services.hub import Hub
-from collab_server.services.installed import Installed
+from collab_server.services.installed import Between, Installed
 from collab_server.services.jobs import Jobs
 from collab_server.services.live.audience import Audience
 from collab_server.services.live.deliveries import Deliveries
@@ -150,7 +152,7 @@ class Ground:
 class Live:
     """Who is connected to a node, and what reaches them by itself: `server` is the way out."""
 
-    def __init__(self, ground: Ground, server: CollabServer) -> None:
+    def __init__(self, ground: Ground, server: CollabServer, elsewhere: Elsewhere | None) -> None:
         bus, gate, metrics, channels = ground.bus, ground.authority.gate, ground.metrics, ground.channels
         spans = ground.spans
         self.hub = hub = Hub(server, metrics)
@@ -165,6 +167,7 @@ class Live:
         self.deliveries = Deliveries(ground.database, gate, hub, bus, publisher, metrics, channels.kinds)
         self.losses = Losses(ground.database, gate, publisher)
         self.names = Names(ground.database)
+        self.passing = elsewhere  # websockets of others go through it
 
 
 class Node:
@@ -182,10 +185,11 @@ class Node:
         self.name, self.status = name, ground.status
         addresses = Addresses(config.trustedProxies)
         origins = _origins_of(config, addresses, metrics)
-        channels, journal = ground.channels, Journal(field_names())
+        journal = Journal(field_names())
         self.guard = _guard_of(limits, addresses, metrics, journal)
-        self.server = server = _server_of(limits, ground, addresses, origins, journal)
-        self._live = live = Live(ground, server)
+        elsewhere = _elsewhere_of(config, ground)
+        self.server = server = _server_of(limits, ground, origins, journal, elsewhere)
+        self._live = live = Live(ground, server, elsewhere)
         hub, feed, deliveries = live.hub, live.feed, live.deliveries
         ends = Ends(ground.bare, hub, bus)  # which are learned before it is opened
         authenticator = _authenticator_of(config, authority, live.names, ends, spans)
@@ -218,20 +222,19 @@ class Node:
         self.realtime = build_asgi(server)
         self.rest, observers = _rest_of(config, rest_gate, authenticator, ground, origins, journal, live)
         changing = Changing(authenticator, observers, origins, ground.status, database.server)
-        installed = Installed(ground.secret, epoch, authenticator, cursors, bus, hub, feed)
+        between = _between(elsewhere, bus)
+        installed = Installed(ground.secret, epoch, authenticator, cursors, between, hub, feed)
         epoch_watch = EpochWatch(database, feed, installed)
         opening = Opening(database, ground.preparation, ends, installed, epoch_watch, ground.status)
         rights_watch = RightsWatch(hub, authority.gate, subscriptions, backends.commenting, live.audience)
         watch = (Repair(database, feed, metrics), rights_watch, watching)
         secret_watch = SecretWatch(ground.secret, database, bus, installed)
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
-        jobs = _jobs_of(ground)
-        served = (channels, deliveries, live.losses, subscriptions, watching, executor)
-        self._parts = _parts_of(ground, origins, *served)
+        self._parts = _parts_of(ground, origins, deliveries, live.losses, subscriptions, watching, executor)
         reloading = Reloading(config, read, certificates, changing)
-        watches = (opening, *watch, secret_watch, self._state_watch, sign_ins, ends, reloading)
-        cares = (journal, exchange, live.names, self.status.sampler, self.guard, jobs, Settling(database))
-        self._workers: tuple[Worker, ...] = watches + cares
+        watches = (opening, *watch, secret_watch, self._state_watch, sign_ins, ends, reloading, journal)
+        own = (exchange, live.names, self.status.sampler, self.guard, _jobs_of(ground), Settling(database))
+        self._workers: tuple[Worker, ...] = watches + own + _handing_over(config, ground, server, elsewhere)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -258,7 +261,8 @@ class Node:
         log.info("draining", extra={"connections": self.status.counters.connections_current})
         self._state_watch.drain()
         self._live.waiting.drain()
-        await self._door.drain()
+        passing = self._live.passing
+        await asyncio.gather(self._door.drain(), *(() if passing is None else (passing.drain(),)))
 
     async def stop(self) -> None:
         """End everything, in bounded time."""
@@ -288,10 +292,32 @@ async def _done(begun: Awaitable[None] | None) -> None:
 
 
 def _server_of(
-    limits: Limits, ground: Ground, addresses: Addresses, origins: Origins, journal: Journal
+    limits: Limits, ground: Ground, origins: Origins, journal: Journal, elsewhere: Elsewhere | None
 ) -> CollabServer:
     manager, status = BusManager(ground.bus), ground.status
-    return CollabServer(manager, limits, addresses, origins, status, ground.metrics, journal)
+    return CollabServer(manager, limits, origins, status, ground.metrics, journal, elsewhere)
+
+
+def _elsewhere_of(config: Config, ground: Ground) -> Elsewhere | None:
+    """The sessions of other nodes; None where there are none, or nothing is handed over."""
+    return None if config.handover is None else Elsewhere(ground.bus, ground.metrics)
+
+
+def _between(elsewhere: Elsewhere | None, bus: Bus) -> tuple[Between, ...]:
+    """What is sealed between the nodes, the bus last: with it they meet."""
+    return (bus,) if elsewhere is None else (elsewhere.keys, bus)
+
+
+def _handing_over(
+    config: Config, ground: Ground, server: CollabServer, elsewhere: Elsewhere | None
+) -> tuple[Worker, ...]:
+    """What runs so that sessions are handed over, both ways."""
+    section = config.handover
+    if elsewhere is None or section is None:
+        return ()
+    where = Where(section.host, section.port, section.towards)
+    told = Told(ground.announcement, elsewhere.home)
+    return elsewhere, Listener(server.eio, elsewhere.keys, where, told, ground.metrics)
 
 
 def _in_bytes(secret: SecretStr | None) -> bytes | None:
@@ -396,7 +422,8 @@ def _days_left(certificates: Certificates) -> Mapping[Labels, float]:
 def _parts_of(ground: Ground, origins: Origins, *served: Part) -> tuple[Part, ...]:
     """What is started in this order, and stopped in the other."""
     spans: tuple[Part, ...] = () if ground.spans is None else (ground.spans,)
-    return (*spans, ground.status.pulse, origins, ground.database, ground.authority.life, ground.bus, *served)
+    own = (ground.status.pulse, origins, ground.database, ground.authority.life, ground.bus, ground.channels)
+    return (*spans, *own, *served)
 
 
 def _limiter_of(limits: Limits) -> RateLimiter:

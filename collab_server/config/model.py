@@ -14,11 +14,14 @@ from collab_server.config.encryption import EncryptionError, decrypt, is_encrypt
 from collab_server.config.limits import Limits, Section
 from collab_server.config.problems import ConfigError, Problem
 from collab_server.config.values import (
+    NOT_ADVERTISED,
+    Advertise,
     Circles,
     ConfigPath,
     DatabaseHost,
     DatabaseSection,
     DatabaseUrl,
+    HandoverSection,
     Name,
     Origin,
     PortNumber,
@@ -34,6 +37,7 @@ from collab_server.config.values import (
     database_hosts,
     is_this_machine,
     origin_of,
+    parse_advertise,
     parse_dburl,
     parse_redis_url,
 )
@@ -252,6 +256,14 @@ class Properties(Section):
     bus: BusChoice = Field(
         default=BusChoice(), description="How the nodes reach each other, when `horizontal`."
     )
+    advertise: Advertise | None = Field(
+        default=None,
+        description="Where the other nodes reach this one, when `horizontal`, to hand over what they get of its"
+        " sessions: `10.0.0.5`, `10.0.0.5:3001`, or `:3001` for a fixed port alone; `none` to hand nothing over. It is"
+        " a listener of its own, for nodes and nobody else. Default: the address by which this machine reaches Redis,"
+        " at any free port"
+        " ([load-balancers.md](operations/load-balancers.md#without-stickiness)).",
+    )
     logging: bool = Field(
         default=False, description="true = detailed (debug) log. Never puts tokens or users' texts into it."
     )
@@ -401,6 +413,15 @@ class Config(Properties):
             client_cert_file=self.redisClientCertFile,
             client_key_file=self.redisClientKeyFile,
         )
+
+    @property
+    def handover(self) -> HandoverSection | None:
+        """Where the node listens for what others hand over; None where there is nobody, or nothing is to be."""
+        if self.bus_kind == "alone" or self.advertise == NOT_ADVERTISED:
+            return None
+        host, port = (None, 0) if self.advertise is None else parse_advertise(self.advertise)
+        towards = self.redis.hosts if self.redis is not None else ()
+        return HandoverSection(host, port, towards) if host is not None or towards else None
 
     @cached_property
     def server_tls(self) -> ServerTlsSection | None:

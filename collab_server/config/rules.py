@@ -147,7 +147,12 @@ def _scaling_problems(config: Config) -> Iterator[Problem]:
     has_redis = config.redisServerUrl is not None
     if config.scaling != "horizontal":
         has_bus = config.bus.kind not in (None, "alone")
-        not_used = {"redisServerUrl": has_redis, "bus.kind": has_bus, "bus.url": config.bus.url}
+        not_used = {
+            "redisServerUrl": has_redis,
+            "bus.kind": has_bus,
+            "bus.url": config.bus.url,
+            "advertise": config.advertise,
+        }
         for name, is_given in not_used.items():
             if is_given:
                 yield Problem(name, f"is not used: scaling is {config.scaling}", "warning")

@@ -237,6 +237,16 @@ class RedisSection:
 
 
 @dataclass(frozen=True, slots=True)
+class HandoverSection:
+    """Where a node listens for what other nodes hand over to it: at `host`, or at the address by which it reaches one
+    of `towards`; at `port`, or any that is free if that is 0."""
+
+    host: str | None
+    port: int
+    towards: tuple[HostAndPort, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ServerTlsSection:
     """The server's certificate: a PEM pair, or a PKCS12 store with its passphrase; one of the two."""
 
@@ -334,6 +344,27 @@ def parse_redis_url(url: str) -> RedisSection:
     )
 
 
+NOT_ADVERTISED = "none"
+_ADVERTISED = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)?(?::(\d{1,5}))?")
+
+
+def parse_advertise(value: str) -> tuple[str | None, int]:
+    """The host, if one is named, and the port, 0 for any, of `advertise`. Raises what `refuse` makes."""
+    matched = _ADVERTISED.fullmatch(value)
+    port = int((matched and matched[2]) or 0)
+    if matched is None or not value or port > 65535 or (matched[2] is not None and not port):
+        raise refuse(
+            "expected an address like 10.0.0.5, 10.0.0.5:3001, [fd00::5]:3001 or :3001, or none, to hand nothing over"
+        )
+    return (matched[1].strip("[]") if matched[1] else None), port
+
+
+def _advertise(value: str) -> str:
+    if value != NOT_ADVERTISED:
+        parse_advertise(value)
+    return value
+
+
 def _check_status_token(value: SecretStr) -> SecretStr:
     if re.fullmatch(r"[!-~]{16,1024}", value.get_secret_value()) is None:
         raise refuse(
@@ -371,4 +402,5 @@ DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_dburl)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_check_redis_url)]
 Secret = Annotated[SecretStr, AfterValidator(_check_secret)]
 StatusToken = Annotated[SecretStr, AfterValidator(_check_status_token)]
+Advertise = Annotated[str, AfterValidator(_advertise)]
 Proxy = Annotated[str, AfterValidator(_proxy)]

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 KEY_BYTES = 32
 
-Purpose = Literal["bus", "cursors"]
+Purpose = Literal["bus", "cursors", "handover"]
 """What a key is for; never renamed, for the nodes of a cluster have to agree on it."""
 
 

@@ -14,15 +14,14 @@ from typing import Any, Protocol
 from typing_extensions import override
 
 from collab_server.config.limits import Limits
-from collab_server.domain.addresses import Addresses
 from collab_server.domain.jsontext import JsonText
 from collab_server.errors import ClientError, RateLimited
 from collab_server.realtime.engine import requests
-from collab_server.realtime.engine.bounds import Bounds
+from collab_server.realtime.engine.bounds import Bounds, KnownBy
 from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.pace import Pace
 from collab_server.realtime.engine.requests import header, see_through_proxies, trace_of
-from collab_server.realtime.engine.session import Refusal, Scope
+from collab_server.realtime.engine.session import Elsewhere, Refusal, Scope
 from collab_server.realtime.sockets.manager import BusManager
 from collab_server.realtime.sockets.packets import HEAD
 from collab_server.realtime.sockets.server import SocketServer
@@ -109,7 +108,8 @@ class TellingEngine(EngineServer):
 
 
 class CollabServer(SocketServer):
-    """One node's. Serves nobody before `serve` was called; `readiness` says whether new clients may come."""
+    """One node's. Serves nobody before `serve` was called; `readiness` says whether new clients may come, `elsewhere`
+    takes what is for sessions of other nodes."""
 
     _door: Receiver
 
@@ -117,11 +117,11 @@ class CollabServer(SocketServer):
         self,
         manager: BusManager,
         limits: Limits,
-        addresses: Addresses,
         origins: Origins,
         readiness: Readiness,
         metrics: Metrics,
         journal: Journal,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
         super().__init__(
             client_manager=manager,
@@ -134,9 +134,9 @@ class CollabServer(SocketServer):
             bounds=_bounds(limits),
             connect_seconds=SIGN_IN_SECONDS,
             strangers=stranger_limits(limits),
-            addresses=addresses,
-            bond_cookie=BOND_COOKIE,
+            known_by=KnownBy(origins.proxies, BOND_COOKIE),
             accepts_handshakes=readiness.accepts_clients,
+            elsewhere=elsewhere,
             journal=journal,
             keeps_environ=False,
             namespaces=["/"],

@@ -1,15 +1,17 @@
 """What the database says of the installation - its epoch, its keys - put to use all over the node.
 
-The keys seal resume tokens, cursors and the bus. When they change, clients get tokens that go on opening; when the
-epoch does, they come back and learn that their `seq` are of another time. Nothing here waits, and nothing runs.
+The keys seal resume tokens, cursors, the bus, and what nodes hand over to each other. When they change, clients get
+tokens that go on opening; when the epoch does, they come back and learn that their `seq` are of another time. Nothing
+here waits, and nothing runs.
 """
 
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
+from typing import Protocol
 
 from collab_server.domain.keys import KeyRing
-from collab_server.ports import Bus
 from collab_server.services.commands.pages import Cursors
 from collab_server.services.epoch import Epoch
 from collab_server.services.hub import Hub
@@ -18,6 +20,13 @@ from collab_server.services.sign_in import Authenticator
 from collab_server.storage.installation import Installation
 
 log = logging.getLogger(__name__)
+
+
+class Between(Protocol):
+    """What goes between the nodes of an epoch, sealed."""
+
+    def set_epoch(self, epoch: str, keys: KeyRing) -> None:
+        """With these keys from now on."""
 
 
 class Installed:
@@ -32,7 +41,7 @@ class Installed:
         epoch: Epoch,
         authenticator: Authenticator,
         cursors: Cursors,
-        bus: Bus,
+        between: Sequence[Between],
         hub: Hub,
         feed: Feed,
     ) -> None:
@@ -42,7 +51,7 @@ class Installed:
         self._epoch = epoch
         self._authenticator = authenticator
         self._cursors = cursors
-        self._bus = bus
+        self._between = tuple(between)
         self._hub = hub
         self._feed = feed
 
@@ -53,7 +62,8 @@ class Installed:
         before, self._keys = self._keys, found.keys.ring(self._secret)
         self._authenticator.use_keys(self._keys)
         self._cursors.use_keys(self._keys)
-        self._bus.set_epoch(found.epoch, self._keys)
+        for one in self._between:
+            one.set_epoch(found.epoch, self._keys)
         if before is None or before.sealing == self._keys.sealing:
             return
         if before.sealing in self._keys.opening:

@@ -52,7 +52,7 @@ class Origins:
         refused: Count | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._proxies = proxies
+        self.proxies = proxies
         self._take(allowed, beside)
         self._refused = refused or Count()
         self._refusals = _Refusals(clock)
@@ -84,7 +84,7 @@ class Origins:
         origin = self._parse(sent)
         if origin is not None and origin in self._allowed:
             return True
-        reached = reached_by(headers, scheme, client, self._proxies)
+        reached = reached_by(headers, scheme, client, self.proxies)
         if origin is not None and self._is_at_home(origin, reached):
             return True
         self._refused.add()

@@ -151,6 +151,22 @@ FAMILIES: tuple[Family, ...] = (
             _counter("clients_overflowed", "clients put out because too much waited for them to read it"),
             _counter("clients_stalled", "connections cut because nothing was taken on them for 30 s"),
             _counter(
+                "handed_over",
+                "what other nodes were asked to answer, for they have the session",
+                what="`request`: polls and POSTs of long-polling. `websocket`: one that goes through this node",
+            ),
+            _counter(
+                "not_handed_over",
+                "what should have been",
+                why="`lost`: the node that has the session is gone, or out of reach. `full`: too much is under way",
+            ),
+            _gauge("handed_over_current", "what is handed over now", what="as above"),
+            _gauge("homes_reachable", "nodes that this one can hand over to"),
+            _counter(
+                "handover_strangers",
+                "connections to the listener for what others hand over, by who does not know the installation's key",
+            ),
+            _counter(
                 "origins_refused", "pages turned away because of where they come from (`allowedOrigins`)"
             ),
         ),

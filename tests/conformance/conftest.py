@@ -88,7 +88,7 @@ def serve_application(application: Any, server: Any, **options: Any) -> Iterator
 
 def echo_engine(**options: Any) -> Any:
     """An Engine.IO server that sends every message back, with more than `build_engineio_server` gives if asked."""
-    more = {name: options.pop(name) for name in ("bounds", "bond_cookie") if name in options}
+    more = {name: options.pop(name) for name in ("bounds", "known_by", "elsewhere") if name in options}
     options = {**CALM, **options}
     server = build_engineio_server(**options)
     if more:
@@ -108,7 +108,9 @@ def echo_engine(**options: Any) -> Any:
 
 def echo_sockets(**options: Any) -> Any:
     """A Socket.IO server with the handlers of the official suite's, and with other limits where they are given."""
-    limits = {name: options.pop(name) for name in ("strangers", "connect_seconds") if name in options}
+    limits = {
+        name: options.pop(name) for name in ("strangers", "connect_seconds", "elsewhere") if name in options
+    }
     options = {**CALM, "namespaces": ["/", "/custom"], **options}
     server = build_server(**options)
     if limits:

@@ -11,6 +11,8 @@ from typing import Any
 import aiohttp
 import pytest
 
+from collab_server.realtime.engine.bounds import KnownBy
+
 from .conftest import CALM, PING_INTERVAL, PING_TIMEOUT, Served, echo_engine, serve, wait_until
 
 POLL = "/engine.io/?EIO=4&transport=polling"
@@ -525,7 +527,7 @@ async def test_new_clients_are_sent_elsewhere_while_draining(
 async def test_a_session_whose_client_keeps_cookies_is_nothing_without_its_cookie(
     way: dict[str, Any],
 ) -> None:
-    server = echo_engine(bond_cookie="bond")
+    server = echo_engine(known_by=KnownBy(bond_cookie="bond"))
     with serve(server, **way) as served:
         jar = aiohttp.CookieJar(unsafe=True)
         async with (
@@ -556,7 +558,7 @@ async def test_a_session_whose_client_keeps_cookies_is_nothing_without_its_cooki
 
 
 async def test_a_client_that_keeps_no_cookies_needs_none(way: dict[str, Any]) -> None:
-    server = echo_engine(bond_cookie="bond")
+    server = echo_engine(known_by=KnownBy(bond_cookie="bond"))
     with serve(server, **way) as served:
         async with aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar()) as http:
             headers = {"Cookie": "bond=of another; other=1", "X-Forwarded-Proto": "https"}

@@ -20,6 +20,7 @@ from collab_server.realtime.engine.session import (
     Refusal,
     Scope,
     Session,
+    Waiter,
     WebSocketCarrier,
 )
 
@@ -54,7 +55,7 @@ class AsgiExchange:
     def __init__(self, scope: Scope) -> None:
         self.scope = scope
         self.body: bytes | bytearray = bytearray()
-        self.cancelled: Callable[[], None] | None = None
+        self.waiter: Waiter | None = None
         self.is_trusted = False
         self.answer: asyncio.Future[tuple[int, Headers, bytes]] = asyncio.get_running_loop().create_future()
 
@@ -109,8 +110,8 @@ async def _wait(exchange: AsgiExchange, receive: Receive) -> None:
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
     finally:
         gone.cancel()
-        if not exchange.answer.done() and exchange.cancelled is not None:
-            exchange.cancelled()
+        if not exchange.answer.done() and exchange.waiter is not None:
+            exchange.waiter.cancel()
 
 
 async def _disconnect(receive: Receive) -> None:
@@ -122,6 +123,7 @@ class AsgiWebSocket:
     """Carries a session by the websocket of an ASGI server: its own task reads, another writes."""
 
     name = "websocket"
+    is_handed = False
 
     def __init__(self, scope: Scope) -> None:
         self._subprotocol = subprotocol_of(scope)

@@ -1,12 +1,24 @@
-"""What one client may take of a server, besides the size of a packet, which is python-engineio's to say."""
+"""What one client may take of a server, besides the size of a packet, which is python-engineio's to say; and how
+clients are known again."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from collab_server.domain.addresses import Addresses
 from collab_server.realtime.engine.pace import Pace
 
 _AS_IT_COMES = Pace()
+
+
+@dataclass(frozen=True, slots=True)
+class KnownBy:
+    """How."""
+
+    addresses: Addresses = field(default_factory=Addresses)
+    """Whose word is taken for where a client comes from."""
+    bond_cookie: str | None = None
+    """The name of the cookie that binds a session to its client; None for none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,27 +23,36 @@ from typing import Any
 
 import engineio
 
-from collab_server.domain.addresses import Addresses
 from collab_server.domain.jsontext import JsonText, dumps, json_shape, json_string
 from collab_server.realtime.engine import asgi, frames
 from collab_server.realtime.engine.admission import Admission
 from collab_server.realtime.engine.answers import TEXT, Answers
 from collab_server.realtime.engine.bonds import Bonds
-from collab_server.realtime.engine.bounds import Bounds
+from collab_server.realtime.engine.bounds import Bounds, KnownBy
 from collab_server.realtime.engine.deadlines import Deadlines
+from collab_server.realtime.engine.handing import HandingOver
 from collab_server.realtime.engine.handlers import Handlers
 from collab_server.realtime.engine.polling import Polling
 from collab_server.realtime.engine.requests import (
     BAD_METHOD,
     BAD_REQUEST,
     NO_ROOM,
+    UNKNOWN_SID,
     environ_of,
     query_of,
     see_through_proxies,
     trace_header,
 )
 from collab_server.realtime.engine.sending import Sending
-from collab_server.realtime.engine.session import NOOP, Exchange, Refusal, Scope, Session, WebSocketCarrier
+from collab_server.realtime.engine.session import (
+    NOOP,
+    Elsewhere,
+    Exchange,
+    Refusal,
+    Scope,
+    Session,
+    WebSocketCarrier,
+)
 from collab_server.realtime.engine.sessions import Sessions
 
 _opening = json_shape("sid", "upgrades", "pingTimeout", "pingInterval", "maxPayload")
@@ -56,9 +65,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     Args:
         bounds: what one client may take.
-        addresses: whose word is taken for where a client comes from.
-        bond_cookie: the name of the cookie that binds a session to its client; None for none.
+        known_by: how clients are known again.
         accepts_handshakes: is asked at each; if not, new clients get 503.
+        elsewhere: names new sessions, and takes requests of those that other nodes have; None for a node that is alone.
         on_held: is told how much is kept of a packet of a session that is not trusted: id, bytes.
     """
 
@@ -70,21 +79,23 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         self,
         *args: Any,
         bounds: Bounds | None = None,
-        addresses: Addresses | None = None,
-        bond_cookie: str | None = None,
+        known_by: KnownBy | None = None,
         accepts_handshakes: Callable[[], bool] = lambda: True,
+        elsewhere: Elsewhere | None = None,
         on_held: Callable[[str, int], None] = lambda eio_sid, held_bytes: None,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
         self.bounds = bounds or Bounds()
         self.accepts_handshakes = accepts_handshakes
-        self._addresses = addresses or Addresses()
-        self._bonds = Bonds(bond_cookie)
+        self._new_sid = self.generate_id if elsewhere is None else elsewhere.new_id
+        known = known_by or KnownBy()
+        self._addresses, self._bonds = known.addresses, Bonds(known.bond_cookie)
         self._answers = Answers(
             self.compression_threshold if self.http_compression else None,
             None if self.cors_allowed_origins == [] else self._cors_headers,
         )
+        self._handing_over = HandingOver(elsewhere, self._answers)
         self._registered = Handlers(self.handlers, self._trigger_event, self.logger)
         self._sending = Sending(self.sockets, self.logger)
         self._deadlines = Deadlines(
@@ -140,17 +151,20 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
                 upgrades = ["websocket"] if self.allow_upgrades and "websocket" in self.transports else []
                 refuse = partial(self._answers.refuse, exchange)
                 self._open(scope, upgrades, partial(self._greet, exchange), refuse)
+            elif session.moves and self._handing_over.step_aside(exchange, session, self.serve):
+                pass
             elif not isinstance(session.carrier, Polling):
                 raise BAD_REQUEST
             elif method == "GET":
                 session.carrier.poll(exchange)
             elif method == "POST":
-                session.carrier.post(exchange)
+                self._handing_over.post(session, session.carrier, exchange)
             else:
                 raise BAD_METHOD
         except Refusal as refusal:
-            self._on_refused(scope, refusal)
-            self._answers.refuse(exchange, refusal.with_traceback(None))
+            if refusal is not UNKNOWN_SID or not self._handing_over.ask(exchange):
+                self._on_refused(scope, refusal)
+                self._answers.refuse(exchange, refusal.with_traceback(None))
 
     def _on_refused(self, scope: Scope, refusal: Refusal) -> None:
         """A request is answered with an error; for those who derive from this."""
@@ -177,8 +191,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
                 websocket.turn_away()
                 return
         except Refusal as refusal:
-            self._on_refused(scope, refusal)
-            websocket.refuse(refusal.with_traceback(None))
+            if refusal is not UNKNOWN_SID or not self._handing_over.carry(scope, websocket):
+                self._on_refused(scope, refusal)
+                websocket.refuse(refusal.with_traceback(None))
             return
         self.sessions.begin_upgrade(session, websocket)
 
@@ -187,7 +202,9 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         if scope["method"] != "POST":
             return 0
         session = self.sockets.get(query_of(scope).get("sid", ""))
-        return None if session is None or session.closing else session.most_bytes
+        if session is None:  # of another node's, that judges
+            return self.max_http_buffer_size if self._handing_over.may_be_for(scope) else None
+        return None if session.closing else session.most_bytes
 
     def _open(
         self,
@@ -202,7 +219,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         stranger_bytes = self.bounds.stranger_bytes
         session = Session(
             self.sessions,
-            self.generate_id(),
+            self._new_sid(),
             most_bytes=stranger_bytes or self.max_http_buffer_size,
             pace=self.bounds.pace if stranger_bytes is None else self.bounds.pace_of_strangers,
             is_trusted=stranger_bytes is None,
@@ -214,15 +231,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     def _greet(self, exchange: Exchange, session: Session) -> None:
         assert isinstance(session.carrier, Polling)
-        headers = self._cookie(session.sid) + self._bonds.bind(session, exchange.scope)
+        headers = _cookie(self, session.sid) + self._bonds.bind(session, exchange.scope)
         session.carrier.greet(exchange, [trace_header(exchange.scope), *headers])
-
-    def _cookie(self, sid: str) -> list[tuple[bytes, bytes]]:
-        if not self.cookie:
-            return []
-        simple = {"name": self.cookie, "path": "/", "SameSite": "Lax"}
-        cookie = self._generate_sid_cookie(sid, self.cookie if isinstance(self.cookie, dict) else simple)
-        return [(b"set-cookie", cookie.encode())]
 
     # --- who may send much
 
@@ -256,11 +266,6 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     def generate_id(self) -> str:
         """A new session id. Whoever knows one acts as its client: 128 bits of chance, where python-engineio has 96."""
         return secrets.token_urlsafe(16)
-
-    @property
-    def open_connections(self) -> int:
-        """How many sessions are open now."""
-        return len(self.sockets)
 
     @property
     def overflows(self) -> int:
@@ -299,6 +304,15 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     async def shutdown(self) -> None:
         """Stop the heartbeat."""
         self._deadlines.close()
+
+
+def _cookie(server: EngineServer, sid: str) -> list[tuple[bytes, bytes]]:
+    """python-engineio's own cookie, which holds the session's id, if the server is to set one."""
+    if not server.cookie:
+        return []
+    simple = {"name": server.cookie, "path": "/", "SameSite": "Lax"}
+    cookie = server._generate_sid_cookie(sid, server.cookie if isinstance(server.cookie, dict) else simple)
+    return [(b"set-cookie", cookie.encode())]
 
 
 def _opening_of(server: EngineServer, sid: str, upgrades: list[str]) -> JsonText:

@@ -51,11 +51,16 @@ class Polling:
             self._answers.refuse(exchange)
             return
         self._waiting = exchange
-        exchange.cancelled = self._cancelled
+        exchange.waiter = self
         if self._backlog:
             self._answer()
         elif self._keeps_none_waiting:
             self.release()
+
+    @property
+    def has_poll(self) -> bool:
+        """Whether a poll waits."""
+        return self._waiting is not None
 
     def post(self, exchange: Exchange) -> None:
         """A POST: packets of the client. One that is none ends the session, and so does a second one while the first
@@ -147,13 +152,20 @@ class Polling:
     def _answer(self) -> None:
         exchange, self._waiting = self._waiting, None
         assert exchange is not None
-        exchange.cancelled = None
+        exchange.waiter = None
         backlog, self._backlog = self._backlog[:PACKETS_PER_POLL], self._backlog[PACKETS_PER_POLL:]
         self._backlog_bytes = sum(map(len, self._backlog))
         headers, self._greeting = TEXT + self._greeting, []
         self._answers.respond(exchange, 200, headers, b"\x1e".join(map(_packet_of, backlog)))
 
-    def _cancelled(self) -> None:
+    def let_go(self) -> None:
+        """The connection of the poll that waits is about to end, and so is the session."""
+        if self._waiting is not None:
+            self._waiting.respond(200, TEXT, b"1")
+        self.cancel()
+
+    def cancel(self) -> None:
+        """The client of the poll that waits has gone."""
         self._waiting = None
         self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
 

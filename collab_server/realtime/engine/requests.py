@@ -15,6 +15,9 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 
 _TRACE = "collab_server.trace"
 
+HANDED = "collab_server.handed"
+"""In the scope of a request that another node has handed over: it goes no further."""
+
 
 def _refusal(code: int, message: str, status: int = 400) -> Refusal:
     """A refusal in the words and numbers of the protocol's reference server."""

@@ -11,7 +11,7 @@ import json
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from engineio import packet as eio_packet
 from engineio.base_server import BaseServer
@@ -69,6 +69,8 @@ class Carrier(Protocol):
 class WebSocketCarrier(Carrier, Protocol):
     """A websocket whose handshake the server decides on."""
 
+    is_handed: bool  # it has come by another node
+
     def accept(self, session: Session, ready: list[bytes]) -> None:
         """Complete the handshake, with these frames; from now on hand in what comes for this session."""
 
@@ -79,22 +81,60 @@ class WebSocketCarrier(Carrier, Protocol):
         """Complete the handshake, then close at once: a second websocket of one session."""
 
 
+@runtime_checkable
+class PassableWebSocket(WebSocketCarrier, Protocol):
+    """One that can let its connection go, as it is, before the handshake is answered."""
+
+    def pass_on(self, taker: Taker) -> bool:
+        """Let `taker` have the connection; False if it is no more. This has nothing to do with it from then on."""
+
+
+class Taker(asyncio.Protocol):
+    """Who gets the connection of a websocket."""
+
+    def take(self, transport: Any, connections: set[Any]) -> None:
+        """Carry it from now on, as one of the web server's `connections`."""
+
+
+class Waiter(Protocol):
+    """Who will answer a request when there is something to say."""
+
+    def cancel(self) -> None:
+        """The client has gone."""
+
+    def let_go(self) -> None:
+        """The connection is about to end: answer soon."""
+
+
 class Exchange(Protocol):
     """One HTTP request of a long-polling client, whole, and the way to answer it."""
 
-    cancelled: Callable[[], None] | None  # called if the client goes away before the answer
+    waiter: Waiter | None  # who has it, until there is an answer
     is_trusted: bool  # of a session that is somebody's
+    body: bytes | bytearray  # what was posted
 
     @property
     def scope(self) -> Scope:
         """The request's head, as ASGI has it."""
 
-    @property
-    def body(self) -> bytes | bytearray:
-        """What was posted."""
-
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer; never waits."""
+
+
+class Elsewhere(Protocol):
+    """The sessions of other nodes, as far as this one can hand over what is for them. Nothing here waits."""
+
+    def new_id(self) -> str:
+        """An id for a new session here, by which the others know whose it is."""
+
+    def knows(self, sid: str) -> bool:
+        """Whether there may be such a session on another node."""
+
+    def ask(self, sid: str, exchange: Exchange, refuse: Callable[[Exchange, Refusal], None]) -> bool:
+        """Have another node answer a request of this session, now or later; False if no other node has it."""
+
+    def carry(self, sid: str, scope: Scope, websocket: PassableWebSocket) -> bool:
+        """Let a websocket of this session go through to another node; False if no other node has it."""
 
 
 class Owner(Protocol):
@@ -248,6 +288,11 @@ class Session:
     def upgraded(self) -> bool:
         """True on a websocket."""
         return self.carrier.name == "websocket"
+
+    @property
+    def moves(self) -> bool:
+        """True from when a websocket has come that may become the carrier, or is it."""
+        return self.upgrading is not None or self.carrier.name != "polling"
 
     def judge(self, *, is_trusted: bool, most_bytes: int, pace: Pace) -> None:
         """The session is somebody's from now on, or nobody's any more: packets of so many bytes may come, so fast."""

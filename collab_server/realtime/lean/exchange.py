@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 from collab_server.realtime.engine.engine import EngineServer
-from collab_server.realtime.engine.session import Headers, Scope
+from collab_server.realtime.engine.session import Headers, Scope, Waiter
 
 SWALLOWED_BYTES = 16_384  # of a body behind an answer, so that its client may use the connection again
 LEARNED_BYTES = 8_192  # of a poll that is remembered, for as long as its connection lasts
@@ -36,7 +35,6 @@ class LeanExchange:
 
     __slots__ = (
         "body",
-        "cancelled",
         "disconnected",
         "engine",
         "is_decided",
@@ -47,13 +45,14 @@ class LeanExchange:
         "protocol",
         "response_complete",
         "scope",
+        "waiter",
     )
 
     def __init__(self, protocol: Answering, engine: EngineServer, scope: Scope, keep_alive: bool) -> None:
         self.protocol = protocol
         self.engine = engine
         self.scope = scope
-        self.body = bytearray()
+        self.body: bytes | bytearray = bytearray()
         self.keep_alive = keep_alive
         self.is_decided = False  # whole, or to be refused by its head
         self.is_too_large = False
@@ -61,7 +60,7 @@ class LeanExchange:
         self.most_bytes = 0  # of the body; more is too large, and of 0 none is gathered
         self.response_complete = False
         self.disconnected = False
-        self.cancelled: Callable[[], None] | None = None
+        self.waiter: Waiter | None = None
 
     def judge(self) -> None:
         """Decide, before a body is gathered, whether it is worth that."""
@@ -95,8 +94,8 @@ class LeanExchange:
         """The client has gone."""
         if not self.response_complete:
             self.disconnected = True
-            if self.cancelled is not None:
-                self.cancelled()
+            if self.waiter is not None:
+                self.waiter.cancel()
 
 
 @dataclass(frozen=True, slots=True)

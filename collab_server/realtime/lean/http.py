@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from typing_extensions import override
 from uvicorn.protocols.utils import get_local_addr, is_ssl
 
-from collab_server.realtime.engine.answers import SAFE_LINES, TEXT
+from collab_server.realtime.engine.answers import SAFE_LINES
 from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.session import Headers, Scope
 from collab_server.realtime.lean import heads
@@ -280,10 +280,9 @@ class HttpProtocol(LateHttpProtocol):
             latest.keep_alive = False
         else:
             super().shutdown()
-        if waiting is not None and waiting.cancelled is not None:
+        if waiting is not None and waiting.waiter is not None:
             waiting.keep_alive = False
-            waiting.respond(200, TEXT, b"1")
-            waiting.cancelled()
+            waiting.waiter.let_go()
 
 
 def _scope_of(engine: EngineServer, request: heads.PlainRequest, transport: Any, client: Any) -> Scope:

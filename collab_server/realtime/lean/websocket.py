@@ -17,7 +17,7 @@ from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import SAFE_LINES
 from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.requests import subprotocol_of, trace_header
-from collab_server.realtime.engine.session import REASON, Refusal, Scope, Session
+from collab_server.realtime.engine.session import REASON, Refusal, Scope, Session, Taker
 from collab_server.realtime.lean.reading import Reading
 
 _ACCEPTED = (
@@ -48,6 +48,7 @@ class WebSocket(asyncio.Protocol):
         "is_closing",
     )
     name = "websocket"
+    is_handed = False
 
     def __init__(self, engine: EngineServer, transport: Any, connections: set[Any]) -> None:
         self._engine = engine
@@ -138,6 +139,14 @@ class WebSocket(asyncio.Protocol):
         """Answer the handshake with an error."""
         self._refuse(refusal.status, refusal.body, b"content-type: application/json\r\n")
 
+    def pass_on(self, taker: Taker) -> bool:
+        """Let `taker` have the connection, whose handshake has no answer yet; False if it is no more."""
+        if is_there := not self._transport.is_closing():
+            self._connections.discard(self)
+            taker.take(self._transport, self._connections)
+        self.is_closing = True
+        return is_there
+
     def _refuse(self, status: int, body: bytes, headers: bytes = b"") -> None:
         self.is_closing = True
         if self._transport.is_closing():
@@ -177,7 +186,8 @@ class WebSocket(asyncio.Protocol):
             return
         if not self.is_closing:
             self._transport.write(self._take_out() + answer)
-        self._lose()
+        self._let_go()
+        self._transport.close()  # once the client has read everything
 
     def _take_out(self) -> bytes:
         """What was already sent to the client in this turn of the loop: it goes before our close frame."""
@@ -202,10 +212,6 @@ class WebSocket(asyncio.Protocol):
             self._transport.write_eof()  # not over TLS
         except (OSError, NotImplementedError):
             self._transport.close()
-
-    def _lose(self) -> None:
-        self._let_go()
-        self._transport.close()  # once the client has read everything
 
     def _let_go(self) -> None:
         """Leave the session; the client gets a while to read what was sent, and to close."""

@@ -26,8 +26,7 @@ from typing import Any
 import socketio
 from socketio import packet as sio_packet
 
-from collab_server.domain.addresses import Addresses
-from collab_server.realtime.engine.bounds import Bounds
+from collab_server.realtime.engine.bounds import Bounds, KnownBy
 from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.sockets.newcomers import Newcomers
 from collab_server.realtime.sockets.packets import MalformedPacket, StrictPacket, check
@@ -45,7 +44,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         bounds: what one client may take; of those who are connected to no namespace yet, `strangers` says it.
         connect_seconds: a client that is connected to no namespace by then is put out.
         strangers: what clients may take that are connected to no namespace (yet).
-        addresses: whose word is taken for where a client comes from.
+        known_by: how clients are known again.
         keeps_environ: False to forget a client's `environ` but for its cookies when it is connected (half of what a
             client costs); only for servers that do not ask for it later.
     """
@@ -60,7 +59,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         bounds: Bounds | None = None,
         connect_seconds: float = CONNECT_SECONDS,
         strangers: StrangerLimits | None = None,
-        addresses: Addresses | None = None,
+        known_by: KnownBy | None = None,
         keeps_environ: bool = True,
         **kwargs: Any,
     ) -> None:
@@ -68,7 +67,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         super().__init__(
             client_manager=client_manager or DirectManager(),
             bounds=replace(bounds or Bounds(), stranger_bytes=limits.packet_bytes),
-            addresses=addresses,
+            known_by=known_by,
             on_held=self._weigh,
             **{"serializer": StrictPacket, **kwargs},
         )

@@ -1,0 +1,106 @@
+"""Sessions and other nodes: what becomes of a request whose session is not here, and of one that came another way.
+
+Requests of one client may take different ways to the node that has the session, and one that was sent a moment later
+may come a moment earlier. Where that would show, what was sent first is given the time: what was said on a websocket,
+beside a request of the same session, and the poll beside which the client has said goodbye.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Callable
+
+from collab_server.realtime.engine.answers import TEXT, Answers
+from collab_server.realtime.engine.polling import Polling
+from collab_server.realtime.engine.requests import HANDED, query_of
+from collab_server.realtime.engine.session import (
+    Elsewhere,
+    Exchange,
+    PassableWebSocket,
+    Scope,
+    Session,
+    WebSocketCarrier,
+)
+
+OVERTAKEN_SECONDS = 1.0
+MOST_OVERTAKEN = 1_000
+ASIDE_SECONDS = 0.02
+_GOODBYE = b"1"
+
+
+class HandingOver:
+    """See the module. Without `elsewhere` there are no other nodes. What was handed over goes no further."""
+
+    __slots__ = ("_answers", "_elsewhere", "_overtaken")
+
+    def __init__(self, elsewhere: Elsewhere | None, answers: Answers) -> None:
+        self._elsewhere = elsewhere
+        self._answers = answers
+        self._overtaken: OrderedDict[str, float] = OrderedDict()  # session → until when
+
+    # --- what is not here
+
+    def ask(self, exchange: Exchange) -> bool:
+        """Let another node answer a request that named a session; False if it is of none."""
+        scope = exchange.scope
+        if self._elsewhere is None or scope["method"] not in ("GET", "POST"):
+            return False
+        query = query_of(scope)
+        if query["transport"] != "polling":
+            return False
+        if self._overtaken and scope["method"] == "GET" and self._was_overtaken(query["sid"]):
+            self._answers.respond(exchange, 200, TEXT, b"6")
+            return True
+        return HANDED not in scope and self._elsewhere.ask(query["sid"], exchange, self._answers.refuse)
+
+    def carry(self, scope: Scope, websocket: WebSocketCarrier) -> bool:
+        """Let a websocket that named a session go through to another node; False if none has it, or it cannot be let
+        go."""
+        if self._elsewhere is None or HANDED in scope or not isinstance(websocket, PassableWebSocket):
+            return False
+        query = query_of(scope)
+        return query["transport"] == "websocket" and self._elsewhere.carry(query["sid"], scope, websocket)
+
+    def may_be_for(self, scope: Scope) -> bool:
+        """Whether a request's session may be on another node."""
+        if self._elsewhere is None or HANDED in scope:
+            return False
+        return self._elsewhere.knows(query_of(scope).get("sid", ""))
+
+    # --- what came another way
+
+    def post(self, session: Session, carrier: Polling, exchange: Exchange) -> None:
+        """Take a POST. If it says goodbye before the poll beside it has come, that still gets its answer."""
+        body, is_beside_poll = exchange.body, carrier.has_poll
+        carrier.post(exchange)
+        if session.closing and not is_beside_poll and body == _GOODBYE and self._elsewhere is not None:
+            self._overtaken[session.sid] = asyncio.get_running_loop().time() + OVERTAKEN_SECONDS
+            if len(self._overtaken) > MOST_OVERTAKEN:
+                self._overtaken.popitem(last=False)
+
+    def _was_overtaken(self, sid: str) -> bool:
+        until = self._overtaken.pop(sid, 0.0)
+        return asyncio.get_running_loop().time() < until
+
+    def step_aside(self, exchange: Exchange, session: Session, serve: Callable[[Exchange], None]) -> bool:
+        """Let a request wait for a moment beside a websocket that carries its session, or is about to: what the client
+        has said on it before, or was told, may still be on its way. False if they have come the same way, or if it has
+        waited already."""
+        is_far = getattr(session.upgrading or session.carrier, "is_handed", False)
+        if not (is_far or HANDED in exchange.scope) or isinstance(exchange.waiter, _Aside):
+            return False
+        exchange.waiter = _Aside(exchange, serve)
+        return True
+
+
+class _Aside:
+    """Has a poll that waits for a moment."""
+
+    def __init__(self, exchange: Exchange, serve: Callable[[Exchange], None]) -> None:
+        self._handle = asyncio.get_running_loop().call_later(ASIDE_SECONDS, serve, exchange)
+
+    def cancel(self) -> None:
+        self._handle.cancel()
+
+    def let_go(self) -> None: ...

@@ -1,0 +1,361 @@
+"""Servers that hand sessions over to each other: whichever a request reaches, the one that has the session answers."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import pytest
+
+from collab_server.domain.keys import KeyRing
+from collab_server.realtime.engine.bounds import Bounds
+from collab_server.realtime.handover import channel
+from collab_server.realtime.handover.ids import HOME_BYTES, SealedIds
+from collab_server.realtime.handover.keys import HandoverKeys
+from tests.harness.homes import KEYS, Handing, Neighbours
+
+from .conftest import WAYS, Served, echo_engine, serve_application, wait_until
+
+POLL = "/engine.io/?EIO=4&transport=polling"
+SOCKET = "/engine.io/?EIO=4&transport=websocket"
+
+
+@dataclass(frozen=True, slots=True)
+class One:
+    """One of several servers."""
+
+    handing: Handing
+    served: Served
+
+    @property
+    def url(self) -> str:
+        return self.served.url
+
+    @property
+    def handed(self) -> int:
+        """How much it has handed over."""
+        figures = self.handing.elsewhere.figures
+        return figures.requests + figures.websockets
+
+    @property
+    def place(self) -> Any:
+        """Where it listens for the others."""
+        assert self.handing.listener is not None
+        wait_until(lambda: self.handing.listener.places)
+        return self.handing.listener.places[0]
+
+
+Start = Callable[..., One]
+
+
+@contextmanager
+def starting() -> Iterator[Start]:
+    """Starts servers that know each other, by name."""
+    with ExitStack() as stack:
+        neighbours = Neighbours()
+
+        def start(name: str, *, keys: KeyRing = KEYS, path: Path | None = None, **options: Any) -> One:
+            handing = Handing(neighbours, name, keys=keys, path=None if path is None else str(path))
+            server = echo_engine(elsewhere=handing.elsewhere, **options)
+            served = stack.enter_context(
+                serve_application(handing.application(server), server, **WAYS["lean"])
+            )
+            one = One(handing, served)
+            assert one.place
+            return one
+
+        yield start
+
+
+@pytest.fixture
+def start() -> Iterator[Start]:
+    """Starts servers of one test."""
+    with starting() as start:
+        yield start
+
+
+@pytest.fixture(scope="module", params=["tcp", "unix"])
+def three(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[list[One]]:
+    """Three of them, shared."""
+    folder = tmp_path_factory.mktemp("sockets")
+    with starting() as start:
+        yield [start(name, path=folder / name if request.param == "unix" else None) for name in "abc"]
+
+
+async def handshake(http: aiohttp.ClientSession, one: One) -> str:
+    """A new session's id."""
+    async with http.get(one.url + POLL) as answer:
+        opening = json.loads((await answer.text())[1:])
+        sid: str = opening["sid"]
+        return sid
+
+
+async def poll(http: aiohttp.ClientSession, one: One, sid: str) -> tuple[int, str]:
+    async with http.get(f"{one.url}{POLL}&sid={sid}") as answer:
+        return answer.status, await answer.text()
+
+
+async def post(http: aiohttp.ClientSession, one: One, sid: str, body: str) -> tuple[int, str]:
+    async with http.post(f"{one.url}{POLL}&sid={sid}", data=body) as answer:
+        return answer.status, await answer.text()
+
+
+UNKNOWN = (400, '{"code":1,"message":"Session ID unknown"}')
+
+
+async def test_polls_and_posts_reach_the_session_from_wherever(
+    three: list[One], http: aiohttp.ClientSession
+) -> None:
+    for home in three:
+        sid = await handshake(http, home)
+        for number, one in enumerate(three * 2):
+            asked = asyncio.create_task(poll(http, three[number % 3 - 1], sid))
+            assert await post(http, one, sid, f"4from {number}") == (200, "ok")
+            assert await asked == (200, f"4from {number}")
+
+
+async def test_one_connection_carries_requests_of_many_sessions(three: list[One]) -> None:
+    connector = aiohttp.TCPConnector(limit=1)
+    async with aiohttp.ClientSession(connector=connector) as http:
+        sids = [await handshake(http, one) for one in three]
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as http:
+        for _ in range(2):
+            for number, sid in enumerate(sids):
+                assert await post(http, three[0], sid, f"4{number}") == (200, "ok")
+            for number, sid in enumerate(sids):
+                assert await poll(http, three[0], sid) == (200, f"4{number}")
+
+
+@pytest.mark.parametrize("size", [5, 900_000])
+async def test_a_websocket_goes_through(three: list[One], http: aiohttp.ClientSession, size: int) -> None:
+    home, other, third = three
+    sid = await handshake(http, home)
+    async with http.ws_connect(f"{other.url}{SOCKET}&sid={sid}", max_msg_size=0) as websocket:
+        await websocket.send_str("2probe")
+        assert (await websocket.receive()).data == "3probe"
+        await websocket.send_str("5")
+        for _ in range(3):
+            await websocket.send_str("4" + "x" * size)
+            assert (await websocket.receive()).data == "4" + "x" * size
+        await websocket.send_bytes(b"\0" * size)
+        assert (await websocket.receive()).data == b"\0" * size
+        for one in three:
+            assert (await poll(http, one, sid))[0] == 400, "it has left polling"
+        # A second websocket of the same session is turned away, wherever.
+        async with http.ws_connect(f"{third.url}{SOCKET}&sid={sid}") as second:
+            assert (await second.receive()).type is aiohttp.WSMsgType.CLOSE
+        await websocket.send_str("1")
+        assert (await websocket.receive()).type is aiohttp.WSMsgType.CLOSE
+    wait_until(lambda: sid in home.served.server.ended)
+    assert home.served.server.ended[sid] == "client disconnect"
+
+
+async def test_large_packets_go_both_ways(three: list[One], http: aiohttp.ClientSession) -> None:
+    sid = await handshake(http, three[0])
+    text = "4" + "y" * 900_000
+    assert await post(http, three[1], sid, text) == (200, "ok")
+    assert await poll(http, three[2], sid) == (200, text)
+    assert (await post(http, three[1], sid, "4" + "y" * 1_010_000))[0] == 413
+
+
+async def test_who_is_not_trusted_sends_as_little_by_another_way(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    home, other = start("a", bounds=Bounds(stranger_bytes=1_000)), start("b")
+    sid = await handshake(http, home)
+    assert (await post(http, other, sid, "4" + "z" * 1_000))[0] == 413
+    assert await post(http, other, sid, "4" + "z" * 900) == (200, "ok")
+
+
+async def test_a_session_ends_with_the_poll_of_a_client_that_has_gone(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    home, other = start("a"), start("b")
+    sid = await handshake(http, home)
+    asked = asyncio.create_task(poll(http, other, sid))
+    session = home.served.server.sockets[sid]
+    while not session.carrier.has_poll:
+        await asyncio.sleep(0.005)
+    asked.cancel()
+    await asyncio.gather(asked, return_exceptions=True)
+    wait_until(lambda: home.served.server.ended.get(sid) == "transport error")
+    assert await poll(http, other, sid) == UNKNOWN
+
+
+async def test_where_the_home_is_gone_the_client_is_told_to_begin_anew(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    home, other = start("a"), start("b")
+    sid = await handshake(http, home)
+    assert await post(http, other, sid, "4x") == (200, "ok")
+    assert await poll(http, other, sid) == (200, "4x")
+    asked = asyncio.create_task(poll(http, other, sid))
+    session = home.served.server.sockets[sid]
+    while not session.carrier.has_poll:
+        await asyncio.sleep(0.005)
+    # As when its process is killed: all of its connections end.
+    home.served.server.loop.call_soon_threadsafe(home.handing.listener._stop)  # type: ignore[union-attr]
+    assert await asked == UNKNOWN
+    assert await post(http, other, sid, "4y") == UNKNOWN
+    with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+        await http.ws_connect(f"{other.url}{SOCKET}&sid={sid}")
+    assert refused.value.status == 400
+
+
+async def test_a_node_that_stops_lets_go_of_what_it_has_for_others(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    home, other = start("a"), start("b")
+    stays, leaves = await handshake(http, home), await handshake(http, home)
+    asked = asyncio.create_task(poll(http, other, stays))
+    session = home.served.server.sockets[stays]
+    while not session.carrier.has_poll:
+        await asyncio.sleep(0.005)
+    async with http.ws_connect(f"{other.url}{SOCKET}&sid={leaves}") as websocket:
+        await websocket.send_str("2probe")
+        assert (await websocket.receive()).data == "3probe"
+        await websocket.send_str("5")
+        await websocket.send_str("4x")
+        assert (await websocket.receive()).data == "4x"
+        stopping = asyncio.create_task(asyncio.to_thread(other.served.stop))
+        assert await asked == (200, "6"), "the client asks again, elsewhere"
+        assert (await websocket.receive()).type is aiohttp.WSMsgType.CLOSE
+    await stopping
+    wait_until(lambda: home.served.server.ended.get(leaves) == "server shutdown")
+    assert stays not in home.served.server.ended
+    assert await post(http, home, stays, "4still there") == (200, "ok")
+    assert await poll(http, home, stays) == (200, "4still there")
+
+
+# --- who is no node
+
+
+def forged(one: One) -> Iterator[str]:
+    """Ids of sessions that nobody has made."""
+    keys = HandoverKeys()
+    keys.set_epoch("an epoch", KeyRing.of(b"another installation's secret 32"))
+    yield SealedIds(one.handing.elsewhere.home, keys).new()
+    keys.set_epoch("another epoch", KEYS)
+    yield SealedIds(one.handing.elsewhere.home, keys).new()
+    real = one.handing.elsewhere.new_id()
+    for place in (0, 20, 30, 53):
+        yield real[:place] + ("A" if real[place] != "A" else "E") + real[place + 1 :]
+    yield "A" * 54
+    yield "ä" * 54
+    yield real + "A"
+    yield real[:22]
+
+
+async def test_an_id_that_nobody_has_made_leads_nowhere(start: Start, http: aiohttp.ClientSession) -> None:
+    home, other = start("a"), start("b")
+    for sid in forged(home):
+        assert await poll(http, other, sid) == UNKNOWN, sid
+        assert await post(http, other, sid, "4x") == UNKNOWN, sid
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await http.ws_connect(f"{other.url}{SOCKET}&sid={sid}")
+    assert other.handed == 0
+
+
+def test_ids_tell_nothing(start: Start) -> None:
+    one, other = (start(name).handing.elsewhere for name in "ab")
+    made = [one.new_id() for _ in range(200)] + [other.new_id() for _ in range(200)]
+    assert len({sid[start : start + 6] for sid in made for start in (0, 24, 40)}) == 1200, "nothing repeats"
+    assert {other.ids.home_of(sid) for sid in made} == {one.home, other.home}
+    assert all(len(home) == HOME_BYTES for home in (one.home, other.home))
+
+
+class Recorder:
+    """Passes on what two nodes say to each other, and keeps what the one that connects says."""
+
+    def __init__(self, place: Any) -> None:
+        self.said = b""
+        self._place = place
+
+    async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        there, back = await asyncio.open_connection(self._place.host, self._place.port)
+
+        async def carry(source: asyncio.StreamReader, to: asyncio.StreamWriter, *, keeps: bool) -> None:
+            while data := await source.read(65536):
+                if keeps:
+                    self.said += data
+                to.write(data)
+            to.close()
+
+        await asyncio.gather(carry(reader, back, keeps=True), carry(there, writer, keeps=False))
+
+
+async def test_who_does_not_know_the_key_says_nothing_and_hears_nothing(
+    start: Start, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(channel, "PROOF_SECONDS", 0.3)
+    home, other = start("a"), start("b")
+    sid = await handshake(http, home)
+    recorder = Recorder(home.place)
+    server = await asyncio.start_server(recorder, "127.0.0.1", 0)
+    port = server.sockets[0].getsockname()[1]
+    home.handing._announcement.note(
+        handover={"home": home.handing.elsewhere.home.hex(), "at": [f"127.0.0.1:{port}"]}
+    )
+    assert await post(http, other, sid, "4secret words") == (200, "ok")
+    assert await poll(http, other, sid) == (200, "4secret words")
+    assert b"secret words" not in recorder.said
+    assert sid.encode() not in recorder.said
+    engine = home.served.server
+    hello = recorder.said[:21]
+    for attempt in (
+        recorder.said,  # played again
+        hello[:10],  # half, and then nothing
+        hello + struct.pack(">I", 1 << 31),
+        hello + struct.pack(">I", 100_000) + b"x" * 200,
+        hello + struct.pack(">I", 25) + b"x" * 25,
+        b"\1" + b"\0" * 20 + b"x" * 500,
+        b"\x63" + hello[1:],
+        f"GET {POLL}&sid={sid} HTTP/1.1\r\nHost: a\r\n\r\n".encode(),
+        b"\x16\x03\x01" + b"\0" * 300,
+    ):
+        with socket.create_connection((home.place.host, home.place.port), timeout=5) as stranger:
+            stranger.sendall(attempt)
+            answer = await asyncio.to_thread(_all_of, stranger)
+            assert len(answer) in (0, 16), "a chance at most"
+    assert (await post(http, other, sid, "4on")) == (200, "ok")
+    assert list(engine.sockets) == [sid]
+    assert home.handing.listener is not None
+    wait_until(lambda: home.handing.listener.doorkeeper.strangers >= 9)
+    server.close()
+
+
+def _all_of(stranger: socket.socket) -> bytes:
+    said = b""
+    try:
+        while data := stranger.recv(4096):
+            said += data
+    except ConnectionError:
+        pass
+    return said
+
+
+async def test_a_flood_of_connections_keeps_no_node_out(start: Start, http: aiohttp.ClientSession) -> None:
+    home, other = start("a"), start("b")
+    sid = await handshake(http, home)
+    with ExitStack() as stack:
+        for _ in range(400):
+            stack.enter_context(socket.create_connection((home.place.host, home.place.port), timeout=5))
+        assert await post(http, other, sid, "4in") == (200, "ok")
+        assert await poll(http, other, sid) == (200, "4in")
+        async with http.ws_connect(f"{other.url}{SOCKET}&sid={sid}") as websocket:
+            await websocket.send_str("2probe")
+            assert (await websocket.receive()).data == "3probe"
+
+
+async def test_with_other_keys_nothing_is_handed_over(start: Start, http: aiohttp.ClientSession) -> None:
+    home, other = start("a"), start("b", keys=KeyRing.of(b"another installation's secret 32"))
+    sid = await handshake(http, home)
+    assert await poll(http, other, sid) == UNKNOWN
