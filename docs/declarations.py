@@ -24,6 +24,8 @@ PARTS = {
             "store",
         ],
     ),
+    "collab-client/discussions": ("client", ["discussions"]),
+    "collab-client/marks": ("client", ["marks"]),
     "collab-client/places": ("client", ["places"]),
     "collab-client/summaries": ("client", ["summaries"]),
     "collab-react": ("react", ["index"]),

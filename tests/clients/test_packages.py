@@ -120,7 +120,9 @@ def test_they_are_small(tools: Path, name: str) -> None:
 
 def test_the_panel_is_small_with_all_that_it_needs(tools: Path) -> None:
     client = CLIENTS["collab-client"] / "src"
-    packages = {"collab-client": client / "index.js", "htm/preact/standalone": PREACT}
+    parts = ("discussions", "marks", "places", "summaries")
+    packages = {f"collab-client/{part}": client / f"{part}.js" for part in parts}
+    packages |= {"collab-client": client / "index.js", "htm/preact/standalone": PREACT}
     aliases = [f"--alias:{package}={file}" for package, file in packages.items()]
     whole = weight(tools, "collab-panel", *aliases, f"--alias:socket.io-client={SOCKET_IO}")
     assert 30_000 < whole <= MOST_BYTES_IN_ALL

@@ -152,7 +152,9 @@ async def test_people_edit_and_delete_what_is_theirs_and_may_think_again(site: S
     await expect(comments(bob)).to_have_count(1)
     await bob.get_by_role("button", name="More for the comment of Ann Archer").focus()
     await bob.keyboard.press("Enter")
-    assert await bob.get_by_role("menuitem").all_inner_texts() == ["Copy link"]
+    offered = await bob.get_by_role("menuitem").all_inner_texts()
+    assert "Copy link" in offered
+    assert not {"Edit", "Delete"} & {*offered}
 
     menu = ann.get_by_role("button", name="More for the comment of Ann Archer")
     await menu.focus()
@@ -211,7 +213,7 @@ async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(site: S
     await expect(page.locator(".new-line")).to_be_in_viewport()
     await expect(comments(page).filter(has_text="number 67")).to_be_in_viewport()
     assert await page.locator("[data-thread]").count() <= 60
-    await page.locator(".list").evaluate("list => list.scrollTop = list.scrollHeight")
+    await page.locator("div.list").evaluate("list => list.scrollTop = list.scrollHeight")
     await expect(page.locator(".count")).to_have_count(0)
     counts = await carol.call("topic.get", {"topic": topic})
     assert counts["unread"] == 0
@@ -221,19 +223,19 @@ async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(site: S
     await expect(comments(page).filter(has_text="the newest")).to_be_in_viewport()
 
     async def is_first_there() -> bool:
-        await page.locator(".list").evaluate("list => list.scrollTop = 0")
+        await page.locator("div.list").evaluate("list => list.scrollTop = 0")
         return await comments(page).filter(has_text=re.compile(r"number 0\b")).count() == 1
 
     await until(is_first_there, 20)
     assert await page.locator("[data-thread]").count() <= 60
-    await page.locator(".list").evaluate("list => list.scrollTop = 800")
+    await page.locator("div.list").evaluate("list => list.scrollTop = 800")
     await page.wait_for_function("panel.shadowRoot.querySelector('.pill')")
     place = "list => list.scrollTop"
-    before = await page.locator(".list").evaluate(place)
+    before = await page.locator("div.list").evaluate(place)
     await bob.call("comment.add", {"topic": topic, "text": "one more"})
     pill = page.locator(".pill")
     await expect(pill).to_contain_text("new")
-    assert await page.locator(".list").evaluate(place) == before
+    assert await page.locator("div.list").evaluate(place) == before
     await pill.click()
     await expect(comments(page).filter(has_text="one more")).to_be_in_viewport()
 
@@ -416,7 +418,7 @@ async def test_axe_finds_nothing(site: Site, proxy: Proxy, topic: str) -> None:
         await page.keyboard.type("to @b")
         await expect(page.get_by_role("option")).not_to_have_count(0)
         await check(page, "people")
-        await page.locator(".help-button").click()
+        await page.keyboard.press("Escape")
         proxy.refuse()
         proxy.cut()
         await expect(page.locator(".notice:not(.nothing)")).to_be_visible()

@@ -77,7 +77,8 @@ export class CollabElement extends HTMLElement {
     queueMicrotask(() => this.isConnected || render(null, /** @type {ShadowRoot} */ (this.shadowRoot)));
   }
 
-  attributeChangedCallback() {
+  /** @param {string} _name @param {string | null} _before @param {string | null} _value */
+  attributeChangedCallback(_name, _before, _value) {
     this.redraw();
   }
 

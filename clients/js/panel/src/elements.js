@@ -1,9 +1,9 @@
 // The panel as an element: attributes, properties and events on this side, components on the other.
 
 import { CollabElement, define } from "./element.js";
-import { Panel } from "./panel.js";
 import { isSamePlace } from "./places.js";
 import { html } from "./preact.js";
+import { openIn, Rooms } from "./rooms.js";
 import { STYLE } from "./style.js";
 
 /**
@@ -12,6 +12,8 @@ import { STYLE } from "./style.js";
  * @fires collab-apply somebody wants to see a saved view: `detail.viewState`, `detail.comment`
  * @fires collab-place other places are shown than before: `detail.place`, null for all
  * @fires collab-point one points at a thread, or at none any more: `detail.threadId`, `detail.anchor`
+ * @fires collab-open somebody wants to see what was said elsewhere: `detail.topic`, `detail.commentId`. Who shows it
+ *   themselves calls `preventDefault()`; otherwise it is shown here, with a way back
  */
 export class CollabPanel extends CollabElement {
   static observedAttributes = ["topic", "lang", "keys", "enter", "comment", "sheet"];
@@ -19,6 +21,7 @@ export class CollabPanel extends CollabElement {
   /** @type {import("./panel.js").Attachment | null} */ #attachment = null;
   /** @type {import("./places.js").Anchor | null} */ #place = null;
   /** @type {((anchor: any) => void) | null} */ #goTo = null;
+  /** @type {import("./rooms.js").Wanted | null} */ #wanted = linked();
 
   constructor() {
     super(STYLE);
@@ -63,6 +66,24 @@ export class CollabPanel extends CollabElement {
   /** The address of a comment. @type {((commentId: string) => string) | null} */
   linkTo = null;
 
+  /** A topic in words: its title, for what was said on other dashboards. @type {((topic: string) => string | null) | null} */
+  describeTopic = null;
+
+  /** @override @param {string} name @param {string | null} before @param {string | null} value */
+  attributeChangedCallback(name, before, value) {
+    if (name === "comment") this.#wanted = value ? { id: value } : null;
+    super.attributeChangedCallback(name, before, value);
+  }
+
+  /**
+   * Show another topic over this one, with a way back: a discussion, or what was said on another dashboard.
+   * @param {string} topic
+   * @param {string | null} [commentId] to go to
+   */
+  open(topic, commentId = null) {
+    openIn(this, topic, commentId);
+  }
+
   /** Go to a comment of this topic. @param {string} commentId */
   show(commentId) {
     this.setAttribute("comment", commentId);
@@ -72,16 +93,16 @@ export class CollabPanel extends CollabElement {
   draw(words) {
     const { client, topic } = this;
     if (!client || !topic) return html`<slot name="waiting"></slot>`;
-    return html`<${Panel}
+    return html`<${Rooms}
       key=${topic}
       host=${this}
       client=${client}
-      name=${topic}
       words=${words}
+      home=${{ kind: "topic", topic }}
+      wanted=${this.#wanted}
       attachment=${this.#attachment}
       inPlace=${this.#place}
       sheet=${this.getAttribute("sheet")}
-      comment=${this.getAttribute("comment") ?? linked()}
       hasKeys=${this.getAttribute("keys") !== "off"}
       sendsByEnter=${this.getAttribute("enter") === "send"}
     />`;
@@ -91,7 +112,7 @@ export class CollabPanel extends CollabElement {
 /** The comment that the page's address asks for. */
 function linked() {
   const wanted = new URLSearchParams(location.search).get("collab");
-  return wanted?.startsWith("comment:") ? wanted.slice("comment:".length) : null;
+  return wanted?.startsWith("comment:") ? { id: wanted.slice("comment:".length) } : null;
 }
 
 define("collab-panel", CollabPanel);

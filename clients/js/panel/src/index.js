@@ -1,5 +1,6 @@
-// The comments of a dashboard for any page: `connect`, and <collab-panel>.
+// The comments of a dashboard for any page: `connect`, <collab-panel>, and small elements beside it.
 
 export { connect } from "./element.js";
 export { CollabPanel } from "./elements.js";
+export { CollabBadge, CollabBell, CollabDiscussions, CollabInbox } from "./small.js";
 export { LANGUAGES } from "./words.js";

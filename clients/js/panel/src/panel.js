@@ -1,12 +1,15 @@
 // The panel: a header, a list of threads, and a composer that never scrolls away.
 
-import { pieces } from "./client.js";
+import { change, forgetRefused } from "./changing.js";
+import { discussionsOf, marksOf, pieces } from "./client.js";
 import { Composer } from "./composer.js";
-import { Avatar, Icon, listed, useStore } from "./parts.js";
+import { DiscussionList, membersOf } from "./discussing.js";
+import { Avatar, Count, Icon, inWords, listed, useStore } from "./parts.js";
 import { isAt, placeOf } from "./places.js";
+import { Popup } from "./popup.js";
 import { html, useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./preact.js";
 import { useReading } from "./reading.js";
-import { Handle } from "./sheet.js";
+import { bellOf, whereOf, whyOf } from "./telling.js";
 import { Thread } from "./thread.js";
 
 /**
@@ -25,14 +28,18 @@ const SHOWN_MS = 4000;
 const MINUTE_MS = 60_000;
 const MOST_AVATARS = 5;
 const MOST_PAGES = 10; // that are loaded to find what is unread
-const FILTERS = ["all", "unread", "mentions", "resolved"];
+const FILTERS = ["all", "unread", "mentions", "resolved", "discussions"];
 
 /** @param {any} props */
 export function Panel(props) {
-  const { host, client, name, words, attachment, inPlace, sheet, comment: wanted, hasKeys, sendsByEnter } = props;
+  const { host, client, name, words, attachment, inPlace, wanted, hasKeys, sendsByEnter, rooms } = props;
   const topic = useMemo(() => client.topic(name), [client, name]);
   const state = useStore(topic);
   const connection = useStore(client.connection);
+  const inbox = useStore(client.inbox);
+  const marks = useMemo(() => marksOf(client, topic), [client, topic]);
+  const marked = useStore(marks);
+  const discussions = useStore(rooms.isHome ? discussionsOf(client) : NONE);
   const [filter, setFilter] = useState("all");
   const [replying, reply] = useState(/** @type {string | null} */ (null));
   const [opened, setOpened] = useState(new Map()); // resolved threads, as somebody opened or folded them
@@ -57,6 +64,9 @@ export function Panel(props) {
     goal: /** @type {string | null} */ (null), // a comment to scroll to, once it is there
     pointed: "",
     unread: 0,
+    readSeq: 0,
+    isHeld: false, // what was marked as unread is not read by being seen, until one comes back to it
+    toFocus: /** @type {string | null} */ (null), // a thread, once it is there
   }).current;
   const isMe = (/** @type {any} */ user) => user.id === client.me?.id;
 
@@ -103,9 +113,7 @@ export function Panel(props) {
   }, [state.state]);
 
   async function open() {
-    if (wanted) {
-      if (await go(wanted)) return;
-    }
+    if (wanted && (await go(wanted))) return;
     for (let page = 0; page < MOST_PAGES; page += 1) {
       const { threads, unread, hasOlder } = topic.snapshot();
       const loaded = threads.reduce((/** @type {number} */ sum, /** @type {any} */ thread) => sum + thread.unread, 0);
@@ -130,19 +138,20 @@ export function Panel(props) {
     return null;
   };
 
-  /** @param {string} id @returns {Promise<boolean>} whether it is there */
-  async function go(id) {
+  /** Go to a comment. @param {import("./rooms.js").Wanted} wanted @returns {Promise<boolean>} whether it is there */
+  async function go({ id, isFocused }) {
     const threadId = await topic.find(id).catch(() => null);
     setGone(!threadId);
     if (!threadId) return false;
     const thread = topic.snapshot().threads.find((/** @type {any} */ each) => each.id === threadId);
     const anchor = thread && anchorOf(thread);
-    if (anchor) host.goTo?.(anchor);
-    if (host.place && !isAt(anchor, host.place)) host.place = null;
+    if (anchor && rooms.isHome) host.goTo?.(anchor);
+    if (inPlace && !isAt(anchor, inPlace)) host.place = null;
     setFilter("all");
     setOpened((/** @type {Map<string, boolean>} */ before) => new Map(before).set(threadId, true));
     setUnfolded((/** @type {Set<string>} */ before) => new Set(before).add(threadId));
     live.goal = id;
+    live.toFocus = isFocused ? threadId : null;
     setShown(id);
     setTimeout(() => setShown(null), SHOWN_MS);
     return true;
@@ -198,6 +207,8 @@ export function Panel(props) {
     if (goal) {
       live.goal = null;
       live.isAtEnd = false;
+      if (live.toFocus) scroller.querySelector(`[data-thread="${CSS.escape(live.toFocus)}"]`)?.focus({ preventScroll: true });
+      live.toFocus = null;
       const { top } = goal.getBoundingClientRect();
       scroller.scrollTop += top - scroller.getBoundingClientRect().top - scroller.clientHeight / 3;
     } else if (live.goal) {
@@ -260,7 +271,23 @@ export function Panel(props) {
     tick(undefined);
   };
 
-  useReading({ topic, state, list, isUnread });
+  useReading({ topic, state, list, isUnread, isPaused: () => live.isHeld || !rooms.isTop || filter === "discussions" });
+
+  useEffect(() => {
+    const release = () => {
+      live.isHeld = false;
+    };
+    addEventListener("focus", release);
+    return () => removeEventListener("focus", release);
+  }, []);
+  useEffect(() => {
+    live.isHeld = false;
+  }, [rooms.isTop]);
+  useEffect(() => {
+    // Whoever marks something as unread means all devices.
+    if (state.readSeq < live.readSeq) live.isHeld = true;
+    live.readSeq = state.readSeq;
+  }, [state.readSeq]);
 
   // --- said to those who do not see it
 
@@ -279,21 +306,32 @@ export function Panel(props) {
       }),
     [client, topic, words],
   );
+  useEffect(
+    () =>
+      client.on("notification.added", (/** @type {any} */ event) => {
+        const { topic: where, by } = event.data.notification;
+        const writing = host.shadowRoot.activeElement;
+        if (where === topic.name || !rooms.isHome || (writing?.localName === "textarea" && writing.value)) return;
+        setSaid(words.say("said", { name: by.name, text: whyOf(words, event.data.notification) }));
+      }),
+    [client, topic, words],
+  );
 
   // --- what one does
 
   const focus = useCallback((/** @type {string} */ selector) => {
     requestAnimationFrame(() => {
-      const element = host.shadowRoot.querySelector(selector) ?? host.shadowRoot.querySelector(".composer.main textarea");
+      const element = box.current?.querySelector(selector) ?? box.current?.querySelector(".foot textarea");
       element?.focus();
     });
   }, []);
 
   const add = (/** @type {any} */ comment) => {
     topic.add({ format: "markdown", ...comment }).catch(() => {}); // what becomes of it is shown at the comment
+    live.isHeld = false;
     if (!comment.replyTo) {
       setFilter("all");
-      if (host.place && !isAt(comment.anchor, host.place)) host.place = null;
+      if (inPlace && !isAt(comment.anchor, inPlace)) host.place = null;
       live.isAtEnd = true;
       setStartId(null);
     }
@@ -340,11 +378,30 @@ export function Panel(props) {
 
   const point = (/** @type {any} */ event) => {
     const id = event?.target.closest("[data-thread]")?.dataset.thread ?? "";
-    if (id === live.pointed) return;
+    if (!rooms.isHome || id === live.pointed) return;
     live.pointed = id;
     const thread = threads.find((/** @type {any} */ each) => each.id === id);
     const detail = { threadId: id || null, anchor: (thread && anchorOf(thread)) ?? null };
     host.dispatchEvent(new CustomEvent("collab-point", { bubbles: true, composed: true, detail }));
+  };
+
+  /** Say that something was done, or why not. @param {Promise<unknown>} done @param {string} key */
+  const say = (done, key) =>
+    done.then(
+      () => setSaid(words.say(key)),
+      (/** @type {any} */ problem) => {
+        forgetRefused(client);
+        setSaid(inWords(words, problem));
+      },
+    );
+
+  /** Leave a discussion, or delete it: in six seconds, unless one thinks again. @param {"leave" | "delete"} what */
+  const end = (what) => {
+    const { id: discussionId, name } = /** @type {any} */ (topic.snapshot().discussion);
+    rooms.later(words.say(`said.${what}`, { name }), () =>
+      change(client, `discussion.${what}`, { discussionId }, topic.name),
+    );
+    rooms.onBack?.();
   };
 
   const panel = {
@@ -390,6 +447,14 @@ export function Panel(props) {
       (root.resolved ? topic.reopen(id) : topic.resolve(id)).catch(() => {});
       focus(`[data-thread="${id}"]`);
     },
+    marks: marked,
+    follow: (/** @type {string} */ id, /** @type {boolean} */ isOn) => say(marks.follow(id, isOn), isOn ? "said.follow" : "said.unfollow"),
+    mute: (/** @type {string} */ id, /** @type {boolean} */ isOn) => say(marks.mute(id, isOn), isOn ? "said.mute" : "said.unmute"),
+    markUnread: (/** @type {any} */ comment) => {
+      live.isHeld = true;
+      setNewFrom(comment.id);
+      say(topic.markUnread(comment.seq), "said.marked");
+    },
     copyLink: async (/** @type {string} */ id) => {
       const address = new URL(location.href);
       address.searchParams.set("collab", `comment:${id}`);
@@ -402,62 +467,106 @@ export function Panel(props) {
     const { key } = event;
     const at = /** @type {any} */ (event.composedPath()[0]);
     if (key === "Escape" && isHelping) {
+      event.preventDefault();
       setHelping(false);
-      focus(".help-button");
+      focus(".more-button");
       return;
     }
     const isWriting = ["TEXTAREA", "INPUT", "SELECT"].includes(at.tagName);
     if (!hasKeys || isWriting || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    const all = [...list.current.querySelectorAll("[data-thread]")];
+    const all = [...(list.current?.querySelectorAll("[data-thread]") ?? [])];
     const index = all.indexOf(at.closest("[data-thread]"));
     const thread = threads.find((/** @type {any} */ { id }) => id === all[index]?.dataset.thread);
-    if (key === "c") host.shadowRoot.querySelector(".composer.main textarea, .foot textarea")?.focus();
+    if (key === "c") box.current.querySelector(".foot textarea")?.focus();
     else if (key === "j") (all[index + 1] ?? all.at(-1))?.focus();
     else if (key === "k") (index < 0 ? all.at(-1) : (all[index - 1] ?? all[0]))?.focus();
     else if (key === "r" && thread && topic.may("comment.add")) reply(thread.id);
     else if (key === "e" && thread?.root && topic.may(thread.root.resolved ? "thread.reopen" : "thread.resolve")) {
       panel.resolve(thread);
-    } else if (key === "?") setHelping(!isHelping);
+    } else if (key === "/") rooms.enter({ kind: "search", topic: topic.name });
+    else if (key === "?") setHelping(!isHelping);
     else return;
     event.preventDefault();
   };
 
   // --- what is shown
 
-  const title = words.say("comments");
+  const { discussion } = state;
+  const title = rooms.isHome ? words.say("comments") : whereOf(words, host, topic.name, discussion);
+  const back =
+    rooms.onBack &&
+    html`<button type="button" class="bare back" data-first aria-label=${words.say("back")} onClick=${rooms.onBack}>
+      <${Icon} name="back" />
+    </button>`;
   if (state.state === "closed") {
     const { code = "", message = "" } = state.problem ?? {};
+    const key = topic.name.startsWith("discussion:") ? "closed.discussion" : `closed.${code}`;
     return html`
       <aside class="panel" part="panel" aria-label=${title} ref=${box}>
-        <${Handle} words=${words} host=${host} sheet=${sheet} />
+        ${back && html`<header class="head" part="header">${back}</header>`}
         <div class="closed" role="alert" part="closed">
-          <h2>${words.say(words.has(`closed.${code}`) ? `closed.${code}` : "closed")}</h2>
-          <p class="quiet">${words.has(`closed.${code}`) ? words.say("closed.why") : message}</p>
+          <h2>${words.say(words.has(key) ? key : "closed")}</h2>
+          <p class="quiet">${words.has(`${key}.why`) ? words.say(`${key}.why`) : words.has(key) ? words.say("closed.why") : message}</p>
           <button type="button" class="plain" onClick=${() => topic.open()}>${words.say("closed.again")}</button>
         </div>
       </aside>
     `;
   }
+  // What is slotted is the page's, and belongs to its own comments.
+  const inSlot = (/** @type {string} */ name, /** @type {any} */ otherwise) =>
+    rooms.isHome ? html`<slot name=${name}>${otherwise}</slot>` : otherwise;
   const isLoading = state.state === "loading";
   const mayWrite = topic.may("comment.add");
   const problem = notice(words, connection, state);
   return html`
     <aside class="panel" part="panel" aria-label=${title} ref=${box} onKeyDown=${onKeyDown}>
-      <${Handle} words=${words} host=${host} sheet=${sheet} />
       <header class="head" part="header">
-        <slot name="header"><h2>${title}</h2></slot>
+        ${back}
+        ${rooms.isHome ? html`<slot name="header"><h2>${title}</h2></slot>` : html`<h2 dir="auto">${title}</h2>`}
+        ${state.muted &&
+        html`<span class="mark" role="img" aria-label=${words.say("muted")} title=${words.say("muted")}><${Icon} name="muted" /></span>`}
         <${Present} words=${words} state=${state} />
-        ${hasKeys &&
-        html`<button
+        <button
           type="button"
-          class="bare help-button"
-          aria-label=${words.say("keys.help")}
-          aria-expanded=${isHelping ? "true" : "false"}
-          onClick=${() => setHelping(!isHelping)}
+          class="bare"
+          aria-label=${words.say("search")}
+          onClick=${() => rooms.enter({ kind: "search", topic: topic.name })}
         >
-          ?
-        </button>`}
+          <${Icon} name="search" />
+        </button>
+        <button
+          type="button"
+          class="bare bell"
+          aria-label=${bellOf(words, inbox.unread)}
+          onClick=${() => rooms.enter({ kind: "inbox" })}
+        >
+          <${Icon} name="bell" /><${Count} count=${inbox.unread} />
+        </button>
+        <${Popup}
+          icon="more"
+          name="more-button"
+          label=${words.say("options")}
+          items=${[
+            discussion && {
+              key: "members",
+              label: words.say("members"),
+              act: () => rooms.enter({ kind: "members", topic: topic.name }),
+            },
+            topic.may("topic.mute") && {
+              key: "mute",
+              label: words.say(state.muted ? "unmute" : "mute"),
+              act: () => say(topic.mute(!state.muted), state.muted ? "said.unmute" : "said.mute"),
+            },
+            hasKeys && { key: "keys-item", label: words.say("keys"), act: () => setHelping(true) },
+            topic.may("discussion.leave") && { key: "leave", label: words.say("leave"), act: () => end("leave") },
+            topic.may("discussion.delete") && { key: "delete", label: words.say("discussion.delete"), act: () => end("delete") },
+          ]}
+        />
       </header>
+      ${discussion &&
+      html`<button type="button" class="link who quiet" onClick=${() => rooms.enter({ kind: "members", topic: topic.name })}>
+        <${Icon} name="lock" /><bdi>${listed(words, membersOf(words, discussion, client.me))}</bdi>
+      </button>`}
       <p class="notice ${problem ? "" : "nothing"}" part="connection" role="status">
         ${problem && html`<span>${problem}</span>`}
         ${connection.state === "signed_out" &&
@@ -468,9 +577,9 @@ export function Panel(props) {
         <span>${words.say("gone")}</span>
         <button type="button" class="link" onClick=${() => setGone(false)}>${words.say("close")}</button>
       </p>`}
-      ${isHelping && html`<${Keys} words=${words} onClose=${() => (setHelping(false), focus(".help-button"))} />`}
+      ${isHelping && html`<${Keys} words=${words} onClose=${() => (setHelping(false), focus(".more-button"))} />`}
       <div class="filters" role="group" aria-label=${words.say("filter")}>
-        ${FILTERS.map(
+        ${FILTERS.filter((each) => rooms.isHome || each !== "discussions").map(
           (each) => html`
             <button
               key=${each}
@@ -485,13 +594,15 @@ export function Panel(props) {
                 setFilter(each);
               }}
             >
-              ${words.say(each)}${each === "unread" && state.unread > 0
-                ? html`<span class="count" aria-label=${words.say("unread", { count: state.unread })}>${state.unread}</span>`
-                : ""}
+              ${words.say(each)}
+              ${each === "unread" && html`<${Count} count=${state.unread} label=${words.say("unread", { count: state.unread })} />`}
+              ${each === "discussions" &&
+              html`<${Count} count=${discussions.unread} label=${words.say("unread", { count: discussions.unread })} />`}
             </button>
           `,
         )}
       </div>
+      ${filter === "discussions" ? html`<${DiscussionList} client=${client} words=${words} rooms=${rooms} now=${panel.now} />` : html`
       ${inPlace &&
       html`<p class="in-place" part="in-place">
         <${Icon} name="place" /><bdi>${placeOf(host, inPlace) ?? words.say("place")}</bdi>
@@ -519,10 +630,11 @@ export function Panel(props) {
         ${!isLoading &&
         !threads.length &&
         html`<div class="empty" part="empty">
-          <slot name="empty">
-            <p>${words.say(filter !== "all" ? `empty.${filter}` : inPlace ? "empty.place" : "empty")}</p>
-            ${filter === "all" && mayWrite && html`<p class="quiet">${words.say("empty.invite")}</p>`}
-          </slot>
+          ${inSlot(
+            "empty",
+            html`<p>${words.say(filter !== "all" ? `empty.${filter}` : inPlace ? "empty.place" : "empty")}</p>
+              ${filter === "all" && mayWrite && html`<p class="quiet">${words.say("empty.invite")}</p>`}`,
+          )}
         </div>`}
         ${inSight.length > 0 &&
         html`<ol class="threads">
@@ -558,8 +670,9 @@ export function Panel(props) {
               onSend=${(/** @type {string} */ text, /** @type {any} */ attached) => add({ text, ...attached })}
             />`
           : html`<p class="may-not quiet">${words.say(state.commenting ? "may.not" : "switched.off")}</p>`)}
-        <slot name="footer"></slot>
+        ${inSlot("footer", null)}
       </div>
+      `}
       <p class="unseen" aria-live="polite">${said}</p>
     </aside>
   `;
@@ -569,6 +682,10 @@ export function Panel(props) {
 function anchorOf({ root, comments }) {
   return root?.anchor ?? comments[0]?.anchor ?? null;
 }
+const NONE = {
+  snapshot: () => ({ unread: 0 }),
+  subscribe: () => () => {},
+};
 
 /** The connection in words; empty while all is well. @param {any} words @param {any} connection @param {any} state */
 function notice(words, connection, state) {
@@ -601,7 +718,7 @@ function Present({ words, state }) {
 
 /** @param {{words: any, onClose: () => void}} props */
 function Keys({ words, onClose }) {
-  const keys = { c: "c", j: "j", k: "k", r: "r", e: "e", send: "Ctrl Enter", escape: "Esc", help: "?" };
+  const keys = { c: "c", j: "j", k: "k", r: "r", e: "e", search: "/", send: "Ctrl Enter", escape: "Esc", help: "?" };
   return html`
     <section class="keys" part="keys" aria-label=${words.say("keys")}>
       <dl>

@@ -37,11 +37,26 @@ const STROKES = {
   list: "M9 6h11M9 12h11M9 18h11M4.500 6h.01M4.500 12h.01M4.500 18h.01",
   code: "m8 8-4 4 4 4m8-8 4 4-4 4",
   view: "M4 6h16M7 12h10M10 18h4",
+  bell: "M6 16V11a6 6 0 1 1 12 0v5l1.500 2h-15L6 16Zm4 4.500h4",
+  muted: "M6 16V11a6 6 0 0 1 9.500-4.900M18 11v5l1.500 2h-15L6 16M10 20.500h4M4 4l16 16",
+  search: "M10.500 17a6.500 6.500 0 1 0 0-13 6.500 6.500 0 0 0 0 13Zm4.700-1.800L20 20",
+  back: "M19 12H5m6-6-6 6 6 6",
+  close: "M6 6l12 12M18 6 6 18",
+  lock: "M7 11V8a5 5 0 0 1 10 0v3M6 11h12v9H6z",
+  add: "M12 5v14M5 12h14",
 };
 
 /** @param {{name: keyof typeof STROKES}} props */
 export function Icon({ name }) {
   return html`<svg class="icon ${name}" viewBox="0 0 24 24" aria-hidden="true"><path d=${STROKES[name]} /></svg>`;
+}
+
+/** How many, where it is more than none. @param {{count: number, label?: string}} props */
+export function Count({ count, label }) {
+  if (!count) return null;
+  return html`<span class="count" role=${label ? "img" : null} aria-label=${label} aria-hidden=${label ? null : "true"}
+    >${count > 99 ? "99+" : count}</span
+  >`;
 }
 
 const LINK = /https?:\/\/[^\s<>"\u202a-\u202e\u2066-\u2069]+/gu;

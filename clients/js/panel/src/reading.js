@@ -7,18 +7,18 @@ const READ_MS = 1000;
 
 /**
  * Mark as read what is seen. What is read is one number, so it goes as far as there is nothing before it that was not seen.
- * @param {{topic: any, state: any, list: {current: any}, isUnread: (comment: any) => boolean}} of
+ * @param {{topic: any, state: any, list: {current: any}, isUnread: (comment: any) => boolean, isPaused: () => boolean}} of
  */
-export function useReading({ topic, state, list, isUnread }) {
+export function useReading({ topic, state, list, isUnread, isPaused }) {
   const seen = useRef(/** @type {Map<string, number>} */ (new Map())).current; // for how long
   const hasUnread = state.unread > 0 && state.state !== "closed";
-  const now = useRef({ state, isUnread });
-  now.current = { state, isUnread };
+  const now = useRef({ state, isUnread, isPaused });
+  now.current = { state, isUnread, isPaused };
 
   useEffect(() => {
     if (!hasUnread) return undefined;
     const look = () => {
-      if (!list.current || document.visibilityState !== "visible" || !document.hasFocus()) return;
+      if (!list.current || now.current.isPaused() || document.visibilityState !== "visible" || !document.hasFocus()) return;
       const { top, bottom, height } = list.current.getBoundingClientRect();
       for (const element of list.current.querySelectorAll("[data-unread]")) {
         const place = element.getBoundingClientRect();

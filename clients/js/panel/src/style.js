@@ -36,6 +36,10 @@ button, textarea { font: inherit; color: inherit; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
 bdi { unicode-bidi: isolate; }
 
+.house { display: flex; flex-direction: column; height: 100%; min-height: 0; background: var(--sheet); }
+.rooms { position: relative; display: grid; flex: 1; min-height: 0; }
+.room { grid-area: 1 / 1; min-width: 0; min-height: 0; height: 100%; overflow: hidden; }
+.room[inert] { visibility: hidden; }
 .panel { display: flex; flex-direction: column; height: 100%; min-height: 0; background: var(--sheet); }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .quiet { color: var(--soft); font-size: 0.86em; line-height: 1.35; }
@@ -46,7 +50,8 @@ button:disabled { cursor: default; }
 .send { background: var(--accent); color: var(--on-accent); font-weight: 600; }
 .send:disabled { background: none; border-color: var(--line); color: var(--soft); font-weight: 500; }
 .plain { border-color: var(--line); }
-.plain:hover { background: var(--wash); }
+.plain:disabled { color: var(--soft); }
+.plain:hover:not(:disabled) { background: var(--wash); }
 .link { min-height: 24px; padding: 0 2px; margin-inline-start: -2px; color: var(--accent); font-size: 0.9em; font-weight: 500; }
 .link:hover { text-decoration: underline; }
 .bare { display: inline-grid; place-items: center; width: 28px; height: 28px; min-height: 0; padding: 0; color: var(--soft); }
@@ -54,8 +59,18 @@ button:disabled { cursor: default; }
 .icon { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
 .icon.more { stroke-width: 3; }
 
-.head { display: flex; align-items: center; gap: 8px; padding: 12px 16px 4px; }
-.head h2 { font-size: 1.08em; font-weight: 600; flex: 1; }
+.head { display: flex; align-items: center; gap: 4px; min-height: 44px; padding: 8px 10px 2px 16px; padding-inline: 16px 10px; }
+.head:has(> .back) { padding-inline-start: 10px; }
+.head h2 { flex: 1; min-width: 0; margin: 0; overflow: hidden; font-size: 1.08em; font-weight: 600; text-overflow: ellipsis; white-space: nowrap; text-align: start; }
+.head .present { margin-inline: 4px; }
+.head .bell { position: relative; }
+.bell .count { position: absolute; inset-block-start: -3px; inset-inline-start: 14px; margin: 0; padding: 0 4px; min-width: 15px; font-size: 10px; line-height: 15px; box-shadow: 0 0 0 2px var(--sheet); }
+:dir(rtl) > .icon.back, .back:dir(rtl) .icon { transform: scaleX(-1); }
+.mark { display: inline-grid; color: var(--soft); }
+.mark .icon { width: 13px; height: 13px; }
+.who { display: flex; align-items: center; gap: 6px; align-self: flex-start; max-width: 100%; margin: -4px 0 2px; padding-inline: 46px 16px; color: var(--soft); }
+.who bdi { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.who .icon { width: 12px; height: 12px; }
 ::slotted([slot="header"]) { flex: 1; }
 .present { display: flex; align-items: center; }
 .present .avatar + .avatar { margin-inline-start: -8px; }
@@ -70,7 +85,7 @@ button:disabled { cursor: default; }
 .notice { display: flex; gap: 8px; align-items: center; justify-content: space-between; padding: 6px 16px; background: var(--warn-wash); color: var(--warn); font-size: 0.9em; }
 .notice.nothing { padding: 0; }
 .notice .link { color: inherit; text-decoration: underline; white-space: nowrap; }
-.filters { display: flex; gap: 2px; padding: 0 10px; border-bottom: 1px solid var(--line); overflow-x: auto; scrollbar-width: none; }
+.filters { display: flex; flex: none; gap: 0; padding: 0 10px; border-bottom: 1px solid var(--line); overflow-x: auto; scrollbar-width: none; }
 .tab { position: relative; flex: none; padding: 6px; min-height: 34px; color: var(--soft); font-size: 0.9em; white-space: nowrap; border-radius: 6px 6px 0 0; }
 .tab:hover { color: var(--ink); }
 .tab:focus-visible { outline-offset: -2px; }
@@ -132,13 +147,14 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
   .actions { opacity: 1; border-color: transparent; background: none; }
   .comment header { padding-inline-end: 92px; }
 }
+.head .popup-box { position: relative; }
 .popup { position: absolute; inset-block-start: 100%; inset-inline-end: 0; margin-top: 4px; padding: 4px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); box-shadow: 0 6px 20px rgb(0 0 0 / 16%); z-index: 3; }
 .emojis { display: grid; grid-template-columns: repeat(4, auto); gap: 2px; }
 .emojis button { width: 34px; height: 34px; font-size: 18px; color: inherit; }
 .menu { display: grid; min-width: 140px; }
 .menu button { text-align: start; white-space: nowrap; border-radius: 5px; }
 .menu button:hover, .menu button:focus-visible { background: var(--wash); }
-.menu .delete { color: var(--bad); }
+.menu .delete, .menu .leave { color: var(--bad); }
 
 .resolved-by { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; margin-bottom: 8px; }
 .thread:has(> .fold) { padding: 6px 16px; }
@@ -170,6 +186,56 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .people li[aria-selected="true"] { background: var(--wash); }
 .people .quiet { margin-inline-start: auto; white-space: nowrap; }
 .people .none { padding: 6px 8px; }
+.lines > li + li { border-top: 1px solid var(--line); }
+.lines h3 { margin: 0; padding: 10px 16px 2px; font-weight: 600; }
+.line { display: flex; gap: 10px; width: 100%; padding: 11px 16px; border-radius: 0; text-align: start; }
+.line:hover { background: var(--wash); }
+.line:focus-visible { outline-offset: -3px; border-radius: var(--radius); }
+.line .count { align-self: center; flex: none; }
+.line .what { display: grid; flex: 1; gap: 1px; min-width: 0; }
+.line .first { display: flex; align-items: baseline; gap: 8px; min-width: 0; }
+.line .first time { flex: none; margin-inline-start: auto; }
+.line .first .mark { align-self: center; }
+.line .cut { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.who-why { min-width: 0; overflow: hidden; text-overflow: ellipsis; }
+.who-why .name { white-space: normal; }
+.snippet { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; contain: paint; text-align: start; }
+.snippet mark { border-radius: 3px; background: var(--warn-wash); color: inherit; font-weight: 600; }
+.faces { position: relative; flex: none; width: 36px; height: 36px; }
+.faces .avatar:only-child { width: 36px; height: 36px; font-size: 13px; }
+.faces .avatar:not(:only-child) { position: absolute; inset-block-start: 0; inset-inline-start: 0; width: 25px; height: 25px; font-size: 10px; box-shadow: 0 0 0 2px var(--sheet); }
+.faces .avatar + .avatar { inset-block-start: 11px; inset-inline-start: 11px; }
+.note { position: relative; }
+.note.unread::before { content: ""; position: absolute; inset-inline-start: 5px; top: 22px; width: 6px; height: 6px; border-radius: 50%; background: var(--accent); }
+.note.unread .snippet { font-weight: 500; }
+.note .read { position: absolute; inset-block-end: 8px; inset-inline-end: 10px; background: var(--sheet); }
+.note .line { padding-inline-end: 16px; }
+.note.unread .cut { padding-inline-end: 32px; }
+.note > .chip { margin: -4px 16px 10px; margin-inline-start: 54px; max-width: calc(100% - 110px); }
+.pill.above { position: sticky; top: 8px; bottom: auto; z-index: 1; margin: 8px auto -40px; }
+.wide { display: flex; align-items: center; justify-content: center; gap: 8px; width: 100%; margin-top: 8px; min-height: 36px; }
+.form { display: grid; gap: 4px; padding: 8px 16px; }
+form.form { overflow: auto; align-content: start; }
+.form label { margin-top: 8px; font-size: 0.9em; font-weight: 600; }
+.form label.check { display: flex; gap: 8px; align-items: center; font-weight: 400; }
+.check input { width: 16px; height: 16px; margin: 0; accent-color: var(--accent); }
+input[type="text"], input[type="search"], .form textarea { width: 100%; min-height: 36px; padding: 6px 12px; border: 1px solid var(--edge); border-radius: var(--radius); outline: 0; background: var(--sheet); color: inherit; font: inherit; resize: vertical; }
+:is(input[type="text"], input[type="search"], .form textarea):focus-visible { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
+input::placeholder, .form textarea::placeholder { color: var(--soft); opacity: 1; }
+.form .row { padding: 8px 0 0; }
+.beside { display: flex; gap: 8px; }
+.beside button { flex: none; }
+.picker { position: relative; display: flex; flex-wrap: wrap; gap: 4px; padding: 4px; border: 1px solid var(--edge); border-radius: var(--radius); }
+.picker:focus-within { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
+.form .picker input { flex: 1; min-width: 120px; width: auto; min-height: 26px; padding: 2px 8px; border: 0; box-shadow: none; }
+.people.below { inset-inline: -1px; bottom: auto; top: calc(100% + 4px); }
+.wrong { padding: 4px 0; color: var(--bad); font-size: 0.9em; }
+.list > .wrong { padding: 8px 16px; }
+.member { display: flex; align-items: center; gap: 10px; padding: 8px 16px; min-height: 44px; }
+.member .quiet { flex: 1; white-space: nowrap; }
+.member .popup-box { position: relative; }
+.toast { position: absolute; inset-inline: 12px; bottom: 12px; z-index: 5; display: flex; align-items: center; justify-content: space-between; gap: 12px; padding: 10px 14px; border-radius: var(--radius); background: var(--ink); color: var(--sheet); box-shadow: 0 6px 20px rgb(0 0 0 / 20%); }
+.toast .link { color: inherit; text-decoration: underline; }
 .keys { margin: 8px 16px; padding: 12px; border: 1px solid var(--line); border-radius: var(--radius); }
 .keys dl { display: grid; gap: 4px; margin-bottom: 10px; }
 .keys dl div { display: flex; gap: 10px; }
@@ -184,8 +250,8 @@ kbd { padding: 1px 6px; border: 1px solid var(--line); border-radius: 4px; font:
   :host([sheet]) { position: fixed; inset-inline: 0; bottom: 0; z-index: var(--collab-sheet-layer, 10); width: auto; height: 56dvh; }
   :host([sheet="low"]) { height: 64px; }
   :host([sheet="full"]) { height: calc(100dvh - 48px); }
-  :host([sheet]) .panel { border: 1px solid var(--line); border-bottom: 0; border-radius: 16px 16px 0 0; overflow: hidden; box-shadow: 0 -6px 24px rgb(0 0 0 / 18%); }
-  :host([sheet="low"]) .panel > :not(.handle, .head, .unseen) { display: none; }
+  :host([sheet]) .house { border: 1px solid var(--line); border-bottom: 0; border-radius: 16px 16px 0 0; overflow: hidden; box-shadow: 0 -6px 24px rgb(0 0 0 / 18%); }
+  :host([sheet="low"]) .panel > :not(.head, .unseen) { display: none; }
   :host([sheet]) .head { padding-top: 0; }
   .handle { display: block; flex: none; width: 100%; min-height: 24px; padding: 0; border-radius: 0; touch-action: none; }
   .handle::before { content: ""; display: block; width: 40px; height: 4px; margin: auto; border-radius: 2px; background: var(--edge); }

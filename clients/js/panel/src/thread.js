@@ -4,7 +4,8 @@ import { Said } from "./body.js";
 import { Composer } from "./composer.js";
 import { Avatar, Icon, inWords, listed } from "./parts.js";
 import { placeOf } from "./places.js";
-import { html, useLayoutEffect, useRef, useState } from "./preact.js";
+import { Popup } from "./popup.js";
+import { html, useState } from "./preact.js";
 
 const EMOJIS = ["👍", "❤️", "😄", "🎉", "👀", "🙏", "✅", "❓"];
 const LONG = 1200; // characters; a longer text is folded
@@ -171,6 +172,7 @@ function Comment({ panel, comment, thread, isRoot }) {
             >${words.ago(comment.createdAt, now)}</time
           >
           ${comment.editedAt && html`<span class="quiet" title=${words.exact(comment.editedAt)}>${words.say("edited")}</span>`}
+          ${isRoot && html`<${Mark} mark=${panel.marks.of(id)} words=${words} />`}
         </header>
         ${hasActions &&
         html`<${Actions}
@@ -213,6 +215,16 @@ function Comment({ panel, comment, thread, isRoot }) {
       </div>
     </div>
   `;
+}
+
+/** What one has chosen for a thread. @param {{mark: {following: boolean, muted: boolean}, words: any}} props */
+function Mark({ mark, words }) {
+  const key = mark.muted ? "thread.muted" : mark.following && "thread.following";
+  if (!key) return null;
+  const label = words.say(key);
+  return html`<span class="mark" role="img" aria-label=${label} title=${label}>
+    <${Icon} name=${mark.muted ? "muted" : "bell"} />
+  </span>`;
 }
 
 /** @param {{comment: any, words: any, me: any}} props */
@@ -298,101 +310,57 @@ function Reactions({ panel, comment }) {
 
 /** @param {{panel: any, comment: any, thread: any, isRoot: boolean, onEdit: any, onDelete: any}} props */
 function Actions({ panel, comment, thread, isRoot, onEdit, onDelete }) {
-  const { words, topic } = panel;
+  const { words, topic, marks } = panel;
   const { id, author } = comment;
-  /** @type {["" | "emojis" | "menu", any]} */
-  const [open, setOpen] = useState("");
-  const box = useRef(/** @type {any} */ (null));
-  useLayoutEffect(() => {
-    if (!open) return undefined;
-    const popup = box.current.querySelector(".popup");
-    popup.querySelector("button").focus();
-    popup.scrollIntoView({ block: "nearest" });
-    const onPointer = (/** @type {Event} */ event) => event.composedPath().includes(box.current) || setOpen("");
-    document.addEventListener("pointerdown", onPointer);
-    return () => document.removeEventListener("pointerdown", onPointer);
-  }, [open]);
-  const close = () => {
-    const opener = box.current.querySelector('[aria-expanded="true"]');
-    setOpen("");
-    opener?.focus();
-  };
-  const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
-    const buttons = [...box.current.querySelectorAll(".popup button")];
-    const at = buttons.indexOf(box.current.getRootNode().activeElement);
-    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
-    if (event.key === "Escape") close();
-    else if (event.key === "Tab") setOpen("");
-    else if (step) buttons.at((at + step + buttons.length) % buttons.length).focus();
-    else return;
-    if (event.key !== "Tab") event.preventDefault();
-    event.stopPropagation();
-  };
-  const pick = (/** @type {() => void} */ act) => () => {
-    close();
-    act();
-  };
-  const mayReact = topic.may("comment.react");
+  const { name } = author;
+  const { following, muted } = marks.of(thread.id);
   const mayResolve = isRoot && !comment.resolved && topic.may("thread.resolve");
-  const items = [
-    onEdit && { name: "edit", act: onEdit },
-    onDelete && { name: "delete", act: onDelete },
-    { name: "copy", act: () => panel.copyLink(id) },
-  ].filter(Boolean);
   return html`
-    <div class="actions ${open ? "open" : ""}" part="actions" ref=${box}>
-      ${mayReact &&
-      html`<button
-        type="button"
-        class="bare"
-        aria-label=${words.say("react.to", { name: author.name })}
-        aria-expanded=${open === "emojis" ? "true" : "false"}
-        onClick=${() => setOpen(open === "emojis" ? "" : "emojis")}
-      >
-        <${Icon} name="react" />
-      </button>`}
+    <div class="actions" part="actions">
+      ${topic.may("comment.react") &&
+      html`<${Popup}
+        icon="react"
+        isGrid=${true}
+        label=${words.say("react.to", { name })}
+        items=${EMOJIS.map((emoji) => ({
+          key: emoji,
+          label: emoji,
+          name: words.say("react.with", { emoji }),
+          act: () => panel.react(comment, emoji),
+        }))}
+      />`}
       ${mayResolve &&
       html`<button
         type="button"
         class="bare"
-        aria-label=${words.say("resolve.of", { name: author.name })}
+        aria-label=${words.say("resolve.of", { name })}
         onClick=${() => panel.resolve(thread)}
       >
         <${Icon} name="resolve" />
       </button>`}
-      <button
-        type="button"
-        class="bare menu-button"
-        aria-haspopup="menu"
-        aria-label=${words.say("actions.of", { name: author.name })}
-        aria-expanded=${open === "menu" ? "true" : "false"}
-        onClick=${() => setOpen(open === "menu" ? "" : "menu")}
-      >
-        <${Icon} name="more" />
-      </button>
-      ${open === "emojis" &&
-      html`<div class="popup emojis" role="group" aria-label=${words.say("react.to", { name: author.name })} onKeyDown=${onKeyDown}>
-        ${EMOJIS.map(
-          (emoji) =>
-            html`<button
-              type="button"
-              class="bare"
-              aria-label=${words.say("react.with", { emoji })}
-              onClick=${pick(() => panel.react(comment, emoji))}
-            >
-              ${emoji}
-            </button>`,
-        )}
-      </div>`}
-      ${open === "menu" &&
-      html`<div class="popup menu" role="menu" aria-label=${words.say("actions.of", { name: author.name })} onKeyDown=${onKeyDown}>
-        ${items.map(
-          (/** @type {any} */ item) =>
-            html`<button type="button" role="menuitem" class=${item.name} onClick=${pick(item.act)}>
-              ${words.say(item.name)}
-            </button>`,
-        )}
-      </div>`}
+      <${Popup}
+        icon="more"
+        name="menu-button"
+        label=${words.say("actions.of", { name })}
+        items=${[
+          onEdit && { key: "edit", label: words.say("edit"), act: onEdit },
+          onDelete && { key: "delete", label: words.say("delete"), act: onDelete },
+          topic.may("topic.unread") && { key: "unread-from", label: words.say("mark.unread"), act: () => panel.markUnread(comment) },
+          isRoot &&
+            topic.may("thread.follow") && {
+              key: "follow",
+              label: words.say(following ? "thread.unfollow" : "thread.follow"),
+              act: () => panel.follow(thread.id, !following),
+            },
+          isRoot &&
+            topic.may("thread.mute") && {
+              key: "mute",
+              label: words.say(muted ? "thread.unmute" : "thread.mute"),
+              act: () => panel.mute(thread.id, !muted),
+            },
+          { key: "copy", label: words.say("copy"), act: () => panel.copyLink(id) },
+        ]}
+      />
     </div>
   `;
 }

@@ -1,0 +1,126 @@
+// Who is in a discussion; its owner names it, and says who is in it.
+
+import { change } from "./changing.js";
+import { Head } from "./head.js";
+import { Avatar, inWords, useStore } from "./parts.js";
+import { Picker } from "./picker.js";
+import { Popup } from "./popup.js";
+import { html, useMemo, useState } from "./preact.js";
+
+/** @param {any} props */
+export function Members({ client, words, name: topicName, rooms }) {
+  const topic = useMemo(() => client.topic(topicName), [client, topicName]);
+  const { discussion, state } = useStore(topic);
+  const [edited, setEdited] = useState(/** @type {string | null} */ (null));
+  const [people, setPeople] = useState(/** @type {any[]} */ ([]));
+  const [problem, setProblem] = useState(/** @type {any} */ (null));
+  const [said, setSaid] = useState("");
+  const title = words.say("members");
+  if (!discussion || state === "closed") {
+    return html`
+      <section class="panel" part="panel" aria-label=${title}>
+        <${Head} words=${words} rooms=${rooms} title=${title} />
+        <div class="closed" role="alert">
+          <h2>${words.say("closed.discussion")}</h2>
+          <p class="quiet">${words.say("closed.discussion.why")}</p>
+        </div>
+      </section>
+    `;
+  }
+  const { id: discussionId, owner, members } = discussion;
+  const name = edited ?? discussion.name;
+  const ask = async (/** @type {string} */ what, /** @type {any} */ more, /** @type {string} */ done) => {
+    setProblem(null);
+    try {
+      await change(client, `discussion.${what}`, { discussionId, ...more }, topic.name);
+      setSaid(done);
+      return true;
+    } catch (refused) {
+      setProblem({ what, refused });
+      return false;
+    }
+  };
+  const rename = async (/** @type {Event} */ event) => {
+    event.preventDefault();
+    if (!name.trim() || name.trim() === discussion.name) return;
+    if (await ask("rename", { name: name.trim() }, words.say("said.rename"))) setEdited(null);
+  };
+  const invite = async (/** @type {Event} */ event) => {
+    event.preventDefault();
+    const invited = people.map((/** @type {any} */ { kind, id }) => ({ kind, id }));
+    if (invited.length && (await ask("invite", { members: invited }, words.say("said.invite")))) setPeople([]);
+  };
+  const wrong = (/** @type {string} */ what) =>
+    problem?.what === what && html`<p class="wrong" role="alert">${inWords(words, problem.refused)}</p>`;
+  return html`
+    <section class="panel" part="panel" aria-label=${title}>
+      <${Head} words=${words} rooms=${rooms} title=${title} />
+      <div class="list">
+        ${topic.may("discussion.rename") &&
+        html`<form class="form" onSubmit=${rename}>
+          <label for="member-name">${words.say("discussion.name")}</label>
+          <div class="beside">
+            <input
+              id="member-name"
+              type="text"
+              dir="auto"
+              maxlength="200"
+              required
+              autocomplete="off"
+              value=${name}
+              onInput=${(/** @type {any} */ event) => setEdited(event.target.value)}
+            />
+            <button type="submit" class="plain" disabled=${!name.trim() || name.trim() === discussion.name}>${words.say("save")}</button>
+          </div>
+          ${wrong("rename")}
+        </form>`}
+        ${topic.may("discussion.invite") &&
+        html`<form class="form" onSubmit=${invite}>
+          <label for="member-people">${words.say("discussion.invite")}</label>
+          <${Picker}
+            client=${client}
+            words=${words}
+            id="member-people"
+            chosen=${people}
+            onChange=${setPeople}
+            known=${members.map((/** @type {any} */ { id }) => id)}
+          />
+          ${people.length > 0 && html`<p class="quiet">${words.say("discussion.sees")}</p>
+          <div class="row"><span class="spring"></span><button type="submit" class="send">${words.say("invite")}</button></div>`}
+          ${wrong("invite")}
+        </form>`}
+        ${wrong("remove")} ${wrong("transfer")}
+        <ul class="lines members">
+          ${members.map((/** @type {any} */ person) => {
+            const isMe = person.id === client.me?.id;
+            const isOwner = person.id === owner.id;
+            return html`<li key=${person.id} class="member">
+              <${Avatar} person=${person} />
+              <bdi class="name">${person.name}</bdi>
+              <span class="quiet spring">${isOwner ? words.say("owner") : ""}${isMe ? ` ${words.say("you.too")}` : ""}</span>
+              ${!isMe &&
+              topic.may("discussion.remove") &&
+              html`<${Popup}
+                icon="more"
+                label=${words.say("member.options", { name: person.name })}
+                items=${[
+                  topic.may("discussion.transfer") && {
+                    key: "transfer",
+                    label: words.say("member.owner"),
+                    act: () => ask("transfer", { userId: person.id }, words.say("said.transfer", { name: person.name })),
+                  },
+                  {
+                    key: "delete",
+                    label: words.say("member.remove"),
+                    act: () => ask("remove", { userId: person.id }, words.say("said.removed", { name: person.name })),
+                  },
+                ]}
+              />`}
+            </li>`;
+          })}
+        </ul>
+      </div>
+      <p class="unseen" role="status">${said}</p>
+    </section>
+  `;
+}

@@ -1,0 +1,219 @@
+// What lies over what: the comments of the dashboard, and over them the inbox, the search, a discussion or another
+// dashboard's comments, each with a way back.
+
+import { Discussing, NewDiscussion } from "./discussing.js";
+import { Inbox } from "./inbox.js";
+import { Members } from "./members.js";
+import { Panel } from "./panel.js";
+import { inWords } from "./parts.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
+import { Search } from "./search.js";
+import { Handle } from "./sheet.js";
+
+/**
+ * @typedef {object} Wanted a comment to go to
+ * @property {string} id
+ * @property {boolean} [isFocused] whether the focus goes there, too
+ */
+
+/**
+ * @typedef {object} Room
+ * @property {"topic" | "inbox" | "search" | "discussions" | "begin" | "members"} kind
+ * @property {string} [topic]
+ * @property {Wanted | null} [wanted]
+ * @property {any} [opener] what had the focus
+ */
+
+const ROOMS = { topic: Panel, inbox: Inbox, search: Search, discussions: Discussing, begin: NewDiscussion, members: Members };
+const UNDO_MS = 6000;
+
+/** How to go somewhere in an element, from without. @type {WeakMap<HTMLElement, (topic: string, commentId?: string | null) => void>} */
+const doors = new WeakMap();
+
+/** Show a topic in an element that has rooms. @param {HTMLElement} host @param {string} topic @param {string | null} [commentId] */
+export function openIn(host, topic, commentId) {
+  doors.get(host)?.(topic, commentId);
+}
+
+/** @param {any} props */
+export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace = null, onClose = null, ...given }) {
+  const [stack, setStack] = useState(/** @type {Room[]} */ ([{ ...home, wanted }]));
+  /** @type {[null | {text: string, act: (() => Promise<unknown>) | null, timer: any}, any]} */
+  const [going, setGoing] = useState(null);
+  const box = useRef(/** @type {any} */ (null));
+  const before = useRef({ depth: 1, opener: /** @type {any} */ (null), isAsked: false }).current;
+  const spelled = (/** @type {string} */ topic) => client.topic(topic).name;
+  const focused = () => host.shadowRoot.activeElement;
+
+  useEffect(() => {
+    if (stack[0].wanted !== wanted) setStack([{ ...stack[0], wanted }]);
+  }, [wanted]);
+
+  useLayoutEffect(() => {
+    const { depth } = before;
+    before.depth = stack.length;
+    if (stack.length === depth && !before.isAsked) return;
+    before.isAsked = false;
+    const top = box.current.querySelector(".room:not([inert])");
+    const back = stack.length < depth && before.opener?.isConnected && top.contains(before.opener) && before.opener;
+    const first = back || top.querySelector("[data-first]") || top.querySelector("button, input, textarea");
+    first?.focus();
+  }, [stack]);
+
+  useFocusKept(box, host);
+
+  const cut = (/** @type {number} */ depth) => {
+    before.opener = stack[depth]?.opener;
+    before.isAsked = true;
+    setStack(stack.slice(0, depth));
+  };
+
+  /** @param {Room} room */
+  const enter = (room) => {
+    const at = stack.findIndex((/** @type {Room} */ each) => each.kind === room.kind && (!room.topic || each.topic === room.topic));
+    before.isAsked = true;
+    if (at >= 0) {
+      before.opener = stack[at + 1]?.opener;
+      const known = { ...stack[at], ...(room.wanted && { wanted: room.wanted }) };
+      setStack([...stack.slice(0, at), known]);
+    } else {
+      setStack([...stack, { ...room, opener: focused() }]);
+    }
+  };
+
+  /** Go on to a room in the place of this one. @param {Room} room */
+  const replace = (room) => {
+    before.isAsked = true;
+    setStack([...stack.slice(0, -1), { ...room, opener: stack[stack.length - 1].opener }]);
+  };
+
+  /** @param {string} topic @param {string | null} [commentId] */
+  const show = (topic, commentId) =>
+    enter({ kind: "topic", topic: spelled(topic), wanted: commentId ? { id: commentId, isFocused: true } : null });
+
+  useEffect(() => {
+    doors.set(host, show);
+  });
+
+  /** Somebody wants to see a topic: the page may show it, a panel of the page does, or else it is shown here. */
+  const open = (/** @type {string} */ topic, /** @type {string | null} */ commentId = null) => {
+    const detail = { topic, commentId };
+    const said = new CustomEvent("collab-open", { bubbles: true, composed: true, cancelable: true, detail });
+    const panel = host.localName === "collab-panel" ? null : document.querySelector("collab-panel");
+    if (!host.dispatchEvent(said)) {
+      cut(1);
+      onClose?.();
+    } else if (panel && /** @type {any} */ (panel).client === client) {
+      onClose?.();
+      openIn(/** @type {HTMLElement} */ (panel), topic, commentId);
+    } else {
+      show(topic, commentId);
+    }
+  };
+
+  // What cannot be taken back is done a little later, so that it can be.
+  const due = useRef(going);
+  due.current = going;
+  const finish = () => {
+    const now = due.current;
+    if (!now?.act) return;
+    clearTimeout(now.timer);
+    due.current = null;
+    setGoing(null);
+    now.act().catch((/** @type {any} */ problem) => tell(inWords(words, problem)));
+  };
+  const tell = (/** @type {string} */ text) => {
+    setGoing({ text, act: null, timer: setTimeout(() => setGoing(null), UNDO_MS) });
+  };
+  const later = (/** @type {string} */ text, /** @type {() => Promise<unknown>} */ act) => {
+    finish();
+    setGoing({ text, act, timer: setTimeout(finish, UNDO_MS) });
+    requestAnimationFrame(() => host.shadowRoot.querySelector(".toast button")?.focus());
+  };
+  useEffect(() => {
+    addEventListener("pagehide", finish);
+    return () => {
+      removeEventListener("pagehide", finish);
+      finish();
+    };
+  }, []);
+  const undo = () => {
+    clearTimeout(going?.timer);
+    setGoing(null);
+    box.current.querySelector(".room:not([inert]) button")?.focus();
+  };
+
+  return html`
+    <div class="house">
+      <${Handle} words=${words} host=${host} sheet=${sheet} />
+      <div class="rooms" ref=${box}>
+        ${stack.map((/** @type {Room} */ room, /** @type {number} */ index) => {
+          const { kind, topic, wanted } = room;
+          const isTop = index === stack.length - 1;
+          const isHome = index === 0;
+          const onBack = isHome ? (kind === "topic" ? null : onClose) : () => cut(index);
+          const rooms = { open, enter, replace, later, isHome, isTop, onBack, home: home.topic ? spelled(home.topic) : "" };
+          const isLeaving = (/** @type {any} */ event) => event.key === "Escape" && !event.defaultPrevented && onBack;
+          return html`<div
+            key=${`${kind}:${topic ?? ""}`}
+            class="room ${kind}-room"
+            inert=${!isTop}
+            onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
+              if (!isLeaving(event)) return;
+              event.preventDefault();
+              event.stopPropagation();
+              onBack();
+            }}
+          >
+            <${ROOMS[kind]}
+              host=${host}
+              client=${client}
+              words=${words}
+              name=${topic}
+              wanted=${wanted ?? null}
+              rooms=${rooms}
+              ...${given}
+              inPlace=${isHome ? inPlace : null}
+              attachment=${isHome ? given.attachment : null}
+            />
+          </div>`;
+        })}
+        ${going &&
+        html`<p class="toast" role="status">
+          <bdi>${going.text}</bdi>
+          ${going.act && html`<button type="button" class="link" onClick=${undo}>${words.say("undo")}</button>`}
+        </p>`}
+      </div>
+    </div>
+  `;
+}
+
+/**
+ * What has the focus may go: a button whose work is done, a comment of somebody who is out. Then what was nearest to it
+ * gets it, so that keys still reach the panel.
+ * @param {{current: any}} box
+ * @param {any} host
+ */
+function useFocusKept(box, host) {
+  useEffect(() => {
+    /** @type {any[]} */ let path = []; // from what has the focus up to the box
+    const onFocus = (/** @type {any} */ { target }) => {
+      path = [];
+      for (let at = target; at && at !== box.current; at = at.parentElement) path.push(at);
+    };
+    const onBlur = () => queueMicrotask(() => path[0]?.isConnected && !path[0].matches(":focus") && (path = []));
+    const look = () => {
+      if (!path.length || path[0].isConnected) return;
+      const near = path.find((each) => each.isConnected) ?? box.current.querySelector(".room:not([inert])");
+      path = [];
+      if (host.shadowRoot.activeElement) return;
+      const room = near?.closest(".room") ?? near;
+      (near?.querySelector("button, textarea, input, [tabindex]") ?? room?.querySelector("button"))?.focus();
+    };
+    const observer = new MutationObserver(look);
+    observer.observe(box.current, { childList: true, subtree: true });
+    box.current.addEventListener("focusin", onFocus);
+    box.current.addEventListener("focusout", onBlur);
+    return () => observer.disconnect();
+  }, []);
+}

@@ -1,0 +1,24 @@
+// Where something was said, and why one is told of it, in words.
+
+const MANY = 60; // code points of a name in a sentence
+
+/** A topic in words. @param {any} words @param {any} host @param {string} topic @param {any} [discussion] */
+export function whereOf(words, host, topic, discussion) {
+  if (discussion) return discussion.name;
+  return host.describeTopic?.(topic) || words.say(topic.startsWith("discussion:") ? "discussion" : "elsewhere");
+}
+
+/** What a bell says. @param {any} words @param {number} count */
+export const bellOf = (words, count) => (count ? words.say("inbox.unread", { count }) : words.say("inbox"));
+
+/** Why one is told. @param {any} words @param {any} notification */
+export function whyOf(words, { kind, why }) {
+  if (kind === "mention" && why.startsWith("mentioned ") && why !== "mentioned you") {
+    return words.say("why.mention.group", { name: cut(why.slice("mentioned ".length)) });
+  }
+  if (kind === "reply" && why.endsWith("you follow")) return words.say("why.follow");
+  return words.has(`why.${kind}`) ? words.say(`why.${kind}`) : why;
+}
+
+/** A name that is not too long for a sentence. @param {string} text */
+export const cut = (text) => ([...text].length > MANY ? `${[...text].slice(0, MANY).join("")}…` : text);

@@ -1,0 +1,328 @@
+"""What lies over the comments in `<collab-panel>`: the inbox, private discussions, the search; and what stands beside
+it: a bell, badges."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest_asyncio
+from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+
+from tests.clients.panels import PATIENCE_MS, Site, comments, composer, site_of
+from tests.conftest import MakeCluster
+from tests.harness.browsers import chromium, needs_chromium
+from tests.harness.cluster import Cluster
+from tests.harness.waiting import until
+from tests.snippets.surroundings import install_for_node
+
+ANN = {"kind": "user", "id": "A11A0000000000000000000000000001"}
+TO_ANN = "@[Ann Archer](user:A11A0000000000000000000000000001)"
+STOCK = "content:F0000000000000000000000000000001:DA000000000000000000000000000002"
+
+expect.set_options(timeout=PATIENCE_MS)
+
+
+@pytest_asyncio.fixture
+async def browser() -> AsyncIterator[Browser]:
+    async with async_playwright() as playwright:
+        browser = await chromium(playwright)
+        yield browser
+        await browser.close()
+
+
+@pytest_asyncio.fixture
+async def node(make_cluster: MakeCluster) -> Cluster:
+    return await make_cluster(nodes=1, overrides={"allowedOrigins": ["http://127.0.0.1:*"]})
+
+
+@pytest_asyncio.fixture
+async def site(browser: Browser, node: Cluster, topic: str) -> AsyncIterator[Site]:
+    context = await browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
+    async with site_of(context, node, topic, node[0].url) as site:
+        yield site
+
+
+def bell(page: Page) -> Locator:
+    """The bell in the panel."""
+    return page.locator("collab-panel button.bell")
+
+
+def lines(page: Page) -> Locator:
+    """What is listed in the room that is on top."""
+    return page.locator(".room:not([inert]) button.line")
+
+
+@needs_chromium
+async def test_the_inbox_says_who_what_where_and_why_and_leads_there_and_back(site: Site, topic: str) -> None:
+    bob = await site.node.client(0, "bob")
+    page = await site.open("ann")
+    await expect(composer(page)).to_be_visible()
+    await bob.call("comment.add", {"topic": STOCK, "text": f"{TO_ANN} <b>look</b> at \u202eshelf 7"})
+    await expect(bell(page)).to_have_accessible_name("Inbox, 1 unread")
+    await bell(page).focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("button", name="Back")).to_be_focused()
+    line = lines(page).first
+    for said in ("Bob Baker", "mentioned you", "@Ann Archer <b>look</b> at", "Another dashboard"):
+        await expect(line).to_contain_text(said)
+
+    # It leads to what was said there, over what is here, and reads it; the way back is the way one came.
+    await line.focus()
+    await page.keyboard.press("Enter")
+    await expect(page.get_by_role("heading", name="Another dashboard")).to_be_visible()
+    await expect(page.get_by_role("article", name="Thread of Bob Baker")).to_be_focused()
+    await expect(bell(page).last).to_have_accessible_name("Inbox")
+    await page.keyboard.press("Escape")
+    await expect(line).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(bell(page)).to_be_focused()
+
+    # A page that shows it itself is asked first.
+    await page.evaluate(
+        "panel.addEventListener('collab-open', e => (e.preventDefault(), window.asked = e.detail))"
+    )
+    await page.keyboard.press("Enter")
+    await line.click()
+    await expect(bell(page)).to_be_focused()
+    assert await page.evaluate("asked.topic") == STOCK
+
+
+@needs_chromium
+async def test_no_line_of_the_inbox_moves_under_the_pointer(site: Site, topic: str) -> None:
+    bob = await site.node.client(0, "bob")
+    for number in range(2):
+        await bob.call("comment.add", {"topic": STOCK, "text": f"{TO_ANN} number {number}"})
+    page = await site.open("ann")
+    await bell(page).click()
+    await expect(lines(page)).to_have_count(2)
+    await lines(page).first.hover()
+    before = await lines(page).first.bounding_box()
+    await page.get_by_role("button", name="Mark as read: Bob Baker").first.click()
+    await expect(page.get_by_role("button", name="Mark as read: Bob Baker")).to_have_count(1)
+    await bob.call("comment.add", {"topic": STOCK, "text": f"{TO_ANN} number 2"})
+    await expect(page.get_by_role("button", name="1 new")).to_be_visible()
+    assert await lines(page).first.bounding_box() == before
+    await expect(lines(page).first).to_contain_text("number 1")
+    await page.get_by_role("button", name="1 new").click()
+    await expect(lines(page).first).to_contain_text("number 2")
+    await expect(lines(page).first).to_be_focused()
+    await page.get_by_role("button", name="Mark all as read").click()
+    await expect(page.locator(".note.unread")).to_have_count(0)
+
+
+@needs_chromium
+async def test_a_private_discussion_from_its_beginning_to_the_end(site: Site, topic: str) -> None:
+    ann, bob = await site.open("ann"), await site.open("bob")
+    await ann.get_by_role("button", name="Discussions").click()
+    await ann.get_by_role("button", name="New discussion").click()
+    await expect(ann.get_by_role("textbox", name="Name")).to_be_focused()
+    await ann.keyboard.type("Board figures")
+    await ann.keyboard.press("Tab")
+    await ann.keyboard.type("bob")
+    await expect(ann.get_by_role("option", name="Bob Baker")).to_be_visible()
+    await ann.keyboard.press("Enter")
+    await ann.keyboard.press("Tab")
+    await ann.keyboard.type("What do we tell the board?")
+    await ann.get_by_role("button", name="Begin").press("Enter")
+    await expect(ann.get_by_role("heading", name="Board figures")).to_be_visible()
+    await expect(comments(ann)).to_contain_text("What do we tell the board?")
+
+    # Bob finds it in his inbox, and answers.
+    await expect(bell(bob)).to_have_accessible_name("Inbox, 1 unread")
+    await bell(bob).click()
+    await expect(lines(bob)).to_contain_text("invited you to a discussion")
+    await lines(bob).click()
+    await composer(bob).last.fill("The truth.")
+    await composer(bob).last.press("Control+Enter")
+    await expect(comments(ann).filter(has_text="The truth.")).to_be_visible()
+    await bob.locator(".room:not([inert]) .more-button").click()
+    await expect(bob.get_by_role("menuitem", name="Delete for everybody")).to_have_count(0)
+    await bob.keyboard.press("Escape")
+
+    # Its owner names it anew, and removes him while he reads.
+    await ann.get_by_role("button", name="Bob Baker and you").click()
+    await ann.get_by_role("textbox", name="Name").fill("Figures of the board")
+    await ann.keyboard.press("Enter")
+    await expect(bob.get_by_role("heading", name="Figures of the board")).to_be_visible()
+    await ann.get_by_role("button", name="Options for Bob Baker").click()
+    await ann.get_by_role("menuitem", name="Remove").click()
+    await expect(bob.get_by_role("alert")).to_contain_text("This discussion is closed to you.")
+    await expect(bob.get_by_text("What do we tell the board?")).to_have_count(0)
+    await bob.get_by_role("button", name="Back").click()
+    await expect(bob.get_by_text("Nothing here yet.")).to_be_visible()
+
+    # Deleting it can be undone; it is not, and it is gone.
+    await ann.keyboard.press("Escape")
+    await ann.keyboard.press("Escape")
+    for is_undone in (True, False):
+        await lines(ann).first.click()
+        await ann.locator(".room:not([inert]) .more-button").click()
+        await ann.get_by_role("menuitem", name="Delete for everybody").click()
+        await expect(ann.get_by_role("button", name="Undo")).to_be_focused()
+        if is_undone:
+            await ann.keyboard.press("Enter")
+            await expect(ann.get_by_role("button", name="Undo")).to_have_count(0)
+    await expect(ann.get_by_text("No private discussions yet.")).to_be_visible()
+
+
+@needs_chromium
+async def test_a_search_finds_here_and_everywhere_and_gives_back_the_focus(site: Site, topic: str) -> None:
+    bob = await site.node.client(0, "bob")
+    await bob.call("comment.add", {"topic": STOCK, "text": "The Märzzahlen of the shelves"})
+    for text in ("Of march", f"{TO_ANN} about <i>MÄRZZAHLEN</i> 😀 again"):
+        await bob.call("comment.add", {"topic": topic, "text": text})
+    page = await site.open("ann")
+    thread = page.get_by_role("article", name="Thread of Bob Baker").last
+    await thread.focus()
+    await page.keyboard.press("/")
+    await expect(page.get_by_role("searchbox")).to_be_focused()
+    await page.keyboard.type("marzz")
+    await expect(lines(page)).to_have_count(1)
+    await expect(lines(page)).to_contain_text("@Ann Archer about <i>MÄRZZAHLEN</i> 😀 again")
+    await expect(page.locator("mark")).to_have_text("MÄRZZ")
+    await page.get_by_role("button", name="Everywhere").click()
+    await expect(lines(page)).to_have_count(2)
+    await page.get_by_role("searchbox").focus()
+    await page.keyboard.press("Escape")
+    await expect(thread).to_be_focused()
+    await page.keyboard.press("/")
+    await page.keyboard.type("nowhere")
+    await expect(page.get_by_text("Nothing found.")).to_be_visible()
+    await page.get_by_role("searchbox").fill("marzz")
+    await expect(lines(page)).to_have_count(1)
+    await page.keyboard.press("ArrowDown")
+    await page.keyboard.press("Enter")
+    await expect(comments(page).filter(has_text="MÄRZ").first).to_have_class(re.compile("shown"))
+    await expect(thread).to_be_focused()
+
+
+@needs_chromium
+async def test_what_one_marks_follows_and_mutes_is_so_on_all_devices(site: Site, topic: str) -> None:
+    bob, ann = await site.node.client(0, "bob"), await site.node.client(0, "ann")
+    texts = ("one", "two", "three")
+    added = [(await bob.call("comment.add", {"topic": topic, "text": text}))["comment"] for text in texts]
+    page, other = await site.open("ann"), await site.open("ann")
+    await page.bring_to_front()
+    await until(lambda: _unread(ann, topic, 0), 20)
+
+    async def choose(number: int, item: str) -> None:
+        await page.get_by_role("button", name="More for the comment of Bob Baker").nth(number).focus()
+        await page.keyboard.press("Enter")
+        await page.get_by_role("menuitem", name=item).press("Enter")
+
+    await choose(1, "Mark unread from here")
+    await until(lambda: _unread(ann, topic, 2), 20)
+    for each in (page, other):
+        await expect(each.get_by_role("img", name="2 unread comments")).to_be_visible()
+    await choose(0, "Follow this thread")
+    await choose(2, "Mute this thread")
+    for each in (page, other):
+        await expect(each.get_by_role("img", name="You follow this thread")).to_be_visible()
+        await expect(each.get_by_role("img", name="You have muted this thread")).to_be_visible()
+    # It stays unread while one looks, and one hears of what one follows alone.
+    await bob.call("comment.add", {"topic": topic, "text": f"{TO_ANN}!", "replyTo": added[2]["id"]})
+    await bob.call("comment.add", {"topic": topic, "text": "again", "replyTo": added[0]["id"]})
+    await expect(bell(page)).to_have_accessible_name("Inbox, 1 unread")
+    assert await _unread(ann, topic, 4)
+
+
+async def _unread(person: object, topic: str, count: int) -> bool:
+    counts = await person.call("topic.get", {"topic": topic})  # type: ignore[attr-defined]
+    return bool(counts["unread"] == count)
+
+
+@needs_chromium
+async def test_five_hundred_badges_share_one_question_and_a_bell_works_anywhere(
+    site: Site, topic: str
+) -> None:
+    bob = await site.node.client(0, "bob")
+    page = await site.open("ann")
+    await expect(composer(page)).to_be_visible()
+    await page.evaluate(
+        """topic => {
+          const ask = client.ask.bind(client);
+          window.asked = 0;
+          client.ask = (name, ...more) => ((asked += name === "topic.anchors"), ask(name, ...more));
+          document.querySelector("main").innerHTML = "<collab-bell></collab-bell>" + Array.from(
+            { length: 500 }, (_, n) => `<collab-badge topic="${topic}" anchor='{"pageKey":"K${n}"}'></collab-badge>`
+          ).join("");
+        }""",
+        topic,
+    )
+    for number in (7, 7, 499):
+        await bob.call("comment.add", {"topic": topic, "text": "here", "anchor": {"pageKey": f"K{number}"}})
+    badges = page.locator("collab-badge").get_by_role("img")
+    await expect(badges).to_have_count(2)
+    await expect(badges.first).to_have_accessible_name(re.compile("2 open threads"))
+    assert await page.evaluate("asked") < 20
+
+    await bob.call("comment.add", {"topic": STOCK, "text": f"{TO_ANN} shelf 7"})
+    opener = page.locator("collab-bell button.bell")
+    await expect(opener).to_have_accessible_name("Inbox, 1 unread")
+    await opener.press("Enter")
+    dialog = page.get_by_role("dialog", name="Inbox")
+    await expect(dialog.get_by_role("button", name="Close")).to_be_focused()
+    await page.keyboard.press("Escape")
+    await expect(opener).to_be_focused()
+    # What is chosen in it is shown by the panel of the page.
+    await opener.press("Enter")
+    await dialog.locator("button.line").first.click()
+    await expect(dialog).to_have_count(0)
+    await expect(comments(page).filter(has_text="shelf 7")).to_be_visible()
+
+
+@needs_chromium
+async def test_axe_finds_nothing_in_any_room(site: Site, tmp_path: Path, topic: str) -> None:
+    install_for_node(tmp_path, ["axe-core@4"])
+    axe = (tmp_path / "node_modules" / "axe-core" / "axe.min.js").read_text()
+    bob = await site.node.client(0, "bob")
+    await bob.call("comment.add", {"topic": STOCK, "text": f"{TO_ANN} look"})
+    content = {"projectId": topic.split(":")[1], "objectId": topic.split(":")[2]}
+    await bob.call("share", {"content": content, "recipients": [ANN], "message": "", "viewState": {"a": 1}})
+    await bob.call(
+        "discussion.create", {"name": "N" * 200, "members": [ANN], "about": content, "text": "x " * 2000}
+    )
+
+    async def check(page: Page, state: str) -> None:
+        for scheme in ("light", "dark"):
+            await page.emulate_media(
+                color_scheme="dark" if scheme == "dark" else "light", reduced_motion="reduce"
+            )
+            found = await page.evaluate("async () => (await axe.run()).violations")
+            said = [(each["id"], [node["html"][:200] for node in each["nodes"]]) for each in found]
+            assert not said, (state, scheme)
+        for width in (390, 1280):
+            await page.set_viewport_size({"width": width, "height": 800})
+            rooms = page.locator(".room")
+            assert await rooms.evaluate_all("all => all.every(e => e.scrollWidth <= e.clientWidth)"), state
+
+    for dir, lang in (("ltr", "en"), ("rtl", "de")):
+        page = await site.open("ann", dir=dir, lang=lang)
+        await page.evaluate(axe)
+        await bell(page).click()
+        await expect(lines(page)).to_have_count(3)
+        await check(page, "inbox")
+        await page.keyboard.press("Escape")
+        await page.locator(".filters .tab").last.click()
+        await expect(lines(page)).to_have_count(1)
+        await check(page, "discussions")
+        await page.locator(".wide").click()
+        await page.locator(".picker input").fill("bob")
+        await expect(page.get_by_role("option")).not_to_have_count(0)
+        await check(page, "a new discussion")
+        await page.keyboard.press("Escape")
+        await page.keyboard.press("Escape")
+        await lines(page).first.click()
+        await expect(page.locator(".who")).to_be_visible()
+        await check(page, "a discussion")
+        await page.locator(".who").click()
+        await expect(page.locator(".member")).to_have_count(2)
+        await check(page, "members")
+        await page.keyboard.press("Escape")
+        await page.locator(".room:not([inert]) [data-thread]").first.focus()
+        await page.keyboard.press("/")
+        await page.keyboard.type("x")
+        await expect(page.locator("mark")).not_to_have_count(0)
+        await check(page, "search")
