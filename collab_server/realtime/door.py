@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from dataclasses import replace
 from typing import Any, cast
 
 import socketio
@@ -92,9 +92,10 @@ class Door:
 
     async def sign_in(self, sid: str, environ: dict[str, Any], auth: Any = None) -> None:
         """Socket.IO's connect handler: says who this is, or refuses with an error object."""
-        whose, trace = stranger(environ.get("REMOTE_ADDR")), _trace_of(environ)
-        facts = {"door": DOOR, "address": environ.get("REMOTE_ADDR"), "by": _kind_of(auth)}
+        trace, address = _trace_of(environ), environ.get("REMOTE_ADDR")
+        facts = {"door": DOOR, "address": address, "by": _kind_of(auth)}
         traces.CURRENT.set(trace)
+        whose: Whose | None = None
         try:
             signed_in = await self._sign_ins.prove(_credentials(environ, auth))
             user_id = signed_in.identity.user.id
@@ -105,7 +106,7 @@ class Door:
             if len(self._hub.of(user_id)) >= most:
                 raise RateLimited(f"expected at most {most} connections of one user", retry_after=5)
         except Exception as error:
-            heard = self._journal.error(error, whose, "a sign-in was refused", **facts)
+            heard = self._journal.error(error, whose or stranger(address), "a sign-in was refused", **facts)
             self._counters.signed_in(DOOR, heard.code)
             raise socketio.exceptions.ConnectionRefusedError(heard.code, heard.as_wire()) from None
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
@@ -290,14 +291,22 @@ def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:
     given = {name: value for name in TOKENS if (value := tokens.get(name)) is not None}
     if len(given) != 1 or not all(isinstance(value, str) for value in given.values()):
         raise Unauthenticated("expected auth: {identityToken}, {authToken} or {resumeToken}")
-    return replace(
-        _came_with(environ),
+    return Credentials(
         identity_token=given.get("identityToken"),
         auth_token=given.get("authToken"),
         resume_token=given.get("resumeToken"),
+        cookie_header=environ.get("HTTP_COOKIE", ""),
+        address=environ.get("REMOTE_ADDR"),
     )
 
 
 def _came_with(environ: dict[str, Any]) -> Credentials:
     """What a handshake brings besides a token."""
-    return Credentials(cookie_header=environ.get("HTTP_COOKIE", ""), address=environ.get("REMOTE_ADDR"))
+    address, cookie_header = environ.get("REMOTE_ADDR"), environ.get("HTTP_COOKIE", "")
+    return Credentials(cookie_header=cookie_header, address=address) if cookie_header else _only(address)
+
+
+@functools.lru_cache(1024)
+def _only(address: str | None) -> Credentials:
+    """One for all who come from there and have no cookie."""
+    return Credentials(address=address)

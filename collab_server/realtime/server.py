@@ -11,10 +11,11 @@ from collections.abc import Awaitable, Iterable, Mapping
 from functools import partial
 from typing import Any, Protocol
 
+import socketio
 from typing_extensions import override
 
 from collab_server.config.limits import Limits
-from collab_server.domain.jsontext import JsonText
+from collab_server.domain.jsontext import JsonText, dumps, json_shape, json_string
 from collab_server.errors import ClientError, RateLimited
 from collab_server.realtime.engine import requests
 from collab_server.realtime.engine.bounds import Bounds, KnownBy
@@ -41,6 +42,9 @@ PACE = 2
 """So many times as many packets of a connection are taken as its user may send commands; others are read later."""
 STRANGER_PACE = Pace(per_second=10, burst=50)
 ORIGIN_CHARACTERS = 100  # of it are written
+
+
+_connected = json_shape("sid")
 
 
 class Receiver(Protocol):
@@ -153,7 +157,6 @@ class CollabServer(SocketServer):
     def serve(self, door: Receiver) -> None:
         """Let this door have what comes in."""
         self._door = door
-        self.on("connect", door.sign_in)
         self.on("disconnect", door.forget)
 
     def counts(self) -> Mapping[str, int]:
@@ -182,7 +185,28 @@ class CollabServer(SocketServer):
 
     @override
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
-        await super()._handle_connect(eio_sid, namespace, data)
+        """As the stock class, for one namespace whose one handler is known: the door."""
+        if namespace not in (None, "/"):
+            await super()._handle_connect(eio_sid, namespace, data)  # which refuses it
+            return
+        sid = self.manager.begin(eio_sid, "/")
+        if sid is None:
+            return
+        try:
+            await self._door.sign_in(sid, self.environ[eio_sid], data)
+        except Exception as error:
+            await self.manager.disconnect(sid, "/", ignore_queue=True)
+            if isinstance(error, socketio.exceptions.ConnectionRefusedError):
+                self.eio.send_text(eio_sid, f"4{dumps(error.error_args)}")
+            else:
+                self.logger.exception("connect handler error")
+                await self._refuse(eio_sid, "/", "Internal error")
+            return
+        if self.manager.sid_from_eio_sid(eio_sid, "/") is None:
+            return
+        self.eio.send_text(eio_sid, f"0{_connected(sid=json_string(sid))}")
+        self.manager.finish(sid, "/")
+        self._welcome(eio_sid)
         await self._door.greet(eio_sid)  # so that it follows the CONNECT answer
 
     @override

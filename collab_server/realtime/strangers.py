@@ -35,8 +35,16 @@ class _Crowd(Generic[T]):
     asking: OrderedDict[T, None] = field(default_factory=OrderedDict)
     bytes: int = 0
 
-    def __len__(self) -> int:
+    @property
+    def size(self) -> int:
         return len(self.silent) + len(self.asking)
+
+    def forget(self, who: T, weight: int) -> None:
+        if who in self.silent:
+            del self.silent[who]
+        else:
+            del self.asking[who]
+        self.bytes -= weight
 
     def oldest(self) -> T:
         return next(iter(self.silent or self.asking))
@@ -73,18 +81,26 @@ class Strangers(Generic[T]):
     def of(self, address: str) -> int:
         """How many are of this address."""
         crowd = self._of.get(address)
-        return 0 if crowd is None else len(crowd)
+        return 0 if crowd is None else crowd.size
 
     def add(self, who: T, address: str | None, weight: int = 0) -> list[T]:
         """One more, who takes `weight` bytes; returns those who have to go and are no longer counted.
 
         Without an address (a proxy's connection, which may be anybody's) it counts in all only.
         """
-        self.remove(who)
-        self._entries[who] = _Entry(address, 0)
-        for crowd in self._crowds(address):
-            crowd.silent[who] = None
-        return self.weigh(who, weight)
+        if who in self._entries:
+            self.remove(who)
+        self._entries[who] = _Entry(address, weight)
+        crowd = self._all
+        crowd.silent[who] = None
+        crowd.bytes += weight
+        if address is not None:
+            share = self._of.get(address)
+            if share is None:
+                share = self._of[address] = _Crowd()
+            share.silent[who] = None
+            share.bytes += weight
+        return self._put_out_of(address)
 
     def weigh(self, who: T, weight: int) -> list[T]:
         """One takes so many bytes now; returns those who have to go, as `add` does. Of no meaning for others."""
@@ -92,13 +108,17 @@ class Strangers(Generic[T]):
         if entry is None:
             return []
         more, entry.weight = weight - entry.weight, weight
-        gone = []
         for crowd in self._crowds(entry.address):
             crowd.bytes += more
-        if entry.address is not None and (share := self._of.get(entry.address)) is not None:
-            while len(share) > self._most_per_address or share.bytes > self._most_bytes // SHARE:
+        return self._put_out_of(entry.address)
+
+    def _put_out_of(self, address: str | None) -> list[T]:
+        """As many as are too many now, of an address and of all."""
+        gone: list[T] = []
+        if address is not None and (share := self._of.get(address)) is not None:
+            while share.size > self._most_per_address or share.bytes > self._most_bytes // SHARE:
                 gone.append(self._put_out(share))
-        while len(self._all) > self._most or self._all.bytes > self._most_bytes:
+        while self._all.size > self._most or self._all.bytes > self._most_bytes:
             gone.append(self._put_out(self._all))
         return gone
 
@@ -116,12 +136,12 @@ class Strangers(Generic[T]):
         entry = self._entries.pop(who, None)
         if entry is None:
             return False
-        for crowd in self._crowds(entry.address):
-            crowd.silent.pop(who, None)
-            crowd.asking.pop(who, None)
-            crowd.bytes -= entry.weight
-        if entry.address is not None and not self._of[entry.address]:
-            del self._of[entry.address]
+        self._all.forget(who, entry.weight)
+        if (address := entry.address) is not None:
+            share = self._of[address]
+            share.forget(who, entry.weight)
+            if not share.size:
+                del self._of[address]
         return True
 
     def _put_out(self, crowd: _Crowd[T]) -> T:
@@ -131,9 +151,4 @@ class Strangers(Generic[T]):
         return who
 
     def _crowds(self, address: str | None) -> list[_Crowd[T]]:
-        if address is None:
-            return [self._all]
-        crowd = self._of.get(address)
-        if crowd is None:
-            crowd = self._of[address] = _Crowd()
-        return [self._all, crowd]
+        return [self._all] if address is None else [self._all, self._of[address]]

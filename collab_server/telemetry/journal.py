@@ -21,7 +21,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from collab_server.domain.addresses import network_of
 from collab_server.errors import ClientError, Internal
@@ -41,8 +41,7 @@ MOST_KNOWN = 20_000
 _FIELD = re.compile(r"[.\[]")
 
 
-@dataclass(frozen=True, slots=True)
-class Whose:
+class Whose(NamedTuple):
     """Who something is about: a `user` by their id, or an `address` whose user is not known."""
 
     kind: str

@@ -80,7 +80,11 @@ class Handlers:
 
 
 def decode_message(packet: str) -> Any:
-    """A message as python-engineio hands it to a handler: JSON decoded, where it is JSON."""
+    """A message as python-engineio hands it to a handler: JSON decoded, where it is JSON; what begins with a number,
+    as a packet of Socket.IO does, never is.
+    """
+    if packet[1:2].isnumeric():
+        return packet[1:]
     try:
         return eio_packet.Packet(encoded_packet=packet).data
     except RecursionError:

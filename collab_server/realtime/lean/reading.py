@@ -33,7 +33,16 @@ class Hearer(Carrier, Protocol):
 class Reading:
     """See the module. `transport` is what the session's websocket, `hearer`, is on."""
 
-    __slots__ = ("_frames", "_hearer", "_is_paused", "_resting", "_session", "_transport", "_unread")
+    __slots__ = (
+        "_frames",
+        "_has_told",
+        "_hearer",
+        "_is_paused",
+        "_resting",
+        "_session",
+        "_transport",
+        "_unread",
+    )
 
     def __init__(self, session: Session, transport: Any, hearer: Hearer) -> None:
         self._session = session
@@ -43,6 +52,7 @@ class Reading:
         self._is_paused = False
         self._resting: asyncio.TimerHandle | None = None  # until the client may go on …
         self._unread = b""  # … with what it had sent already
+        self._has_told = False  # its owner was told of bytes that are held
 
     def feed(self, data: bytes) -> None:
         """Read what has come, or keep it for later."""
@@ -129,5 +139,9 @@ class Reading:
 
     def _tell_held_bytes(self) -> None:
         session = self._session
-        if not session.is_trusted and self._frames is not None and session.carrier is self._hearer:
-            session.owner.holds(session, self._frames.held_bytes + len(self._unread))
+        if session.is_trusted or self._frames is None or session.carrier is not self._hearer:
+            return
+        held_bytes = self._frames.held_bytes + len(self._unread)
+        if held_bytes or self._has_told:
+            self._has_told = held_bytes > 0
+            session.owner.holds(session, held_bytes)

@@ -6,6 +6,7 @@ Nothing here closes a connection: who has to go is returned, or told to `give_up
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import chain
 from typing import Any
 
 from collab_server.domain.addresses import network_of
@@ -40,7 +41,7 @@ class Newcomers:
         self._waiting.start(eio_sid)
         self._tries[eio_sid] = 0
         head = environ["asgi.scope"]["headers"] if "asgi.scope" in environ else ()
-        weight = STRANGER_WEIGHT + 2 * sum(len(name) + len(value) for name, value in head)
+        weight = STRANGER_WEIGHT + 2 * sum(map(len, chain.from_iterable(head)))
         weight += 4 * (len(environ.get("PATH_INFO", "")) + len(environ.get("QUERY_STRING", "")))
         self._head_bytes[eio_sid] = weight
         return self.strangers.add(eio_sid, network_of(environ.get("REMOTE_ADDR", "")), weight)

@@ -8,9 +8,29 @@ from typing import Any
 from socketio import packet as sio_packet
 from socketio.async_manager import AsyncManager
 from socketio.async_pubsub_manager import AsyncPubSubManager
+from socketio.base_manager import BaseManager
 from typing_extensions import override
 
 ACKS_OUTSTANDING = 1000
+
+
+class _Sids(dict[str, None]):
+    """Ids that are found and removed in constant time, by the methods of a list that the stock class calls: in a storm
+    of clients thousands are about to be connected."""
+
+    def append(self, sid: str) -> None:
+        self[sid] = None
+
+    def remove(self, sid: str) -> None:
+        del self[sid]
+
+
+class _Pending(dict[str, _Sids]):
+    """Those of each namespace; the stock class begins each with a list that is empty."""
+
+    @override
+    def __setitem__(self, namespace: str, _empty: Any) -> None:
+        super().__setitem__(namespace, _Sids())
 
 
 class DirectManager(AsyncManager):  # type: ignore[misc]
@@ -22,7 +42,17 @@ class DirectManager(AsyncManager):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
+        self.pending_connect, self.pending_disconnect = _Pending(), _Pending()
         self._rooms_of: dict[tuple[str, str], set[str]] = {}  # (namespace, sid) → rooms entered
+
+    def begin(self, eio_sid: str, namespace: str) -> str | None:
+        """A client asks to be connected to a namespace; its id there, or None for one that is, or asks already."""
+        sid: str | None = BaseManager.pre_connect(self, eio_sid, namespace)
+        return sid
+
+    def finish(self, sid: str, namespace: str) -> None:
+        """A client that has asked is connected."""
+        BaseManager.connect(self, sid, namespace)
 
     def basic_enter_room(self, sid: str, namespace: str, room: Any, eio_sid: str | None = None) -> None:
         """Put a client into a room; None is the room of everybody."""

@@ -50,7 +50,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     """
 
     eio: EngineServer
-    manager_initialized: bool
 
     def __init__(
         self,
@@ -201,9 +200,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     # --- connecting
 
     def _handle_eio_connect(self, eio_sid: str, environ: Any) -> None:
-        """A session begins. It waits for nothing, so no task is needed."""
         self._put_out(self.newcomers.enter(eio_sid, environ))
-        if not self.manager_initialized:
+        if not getattr(self, "manager_initialized", False):
             self.manager_initialized = True
             self.manager.initialize()
         self.environ[eio_sid] = environ
@@ -237,12 +235,15 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         finally:
             del self._held[eio_sid]
         if self.manager.sid_from_eio_sid(eio_sid, namespace) is not None:
-            self.newcomers.leave(eio_sid)
-            self.eio.trust(eio_sid)
-            if not self._keeps_environ:
-                self.environ[eio_sid] = _what_is_kept_of(self.environ[eio_sid])
+            self._welcome(eio_sid)
             for packet in held:
                 self.deliver([eio_sid], packet)
+
+    def _welcome(self, eio_sid: str) -> None:  # no stranger any more
+        self.newcomers.leave(eio_sid)
+        self.eio.trust(eio_sid)
+        if not self._keeps_environ:
+            self.environ[eio_sid] = _what_is_kept_of(self.environ[eio_sid])
 
     def _serves(self, namespace: str) -> bool:
         return (

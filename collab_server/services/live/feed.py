@@ -234,6 +234,7 @@ class Feed:
             followed.waiting.clear()
             for event in early:
                 self._take(followed, event, event.identity)
+            self._release_ready(followed)
         if max(seq, followed.hinted) > followed.applied:
             self.missing.note(followed.name)
         held = followed.held.get(client)
@@ -251,24 +252,24 @@ class Feed:
         held = followed.held.get(client) if followed else None
         if followed is not None and held is not None:
             held.known = known
-            self._release_ready(followed)
+            self._let_go(followed, client, held)
 
     def _release_ready(self, followed: _Log) -> None:
-        applied = followed.applied
-        if applied is None:
-            return
+        for client, held in tuple(followed.held.items()):
+            self._let_go(followed, client, held)
+
+    def _let_go(self, followed: _Log, client: str, held: _Held) -> None:
+        """Let a client's events go, if they may by now; thousands may be held who have come together, so that each
+        looks at itself alone."""
+        known, applied = held.known, followed.applied
         # A client may know more than this node yet: then what is on its way here must not reach it twice.
-        ready = [
-            client
-            for client, held in followed.held.items()
-            if held.known is not None and held.known <= applied
-        ]
-        for client in ready:
-            held = followed.held.pop(client)
-            followed.live[client] = None
-            for event in held.events:
-                if held.known is not None and event.seq > held.known and client in followed.live:
-                    self._deliver((client,), event)
+        if known is None or applied is None or known > applied or followed.held.get(client) is not held:
+            return
+        del followed.held[client]
+        followed.live[client] = None
+        for event in held.events:
+            if event.seq > known and client in followed.live:
+                self._deliver((client,), event)
 
     def leave(self, client: str, topic: str) -> bool:
         """End a client's following; nothing of the topic reaches it any more. False when there was none."""

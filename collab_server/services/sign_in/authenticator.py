@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import secrets
 from collections.abc import Callable, Collection
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity
-from collab_server.domain.sign_ins import ID_BYTES
+from collab_server.domain.sign_ins import ID_BYTES, Begun
 from collab_server.errors import Unauthenticated, Unavailable
 from collab_server.ports import FRESH_SECONDS, Authority, Ended, SessionUse
 from collab_server.services.sign_in.credentials import Credentials
@@ -83,8 +83,9 @@ class Authenticator:
         self._tokens.require_key()
         proof = await self._prove(credentials)
         if not proof.begun.id:
-            begun = replace(proof.begun, id=self._chance(ID_BYTES), at=self._lifetimes.ends.now())
-            proof = replace(proof, begun=begun)
+            before = proof.begun
+            begun = Begun(self._chance(ID_BYTES), self._lifetimes.ends.now(), before.as_of, before.token_mark)
+            proof = Proof(proof.user, proof.session, proof.timeout_seconds, proof.said_at, begun)
         elif self._arrivals < ARRIVALS_ASKED_AT_ONCE and not self._sessions.is_silent:
             self._arrivals += 1
             try:

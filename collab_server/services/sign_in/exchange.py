@@ -85,7 +85,7 @@ class Exchange:
         # A refusal, and a call in flight, count for just what was shown.
         digest = token.digest
         more = self._sessions.cookies_that_count(token.cookie_header)
-        attempt = digest_of(token.kind, token.text, token.cookie, *more)
+        attempt = digest_of(token.kind, token.text, token.cookie, *more) if more else digest
         if attempt in self._refused:
             raise not_accepted(self._authority_name)
         known = self._proofs.get(digest)

@@ -15,6 +15,7 @@ from typing import Any
 from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from collab_server.domain.cookies import Cookie
+from collab_server.domain.jsontext import dumps
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import AuthoritySession, User
 from collab_server.domain.sign_ins import ID_BYTES, Begun
@@ -70,6 +71,8 @@ def _to_bytes(proof: Proof, cookies: Sequence[Cookie]) -> bytes:
         "timeout": proof.timeout_seconds,
         "begun": [begun.id.hex(), begun.at.timestamp(), begun.as_of, begun.token_mark.hex()],
     }
+    if not cookies:
+        return _dumped(sealed)
     room = MOST_SEALED_BYTES - len(_dumped(sealed)) - (len(_dumped({"cookies": []})) - 1)
     rows: list[list[Any]] = []
     for cookie in reversed(cookies):  # the youngest first
@@ -82,7 +85,7 @@ def _to_bytes(proof: Proof, cookies: Sequence[Cookie]) -> bytes:
 
 
 def _dumped(value: Any) -> bytes:
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False).encode()
+    return dumps(value).encode()
 
 
 def begun_before(session: AuthoritySession, at: datetime) -> Begun:
