@@ -1,0 +1,55 @@
+"""What waits to be sent goes by the way that is attached, and only its answers count."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from collab_server.cluster.backlog import Backlog
+from collab_server.cluster.counters import Counters
+from collab_server.cluster.outbox import Outbox
+from collab_server.cluster.seal import Seal
+from collab_server.domain.hints import Kind
+from collab_server.domain.keys import KeyRing
+
+
+class Road:
+    """A way that answers when the test says so, even if it was left before."""
+
+    def __init__(self) -> None:
+        self.answers: list[Callable[[str | None], None]] = []
+        self.closed_because: str | None = None
+
+    def publish(self, channel: bytes, data: bytes, on_answer: Callable[[str | None], None]) -> None:
+        self.answers.append(on_answer)
+
+    def ping(self, on_answer: Callable[[], None]) -> None:
+        on_answer()
+
+    def close(self, reason: str) -> None:
+        self.closed_because = reason
+
+
+@pytest.mark.parametrize("said", [None, "it is full"], ids=["taken", "a problem"])
+async def test_what_a_way_says_that_was_left_is_not_about_the_one_after_it(said: str | None) -> None:
+    seal = Seal(b"s" * 16)
+    seal.use("e1", KeyRing.of(b"k" * 32))
+    outbox = Outbox(Backlog(Counters(), lambda: 0.0), seal, lambda: 0.0, node="n")
+    outbox.use_channel("c")
+    left, now = Road(), Road()
+    outbox.attach(left)
+    outbox.publish(Kind.EVENT, b"one")
+    outbox.flush()
+    outbox.detach()
+    outbox.attach(now)
+    assert (len(left.answers), len(now.answers)) == (1, 1)
+    outbox.publish(Kind.EVENT, b"two")
+    left.answers[0](said)
+    assert len(outbox.backlog) == 2, "neither is known to have arrived"
+    assert len(now.answers) == 1, "one envelope is under way at a time"
+    assert now.closed_because is None
+    now.answers[0](None)
+    assert (len(outbox.backlog), len(now.answers)) == (1, 2)
+    now.answers[1](None)
+    assert not outbox.backlog
