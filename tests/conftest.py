@@ -12,7 +12,10 @@ cluster          three nodes shared by all tests that only use them as clients d
 
 from __future__ import annotations
 
+import gc
+import os
 import signal
+import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -27,6 +30,11 @@ from tests.harness.world import StandInLibrary, TestDatabase, World, fresh_topic
 
 pytest_plugins = ["tests.harness.parallel"]
 
+# Each worker reads all tests, and every `collab-server` that a test starts reads itself: as bytecode from the second
+# time on, whatever is usual where the tests run.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # How long an example takes says what else the machine does.
 hypothesis.settings.register_profile("side by side", deadline=None)
 hypothesis.settings.load_profile("side by side")
@@ -40,6 +48,11 @@ def pytest_configure() -> None:
     # A run in the background has SIGINT ignored; so would every process that a test starts and stops by it.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    gc.collect()
+    gc.freeze()  # thousands of tests stay until the end: no collection has to look through them
 
 
 @pytest.hookimpl(wrapper=True)
