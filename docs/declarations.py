@@ -29,9 +29,14 @@ PARTS = {
     "collab-client/places": ("client", ["places"]),
     "collab-client/summaries": ("client", ["summaries"]),
     "collab-react": ("react", ["index"]),
+    "collab-strategy": ("strategy", ["attach", "filters"]),
 }
-INTERNAL = {"Stored", "Payload", "Answer", "Watched", "Problem", "Said", "Read"}
-NOT_EXPORTED = {"fold": {"fold", "foresee", "about"}, "keeping": {"indexedDb"}}
+INTERNAL = {"Panel", "Stored", "Payload", "Answer", "Watched", "Problem", "Said", "Read"}
+NOT_EXPORTED = {
+    "fold": {"fold", "foresee", "about"},
+    "keeping": {"indexedDb"},
+    "filters": {"saved", "filtersIn", "tell"},
+}
 
 _HEAD = """\
 # Reference of the JavaScript clients

@@ -42,7 +42,9 @@ def _clients() -> Mapping[str, Path]:
     package = Path(__file__).parents[1]
     in_wheel = package / "_clients"
     place = in_wheel if in_wheel.is_dir() else package.parent / "clients" / "js"
-    return MappingProxyType({f"collab-{name}": place / name for name in ("client", "react", "panel")})
+    return MappingProxyType(
+        {f"collab-{name}": place / name for name in ("client", "react", "panel", "strategy")}
+    )
 
 
 CLIENTS: Final = _clients()

@@ -1,8 +1,10 @@
 // What a developer writes with the packages, in strict TypeScript: it has to compile, and what is wrong must not.
 
 import { createClient, pieces, Refused, type Client, type Code, type Comment } from "collab-client";
+import { connect, type Attachment } from "collab-panel";
 import { CollabProvider, useCommand, useCounts, useInbox, useThreads, useTopic, useTyping } from "collab-react";
 import type { CommandsByName, Event } from "collab-client/wire";
+import { attach } from "collab-strategy";
 import { createElement } from "react";
 
 const client: Client = createClient({ url: "http://127.0.0.1:8080", auth: async () => ({ identityToken: "t" }) });
@@ -51,3 +53,25 @@ export function Comments({ name }: { name: string }) {
 export const App = () => createElement(CollabProvider, { client }, createElement(Comments, { name: topic.name }));
 export type Known = [keyof CommandsByName, Event["seq"]];
 export { said, write };
+
+function beside(dossier: object) {
+  const panel = document.querySelector("collab-panel")!;
+  connect(client);
+  const view: Attachment = { label: "Region: North", viewState: { filters: [] }, anchor: { pageKey: "K53" } };
+  panel.attachment = view;
+  panel.place = { visualizationKey: "W63" };
+  panel.addEventListener("collab-point", ({ detail }) => detail.anchor?.pageKey);
+  // @ts-expect-error no such field
+  panel.attachment = { lable: "Region: North" };
+  // @ts-expect-error no such field of a place
+  panel.place = { page: "K53" };
+  // @ts-expect-error no such detail
+  panel.addEventListener("collab-place", ({ detail }) => detail.anchor);
+  const shown = attach(dossier, panel, { url: "https://library.example.com/app/…" });
+  const name: string | undefined = shown.snapshot().applied?.name;
+  // @ts-expect-error no such option
+  attach(dossier, panel, { adress: "" });
+  return name;
+}
+
+void beside;

@@ -63,7 +63,7 @@ export class Connection extends Store {
     this.#auth = auth;
     this.#onHello = onHello;
     this.#onSaid = onSaid;
-    const place = new URL(url, globalThis.location?.href);
+    const place = new URL(url, /** @type {any} */ (globalThis.location));
     const isBrowser = typeof document !== "undefined";
     this.#socket = io(place.origin, {
       path: place.pathname.replace(/\/+$/, "") + "/socket.io",
@@ -199,7 +199,7 @@ export class Connection extends Store {
       answer = await this.#socket.timeout(ANSWER_MS).emitWithAck(name, payload);
     } catch {
       // A node that does not answer for so long may be frozen: go to another one.
-      if (connection && connection === this.#socket.id) this.#socket.io.engine.close();
+      if (connection && connection === this.#socket.id) this.reconnect();
       throw new Refused({ code: "no_answer", message: "The server did not answer." });
     }
     if (!answer.ok) throw new Refused(answer.error);
@@ -208,7 +208,7 @@ export class Connection extends Store {
 
   /** Drop the connection and come back, at whatever node a load balancer chooses. */
   reconnect() {
-    this.#socket.io.engine?.close();
+    this.#socket.io.engine.close();
   }
 
   /** End the sign-in, in all windows that share it, as far as the server can be reached within a second. */

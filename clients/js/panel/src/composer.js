@@ -95,7 +95,6 @@ const FORM_KEYS = new Map([
  */
 export function Composer({ panel, place, label, sendLabel, onSend, onCancel, comment, people = [], isMain = false }) {
   const { words, client, topic, attachment, sendsByEnter } = panel;
-  /** @type {[Draft, any]} */
   const [draft, setDraft] = useState(() => {
     const kept = draftAt(place);
     return kept.text || !comment ? kept : draftOf(comment);
@@ -109,8 +108,7 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     setPlaced(anchor);
     setPlace(true);
   }
-  /** @type {[null | {from: number, found: any[], problem: string}, any]} */
-  const [picking, setPicking] = useState(null);
+  const [picking, setPicking] = useState(/** @type {null | {from: number, found: any[], problem: string}} */ (null));
   const [chosen, setChosen] = useState(0);
   const area = useRef(/** @type {any} */ (null));
   const asked = useRef({ number: 0, timer: /** @type {any} */ (0), caret: -1 });

@@ -39,12 +39,14 @@ function sheetOf(style) {
 /** An element that says what it shows in `draw`. */
 export class CollabElement extends HTMLElement {
   /** @type {Client | null} */ #client = null;
+  /** @type {any} */ #root;
   #isAsked = false;
 
   /** @param {string[]} styles */
   constructor(...styles) {
     super();
-    this.attachShadow({ mode: "open" }).adoptedStyleSheets = styles.map(sheetOf);
+    this.#root = this.attachShadow({ mode: "open" });
+    this.#root.adoptedStyleSheets = styles.map(sheetOf);
   }
 
   /** Its client; that of `connect` unless set. @returns {Client | null} */
@@ -74,7 +76,7 @@ export class CollabElement extends HTMLElement {
   disconnectedCallback() {
     connected.delete(this);
     // What is only moved comes back in this turn.
-    queueMicrotask(() => this.isConnected || render(null, /** @type {ShadowRoot} */ (this.shadowRoot)));
+    queueMicrotask(() => this.isConnected || render(/** @type {any} */ (null), this.#root));
   }
 
   /** @param {string} _name @param {string | null} _before @param {string | null} _value */
@@ -90,11 +92,11 @@ export class CollabElement extends HTMLElement {
       this.#isAsked = false;
       const language = this.closest("[lang]")?.getAttribute("lang") || navigator.language;
       const words = await wordsOf(language);
-      if (this.isConnected) render(this.draw(words), /** @type {ShadowRoot} */ (this.shadowRoot));
+      if (this.isConnected) render(this.draw(words), this.#root);
     });
   }
 
-  /** What it shows. @param {import("./words.js").Words} _words @returns {any} */
+  /** What it shows. @internal @param {import("./words.js").Words} _words @returns {any} */
   draw(_words) {
     return null;
   }

@@ -18,7 +18,7 @@ import { STYLE } from "./style.js";
 export class CollabPanel extends CollabElement {
   static observedAttributes = ["topic", "lang", "keys", "enter", "comment", "sheet"];
 
-  /** @type {import("./panel.js").Attachment | null} */ #attachment = null;
+  /** @type {import("./places.js").Attachment | null} */ #attachment = null;
   /** @type {import("./places.js").Anchor | null} */ #place = null;
   /** @type {((anchor: any) => void) | null} */ #goTo = null;
   /** @type {import("./rooms.js").Wanted | null} */ #wanted = linked();
@@ -89,7 +89,7 @@ export class CollabPanel extends CollabElement {
     this.setAttribute("comment", commentId);
   }
 
-  /** @override @param {import("./words.js").Words} words */
+  /** @internal @override @param {import("./words.js").Words} words */
   draw(words) {
     const { client, topic } = this;
     if (!client || !topic) return html`<slot name="waiting"></slot>`;

@@ -12,13 +12,6 @@ import { useReading } from "./reading.js";
 import { bellOf, whereOf, whyOf } from "./telling.js";
 import { Thread } from "./thread.js";
 
-/**
- * @typedef {object} Attachment
- * @property {string | null} [label] the view in words, for its chip
- * @property {{[key: string]: unknown} | null} [viewState] is attached when one wishes
- * @property {import("./places.js").Anchor | null} [anchor] is attached unless one takes it away
- */
-
 const MOST_THREADS = 60; // in the document
 const STEP = 20;
 const NEAR = 400; // pixels from an end, where more is shown

@@ -19,8 +19,7 @@ const MOST = 8;
  */
 export function Picker({ client, words, id, chosen, onChange, known = [] }) {
   const [query, setQuery] = useState("");
-  /** @type {[null | Whom[], any]} */
-  const [found, setFound] = useState(null);
+  const [found, setFound] = useState(/** @type {null | Whom[]} */ (null));
   const [problem, setProblem] = useState("");
   const [at, setAt] = useState(0);
   const asked = useRef({ number: 0, timer: /** @type {any} */ (0) }).current;

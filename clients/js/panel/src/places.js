@@ -2,6 +2,14 @@
 
 /** @typedef {import("collab-client/wire").AnchorPayload} Anchor */
 
+/**
+ * What a new comment can have with it.
+ * @typedef {object} Attachment
+ * @property {string | null} [label] the view in words, for its chip
+ * @property {{[key: string]: unknown} | null} [viewState] is attached when one wishes
+ * @property {Anchor | null} [anchor] is attached unless one takes it away
+ */
+
 /** Whether something is at a place: what the place does not say may be anything. @param {any} anchor @param {any} place */
 export function isAt(anchor, place) {
   return ["pageKey", "visualizationKey", "dataPoint"].every(

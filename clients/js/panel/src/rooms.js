@@ -24,6 +24,13 @@ import { Handle } from "./sheet.js";
  * @property {any} [opener] what had the focus
  */
 
+/**
+ * @typedef {object} Going what is said at the end, and what happens soon unless it is undone
+ * @property {string} text
+ * @property {(() => Promise<unknown>) | null} act
+ * @property {any} timer
+ */
+
 const ROOMS = { topic: Panel, inbox: Inbox, search: Search, discussions: Discussing, begin: NewDiscussion, members: Members };
 const UNDO_MS = 6000;
 
@@ -38,8 +45,7 @@ export function openIn(host, topic, commentId) {
 /** @param {any} props */
 export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace = null, onClose = null, ...given }) {
   const [stack, setStack] = useState(/** @type {Room[]} */ ([{ ...home, wanted }]));
-  /** @type {[null | {text: string, act: (() => Promise<unknown>) | null, timer: any}, any]} */
-  const [going, setGoing] = useState(null);
+  const [going, setGoing] = useState(/** @type {Going | null} */ (null));
   const box = useRef(/** @type {any} */ (null));
   const before = useRef({ depth: 1, opener: /** @type {any} */ (null), isAsked: false }).current;
   const spelled = (/** @type {string} */ topic) => client.topic(topic).name;

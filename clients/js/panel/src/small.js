@@ -27,7 +27,7 @@ class CollabRooms extends CollabElement {
     super(STYLE, ...styles);
   }
 
-  /** @protected @param {any} words @param {"inbox" | "discussions"} kind @param {(() => void) | null} [onClose] */
+  /** @internal @protected @param {any} words @param {"inbox" | "discussions"} kind @param {(() => void) | null} [onClose] */
   rooms(words, kind, onClose = null) {
     return html`<${Rooms}
       host=${this}
@@ -45,7 +45,7 @@ class CollabRooms extends CollabElement {
 
 /** `<collab-inbox>`: what one was told, wherever. `topic` is the dashboard that is open. */
 export class CollabInbox extends CollabRooms {
-  /** @override @param {any} words */
+  /** @internal @override @param {any} words */
   draw(words) {
     return this.client && this.rooms(words, "inbox");
   }
@@ -53,7 +53,7 @@ export class CollabInbox extends CollabRooms {
 
 /** `<collab-discussions topic="…">`: the private discussions one is in, those about the topic first. */
 export class CollabDiscussions extends CollabRooms {
-  /** @override @param {any} words */
+  /** @internal @override @param {any} words */
   draw(words) {
     return this.client && this.rooms(words, "discussions");
   }
@@ -74,7 +74,7 @@ export class CollabBell extends CollabRooms {
     super(BELL);
   }
 
-  /** @override @param {any} words */
+  /** @internal @override @param {any} words */
   draw(words) {
     return this.client && html`<${Bell} host=${this} client=${this.client} words=${words} />`;
   }
@@ -183,7 +183,7 @@ export class CollabBadge extends CollabElement {
     else this.removeAttribute("anchor");
   }
 
-  /** @override @param {any} words */
+  /** @internal @override @param {any} words */
   draw(words) {
     const { client, topic } = this;
     if (!client || !topic) return null;

@@ -1,0 +1,7 @@
+export type Known = {
+    mentions: readonly any[];
+    meId: string | undefined;
+    isLink?: boolean;
+};
+/** A comment as elements. @param {any} comment @param {string | undefined} meId */
+export declare function Said({ text, body, mentions }: any, meId: string | undefined): any;

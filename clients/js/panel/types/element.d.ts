@@ -1,0 +1,27 @@
+import type { Client, Options } from "collab-client";
+/**
+ * Connect: the elements of this page talk over this client, unless they have one of their own.
+ * @param {Options | Client} options what `createClient` of collab-client takes, or a client of one's own
+ * @returns {Client}
+ */
+export declare function connect(options: Options | Client): Client;
+/** An element that says what it shows in `draw`. */
+export declare class CollabElement extends HTMLElement {
+    #private;
+    /** @param {string[]} styles */
+    constructor(...styles: string[]);
+    /** Its client; that of `connect` unless set. @returns {Client | null} */
+    get client(): Client | null;
+    set client(client: Client | null);
+    /** The topic that it is about. */
+    get topic(): string;
+    set topic(name: string);
+    connectedCallback(): void;
+    disconnectedCallback(): void;
+    /** @param {string} _name @param {string | null} _before @param {string | null} _value */
+    attributeChangedCallback(_name: string, _before: string | null, _value: string | null): void;
+    /** Draw it anew, once in a turn. */
+    redraw(): void;
+}
+/** @param {string} name @param {CustomElementConstructor} element */
+export declare function define(name: string, element: CustomElementConstructor): void;

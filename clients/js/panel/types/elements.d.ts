@@ -1,0 +1,42 @@
+import { CollabElement } from "./element.js";
+/**
+ * `<collab-panel topic="content:{projectId}:{objectId}">`.
+ *
+ * @fires collab-apply somebody wants to see a saved view: `detail.viewState`, `detail.comment`
+ * @fires collab-place other places are shown than before: `detail.place`, null for all
+ * @fires collab-point one points at a thread, or at none any more: `detail.threadId`, `detail.anchor`
+ * @fires collab-open somebody wants to see what was said elsewhere: `detail.topic`, `detail.commentId`. Who shows it
+ *   themselves calls `preventDefault()`; otherwise it is shown here, with a way back
+ */
+export declare class CollabPanel extends CollabElement {
+    #private;
+    static observedAttributes: string[];
+    constructor();
+    /** What a new comment can have with it: the view that is open now, and the place that is chosen. */
+    get attachment(): import("./places.js").Attachment | null;
+    set attachment(attachment: import("./places.js").Attachment | null);
+    /** The place whose threads are shown; null for all. What it lacks may be anything. */
+    get place(): import("collab-client/wire").AnchorPayload | null;
+    set place(place: import("collab-client/wire").AnchorPayload | null);
+    /** Goes to the place of a comment, which another page of the dashboard may have; null where none can be gone to. */
+    get goTo(): ((anchor: any) => void) | null;
+    set goTo(goTo: ((anchor: any) => void) | null);
+    /** A view state in words, for its chip; null for none. @type {((viewState: any) => string | null) | null} */
+    describeView: ((viewState: any) => string | null) | null;
+    /** A place in words, for its chip; null for none. @type {((anchor: any) => string | null) | null} */
+    describePlace: ((anchor: any) => string | null) | null;
+    /** The address of a comment. @type {((commentId: string) => string) | null} */
+    linkTo: ((commentId: string) => string) | null;
+    /** A topic in words: its title, for what was said on other dashboards. @type {((topic: string) => string | null) | null} */
+    describeTopic: ((topic: string) => string | null) | null;
+    /** @override @param {string} name @param {string | null} before @param {string | null} value */
+    attributeChangedCallback(name: string, before: string | null, value: string | null): void;
+    /**
+     * Show another topic over this one, with a way back: a discussion, or what was said on another dashboard.
+     * @param {string} topic
+     * @param {string | null} [commentId] to go to
+     */
+    open(topic: string, commentId?: string | null): void;
+    /** Go to a comment of this topic. @param {string} commentId */
+    show(commentId: string): void;
+}

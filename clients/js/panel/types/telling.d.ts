@@ -1,0 +1,8 @@
+/** A topic in words. @param {any} words @param {any} host @param {string} topic @param {any} [discussion] */
+export declare function whereOf(words: any, host: any, topic: string, discussion?: any): any;
+/** What a bell says. @param {any} words @param {number} count */
+export declare const bellOf: (words: any, count: number) => any;
+/** Why one is told. @param {any} words @param {any} notification */
+export declare function whyOf(words: any, { kind, why }: any): any;
+/** A name that is not too long for a sentence. @param {string} text */
+export declare const cut: (text: string) => string;
