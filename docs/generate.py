@@ -19,6 +19,7 @@ from annotated_types import Ge, Le
 from declarations import clients_reference
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
+from python_reference import python_reference
 
 from collab_server.config import Config
 from collab_server.config.loading import ENVIRONMENT_PREFIX, alternatives
@@ -230,6 +231,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "schema.json": schema_json,
     "../clients/js/client/types/wire.d.ts": wire_d_ts,
     "clients-reference.md": clients_reference,
+    "clients-reference-python.md": python_reference,
     "../clients/python/collab_client/wire.py": wire_py,
     "../deploy/kubernetes/components/monitoring/prometheus-rule.yaml": prometheus_rule,
 }

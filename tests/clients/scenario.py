@@ -8,21 +8,24 @@ from typing import Final, Literal, NamedTuple
 
 from tests.faults.proxy import Proxy
 
-Kind = Literal["add", "reply", "edit", "delete", "react", "resolve", "read"]
+Kind = Literal["add", "mention", "reply", "edit", "delete", "react", "resolve", "read", "inbox"]
+
+LOGINS: Final = ("ann", "bob", "bob")
+"""Who they are: somebody behind a network that comes and goes, and two devices of another."""
 
 _STEPS: Final = 60
 _PEOPLE: Final = 3
 _KINDS: Final[tuple[Kind, ...]] = (
-    *("add", "add", "add", "reply", "reply"),
-    *("edit", "delete", "react", "resolve", "read"),
+    *("add", "mention", "mention", "reply", "reply"),
+    *("edit", "delete", "react", "resolve", "read", "inbox"),
 )
 
 
 class Step(NamedTuple):
     """What somebody does: `who` of the three, to the comment at `which` (from 0 up to 1) of those that they see.
 
-    What is done one way or the other (react or take it back, resolve or reopen) is done the first way where `which` is
-    below 0.6.
+    What is done one way or the other (react or take it back, resolve or reopen, read or mark as unread, read the whole
+    inbox or one) is done the first way where `which` is below 0.6. A mention is of everybody.
     """
 
     number: int

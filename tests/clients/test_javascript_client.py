@@ -321,12 +321,15 @@ async def test_whatever_happens_clients_end_with_what_the_server_has(
     start: Start, topic: str, proxy: Proxy, seed: int
 ) -> None:
     """The same as of the client in Python: see `scenario`."""
-    people = [await start("ann", url_of(proxy)), await start("bob"), await start("carol")]
+    people = [
+        await start(login, None if number else url_of(proxy)) for number, login in enumerate(scenario.LOGINS)
+    ]
+    ids = [await client.until("return client.me?.id", bool) for client in people]
     for client in people:
         await client.run(OPEN, topic)
         await client.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
     async for step in scenario.steps(seed, proxy):
-        await people[step.who].run(ACT, {"topic": topic, **step._asdict()})
+        await people[step.who].run(ACT, {"topic": topic, "ids": ids, **step._asdict()})
     for client in people:
         await client.until(
             "return client.outbox.snapshot().filter(({state}) => state !== 'refused')", lambda x: not x
@@ -354,13 +357,17 @@ const one = all[Math.floor(given.which * all.length)];
 const own = all.filter(({author, deletedAt}) => author.id === client.me.id && !deletedAt);
 const mine = own[Math.floor(given.which * own.length)];
 const {kind, number, which} = given;
-if (kind === "add" || !one) void topic.add({text: `${client.me.name} ${number}`});
+const everybody = given.ids.map((id) => tools.mention({kind: "user", id, name: "You"})).join(" ");
+const [newest] = client.inbox.snapshot().notifications;
+if (kind === "mention") void topic.add({text: `${number} ${everybody}`});
+else if (kind === "inbox") void client.inbox.read(which < 0.6 || !newest ? undefined : [newest.id]);
+else if (kind === "add" || !one) void topic.add({text: `${client.me.name} ${number}`});
 else if (kind === "reply") void topic.add({text: `re ${number}`, replyTo: one.id});
 else if (kind === "edit") void (mine && topic.edit(mine.id, `edited ${number}`));
 else if (kind === "delete") void (mine && topic.delete(mine.id));
 else if (kind === "react") void topic[which < 0.6 ? "react" : "unreact"](one.id, "👍");
 else if (kind === "resolve") void topic[which < 0.6 ? "resolve" : "reopen"](one.threadId);
-else if (which < 0.7) topic.read();
+else if (which < 0.6) topic.read();
 else void topic.markUnread(one.seq);
 """
 STORED = """
@@ -371,11 +378,15 @@ do {
   items.push(...page.items);
   cursor = page.next;
 } while (cursor);
-const {unread, readSeq, seq} = await client.ask("topic.get", {topic: given});
-return {items, unread, readSeq, seq};
+const {unread, readSeq, seq, present} = await client.ask("topic.get", {topic: given});
+const {items: told} = await client.ask("notification.list", {limit: 20});
+const {unread: badge} = await client.ask("notification.count", {});
+return {items, unread, readSeq, seq, present: present.map(({id}) => id).sort(), told, badge};
 """
 KNOWN = """
-const {threads, unread, readSeq, seq} = client.topic(given).snapshot();
+const {threads, unread, readSeq, seq, present} = client.topic(given).snapshot();
+const {notifications, unread: badge} = client.inbox.snapshot();
 const items = threads.flatMap(({comments}) => comments).sort((one, other) => one.seq - other.seq);
-return {items, unread, readSeq, seq};
+const ids = present.map(({id}) => id).sort();
+return {items, unread, readSeq, seq, present: ids, told: notifications.slice(0, 20), badge};
 """

@@ -65,7 +65,7 @@ CURL = BLOCKS["docs/protocol.md sh 0"]
 FIRST = BLOCKS["docs/protocol.md js 0"]
 PAGE, IN_NODE = BLOCKS["docs/clients.md html 0"], BLOCKS["docs/clients.md js 0"]
 PANEL = BLOCKS["docs/panel.md html 0"]
-IN_PYTHON = BLOCKS["docs/clients.md python 0"]
+IN_PYTHON, SHOWN_IN_PYTHON = (BLOCKS[f"docs/clients.md python {number}"] for number in (0, 1))
 REACT, PLACES = BLOCKS["docs/clients.md jsx 0"], BLOCKS["docs/clients.md js 1"]
 CONTAINER = BLOCKS["docs/configuration.md sh 0"]
 TLS = BLOCKS["docs/operations/load-balancers.md nginx 0"]
@@ -76,7 +76,7 @@ ROLE, NODE_ROLE = (BLOCKS[f"docs/operations/postgresql.md sql {number}"] for num
 POOLER = BLOCKS["docs/operations/postgresql.md ini 0"]
 RUN_HERE = [
     *(DEMO, HELLO, VITE, BOT, CURL, FIRST, CONTAINER, PACKAGE),
-    *(PAGE, IN_NODE, IN_PYTHON, REACT, PLACES, PANEL, TLS),
+    *(PAGE, IN_NODE, IN_PYTHON, SHOWN_IN_PYTHON, REACT, PLACES, PANEL, TLS),
     *(DUMP, RESTORE, JOBS, ROLE, NODE_ROLE, POOLER),
 ]
 
@@ -195,6 +195,12 @@ async def test_a_script_in_python(demo: RunningDemo, tmp_path: Path) -> None:
     assert "Dan Diaz" in output
     assert "Hello from collab_client" in output
     assert "Hello from collab_client" in [comment["text"] for comment in await said(demo)]
+
+
+async def test_what_a_topic_shows_in_python(demo: RunningDemo, tmp_path: Path) -> None:
+    (tmp_path / "shown.py").write_text(SHOWN_IN_PYTHON.at(demo.url))
+    output = await output_of(sys.executable, "shown.py", cwd=tmp_path, env=WITH_CLIENT)
+    assert "Eve Eriksen Hello from a panel in Python" in output
 
 
 async def test_the_bot_survives_the_end_of_its_node(

@@ -69,6 +69,7 @@ def test_every_relative_link_leads_somewhere(document: Path) -> None:
 GENERATED = {
     *(
         "docs/clients-reference.md",
+        "docs/clients-reference-python.md",
         "docs/configuration.md",
         "docs/faults.md",
         "docs/metrics.md",

@@ -15,9 +15,11 @@ from typing_extensions import override
 from collab_client.connection import Auth, Connection, State
 from collab_client.following import Following
 from collab_client.ids import spelled, uuid7
-from collab_client.keeping import Keeping
+from collab_client.inbox import Inbox
+from collab_client.keeping import Entry, Keeping
 from collab_client.outbox import Outbox
 from collab_client.refused import Refused
+from collab_client.topic import Topic
 from collab_client.wire import Commands, User
 
 
@@ -47,7 +49,15 @@ class Client(Commands):
         self._connection = Connection(
             url, auth, tls=tls, heard=self._heard, hello=self._hello, changed=self._changed
         )
-        self.outbox = Outbox(self._connection, None if outbox is None else Keeping(outbox))
+        self._topics: dict[str, Topic] = {}
+        self._owner = ""
+        self.outbox = Outbox(
+            self._connection,
+            None if outbox is None else Keeping(outbox),
+            changed=self._outbox_changed,
+            answered=self._answered,
+        )
+        self.inbox = Inbox(self._connection, self.outbox, self._readers, self._inbox_event)
 
     @property
     def state(self) -> State:
@@ -88,6 +98,15 @@ class Client(Commands):
         """
         return Following(self._connection, spelled(topic), after, epoch, self._readers)
 
+    def topic(self, name: str) -> Topic:
+        """What a topic shows: `content:{projectId}:{objectId}` or `discussion:{id}`. The same one for the same name."""
+        name = spelled(name)
+        if name not in self._topics:
+            self._topics[name] = Topic(
+                name, self._connection, self.outbox, self._readers, self.now, self.inbox.open
+            )
+        return self._topics[name]
+
     def on(self, name: str, listener: Callable[[Any], None]) -> Callable[[], None]:
         """Hear an event or a signal of the server, of whatever topic, by its name. Returns what ends that."""
         listeners = self._listeners.setdefault(name, [])
@@ -105,7 +124,8 @@ class Client(Commands):
     async def close(self) -> None:
         """Disconnect for good."""
         self.outbox.close()
-        await self._connection.close()
+        await asyncio.gather(self._connection.close(), self.inbox.close())
+        await asyncio.gather(*(topic.close() for topic in self._topics.values()))
 
     async def __aenter__(self) -> Self:
         self.sign_in()
@@ -122,10 +142,30 @@ class Client(Commands):
     def _change(self, name: str, payload: Mapping[str, Any], topic: str | None) -> asyncio.Future[Any]:
         if name == "comment.add":
             payload = {"commentId": uuid7(self.now()), **payload}
-        return self.outbox.add(name, payload, topic)
+        about = topic or payload.get("topic")
+        return self.outbox.add(name, payload, spelled(about) if isinstance(about, str) else None)
 
     def _hello(self, user: User) -> None:
+        is_another = self._owner not in ("", user["id"])
+        self._owner = user["id"]
         self.outbox.hello(user["id"])
+        self.inbox.hello(user["id"])
+        for topic in self._topics.values():
+            topic.hello(is_another=is_another)
+
+    def _outbox_changed(self) -> None:
+        for topic in self._topics.values():
+            topic.take_waiting()
+
+    def _answered(self, entry: Entry, answer: Any) -> None:
+        topic = self._topics.get(entry.lane)
+        if topic is not None:
+            topic.answered(entry, answer)
+
+    def _inbox_event(self, event: Mapping[str, Any]) -> None:
+        topic = self._topics.get(event["data"].get("topic", ""))
+        if topic is not None:
+            topic.inbox_event(event)
 
     def _changed(self) -> None:
         for readers in self._readers.values():

@@ -1,70 +1,80 @@
-"""What the events of a topic make of its comments."""
+"""What events and waiting commands make of comments. Comments are never changed: another takes the place of one."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, Final
 
+from collab_client.mentions import mentions_of
 from collab_client.wire import Comment, TopicEvent
+
+_EDITED: Final = ("text", "mentions", "body", "editedAt", "revision")
+_NO_WORDS: Final[Any] = {"text": "", "mentions": [], "body": None}
 
 
 def fold(comments: dict[str, Comment], event: TopicEvent) -> None:
     """Let an event of a topic take effect on the topic's comments, by their ids.
 
     Every event in order, from the beginning of the log (`follow(topic, after=0)`), makes of an empty dictionary what
-    `topic.comments` lists. Events of other kinds change nothing. Comments are never changed: another takes the place.
+    `topic.comments` lists; so do the events behind the `seq` of such a page of what it has. Events of other kinds
+    change nothing.
     """
     if event["type"] == "comment.added":
-        comment = event["data"]["comment"]
-        comments.setdefault(comment["id"], {**comment, "seq": event["seq"]})
-        root = comments.get(comment["threadId"])
-        if root is not None and root["id"] != comment["id"]:
-            comments[root["id"]] = {**root, "replyCount": root["replyCount"] + 1}
-        return
-    data: Any = event["data"]
-    known = comments.get(data["comment"]["id"] if "comment" in data else data.get("commentId", ""))
+        added = event["data"]["comment"]
+        comments.setdefault(added["id"], {**added, "seq": event["seq"]})
+    known = comments.get(about(event) or "")
     if known is not None:
-        comments[known["id"]] = _after(known, event)
+        comments[known["id"]] = after(known, event)
 
 
-def _after(comment: Comment, event: TopicEvent) -> Comment:
+def about(event: Mapping[str, Any]) -> str | None:
+    """The id of the comment that an event changes: of a reply that is added, its root; None where it is about none."""
+    data = event["data"]
+    if event["type"] == "comment.added":
+        return str(data["comment"]["threadId"])
+    found = data.get("commentId") or data.get("comment", {}).get("id")
+    return None if found is None else str(found)
+
+
+def after(comment: Comment, event: Mapping[str, Any]) -> Comment:
+    """The comment after an event that is `about` it. A command does what its event does."""
+    data = event["data"]
     match event["type"]:
-        case "comment.edited":
-            edited = event["data"]["comment"]
-            is_newer = edited["revision"] >= comment["revision"] and comment["deletedAt"] is None
-            if not is_newer:
+        case "comment.added":  # of a reply to it
+            if data["comment"]["id"] == comment["id"]:
                 return comment
-            # Of what else has happened to it the log tells in its place.
+            return {**comment, "replyCount": comment["replyCount"] + 1}
+        case "comment.edited":
+            # Of what else has happened to it the log tells in its place, and the words of what is deleted stay away.
+            edited = data["comment"]
+            changed: Any = {name: edited.get(name) for name in _EDITED}
+            words: Any = {} if comment["deletedAt"] is None else _NO_WORDS
+            return {**comment, **changed, **words}
+        case "comment.edit":
+            text = data["text"]
             return {
                 **comment,
-                "text": edited["text"],
-                "mentions": edited["mentions"],
-                "editedAt": edited["editedAt"],
-                "revision": edited["revision"],
+                "text": text,
+                "mentions": mentions_of(text),
+                "body": None,
+                "editedAt": event["at"],
             }
-        case "comment.deleted":
+        case "comment.deleted" | "comment.delete":
             return comment if comment["deletedAt"] else _deleted(comment, event["at"])
-        case "reaction.added":
-            return _reacted(comment, event["data"]["emoji"], event["data"]["userId"])
-        case "reaction.removed":
-            return _unreacted(comment, event["data"]["emoji"], event["data"]["userId"])
-        case "thread.resolved":
+        case "reaction.added" | "comment.react":
+            return _reacted(comment, data["emoji"], data["userId"])
+        case "reaction.removed" | "comment.unreact":
+            return _unreacted(comment, data["emoji"], data["userId"])
+        case "thread.resolved" | "thread.resolve":
             return {**comment, "resolved": {"by": event["actor"], "at": event["at"]}}
-        case "thread.reopened":
+        case "thread.reopened" | "thread.reopen":
             return {**comment, "resolved": None}
     return comment
 
 
 def _deleted(comment: Comment, at: str) -> Comment:
     left = {name: part for name, part in (comment["anchor"] or {}).items() if name != "dataPoint"}
-    return {
-        **comment,
-        "text": "",
-        "mentions": [],
-        "viewState": None,
-        "body": None,
-        "anchor": left or None,
-        "deletedAt": at,
-    }
+    return {**comment, **_NO_WORDS, "viewState": None, "anchor": left or None, "deletedAt": at}
 
 
 def _spelled(comment: Comment, emoji: str) -> str:

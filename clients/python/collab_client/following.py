@@ -6,7 +6,7 @@ import asyncio
 import collections
 import contextlib
 from collections.abc import AsyncIterator
-from typing import Any, Final, Literal, TypedDict
+from typing import Any, Final, Literal, Protocol, TypedDict
 
 from collab_client.connection import Connection
 from collab_client.refused import Refused
@@ -30,6 +30,20 @@ class Gap(TypedDict):
     epoch: str
 
 
+class Watcher(Protocol):
+    """Who shows what a topic has come to, besides its events."""
+
+    async def caught_up(self, answer: TopicSubscribeAnswer) -> bool:
+        """It is followed, from `answer` on: where that is not `recovered`, read what is to be shown. False has it begin
+        afresh with the next connection, too. Raises `Refused`."""
+
+    def signalled(self, name: str, said: Any) -> None:
+        """A signal has come."""
+
+    def woken(self) -> None:
+        """The connection is there, or lost."""
+
+
 class Following:
     """A topic that is followed while somebody iterates over it; iterated again it goes on from where it was.
 
@@ -45,6 +59,7 @@ class Following:
         after: int | None,
         epoch: str | None,
         readers: dict[str, list[Following]],
+        watcher: Watcher | None = None,
     ) -> None:
         self.topic = topic
         self.seq = after
@@ -54,11 +69,17 @@ class Following:
         self.commenting = True
         self._connection = connection
         self._readers = readers
+        self._watcher = watcher
         self._events: collections.deque[Any] = collections.deque()
         self._signals: list[tuple[str, Any]] | None = None  # what is said while catching up
         self._live_on: object | None = None  # the connection on which nothing is missing
         self._over: Refused | None = None
         self._news = asyncio.Event()
+
+    @property
+    def is_live(self) -> bool:
+        """Whether nothing is missing, but for what is yet to be iterated over."""
+        return self._live_on is not None and self._live_on is self._connection.live_on
 
     async def __aiter__(self) -> AsyncIterator[TopicEvent | Gap]:
         """The events, as they come. Ends when the client is closed.
@@ -78,12 +99,14 @@ class Following:
                         self._events.clear()
                         break
                     self.seq = event["seq"]
+                    if event["type"] == "topic.switched":
+                        self.commenting = event["data"]["commenting"]
                     yield event
                 if self._over is not None:
                     raise self._over
                 if self._connection.state == "closed":
                     return
-                if self._live_on is None or self._live_on is not self._connection.live_on:
+                if not self.is_live:
                     await self._catch_up()
                 elif not self._events:
                     self._news.clear()
@@ -97,6 +120,8 @@ class Following:
     def woken(self) -> None:
         """The connection is there, or lost."""
         self._news.set()
+        if self._watcher is not None:
+            self._watcher.woken()
 
     def heard(self, name: str, said: Any) -> None:
         """Something was said of this topic."""
@@ -122,6 +147,7 @@ class Following:
             answer: TopicSubscribeAnswer = await self._connection.ask(
                 "topic.subscribe", {"topic": self.topic, **where}
             )
+            is_exact = self._watcher is None or await self._watcher.caught_up(answer)
             told = self._missed(answer)
             while answer["recovered"] and answer["more"] and told and told[-1]["seq"] < answer["seq"]:
                 # No more than may wait: the rest follows when these are read.
@@ -141,7 +167,7 @@ class Following:
             await asyncio.sleep(problem.retry_after or 1)
             return
         self._events.extendleft(reversed(told))
-        self.epoch = answer["epoch"]
+        self.epoch = answer["epoch"] if is_exact else "none"
         self.present = tuple(answer["present"])
         self.rights = frozenset(answer["rights"])
         self.commenting = answer["commenting"]
@@ -149,6 +175,8 @@ class Following:
         for name, said in signals:
             self._signal(name, said)
         self._live_on = live_on
+        if self._watcher is not None:
+            self._watcher.woken()
 
     def _missed(self, answer: TopicSubscribeAnswer) -> list[Any]:
         if answer["recovered"]:
@@ -170,6 +198,8 @@ class Following:
             self.present = (*(user for user in self.present if user["id"] not in left), *joined)
         elif name == "topic.rights":
             self.rights = frozenset(said["rights"])
+        if self._watcher is not None:
+            self._watcher.signalled(name, said)
 
     async def _leave(self) -> None:
         self._live_on = None

@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import dataclasses
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from collab_client.connection import Connection
@@ -19,11 +19,20 @@ _DAYS: Final = 7 * 24 * 3600  # for so long the server knows a requestId
 
 
 class Outbox:
-    """Everything that waits. `keeping` None: in memory."""
+    """Everything that waits. `keeping` None: in memory. `changed` is called whenever something has become of an entry,
+    `answered` with what was answered, before its entry goes."""
 
-    def __init__(self, connection: Connection, keeping: Keeping | None) -> None:
+    def __init__(
+        self,
+        connection: Connection,
+        keeping: Keeping | None,
+        *,
+        changed: Callable[[], None],
+        answered: Callable[[Entry, Any], None],
+    ) -> None:
         self._connection = connection
         self._keeping = keeping
+        self._changed, self._answered = changed, answered
         self._entries: dict[str, Entry] = {}
         self._askers: dict[str, asyncio.Future[Any]] = {}
         self._space = ""
@@ -49,6 +58,7 @@ class Outbox:
         for entry in self.entries:
             if entry.state == "sending":
                 self._entries[entry.key] = dataclasses.replace(entry, state="waiting")
+        self._changed()
 
     def add(self, name: str, payload: Mapping[str, Any], topic: str | None) -> asyncio.Future[Any]:
         """Have a command take effect, once. The answer may be left alone; an entry that is refused stays until it is
@@ -110,6 +120,7 @@ class Outbox:
             if entry.state == "waiting":
                 sending = dataclasses.replace(entry, state="sending", problem=None)
                 self._entries[entry.key] = sending  # in a file it waits
+                self._changed()
                 self._start(self._send_one(sending))
 
     def _lane(self, payload: Mapping[str, Any]) -> str:
@@ -136,6 +147,7 @@ class Outbox:
             if self._is_still(entry):
                 if entry.is_unnamed:
                     self._named(entry.payload["commentId"], answer["comment"]["id"])
+                self._answered(entry, answer)
                 asker = self._askers.get(entry.key)
                 if asker is not None and not asker.done():
                     asker.set_result(answer)
@@ -148,9 +160,11 @@ class Outbox:
         if problem.is_passing:
             waits = dataclasses.replace(entry, problem=_plain(problem))
             self._entries[entry.key] = waits
+            self._changed()
             await asyncio.sleep(problem.retry_after or 1)
             if self._is_still(waits):
                 self._entries[entry.key] = dataclasses.replace(waits, state="waiting")
+                self._changed()
         elif problem.field == "commentId" and entry.name == "comment.add" and not entry.is_unnamed:
             # It has waited for longer than an id may be old, or this clock is wrong. It was never stored: its requestId
             # would have been answered. The server gives it an id.
@@ -185,6 +199,7 @@ class Outbox:
     def _put(self, entry: Entry) -> None:
         self._entries[entry.key] = entry
         self._keep(entry)
+        self._changed()
 
     def _keep(self, entry: Entry) -> None:
         # Whoever is not signed in yet has no space of their own.
@@ -198,6 +213,7 @@ class Outbox:
         self._askers.pop(key, None)
         if self._keeping is not None:
             self._keeping.remove(key)
+        self._changed()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
