@@ -136,7 +136,8 @@ class Play:
     def images(self) -> str:
         """Make the stand-ins, and build what is ours on them."""
         self.changed += make_images(self._engine)
-        self._engine.compose("build")
+        for service in ("node1", "library"):  # the other nodes have the same image
+            self._engine.compose("build", service)
         sizes = {}
         for name in ("collaboration-server", "collaboration-library", PYTHON):
             [found] = json.loads(self._engine.run("image", "inspect", name))
@@ -255,8 +256,8 @@ class Play:
         [node] = spec["containers"]
         node["image"] = "localhost/collaboration-server:latest"
         node["env"] = [one for one in node["env"] if one["name"] != "COLLAB_SECRET_FILE"]
-        for probe in ("startupProbe", "readinessProbe", "livenessProbe"):
-            del node[probe]
+        for name in ("startupProbe", "readinessProbe", "livenessProbe", "ports"):
+            del node[name]  # podman would open the ports on this machine
         [secrets] = [volume for volume in spec["volumes"] if "secret" in volume]
         name = secrets.pop("secret")["secretName"]
         secrets["configMap"] = {"name": f"{name}-secrets"}
