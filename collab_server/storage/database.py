@@ -101,6 +101,8 @@ class Database:
         self._condition = Condition(name=server.database, address=server.address)
         self._pools = Pools(server, self._condition, writes=pool_size, reads=read_pool_size, metrics=metrics)
         self._prober = Prober(server, self._condition, self._pools)
+        if metrics is not None:
+            metrics.gauge("database_clock_ahead_seconds", lambda: self._prober.clock.ahead_seconds)
         self._chance = chance
         self._known: Knows = self._condition
 

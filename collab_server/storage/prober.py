@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from datetime import datetime
 from functools import partial
 from time import perf_counter
@@ -17,6 +18,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
+from collab_server.storage.clock import ClockWatch
 from collab_server.storage.condition import Condition
 from collab_server.storage.failures import in_words
 from collab_server.storage.poolers import SharesSessions, process_of, refuse_shared
@@ -36,12 +38,16 @@ STATEMENT_TIMEOUT = "2s"  # as the server spells that of `SESSION`
 
 
 class Prober:
-    """See the module. What it finds goes into `condition`; the connections in `pools` are dropped accordingly."""
+    """See the module. What it finds goes into `condition`; the connections in `pools` are dropped accordingly.
+
+    `clock` is what it knows of the time there.
+    """
 
     def __init__(self, server: Server, condition: Condition, pools: Pools) -> None:
         self._server = server
         self._condition = condition
         self._pools = pools
+        self.clock = ClockWatch()
         self._connection: Connection | None = None
         self._task: asyncio.Task[None] | None = None
         self._server_started_at: datetime | None = None
@@ -127,6 +133,7 @@ class Prober:
     async def _ask(self, connection: Connection) -> None:
         loop = asyncio.get_running_loop()
         began, asked_at = loop.time(), perf_counter()  # the loop's clock may have steps of 1 ms
+        our_time = time.time()
         timer = loop.call_later(PROBE_SECONDS, connection.terminate)
         try:
             found = await connection.fetchrow(
@@ -134,7 +141,8 @@ class Prober:
                 " pg_is_in_recovery() AS is_standby,"
                 " pg_postmaster_start_time() AS started_at,"
                 " pg_backend_pid() AS process,"
-                " current_setting('statement_timeout') AS statement_timeout"
+                " current_setting('statement_timeout') AS statement_timeout,"
+                " clock_timestamp() AS now"
             )
         except Exception as error:
             if loop.time() >= began + PROBE_SECONDS:
@@ -157,6 +165,7 @@ class Prober:
             self._server_started_at = found["started_at"]
             self._has_returned = True
         self._condition.latency_seconds = answered_at - asked_at
+        self.clock.compare(our_time, found["now"].timestamp(), our_time + answered_at - asked_at)
 
     def _drop(self) -> None:
         if self._connection is not None:

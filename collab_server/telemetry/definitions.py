@@ -242,6 +242,10 @@ FAMILIES: tuple[Family, ...] = (
                 pool="`writes` for transactions, `reads` for single reads",
                 state="`in_use` or `idle`",
             ),
+            _gauge(
+                "database_clock_ahead_seconds",
+                "by how much, at the least, the clock of this node is ahead of the database's; negative is behind",
+            ),
             _gauge("database_connections_most", "how many connections the pool may have", pool="as above"),
             _gauge("database_waiting", "callers who wait for a connection of the pool", pool="as above"),
             _histogram(

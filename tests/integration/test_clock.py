@@ -39,6 +39,8 @@ async def test_a_clock_that_jumps_drops_nobody(
     shift.write_text(str(jump_seconds))
     for number in range(10):
         await say((ann, bob)[number % 2], topic, f"{number}")
+    wrong = f"{abs(jump_seconds):.0f} s {'ahead of' if jump_seconds > 0 else 'behind'} the database's"
+    await until(lambda: wrong in jumping[0].log, 10, "the node says so")
     await ann.call("typing", {"topic": topic, "typing": True})
     await bob.wait_for("typing")
     if jump_seconds > HOUR:  # the node thinks that its tokens are old, and hands out new ones
