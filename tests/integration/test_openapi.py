@@ -20,6 +20,7 @@ from schemathesis.core.result import Ok
 from schemathesis.schemas import APIOperation
 
 from collab_server.contract.catalogue import ROUTES
+from collab_server.domain.ids import uuid7
 from tests.harness.cluster import Cluster
 from tests.integration.doors import Door
 from tests.integration.scene import BOB, CAROL, Scene, users
@@ -106,7 +107,7 @@ def _ask_about_what_is_there(case: schemathesis.Case[Any], scene: Scene) -> None
 
 
 def _name_what_can_be_named(case: schemathesis.Case[Any]) -> None:
-    """Put people, times and cursors that exist into a request that is right in form; write 2.0 as 2."""
+    """Put people, times, ids and cursors that may be into a request that is right in form; write 2.0 as 2."""
     case.query.pop("cursor", None)
     case.query.pop("wait", None)  # there is nothing to come
     body: Any = case.body
@@ -115,6 +116,8 @@ def _name_what_can_be_named(case: schemathesis.Case[Any]) -> None:
     for name in ("seq", "fromSeq", "upTo"):
         if isinstance(body.get(name), float):
             body[name] = int(body[name])
+    if "commentId" in body:
+        body["commentId"] = str(uuid7())  # of one to be added: a schema cannot say of what time an id is
     for name in ("members", "recipients"):
         if name in body:
             body[name] = users(BOB, CAROL)
