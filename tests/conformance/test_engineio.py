@@ -255,9 +255,9 @@ async def test_polling_heartbeat(http: aiohttp.ClientSession, hasty: Served) -> 
 
 
 async def test_poll_after_the_ping_timeout_is_refused(http: aiohttp.ClientSession, hasty: Served) -> None:
-    path = f"{POLL}&sid={await open_polling(http, hasty)}"
-    await asyncio.sleep(PING_INTERVAL + PING_TIMEOUT)
-    assert (await get(http, hasty, path))[0] == 400
+    sid = await open_polling(http, hasty)
+    await asyncio.to_thread(wait_until, lambda: sid in hasty.server.ended)
+    assert (await get(http, hasty, f"{POLL}&sid={sid}"))[0] == 400
 
 
 async def test_pong_that_came_while_the_server_slept_is_taken(
@@ -271,29 +271,39 @@ async def test_pong_that_came_while_the_server_slept_is_taken(
 
 
 async def test_websocket_heartbeat_is_exact(http: aiohttp.ClientSession, hasty: Served) -> None:
+    asked = time.monotonic()
+    in_time = 0
     async with http.ws_connect(hasty.url + SOCKET) as websocket:
         await websocket.receive_str()
-        for _ in range(3):
+        for number in range(1, 31):
             started = time.monotonic()
             assert await websocket.receive_str() == "2"
-            assert PING_INTERVAL - 0.02 < time.monotonic() - started < PING_INTERVAL + 0.1
+            assert number * (PING_INTERVAL - 0.02) < time.monotonic() - asked
+            in_time += time.monotonic() - started < PING_INTERVAL + 0.1
             await websocket.send_str("3")
+            if in_time == 3:  # a busy machine may be late, but not each time
+                break
+    assert in_time == 3
 
 
 async def test_websocket_that_does_not_answer_pings_is_closed(
     http: aiohttp.ClientSession, hasty: Served
 ) -> None:
-    asked = time.monotonic()
-    async with http.ws_connect(hasty.url + SOCKET) as websocket:
-        sid = json.loads((await websocket.receive_str())[1:])["sid"]
-        opened = time.monotonic()  # later than the server's clock began to run, on a busy machine by much
-        assert await websocket.receive_str() == "2"
-        assert await is_closed(websocket)
-        closed = time.monotonic()
-        assert PING_INTERVAL + PING_TIMEOUT - 0.02 < closed - asked
-        assert closed - opened < PING_INTERVAL + PING_TIMEOUT + 0.2
-    await asyncio.to_thread(wait_until, lambda: sid in hasty.server.ended)
-    assert hasty.server.ended[sid] == "ping timeout"
+    for _ in range(10):
+        asked = time.monotonic()
+        async with http.ws_connect(hasty.url + SOCKET) as websocket:
+            sid = json.loads((await websocket.receive_str())[1:])["sid"]
+            opened = time.monotonic()  # later than the server's clock began to run, on a busy machine by much
+            assert await websocket.receive_str() == "2"
+            assert await is_closed(websocket)
+            closed = time.monotonic()
+            assert PING_INTERVAL + PING_TIMEOUT - 0.02 < closed - asked
+        await asyncio.to_thread(wait_until, lambda sid=sid: sid in hasty.server.ended)
+        assert hasty.server.ended[sid] == "ping timeout"
+        if closed - opened < PING_INTERVAL + PING_TIMEOUT + 0.2:
+            break
+    else:  # a busy machine may be late, but not each time
+        pytest.fail("it was late ten times")
 
 
 async def test_intervals_below_a_second_are_told_in_milliseconds(way: dict[str, Any]) -> None:
