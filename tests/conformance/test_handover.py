@@ -6,8 +6,8 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,9 +20,10 @@ from collab_server.realtime.engine.bounds import Bounds
 from collab_server.realtime.handover import channel
 from collab_server.realtime.handover.ids import HOME_BYTES, SealedIds
 from collab_server.realtime.handover.keys import HandoverKeys
+from tests.harness.certificates import write_certificates
 from tests.harness.homes import KEYS, Handing, Neighbours
 
-from .conftest import WAYS, Served, echo_engine, serve_application, wait_until
+from .conftest import DEADLINE_SECONDS, WAYS, Served, echo_engine, serve_application, wait_until
 
 POLL = "/engine.io/?EIO=4&transport=polling"
 SOCKET = "/engine.io/?EIO=4&transport=websocket"
@@ -35,9 +36,11 @@ class One:
     handing: Handing
     served: Served
 
+    scheme: str = "http"
+
     @property
     def url(self) -> str:
-        return self.served.url
+        return self.served.url.replace("http", self.scheme, 1)
 
     @property
     def handed(self) -> int:
@@ -62,13 +65,20 @@ def starting() -> Iterator[Start]:
     with ExitStack() as stack:
         neighbours = Neighbours()
 
-        def start(name: str, *, keys: KeyRing = KEYS, path: Path | None = None, **options: Any) -> One:
+        def start(
+            name: str,
+            *,
+            keys: KeyRing = KEYS,
+            path: Path | None = None,
+            tls: dict[str, Any] | None = None,
+            **options: Any,
+        ) -> One:
             handing = Handing(neighbours, name, keys=keys, path=None if path is None else str(path))
             server = echo_engine(elsewhere=handing.elsewhere, **options)
             served = stack.enter_context(
-                serve_application(handing.application(server), server, **WAYS["lean"])
+                serve_application(handing.application(server), server, **WAYS["lean"], **(tls or {}))
             )
-            one = One(handing, served)
+            one = One(handing, served, "http" if tls is None else "https")
             assert one.place
             return one
 
@@ -82,12 +92,29 @@ def start() -> Iterator[Start]:
         yield start
 
 
-@pytest.fixture(scope="module", params=["tcp", "unix"])
+@pytest.fixture(scope="module", params=["tcp", "unix", "tls"])
 def three(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[list[One]]:
-    """Three of them, shared."""
-    folder = tmp_path_factory.mktemp("sockets")
+    """Three of them, shared; they reach each other by TCP or on one machine, or clients reach them by TLS."""
+    folder = write_certificates(tmp_path_factory.mktemp("folder"))
+    tls = {"ssl_keyfile": folder / "key.pem", "ssl_certfile": folder / "cert.pem"}
     with starting() as start:
-        yield [start(name, path=folder / name if request.param == "unix" else None) for name in "abc"]
+        yield [
+            start(
+                name,
+                path=folder / name if request.param == "unix" else None,
+                tls=tls if request.param == "tls" else None,
+            )
+            for name in "abc"
+        ]
+
+
+@pytest.fixture
+async def http() -> AsyncIterator[aiohttp.ClientSession]:
+    connector = aiohttp.TCPConnector(ssl=False)  # whoever has the certificate
+    async with aiohttp.ClientSession(
+        connector=connector, timeout=aiohttp.ClientTimeout(total=DEADLINE_SECONDS)
+    ) as session:
+        yield session
 
 
 async def handshake(http: aiohttp.ClientSession, one: One) -> str:
@@ -123,10 +150,9 @@ async def test_polls_and_posts_reach_the_session_from_wherever(
 
 
 async def test_one_connection_carries_requests_of_many_sessions(three: list[One]) -> None:
-    connector = aiohttp.TCPConnector(limit=1)
+    connector = aiohttp.TCPConnector(limit=1, ssl=False)
     async with aiohttp.ClientSession(connector=connector) as http:
         sids = [await handshake(http, one) for one in three]
-    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=1)) as http:
         for _ in range(2):
             for number, sid in enumerate(sids):
                 assert await post(http, three[0], sid, f"4{number}") == (200, "ok")
@@ -233,6 +259,24 @@ async def test_a_node_that_stops_lets_go_of_what_it_has_for_others(
     assert stays not in home.served.server.ended
     assert await post(http, home, stays, "4still there") == (200, "ok")
     assert await poll(http, home, stays) == (200, "4still there")
+
+
+async def test_who_does_not_read_by_another_way_is_put_out_all_the_same(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    home, other = start("a"), start("b")
+    sid = await handshake(http, home)
+    async with http.ws_connect(f"{other.url}{SOCKET}&sid={sid}", max_msg_size=0) as websocket:
+        await websocket.send_str("2probe")
+        assert (await websocket.receive()).data == "3probe"
+        await websocket.send_str("5")
+        transport: Any = websocket._response.connection.transport  # type: ignore[union-attr]
+        transport.pause_reading()
+        with suppress(ConnectionError):
+            while sid not in home.served.server.ended:
+                await websocket.send_str("4" + "x" * 900_000)
+        assert home.served.server.ended[sid] == "outgoing queue full"
+        transport.abort()
 
 
 # --- who is no node
