@@ -107,14 +107,20 @@ def test_what_selects_nodes_selects_them_and_ports_have_names(folder: str) -> No
     ]
     assert all(selector and selector.items() <= labels["labels"].items() for selector in selectors)
     assert the("ServiceAccount", folder)["metadata"]["name"] == pod(folder)["serviceAccountName"]
-    [port] = container(folder)["ports"]
+    port, handover = container(folder)["ports"]
     [service_port] = the("Service", folder)["spec"]["ports"]
     assert service_port["targetPort"] == port["name"]
     assert port["containerPort"] == config_in(folder)["port"]
     for probe in probes(folder).values():
         assert probe["port"] == port["name"]
-    [incoming] = the("NetworkPolicy", folder)["spec"]["ingress"]
-    assert incoming["ports"] == [{"port": port["name"], "protocol": "TCP"}]
+    clients, nodes = the("NetworkPolicy", folder)["spec"]["ingress"]
+    assert clients["ports"] == [{"port": port["name"], "protocol": "TCP"}]
+    # What nodes hand over to each other goes from node to node alone.
+    assert config_in(folder)["advertise"] == f":{handover['containerPort']}"
+    assert nodes["ports"] == [{"port": handover["name"], "protocol": "TCP"}]
+    assert nodes["from"] == [{"podSelector": the("Deployment", folder)["spec"]["selector"]}]
+    outgoing = the("NetworkPolicy", folder)["spec"]["egress"][-1]
+    assert outgoing == {"to": nodes["from"], "ports": nodes["ports"]}
 
 
 def test_what_leads_to_the_service_names_its_port_and_the_autoscaler_names_the_nodes() -> None:
@@ -256,6 +262,7 @@ def test_settings_are_whole_and_their_addresses_are_let_through(folder: str, tmp
         6379,
         library.port or {"http": 80, "https": 443}[library.scheme],
         53,
+        "handover",
     }
     egress = the("NetworkPolicy", folder)["spec"]["egress"]
     assert {port["port"] for rule in egress for port in rule["ports"]} == wanted
