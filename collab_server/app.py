@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterable
@@ -24,6 +25,8 @@ from collab_server.config.renewal import Certificates
 from collab_server.node import Node
 from collab_server.realtime import process
 from collab_server.realtime.lean import adapter
+from collab_server.workers.folder import FolderError
+from collab_server.workers.seat import Seat, seat_under
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +35,17 @@ class Application:
     """What a web server runs: the node's two doors by their paths, and its life by the lifespan.
 
     `read` reads the configuration again when SIGHUP asks for it; without it only the files that `config` names are.
+    `seat` is that of this process among the workers of its node, if it has several.
     """
 
-    def __init__(self, config: Config, read: Callable[[], LoadedConfig] | None = None) -> None:
+    def __init__(
+        self, config: Config, read: Callable[[], LoadedConfig] | None = None, seat: Seat | None = None
+    ) -> None:
         self._config = config
+        self._seat = seat
         certificates = Certificates(config)
         self.settings = settings_of(config, certificates)
-        self._node = Node(config, certificates, read)
+        self._node = Node(config, certificates, read, seat)
 
     @staticmethod
     def warn(problems: Iterable[Problem]) -> None:
@@ -62,24 +69,32 @@ class Application:
         if adapter.install(scope, receive, {"/socket.io/": node.server.eio}, node.guard):
             process.tune_garbage_collector()
         process.allow_many_connections()
-        if self._config.scaling == "vertical":
-            log.warning("scaling is vertical, which is not there yet: this node runs as one process")
+        if self._seat is None and self._config.workers > 1:
+            log.warning(
+                "cpus is %d, but this node is one process: start it by collab-server serve, or with --workers",
+                self._config.workers,
+            )
         try:
             await node.start()
         except Exception as error:
             log.exception("the node cannot start")
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
-        _drain_on_signals(node)
+        _drain_on_signals(node, is_supervised=self._seat is not None and self._seat.is_ours)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await node.stop()
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _drain_on_signals(node: Node) -> None:
-    """Put draining before what the web server does on a signal; a second signal does that at once."""
+def _drain_on_signals(node: Node, *, is_supervised: bool) -> None:
+    """Put draining before what the web server does on a signal; a second signal does that at once.
+
+    Where a supervisor says when that is, a terminal's signal is for it alone, and a service manager's may come twice.
+    """
     loop = asyncio.get_running_loop()
+    if is_supervised:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGINT):
         previous = signal.getsignal(number)
         if not callable(previous) or previous is signal.default_int_handler:
@@ -96,7 +111,8 @@ def _drain_on_signals(node: Node) -> None:
             number: int, frame: Any, previous: Any = previous, begin_to_leave: Any = begin_to_leave
         ) -> None:
             if node.status.is_draining:
-                previous(number, frame)
+                if not is_supervised:
+                    previous(number, frame)
             else:
                 loop.call_soon_threadsafe(begin_to_leave)
 
@@ -146,8 +162,18 @@ def load() -> Application:
         try:
             loaded = load_config()
             found = loaded.config
-            logs.configure(is_detailed=found.logging, log_format=found.logFormat, log_file=found.logFile)
-            _app = Application(loaded.config, load_config)
+            workers = adapter.workers()
+            logs.configure(
+                is_detailed=found.logging,
+                log_format=found.logFormat,
+                log_file=found.logFile,
+                is_shared=workers > 1,
+            )
+            seat = seat_under(os.getppid(), workers) if workers > 1 else None
+            _app = Application(loaded.config, load_config, seat)
+        except FolderError as error:
+            log.error("the workers of this node cannot meet: %s", error)
+            raise SystemExit(1) from None
         except ConfigError as error:
             for problem in error.problems:
                 print(problem, file=sys.stderr)  # noqa: T201 - there is no log yet

@@ -9,6 +9,8 @@ as text for people or as one JSON object per line. What it promises:
 - nobody can wash the log away: warnings and errors that repeat themselves, and uvicorn's lines about requests, are left
   out from some number on, and the next one that is written says how many were (`left_out`); what is logged of clients
   is bounded by `telemetry.journal`;
+- processes that share a file write whole lines into it, and one of them at a time rotates it; the others go on in the
+  new one with their next line;
 - a file that cannot be written (a full disk, a folder that has gone) is told on standard error once a minute, and what
   was to be logged is lost: nobody waits for it, and no traceback takes its place;
 - tracebacks do not show the values of variables;
@@ -21,8 +23,10 @@ A line is written by whoever logs it, under the standard library's lock; nothing
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import logging
 import logging.handlers
+import os
 import re
 import sys
 import time
@@ -51,6 +55,7 @@ _SECRET = re.compile(
     r"token|password|passphrase|secret|cookie|authorization|credential|api_?key", re.IGNORECASE
 )
 _names: dict[str, str] = {}
+_is_shared = False
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -85,16 +90,64 @@ class _FileHandler(_OurHandler, logging.handlers.RotatingFileHandler):
                     before.close()
 
 
+class _SharedFileHandler(_FileHandler):
+    """Of a file that other processes of this node write to as well, and rotate."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            if os.fstat(self._descriptor()).st_size >= self.maxBytes:
+                self._rotate()
+            if not self._has_the_name():
+                self.reopen()  # another process has rotated it, or it was moved away
+            line = self.format(record) + self.terminator
+            os.write(self._descriptor(), line.encode("utf-8", "backslashreplace"))  # as one, at the end
+        except Exception:
+            self.handleError(record)
+
+    def _descriptor(self) -> int:
+        if self.stream is None:
+            self.stream = self._open()
+        return self.stream.fileno()
+
+    def _has_the_name(self) -> bool:
+        """Whether the file that we write to is the one that is found."""
+        try:
+            named = os.stat(self.baseFilename)
+        except FileNotFoundError:
+            return False
+        ours = os.fstat(self._descriptor())
+        return (named.st_dev, named.st_ino) == (ours.st_dev, ours.st_ino)
+
+    def _rotate(self) -> None:
+        """Begin a new file, unless another process is about to, or has; nobody waits for it."""
+        # The lock is this file's: whoever gets it after us finds that it has not the name any more.
+        locked = os.dup(self._descriptor())
+        try:
+            fcntl.flock(locked, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if self._has_the_name():
+                self.doRollover()
+        except BlockingIOError:
+            pass
+        finally:
+            fcntl.flock(locked, fcntl.LOCK_UN)
+            os.close(locked)
+
+
 def configure(
     *,
     is_detailed: bool = False,
     log_format: Literal["text", "json"] = "text",
     log_file: Path | None = None,
+    is_shared: bool = False,
 ) -> None:
     """Send all logging to standard error or to `log_file`; may be called again. Raises `ConfigError`.
 
     `is_detailed` lets our own loggers speak at DEBUG and uvicorn name every request; nothing else gets louder.
+    `is_shared`: other processes write to the file too. It stays so for as long as this process lives.
     """
+    global _is_shared
+    _is_shared = _is_shared or is_shared
     levels = {
         "": logging.WARNING,
         "collab_server": logging.DEBUG if is_detailed else logging.INFO,
@@ -118,9 +171,8 @@ def configure(
     if log_file is None:
         handler = _StreamHandler(sys.stderr)
     else:
-        handler = _FileHandler(
-            log_file, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8", delay=True
-        )
+        kind = _SharedFileHandler if _is_shared else _FileHandler
+        handler = kind(log_file, maxBytes=FILE_BYTES, backupCount=OLD_FILES, encoding="utf-8", delay=True)
     handler.addFilter(_Repeats())
     handler.setFormatter(_formatter(log_format, colors=log_file is None and sys.stderr.isatty()))
     root.addHandler(handler)

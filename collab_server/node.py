@@ -11,39 +11,27 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import signal
-import socket
-import ssl
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import replace
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Protocol
 
-from pydantic import SecretStr
 from starlette.types import ASGIApp
 
-from collab_server import __version__, logs
+from collab_server import __version__
 from collab_server.api.door import RestDoor
 from collab_server.api.operations import Observers, operations_router
-from collab_server.authority.kinds import make_authority
-from collab_server.cluster.kinds import make_bus
 from collab_server.config import Config, Limits, LoadedConfig
 from collab_server.config.renewal import Certificates
 from collab_server.contract.schemas import field_names
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.hints import Kind
+from collab_server.ground import Ground
 from collab_server.ports import (
-    Announcement,
     Authority,
-    AuthoritySetup,
     Bus,
-    BusSetup,
-    ChannelSetup,
-    Life,
-    Queues,
 )
 from collab_server.realtime import build_asgi
 from collab_server.realtime.door import Door
@@ -55,7 +43,6 @@ from collab_server.realtime.sign_ins import SignIns
 from collab_server.realtime.sockets.manager import BusManager
 from collab_server.reloading import Changing, Reloading
 from collab_server.services.backends import Backends
-from collab_server.services.channels import Channels, make_channels
 from collab_server.services.commands.exchange import LimitExchange
 from collab_server.services.commands.executor import Executor
 from collab_server.services.commands.figures import Figures
@@ -86,23 +73,22 @@ from collab_server.services.live.subscriptions import Subscriptions
 from collab_server.services.live.waiting import Waiting
 from collab_server.services.live.watches import Watches
 from collab_server.services.names import Names
-from collab_server.services.opening import OpenDatabase, Opening
+from collab_server.services.opening import Opening
 from collab_server.services.origins import Origins
 from collab_server.services.search import Settling
-from collab_server.services.secret_watch import SecretWatch, announced
+from collab_server.services.secret_watch import SecretWatch
 from collab_server.services.sign_in import Authenticator
 from collab_server.services.sign_in.spanned import SpannedAuthenticator
 from collab_server.services.state_watch import StateWatch
 from collab_server.services.upkeep import upkeep
-from collab_server.status import DATABASE, BusAsNeeded, Counters, Dependency, Settings, Status
-from collab_server.storage import notices
-from collab_server.storage.database import Database
-from collab_server.storage.installation import Preparation
 from collab_server.telemetry.journal import Journal
-from collab_server.telemetry.metrics import Labels, Metrics
-from collab_server.telemetry.spans import Spans, spans_of
+from collab_server.telemetry.metrics import Metrics
+from collab_server.telemetry.spans import Spans
+from collab_server.workers.seat import Seat
 
 log = logging.getLogger(__name__)
+
+Reading = Callable[[], LoadedConfig] | None
 
 
 class Part(Protocol):
@@ -117,36 +103,6 @@ class Worker(Protocol):
     """What has one task of its own while the node runs."""
 
     async def run(self) -> None: ...
-
-
-class Ground:
-    """What a node stands on: the bus, the database and the authority, and what it says of itself.
-
-    Raises `ConfigError` for certificates that cannot be read, and for parts that cannot be made.
-    """
-
-    def __init__(self, config: Config, certificates: Certificates) -> None:
-        self.name = f"{socket.gethostname()}-{secrets.token_hex(3)}"
-        logs.speak_as(self.name)
-        self.secret = _in_bytes(config.secret_in_clear)
-        self.announcement = Announcement(version=__version__, state="paused", secret=announced(self.secret))
-        self.metrics = metrics = Metrics()
-        self.spans = spans = spans_of(self.name)
-        metrics.gauges("certificate_days", partial(_days_left, certificates))
-        self.bus = _bus_of(config, self.name, self.announcement, certificates.redis)
-        session = f"{self.name} {notices.KNOWN_BY}"
-        self.bare = Database.of(
-            config.database, node=session, tls=certificates.postgres, metrics=metrics, spans=spans
-        )
-        self.preparation = Preparation(self.bare, secret=self.secret)
-        self.database = self.bare.closed()  # for all that needs it to be ready
-        self.authority = _authority_of(config, metrics, spans, self.bus, certificates.library)
-        _tell_queues(metrics, self.authority.life)
-        self.channels = _channels_of(config, metrics, certificates.library)
-        opened = OpenDatabase(self.database, self.preparation)
-        dependencies = _dependencies_of(opened, self.bus, self.authority, self.channels)
-        settings = Settings(config.enableTls, config.scaling, config.logging, self.name)
-        self.status = Status(settings, self.database, self.bus, Counters(metrics), dependencies)
 
 
 class Live:
@@ -171,23 +127,22 @@ class Live:
 
 
 class Node:
-    """One server process. `realtime` and `rest` are the ASGI applications of its two doors, `server` carries the first.
+    """One server process: a node, or the worker of one that has this `seat`. `realtime` and `rest` are the ASGI
+    applications of its two doors, `server` carries the first.
 
     `read` reads the configuration again. Raises `ConfigError` for parts that cannot be made.
     """
 
-    def __init__(
-        self, config: Config, certificates: Certificates, read: Callable[[], LoadedConfig] | None
-    ) -> None:
-        ground, limits, epoch, cursors = Ground(config, certificates), config.limits, Epoch(), Cursors()
+    def __init__(self, config: Config, certificates: Certificates, read: Reading, seat: Seat | None) -> None:
+        ground = Ground(config, certificates, seat)
+        limits, epoch, cursors = config.limits, Epoch(), Cursors()
         metrics, spans, counters = ground.metrics, ground.spans, ground.status.counters
         name, bus, database, authority = ground.name, ground.bus, ground.database, ground.authority
         self.name, self.status = name, ground.status
-        addresses = Addresses(config.trustedProxies)
+        addresses, journal = Addresses(config.trustedProxies), Journal(field_names())
         origins = _origins_of(config, addresses, metrics)
-        journal = Journal(field_names())
         self.guard = _guard_of(limits, addresses, metrics, journal)
-        elsewhere = _elsewhere_of(config, ground)
+        elsewhere = _elsewhere_of(config, ground, seat)
         self.server = server = _server_of(limits, ground, origins, journal, elsewhere)
         self._live = live = Live(ground, server, elsewhere)
         hub, feed, deliveries = live.hub, live.feed, live.deliveries
@@ -222,19 +177,20 @@ class Node:
         self.realtime = build_asgi(server)
         self.rest, observers = _rest_of(config, rest_gate, authenticator, ground, origins, journal, live)
         changing = Changing(authenticator, observers, origins, ground.status, database.server)
-        between = _between(elsewhere, bus)
-        installed = Installed(ground.secret, epoch, authenticator, cursors, between, hub, feed)
+        between, secret = _between(elsewhere, bus), ground.secret
+        installed = Installed(secret, epoch, authenticator, cursors, between, hub, feed)
         epoch_watch = EpochWatch(database, feed, installed)
         opening = Opening(database, ground.preparation, ends, installed, epoch_watch, ground.status)
         rights_watch = RightsWatch(hub, authority.gate, subscriptions, backends.commenting, live.audience)
-        watch = (Repair(database, feed, metrics), rights_watch, watching)
-        secret_watch = SecretWatch(ground.secret, database, bus, installed)
+        secret_watch = SecretWatch(secret, database, bus, installed)
         self._state_watch = StateWatch(ground.status, hub, ground.announcement)
         self._parts = _parts_of(ground, origins, deliveries, live.losses, subscriptions, watching, executor)
         reloading = Reloading(config, read, certificates, changing)
-        watches = (opening, *watch, secret_watch, self._state_watch, sign_ins, ends, reloading, journal)
-        own = (exchange, live.names, self.status.sampler, self.guard, _jobs_of(ground), Settling(database))
-        self._workers: tuple[Worker, ...] = watches + own + _handing_over(config, ground, server, elsewhere)
+        watch = (Repair(database, feed, metrics), rights_watch, watching, secret_watch, self._state_watch)
+        own = (live.names, self.status.sampler, self.guard, _jobs_of(ground), Settling(database))
+        others = _handing_over(_where(config, seat), ground, server, elsewhere)
+        watches = (opening, *watch, sign_ins, ends, reloading, journal, exchange)
+        self._workers: tuple[Worker, ...] = (*watches, *own, *others)
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def start(self) -> None:
@@ -298,9 +254,10 @@ def _server_of(
     return CollabServer(manager, limits, origins, status, ground.metrics, journal, elsewhere)
 
 
-def _elsewhere_of(config: Config, ground: Ground) -> Elsewhere | None:
+def _elsewhere_of(config: Config, ground: Ground, seat: Seat | None) -> Elsewhere | None:
     """The sessions of other nodes; None where there are none, or nothing is handed over."""
-    return None if config.handover is None else Elsewhere(ground.bus, ground.metrics)
+    is_alone = config.handover is None and seat is None
+    return None if is_alone else Elsewhere(ground.bus, ground.metrics)
 
 
 def _between(elsewhere: Elsewhere | None, bus: Bus) -> tuple[Between, ...]:
@@ -308,63 +265,25 @@ def _between(elsewhere: Elsewhere | None, bus: Bus) -> tuple[Between, ...]:
     return (bus,) if elsewhere is None else (elsewhere.keys, bus)
 
 
+def _where(config: Config, seat: Seat | None) -> Where | None:
+    """Where to listen for what is handed over: for the other workers of the node in its folder, for other nodes as the
+    configuration says, each worker at a port of its own.
+    """
+    section, path = config.handover, None if seat is None else seat.path_of("home")
+    if section is None:
+        return None if path is None else Where(path=path)
+    port = section.port and section.port + (0 if seat is None else seat.number - 1)
+    return Where(section.host, port, section.towards, path)
+
+
 def _handing_over(
-    config: Config, ground: Ground, server: CollabServer, elsewhere: Elsewhere | None
+    where: Where | None, ground: Ground, server: CollabServer, elsewhere: Elsewhere | None
 ) -> tuple[Worker, ...]:
     """What runs so that sessions are handed over, both ways."""
-    section = config.handover
-    if elsewhere is None or section is None:
+    if elsewhere is None or where is None:
         return ()
-    where = Where(section.host, section.port, section.towards)
     told = Told(ground.announcement, elsewhere.home)
     return elsewhere, Listener(server.eio, elsewhere.keys, where, told, ground.metrics)
-
-
-def _in_bytes(secret: SecretStr | None) -> bytes | None:
-    return None if secret is None else secret.get_secret_value().encode()
-
-
-def _bus_of(config: Config, name: str, announcement: Announcement, tls: ssl.SSLContext | None) -> Bus:
-    url = config.bus.url
-    bus_url = None if url is None else url.get_secret_value()
-    setup = BusSetup(name, announcement, bus_url, config.trustedCerts)
-    return make_bus(config.bus_kind, setup, config.redis, tls)
-
-
-def _authority_of(
-    config: Config, metrics: Metrics, spans: Spans | None, bus: Bus, tls: ssl.SSLContext
-) -> Authority:
-    kind = config.authorization.kind
-    observe = metrics.calls("library" if kind == "library" else "authority")
-    setup = AuthoritySetup(
-        bus=bus,
-        options=config.authorization.options,
-        url=config.authorizationServerUrl,
-        tls=tls,
-        fresh_seconds=config.rightsSeconds,
-        observe=observe if spans is None else spans.observing(observe),
-    )
-    return make_authority(kind, setup)
-
-
-def _channels_of(config: Config, metrics: Metrics, tls: ssl.SSLContext) -> Channels:
-    chosen = [
-        (one.kind, ChannelSetup(one.options, config.notification_base_url, tls)) for one in config.channels
-    ]
-    return Channels(make_channels(chosen), metrics)
-
-
-def _dependencies_of(
-    database: OpenDatabase, bus: Bus, authority: Authority, channels: Channels
-) -> list[Dependency]:
-    """What the node depends on, in the order in which `/status` names it."""
-    of_bus = [] if bus.dependency is None else [Dependency(bus.dependency, BusAsNeeded(bus))]
-    return [
-        Dependency(DATABASE, database, is_needed_to_serve=True),
-        *of_bus,
-        Dependency(authority.dependency, authority.life, pauses=False),
-        *(Dependency(name, channel, pauses=False) for name, channel in channels.by_name().items()),
-    ]
 
 
 def _jobs_of(ground: Ground) -> Jobs:
@@ -403,20 +322,6 @@ def _guard_of(limits: Limits, addresses: Addresses, metrics: Metrics, journal: J
         metrics=metrics,
         journal=journal,
     )
-
-
-def _tell_queues(metrics: Metrics, life: Life) -> None:
-    if isinstance(life, Queues):
-        metrics.gauges("queue_length", partial(_lengths, life))
-
-
-def _lengths(queues: Queues) -> Mapping[Labels, float]:
-    return {(name,): length for name, length in queues.waiting().items()}
-
-
-def _days_left(certificates: Certificates) -> Mapping[Labels, float]:
-    now = datetime.now(UTC)
-    return {(one.property,): one.days_left(now) for one in certificates.ends}
 
 
 def _parts_of(ground: Ground, origins: Origins, *served: Part) -> tuple[Part, ...]:

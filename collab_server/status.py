@@ -26,6 +26,7 @@ from collab_server.errors import CODES
 from collab_server.ports import Bus, Queueing
 from collab_server.pulse import Pulse
 from collab_server.telemetry.metrics import Labels, Metrics
+from collab_server.workers.together import Together
 
 __all__ = [
     "DATABASE",
@@ -65,10 +66,13 @@ class Serving:
 
 
 class Counters:
-    """What clients do. Plain numbers; add to them where it happens. `metrics` are all of the node's."""
+    """What clients do. Plain numbers; add to them where it happens. `metrics` are all of the process's; `together` are
+    the workers of the node, of which it is one.
+    """
 
-    def __init__(self, metrics: Metrics | None = None) -> None:
+    def __init__(self, metrics: Metrics | None = None, together: Together | None = None) -> None:
         self.metrics = metrics = metrics or Metrics()
+        self.together = together
         self.connections_total = 0
         self.connections_current = 0
         self.connections_max = 0
@@ -93,10 +97,12 @@ class Counters:
         self.connections_total += 1
         self.connections_current += 1
         self.connections_max = max(self.connections_max, self.connections_current)
+        self._tell()
 
     def disconnected(self, reason: str) -> None:
         """A client that was counted by `connected` is gone, for a reason of which there are only a few."""
         self.connections_current -= 1
+        self._tell()
         self._disconnects.add(reason.replace(" ", "_"))
 
     def signed_in(self, door: str, code: str | None = None) -> None:
@@ -108,6 +114,10 @@ class Counters:
     def refused(self, door: str, code: str) -> None:
         """A client was told an error that is neither of a command nor of a sign-in."""
         self._errors.add(door, code)
+
+    def _tell(self) -> None:
+        if self.together is not None:
+            self.together.connections(total=self.connections_total, current=self.connections_current)
 
 
 class Sampler:
@@ -276,22 +286,38 @@ class Status:
         """Note what has changed, so that `since` is exact; call it on a timer or when something changed."""
         for dependency in self._dependencies:
             dependency.look()
+        self._tell_together()
 
     @property
     def unavailable(self) -> list[str]:
-        """The names of the dependencies that are not there and pause the node, in order."""
-        return [
-            dependency.name
-            for dependency in self._dependencies
-            if dependency.look().problem is not None and dependency.pauses
-        ]
+        """The names of the dependencies that are not there and pause this process, in order."""
+        return self._named(self._lacking())
 
     @property
     def reason(self) -> str | None:
-        """Why the node is paused, in the documented words; None while it is running."""
-        if names := self.unavailable:
-            return f"The following dependent services are unavailable: {', '.join(names)}"
-        return None if self.has_started else "The server has not finished starting"
+        """Why this process is paused, in the documented words; None while it is running."""
+        return _reason(self.unavailable, self.has_started)
+
+    def _lacking(self) -> int:
+        """A bit for each dependency that is not there and pauses."""
+        return sum(
+            1 << bit
+            for bit, dependency in enumerate(self._dependencies)
+            if dependency.look().problem is not None and dependency.pauses
+        )
+
+    def _named(self, lacking: int) -> list[str]:
+        return [one.name for bit, one in enumerate(self._dependencies) if lacking >> bit & 1]
+
+    def _tell_together(self) -> None:
+        """Let the other workers of the node know how this one is."""
+        together, counters, sampler = self.counters.together, self.counters, self.sampler
+        if together is not None:
+            together.counted(messages=counters.messages_processed, rest_calls=counters.rest_calls_received)
+            together.taken(cpu=sampler.cpu_current, memory=sampler.memory_current)
+            together.state(
+                has_started=self.has_started, is_draining=self.is_draining, lacking=self._lacking()
+            )
 
     @property
     def is_running(self) -> bool:
@@ -321,38 +347,49 @@ class Status:
         )
 
     def report(self) -> dict[str, Any]:
-        """The documented answer, with exactly the documented keys in their order."""
-        reason = self.reason
-        settings, counters, sampler = self.settings, self.counters, self.sampler
+        """The documented answer of the node, with exactly the documented keys in their order."""
+        together = self.counters.together
+        settings, reason = self.settings, self.reason
+        up_since, pid, main = self._up_since, os.getpid(), self._main
+        if together is not None:
+            self._tell_together()
+            reason = _reason(self._named(together.lacking), together.has_started)
+            up_since = datetime.fromtimestamp(together.seat.figures.up_since, UTC)
+            pid, main = together.seat.supervisor, together.main
         return {
             "version": __version__,
             "enableTls": settings.enable_tls,
             "scaling": settings.scaling,
             "logging": settings.logging,
             **({"state": "running"} if reason is None else {"state": "paused", "reason": reason}),
-            "main": {
-                "cpu": {"current": sampler.cpu_current, "max": sampler.cpu_max},
-                "memory": {"current": sampler.memory_current, "max": sampler.memory_max},
-                "connections": {
-                    "total": counters.connections_total,
-                    "current": counters.connections_current,
-                    "max": counters.connections_max,
-                },
-                "messages": {"processed": counters.messages_processed},
-                "restCalls": {"received": counters.rest_calls_received},
-                "up_since": _up_since(self._up_since.astimezone()),
-                "pid": os.getpid(),
+            "main": {**main(), "up_since": _up_since(up_since.astimezone()), "pid": pid},
+        }
+
+    def _main(self) -> dict[str, Any]:
+        counters, sampler = self.counters, self.sampler
+        return {
+            "cpu": {"current": sampler.cpu_current, "max": sampler.cpu_max},
+            "memory": {"current": sampler.memory_current, "max": sampler.memory_max},
+            "connections": {
+                "total": counters.connections_total,
+                "current": counters.connections_current,
+                "max": counters.connections_max,
             },
+            "messages": {"processed": counters.messages_processed},
+            "restCalls": {"received": counters.rest_calls_received},
         }
 
     def verbose_report(self) -> dict[str, Any]:
-        """`report` and what only administrators may see."""
-        serving = self.serving
+        """`report` and what only administrators may see; of a node of several workers what this one knows, and a line
+        for each.
+        """
+        serving, together = self.serving, self.counters.together
         return {
             **self.report(),
             "dependencies": {dependency.name: dependency.verbose() for dependency in self._dependencies},
             "serving": {"reads": serving.reads, "writes": serving.writes, "live": serving.live},
             "node": self.settings.node,
+            **({} if together is None else {"worker": together.seat.number, "workers": together.each()}),
             "cluster": [
                 {"node": name, "seenAt": round(node.seen_at, 3), **node.info}
                 for name, node in self._bus.nodes.items()
@@ -403,6 +440,12 @@ class Status:
 
     def _held(self) -> dict[Labels, float]:
         return {(f"{bound:g}",): count for bound, count in self.pulse.counts.items()}
+
+
+def _reason(unavailable: list[str], has_started: bool) -> str | None:
+    if unavailable:
+        return f"The following dependent services are unavailable: {', '.join(unavailable)}"
+    return None if has_started else "The server has not finished starting"
 
 
 def _up_since(moment: datetime) -> str:

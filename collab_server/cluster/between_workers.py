@@ -254,7 +254,7 @@ class _Own:
         """
         if self._server is not None:
             self._server.close()
-        hidden = self._folder / f".{self._name}"
+        hidden = self._folder / f"{self._name}.new"
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             hidden.unlink(missing_ok=True)

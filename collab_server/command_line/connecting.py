@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from collab_server.config import Config
-    from collab_server.node import Ground
+    from collab_server.ground import Ground
 
 LIMIT_SECONDS = 12.0
 """Library is asked for the first time after some 5 s."""
@@ -31,7 +31,7 @@ def try_all(config: Config) -> dict[str, str | None]:
 
 async def _try_all(config: Config) -> dict[str, str | None]:
     from collab_server.config.renewal import Certificates
-    from collab_server.node import Ground
+    from collab_server.ground import Ground
 
     ground = Ground(config, Certificates(config))
     before = _problems(ground)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import signal
 from functools import partial
 
 from .arguments import Commands, add_config, load, port
@@ -13,15 +14,29 @@ def serve(arguments: argparse.Namespace) -> int:
     """Run a node until it is told to stop."""
     from collab_server import hangup, logs
 
-    hangup.listen()
+    signal.signal(
+        signal.SIGHUP, signal.SIG_IGN
+    )  # until it is known whose it is; all is being read now anyway
     loaded = load(arguments)
     config = loaded.config
-    logs.configure(is_detailed=config.logging, log_format=config.logFormat, log_file=config.logFile)
+    at = config.port if arguments.port is None else arguments.port
+    is_shared = config.workers > 1
+    if not is_shared:
+        hangup.listen()
+    logs.configure(
+        is_detailed=config.logging,
+        log_format=config.logFormat,
+        log_file=config.logFile,
+        is_shared=is_shared,
+    )
 
     from collab_server.app import Application
     from collab_server.realtime.lean import adapter
 
-    at = config.port if arguments.port is None else arguments.port
+    if is_shared:
+        from .workers import serve_by_workers
+
+        return serve_by_workers(loaded, partial(load, arguments), host=arguments.host, port=at)
     app = Application(config, partial(load, arguments))
     app.warn(loaded.warnings)
     was_served = adapter.serve(app, app.settings, host=arguments.host, port=at)
@@ -35,7 +50,8 @@ def add_serve(commands: Commands) -> None:
         serve,
         "run a node",
         "Port, TLS and everything else come from the configuration; problems in it are printed all at once, before a"
-        " port is opened. SIGTERM and Ctrl-C stop the node gracefully, within 10 s.",
+        " port is opened. It has as many processes as cpus says. SIGTERM and Ctrl-C stop the node gracefully, within"
+        " 10 s.",
         """
         collab-server serve --config /etc/collab/config.json
         COLLAB_DATASOURCE__HOST=db collab-server serve --port 3001

@@ -94,7 +94,10 @@ class DataSource(Section):
         default=None, description="The key (PEM) of `sslClientCertFile`."
     )
     poolSize: int = Field(
-        default=10, ge=1, le=1000, description="Connections to Postgres for commands, per node, at most."
+        default=10,
+        ge=1,
+        le=1000,
+        description="Connections to Postgres for commands, per node, at most; its workers share them, each has one.",
     )
     readPoolSize: int = Field(
         default=5,
@@ -230,12 +233,18 @@ class Properties(Section):
         "Root CAs, one PEM file each, that are trusted beside the machine's own when calling Library,"
         " and Redis by `rediss://`.",
     )
-    cpus: int = Field(default=1, ge=1, le=1024, description="Worker processes when `scaling` is `vertical`.")
+    cpus: int = Field(
+        default=1,
+        ge=1,
+        le=1024,
+        description="Processes of one node, its workers, unless `scaling` is `none`: on one port, and one node to"
+        " everybody outside ([workers.md](operations/workers.md)).",
+    )
     scaling: Literal["none", "vertical", "horizontal"] = Field(
         default_factory=lambda data: "vertical" if data["cpus"] > 1 else "none",
-        description="`none`: one process. `vertical`: several on one machine (not yet: runs as one)."
-        " `horizontal`: several nodes, with `redisServerUrl`. Default: `vertical` if `cpus` > 1,"
-        " else `none`.",
+        description="`none`: one process. `vertical`: `cpus` processes on one machine, without Redis."
+        " `horizontal`: several nodes, with `redisServerUrl`, each of `cpus` processes. Default: `vertical` if"
+        " `cpus` > 1, else `none`.",
     )
     redisServerUrl: RedisUrl | None = Field(
         default=None,
@@ -396,6 +405,11 @@ class Config(Properties):
             pool_size=source.poolSize,
             read_pool_size=source.readPoolSize,
         )
+
+    @property
+    def workers(self) -> int:
+        """How many processes the node is to have, if `serve` starts it."""
+        return 1 if self.scaling == "none" else self.cpus
 
     @property
     def bus_kind(self) -> str:

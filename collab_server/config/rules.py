@@ -162,14 +162,17 @@ def _scaling_problems(config: Config) -> Iterator[Problem]:
         yield Problem("redisServerUrl", "is missing: scaling horizontal needs it")
     elif config.bus_kind != "redis" and has_redis:
         yield Problem("redisServerUrl", f"is not used: bus.kind is {config.bus_kind}", "warning")
-    if config.scaling == "vertical":
-        yield Problem(
-            "scaling",
-            "VERTICAL SCALING IS NOT THERE YET: the server runs as one process, whatever cpus says",
-            "warning",
-        )
-    elif config.cpus > 1:
-        yield Problem("cpus", f"is not used: scaling is {config.scaling}", "warning")
+    if config.scaling == "vertical" and config.cpus == 1:
+        yield Problem("cpus", "is 1: scaling vertical has nothing to scale", "warning")
+    elif config.scaling == "none" and config.cpus > 1:
+        yield Problem("cpus", "is not used: scaling is none", "warning")
+    for name in ("poolSize", "readPoolSize"):
+        size = getattr(config.dataSource, name)
+        if size < config.workers:
+            words = (
+                f"is {size}, and cpus is {config.workers}: each worker has one connection, so there are more"
+            )
+            yield Problem(f"dataSource.{name}", words, "warning")
 
 
 def _bus_problems(config: Config) -> Iterator[Problem]:

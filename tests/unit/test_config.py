@@ -131,8 +131,18 @@ def test_scaling_follows_cpus_unless_it_is_given(file: Path, content: dict[str, 
     assert load(file, content).config.scaling == scaling
 
 
-def test_vertical_scaling_is_accepted_with_a_loud_warning(file: Path) -> None:
-    assert "ONE PROCESS" in warnings(file, {"cpus": 4})["scaling"].upper()
+def test_how_many_workers_a_node_has_and_what_cannot_be_meant_is_a_warning(file: Path) -> None:
+    redis = {"redisServerUrl": "redis://localhost"}
+    for content, workers, warned in (
+        ({"cpus": 4}, 4, {}),
+        ({"cpus": 4, "scaling": "horizontal", **redis}, 4, {}),
+        ({"scaling": "vertical"}, 1, {"cpus": "is 1: scaling vertical has nothing to scale"}),
+        ({"cpus": 4, "scaling": "none"}, 1, {"cpus": "is not used: scaling is none"}),
+    ):
+        assert load(file, content).config.workers == workers
+        assert warnings(file, {**LIBRARY, **content}) == warned
+    few = {**LIBRARY, "cpus": 4, "dataSource": {"poolSize": 3}}
+    assert list(warnings(file, few)) == ["dataSource.poolSize"]
 
 
 def test_relative_paths_are_taken_from_the_directory_of_the_file(file: Path, monkeypatch: Any) -> None:

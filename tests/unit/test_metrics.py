@@ -14,10 +14,12 @@ from prometheus_client.parser import text_string_to_metric_families
 import collab_server.storage
 from collab_server.config import Config
 from collab_server.config.renewal import Certificates
-from collab_server.node import Ground, Node
+from collab_server.ground import Ground
+from collab_server.node import Node
 from collab_server.storage.statements import MOST_KNOWN, OTHER, Statements, named
 from collab_server.telemetry.definitions import DEFINITIONS, PREFIX
 from collab_server.telemetry.metrics import Histograms, Metrics
+from collab_server.workers.seat import Seat
 from tests.harness.certificates import write_certificates
 from tests.harness.cluster import ROOT
 
@@ -40,12 +42,12 @@ def built(monkeypatch: pytest.MonkeyPatch, config: Config) -> Metrics:
     grounds: list[Ground] = []
     build = Ground.__init__
 
-    def note(self: Ground, config: Config, certificates: Certificates) -> None:
-        build(self, config, certificates)
+    def note(self: Ground, config: Config, certificates: Certificates, seat: Seat | None) -> None:
+        build(self, config, certificates, seat)
         grounds.append(self)
 
     monkeypatch.setattr(Ground, "__init__", note)
-    Node(config, Certificates(config), None)
+    Node(config, Certificates(config), None, None)
     return grounds[0].metrics
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from collab_server.config.renewal import Certificates
 from collab_server.errors import Forbidden
-from collab_server.node import Ground, Live, Node
+from collab_server.ground import Ground
+from collab_server.node import Live, Node
 from collab_server.services.commands.gate import CommandGate
 from collab_server.services.live.audience import Audience
 from collab_server.services.live.publisher import Publisher
@@ -45,7 +46,7 @@ def test_a_node_without_them_has_none_of_the_parts_that_make_them(monkeypatch: p
 
         monkeypatch.setattr(kind, "__init__", note)
     config = a_config()
-    Node(config, Certificates(config), None)
+    Node(config, Certificates(config), None, None)
     [live] = [part for part in made if isinstance(part, Live)]
     kinds = {type(part) for part in made} | {type(live.audience), type(live.publisher)}
     assert kinds == {Ground, Live, CommandGate, Statements, Audience, Publisher}

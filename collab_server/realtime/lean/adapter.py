@@ -5,7 +5,8 @@ configuration can be reached from the lifespan hook, which runs before the port 
 there, and `install` our classes. Whatever was said to uvicorn itself (`--port`, `UVICORN_PORT` …) wins; what this
 version of uvicorn does not have is left alone, and so is every other server.
 
-All that looks at uvicorn from outside by other than its documented ways is here: `_config_behind` and `leave`.
+All that looks at uvicorn from outside by other than its documented ways is here: `_config_behind`, `workers` and
+`leave`; `fed` derives from its server.
 
 Nothing runs concurrently here; `adopt` and `install` are called once, when the lifespan starts.
 """
@@ -13,6 +14,7 @@ Nothing runs concurrently here; `adopt` and `install` are called once, when the 
 from __future__ import annotations
 
 import logging
+import multiprocessing
 import os
 import signal
 import ssl
@@ -27,11 +29,12 @@ from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.lean import listening
+from collab_server.realtime.lean.fed import FedServer, Feed
 from collab_server.realtime.lean.guard import GUARD_KEY, Guard
 from collab_server.realtime.lean.handshake import STATE_KEY, WebSocketProtocol
 from collab_server.realtime.lean.offers import PATHS_KEY
 
-__all__ = ["GRACEFUL_SECONDS", "Settings", "adopt", "install", "leave", "serve"]
+__all__ = ["GRACEFUL_SECONDS", "Feed", "Settings", "adopt", "install", "leave", "serve", "workers"]
 
 log = logging.getLogger(__name__)
 
@@ -62,36 +65,36 @@ class Settings:
     """To serve HTTPS with; None for HTTP."""
 
 
-def serve(app: Any, settings: Settings, *, host: str, port: int) -> bool:
-    """Serve `app` in the foreground until SIGTERM or SIGINT, in one process. Say whether it ever served.
+def serve(app: Any, settings: Settings, *, host: str = "", port: int = 0, feed: Feed | None = None) -> bool:
+    """Serve `app` in the foreground until SIGTERM or SIGINT, in this process. Say whether it ever served.
 
-    `host` is an address or a name; `` and `::` are every address, of IPv4 and IPv6.
-    Raises `KeyboardInterrupt` after a graceful stop by SIGINT.
+    `host` is an address or a name; `` and `::` are every address, of IPv4 and IPv6. With a `feed` connections come from
+    there alone. Raises `KeyboardInterrupt` after a graceful stop by SIGINT.
     """
-    context = settings.ssl_context
+    context, sockets = settings.ssl_context, None
     try:
-        sockets = listening.everywhere(port) if host in listening.EVERYWHERE else None
+        if feed is None and host in listening.EVERYWHERE:
+            sockets = listening.everywhere(port)
     except OSError as error:
         log.error("cannot listen on port %d: %s", port, error.strerror)
         return False
-    server = uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=host or "::",
-            port=port,
-            loop="uvloop",
-            http="httptools",
-            lifespan="on",
-            ws_max_size=settings.packet_bytes,
-            ws_per_message_deflate=False,
-            timeout_graceful_shutdown=GRACEFUL_SECONDS,
-            forwarded_allow_ips=list(settings.trusted_proxies),
-            ssl_context_factory=_always(context) if context else None,
-            log_config=None,
-            access_log=settings.has_access_log,
-            server_header=False,
-        )
+    config = uvicorn.Config(
+        app,
+        host=host or "::",
+        port=port,
+        loop="uvloop",
+        http="httptools",
+        lifespan="on",
+        ws_max_size=settings.packet_bytes,
+        ws_per_message_deflate=False,
+        timeout_graceful_shutdown=GRACEFUL_SECONDS,
+        forwarded_allow_ips=list(settings.trusted_proxies),
+        ssl_context_factory=_always(context) if context else None,
+        log_config=None,
+        access_log=settings.has_access_log,
+        server_header=False,
     )
+    server = uvicorn.Server(config) if feed is None else FedServer(config, feed)
     # uvicorn raises the signal again when it has stopped; a stop that was asked for is no failure.
     before = signal.signal(signal.SIGTERM, _exit)
     try:
@@ -133,10 +136,14 @@ def adopt(
         running.ssl = settings.ssl_context
     if not given("forwarded-allow-ips") and isinstance(running.loaded_app, ProxyHeadersMiddleware):
         running.loaded_app = ProxyHeadersMiddleware(running.loaded_app.app, list(settings.trusted_proxies))
-    if running.workers > 1:
-        log.warning(
-            "uvicorn was told to start %d workers: start one process per node instead", running.workers
-        )
+
+
+def workers() -> int:
+    """How many processes uvicorn's own supervisor has started, of which this is one; 1 if it has started none."""
+    # What it gives to each of them, as multiprocessing keeps it; asked before there is a lifespan to ask.
+    given = getattr(multiprocessing.current_process(), "_kwargs", None)
+    config = given.get("config") if isinstance(given, dict) else None
+    return config.workers if isinstance(config, uvicorn.Config) else 1
 
 
 def _config_behind(receive: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Where a node listens when nobody says: at every address of the machine, of IPv4 and of IPv6."""
+"""Where a node listens: at every address of the machine, of IPv4 and of IPv6, unless it is told another."""
 
 from __future__ import annotations
 
@@ -10,6 +10,22 @@ EVERYWHERE = ("", "::")
 
 _EACH = ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0"))
 _IS_MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
+
+
+def sockets_at(host: str, port: int) -> list[socket.socket]:
+    """Sockets bound to this port, at every address that `host` has; nobody is let in yet. Raises `OSError`."""
+    if host in EVERYWHERE:
+        return everywhere(port)
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    bound: list[socket.socket] = []
+    try:
+        for family, address in dict.fromkeys((family, where[0]) for family, *_, where in found):
+            bound.append(_bound(family, str(address), port))
+    except OSError:
+        for before in bound:
+            before.close()
+        raise
+    return bound
 
 
 def everywhere(port: int) -> list[socket.socket]:

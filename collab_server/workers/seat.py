@@ -1,0 +1,102 @@
+"""Who a worker is among those of its node: which of how many, where they meet, and what they know of each other.
+
+Workers that our own supervisor starts are told. Those that uvicorn starts (`--workers`) find each other by the process
+that started all of them: whoever comes takes the first seat that is free, and with it what was counted there.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import hashlib
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+
+from collab_server.workers.figures import MOST_WORKERS, Figures, Row
+from collab_server.workers.folder import FolderError, Held
+
+__all__ = ["Seat", "new_node_name", "seat_under"]
+
+_SEATS = "seats"
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """Worker `number` (from 1) of the `of` workers of `node`, which the process `supervisor` has started.
+
+    `folder` is theirs alone, to meet in; `held` keeps it there.
+    """
+
+    node: str
+    number: int
+    of: int
+    supervisor: int
+    held: Held
+    figures: Figures
+    row: Row
+    is_ours: bool = True
+    """Whether the supervisor is ours, which hands connections to its workers, starts and stops them."""
+
+    @property
+    def worker(self) -> str:
+        """A name unlike any other worker's, those that had this seat before included."""
+        return f"{self.node}-{self.number}-{os.getpid():x}"
+
+    @property
+    def folder(self) -> Path:
+        """Where the workers meet."""
+        return self.held.path
+
+    def path_of(self, what: str) -> str:
+        """Where a socket of this worker's may be that others of the node are to find; one that was left there goes."""
+        for left in self.folder.glob(f"{self.number}.*.{what}"):
+            left.unlink(missing_ok=True)
+        return str(self.folder / f"{self.number}.{os.getpid():x}.{what}")
+
+    def share(self, whole: int) -> int:
+        """This worker's part of what the node may have; one at least."""
+        return max(1, whole // self.of + (self.number <= whole % self.of))
+
+
+def new_node_name() -> str:
+    """A name unlike any other node's."""
+    return f"{socket.gethostname()}-{secrets.token_hex(3)}"
+
+
+def seat_under(parent: int, workers: int) -> Seat:
+    """A seat among the workers, so many, that the process `parent` has started. Raises `FolderError`."""
+    met = hashlib.blake2b(_beginning_of(parent).encode(), digest_size=6).hexdigest()
+    held = Held(met)
+    figures = Figures(held.path / "figures")
+    row = figures.row(_take_seat(held.path))
+    row.begin(os.getpid())
+    node = f"{socket.gethostname()}-{met[:6]}"
+    return Seat(node, row.number, workers, parent, held, figures, row, is_ours=False)
+
+
+def _beginning_of(pid: int) -> str:
+    """Which process of this number it is, also where several containers share their folders."""
+    namespace = started = ""
+    with contextlib.suppress(OSError):
+        namespace = str(Path("/proc/self/ns/pid").stat().st_ino)
+    with contextlib.suppress(OSError, IndexError):
+        started = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    return f"{namespace} {pid} {started}"
+
+
+def _take_seat(folder: Path) -> int:
+    """The first that nobody has; it is ours until this process ends, for nobody closes the file that is locked."""
+    for number in range(1, MOST_WORKERS + 1):
+        descriptor = os.open(
+            folder / f"{number}.{_SEATS}", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+        )
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+        else:
+            return number
+    raise FolderError(f"there are {MOST_WORKERS} workers already")

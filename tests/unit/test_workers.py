@@ -1,0 +1,323 @@
+"""The supervisor of workers and what it stands on, with processes that do nothing but what the test says."""
+
+from __future__ import annotations
+
+import logging
+import os
+import signal
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from collab_server import logs
+from collab_server.workers import folder as folders
+from collab_server.workers import passing, supervisor
+from collab_server.workers.figures import Figures, Number
+from collab_server.workers.folder import FolderError, Held
+from collab_server.workers.seat import seat_under
+from collab_server.workers.supervisor import Supervisor
+
+SECONDS = 20.0
+
+
+def until(condition: Callable[[], object], what: str = "") -> None:
+    since = time.monotonic()
+    while not condition():
+        assert time.monotonic() - since < SECONDS, f"waited in vain: {what}"
+        time.sleep(0.01)
+
+
+class Node:
+    """A supervisor in a process of its own, whose workers answer each connection with their number."""
+
+    def __init__(
+        self, workers: int, folder: Path, run: Callable[[Node, int, socket.socket], int] | None = None
+    ) -> None:
+        self.figures = Figures()
+        self.log = folder / "log"
+        self.folder = folder
+        self._run = run or Node.answer
+        self._bound = socket.create_server(("127.0.0.1", 0), reuse_port=False)
+        self.port: int = self._bound.getsockname()[1]
+        self._bound.close()
+        self._bound = socket.socket()
+        self._bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._bound.bind(("127.0.0.1", self.port))
+        self._workers = workers
+        self.pid = 0
+        self.status: int | None = None
+
+    def start(self) -> None:
+        self.pid = os.fork()
+        if self.pid:
+            self._bound.close()
+            return
+        try:
+            logs.configure(log_file=self.log)
+            run = self._run
+            served = Supervisor(
+                [self._bound],
+                self._workers,
+                self.figures,
+                lambda number, end: run(self, number, end),
+                lambda: (self.folder / "looked again").touch(),
+            )
+            os._exit(served.serve())
+        finally:
+            os._exit(70)
+
+    def answer(self, number: int, end: socket.socket) -> int:
+        """A worker that takes connections, keeps them, and says who it is."""
+        row = self.figures.row(number)
+        kept: list[socket.socket] = []
+        row[Number.IS_TAKING] = row[Number.HAS_STARTED] = 1
+        told = [number]
+        signal.signal(signal.SIGHUP, lambda *_: (self.folder / f"hung up {number}").touch())
+        while True:
+            row.beat()
+            row[Number.OPEN], row[Number.TAKEN] = len(kept), len(kept)
+            said = passing.receive(end)
+            if said is None:
+                time.sleep(0.002)
+                continue
+            what, connection = said
+            if connection is not None:
+                kept.append(socket.socket(fileno=connection))
+                kept[-1].sendall(bytes(told))
+            elif what == passing.DRAIN:
+                (self.folder / f"drained {number}").touch()
+                return 0
+            else:
+                (self.folder / f"left {number}").touch()
+                return 0
+
+    def ask(self) -> tuple[socket.socket, int]:
+        """A connection, and which worker has it; 0 if it was closed."""
+        client = socket.create_connection(("127.0.0.1", self.port), timeout=SECONDS)
+        try:
+            answer = client.recv(1)
+        except ConnectionResetError:
+            answer = b""
+        return client, answer[0] if answer else 0
+
+    def is_open(self) -> bool:
+        try:
+            socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
+        except OSError:
+            return False
+        return True
+
+    def is_over(self) -> bool:
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            self.status = os.waitstatus_to_exitcode(status) if pid else None
+        return self.status is not None
+
+    def pids(self) -> list[int]:
+        return [row[Number.PID] for row in self.figures.rows()]
+
+    def end(self) -> None:
+        if self.pid and not self.is_over():
+            os.kill(self.pid, signal.SIGKILL)
+            until(self.is_over)
+
+
+MakeNode = Callable[..., Node]
+
+
+@pytest.fixture
+def make_node(tmp_path: Path) -> Iterator[MakeNode]:
+    made: list[Node] = []
+
+    def make(workers: int, run: Callable[[Node, int, socket.socket], int] | None = None) -> Node:
+        node = Node(workers, tmp_path, run)
+        made.append(node)
+        node.start()
+        return node
+
+    yield make
+    for node in made:
+        node.end()
+
+
+def test_connections_are_spread_evenly_also_after_a_worker_was_killed(make_node: MakeNode) -> None:
+    node = make_node(3)
+    until(lambda: node.figures.sum(Number.IS_TAKING) == 3 and node.is_open())
+    kept = [node.ask() for _ in range(60)]
+    counts = [sum(1 for _, number in kept if number == worker) for worker in (1, 2, 3)]
+    assert max(counts) - min(counts) <= 3, counts
+
+    killed = node.pids()[0]
+    os.kill(killed, signal.SIGKILL)
+    more = [node.ask() for _ in range(40)]
+    assert all(number for _, number in more), "no connection is lost that the dead one had not taken"
+    until(lambda: killed not in node.pids() and node.figures.sum(Number.IS_TAKING) == 3, "it is back")
+    for client, _ in (*kept, *more):
+        client.close()
+
+
+def test_a_frozen_worker_is_passed_by_and_what_it_had_not_taken_goes_to_others(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "FROZEN_SECONDS", 3.0)
+    node = make_node(2)
+    until(lambda: node.figures.sum(Number.IS_TAKING) == 2 and node.is_open())
+    frozen = node.pids()[0]
+    os.kill(frozen, signal.SIGSTOP)
+    kept = [node.ask() for _ in range(20)]  # some of them were the frozen one's to take
+    assert {number for _, number in kept} == {2}
+    until(lambda: frozen not in node.pids() and node.figures.sum(Number.IS_TAKING) == 2, "it is replaced")
+    assert "a worker has not run for" in node.log.read_text()
+    for client, _ in kept:
+        client.close()
+
+
+def test_a_worker_that_ends_again_and_again_is_said_and_slowed(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervisor, "MOST_SHORT", 2)
+    monkeypatch.setattr(supervisor, "FIRST_PAUSE_SECONDS", 0.2)
+
+    def run(node: Node, number: int, end: socket.socket) -> int:
+        if number == 1:
+            with (node.folder / "starts").open("a") as starts:
+                starts.write("x")
+            until(lambda: node.figures.row(2)[Number.IS_TAKING])
+            return 5
+        return node.answer(number, end)
+
+    node = make_node(2, run)
+    starts = node.folder / "starts"
+    until(lambda: starts.exists() and len(starts.read_text()) >= 4)
+    until(lambda: "seconds=0.4" in node.log.read_text())
+    log = node.log.read_text()
+    assert "a worker has ended; it is started again" in log
+    assert "a worker ends again and again; it is started later" in log
+    assert "seconds=0.2" in log
+    assert "how='exit status 5'" in log
+    client, number = node.ask()
+    client.close()
+    assert number == 2, "the other one serves"
+
+
+def test_a_node_none_of_whose_workers_ever_serves_is_over(make_node: MakeNode) -> None:
+    node = make_node(2, lambda node, number, end: 3)
+    until(node.is_over)
+    assert node.status == 1
+    assert "a worker has ended before it served" in node.log.read_text()
+
+
+def test_signals_reach_all_and_nobody_outlives_the_supervisor(make_node: MakeNode) -> None:
+    node = make_node(2)
+    until(lambda: node.figures.sum(Number.IS_TAKING) == 2 and node.is_open())
+    os.kill(node.pid, signal.SIGHUP)
+    until(lambda: {"hung up 1", "hung up 2", "looked again"} <= {one.name for one in node.folder.iterdir()})
+    os.kill(node.pid, signal.SIGTERM)
+    until(node.is_over)
+    assert node.status == 0
+    assert {"drained 1", "drained 2"} <= {one.name for one in node.folder.iterdir()}
+
+    orphaned = make_node(2)
+    until(lambda: orphaned.figures.sum(Number.IS_TAKING) == 2)
+    os.kill(orphaned.pid, signal.SIGKILL)
+    until(orphaned.is_over)
+    until(lambda: {"left 1", "left 2"} <= {one.name for one in orphaned.folder.iterdir()})
+
+
+def test_the_most_of_a_sum_is_no_sum_of_what_was_the_most_and_counts_outlive_a_process() -> None:
+    figures = Figures()
+    one, two = figures.row(1), figures.row(2)
+    for row in (one, two):
+        row.begin(os.getpid())
+    one[Number.CONNECTIONS], two[Number.CONNECTIONS] = 5, 7
+    one[Number.MOST_CONNECTIONS] = figures.sum(Number.CONNECTIONS)
+    one[Number.CONNECTIONS_TOTAL] = 5
+    assert (figures.most(Number.MOST_CONNECTIONS), figures.sum(Number.CONNECTIONS)) == (12, 12)
+    one.begin(0)
+    assert (figures.sum(Number.CONNECTIONS), figures.sum(Number.CONNECTIONS_TOTAL)) == (7, 5)
+    assert figures.most(Number.MOST_CONNECTIONS) == 12
+    assert not one.is_awake
+
+
+def test_workers_of_one_parent_meet_each_at_a_seat_of_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RUNTIME_DIRECTORY", str(tmp_path))
+    seats = [seat_under(os.getpid(), 2) for _ in range(2)]
+    assert [seat.number for seat in seats] == [1, 2]
+    assert len({(seat.node, seat.folder) for seat in seats}) == 1
+    assert seats[1].share(10) == 5
+    assert [seats[0].share(3), seats[1].share(3), seats[1].share(1)] == [2, 1, 1]
+    seats[0].row[Number.CONNECTIONS_TOTAL] = 3
+    assert seats[1].figures.sum(Number.CONNECTIONS_TOTAL) == 3
+    assert seat_under(1, 2).folder != seats[0].folder
+    for seat in seats:
+        seat.held.let_go()
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    """A folder with a name that leaves room for that of a socket."""
+    with tempfile.TemporaryDirectory(prefix="w") as path:
+        yield Path(path)
+
+
+def test_a_folder_is_closed_to_others_and_goes_with_the_last_who_holds_it(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tmp_path = short_path
+    monkeypatch.setattr(folders, "_bases", lambda: [tmp_path])
+    one, two = Held("x"), Held("x")
+    assert one.path == two.path
+    assert one.path.stat().st_mode & 0o777 == 0o700
+    one.let_go()
+    assert two.path.exists()
+    two.let_go()
+    assert not two.path.exists()
+
+    (tmp_path / f"collab-{os.geteuid()}-left").mkdir(mode=0o700)  # by one that was killed
+    open_to_all = tmp_path / f"collab-{os.geteuid()}-y"
+    open_to_all.mkdir()
+    open_to_all.chmod(0o755)
+    with pytest.raises(FolderError, match="somebody else made it"):
+        Held("y")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir(mode=0o700)
+    (tmp_path / f"collab-{os.geteuid()}-z").symlink_to(elsewhere)
+    with pytest.raises(FolderError, match="somebody else made it"):
+        Held("z")
+    Held().let_go()
+    assert not (tmp_path / f"collab-{os.geteuid()}-left").exists()
+
+
+def test_a_log_file_that_processes_share_is_rotated_by_one_at_a_time_and_loses_no_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(logs, "FILE_BYTES", 4_000)
+    monkeypatch.setattr(logs, "OLD_FILES", 30)
+    file = tmp_path / "collab.log"
+    writers = []
+    for writer in range(3):
+        pid = os.fork()
+        if pid == 0:
+            try:
+                logs.configure(log_file=file, is_shared=True)
+                for number in range(150):
+                    logging.getLogger("collab_server.test").info("line %d of %d .", number, writer)
+                os._exit(0)
+            finally:
+                os._exit(1)
+        writers.append(pid)
+    for pid in writers:
+        assert os.waitpid(pid, 0)[1] == 0
+    files = list(tmp_path.iterdir())
+    assert len(files) > 3
+    lines = [line for one in files for line in one.read_text().splitlines()]
+    assert len(lines) == 450
+    for writer in range(3):
+        for number in range(150):
+            assert sum(f"line {number} of {writer} ." in line for line in lines) == 1
