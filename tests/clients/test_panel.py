@@ -48,25 +48,20 @@ def test_every_file_of_words_is_a_language_that_is_offered() -> None:
 def test_a_sentence_that_a_language_lacks_is_english() -> None:
     script = """
 const { Words, wordsOf } = await import(process.argv[1]);
-const japanese = new Words("ja", { "new.pill.other": "新着 {count} 件" });
+const english = { "new.pill.one": "{count} new", "new.pill.other": "{count} new", undo: "Undo" };
+const japanese = new Words("ja", { "new.pill.other": "新着 {count} 件" }, english);
 console.log(JSON.stringify([
   japanese.say("new.pill", { count: 1 }), japanese.say("undo"), japanese.say("undo.of.nobody"),
   (await wordsOf("ar-EG")).say("new.pill", { count: 2 }), (await wordsOf("tlh")).say("undo"),
-  (await wordsOf("not a language")).say("undo"),
+  (await wordsOf("not a language")).say("undo"), (await wordsOf("de-!")).say("undo"),
 ]));
 """
     done = subprocess.run(
         [node_binary(), "--input-type=module", "-e", script, str(WORDS.parent / "words.js")],
         capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    assert json.loads(done.stdout) == [
-        "新着 1 件",
-        "Undo",
-        "undo.of.nobody",
-        "تعليقان جديدان",
-        "Undo",
-        "Undo",
-    ]
+    expected = ["新着 1 件", "Undo", "undo.of.nobody", "تعليقان جديدان", "Undo", "Undo", "Rückgängig"]
+    assert json.loads(done.stdout) == expected
 
 
 @pytest_asyncio.fixture

@@ -49,6 +49,13 @@ export class CollabElement extends HTMLElement {
     this.#root.adoptedStyleSheets = styles.map(sheetOf);
   }
 
+  /** Have one more style, once. @internal @param {string} style */
+  wear(style) {
+    const sheet = sheetOf(style);
+    const worn = this.#root.adoptedStyleSheets;
+    if (!worn.includes(sheet)) this.#root.adoptedStyleSheets = [...worn, sheet];
+  }
+
   /** Its client; that of `connect` unless set. @returns {Client | null} */
   get client() {
     return this.#client ?? shared;

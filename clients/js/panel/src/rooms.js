@@ -1,13 +1,9 @@
 // What lies over what: the comments of the dashboard, and over them the inbox, the search, a discussion or another
 // dashboard's comments, each with a way back.
 
-import { Discussing, NewDiscussion } from "./discussing.js";
-import { Inbox } from "./inbox.js";
-import { Members } from "./members.js";
 import { Panel } from "./panel.js";
 import { inWords } from "./parts.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
-import { Search } from "./search.js";
 import { Handle } from "./sheet.js";
 
 /**
@@ -31,7 +27,9 @@ import { Handle } from "./sheet.js";
  * @property {any} timer
  */
 
-const ROOMS = { topic: Panel, inbox: Inbox, search: Search, discussions: Discussing, begin: NewDiscussion, members: Members };
+/** The other rooms, once they are there. @type {any} */
+let known = null;
+const whenIdle = globalThis.requestIdleCallback ?? setTimeout;
 const UNDO_MS = 6000;
 
 /** How to go somewhere in an element, from without. @type {WeakMap<HTMLElement, (topic: string, commentId?: string | null) => void>} */
@@ -46,6 +44,7 @@ export function openIn(host, topic, commentId) {
 export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace = null, onClose = null, ...given }) {
   const [stack, setStack] = useState(/** @type {Room[]} */ ([{ ...home, wanted }]));
   const [going, setGoing] = useState(/** @type {Going | null} */ (null));
+  const [others, setOthers] = useState(known);
   const box = useRef(/** @type {any} */ (null));
   const before = useRef({ depth: 1, opener: /** @type {any} */ (null), isAsked: false }).current;
   const spelled = (/** @type {string} */ topic) => client.topic(topic).name;
@@ -67,6 +66,24 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
   }, [stack]);
 
   useFocusKept(box, host);
+
+  useLayoutEffect(() => others && host.wear(others.STYLE), [others]);
+  const load = async () => {
+    known = await import("./later.js");
+    setOthers(known);
+  };
+  useEffect(() => {
+    whenIdle(() => load().catch(() => {})); // it is asked for again by whoever goes there
+  }, []);
+  const isComing = !others && stack.some(({ kind }) => kind !== "topic");
+  useEffect(() => {
+    if (isComing) load().catch(() => (tell(words.say("room.failed")), cut(1)));
+  }, [isComing]);
+  useEffect(() => {
+    if (!others || (stack.length === 1 && !onClose)) return;
+    before.isAsked = true; // the focus waits for a room that was still to come
+    setStack((/** @type {Room[]} */ now) => [...now]);
+  }, [others]);
 
   const cut = (/** @type {number} */ depth) => {
     before.opener = stack[depth]?.opener;
@@ -171,7 +188,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
               onBack();
             }}
           >
-            <${ROOMS[kind]}
+            <${kind === "topic" ? Panel : (others?.[kind] ?? Coming)}
               host=${host}
               client=${client}
               words=${words}
@@ -222,4 +239,8 @@ function useFocusKept(box, host) {
     box.current.addEventListener("focusout", onBlur);
     return () => observer.disconnect();
   }, []);
+}
+
+function Coming() {
+  return html`<section class="panel" aria-busy="true"></section>`;
 }

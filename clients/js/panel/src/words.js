@@ -1,16 +1,20 @@
 // What the panel says, in the language of the page: one JSON a language, English for what one of them lacks.
 
-import english from "./words/en.json" with { type: "json" };
-
 /** @type {Record<string, () => Promise<{default: Record<string, string>}>>} */
-const OTHERS = {
+const FILES = {
+  en: () => import("./words/en.json", { with: { type: "json" } }),
   ar: () => import("./words/ar.json", { with: { type: "json" } }),
   de: () => import("./words/de.json", { with: { type: "json" } }),
   ja: () => import("./words/ja.json", { with: { type: "json" } }),
 };
 
 /** The languages there are. */
-export const LANGUAGES = Object.freeze(["en", ...Object.keys(OTHERS)]);
+export const LANGUAGES = Object.freeze(Object.keys(FILES));
+
+/** Those that lack sentences, as a test counts: English comes with them. @type {readonly string[]} */
+const INCOMPLETE = [];
+
+const AGAIN_MS = 3000;
 
 const MINUTE = 60;
 const UNITS = /** @type {const} */ ([
@@ -22,16 +26,18 @@ const WEEK = 7 * 24 * 60 * MINUTE;
 
 export class Words {
   #strings;
+  #english;
   #plurals;
   #number;
   #relative;
   #date;
   #exact;
 
-  /** @param {string} language @param {Record<string, string>} strings */
-  constructor(language, strings) {
+  /** @param {string} language @param {Record<string, string>} strings @param {Record<string, string>} [english] */
+  constructor(language, strings, english = {}) {
     this.language = language;
     this.#strings = strings;
+    this.#english = english;
     this.#plurals = new Intl.PluralRules(language);
     this.#number = new Intl.NumberFormat(language);
     this.#relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
@@ -61,7 +67,7 @@ export class Words {
   /** @param {string} key @returns {string | undefined} */
   #find(key) {
     if (Object.hasOwn(this.#strings, key)) return this.#strings[key];
-    return Object.hasOwn(english, key) ? /** @type {any} */ (english)[key] : undefined;
+    return Object.hasOwn(this.#english, key) ? this.#english[key] : undefined;
   }
 
   /** How long ago a moment (RFC 3339) was; after a week its date. @param {string} at @param {number} now */
@@ -90,12 +96,25 @@ export function wordsOf(wanted) {
   return words;
 }
 
-/** @param {string} wanted */
+/** @param {string} wanted @returns {Promise<Words>} */
 async function load(wanted) {
-  const language = wanted.toLowerCase().split("-")[0];
+  const known = wanted.toLowerCase().split("-")[0];
+  const language = Object.hasOwn(FILES, known) ? known : "en";
   try {
-    return new Words(wanted, (await OTHERS[language]?.())?.default ?? english);
+    const files = [language, ...(INCOMPLETE.includes(language) ? ["en"] : [])].map((each) => FILES[each]());
+    const [strings, english] = (await Promise.all(files)).map((file) => file.default);
+    return new Words(language === known ? tagOf(wanted, language) : "en", strings, english);
   } catch {
-    return new Words("en", english);
+    await new Promise((done) => setTimeout(done, AGAIN_MS)); // the connection was lost at the wrong moment
+    return load(wanted);
+  }
+}
+
+/** What `Intl` takes: a page may have whatever for its language. @param {string} wanted @param {string} otherwise */
+function tagOf(wanted, otherwise) {
+  try {
+    return Intl.getCanonicalLocales(wanted)[0];
+  } catch {
+    return otherwise;
   }
 }

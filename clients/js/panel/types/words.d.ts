@@ -3,8 +3,8 @@ export declare const LANGUAGES: readonly string[];
 export declare class Words {
     #private;
     language: string;
-    /** @param {string} language @param {Record<string, string>} strings */
-    constructor(language: string, strings: Record<string, string>);
+    /** @param {string} language @param {Record<string, string>} strings @param {Record<string, string>} [english] */
+    constructor(language: string, strings: Record<string, string>, english?: Record<string, string>);
     /**
      * A sentence. With `count` among the values, that of its plural.
      * @param {string} key

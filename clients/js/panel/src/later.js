@@ -1,0 +1,58 @@
+// The rooms that the comments can be shown without, and how they look: they come when there is nothing else to do, or
+// when somebody goes there.
+
+export { Discussing as discussions, NewDiscussion as begin } from "./discussing.js";
+export { Inbox as inbox } from "./inbox.js";
+export { Members as members } from "./members.js";
+export { Search as search } from "./search.js";
+
+export const STYLE = /* css */ `
+.lines > li + li { border-top: 1px solid var(--line); }
+.lines h3 { margin: 0; padding: 10px 16px 2px; font-weight: 600; }
+.line { display: flex; gap: 10px; width: 100%; padding: 11px 16px; border-radius: 0; text-align: start; }
+.line:hover { background: var(--wash); }
+.line:focus-visible { outline-offset: -3px; border-radius: var(--radius); }
+.line .count { align-self: center; flex: none; }
+.line .what { display: grid; flex: 1; gap: 1px; min-width: 0; }
+.line .first { display: flex; align-items: baseline; gap: 8px; min-width: 0; }
+.line .first time { flex: none; margin-inline-start: auto; }
+.line .first .mark { align-self: center; }
+.line .cut { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.who-why { min-width: 0; overflow: hidden; text-overflow: ellipsis; }
+.who-why .name { white-space: normal; }
+.snippet { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; overflow: hidden; contain: paint; text-align: start; }
+.snippet mark { border-radius: 3px; background: var(--warn-wash); color: inherit; font-weight: 600; }
+.faces { position: relative; flex: none; width: 36px; height: 36px; }
+.faces .avatar:only-child { width: 36px; height: 36px; font-size: 13px; }
+.faces .avatar:not(:only-child) { position: absolute; inset-block-start: 0; inset-inline-start: 0; width: 25px; height: 25px; font-size: 10px; box-shadow: 0 0 0 2px var(--sheet); }
+.faces .avatar + .avatar { inset-block-start: 11px; inset-inline-start: 11px; }
+.note { position: relative; }
+.note.unread::before { content: ""; position: absolute; inset-inline-start: 5px; top: 22px; width: 6px; height: 6px; border-radius: 50%; background: var(--accent); }
+.note.unread .snippet { font-weight: 500; }
+.note .read { position: absolute; inset-block-end: 8px; inset-inline-end: 10px; background: var(--sheet); }
+.note .line { padding-inline-end: 16px; }
+.note.unread .cut { padding-inline-end: 32px; }
+.note > .chip { margin: -4px 16px 10px; margin-inline-start: 54px; max-width: calc(100% - 110px); }
+.pill.above { position: sticky; top: 8px; bottom: auto; z-index: 1; margin: 8px auto -40px; }
+.wide { display: flex; align-items: center; justify-content: center; gap: 8px; width: 100%; margin-top: 8px; min-height: 36px; }
+.form { display: grid; gap: 4px; padding: 8px 16px; }
+form.form { overflow: auto; align-content: start; }
+.form label { margin-top: 8px; font-size: 0.9em; font-weight: 600; }
+.form label.check { display: flex; gap: 8px; align-items: center; font-weight: 400; }
+.check input { width: 16px; height: 16px; margin: 0; accent-color: var(--accent); }
+input[type="text"], input[type="search"], .form textarea { width: 100%; min-height: 36px; padding: 6px 12px; border: 1px solid var(--edge); border-radius: var(--radius); outline: 0; background: var(--sheet); color: inherit; font: inherit; resize: vertical; }
+:is(input[type="text"], input[type="search"], .form textarea):focus-visible { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
+input::placeholder, .form textarea::placeholder { color: var(--soft); opacity: 1; }
+.form .row { padding: 8px 0 0; }
+.beside { display: flex; gap: 8px; }
+.beside button { flex: none; }
+.picker { position: relative; display: flex; flex-wrap: wrap; gap: 4px; padding: 4px; border: 1px solid var(--edge); border-radius: var(--radius); }
+.picker:focus-within { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
+.form .picker input { flex: 1; min-width: 120px; width: auto; min-height: 26px; padding: 2px 8px; border: 0; box-shadow: none; }
+.people.below { inset-inline: -1px; bottom: auto; top: calc(100% + 4px); }
+.wrong { padding: 4px 0; color: var(--bad); font-size: 0.9em; }
+.list > .wrong { padding: 8px 16px; }
+.member { display: flex; align-items: center; gap: 10px; padding: 8px 16px; min-height: 44px; }
+.member .quiet { flex: 1; white-space: nowrap; }
+.member .popup-box { position: relative; }
+`;
