@@ -270,6 +270,7 @@ class NotificationShape(BaseModel):
     kind: str = Field(examples=["mention"], description="`mention`, `reply`, `invited` or `shared`.")
     topic: str
     commentId: str | None
+    threadId: str | None
     by: UserShape
     text: str
     why: str = Field(examples=["mentioned you"])

@@ -71,6 +71,7 @@ class Notification:
     kind: Kind
     topic: str
     comment_id: UUID | None
+    thread_id: UUID | None
     by: JsonText
     text: str
     why: str
@@ -92,7 +93,8 @@ class Notification:
             id=json_string(str(self.id)),
             kind=json_string(self.kind),
             topic=json_string(self.topic),
-            commentId=NULL if self.comment_id is None else json_string(str(self.comment_id)),
+            commentId=_id_or_null(self.comment_id),
+            threadId=_id_or_null(self.thread_id),
             by=self.by,
             text=text,
             why=json_string(self.why),
@@ -100,6 +102,10 @@ class Notification:
             createdAt=json_time(self.created_at),
             readAt=json_time(self.read_at),
         )
+
+
+def _id_or_null(id: UUID | None) -> JsonText:
+    return NULL if id is None else json_string(str(id))
 
 
 @dataclass(frozen=True, slots=True)

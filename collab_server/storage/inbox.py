@@ -127,8 +127,11 @@ _PENDING = """
     )
 """
 
-_TAKE = """
-    SELECT told.id, kind, topic, told.comment_id, by_user, COALESCE(notice.text, told.text) AS text, why,
+_THREAD_ID = "(SELECT thread_id FROM collab.comments WHERE id = told.comment_id) AS thread_id"
+
+_TAKE = f"""
+    SELECT told.id, kind, topic, told.comment_id, {_THREAD_ID}, by_user,
+           COALESCE(notice.text, told.text) AS text, why,
            COALESCE(notice.view_state, told.view_state) AS view_state, told.created_at, read_at, notice_id
       FROM collab.notifications AS told
       LEFT JOIN collab.notices AS notice
@@ -383,7 +386,8 @@ async def listed(
         conditions.append(f"seq < ${len(arguments)}")
     arguments.append(limit)
     sql = f"""
-        SELECT told.id, kind, topic, told.comment_id, by_user, COALESCE(notice.text, told.text) AS text, why,
+        SELECT told.id, kind, topic, told.comment_id, {_THREAD_ID}, by_user,
+               COALESCE(notice.text, told.text) AS text, why,
                COALESCE(notice.view_state, told.view_state) AS view_state, told.created_at, read_at, seq, notice_id
           FROM collab.notifications AS told
           LEFT JOIN collab.notices AS notice
@@ -417,6 +421,7 @@ def _notification(row: Any, *, seq: int) -> Notification:
         kind=row["kind"],
         topic=row["topic"],
         comment_id=row["comment_id"],
+        thread_id=row["thread_id"],
         by=row["by_user"],
         text=row["text"],
         why=row["why"],

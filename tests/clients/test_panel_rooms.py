@@ -108,6 +108,14 @@ async def test_no_line_of_the_inbox_moves_under_the_pointer(site: Site, topic: s
     await page.get_by_role("button", name="1 new").click()
     await expect(lines(page).first).to_contain_text("number 2")
     await expect(lines(page).first).to_be_focused()
+    # What is told of one thread is one line.
+    root = await bob.call("comment.add", {"topic": STOCK, "text": f"{TO_ANN} number 3"})
+    more = {"topic": STOCK, "text": f"{TO_ANN} number 4", "replyTo": root["comment"]["id"]}
+    await (await site.node.client(0, "carol")).call("comment.add", more)
+    await page.get_by_role("button", name="1 new").click()
+    await expect(lines(page)).to_have_count(4)
+    for said in ("Carol Chen and Bob Baker", "number 4", "1 more"):
+        await expect(lines(page).first).to_contain_text(said)
     await page.get_by_role("button", name="Mark all as read").click()
     await expect(page.locator(".note.unread")).to_have_count(0)
 

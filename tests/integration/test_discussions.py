@@ -535,7 +535,7 @@ async def test_members_hear_of_their_invitation_wherever_they_are(cluster: Clust
         "You too",
         ANN,
     )
-    assert (notification["commentId"], notification["readAt"]) == (None, None)
+    assert [notification[key] for key in ("commentId", "threadId", "readAt")] == [None, None, None]
     assert notification["why"]
 
 

@@ -31,7 +31,19 @@ from tests.integration.scene import (
 
 BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
 
-KEYS = ["id", "kind", "topic", "commentId", "by", "text", "why", "viewState", "createdAt", "readAt"]
+KEYS = [
+    "id",
+    "kind",
+    "topic",
+    "commentId",
+    "threadId",
+    "by",
+    "text",
+    "why",
+    "viewState",
+    "createdAt",
+    "readAt",
+]
 
 
 async def doors(cluster: Cluster, door: DoorName, *logins: str) -> list[Door]:
@@ -81,6 +93,7 @@ async def test_a_mention_is_a_notification_as_the_contract_says(
         "kind": "mention",
         "topic": topic,
         "commentId": comment["id"],
+        "threadId": comment["id"],
         "by": comment["author"],
         "text": comment["text"],
         "why": "mentioned you",
@@ -139,7 +152,8 @@ async def test_replies_tell_who_takes_part_in_the_thread(
     assert await kinds(ann, topic) == ["reply", "reply"]
     assert await kinds(bob, topic) == ["mention"]  # one cause, one notification, the stronger kind
     assert await kinds(carol, topic) == await kinds(dan, topic) == []
-    assert (await told(ann, topic))[0]["commentId"] == last["id"]
+    latest = (await told(ann, topic))[0]
+    assert (latest["commentId"], latest["threadId"]) == (last["id"], root["id"])
 
 
 @BOTH

@@ -620,6 +620,8 @@ class Notification(TypedDict):
     topic: str
     # The comment it is about, or null.
     commentId: str | None
+    # The id of the thread's root; a root's own id.
+    threadId: str | None
     # Who.
     by: User
     # The first 500 code points of the comment or, where these end inside a mention or a letter, fewer; the

@@ -917,6 +917,8 @@ export interface Notification {
   topic: string;
   /** The comment it is about, or null. */
   commentId: string | null;
+  /** The id of the thread's root; a root's own id. */
+  threadId: string | null;
   /** Who. */
   by: User;
   /**
