@@ -14,7 +14,7 @@ import pytest
 
 from collab_server.realtime.lean import guard
 
-from .conftest import Served, echo_engine, serve, wait_until
+from .conftest import DEADLINE_SECONDS, Served, echo_engine, serve, wait_until
 from .test_bounds import KEY, on_loop, upgrade_request
 from .test_engineio import POLL, SOCKET, get, open_polling
 
@@ -43,12 +43,12 @@ class Connection:
 
     async def receive(self, until: bytes) -> bytes:
         """All that comes, up to these bytes."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             return await self._reader.readuntil(until)
 
     async def receive_all(self) -> bytes:
         """All that comes until the server closes."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(DEADLINE_SECONDS):
             return await self._reader.read()
 
 

@@ -22,7 +22,7 @@ from collab_server.demo.embedded import free_port
 from collab_server.realtime.lean import adapter
 
 ROOT = Path(__file__).resolve().parents[2]
-DEADLINE_SECONDS = 15
+DEADLINE_SECONDS = 60
 GRACEFUL_SECONDS = 1
 
 # Answers with what uvicorn runs on, and keeps `/slow` open for as long as the client stays.
@@ -95,8 +95,8 @@ class Uvicorn:
 
     def connect(self, port: int, context: ssl.SSLContext | None = None) -> http.client.HTTPConnection:
         if context is not None:
-            return http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
-        return http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            return http.client.HTTPSConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS, context=context)
+        return http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_SECONDS)
 
     def text(self) -> str:
         self.log.seek(0)
