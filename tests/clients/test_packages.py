@@ -19,12 +19,12 @@ import pytest
 from collab_server.web import CLIENTS, PREACT, SOCKET_IO
 from tests.harness.cluster import Cluster
 from tests.harness.node_js import node_binary
-from tests.snippets.surroundings import install_for_node
+from tests.snippets.surroundings import install_for_node, output_of
 
 ROOT = Path(__file__).parents[2]
 TOOLS = [
     *("typescript@7", "esbuild@0.28", "react@18", "react-dom@18", "@types/react@18", "socket.io-client@4"),
-    *("htm@3", "preact@10"),
+    *("htm@3", "preact@10", "react-test-renderer@18"),
 ]
 MOST_BYTES = {"collab-client": 8_000, "collab-react": 1_000, "collab-strategy": 3_500}
 """Minified and zipped, beside socket.io-client and React."""
@@ -141,6 +141,23 @@ def test_the_panel_is_small_with_all_that_it_needs(tools: Path) -> None:
     aliases = [f"--alias:{package}={file}" for package, file in packages.items()]
     whole = weight(tools, "collab-panel", *aliases, f"--alias:socket.io-client={SOCKET_IO}")
     assert 30_000 < whole <= MOST_BYTES_IN_ALL
+
+
+async def test_hooks_hold_under_strict_mode_and_on_a_server(
+    tools: Path, shared_cluster: Cluster, topic: str
+) -> None:
+    """With React itself, in concurrent rendering: nothing is torn, and a server renders what is before everything."""
+    for name in ("collab-client", "collab-react"):
+        shutil.copytree(CLIENTS[name], tools / "node_modules" / name, dirs_exist_ok=True)
+    shutil.copy(Path(__file__).with_name("hooks.mjs"), tools)
+    person = await shared_cluster.person("ann")
+    arguments = (shared_cluster[0].url, person.url, person.auth_token, person.cookie_header, topic)
+    output = await output_of(node_binary(), "hooks.mjs", *arguments, cwd=tools)
+    told = json.loads(output.splitlines()[-1])
+    assert told["html"] == "<p>connecting loading 0 </p>" * 4
+    assert told["text"].startswith("live live ")
+    assert told["text"].split()[-20:] == [str(number) for number in range(20)]
+    assert (told["torn"], told["mountedOnce"], told["mounts"]) == (0, 1, 2)
 
 
 def test_their_versions_are_the_projects() -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from collab_client import Refused
 from tests.clients.test_python_client import Reader, Start, start
+from tests.clients.ways import new_epoch
 from tests.conftest import MakeCluster
 from tests.e2e.test_protocol_snippets import balanced
 from tests.faults.proxy import Proxy
@@ -45,7 +46,7 @@ async def test_a_killed_node_costs_nothing(
 
 
 async def test_a_new_epoch_is_told_and_lost_rights_say_so(
-    make_cluster: MakeCluster, database: TestDatabase, start: Start, topic: str
+    make_cluster: MakeCluster, database: TestDatabase, start: Start, topic: str, tmp_path: Path
 ) -> None:
     cluster = await make_cluster(nodes=1, env=LOOKING_OFTEN)
     ann, bob = await start(cluster, "ann"), await start(cluster, "bob")
@@ -54,10 +55,11 @@ async def test_a_new_epoch_is_told_and_lost_rights_say_so(
     before = (await ann.client.ask("topic.get", {"topic": topic}))["seq"]
     await until(lambda: len(bob.events) == before)
     database.sql("DELETE FROM collab.comments; DELETE FROM collab.events")
-    database.sql("UPDATE collab.topics SET last_seq = 0; UPDATE collab.installation SET epoch = 'renewed'")
+    database.sql("UPDATE collab.topics SET last_seq = 0")
+    renewed = await new_epoch(database, tmp_path)
     for reader in (ann, bob):
         await until(partial(ends_with_a_gap, reader), 20)
-        assert reader.events[-1]["epoch"] == "renewed"
+        assert reader.events[-1]["epoch"] == renewed
         assert reader.texts == []
     await ann.add("of the new one")
     for reader in (ann, bob):
