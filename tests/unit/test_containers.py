@@ -29,7 +29,7 @@ def test_there_is_a_stand_in_for_every_image_that_is_not_built_here() -> None:
     }
     assert named == wanted
     stages = set(re.findall(r"^FROM .* AS (\w+)$", (IMAGES / "Containerfile").read_text(), re.MULTILINE))
-    assert stages == {"python", *stand_ins.STANDS_FOR}
+    assert stages == {"python", "machine", *stand_ins.STANDS_FOR}
 
 
 def test_it_looks_at_every_service() -> None:
