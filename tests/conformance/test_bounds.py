@@ -142,6 +142,26 @@ async def test_client_that_does_not_poll_is_put_out(way: dict[str, Any]) -> None
             assert (await get(http, served, f"{POLL}&sid={sid}"))[0] == 400
 
 
+async def test_what_a_poll_leaves_for_the_next_one_counts_on(way: dict[str, Any]) -> None:
+    server = echo_engine(bounds=Bounds(outgoing_bytes=LIMIT))
+    with serve(server, **way) as served:
+        async with aiohttp.ClientSession() as http:
+            sid = await open_polling(http, served)
+            session = server.sockets[sid]
+            for _ in range(19):
+                on_loop(server, server.send_text, sid, "x" * 5000)
+            await asyncio.to_thread(wait_until, lambda: len(session.carrier._backlog) == 19)
+            answer = await get(http, served, f"{POLL}&sid={sid}")
+            assert answer[1].count("\x1e") == 15  # three are left
+            for _ in range(16):
+                on_loop(server, server.send_text, sid, "x" * 5000)
+            await asyncio.to_thread(wait_until, lambda: len(session.carrier._backlog) == 19)
+            assert not server.overflows
+            on_loop(server, server.send_text, sid, "x" * 5000)
+            await asyncio.to_thread(wait_until, lambda: server.overflows == 1)
+            await asyncio.to_thread(wait_until, lambda: sid not in server.sockets)
+
+
 async def test_one_message_above_the_bound_reaches_a_client_that_reads(way: dict[str, Any]) -> None:
     server = echo_engine(bounds=Bounds(outgoing_bytes=LIMIT))
     with serve(server, **way) as served:
