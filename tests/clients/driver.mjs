@@ -39,7 +39,7 @@ function inFile(path) {
       isRead = true;
       const left = JSON.parse(await readFile(path, "utf8").catch(() => "[]")).filter((entry) => entry.space === space);
       left.forEach((entry) => entries.set(entry.key, entry));
-      return left;
+      return left.reverse(); // in whatever order
     },
   };
 }

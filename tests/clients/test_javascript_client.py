@@ -105,17 +105,19 @@ async def test_what_waits_survives_the_end_of_its_window(
     await ann.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
     proxy.refuse()
     proxy.cut()
-    await ann.run("void client.topic(given).add({text: 'from the train'})", topic)
+    for text in ("from the train", "from the bus", "on foot"):
+        await ann.run(f"void client.topic(given).add({{text: '{text}'}})", topic)
     await ann.until(
-        "return client.outbox.snapshot().length", lambda _: kept.exists() and "train" in kept.read_text()
+        "return client.outbox.snapshot().length", lambda _: kept.exists() and "on foot" in kept.read_text()
     )
     await ann.kill()
     proxy.heal()
     again = await start("ann", url_of(proxy), kept=kept)
     await again.run(OPEN, topic)
-    await again.until(SHOWN, lambda shown: shown["seq"] == 1, given=topic)
+    await again.until(SHOWN, lambda shown: shown["seq"] == 3, given=topic)
     shown = await again.run(SHOWN, topic)
-    assert (shown["texts"], shown["pending"]) == (["from the train"], [None])
+    assert shown["texts"] == ["from the train", "from the bus", "on foot"]
+    assert shown["pending"] == [None] * 3
 
 
 async def test_what_is_refused_stays_at_the_comment_until_it_is_discarded(start: Start, topic: str) -> None:

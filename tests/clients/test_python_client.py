@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import pytest_asyncio
 
 from collab_client import Client, Refused, SyncClient, fold, library, mention
+from collab_client.ids import uuid7
 from collab_client.wire import Comment, User
 from tests.clients import scenario
 from tests.clients.ways import url_of
@@ -153,6 +155,24 @@ async def test_what_waits_in_a_file_is_sent_by_the_next_process(
     await until(lambda: again.texts == ["from the", "train"])
     await until(lambda: again.client.outbox.entries == ())
     assert kept.stat().st_mode & 0o077 == 0
+
+
+async def test_what_follows_on_a_comment_whose_id_was_too_old_follows_on_what_it_became(
+    cluster: Cluster, start: Start, topic: str
+) -> None:
+    ann = await start(cluster, "ann")
+    too_old = uuid7(time.time() - 86_400)
+    calls: Sequence[tuple[Any, Any]] = (
+        ("comment.add", {"topic": topic, "commentId": too_old, "text": "yesterday"}),
+        ("comment.add", {"topic": topic, "replyTo": too_old, "text": "a reply"}),
+        ("comment.edit", {"commentId": too_old, "text": "a day ago"}),
+    )
+    asked = [ann.client.change(name, payload) for name, payload in calls]
+    async with asyncio.timeout(20):
+        added, replied, edited = [(await one)["comment"] for one in asked]
+    assert added["id"] not in (too_old, replied["id"])
+    assert (replied["threadId"], edited["id"], edited["text"]) == (added["id"], added["id"], "a day ago")
+    await until(partial(ann.shows, "a day ago", "a reply"))
 
 
 async def test_what_is_refused_stays_until_it_is_sent_otherwise_or_discarded(
