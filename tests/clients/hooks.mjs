@@ -6,7 +6,7 @@ import { createClient } from "collab-client";
 import { CollabProvider, useConnection, useTopic, useUnread } from "collab-react";
 import { createElement, startTransition, StrictMode, useLayoutEffect, useState } from "react";
 import { renderToString } from "react-dom/server";
-import { create } from "react-test-renderer";
+import { JSDOM } from "jsdom";
 
 const [url, library, authToken, cookie, name] = process.argv.slice(2);
 
@@ -60,11 +60,15 @@ const html = renderToString(appOf(onServer));
 onServer.close();
 
 const client = createClient({ url, auth });
-const root = create(createElement(StrictMode, null, appOf(client)), { unstable_isConcurrent: true });
+globalThis.window = new JSDOM('<div id="root"></div>').window; // once the client is made: in Node it is one of Node
+globalThis.document = window.document;
+const { createRoot } = await import("react-dom/client");
+const root = createRoot(document.getElementById("root"));
+root.render(createElement(StrictMode, null, appOf(client)));
 const topic = client.topic(name);
 await topic.open();
 await Promise.all(Array.from({ length: 20 }, (_, number) => topic.add({ text: `${number}` })));
-const last = () => root.toJSON()?.at(-1).children[0] ?? "";
+const last = () => document.querySelector("p:last-of-type")?.textContent ?? "";
 while (!last().endsWith(" 19")) await new Promise((done) => setTimeout(done, 20));
 const text = last();
 const mountedOnce = mounted;

@@ -24,7 +24,7 @@ from tests.snippets.surroundings import install_for_node, output_of
 ROOT = Path(__file__).parents[2]
 TOOLS = [
     *("typescript@7", "esbuild@0.28", "react@18", "react-dom@18", "@types/react@18", "socket.io-client@4"),
-    *("htm@3", "preact@10", "react-test-renderer@18"),
+    *("htm@3", "preact@10", "jsdom@29"),
 ]
 MOST_BYTES = {"collab-client": 8_000, "collab-react": 1_000, "collab-strategy": 3_500}
 """Minified and zipped, beside socket.io-client and React."""
