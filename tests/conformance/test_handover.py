@@ -167,7 +167,9 @@ async def test_a_websocket_goes_through(three: list[One], http: aiohttp.ClientSe
     async with http.ws_connect(f"{other.url}{SOCKET}&sid={sid}", max_msg_size=0) as websocket:
         await websocket.send_str("2probe")
         assert (await websocket.receive()).data == "3probe"
+        assert await post(http, third, sid, "4beside") == (200, "ok")
         await websocket.send_str("5")
+        assert (await websocket.receive()).data == "4beside"
         for _ in range(3):
             await websocket.send_str("4" + "x" * size)
             assert (await websocket.receive()).data == "4" + "x" * size

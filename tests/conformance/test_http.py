@@ -15,7 +15,7 @@ import pytest
 from collab_server.realtime.lean import guard
 
 from .conftest import DEADLINE_SECONDS, Served, echo_engine, serve, wait_until
-from .test_bounds import KEY, on_loop, upgrade_request
+from .test_bounds import KEY, masked, on_loop, upgrade_request
 from .test_engineio import POLL, SOCKET, get, open_polling
 
 CHUNKED = f"POST {POLL} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n".encode()
@@ -342,6 +342,23 @@ async def test_who_is_connected_is_not_asked_for_another_request(
                     on_loop(served.server, served.server.send_text, sid, f"{number}")
                     await connection.receive(f"\r\n\r\n4{number}".encode())
                     await connection.send(b"\r\n")
+
+
+async def test_a_websocket_outlives_what_its_connection_was_kept_for(way: dict[str, Any]) -> None:
+    only_lean(way)
+    with serve(echo_engine(), **way, timeout_keep_alive=0.2) as served:
+        async with dial(served) as connection:
+            for ask in (
+                f"GET {POLL} HTTP/1.1\r\nHost: x\r\n\r\n",
+                "GET /engine.io/ HTTP/1.1\r\nHost: x\r\n\r\n",
+            ):
+                await connection.send(ask.encode())
+                await connection.receive(b"}")
+            await connection.send(upgrade_request(SOCKET))
+            await connection.receive(b"}")
+            await asyncio.sleep(0.4)
+            await connection.send(masked(1, b"4x"))
+            await connection.receive(b"4x")
 
 
 # --- gone before the answer

@@ -84,11 +84,11 @@ class HandingOver:
         return asyncio.get_running_loop().time() < until
 
     def step_aside(self, exchange: Exchange, session: Session, serve: Callable[[Exchange], None]) -> bool:
-        """Let a request wait for a moment beside a websocket that carries its session, or is about to: what the client
+        """Let a poll wait for a moment beside a websocket that carries its session, or is about to: what the client
         has said on it before, or was told, may still be on its way. False if they have come the same way, or if it has
-        waited already."""
-        is_far = getattr(session.upgrading or session.carrier, "is_handed", False)
-        if not (is_far or HANDED in exchange.scope) or isinstance(exchange.waiter, _Aside):
+        waited already; and for what was posted, which a client sees answered before it goes on by the websocket."""
+        is_far = getattr(session.upgrading or session.carrier, "is_handed", False) or HANDED in exchange.scope
+        if not is_far or exchange.scope["method"] != "GET" or isinstance(exchange.waiter, _Aside):
             return False
         exchange.waiter = _Aside(exchange, serve)
         return True

@@ -254,6 +254,7 @@ class HttpProtocol(LateHttpProtocol):
         self._become_websocket(engine, scope)
 
     def _become_websocket(self, engine: EngineServer, scope: Scope) -> None:
+        self._unset_keepalive_if_required()  # of the request before
         self.connections.discard(self)
         websocket = WebSocket(engine, self.transport, self.connections)
         self.transport.set_protocol(websocket)
