@@ -3,6 +3,7 @@ it: a bell, badges."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -24,7 +25,7 @@ STOCK = "content:F0000000000000000000000000000001:DA0000000000000000000000000000
 expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest_asyncio.fixture
+@pytest_asyncio.fixture(scope="module")
 async def browser() -> AsyncIterator[Browser]:
     async with async_playwright() as playwright:
         browser = await chromium(playwright)
@@ -42,6 +43,7 @@ async def site(browser: Browser, node: Cluster, topic: str) -> AsyncIterator[Sit
     context = await browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
     async with site_of(context, node, topic, node[0].url) as site:
         yield site
+    await context.close()
 
 
 def bell(page: Page) -> Locator:
@@ -239,6 +241,41 @@ async def test_what_one_marks_follows_and_mutes_is_so_on_all_devices(site: Site,
 async def _unread(person: object, topic: str, count: int) -> bool:
     counts = await person.call("topic.get", {"topic": topic})  # type: ignore[attr-defined]
     return bool(counts["unread"] == count)
+
+
+@needs_chromium
+async def test_of_a_long_thread_and_a_long_list_only_what_is_near_is_in_the_document(
+    site: Site, topic: str
+) -> None:
+    bob = await site.node.client(0, "bob")
+    root = (await bob.call("comment.add", {"topic": topic, "text": "the root"}))["comment"]["id"]
+    replies = [{"topic": topic, "text": f"reply {number}", "replyTo": root} for number in range(120)]
+    others = [{"topic": topic, "text": f"other {number}"} for number in range(60)]
+    added = await asyncio.gather(*(bob.call("comment.add", each) for each in (*replies, *others)))
+    ann = await site.node.client(0, "ann")
+    await ann.call("topic.read", {"topic": topic, "seq": 10_000})
+    page = await site.open("ann")
+    await expect(comments(page)).to_have_count(50)
+    # Who is at the very top when older ones come is not stuck there.
+    older = "list => (list.scrollTop = 0, client.topic(panel.topic).snapshot().threads.length)"
+    await until(lambda: _is_more(page, older, 60), 20)
+    await until(lambda: _is_more(page, "list => list.scrollTop", 0), 20)
+
+    third = added[3]["comment"]
+    await page.evaluate("id => panel.show(id)", third["id"])
+    await expect(comments(page).filter(has_text=third["text"]).first).to_be_in_viewport()
+    thread = page.locator(f'[data-thread="{root}"]')
+    assert await thread.locator("[data-comment]").count() < 80
+    await thread.get_by_role("button", name="later replies").click()
+    await expect(thread.get_by_role("button", name="later replies")).to_have_accessible_name(
+        re.compile(r"^\d{1,2} later")
+    )
+    assert await thread.locator("[data-comment]").count() < 115
+    await expect(thread).to_be_focused()
+
+
+async def _is_more(page: Page, script: str, count: int) -> bool:
+    return bool(await page.locator("div.list").evaluate(script) > count)
 
 
 @needs_chromium

@@ -143,8 +143,8 @@ export function Inbox({ client, words, host, rooms }) {
         aria-busy=${isLoading ? "true" : "false"}
         onPointerEnter=${hold("isOver", true)}
         onPointerLeave=${hold("isOver", false)}
-        onFocusIn=${hold("isIn", true)}
-        onFocusOut=${hold("isIn", false)}
+        onfocusin=${hold("isIn", true)}
+        onfocusout=${hold("isIn", false)}
       >
         ${fresh.length > 0 &&
         html`<button type="button" class="pill fresh above" onClick=${renew}>${words.say("new.pill", { count: fresh.length })}</button>`}

@@ -20,6 +20,7 @@ const UNDO_MS = 6000;
 const SHOWN_MS = 4000;
 const MINUTE_MS = 60_000;
 const MOST_AVATARS = 5;
+const REPLIES = 50; // of a thread, that are shown at a time
 const MOST_PAGES = 10; // that are loaded to find what is unread
 const FILTERS = ["all", "unread", "mentions", "resolved", "discussions"];
 
@@ -37,7 +38,7 @@ export function Panel(props) {
   const [replying, reply] = useState(/** @type {string | null} */ (null));
   const [opened, setOpened] = useState(new Map()); // resolved threads, as somebody opened or folded them
   const kept = useRef(new Set()).current; // threads that stay open, for something in them was unread
-  const [unfolded, setUnfolded] = useState(new Set());
+  const [ranges, setRanges] = useState(/** @type {Map<string, [number, number]>} */ (new Map())); // of replies that are shown
   const [deleting, setDeleting] = useState(new Map());
   const [newFrom, setNewFrom] = useState(/** @type {string | null} */ (null));
   const [shown, setShown] = useState(/** @type {string | null} */ (null));
@@ -73,7 +74,8 @@ export function Panel(props) {
   const isUnread = (/** @type {any} */ comment) =>
     comment.seq > state.readSeq && !comment.deletedAt && !comment.pending && !isMe(comment.author);
   const sticky = useRef(new Set()).current; // what was unread stays in sight while one reads
-  const threads = state.threads.filter((/** @type {any} */ thread) => {
+  const isAll = filter === "all" && !inPlace; // there may be very many
+  const threads = isAll ? state.threads : state.threads.filter((/** @type {any} */ thread) => {
     if (inPlace && !isAt(anchorOf(thread), inPlace)) return false;
     if (filter === "all") return true;
     if (filter === "resolved") return thread.root?.resolved;
@@ -90,12 +92,14 @@ export function Panel(props) {
   const startAt = (/** @type {number} */ index) =>
     setStartId(index >= last ? null : threads[Math.max(0, index)].id);
 
-  const names = new Map(
-    [...state.present, ...state.threads.flatMap((/** @type {any} */ { comments }) => comments.map((/** @type {any} */ each) => each.author))].map(
-      ({ id, name }) => [id, name],
-    ),
-  );
-  if (client.me) names.set(client.me.id, client.me.name);
+  const names = useMemo(() => {
+    /** @type {Map<string, string>} */ const found = new Map();
+    const add = (/** @type {any} */ { id, name }) => found.set(id, name);
+    for (const { comments } of state.threads) for (const { author } of comments) add(author);
+    state.present.forEach(add);
+    if (client.me) add(client.me);
+    return found;
+  }, [state.threads, state.present, client.me]);
 
   // --- opening: at the first unread comment, or at the one that is asked for, else at the end
 
@@ -142,7 +146,6 @@ export function Panel(props) {
     if (inPlace && !isAt(anchor, inPlace)) host.place = null;
     setFilter("all");
     setOpened((/** @type {Map<string, boolean>} */ before) => new Map(before).set(threadId, true));
-    setUnfolded((/** @type {Set<string>} */ before) => new Set(before).add(threadId));
     live.goal = id;
     live.toFocus = isFocused ? threadId : null;
     setShown(id);
@@ -205,10 +208,11 @@ export function Panel(props) {
       const { top } = goal.getBoundingClientRect();
       scroller.scrollTop += top - scroller.getBoundingClientRect().top - scroller.clientHeight / 3;
     } else if (live.goal) {
-      const index = threads.findIndex((/** @type {any} */ { comments }) =>
-        comments.some((/** @type {any} */ each) => each.id === live.goal),
-      );
-      if (index >= 0 && (index < start || index >= start + MOST_THREADS)) startAt(index - STEP);
+      const isGoal = (/** @type {any} */ each) => each.id === live.goal;
+      const index = threads.findIndex((/** @type {any} */ { comments }) => comments.some(isGoal));
+      if (index < 0 && !state.threads.some((/** @type {any} */ { comments }) => comments.some(isGoal))) live.goal = null;
+      else if (index >= 0 && (index < start || index >= start + MOST_THREADS)) startAt(index - STEP);
+      else if (index >= 0) show(threads[index], isGoal);
     } else if (live.isAtEnd) {
       scroller.scrollTop = scroller.scrollHeight;
     } else if (live.anchor) {
@@ -220,7 +224,17 @@ export function Panel(props) {
     }
     remember();
     if (live.isAtEnd !== isAtEnd) setAtEnd(live.isAtEnd);
+    // Who is at the very top when older ones come cannot scroll up to them.
+    if (live.isOpen && !live.goal && !live.isAtEnd && scroller.scrollTop < NEAR && start > 0) startAt(start - STEP);
   });
+
+  /** Show the replies of a thread that are near one of them. @param {any} thread @param {(comment: any) => boolean} isGoal */
+  const show = ({ id, comments }, isGoal) => {
+    const at = comments.filter((/** @type {any} */ each) => each.id !== id).findIndex(isGoal);
+    const [from, to] = ranges.get(id) ?? [-1, -1];
+    if (at < 0 || (at >= from && at < to)) return;
+    setRanges(new Map(ranges).set(id, [Math.max(0, at - REPLIES / 5), at + REPLIES]));
+  };
 
   useEffect(() => {
     // Where it gets smaller or larger one stays at the end, too.
@@ -412,7 +426,7 @@ export function Panel(props) {
     shown,
     opened,
     kept,
-    unfolded,
+    ranges,
     deleting,
     replying,
     isUnread,
@@ -426,10 +440,17 @@ export function Panel(props) {
       setOpened(new Map(opened).set(id, isOpen));
       focus(`[data-thread="${id}"]${isOpen ? "" : " .fold"}`);
     },
-    unfold: (/** @type {any} */ thread) => {
-      setUnfolded(new Set(unfolded).add(thread.id));
-      topic.thread(thread.id).catch(() => {});
-      focus(`[data-thread="${thread.id}"]`);
+    /** Show other replies of a thread. @param {string} id @param {number} from @param {number} to */
+    unfold: async (id, from, to) => {
+      const before = topic.snapshot().threads.find((/** @type {any} */ each) => each.id === id)?.comments.length;
+      await topic.thread(id).catch(() => {});
+      const after = topic.snapshot().threads.find((/** @type {any} */ each) => each.id === id)?.comments.length;
+      const more = after - before; // older ones, that were loaded
+      setRanges((/** @type {Map<string, [number, number]>} */ known) =>
+        new Map(known).set(id, [Math.max(0, from + more), to + more]),
+      );
+      live.isAtEnd = false;
+      focus(`[data-thread="${id}"]`);
     },
     react: (/** @type {any} */ { id, reactions }, /** @type {string} */ emoji) => {
       const isMine = reactions[emoji]?.includes(client.me?.id);
@@ -608,8 +629,8 @@ export function Panel(props) {
         onScroll=${onScroll}
         onPointerOver=${point}
         onPointerLeave=${() => point(null)}
-        onFocusIn=${point}
-        onFocusOut=${() => point(null)}
+        onfocusin=${point}
+        onfocusout=${() => point(null)}
         aria-busy=${isLoading ? "true" : "false"}
       >
         ${!isLoading &&

@@ -118,7 +118,7 @@ export function Picker({ client, words, id, chosen, onChange, known = [] }) {
         ${isOpen &&
         html`<ul role="listbox" id="${id}-list" aria-label=${words.say("people.found")}>
           ${found?.map(
-            (person, index) => html`<li
+            (/** @type {Whom} */ person, /** @type {number} */ index) => html`<li
               key=${person.id}
               id="${id}-${index}"
               role="option"

@@ -32,6 +32,7 @@ export function useReading({ topic, state, list, isUnread, isPaused }) {
     const mark = () => {
       const { state, isUnread } = now.current;
       const unread = state.threads
+        .filter((/** @type {any} */ thread) => thread.unread)
         .flatMap((/** @type {any} */ { comments }) => comments.filter(isUnread))
         .sort((/** @type {any} */ one, /** @type {any} */ other) => one.seq - other.seq);
       if (unread.length < state.unread) return; // older ones are not loaded: nobody has seen them

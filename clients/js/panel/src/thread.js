@@ -10,6 +10,7 @@ import { html, useState } from "./preact.js";
 const EMOJIS = ["👍", "❤️", "😄", "🎉", "👀", "🙏", "✅", "❓"];
 const LONG = 1200; // characters; a longer text is folded
 const LINES = 14;
+const REPLIES = 50; // more of them at a time
 const SHOWN_REPLIES = 2; // of those that fold
 const MOST_REPLIES = 4; // more than these fold
 
@@ -45,11 +46,12 @@ export function Thread({ panel, thread, index, count }) {
       </article>
     `;
   }
-  let from = 0;
-  if (!panel.unfolded.has(id) && !panel.kept.has(id) && replies.length > MOST_REPLIES) {
-    from = replies.length - SHOWN_REPLIES;
-  }
-  const missing = isWhole ? 0 : Math.max(0, (root?.replyCount ?? 0) - replies.length);
+  const many = replies.length;
+  const isShort = !panel.kept.has(id) && many > MOST_REPLIES; // nobody has opened it, and nothing in it is unread
+  const [first, last] = panel.ranges.get(id) ?? [many - (isShort ? SHOWN_REPLIES : REPLIES), Infinity];
+  const from = Math.max(0, first);
+  const to = last >= many ? many : last;
+  const missing = isWhole ? 0 : Math.max(0, (root?.replyCount ?? 0) - many);
   const hidden = from + missing;
   const canReply = topic.may("comment.add") && comments.some((/** @type {any} */ each) => !each.deletedAt);
   const people = [...new Map(comments.map((/** @type {any} */ each) => [each.author.id, each.author])).values()];
@@ -74,11 +76,15 @@ export function Thread({ panel, thread, index, count }) {
       </p>`}
       ${root && shown(root, true)}
       ${hidden > 0 &&
-      html`<button type="button" class="link earlier" onClick=${() => panel.unfold(thread)}>
+      html`<button type="button" class="link earlier" onClick=${() => panel.unfold(id, from - REPLIES, Math.min(last, from + 2 * REPLIES))}>
         ${words.say("replies.earlier", { count: hidden })}
       </button>`}
       ${replies.length > 0 &&
-      html`<div class="replies">${replies.slice(from).map((/** @type {any} */ each) => shown(each))}</div>`}
+      html`<div class="replies">${replies.slice(from, to).map((/** @type {any} */ each) => shown(each))}</div>`}
+      ${to < many &&
+      html`<button type="button" class="link earlier" onClick=${() => panel.unfold(id, Math.max(from, to - 2 * REPLIES), to + REPLIES)}>
+        ${words.say("replies.later", { count: many - to })}
+      </button>`}
       ${canReply &&
       (isReplying
         ? html`<${Composer}
