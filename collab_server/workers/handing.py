@@ -27,6 +27,8 @@ AT_ONCE = 64
 """Connections that are let in before anything else is looked at."""
 ASLEEP_SECONDS = 1.0
 """Without a sign of life, after which others get what would be this worker's."""
+HELD_SECONDS = 0.05
+"""So long a connection may wait for its worker while another one has nothing to take."""
 
 
 @dataclass(slots=True)
@@ -41,6 +43,10 @@ class Process:
     handed: int = 0
     beat: int = 0
     asleep_seconds: float = 0.0
+    taken: int = 0
+    taken_at: float = 0.0
+    held_at_beat: int = -1
+    """Its last sign of life when it was found not to take what it was given."""
 
     @property
     def is_ready(self) -> bool:
@@ -48,16 +54,30 @@ class Process:
         return bool(self.row[Number.IS_TAKING])
 
     @property
+    def waiting(self) -> int:
+        """How many connections it has not taken yet."""
+        return self.handed - self.row[Number.TAKEN]
+
+    def note_taken(self) -> None:
+        """It takes, or has nothing to take: whatever waits from here on has just begun to."""
+        self.taken, self.taken_at = self.row[Number.TAKEN], time.monotonic()
+
+    @property
     def load(self) -> int:
         """How many connections it has, and is about to have."""
-        return self.row[Number.OPEN] + self.handed - self.row[Number.TAKEN]
+        return self.row[Number.OPEN] + self.waiting
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has shown lately that it runs, and takes what it is given."""
+        beat = self.row[Number.BEAT]
+        return beat != self.held_at_beat and (self.asleep_seconds < ASLEEP_SECONDS or beat != self.beat)
 
     @property
     def rank(self) -> tuple[bool, bool, int, int]:
         """The lowest gets the next connection: clients find no use in one that does not run, or cannot serve yet."""
-        is_asleep = self.asleep_seconds >= ASLEEP_SECONDS and self.row[Number.BEAT] == self.beat
         serves = self.row[Number.HAS_STARTED] and not self.row[Number.IS_DRAINING]
-        return is_asleep, not serves, self.load, self.handed
+        return not self.is_running, not serves, self.load, self.handed
 
 
 class Handing:
@@ -69,10 +89,11 @@ class Handing:
         self._selector = selector
         self._left: deque[int] = deque()  # descriptors that nobody takes now
 
-    @property
-    def is_stuck(self) -> bool:
-        """Whether there is a connection that nobody takes."""
-        return bool(self._left)
+    def patience(self, workers: Collection[Process], seconds: float) -> float:
+        """For how many of these seconds nothing has to be looked at, unless something comes."""
+        if self._left:
+            return 0.01
+        return HELD_SECONDS / 2 if any(worker.waiting for worker in workers) else seconds
 
     def open(self) -> None:
         """Let clients come."""
@@ -90,7 +111,8 @@ class Handing:
         self._left.clear()
 
     def attend(self, workers: Collection[Process]) -> None:
-        """Hand out what was left, and look for more while there is somebody for it."""
+        """Hand out what was left, or is held up, and look for more while there is somebody for it."""
+        self._take_back_held(workers)
         while self._left and self._hand(self._left[0], workers):
             os.close(self._left.popleft())
         has_room = not self._left and any(worker.is_ready for worker in workers)
@@ -118,20 +140,42 @@ class Handing:
             os.close(connection)
 
     def take_back(self, worker: Process) -> None:
-        """What this worker has not taken is for others."""
+        """What this worker has not taken is for others; what it was told stays for it."""
+        told = []
         while (said := passing.receive(worker.theirs)) is not None:
             what, connection = said
             if not what:
-                return
+                break
             if connection is not None:
                 worker.handed -= 1
                 self._left.append(connection)
+            else:
+                told.append(what)
+        for what in told:
+            passing.say(worker.ours, what)
+
+    def _take_back_held(self, workers: Collection[Process]) -> None:
+        """What waits for one who is busy or frozen, while another one has nothing to take, is for that one."""
+        now = time.monotonic()
+        for worker in workers:
+            if not worker.waiting:
+                continue
+            if worker.row[Number.TAKEN] != worker.taken:
+                worker.note_taken()
+            elif now - worker.taken_at > HELD_SECONDS and any(
+                other.is_ready and other.is_running and not other.waiting for other in workers
+            ):
+                worker.held_at_beat = worker.row[Number.BEAT]
+                self.take_back(worker)
 
     @staticmethod
     def _hand(connection: int, workers: Collection[Process]) -> bool:
         """Give it to somebody; False if nobody takes it now."""
         for worker in sorted((worker for worker in workers if worker.is_ready), key=_rank):
+            waited = worker.waiting
             if passing.send(worker.ours, connection):
+                if not waited:
+                    worker.note_taken()
                 worker.handed += 1
                 return True
         return False

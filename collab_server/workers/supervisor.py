@@ -125,10 +125,9 @@ class Supervisor:
 
     def _patience(self, now: float) -> float:
         """Seconds until something has to be looked at."""
-        if self._handing.is_stuck:
-            return 0.01
         due = min(self._due.values(), default=now + TICK_SECONDS) if self._leaving_since is None else now + 1
-        return max(0.0, min(TICK_SECONDS, due - now))
+        seconds = max(0.0, min(TICK_SECONDS, due - now))
+        return self._handing.patience(self._workers.values(), seconds)
 
     # --- signals
 
@@ -267,8 +266,7 @@ class Supervisor:
             worker.beat = beat
             if worker.asleep_seconds < ASLEEP_SECONDS:
                 continue
-            if self._leaving_since is None:  # then it has to find what it was told when it wakes
-                self._handing.take_back(worker)
+            self._handing.take_back(worker)
             if worker.asleep_seconds >= FROZEN_SECONDS:
                 log.error("a worker has not run for 30 s; it is ended", extra={"worker": worker.row.number})
                 worker.asleep_seconds = 0.0
