@@ -75,7 +75,7 @@ class Ground:
         opened = OpenDatabase(self.database, self.preparation)
         dependencies = _dependencies_of(opened, self.bus, self.authority, self.channels)
         settings = Settings(config.enableTls, config.scaling, config.logging, self.name)
-        counters = Counters(metrics, None if seat is None else Together(seat))
+        counters = Counters(metrics, None if seat is None else Together(seat, metrics.render))
         self.status = Status(settings, self.database, self.bus, counters, dependencies)
 
 

@@ -20,6 +20,7 @@ from typing import Any, Protocol
 from starlette.types import ASGIApp
 
 from collab_server import __version__
+from collab_server.api.answers import OpenRequests
 from collab_server.api.door import RestDoor
 from collab_server.api.operations import Observers, operations_router
 from collab_server.config import Config, Limits, LoadedConfig
@@ -28,6 +29,7 @@ from collab_server.contract.schemas import field_names
 from collab_server.domain.addresses import Addresses
 from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.hints import Kind
+from collab_server.domain.tallies import OwnTally, Tally
 from collab_server.ground import Ground
 from collab_server.ports import (
     Authority,
@@ -81,6 +83,7 @@ from collab_server.services.sign_in import Authenticator
 from collab_server.services.sign_in.spanned import SpannedAuthenticator
 from collab_server.services.state_watch import StateWatch
 from collab_server.services.upkeep import upkeep
+from collab_server.status import Counters
 from collab_server.telemetry.journal import Journal
 from collab_server.telemetry.metrics import Metrics
 from collab_server.telemetry.spans import Spans
@@ -111,7 +114,7 @@ class Live:
     def __init__(self, ground: Ground, server: CollabServer, elsewhere: Elsewhere | None) -> None:
         bus, gate, metrics, channels = ground.bus, ground.authority.gate, ground.metrics, ground.channels
         spans = ground.spans
-        self.hub = hub = Hub(server, metrics)
+        self.hub = hub = Hub(server, metrics, _tally_of(ground, "connections"))
         self.presence = presence = Presence(ground.name, hub, bus)
         self.moves = moves = Moves()
         make_audience = Audience if spans is None else partial(SpannedAudience, spans=spans)
@@ -135,7 +138,7 @@ class Node:
 
     def __init__(self, config: Config, certificates: Certificates, read: Reading, seat: Seat | None) -> None:
         ground = Ground(config, certificates, seat)
-        limits, epoch, cursors = config.limits, Epoch(), Cursors()
+        limits, epoch, cursors = _limits_of(config, seat), Epoch(), Cursors()
         metrics, spans, counters = ground.metrics, ground.spans, ground.status.counters
         name, bus, database, authority = ground.name, ground.bus, ground.database, ground.authority
         self.name, self.status = name, ground.status
@@ -147,7 +150,7 @@ class Node:
         self._live = live = Live(ground, server, elsewhere)
         hub, feed, deliveries = live.hub, live.feed, live.deliveries
         ends = Ends(ground.bare, hub, bus)  # which are learned before it is opened
-        authenticator = _authenticator_of(config, authority, live.names, ends, spans)
+        authenticator = _authenticator_of(config, limits, authority, live.names, ends, spans)
         turns, recipients = Turns(_limiter_of(limits), metrics=metrics), _recipients_of(limits)
         backends = Backends(
             database=database,
@@ -188,7 +191,7 @@ class Node:
         reloading = Reloading(config, read, certificates, changing)
         watch = (Repair(database, feed, metrics), rights_watch, watching, secret_watch, self._state_watch)
         own = (live.names, self.status.sampler, self.guard, _jobs_of(ground), Settling(database))
-        others = _handing_over(_where(config, seat), ground, server, elsewhere)
+        others = (*_handing_over(_where(config, seat), ground, server, elsewhere), *_telling(counters))
         watches = (opening, *watch, sign_ins, ends, reloading, journal, exchange)
         self._workers: tuple[Worker, ...] = (*watches, *own, *others)
         self._tasks: set[asyncio.Task[None]] = set()
@@ -276,6 +279,24 @@ def _where(config: Config, seat: Seat | None) -> Where | None:
     return Where(section.host, port, section.towards, path)
 
 
+def _limits_of(config: Config, seat: Seat | None) -> Limits:
+    """Of what a node bounds without asking who it is, the part of this worker."""
+    names = ("strangers", "strangersPerAddress", "strangersBytes", "failedSignIns")
+    shares = {} if seat is None else {name: seat.share(getattr(config.limits, name)) for name in names}
+    return config.limits.model_copy(update=shares)
+
+
+def _tally_of(ground: Ground, of_what: str) -> Tally:
+    """What people have of this at the node."""
+    together = ground.status.counters.together
+    return OwnTally() if together is None else together.seat.tally(of_what)
+
+
+def _telling(counters: Counters) -> tuple[Worker, ...]:
+    """What runs so that other workers of the node can ask this one."""
+    return () if counters.together is None else (counters.together,)
+
+
 def _handing_over(
     where: Where | None, ground: Ground, server: CollabServer, elsewhere: Elsewhere | None
 ) -> tuple[Worker, ...]:
@@ -293,13 +314,14 @@ def _jobs_of(ground: Ground) -> Jobs:
 
 
 def _authenticator_of(
-    config: Config, authority: Authority, names: Names, ends: Ends, spans: Spans | None
+    config: Config, limits: Limits, authority: Authority, names: Names, ends: Ends, spans: Spans | None
 ) -> Authenticator:
     make = Authenticator if spans is None else partial(SpannedAuthenticator, spans=spans)
+    a_second = limits.failedSignIns / config.limits.failedSignIns
     return make(
         replace(authority, sessions=names.heard_by(authority.sessions)),
         administrators=config.administrators,
-        failures=AddressBudget(burst=config.limits.failedSignIns, per_second=1),
+        failures=AddressBudget(burst=limits.failedSignIns, per_second=a_second),
         ends=ends,
         session_hours=config.sessionHours,
     )
@@ -372,7 +394,7 @@ def _rest_of(
         journal=journal,
         waiting=live.waiting,
         max_body_bytes=config.limits.packetBytes,
-        requests_per_user=config.limits.requestsPerUser,
+        open_requests=OpenRequests(config.limits.requestsPerUser, _tally_of(ground, "requests")),
     )
     observers = Observers(config.status_token, door.identify)
     operations = operations_router(status, observers.may_see)

@@ -3,41 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 from typing_extensions import override
 
+from collab_server.domain.tallies import Tally
 from collab_server.errors import RateLimited
 
 SLICE_BYTES = 65_536
 
 
 class OpenRequests:
-    """Counts the calls of each person that are not answered yet, or whose answer its client does not take."""
+    """Counts in `tally` each person's calls that are not answered yet, or whose answer its client does not take."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, tally: Tally) -> None:
         self._most = most
-        self._open: dict[str, int] = {}
+        self._tally = tally
 
     def begin(self, user_id: str) -> Callable[[], None]:
         """One more; returns what has to be called at its end.
 
         Raises `RateLimited` when there are too many.
         """
-        count = self._open.get(user_id, 0)
-        if count >= self._most:
+        if self._tally.of(user_id) >= self._most:
             raise RateLimited(f"expected at most {self._most} open requests of one user", retry_after=1)
-        self._open[user_id] = count + 1
-
-        def end() -> None:
-            left = self._open[user_id] - 1
-            if left:
-                self._open[user_id] = left
-            else:
-                del self._open[user_id]
-
-        return end
+        self._tally.more(user_id)
+        return partial(self._tally.less, user_id)
 
 
 class Answer(Response):

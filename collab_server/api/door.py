@@ -79,7 +79,7 @@ class RestDoor:
         journal: Journal,
         waiting: Waiting,
         max_body_bytes: int,
-        requests_per_user: int,
+        open_requests: OpenRequests,
     ) -> None:
         self._gate = gate
         self._authenticator = authenticator
@@ -87,7 +87,7 @@ class RestDoor:
         self._journal = journal
         self._waiting = waiting
         self._max_body_bytes = max_body_bytes
-        self._open = OpenRequests(requests_per_user)
+        self._open = open_requests
         self._arrived: TTLCache[tuple[str, str | None], bool] = TTLCache(MOST_ARRIVED, ARRIVAL_SECONDS)
 
     def build(

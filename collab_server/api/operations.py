@@ -72,8 +72,10 @@ def operations_router(status: Status, may_see_verbose: Callable[[Request], Await
         return JSONResponse(answer, status_code=503, headers={"Retry-After": "2"})
 
     async def get_metrics() -> Response:
-        """Counters and latencies for Prometheus."""
-        return Response(status.counters.metrics.render(), media_type=CONTENT_TYPE)
+        """Counters and latencies for Prometheus; of a node of several workers those of each."""
+        together, metrics = status.counters.together, status.counters.metrics
+        page = metrics.render() if together is None else await together.metrics()
+        return Response(page, media_type=CONTENT_TYPE)
 
     for path, answer in (
         ("/status", get_status),

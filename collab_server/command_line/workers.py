@@ -20,6 +20,7 @@ from collab_server.workers.figures import Figures
 from collab_server.workers.folder import FolderError, Held
 from collab_server.workers.seat import Seat, new_node_name
 from collab_server.workers.supervisor import Supervisor
+from collab_server.workers.tallies import MOST_SEATS, Tallies
 
 from .outcome import DONE, FAILED
 
@@ -57,6 +58,7 @@ def serve_by_workers(loaded: LoadedConfig, read: Callable[[], LoadedConfig], *, 
         log.error("the workers of this node cannot meet: %s", error)
         return FAILED
     figures = Figures()
+    tallies = Tallies(figures)
     process.allow_many_connections()
     for module in IMPORTED_LATE:
         importlib.import_module(module)
@@ -66,7 +68,9 @@ def serve_by_workers(loaded: LoadedConfig, read: Callable[[], LoadedConfig], *, 
 
     def run(number: int, end: socket.socket) -> int:
         row = figures.row(number)
-        seat = Seat(node, number, config.workers, os.getppid(), held, figures, row)
+        if number <= MOST_SEATS:
+            tallies.begin(number)
+        seat = Seat(node, number, config.workers, os.getppid(), held, figures, row, tallies)
         hangup.listen()
         app = Application(config, read, seat)
         was_served = adapter.serve(app, app.settings, feed=adapter.Feed(end, row))

@@ -103,7 +103,7 @@ class Door:
             if seconds := self.gate.charge_sign_in(user_id):
                 await asyncio.sleep(min(seconds, SIGN_IN_WAIT_SECONDS))
             most = self.limits.connectionsPerUser
-            if len(self._hub.of(user_id)) >= most:
+            if self._hub.tally.of(user_id) >= most:
                 raise RateLimited(f"expected at most {most} connections of one user", retry_after=5)
         except Exception as error:
             heard = self._journal.error(error, whose or stranger(address), "a sign-in was refused", **facts)

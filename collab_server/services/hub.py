@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from collab_server.domain.jsontext import JsonText, dumps
 from collab_server.domain.people import Identity
 from collab_server.domain.permissions import Standing
+from collab_server.domain.tallies import OwnTally, Tally
 from collab_server.telemetry.metrics import Metrics
 
 NOBODY: frozenset[Listener] = frozenset()
@@ -51,9 +52,12 @@ class Outlet(Protocol):
 
 
 class Hub:
-    """The register of the node's listeners, by their connections. `outlet` sends, `metrics` tell how many."""
+    """The register of the listeners here, by their connections. `outlet` sends, `metrics` tell how many. `tally` counts
+    each person's, at all workers of the node where it has some.
+    """
 
-    def __init__(self, outlet: Outlet, metrics: Metrics) -> None:
+    def __init__(self, outlet: Outlet, metrics: Metrics, tally: Tally | None = None) -> None:
+        self.tally = tally or OwnTally()
         self.listeners: dict[str, Listener] = {}
         self._of_user: dict[str, set[Listener]] = {}
         self.tell = outlet.tell  # as it is: it is on the way of every event
@@ -68,6 +72,7 @@ class Hub:
         """Somebody has come."""
         self.listeners[listener.connection] = listener
         self._of_user.setdefault(listener.who.user.id, set()).add(listener)
+        self.tally.more(listener.who.user.id)
 
     def leave(self, listener: Listener) -> None:
         """A listener that has entered is gone."""
@@ -75,6 +80,7 @@ class Hub:
         user_id = listener.who.user.id
         others = self._of_user[user_id]
         others.discard(listener)
+        self.tally.less(user_id)
         if not others:
             del self._of_user[user_id]
 

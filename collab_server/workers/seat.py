@@ -15,8 +15,10 @@ import socket
 from dataclasses import dataclass
 from pathlib import Path
 
+from collab_server.domain.tallies import OwnTally, Tally
 from collab_server.workers.figures import MOST_WORKERS, Figures, Row
 from collab_server.workers.folder import FolderError, Held
+from collab_server.workers.tallies import MOST_SEATS, SharedTally, Tallies
 
 __all__ = ["Seat", "new_node_name", "seat_under"]
 
@@ -37,6 +39,7 @@ class Seat:
     held: Held
     figures: Figures
     row: Row
+    tallies: Tallies
     is_ours: bool = True
     """Whether the supervisor is ours, which hands connections to its workers, starts and stops them."""
 
@@ -56,6 +59,12 @@ class Seat:
             left.unlink(missing_ok=True)
         return str(self.folder / f"{self.number}.{os.getpid():x}.{what}")
 
+    def tally(self, of_what: str) -> Tally:
+        """What people have of this at all workers together; beyond `MOST_SEATS` workers, at each."""
+        if self.of > MOST_SEATS or self.number > MOST_SEATS:
+            return OwnTally()
+        return SharedTally(self.tallies, self.number, of_what)
+
     def share(self, whole: int) -> int:
         """This worker's part of what the node may have; one at least."""
         return max(1, whole // self.of + (self.number <= whole % self.of))
@@ -73,8 +82,11 @@ def seat_under(parent: int, workers: int) -> Seat:
     figures = Figures(held.path / "figures")
     row = figures.row(_take_seat(held.path))
     row.begin(os.getpid())
+    tallies = Tallies(figures, held.path / "tallies")
+    if row.number <= MOST_SEATS:
+        tallies.begin(row.number)
     node = f"{socket.gethostname()}-{met[:6]}"
-    return Seat(node, row.number, workers, parent, held, figures, row, is_ours=False)
+    return Seat(node, row.number, workers, parent, held, figures, row, tallies, is_ours=False)
 
 
 def _beginning_of(pid: int) -> str:

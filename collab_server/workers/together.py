@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from collab_server.workers import pages
 from collab_server.workers.figures import Number, Row
 from collab_server.workers.seat import Seat
 
@@ -13,9 +15,13 @@ __all__ = ["Together"]
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """The workers, for the one that has this seat: it tells what is so of itself, and reads what is so of all."""
+    """The workers, for the one that has this seat: it tells what is so of itself, and reads what is so of all.
+
+    `page` gives its metrics, in the text format of Prometheus.
+    """
 
     seat: Seat
+    page: Callable[[], bytes] = bytes
 
     # --- what this worker tells
 
@@ -75,6 +81,14 @@ class Together:
     def _awake(self) -> list[Row]:
         own = self.seat.row.number
         return [row for row in self.seat.figures.rows() if row.number == own or row.is_awake]
+
+    async def run(self) -> None:
+        """Let the others have this worker's metrics, until cancelled."""
+        await pages.serve(self.seat, self.page)
+
+    async def metrics(self) -> bytes:
+        """Those of all workers that answer."""
+        return await pages.all_pages(self.seat, self.page)
 
     def main(self) -> dict[str, Any]:
         """`main` of `/status`, but for when and by whom the node was started."""

@@ -5,15 +5,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import time
 from collections.abc import AsyncIterator
 from typing import Any
 
+import pytest
 import pytest_asyncio
 
 from collab_server.demo.embedded import EmbeddedValkey
 from tests.conftest import MakeCluster
+from tests.harness.clients import Refused, new_session
 from tests.harness.cluster import Cluster, Node
 from tests.harness.waiting import until
 from tests.harness.wire import Wire
@@ -162,6 +165,9 @@ async def test_connections_are_spread_and_a_users_limit_and_presence_hold_over_a
     await until(lambda: all('"joined"' in "".join(said) for said in heard), what="all see who came")
     await ann.call("typing", {"topic": topic, "typing": True})
     await until(lambda: all('"typing"' in "".join(said) for said in heard), what="all see who types")
+    for _ in range(WORKERS):
+        with pytest.raises(Refused, match="rate_limited"):
+            await cluster.client(0, "bob")  # wherever it comes
     for wire in wires:
         wire.close()
 
@@ -205,6 +211,7 @@ async def test_status_is_that_of_the_node_whichever_worker_answers_and_does_not_
     assert (state, current, pid) == ("running", 4, node.process.pid)
     assert most >= 4
 
+    assert await told_by(node) == {"1", "2", "3"}
     [frozen, *_] = await workers_of(node)
     os.kill(frozen["pid"], signal.SIGSTOP)
     try:
@@ -212,10 +219,19 @@ async def test_status_is_that_of_the_node_whichever_worker_answers_and_does_not_
             assert await counts() == (state, current, most, pid)
         await until(lambda: _is(lambda: workers_of(node), lambda it: not it[0]["awake"]))
         assert await counts() == (state, current, most, pid)
+        assert await told_by(node) == {"2", "3"}
     finally:
         os.kill(frozen["pid"], signal.SIGCONT)
     await until(lambda: are_there(node))
     assert (await node.status())["main"]["restCalls"]["received"] == 0
+
+
+async def told_by(node: Node) -> set[str]:
+    """The workers whose metrics are told."""
+    async with new_session() as http, http.get(f"{node.url}/metrics") as answer:
+        page = await answer.text()
+    assert page.count("# TYPE collab_connections_current gauge") == 1
+    return set(re.findall(r'^collab_connections_current\{worker="(\d)"\} ', page, re.MULTILINE))
 
 
 async def _is(ask: Any, holds: Any) -> bool:

@@ -18,8 +18,10 @@ from collab_server.workers import folder as folders
 from collab_server.workers import passing, supervisor
 from collab_server.workers.figures import Figures, Number
 from collab_server.workers.folder import FolderError, Held
+from collab_server.workers.pages import merged
 from collab_server.workers.seat import seat_under
 from collab_server.workers.supervisor import Supervisor
+from collab_server.workers.tallies import SharedTally, Tallies
 
 SECONDS = 20.0
 
@@ -243,6 +245,29 @@ def test_the_most_of_a_sum_is_no_sum_of_what_was_the_most_and_counts_outlive_a_p
     assert not one.is_awake
 
 
+def test_what_a_person_has_is_counted_at_all_workers_and_ends_with_one_that_dies() -> None:
+    figures = Figures()
+    tallies = Tallies(figures)
+    for number in (1, 2):
+        figures.row(number).begin(os.getpid())
+        tallies.begin(number)
+    one, two = (SharedTally(tallies, number, "connections") for number in (1, 2))
+    for number in range(500):
+        (one, two)[number % 2].more(f"somebody {number}")
+    one.more("ann")
+    two.more("ann")
+    two.more("ann")
+    assert [tally.of("ann") for tally in (one, two)] == [3, 3]
+    assert SharedTally(tallies, 1, "requests").of("ann") == 0
+    two.less("ann")
+    assert one.of("ann") == 2
+    figures.row(2).begin(0)
+    assert one.of("ann") == 1
+    figures.row(2).begin(os.getpid())
+    tallies.begin(2)
+    assert (one.of("ann"), one.of("bob")) == (1, 0)
+
+
 def test_workers_of_one_parent_meet_each_at_a_seat_of_its_own(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -321,3 +346,20 @@ def test_a_log_file_that_processes_share_is_rotated_by_one_at_a_time_and_loses_n
     for writer in range(3):
         for number in range(150):
             assert sum(f"line {number} of {writer} ." in line for line in lines) == 1
+
+
+def test_metrics_of_all_workers_are_one_page_with_each_family_once() -> None:
+    one = '# HELP a_total x\n# TYPE a_total counter\na_total{door="r {"} 1.0\n# HELP b y\n# TYPE b gauge\nb 2.0\n'
+    two = "# HELP b y\n# TYPE b gauge\nb 3.0\n# HELP c z\n# TYPE c gauge\nc 4e+06\n"
+    assert merged({1: one, 2: two}).splitlines() == [
+        "# HELP a_total x",
+        "# TYPE a_total counter",
+        'a_total{worker="1",door="r {"} 1.0',
+        "# HELP b y",
+        "# TYPE b gauge",
+        'b{worker="1"} 2.0',
+        'b{worker="2"} 3.0',
+        "# HELP c z",
+        "# TYPE c gauge",
+        'c{worker="2"} 4e+06',
+    ]
