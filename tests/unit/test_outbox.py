@@ -1,4 +1,4 @@
-"""What waits to be sent goes by the way that is attached, and only its answers count."""
+"""What waits to be sent is bounded; it goes by the way that is attached, and only its answers count."""
 
 from __future__ import annotations
 
@@ -53,3 +53,42 @@ async def test_what_a_way_says_that_was_left_is_not_about_the_one_after_it(said:
     assert (len(outbox.backlog), len(now.answers)) == (1, 2)
     now.answers[1](None)
     assert not outbox.backlog
+
+
+# --- what waits
+
+
+@pytest.mark.parametrize(
+    ("size", "kept"), [(1, 10), (9, 10), (10, 10), (11, 9), (50, 2), (100, 1)], ids=lambda number: str(number)
+)
+def test_of_what_waits_the_oldest_goes_when_it_is_too_much_in_number_or_bytes(size: int, kept: int) -> None:
+    counters = Counters()
+    backlog = Backlog(counters, lambda: 0.0, max_bytes=100, max_messages=10)
+    for number in range(15):
+        backlog.put((Kind.EVENT, bytes([number]) * size, b""))
+    assert (len(backlog), backlog.bytes) == (kept, kept * size)
+    assert (backlog.first, backlog.next_number) == (15 - kept, 15), "what is given up keeps its number"
+    assert backlog.first_messages()[0][1] == bytes([15 - kept]) * size
+    assert counters.dropped == 15 - kept
+
+
+def test_what_could_never_be_sent_is_a_gap_with_a_number_of_its_own() -> None:
+    counters = Counters()
+    backlog = Backlog(counters, lambda: 0.0, max_bytes=100)
+    backlog.put((Kind.EVENT, b"before", b""))
+    backlog.put((Kind.EVENT, b"x" * 99, b"tr"))
+    assert backlog.first_messages() == [(Kind.EVENT, b"before", b""), (Kind.GAP, b"", b"")]
+    assert (backlog.bytes, counters.dropped) == (6, 1)
+
+
+def test_what_is_too_old_to_be_of_use_goes_and_nothing_else_does() -> None:
+    now = 0.0
+    backlog = Backlog(Counters(), lambda: now)
+    for _ in range(3):
+        backlog.put((Kind.EVENT, b"x", b""))
+        now += 1.5
+    now = 3.4
+    backlog.drop_stale()
+    assert (backlog.first, len(backlog)) == (1, 2)
+    backlog.drop_stale()
+    assert (backlog.first, len(backlog)) == (1, 2)
