@@ -63,10 +63,12 @@ async def shares(http: aiohttp.ClientSession, node: Node, headers: dict[str, str
     asked = {"Access-Control-Request-Method": "POST", "Access-Control-Request-Headers": REQUESTED}
     async with http.options(f"{node.url}/api/topics/x/comments", headers={**headers, **asked}) as answer:
         found.add(answer.status == 204)
+        assert "Origin" in answer.headers["Vary"], "or a cache answers one page with what another may"
         if answer.status == 204:
             allowed = answer.headers["Access-Control-Allow-Headers"].lower().split(", ")
             assert set(REQUESTED.split(", ")) <= set(allowed)
             assert answer.headers["Access-Control-Allow-Credentials"] == "true"
+            assert "POST" in answer.headers["Access-Control-Allow-Methods"].split(", ")
         else:
             assert answer.status == 403
             assert (await answer.json())["code"] == "forbidden"
@@ -77,6 +79,7 @@ async def shares(http: aiohttp.ClientSession, node: Node, headers: dict[str, str
         assert "Origin" in answer.headers["Vary"]
         found.add(answer.headers.get("Access-Control-Allow-Origin") == headers["Origin"])
         found.add(answer.headers.get("Access-Control-Allow-Credentials") == "true")
+        found.add("Retry-After" in answer.headers.get("Access-Control-Expose-Headers", ""))
     return found
 
 
