@@ -156,6 +156,36 @@ class Play:
         version = self._engine.run(*image, "collab-server", "--version").strip()
         return f"{version}, without the demo and pip"
 
+    def workers(self) -> str:
+        """A node with workers runs where it can write nowhere. Docker and Kubernetes lend no /tmp, podman does."""
+        name = f"{PROJECT}_workers"
+        self._engine.run(
+            *(
+                "run",
+                "--detach",
+                "--name",
+                name,
+                "--network",
+                "none",
+                "--read-only",
+                "--read-only-tmpfs=false",
+            ),
+            *("--cap-drop", "all", "--env", "COLLAB_CPUS=2", "--env", "COLLAB_SCALING=vertical"),
+            "collaboration-server",
+        )
+        code = "import urllib.request as u; print(u.urlopen('http://127.0.0.1:3000/status').read().decode())"
+        ask = ("exec", name, "/opt/collab/bin/python", "-c", code)
+        try:
+            self._wait(lambda: self._engine.succeeds(*ask), BACK_SECONDS, "the workers answer")
+            status = json.loads(self._engine.run(*ask))
+            self._engine.run("stop", "--time", "15", name)
+            ended = self._engine.inspect(name)["State"]["ExitCode"]
+        finally:
+            self._engine.run("rm", "--force", "--time", "1", name)
+        if (status["scaling"], ended) != ("vertical", 0):
+            raise Failed(f"scaling is {status['scaling']}, and it ended with {ended}")
+        return "two workers, nothing to write to, ended with 0"
+
     def up(self) -> str:
         """Start everything, and wait until each says that it is healthy."""
         began = time.monotonic()
@@ -386,6 +416,7 @@ def _play(played: Play) -> bool:
     steps: tuple[tuple[str, Callable[[], str]], ...] = (
         ("images are built", played.images),
         ("a node's image", played.lean),
+        ("workers", played.workers),
         ("compose up", played.up),
         ("what they may do", played.rights),
         ("what NGINX opens", played.front),
