@@ -5,6 +5,7 @@ share their cookies, as they do at home. Skipped where there is no Chromium.
 """
 
 import re
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 
@@ -90,7 +91,7 @@ async def open_as(context: BrowserContext, address: str, cluster: Cluster, topic
 
 
 def state(page: Page) -> Locator:
-    return page.locator(".top").get_by_role("status")
+    return page.locator(".top .state")
 
 
 async def node_of(page: Page) -> str:
@@ -161,7 +162,15 @@ async def test_an_address_opens_one_comment_wherever_its_dashboard_has_it(
     await ann.reload()
     await expect(state(ann)).to_contain_text("Live")
     await expect(ann.locator("[data-comment].shown")).to_contain_text("Helmets")
-    await bob.call("comment.delete", {"commentId": added["comment"]["id"]})
+    # What one is told of another dashboard leads there.
+    elsewhere = "content:F0000000000000000000000000000001:DA000000000000000000000000000002"
+    text = f"@[Ann Archer](user:A11A0000000000000000000000000001) look {secrets.token_hex(4)}"
+    await bob.call("comment.add", {"topic": elsewhere, "text": text})
+    await ann.get_by_role("button", name=re.compile("Inbox, \\d+ unread")).click()
+    await ann.locator("collab-bell .line").filter(has_text=text[-8:]).click()
+    await expect(ann.get_by_role("heading", name="Stores and Stock")).to_be_visible()
+    await expect(ann.locator("[data-comment].shown")).to_contain_text(text[-8:])
+
     await ann.goto(f"{address}?collab=comment:0197a0e0-0000-7000-8000-000000000000")
     await expect(ann.get_by_role("heading", name="This comment is not here")).to_be_visible()
 

@@ -551,6 +551,7 @@ export function Panel(props) {
         <button
           type="button"
           class="bare bell"
+          part="bell"
           aria-label=${bellOf(words, inbox.unread)}
           onClick=${() => rooms.enter({ kind: "inbox" })}
         >

@@ -8,7 +8,9 @@ import { connect } from "../clients/collab-panel/index.js";
 import { hueOf } from "../clients/collab-panel/parts.js";
 import { html, render, useEffect, useReducer, useRef, useState } from "../clients/collab-panel/preact.js";
 import { Desk } from "./desk.js";
+import { placeInWords } from "./figures.js";
 import { LibraryError, people, signIn } from "./library.js";
+import { filtersInWords } from "./views.js";
 import { LANGUAGES, languageHere, speak } from "./words.js";
 
 const KEPT = "collaboration";
@@ -159,6 +161,7 @@ function Workplace({ words, language, languages, session, onLeave }) {
   const connection = useStore(client.connection);
   const [topic, setTopic] = useState(topicHere);
   const [isLost, setLost] = useState(false); // the comment that the address asks for, with its dashboard
+  const [sent, setSent] = useState(null); // {topic, viewState} of the inbox
   const isLeaving = useRef(false);
 
   useEffect(() => {
@@ -184,13 +187,29 @@ function Workplace({ words, language, languages, session, onLeave }) {
     );
   }, [comment, isLive]);
 
-  const open = (chosen) => {
-    history.pushState(null, "", `${location.pathname}#${chosen}`);
+  const open = (chosen, commentId = null) => {
+    const search = commentId ? `?collab=comment:${commentId}` : "";
+    history.pushState(null, "", `${location.pathname}${search}#${chosen}`);
     setLost(false);
     setTopic(chosen);
   };
   // Where the address names one it is that one or none, never another in its place.
   const dashboard = topic || comment ? dashboards.find((each) => isSame(topicOf(each), topic)) : dashboards[0];
+  const dashboardOf = (name) => dashboards.find((each) => isSame(topicOf(each), name));
+  /** Somebody wants to see what was said elsewhere: on another dashboard, which is opened for it, or in a discussion. */
+  const onOpen = (event) => {
+    const { topic: name, commentId } = event.detail;
+    if (!dashboardOf(name) || (dashboard && isSame(topicOf(dashboard), name))) return; // the panel shows it
+    event.preventDefault();
+    open(topicOf(dashboardOf(name)), commentId);
+  };
+  /** A view that came to the inbox, of whatever dashboard. */
+  const onApply = ({ detail }) => {
+    const wanted = dashboardOf(detail.topic);
+    if (!wanted) return;
+    setSent({ topic: topicOf(wanted), viewState: detail.viewState });
+    if (wanted !== dashboard) open(topicOf(wanted));
+  };
   const signOut = async () => {
     isLeaving.current = true;
     await client.signOut();
@@ -199,6 +218,7 @@ function Workplace({ words, language, languages, session, onLeave }) {
     forgetNode();
     client.connection.reconnect();
   };
+  const describeTopic = (name) => dashboardOf(name)?.name ?? null;
   return html`
     <header class="top">
       <${Picker} ...${{ words, dashboards, dashboard }} onOpen=${open} />
@@ -207,10 +227,22 @@ function Workplace({ words, language, languages, session, onLeave }) {
         <span>${words.say(connection.state === "live" || connection.state === "connecting" ? connection.state : "offline")}</span>
         ${isLive && html`<span class="node">${words.say("node.on", { node: connection.node })}</span>`}
       </p>
-      ${connection.user && html`<${Account} ...${{ words, languages, isLive }} user=${connection.user} onMove=${moveToAnotherNode} onLeave=${signOut} />`}
+      ${connection.user &&
+      html`
+        <collab-bell
+          lang=${language}
+          topic=${dashboard ? topicOf(dashboard) : null}
+          describeView=${filtersInWords}
+          describePlace=${placeInWords}
+          describeTopic=${describeTopic}
+          oncollab-open=${onOpen}
+          oncollab-apply=${onApply}
+        ></collab-bell>
+        <${Account} ...${{ words, languages, isLive }} user=${connection.user} onMove=${moveToAnotherNode} onLeave=${signOut} />
+      `}
     </header>
     ${dashboard
-      ? html`<${Desk} key=${topicOf(dashboard)} ...${{ words, language, client, dashboard }} topic=${topicOf(dashboard)} />`
+      ? html`<${Desk} key=${topicOf(dashboard)} ...${{ words, language, client, dashboard, describeTopic, onOpen, sent }} topic=${topicOf(dashboard)} />`
       : html`<main class="closed">
           ${comment && !isLost
             ? html`<p class="quiet">${words.say("opening")}</p>`

@@ -8,7 +8,7 @@ import { filtersInWords, filtersOf, NO_FILTERS, viewStateOf } from "./views.js";
 
 const LIT_MS = 2500;
 
-export function Desk({ words, language, client, dashboard, topic: name }) {
+export function Desk({ words, language, client, dashboard, topic: name, describeTopic, onOpen, sent }) {
   const topic = useMemo(() => client.topic(name), [client, name]);
   const places = useMemo(() => placesOf(client, topic), [client, topic]);
   const [, redraw] = useReducer((count) => count + 1, 0);
@@ -47,10 +47,13 @@ export function Desk({ words, language, client, dashboard, topic: name }) {
     setPlace(hasThreads ? anchor : null);
     if (anchor && panel.current?.getAttribute("sheet") === "low") panel.current.setAttribute("sheet", "half");
   };
-  const apply = ({ detail: { viewState, comment } }) => {
-    setApplied({ name: comment.author.name, at: comment.createdAt, before: applied?.before ?? chosen });
+  const apply = (viewState, comment) => {
+    setApplied({ name: comment?.author.name, at: comment?.createdAt, before: applied?.before ?? chosen });
     setChosen(filtersOf(viewState));
   };
+  useEffect(() => {
+    if (sent?.topic === name) apply(sent.viewState);
+  }, [sent]);
   const back = () => {
     setChosen(applied.before);
     setApplied(null);
@@ -71,7 +74,7 @@ export function Desk({ words, language, client, dashboard, topic: name }) {
         : html`<main class="seen">
             ${applied &&
             html`<p class="applied" role="status">
-              <span>${words.say("applied", { name: applied.name, when: words.ago(applied.at, Date.now()) })}</span>
+              <span>${applied.name ? words.say("applied", { name: applied.name, when: words.ago(applied.at, Date.now()) }) : words.say("applied.sent")}</span>
               <button type="button" class="plain" onClick=${back}>${words.say("back")}</button>
             </p>`}
             <${Dashboard}
@@ -92,7 +95,9 @@ export function Desk({ words, language, client, dashboard, topic: name }) {
         describeView=${filtersInWords}
         describePlace=${placeInWords}
         goTo=${goTo}
-        oncollab-apply=${apply}
+        describeTopic=${describeTopic}
+        oncollab-open=${onOpen}
+        oncollab-apply=${({ detail: { viewState, comment } }) => apply(viewState, comment)}
         oncollab-place=${({ detail }) => {
           setPlace(detail.place);
           if (!detail.place) setSelected(null);

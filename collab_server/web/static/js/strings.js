@@ -38,6 +38,7 @@ export const STRINGS = {
     "pin.new": "{threads}, something is unread",
     "pin.none": "Comment on {place}",
     applied: "You see the view of {name}, {when}.",
+    "applied.sent": "You see a view that was sent to you.",
     back: "Back to mine",
   },
   de: {
@@ -77,6 +78,7 @@ export const STRINGS = {
     "pin.new": "{threads}, etwas ist ungelesen",
     "pin.none": "{place} kommentieren",
     applied: "Sie sehen die Ansicht von {name}, {when}.",
+    "applied.sent": "Sie sehen eine Ansicht, die Ihnen gesendet wurde.",
     back: "Zurück zu meiner",
   },
   ja: {
@@ -115,6 +117,7 @@ export const STRINGS = {
     "pin.new": "{threads}、未読あり",
     "pin.none": "{place} にコメントする",
     applied: "{name} さんの表示（{when}）を見ています。",
+    "applied.sent": "送られてきた表示を見ています。",
     back: "自分の表示に戻る",
   },
   ar: {
@@ -158,6 +161,7 @@ export const STRINGS = {
     "pin.new": "{threads}، وفيها غير مقروء",
     "pin.none": "التعليق على {place}",
     applied: "ترى الآن عرض {name}، {when}.",
+    "applied.sent": "ترى الآن عرضًا أُرسل إليك.",
     back: "العودة إلى عرضي",
   },
 };
