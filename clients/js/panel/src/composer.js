@@ -9,6 +9,13 @@ import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js"
 /** @import { Draft, Whom } from "./drafts.js" */
 
 const ASK_MS = 150; // after the last key
+const SHUT_MS = 100; // after the press that took the focus away
+
+let isPressed = false;
+const press = (/** @type {Event} */ event) => {
+  isPressed = event.type === "pointerdown";
+};
+for (const name of ["pointerdown", "pointerup", "pointercancel"]) globalThis.addEventListener?.(name, press, true);
 const MOST_PEOPLE = 8;
 const WRITES = /(?:^|[\s(])@([^\s@\n][^@\n]{0,38}|)$/u;
 
@@ -100,6 +107,7 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     return kept.text || !comment ? kept : draftOf(comment);
   });
   const { viewState, anchor } = (isMain && attachment) || {};
+  const [isIn, setIn] = useState(false);
   const [hasView, setView] = useState(false);
   const [hasPlace, setPlace] = useState(true);
   const [placed, setPlaced] = useState(anchor);
@@ -235,12 +243,22 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     event.stopPropagation();
   };
 
+  // What stands below the text goes when one leaves, but not under a press: what is pressed would move away from it.
+  const onFocusOut = (/** @type {any} */ event) => {
+    const form = event.currentTarget;
+    if (form.contains(event.relatedTarget)) return;
+    const shut = () => setTimeout(() => setIn(form.contains(form.getRootNode().activeElement)), SHUT_MS);
+    if (isPressed) addEventListener("pointerup", shut, { once: true });
+    else shut();
+  };
   const hasText = draft.text.trim() !== "";
   const about = anchor && placeOf(panel.host, anchor);
   return html`
     <form
-      class="composer ${hasText || onCancel ? "open" : ""}"
+      class="composer ${hasText || onCancel || isIn ? "open" : ""}"
       part="composer"
+      onFocusIn=${() => setIn(true)}
+      onFocusOut=${onFocusOut}
       onSubmit=${(/** @type {Event} */ event) => {
         event.preventDefault();
         send();

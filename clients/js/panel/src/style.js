@@ -180,7 +180,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .forms { display: flex; }
 .row { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; padding: 0 6px 6px; }
 .row .end { display: flex; flex-wrap: wrap; justify-content: end; gap: 6px; margin-inline-start: auto; }
-.foot .composer:not(.open):not(:focus-within) .row { display: none; }
+.foot .composer:not(.open) .row { display: none; }
 .people { position: absolute; inset-inline: -1px; bottom: calc(100% + 4px); max-height: 260px; overflow: auto; padding: 4px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); box-shadow: 0 -4px 20px rgb(0 0 0 / 14%); z-index: 4; }
 .people li { display: flex; align-items: center; gap: 8px; padding: 5px 8px; border-radius: 6px; cursor: pointer; }
 .people li[aria-selected="true"] { background: var(--wash); }
