@@ -6,7 +6,7 @@ N ?= 30
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test quick units snippets packages check format docs lock bench plans faults hostile compose clean
+.PHONY: help run demo test quick units snippets packages check format docs lock bench pictures plans faults hostile compose clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -63,6 +63,9 @@ bench: $(BIN)/.installed ## Measure against the peers, and BEFORE=<commit> (docs
 	$(BIN)/python -m tests.bench $(if $(BEFORE),--before '$(BEFORE)') $(if $(ROUNDS),--rounds '$(ROUNDS)') \
 	    $(if $(ROWS),--rows '$(ROWS)') $(if $(filter-out undefined,$(origin PEERS)),--peers '$(PEERS)') \
 	    $(foreach limit,$(LIMITS),--limit '$(limit)') $(if $(JSON),--json '$(JSON)') $(if $(WRITE),--write)
+
+pictures: $(BIN)/.installed ## Take the pictures of the README anew, of a demo, with Debian's Chromium
+	$(BIN)/python docs/pictures.py
 
 plans: $(BIN)/.installed ## Time every statement on a million comments
 	$(BIN)/python -m tests.bench.plans

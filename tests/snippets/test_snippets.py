@@ -64,7 +64,8 @@ BOT = BLOCKS["README.md python 0"]
 CURL = BLOCKS["docs/protocol.md sh 0"]
 FIRST = BLOCKS["docs/protocol.md js 0"]
 PAGE, IN_NODE = BLOCKS["docs/clients.md html 0"], BLOCKS["docs/clients.md js 0"]
-PANEL = BLOCKS["docs/panel.md html 0"]
+PANEL, STRATEGY = BLOCKS["docs/panel.md html 0"], BLOCKS["docs/panel.md html 1"]
+PANEL_IN_REACT = BLOCKS["docs/panel.md jsx 0"]
 IN_PYTHON, SHOWN_IN_PYTHON = (BLOCKS[f"docs/clients.md python {number}"] for number in (0, 1))
 REACT, PLACES = BLOCKS["docs/clients.md jsx 0"], BLOCKS["docs/clients.md js 1"]
 CONTAINER = BLOCKS["docs/configuration.md sh 0"]
@@ -77,6 +78,7 @@ POOLER = BLOCKS["docs/operations/postgresql.md ini 0"]
 RUN_HERE = [
     *(DEMO, HELLO, VITE, BOT, CURL, FIRST, CONTAINER, PACKAGE),
     *(PAGE, IN_NODE, IN_PYTHON, SHOWN_IN_PYTHON, REACT, PLACES, PANEL, TLS),
+    *(PANEL_IN_REACT, STRATEGY),
     *(DUMP, RESTORE, JOBS, ROLE, NODE_ROLE, POOLER),
 ]
 
@@ -300,6 +302,13 @@ async def test_javascript_in_pages_of_other_origins(demo: RunningDemo, for_node:
 
 # --- the clients that come with a node
 
+SDK = (
+    (ROOT / "tests" / "clients" / "fake_dossier.mjs").read_text().replace("export ", "")
+    + "var dossier = new FakeDossier(); var microstrategy = { dossier: {"
+    " CustomAuthenticationType: { AUTH_TOKEN: 'authToken' }, create: async () => dossier } };"
+)
+"""A stand-in for the Embedding SDK, as Library's script is one."""
+
 
 def packages_of(block: Block, demo: RunningDemo) -> list[str]:
     """What the text before it says to install, from the demo that runs."""
@@ -319,13 +328,15 @@ async def test_the_client_in_node(demo: RunningDemo, tmp_path: Path) -> None:
 
 @needs_chromium
 async def test_the_client_in_pages(demo: RunningDemo, tmp_path: Path) -> None:
-    install_for_node(tmp_path, [*packages_of(REACT, demo), "vite", "@vitejs/plugin-react"])
-    (tmp_path / "plain.html").write_text(PAGE.at(demo.url))
-    (tmp_path / "panel.html").write_text(PANEL.at(demo.url))
-    (tmp_path / "main.jsx").write_text(REACT.at(demo.url))
-    (tmp_path / "react.html").write_text(
-        '<!doctype html><div id="root"></div><script type="module" src="/main.jsx"></script>'
-    )
+    packages = {*packages_of(REACT, demo), *packages_of(PANEL_IN_REACT, demo)}
+    install_for_node(tmp_path, [*packages, "vite", "@vitejs/plugin-react"])
+    for name, block in (("plain", PAGE), ("panel", PANEL), ("strategy", STRATEGY)):
+        (tmp_path / f"{name}.html").write_text(block.at(demo.url))
+    for name, block in (("react", REACT), ("dashboard", PANEL_IN_REACT)):
+        (tmp_path / f"{name}.jsx").write_text(block.at(demo.url))
+        (tmp_path / f"{name}.html").write_text(
+            f'<!doctype html><div id="root"></div><script type="module" src="/{name}.jsx"></script>'
+        )
     config = 'import react from "@vitejs/plugin-react"; export default { plugins: [react()] };'
     async with vite(tmp_path, config=config) as url, async_playwright() as playwright:
         browser = await chromium(playwright)
@@ -347,6 +358,35 @@ async def test_the_client_in_pages(demo: RunningDemo, tmp_path: Path) -> None:
         await panel.get_by_role("textbox", name="Add a comment").fill("from the panel")
         await panel.get_by_role("button", name="Comment", exact=True).click()
         await expect(plain.get_by_text("Ann Archer: from the panel")).to_be_visible(timeout=30_000)
+
+        # With React a view goes with a comment; beside a dashboard of Strategy, whose SDK is a stand-in, one goes too.
+        dashboard, strategy = await browser.new_page(), await browser.new_page()
+        for page in (dashboard, strategy):
+            page.on("pageerror", lambda error: complaints.append(str(error)))
+        await dashboard.goto(f"{url}/dashboard.html")
+        await dashboard.get_by_label("Region").select_option("South")
+        await dashboard.get_by_role("textbox", name="Add a comment").fill("from the south")
+        await dashboard.get_by_role("button", name="Attach Region: South").click()
+        await dashboard.get_by_role("button", name="Comment", exact=True).click()
+        await dashboard.get_by_label("Region").select_option("North")
+        await dashboard.get_by_role("button", name="Apply (view of Bob Baker)").click()
+        await expect(dashboard.get_by_label("Region")).to_have_value("South", timeout=30_000)
+
+        await strategy.route(
+            "**/embeddinglib.js", lambda route: route.fulfill(body=SDK, content_type="text/javascript")
+        )
+        await strategy.goto(f"{url}/strategy.html")
+        await strategy.get_by_role("textbox", name="Add a comment").fill("from Strategy")
+        await strategy.evaluate(
+            'dossier.filterSelectMultiAttributes({filterInfo: {key: "W1"}, selections: [{value: "h1;C"}]})'
+        )
+        await strategy.get_by_role("button", name="Attach Category: Movies").click()
+        await strategy.get_by_role("button", name="Comment", exact=True).click()
+        await strategy.get_by_role("button", name="Apply (view of Carol Chen)").click()
+        seen = strategy.get_by_text("You see the view of Carol Chen.")
+        await expect(seen).to_be_visible(timeout=30_000)
+        await strategy.get_by_role("button", name="Back to my view").click()
+        await expect(seen).to_be_hidden(timeout=30_000)
         await browser.close()
         assert not complaints
 
