@@ -3,7 +3,7 @@
 import { change } from "./changing.js";
 import { discussionsOf, summariesOf } from "./client.js";
 import { Head } from "./head.js";
-import { Avatar, Count, Icon, inWords, listed, useStore } from "./parts.js";
+import { Avatar, Count, Icon, inSentence, listed, useStore } from "./parts.js";
 import { Picker } from "./picker.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { useWindow } from "./window.js";
@@ -128,7 +128,7 @@ export function NewDiscussion({ client, words, rooms }) {
     }
   };
   const wrong = (/** @type {string} */ each) =>
-    problem && field === each && html`<p class="wrong" role="alert">${inWords(words, problem)}</p>`;
+    problem && field === each && html`<p class="wrong" role="alert">${inSentence(words, problem)}</p>`;
   const { isLive } = client.connection;
   return html`
     <section class="panel" part="panel" aria-label=${words.say("discussion.new")}>
@@ -165,10 +165,9 @@ export function NewDiscussion({ client, words, rooms }) {
         html`<label class="check"
           ><input type="checkbox" checked=${isAbout} onChange=${() => setAbout(!isAbout)} />${words.say("discussion.about")}</label
         >`}
-        ${problem && !["name", "members", "text"].includes(field) && html`<p class="wrong" role="alert">${inWords(words, problem)}</p>`}
+        ${problem && !["name", "members", "text"].includes(field) && html`<p class="wrong" role="alert">${inSentence(words, problem)}</p>`}
         <p class="quiet" role="status">${isWaiting && words.say(isLive ? "sending" : "waiting")}</p>
         <div class="row">
-          <span class="spring"></span>
           <button type="button" class="plain" onClick=${rooms.onBack}>${words.say("cancel")}</button>
           <button type="submit" class="send" disabled=${isWaiting || !name.trim() || !members.length}>
             ${words.say("discussion.begin")}

@@ -3,7 +3,7 @@
 import { change } from "./changing.js";
 import { discussionsOf, mentionsOf, pieces } from "./client.js";
 import { Head } from "./head.js";
-import { Avatar, Count, Icon, inWords, listed, useStore } from "./parts.js";
+import { Avatar, Count, Icon, inSentence, listed, useStore } from "./parts.js";
 import { html, useReducer, useRef, useState } from "./preact.js";
 import { cut, whereOf, whyOf } from "./telling.js";
 import { useWindow } from "./window.js";
@@ -82,7 +82,7 @@ export function Inbox({ client, words, host, rooms }) {
     try {
       await (ids ? change(client, "notification.read", { ids }, "inbox") : inbox.read());
     } catch (refused) {
-      setProblem(inWords(words, refused));
+      setProblem(inSentence(words, refused));
     }
   };
   const choose = (/** @type {Group} */ { latest, unread }) => {

@@ -6,6 +6,7 @@ export { Inbox as inbox } from "./inbox.js";
 export { Members as members } from "./members.js";
 export { Search as search } from "./search.js";
 
+/** @type {string} */
 export const STYLE = /* css */ `
 .lines > li + li { border-top: 1px solid var(--line); }
 .lines h3 { margin: 0; padding: 10px 16px 2px; font-weight: 600; }
@@ -28,14 +29,14 @@ export const STYLE = /* css */ `
 .faces .avatar + .avatar { inset-block-start: 11px; inset-inline-start: 11px; }
 .note { position: relative; }
 .note.unread::before { content: ""; position: absolute; inset-inline-start: 5px; top: 22px; width: 6px; height: 6px; border-radius: 50%; background: var(--accent); }
-.note.unread .snippet { font-weight: 500; }
-.note .read { position: absolute; inset-block-end: 8px; inset-inline-end: 10px; background: var(--sheet); }
+.note.unread .snippet { margin-inline-end: 30px; font-weight: 500; }
+.note .read { position: absolute; inset-block-end: 8px; inset-inline-end: 10px; }
 .note .line { padding-inline-end: 16px; }
 .note.unread .cut { padding-inline-end: 32px; }
 .note > .chip { margin: -4px 16px 10px; margin-inline-start: 54px; max-width: calc(100% - 110px); }
 .pill.above { position: sticky; top: 8px; bottom: auto; z-index: 1; margin: 8px auto -40px; }
 .wide { display: flex; align-items: center; justify-content: center; gap: 8px; width: 100%; margin-top: 8px; min-height: 36px; }
-.form { display: grid; gap: 4px; padding: 8px 16px; }
+.form { display: grid; grid-template-columns: minmax(0, 1fr); gap: 4px; padding: 8px 16px; }
 form.form { overflow: auto; align-content: start; }
 .form label { margin-top: 8px; font-size: 0.9em; font-weight: 600; }
 .form label.check { display: flex; gap: 8px; align-items: center; font-weight: 400; }
@@ -43,10 +44,10 @@ form.form { overflow: auto; align-content: start; }
 input[type="text"], input[type="search"], .form textarea { width: 100%; min-height: 36px; padding: 6px 12px; border: 1px solid var(--edge); border-radius: var(--radius); outline: 0; background: var(--sheet); color: inherit; font: inherit; resize: vertical; }
 :is(input[type="text"], input[type="search"], .form textarea):focus-visible { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
 input::placeholder, .form textarea::placeholder { color: var(--soft); opacity: 1; }
-.form .row { padding: 8px 0 0; }
+.form .row { justify-content: end; padding: 8px 0 0; }
 .beside { display: flex; gap: 8px; }
 .beside button { flex: none; }
-.picker { position: relative; display: flex; flex-wrap: wrap; gap: 4px; padding: 4px; border: 1px solid var(--edge); border-radius: var(--radius); }
+.picker { min-width: 0; position: relative; display: flex; flex-wrap: wrap; gap: 4px; padding: 4px; border: 1px solid var(--edge); border-radius: var(--radius); }
 .picker:focus-within { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
 .form .picker input { flex: 1; min-width: 120px; width: auto; min-height: 26px; padding: 2px 8px; border: 0; box-shadow: none; }
 .people.below { inset-inline: -1px; bottom: auto; top: calc(100% + 4px); }
@@ -55,4 +56,5 @@ input::placeholder, .form textarea::placeholder { color: var(--soft); opacity: 1
 .member { display: flex; align-items: center; gap: 10px; padding: 8px 16px; min-height: 44px; }
 .member .quiet { flex: 1; white-space: nowrap; }
 .member .popup-box { position: relative; }
+.search-room .head { padding-inline-end: 16px; }
 `;

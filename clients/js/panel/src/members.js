@@ -2,7 +2,7 @@
 
 import { change } from "./changing.js";
 import { Head } from "./head.js";
-import { Avatar, inWords, useStore } from "./parts.js";
+import { Avatar, inSentence, useStore } from "./parts.js";
 import { Picker } from "./picker.js";
 import { Popup } from "./popup.js";
 import { html, useMemo, useState } from "./preact.js";
@@ -51,7 +51,7 @@ export function Members({ client, words, name: topicName, rooms }) {
     if (invited.length && (await ask("invite", { members: invited }, words.say("said.invite")))) setPeople([]);
   };
   const wrong = (/** @type {string} */ what) =>
-    problem?.what === what && html`<p class="wrong" role="alert">${inWords(words, problem.refused)}</p>`;
+    problem?.what === what && html`<p class="wrong" role="alert">${inSentence(words, problem.refused)}</p>`;
   return html`
     <section class="panel" part="panel" aria-label=${title}>
       <${Head} words=${words} rooms=${rooms} title=${title} />
@@ -86,7 +86,7 @@ export function Members({ client, words, name: topicName, rooms }) {
             known=${members.map((/** @type {any} */ { id }) => id)}
           />
           ${people.length > 0 && html`<p class="quiet">${words.say("discussion.sees")}</p>
-          <div class="row"><span class="spring"></span><button type="submit" class="send">${words.say("invite")}</button></div>`}
+          <div class="row"><button type="submit" class="send">${words.say("invite")}</button></div>`}
           ${wrong("invite")}
         </form>`}
         ${wrong("remove")} ${wrong("transfer")}
@@ -97,7 +97,7 @@ export function Members({ client, words, name: topicName, rooms }) {
             return html`<li key=${person.id} class="member">
               <${Avatar} person=${person} />
               <bdi class="name">${person.name}</bdi>
-              <span class="quiet spring">${isOwner ? words.say("owner") : ""}${isMe ? ` ${words.say("you.too")}` : ""}</span>
+              <span class="quiet">${isOwner ? words.say("owner") : ""}${isMe ? ` ${words.say("you.too")}` : ""}</span>
               ${!isMe &&
               topic.may("discussion.remove") &&
               html`<${Popup}

@@ -4,7 +4,7 @@ import { change, forgetRefused } from "./changing.js";
 import { discussionsOf, marksOf, pieces } from "./client.js";
 import { Composer } from "./composer.js";
 import { DiscussionList, membersOf } from "./discussing.js";
-import { Avatar, Count, Icon, inWords, listed, useStore } from "./parts.js";
+import { Avatar, Count, Icon, inSentence, listed, useStore } from "./parts.js";
 import { isAt, placeOf } from "./places.js";
 import { Popup } from "./popup.js";
 import { html, useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./preact.js";
@@ -398,7 +398,7 @@ export function Panel(props) {
       () => setSaid(words.say(key)),
       (/** @type {any} */ problem) => {
         forgetRefused(client);
-        setSaid(inWords(words, problem));
+        setSaid(inSentence(words, problem));
       },
     );
 

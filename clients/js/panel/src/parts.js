@@ -20,7 +20,8 @@ export function hueOf(id) {
 
 /** @param {{person: {id: string, initials?: string, name?: string}, isTyping?: boolean}} props */
 export function Avatar({ person, isTyping = false }) {
-  const initials = person.initials || [...(person.name ?? "")].slice(0, 1).join("");
+  const names = (person.name ?? "").split(" ");
+  const initials = person.initials || [names[0], names.length > 1 ? names[names.length - 1] : ""].map(([first = ""]) => first).join("");
   return html`<span class="avatar hue${hueOf(person.id)} ${isTyping ? "writes" : ""}" part="avatar" aria-hidden="true"
     >${initials}</span
   >`;
@@ -85,4 +86,10 @@ export function listed(words, names) {
 export function inWords(words, problem) {
   const key = `refused.${problem?.code}`;
   return words.has(key) ? words.say(key) : (problem?.message ?? "");
+}
+
+/** The same as a sentence of its own. @param {import("./words.js").Words} words @param {any} problem */
+export function inSentence(words, problem) {
+  const [first = "", ...rest] = inWords(words, problem);
+  return first.toLocaleUpperCase(words.language) + rest.join("");
 }

@@ -44,6 +44,7 @@ export function Picker({ client, words, id, chosen, onChange, known = [] }) {
       /** @type {any[]} */ let items = [];
       let why = "";
       try {
+        if (!client.connection.isLive) throw new Error("offline");
         items = (await client.ask("recipients.find", { search: text.trim(), limit: 2 * MOST })).items;
       } catch {
         why = words.say("people.failed");

@@ -2,7 +2,7 @@
 // dashboard's comments, each with a way back.
 
 import { Panel } from "./panel.js";
-import { inWords } from "./parts.js";
+import { inSentence } from "./parts.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
 import { Handle } from "./sheet.js";
 
@@ -143,7 +143,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     clearTimeout(now.timer);
     due.current = null;
     setGoing(null);
-    now.act().catch((/** @type {any} */ problem) => tell(inWords(words, problem)));
+    now.act().catch((/** @type {any} */ problem) => tell(inSentence(words, problem)));
   };
   const tell = (/** @type {string} */ text) => {
     setGoing({ text, act: null, timer: setTimeout(() => setGoing(null), UNDO_MS) });

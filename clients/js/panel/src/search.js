@@ -2,7 +2,7 @@
 
 import { pieces } from "./client.js";
 import { Head } from "./head.js";
-import { Avatar, inWords } from "./parts.js";
+import { Avatar, inSentence, useStore } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { whereOf } from "./telling.js";
 import { useWindow } from "./window.js";
@@ -14,6 +14,8 @@ const MOST_SHOWN = 280;
 
 /** @param {any} props */
 export function Search({ client, words, host, name, rooms }) {
+  const { state } = useStore(client.connection);
+  const isLive = state === "live";
   const [query, setQuery] = useState("");
   const [isHere, setHere] = useState(true);
   /** @type {[{items: any[], next: string | null, isDone: boolean}, any]} */
@@ -44,7 +46,7 @@ export function Search({ client, words, host, name, rooms }) {
       }
     } catch (refused) {
       if (number !== run.current) return;
-      setProblem(inWords(words, refused));
+      setProblem(inSentence(words, refused));
     }
     setAsking(false);
   };
@@ -54,10 +56,10 @@ export function Search({ client, words, host, name, rooms }) {
     setFound(NOTHING);
     setProblem("");
     setAsking(false);
-    if (!query.trim()) return undefined;
+    if (!query.trim() || !isLive) return undefined; // it is looked for once the connection is back
     const timer = setTimeout(() => ask([], null, number), ASK_MS);
     return () => clearTimeout(timer);
-  }, [query, isHere, name]);
+  }, [query, isHere, name, isLive]);
   useEffect(
     () => () => {
       run.current += 1;
@@ -115,7 +117,8 @@ export function Search({ client, words, host, name, rooms }) {
       </div>
       <div class="list" part="list" ref=${list} onScroll=${onScroll} aria-busy=${isAsking ? "true" : "false"}>
         ${problem && html`<p class="wrong" role="alert">${problem}</p>`}
-        ${!query.trim() && html`<p class="empty quiet">${words.say("search.hint")}</p>`}
+        ${!isLive && html`<p class="empty quiet" role="status">${words.say("inbox.offline")}</p>`}
+        ${isLive && !query.trim() && html`<p class="empty quiet">${words.say("search.hint")}</p>`}
         ${isAsking && !items.length && html`<p class="empty quiet">${words.say("searching")}</p>`}
         ${isDone &&
         !items.length &&

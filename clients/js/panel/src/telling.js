@@ -1,6 +1,6 @@
 // Where something was said, and why one is told of it, in words.
 
-const MANY = 60; // code points of a name in a sentence
+const MANY = 40; // code points of a name in a sentence
 
 /** A topic in words. @param {any} words @param {any} host @param {string} topic @param {any} [discussion] */
 export function whereOf(words, host, topic, discussion) {
