@@ -34,12 +34,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
 
-import structlog
-from structlog.types import EventDict, Processor, WrappedLogger
 from typing_extensions import override
 
 from collab_server.config.problems import ConfigError, Problem
+from collab_server.imports import without
 from collab_server.telemetry import traces
+
+with without("rich"):  # which draws tracebacks as nobody reads them in a log, and takes 4 MB
+    import structlog
+from structlog.types import EventDict, Processor, WrappedLogger
 
 __all__ = ["configure", "reopen", "speak_as"]
 

@@ -1,8 +1,9 @@
 """One connection to Redis: signing in, commands out, replies in; and where the master is, with Sentinels.
 
-Sentinels are asked by redis-py. The bus itself does not use it: it costs a task, two time-outs and a stream per
-command, retries behind one's back (a frozen server held `ping()` for 15 s), and takes another pooled connection for
-each publish, which loses the order. This is the part of it that the bus needs; hiredis parses the replies.
+Sentinels are asked by redis-py (`sentinels.py`). The bus itself does not use it: it costs a task, two time-outs and a
+stream per command, retries behind one's back (a frozen server held `ping()` for 15 s), and takes another pooled
+connection for each publish, which loses the order. This is the part of it that the bus needs; hiredis parses the
+replies.
 
 A `Link` runs no task: replies are handled in the event loop's read callback, in the order of the commands.
 It ends when either side closes; `lost` then tells why. Nothing here limits its own waiting, except towards
@@ -16,14 +17,10 @@ import os
 import socket
 import ssl
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import hiredis
-from redis.asyncio.connection import Connection
-from redis.asyncio.retry import Retry
-from redis.backoff import NoBackoff
-from redis.exceptions import RedisError
 from typing_extensions import override
 
 from collab_server.config.values import RedisSection
@@ -205,51 +202,21 @@ async def find_server(
     """
     if redis.sentinel_master is None:
         return redis.hosts[turn % len(redis.hosts)]
+    from collab_server.cluster import sentinels  # and with it redis-py, which costs a node 10 MB
+
     reason = ""
     for host, port in redis.hosts:
         try:
             async with asyncio.timeout(SENTINEL_SECONDS):
-                found = await _ask_sentinel(redis, host, port, ssl_context)
+                found = await sentinels.ask(redis, host, port, ssl_context)
             if found is not None:
                 return found
             reason = f"the Sentinel {host}:{port} does not know {redis.sentinel_master}"
         except TimeoutError:
             reason = f"the Sentinel {host}:{port} does not answer"
-        except RedisError as error:
+        except sentinels.RedisError as error:
             reason = f"the Sentinel {host}:{port} cannot be asked: {error}"
     raise LinkError(reason)
-
-
-async def _ask_sentinel(
-    redis: RedisSection, host: str, port: int, ssl_context: ssl.SSLContext | None
-) -> tuple[str, int] | None:
-    """Where this Sentinel says the master is; None if it does not know. By redis-py, for this is not urgent."""
-    connection = _SentinelConnection(
-        host=host,
-        port=port,
-        username=redis.sentinel_username,
-        password=redis.sentinel_password.get_secret_value() if redis.sentinel_password else None,
-        context=ssl_context if redis.is_tls else None,
-    )
-    try:
-        await connection.connect()  # type: ignore[no-untyped-call]
-        await connection.send_command("SENTINEL", "GET-MASTER-ADDR-BY-NAME", redis.sentinel_master)
-        found = await connection.read_response()
-    finally:
-        await connection.disconnect(nowait=True)
-    return None if found is None else (found[0].decode(), int(found[1]))
-
-
-class _SentinelConnection(Connection):
-    """redis-py's connection, once and without its retries, over our own TLS context."""
-
-    def __init__(self, *, context: ssl.SSLContext | None, **arguments: Any) -> None:
-        super().__init__(**arguments, retry=Retry(NoBackoff(), 0))
-        self._context = context
-
-    @override
-    def _connection_arguments(self) -> Mapping[str, Any]:
-        return {**super()._connection_arguments(), "ssl": self._context}
 
 
 async def _connect(

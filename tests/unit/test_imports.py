@@ -24,6 +24,18 @@ print(json.dumps({
 """
 
 
+WITHOUT_REDIS = """
+import sys
+import collab_server.app
+assert not {"redis", "valkey"} & set(sys.modules)
+import collab_server.cluster.sentinels, redis.asyncio, valkey
+"""
+
+
+def test_a_node_that_has_no_sentinels_does_not_import_a_client_of_redis() -> None:
+    subprocess.run([sys.executable, "-c", WITHOUT_REDIS], cwd=ROOT, timeout=60, check=True)
+
+
 def test_clients_that_a_node_does_not_use_are_not_imported_and_not_hidden_either() -> None:
     done = subprocess.run(
         [sys.executable, "-c", ASKING], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True

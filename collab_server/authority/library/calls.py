@@ -100,6 +100,11 @@ def trust(certificates: Iterable[Path]) -> ssl.SSLContext:
     return context
 
 
+def _context_for(url: str) -> ssl.SSLContext:
+    """The machine's own root certificates; none, which trusts nobody and takes no memory, where TLS is not spoken."""
+    return trust(()) if url.startswith("https:") else ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
 class Calls:
     """See the module. Every call may raise `Silent` or `Unavailable`; with a session `SessionGone`, and `Refused`."""
 
@@ -130,7 +135,7 @@ class Calls:
         for name in ("httpx2", "httpcore2"):
             logging.getLogger(name).setLevel(logging.WARNING)
         self._http = httpx2.AsyncClient(
-            verify=self._ssl_context or ssl.create_default_context(),
+            verify=self._ssl_context or _context_for(self._base_url),
             # A jar that takes nothing and gives nothing.
             cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
             timeout=httpx2.Timeout(CALL_SECONDS, connect=CONNECT_SECONDS),
