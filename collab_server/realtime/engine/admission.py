@@ -11,6 +11,7 @@ from collab_server.realtime.engine.requests import (
     UNKNOWN_SID,
     UNKNOWN_TRANSPORT,
     UNSUPPORTED_VERSION,
+    has_origin,
     header,
     query_of,
 )
@@ -54,9 +55,9 @@ class Admission:
         transport = query.get("transport", "")
         if transport not in self._transports:
             raise UNKNOWN_TRANSPORT
-        if self._origins_for is not None and (origin := header(scope, b"origin")) is not None:
+        if self._origins_for is not None and has_origin(scope):
             allowed = self._origins_for(scope)
-            if allowed is not None and origin not in allowed:
+            if allowed is not None and header(scope, b"origin") not in allowed:
                 raise FORBIDDEN
         sid = query.get("sid")
         if sid is None:

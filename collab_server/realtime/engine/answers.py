@@ -7,7 +7,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from collab_server.realtime.engine.requests import BAD_REQUEST, environ_of, header
+from collab_server.realtime.engine.requests import BAD_REQUEST, environ_of, has_origin, header
 from collab_server.realtime.engine.session import Exchange, Headers, Refusal
 
 TEXT: Headers = [(b"content-type", b"text/plain; charset=UTF-8")]
@@ -44,7 +44,7 @@ class Answers:
                 body, headers = gzip.compress(body, 1, mtime=0), [*headers, (b"content-encoding", b"gzip")]
             elif "deflate" in accepted:
                 body, headers = zlib.compress(body, 1), [*headers, (b"content-encoding", b"deflate")]
-        if self._cors_headers is not None and header(scope, b"origin") is not None:
+        if self._cors_headers is not None and has_origin(scope):
             cors = self._cors_headers(environ_of(scope))
             headers = [*headers, *((name.encode(), value.encode()) for name, value in cors)]
         exchange.respond(status, headers, body)

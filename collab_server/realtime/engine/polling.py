@@ -154,8 +154,10 @@ class Polling:
         assert exchange is not None
         exchange.waiter = None
         backlog, self._backlog = self._backlog[:PACKETS_PER_POLL], self._backlog[PACKETS_PER_POLL:]
-        self._backlog_bytes = sum(map(len, self._backlog))
-        headers, self._greeting = TEXT + self._greeting, []
+        self._backlog_bytes = sum(map(len, self._backlog)) if self._backlog else 0
+        headers = TEXT
+        if self._greeting:
+            headers, self._greeting = TEXT + self._greeting, []
         self._answers.respond(exchange, 200, headers, b"\x1e".join(map(_packet_of, backlog)))
 
     def let_go(self) -> None:

@@ -14,6 +14,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 
 
 _TRACE = "collab_server.trace"
+_HAS_ORIGIN = "collab_server.has_origin"
 
 HANDED = "collab_server.handed"
 """In the scope of a request that another node has handed over: it goes no further."""
@@ -40,6 +41,14 @@ def header(scope: Scope, name: bytes) -> str | None:
             text: str = value.decode("latin-1")
             return text
     return None
+
+
+def has_origin(scope: Scope) -> bool:
+    """Whether a request names the origin of its page. What is like it but for its query has it noted already."""
+    noted: bool | None = scope.get(_HAS_ORIGIN)
+    if noted is None:
+        noted = scope[_HAS_ORIGIN] = any(name == b"origin" for name, _ in scope["headers"])
+    return noted
 
 
 def subprotocol_of(scope: Scope) -> str | None:

@@ -18,7 +18,7 @@ from urllib.parse import unquote
 from typing_extensions import override
 from uvicorn.protocols.utils import get_local_addr, is_ssl
 
-from collab_server.realtime.engine.answers import SAFE_LINES
+from collab_server.realtime.engine.answers import SAFE_LINES, TEXT
 from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.session import Headers, Scope
 from collab_server.realtime.lean import heads
@@ -35,6 +35,13 @@ _STATUS = {
 LONGEST_PREFIX = 64  # of a path of ours
 
 _GET = re.compile(rb"GET (/[!\"$-~]+) HTTP/1\.1\r\n")  # [!"$-~]: what is visible, but #
+
+
+def _lines_of(headers: Headers) -> bytes:
+    return b"".join([b"%b: %b\r\n" % header for header in headers])
+
+
+_TEXT_LINE = _lines_of(TEXT)
 
 
 class HttpProtocol(LateHttpProtocol):
@@ -92,7 +99,6 @@ class HttpProtocol(LateHttpProtocol):
 
     def _serve_whole(self, exchange: LeanExchange) -> None:
         """Serve a request that came at once, with nothing before it to be answered."""
-        self._unset_keepalive_if_required()
         exchange.is_decided = True
         self._exchange, self.cycle = exchange, None
         self._serve(exchange)
@@ -202,11 +208,8 @@ class HttpProtocol(LateHttpProtocol):
 
     def answer(self, exchange: LeanExchange, status: int, headers: Headers, body: bytes) -> None:
         """Write a whole answer at once."""
-        parts = [_STATUS[status], SAFE_LINES]
-        for name, value in self.server_state.default_headers:
-            parts += (name, b": ", value, b"\r\n")
-        for name, value in headers:
-            parts += (name, b": ", value, b"\r\n")
+        defaults = _lines_of(self.server_state.default_headers)
+        parts = [_STATUS[status], SAFE_LINES, defaults, _TEXT_LINE if headers is TEXT else _lines_of(headers)]
         if not exchange.keep_alive:
             parts.append(b"connection: close\r\n")
         parts.append(b"content-length: %d\r\n\r\n" % len(body))
@@ -220,7 +223,14 @@ class HttpProtocol(LateHttpProtocol):
                 raise
         if not exchange.keep_alive:
             self.transport.close()
-        self.on_response_complete()
+        if self.pipeline or self._unread or self.flow.write_paused or self.transport.is_closing():
+            self.on_response_complete()
+            return
+        self.server_state.total_requests += 1
+        self._be_quiet()
+        self.flow.resume_reading()
+        if not self._is_trusted:
+            self._wait_as_a_stranger()
 
     @override
     def on_response_complete(self) -> None:

@@ -23,9 +23,10 @@ class LateHttpProtocol(StockHttpProtocol):
     cycle: Any = None
     flow: Any = None
     pipeline: Any = ()
-    timeout_keep_alive_task = None
+    timeout_keep_alive_task: asyncio.TimerHandle | None = None
 
     _is_awake = False
+    _quiet_since = 0.0  # nothing has been asked since then
 
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         self._made_of = (config, server_state, app_state, _loop)
@@ -51,6 +52,27 @@ class LateHttpProtocol(StockHttpProtocol):
         super().__init__(*self._made_of)
         HttpToolsProtocol.connection_made(self, transport)
         self._take_up_flow()
+
+    def _be_quiet(self) -> None:
+        """An answer is out, and nothing waits. The timer of the answer before goes on: most clients ask again long
+        before it ends, and to stop and start one costs as much as to find a session."""
+        self._quiet_since = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
+
+    @override
+    def timeout_keep_alive_handler(self) -> None:
+        """Close the connection of a client that asks no more."""
+        self.timeout_keep_alive_task = None
+        if self._has_to_answer() or self.transport.is_closing():
+            return  # after an answer it begins anew
+        left_seconds = self._quiet_since + self.timeout_keep_alive - self.loop.time()
+        if left_seconds > 0:
+            self.timeout_keep_alive_task = self.loop.call_later(left_seconds, self.timeout_keep_alive_handler)
+        else:
+            super().timeout_keep_alive_handler()
 
     @override
     def data_received(self, data: bytes) -> None:
