@@ -490,7 +490,7 @@ async def test_connect_handler_may_refuse(http: aiohttp.ClientSession, way: dict
         with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
             await http.ws_connect(f"{served.url}{SOCKET}&no=1")
         assert refused.value.status == 401
-        assert server.open_connections == 0
+        assert not server.sockets
         assert (await get(http, served, POLL))[0] == 200
 
 
