@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from functools import partial
 
 import pytest
 import pytest_asyncio
@@ -94,3 +95,32 @@ async def test_what_is_needed_stays_and_what_is_not_goes(
     assert {row[0] for row in await db.fetch(f"SELECT {called}")} == needed
     assert gone == len(all_of_them - needed)
     assert await db.run(forget) == 0
+
+
+FROM_TWO_SENDERS = """
+    INSERT INTO collab.notifications (
+        id, user_id, cause, kind, topic, by_user, text, why, is_permitted, created_at, seq, taken_back_at
+    )
+    SELECT gen_random_uuid(), person, gen_random_uuid(), 'mention', 'content:a:b', format('{"id":"%s"}', sender),
+           called || ' ' || age, '[]', is_permitted, now() - age * interval '1 minute', seq, now() - back::interval
+      FROM generate_series(1, 30) AS age,
+           (VALUES ('ann', 'waits', 'eve', false, NULL, NULL),
+                   ('ann', 'waits', 'bob', false, NULL, NULL),
+                   ('ann', 'was taken back', 'eve', false, NULL, '1 minute'),
+                   ('ann', 'is to be delivered', 'eve', true, NULL, NULL),
+                   ('ann', 'is in the inbox', 'eve', true, 1, NULL),
+                   ('dan', 'waits for another', 'eve', false, NULL, NULL)
+           ) AS row (person, called, sender, is_permitted, seq, back)
+"""
+
+
+async def test_of_a_sender_of_whom_one_may_know_nothing_the_latest_wait_and_all_else_stays(
+    db: Database, database: TestDatabase
+) -> None:
+    database.sql(FROM_TWO_SENDERS)
+    left = "SELECT by_user::json ->> 'id', text FROM collab.notifications"
+    before = {tuple(row) for row in await db.fetch(left)}
+    assert len(before) == 6 * 30
+    await db.run(partial(inbox.keep_latest, user_id="ann", senders=["eve"]))
+    gone = {("eve", f"waits {age}") for age in range(inbox.SENDERS_ROWS + 1, 31)}
+    assert {tuple(row) for row in await db.fetch(left)} == before - gone
