@@ -15,11 +15,13 @@ from typing import Any
 import aiohttp
 import pytest
 
+from collab_server.demo.embedded import free_port
 from collab_server.domain.keys import KeyRing
 from collab_server.realtime.engine.bounds import Bounds
 from collab_server.realtime.handover import channel
 from collab_server.realtime.handover.ids import HOME_BYTES, SealedIds
 from collab_server.realtime.handover.keys import HandoverKeys
+from collab_server.realtime.handover.listener import Where
 from tests.harness.certificates import write_certificates
 from tests.harness.homes import KEYS, Handing, Neighbours
 
@@ -399,6 +401,23 @@ async def test_a_flood_of_connections_keeps_no_node_out(start: Start, http: aioh
         async with http.ws_connect(f"{other.url}{SOCKET}&sid={sid}") as websocket:
             await websocket.send_str("2probe")
             assert (await websocket.receive()).data == "3probe"
+
+
+async def test_an_address_that_is_not_this_machines_is_passed_on_to_it() -> None:
+    """As with a container whose port is published."""
+    port = free_port()
+    handing = Handing(Neighbours(), "a", where=Where("203.0.113.5", port))
+    handing.application(echo_engine(elsewhere=handing.elsewhere))
+    listener = handing.listener
+    assert listener is not None
+    task = asyncio.create_task(listener.run())
+    while not listener.places:
+        await asyncio.sleep(0.005)
+    assert [str(place) for place in listener.places] == [f"203.0.113.5:{port}"]
+    _, writer = await asyncio.open_connection("127.0.0.1", port)
+    writer.close()
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 async def test_with_other_keys_nothing_is_handed_over(start: Start, http: aiohttp.ClientSession) -> None:

@@ -40,12 +40,18 @@ class Handing:
     """One of them: give `elsewhere` to its server, and serve `application(server)`."""
 
     def __init__(
-        self, neighbours: Neighbours, name: str, *, keys: KeyRing = KEYS, path: str | None = None
+        self,
+        neighbours: Neighbours,
+        name: str,
+        *,
+        keys: KeyRing = KEYS,
+        path: str | None = None,
+        where: Where | None = None,
     ) -> None:
         self.elsewhere = Elsewhere(neighbours.seen_by(name))
         self.elsewhere.keys.set_epoch("an epoch", keys)
         self.listener: Listener | None = None
-        self._where = Where(host=None if path else "127.0.0.1", path=path)
+        self._where = where or Where(host=None if path else "127.0.0.1", path=path)
         self._announcement = neighbours.announced[name] = Announcement()
         self._tasks: list[asyncio.Task[None]] = []
 

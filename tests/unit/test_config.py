@@ -276,6 +276,43 @@ def test_port_must_be_a_number_in_range(file: Path, value: Any) -> None:
     assert list(errors(file, {"port": value})) == ["port"]
 
 
+REDIS = {"scaling": "horizontal", "redisServerUrl": "redis://redis.example.com"}
+
+
+@pytest.mark.parametrize(
+    ("value", "host", "port"),
+    [
+        (None, None, 0),
+        ("10.0.0.5", "10.0.0.5", 0),
+        ("10.0.0.5:3001", "10.0.0.5", 3001),
+        (":3001", None, 3001),
+        ("[fd00::5]:3001", "fd00::5", 3001),
+        ("node-1.example.com:3001", "node-1.example.com", 3001),
+    ],
+)
+def test_where_a_node_is_reached_by_others(
+    file: Path, value: str | None, host: str | None, port: int
+) -> None:
+    content = REDIS if value is None else {**REDIS, "advertise": value}
+    found = load(file, content).config.handover
+    assert found is not None
+    assert (found.host, found.port, found.towards) == (host, port, (("redis.example.com", 6379),))
+
+
+def test_a_node_that_is_alone_or_told_to_hands_nothing_over(file: Path) -> None:
+    assert load(file, {**REDIS, "advertise": "none"}).config.handover is None
+    loaded = load(file, {"advertise": ":3001"})
+    assert loaded.config.handover is None
+    assert [one.property for one in loaded.warnings if one.property == "advertise"] == ["advertise"]
+
+
+@pytest.mark.parametrize(
+    "value", ["", ":0", ":65536", "a b", "http://10.0.0.5", "10.0.0.5:", "fd00::5:1", 3001]
+)
+def test_an_address_that_nobody_can_reach_is_refused(file: Path, value: Any) -> None:
+    assert list(errors(file, {**REDIS, "advertise": value})) == ["advertise"]
+
+
 @pytest.mark.parametrize("value", ["", "short", "sixteen letters…", "has a blank in it!", "x" * 1025, 7])
 def test_a_status_token_can_be_sent_and_not_be_guessed(file: Path, value: Any) -> None:
     assert list(errors(file, {"statusToken": value})) == ["statusToken"]
