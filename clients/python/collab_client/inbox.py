@@ -52,7 +52,7 @@ class Inbox(Store[InboxState]):
         self._notifications: dict[str, Notification] = {}
         self._older_cursor: str | None = None
         self._unread = 0
-        self._counted_to = 0  # this event of the log is the last one that the badge holds
+        self._counted_to: int | None = None  # the badge holds the events up to here; former nodes do not say
         self._has_begun = False
 
     def open(self) -> None:
@@ -128,9 +128,9 @@ class Inbox(Store[InboxState]):
         self._notifications = {one["id"]: one for one in page["items"]}
         self._older_cursor = page["next"]
         self._unread = count["unread"]
-        self._counted_to = count.get("seq", answer["seq"])
+        self._counted_to = count.get("seq")
         self._has_begun = True
-        return "seq" in count  # by a node of a former version, what is told meanwhile may be counted twice
+        return self._counted_to is not None
 
     def signalled(self, name: str, said: Any) -> None:
         pass
@@ -146,7 +146,8 @@ class Inbox(Store[InboxState]):
             return
         data = event["data"]
         added = data.get("notification")
-        if added is not None and added["id"] not in self._notifications:
+        is_new = added is None or added["id"] not in self._notifications
+        if added is not None and is_new:
             self._notifications = {added["id"]: added, **self._notifications}
         for id in data.get("ids", ()):
             known = self._notifications.get(id)
@@ -154,9 +155,9 @@ class Inbox(Store[InboxState]):
                 self._notifications.pop(id, None)
             elif known is not None:
                 self._notifications[id] = {**known, "readAt": known["readAt"] or event["at"]}
-        if event["seq"] > self._counted_to:
-            is_new = added is not None and not added["readAt"]
-            self._unread = data.get("unread", self._unread + is_new)
+        if is_new if self._counted_to is None else event["seq"] > self._counted_to:
+            is_unread = added is not None and not added["readAt"]
+            self._unread = data.get("unread", self._unread + is_unread)
         self._changed()
 
     @override

@@ -68,7 +68,7 @@ class Outbox:
         if self._connection.state == "closed":
             answer.set_exception(Refused("closed", "The client is closed."))
         elif len(self._entries) >= _ENTRIES:
-            answer.set_exception(Refused("outbox_full", f"{_ENTRIES} changes are waiting to be sent."))
+            answer.set_exception(Refused("outbox_full", f"{_ENTRIES} changes wait."))
         else:
             self._last_at = max(time.time(), self._last_at + 1e-6)  # what is kept is put in order by it
             lane = topic or self._lane(payload)
@@ -133,7 +133,7 @@ class Outbox:
 
     async def _send_one(self, entry: Entry) -> None:
         if time.time() - entry.at > _DAYS:
-            self._refuse(entry, Refused("expired", "This was not sent for seven days."))
+            self._refuse(entry, Refused("expired", "Not sent for seven days."))
             return
         payload = {**entry.payload, "requestId": entry.request_id}
         if entry.is_unnamed:

@@ -8,8 +8,9 @@ export const randomId = () =>
  * A UUIDv7 (RFC 9562) of this moment.
  * @param {number} now milliseconds of the server's clock since 1970
  */
-export const uuid7 = (now) =>
-  (now.toString(16).padStart(12, "0") + randomId()).replace(
-    /(.{8})(.{4}).(.{3})(.)(.{3})(.{12}).*/,
-    (_, high, low, some, variant, more, rest) => `${high}-${low}-7${some}-${"89ab"[parseInt(variant, 16) % 4]}${more}-${rest}`,
-  );
+export function uuid7(now) {
+  const time = now.toString(16).padStart(12, "0");
+  const id = randomId();
+  const variant = "89ab"[parseInt(id[0], 16) % 4];
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${id.slice(1, 4)}-${variant}${id.slice(4, 7)}-${id.slice(7, 19)}`;
+}

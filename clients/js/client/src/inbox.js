@@ -19,7 +19,7 @@ export class Inbox extends Log {
   /** @type {Map<string, Notification>} */ #notifications = new Map();
   /** @type {string | null} */ #olderCursor = null;
   #unread = 0;
-  #countedTo = 0; // this event of the log is the last one that the badge holds
+  /** The badge holds the events up to here; a node of a former version does not say. @type {number | undefined} */ #countedTo;
 
   /** Somebody is signed in; the same person as before, or another. @internal @param {string} name their inbox */
   hello(name) {
@@ -30,8 +30,8 @@ export class Inbox extends Log {
     this.start();
   }
 
-  /** @internal @param {{seq: number}} answer */
-  async begin(answer) {
+  /** @internal */
+  async begin() {
     const [page, { unread, seq }] = await Promise.all([
       this.client.ask("notification.list", { limit: PAGE }),
       this.client.ask("notification.count", {}),
@@ -39,8 +39,8 @@ export class Inbox extends Log {
     this.#notifications = new Map(page.items.map((notification) => [notification.id, notification]));
     this.#olderCursor = page.next;
     this.#unread = unread;
-    this.#countedTo = seq ?? answer.seq;
-    return seq !== undefined; // by a node of a former version, what is told meanwhile may be counted twice
+    this.#countedTo = seq;
+    return seq !== undefined;
   }
 
   /** Load older notifications. @returns {Promise<void>} when they are there */
@@ -65,7 +65,8 @@ export class Inbox extends Log {
       return;
     }
     const { notification, ids = [], unread } = data; // of one that is added the first, else the others
-    if (notification && !this.#notifications.has(notification.id)) {
+    const isNew = !this.#notifications.has(notification?.id);
+    if (notification && isNew) {
       this.#notifications = new Map([[notification.id, notification], ...this.#notifications]);
     }
     for (const id of ids) {
@@ -73,7 +74,7 @@ export class Inbox extends Log {
       if (type === "notification.removed") this.#notifications.delete(id);
       else if (known) this.#notifications.set(id, { ...known, readAt: known.readAt ?? at });
     }
-    if (seq > this.#countedTo) this.#unread = unread ?? this.#unread + (notification.readAt ? 0 : 1);
+    if (this.#countedTo === undefined ? isNew : seq > this.#countedTo) this.#unread = unread ?? this.#unread + (notification.readAt ? 0 : 1);
     this.changed();
   }
 

@@ -89,7 +89,7 @@ export class Outbox extends Store {
   add(name, payload, topic) {
     const promise = new Promise((resolve, reject) => {
       if (this.#entries.length >= ENTRIES) {
-        throw new Refused({ code: "outbox_full", message: `${ENTRIES} changes are waiting to be sent.` });
+        throw new Refused({ code: "outbox_full", message: `${ENTRIES} changes wait.` });
       }
       const key = randomId();
       /** @type {Entry} */
@@ -173,7 +173,7 @@ export class Outbox extends Store {
   /** @param {Entry} entry */
   async #sendOne(entry) {
     if (Date.now() - entry.at > DAYS_MS) {
-      this.#refuse(entry, new Refused({ code: "expired", message: "This was not sent for seven days." }));
+      this.#refuse(entry, new Refused({ code: "expired", message: "Not sent for seven days." }));
       return;
     }
     const sending = this.#put({ ...entry, state: "sending", problem: null });
