@@ -11,6 +11,7 @@ import { Store } from "./store.js";
  *   may not be opened
  */
 
+const MOST = 500; // topics, which the server takes
 const PAUSE_MS = 300; // so long names are gathered before they are asked for
 
 /** @extends {Store<SummariesState>} */
@@ -65,7 +66,7 @@ export class Summaries extends Store {
     this.#later = undefined;
     if (!this.#client.connection.isLive) return; // with the next connection
     try {
-      const { items } = await this.#client.ask("topic.watch", { topics: [...this.#wanted.keys()] });
+      const { items } = await this.#client.ask("topic.watch", { topics: [...this.#wanted.keys()].slice(0, MOST) });
       const known = new Set(items.map(({ topic }) => topic));
       for (const topic of this.#known.keys()) if (!known.has(topic)) this.#known.delete(topic);
       items.forEach((summary) => this.#take(summary));

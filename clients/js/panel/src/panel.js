@@ -514,7 +514,8 @@ export function Panel(props) {
     </button>`;
   if (state.state === "closed") {
     const { code = "", message = "" } = state.problem ?? {};
-    const key = topic.name.startsWith("discussion:") ? "closed.discussion" : `closed.${code}`;
+    // What one has just read there is: that it is closed now is all that is known.
+    const key = topic.name.startsWith("discussion:") ? "closed.discussion" : live.isOpen ? "closed" : `closed.${code}`;
     return html`
       <aside class="panel" part="panel" aria-label=${title} ref=${box}>
         ${back && html`<header class="head" part="header">${back}</header>`}
