@@ -17,6 +17,7 @@ from typing import Any, Literal, get_args, get_origin
 
 from annotated_types import Ge, Le
 from declarations import clients_reference
+from elements import panel_reference
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from python_reference import python_reference
@@ -231,6 +232,7 @@ DOCUMENTS: dict[str, Callable[[], str]] = {
     "schema.json": schema_json,
     "../clients/js/client/types/wire.d.ts": wire_d_ts,
     "clients-reference.md": clients_reference,
+    "panel-reference.md": panel_reference,
     "clients-reference-python.md": python_reference,
     "../clients/python/collab_client/wire.py": wire_py,
     "../deploy/kubernetes/components/monitoring/prometheus-rule.yaml": prometheus_rule,

@@ -73,6 +73,7 @@ GENERATED = {
         "docs/configuration.md",
         "docs/faults.md",
         "docs/metrics.md",
+        "docs/panel-reference.md",
         "docs/protocol.md",
     )
 }

@@ -36,7 +36,14 @@ function sheetOf(style) {
   return sheet;
 }
 
-/** An element that says what it shows in `draw`. */
+/**
+ * An element that says what it shows in `draw`.
+ *
+ * @attr topic the dashboard that is open
+ * @attr lang the language, also from an element around it; else that of the browser
+ * @attr keys `off`: no keys of a single letter
+ * @attr enter `send`: Enter sends, and Shift with Enter makes a new line
+ */
 export class CollabElement extends HTMLElement {
   /** @type {Client | null} */ #client = null;
   /** @type {any} */ #root;

@@ -7,13 +7,21 @@ import { openIn, Rooms } from "./rooms.js";
 import { STYLE } from "./style.js";
 
 /**
- * `<collab-panel topic="content:{projectId}:{objectId}">`.
+ * The comments of a topic, and over them the inbox, the discussions and the search.
  *
- * @fires collab-apply somebody wants to see a saved view: `detail.viewState`, `detail.comment`
+ * @attr topic whose comments: `content:{projectId}:{objectId}` or `discussion:{id}`
+ * @attr comment the id of a comment to go to; without it, that of the page's address, `?collab=comment:{id}`
+ * @attr sheet `low`, `half` or `full`: it is a sheet from below on a screen of less than 720 px, and so high now
+ * @fires collab-apply somebody wants to see `detail.viewState`, which came with `detail.comment`, or was shared: then it
+ *   is of `detail.topic`
  * @fires collab-place other places are shown than before: `detail.place`, null for all
- * @fires collab-point one points at a thread, or at none any more: `detail.threadId`, `detail.anchor`
- * @fires collab-open somebody wants to see what was said elsewhere: `detail.topic`, `detail.commentId`. Who shows it
- *   themselves calls `preventDefault()`; otherwise it is shown here, with a way back
+ * @fires collab-point one points at the thread `detail.threadId`, whose place is `detail.anchor`; both are null when it is
+ *   none any more
+ * @fires collab-open somebody wants to see `detail.topic`, and there `detail.commentId`. Who shows it themselves calls
+ *   `preventDefault()`; otherwise it is shown in a panel of the page, or here, with a way back
+ * @slot header in the place of the title
+ * @slot empty what is said when there is nothing
+ * @slot footer below the composer
  */
 export class CollabPanel extends CollabElement {
   static observedAttributes = ["topic", "lang", "keys", "enter", "comment", "sheet"];
@@ -27,7 +35,10 @@ export class CollabPanel extends CollabElement {
     super(STYLE);
   }
 
-  /** What a new comment can have with it: the view that is open now, and the place that is chosen. */
+  /**
+   * What a new comment can have with it; null for nothing. The view, which `label` says in words, goes with it when one
+   * wishes; the place unless one takes it away.
+   */
   get attachment() {
     return this.#attachment;
   }

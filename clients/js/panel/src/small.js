@@ -13,14 +13,24 @@ const HEIGHT = 560;
 const GAP = 8;
 const PHONE = 720; // pixels; under that it is a sheet from below
 
-/** An element with rooms of its own. */
+/**
+ * An element with rooms of its own.
+ *
+ * @fires collab-open somebody wants to see `detail.topic`, and there `detail.commentId`. Who shows it themselves calls
+ *   `preventDefault()`; otherwise it is shown in a panel of the page, or here, with a way back
+ * @fires collab-apply somebody wants to see `detail.viewState`, which was shared, of `detail.topic`
+ */
 class CollabRooms extends CollabElement {
   static observedAttributes = ["topic", "lang", "keys", "enter"];
 
-  /** @type {((viewState: any) => string | null) | null} */ describeView = null;
-  /** @type {((anchor: any) => string | null) | null} */ describePlace = null;
-  /** @type {((topic: string) => string | null) | null} */ describeTopic = null;
-  /** @type {((commentId: string) => string) | null} */ linkTo = null;
+  /** A view state in words, for its chip; null for none. @type {((viewState: any) => string | null) | null} */
+  describeView = null;
+  /** A place in words, for its chip; null for none. @type {((anchor: any) => string | null) | null} */
+  describePlace = null;
+  /** A topic in words: its title. @type {((topic: string) => string | null) | null} */
+  describeTopic = null;
+  /** The address of a comment. @type {((commentId: string) => string) | null} */
+  linkTo = null;
 
   /** @param {string[]} styles */
   constructor(...styles) {
@@ -43,7 +53,7 @@ class CollabRooms extends CollabElement {
   }
 }
 
-/** `<collab-inbox>`: what one was told, wherever. `topic` is the dashboard that is open. */
+/** What one was told, wherever; as high as its place. */
 export class CollabInbox extends CollabRooms {
   /** @internal @override @param {any} words */
   draw(words) {
@@ -51,7 +61,7 @@ export class CollabInbox extends CollabRooms {
   }
 }
 
-/** `<collab-discussions topic="…">`: the private discussions one is in, those about the topic first. */
+/** The private discussions one is in, those about the topic first. */
 export class CollabDiscussions extends CollabRooms {
   /** @internal @override @param {any} words */
   draw(words) {
@@ -68,7 +78,7 @@ const BELL = /* css */ `
 .sheet .rooms { height: 100%; }
 `;
 
-/** `<collab-bell>`: how many one has not read, and the inbox over the page. */
+/** A button with how many one has not read; the inbox opens over the page. */
 export class CollabBell extends CollabRooms {
   constructor() {
     super(BELL);
@@ -157,9 +167,12 @@ const BADGE = /* css */ `
 `;
 
 /**
- * `<collab-badge topic="…" anchor='{"pageKey": "…", "visualizationKey": "…"}'>`: how many open threads there are at a
- * place, and whether something there is unread. Without `anchor`: how many comments of the topic are unread. However
- * many there are on a page, they share a question.
+ * How many threads are open at a place, in the accent colour where something there is unread. However many there are on
+ * a page, they share a question.
+ *
+ * @attr topic the dashboard
+ * @attr anchor the place, as JSON: `{"pageKey": "…", "visualizationKey": "…"}`; without it, how many comments of the topic
+ *   are unread
  */
 export class CollabBadge extends CollabElement {
   static observedAttributes = ["topic", "anchor", "lang"];
@@ -168,7 +181,7 @@ export class CollabBadge extends CollabElement {
     super(STYLE, BADGE);
   }
 
-  /** The place; null for the whole topic. @returns {{pageKey?: string | null, visualizationKey?: string | null} | null} */
+  /** The place; null for the whole topic. @returns {import("./places.js").Anchor | null} */
   get anchor() {
     try {
       const anchor = JSON.parse(this.getAttribute("anchor") ?? "null");

@@ -5,7 +5,14 @@ import type { Client, Options } from "collab-client";
  * @returns {Client}
  */
 export declare function connect(options: Options | Client): Client;
-/** An element that says what it shows in `draw`. */
+/**
+ * An element that says what it shows in `draw`.
+ *
+ * @attr topic the dashboard that is open
+ * @attr lang the language, also from an element around it; else that of the browser
+ * @attr keys `off`: no keys of a single letter
+ * @attr enter `send`: Enter sends, and Shift with Enter makes a new line
+ */
 export declare class CollabElement extends HTMLElement {
     #private;
     /** @param {string[]} styles */

@@ -1,2 +1,3 @@
 /** @type {string} */
+/** @type {string} */
 export declare const STYLE: string;
