@@ -1,7 +1,7 @@
 """The bus between the workers of one node: a Unix socket for each, in a folder that is their user's alone.
 
 Nobody stands between them. Each worker connects to every socket in the folder, its own included, and writes there what
-it publishes; on its own it reads what the others write. So hearing itself proves the way that the others' words take,
+it publishes; on its own it reads what the others write. So hearing its heartbeats proves the way of the others' words,
 no process is the one that all need, and a newcomer is found by its socket: at once by those to whom it connects, else
 by the next look into the folder.
 
@@ -136,10 +136,14 @@ class Sockets:
     # --- outbox.Way
 
     def publish(self, channel: bytes, data: bytes, on_answer: Callable[[str | None], None]) -> None:
-        """Write it to everybody, or let it wait for those who do not read; that is all there is to wait for."""
-        frame = _frame(ENVELOPE, data)
-        for other in self.others.values():
-            other.send(frame)
+        """Write it to everybody, or let it wait for those who do not read; that is all there is to wait for.
+
+        To ourselves only while a heartbeat is to come back: nothing else is learned of that.
+        """
+        frame, own = _frame(ENVELOPE, data), self._own.name
+        for name, other in self.others.items():
+            if name != own or self._proof.is_under_way:
+                other.send(frame)
         asyncio.get_running_loop().call_soon(on_answer, None)
 
     def ping(self, on_answer: Callable[[], None]) -> None:
@@ -238,7 +242,7 @@ class _Own:
     """The socket by which the others find this worker, and those who have."""
 
     def __init__(self, folder: Path) -> None:
-        self._name = secrets.token_hex(6) + SUFFIX
+        self.name = secrets.token_hex(6) + SUFFIX
         self._folder = folder
         self._server: asyncio.Server | None = None
         self._incoming: set[_In] = set()
@@ -246,7 +250,7 @@ class _Own:
     @property
     def is_there(self) -> bool:
         """Whether it can be found; somebody may have tidied the folder up."""
-        return self._server is not None and (self._folder / self._name).exists()
+        return self._server is not None and (self._folder / self.name).exists()
 
     async def open(self, on_come: Callable[[], None], on_envelope: Callable[[bytes, bytes], None]) -> None:
         """Open it, under its name from the moment on that it listens. `on_come()`: somebody has connected, perhaps a
@@ -254,13 +258,13 @@ class _Own:
         """
         if self._server is not None:
             self._server.close()
-        hidden = self._folder / f"{self._name}.new"
+        hidden = self._folder / f"{self.name}.new"
         listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             hidden.unlink(missing_ok=True)
             listening.bind(os.fspath(hidden))
             listening.listen(MOST_WORKERS)
-            hidden.rename(self._folder / self._name)
+            hidden.rename(self._folder / self.name)
             self._server = await asyncio.get_running_loop().create_unix_server(
                 lambda: _In(self._incoming, on_come, on_envelope), sock=listening
             )
@@ -276,7 +280,7 @@ class _Own:
             self._server.close()
             self._server = None
             with contextlib.suppress(OSError):
-                (self._folder / self._name).unlink()
+                (self._folder / self.name).unlink()
 
 
 class _Out(asyncio.Protocol):

@@ -48,6 +48,11 @@ class Proof:
         """Whether a heartbeat came through lately, and no connection was refused since."""
         return self.is_available and self._has_heard
 
+    @property
+    def is_under_way(self) -> bool:
+        """Whether a heartbeat has been sent that has not come back."""
+        return bool(self._under_way)
+
     def begin(self) -> None:
         """From now on something has to be heard."""
         self.proved_at = self._clock()
