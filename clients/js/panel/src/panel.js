@@ -290,11 +290,9 @@ export function Panel(props) {
   useEffect(() => {
     live.isHeld = false;
   }, [rooms.isTop]);
-  useEffect(() => {
-    // Whoever marks something as unread means all devices.
-    if (state.readSeq < live.readSeq) live.isHeld = true;
-    live.readSeq = state.readSeq;
-  }, [state.readSeq]);
+  // Whoever marks something as unread means all devices. At once: what is in sight would be read before an effect is run.
+  if (state.readSeq < live.readSeq && live.isOpen && state.state !== "closed") live.isHeld = true;
+  live.readSeq = state.readSeq;
 
   // --- said to those who do not see it
 
