@@ -23,6 +23,7 @@ from tests.harness.wire import Wire
 from tests.harness.world import StandInLibrary, TestDatabase, World, fresh_topic
 
 WORKERS = 3
+PATIENCE = 30
 LIMITS = {"connectionsPerUser": 12, "commandsBurst": 100_000, "commandsPerSecond": 100_000}
 
 
@@ -43,7 +44,7 @@ async def node_of_workers(world: World) -> AsyncIterator[Cluster]:
     overrides = {"cpus": WORKERS, "limits": LIMITS}
     made = Cluster(world.new_database(), world.library, None, nodes=1, launch="serve", overrides=overrides)
     async with made as cluster:
-        await until(lambda: are_there(cluster[0]), what="all workers serve")
+        await until(lambda: are_there(cluster[0]), PATIENCE, "all workers serve")
         yield cluster
 
 
@@ -127,13 +128,17 @@ async def test_a_killed_worker_costs_no_event_and_is_back_while_its_clients_go_o
 
     async def killing() -> None:
         for turn in range(2):
-            await until(lambda turn=turn: acknowledged > 20 * (turn + 1))  # type: ignore[misc]
+            await until(lambda turn=turn: acknowledged > 20 * (turn + 1), PATIENCE)  # type: ignore[misc]
             busiest = max(await workers_of(node), key=lambda one: one["connections"])
             os.kill(busiest["pid"], signal.SIGKILL)
-            await until(lambda pid=busiest["pid"]: are_there(node, without=pid), what="it is back")  # type: ignore[misc]
+            await until(lambda pid=busiest["pid"]: are_there(node, without=pid), PATIENCE, "it is back")  # type: ignore[misc]
 
     await asyncio.gather(killing(), writing(1), writing(2), writing(3))
-    await until(lambda: all(len(listener.seqs) >= 90 for listener in listeners), what="all was heard")
+    await until(
+        lambda: all(len(listener.seqs) >= 90 for listener in listeners),
+        timeout=PATIENCE,
+        what="all was heard",
+    )
     for listener in listeners:
         assert listener.seqs == list(range(1, 91))
     assert sum(listener.times for listener in listeners) > len(listeners), "somebody had to come back"
@@ -156,15 +161,21 @@ async def test_connections_are_spread_and_a_users_limit_and_presence_hold_over_a
         heard.append(said)
         wires.append(await Wire.connect(node.url, auth, hear=said.append))
     found = await workers_of(node)
-    assert [one["connections"] for one in found] == [LIMITS["connectionsPerUser"] // WORKERS] * WORKERS
+    counts = [one["connections"] for one in found]
+    assert sum(counts) == LIMITS["connectionsPerUser"]
+    assert min(counts) >= 2, "a worker that was busy for a moment gets the next ones"
 
     await asyncio.gather(*(wire.ask("topic.subscribe", {"topic": topic}) for wire in wires))
     ann = await cluster.client(0, "ann")
     answer = await ann.call("topic.subscribe", {"topic": topic})
     assert len({user["id"] for user in answer["present"]}) == 2
-    await until(lambda: all('"joined"' in "".join(said) for said in heard), what="all see who came")
+    await until(
+        lambda: all('"joined"' in "".join(said) for said in heard), timeout=PATIENCE, what="all see who came"
+    )
     await ann.call("typing", {"topic": topic, "typing": True})
-    await until(lambda: all('"typing"' in "".join(said) for said in heard), what="all see who types")
+    await until(
+        lambda: all('"typing"' in "".join(said) for said in heard), timeout=PATIENCE, what="all see who types"
+    )
     for _ in range(WORKERS):
         with pytest.raises(Refused, match="rate_limited"):
             await cluster.client(0, "bob")  # wherever it comes
@@ -203,26 +214,26 @@ async def test_status_is_that_of_the_node_whichever_worker_answers_and_does_not_
         connections = main["connections"]
         return report["state"], connections["current"], connections["max"], main["pid"]
 
-    await until(lambda: _is(counts, lambda it: it[1] == 4), what="only these are connected")
-    await until(lambda: are_there(node))
+    await until(lambda: _is(counts, lambda it: it[1] == 4), timeout=PATIENCE, what="only these are connected")
+    await until(lambda: are_there(node), PATIENCE)
     told = {await counts() for _ in range(9)}
     assert len(told) == 1, "the same, asked at all workers"
     [(state, current, most, pid)] = told
     assert (state, current, pid) == ("running", 4, node.process.pid)
     assert most >= 4
 
-    assert await told_by(node) == {"1", "2", "3"}
+    await until(lambda: _is(lambda: told_by(node), lambda it: it == {"1", "2", "3"}), PATIENCE)
     [frozen, *_] = await workers_of(node)
     os.kill(frozen["pid"], signal.SIGSTOP)
     try:
         for _ in range(6):
             assert await counts() == (state, current, most, pid)
-        await until(lambda: _is(lambda: workers_of(node), lambda it: not it[0]["awake"]))
+        await until(lambda: _is(lambda: workers_of(node), lambda it: not it[0]["awake"]), PATIENCE)
         assert await counts() == (state, current, most, pid)
-        assert await told_by(node) == {"2", "3"}
+        await until(lambda: _is(lambda: told_by(node), lambda it: it == {"2", "3"}), PATIENCE)
     finally:
         os.kill(frozen["pid"], signal.SIGCONT)
-    await until(lambda: are_there(node))
+    await until(lambda: are_there(node), PATIENCE)
     assert (await node.status())["main"]["restCalls"]["received"] == 0
 
 
@@ -272,7 +283,7 @@ async def test_uvicorns_own_workers_find_each_other(
         report = await node.status(is_verbose=True)
         return len([one for one in report["workers"] if one["awake"]]) == 2 and len(report["cluster"]) == 1
 
-    await until(have_met, 20, "the workers know each other")
+    await until(have_met, PATIENCE, "the workers know each other")
     assert (await node.status())["main"]["pid"] == node.process.pid
     clients = [await cluster.client(0, login) for login in ("ann", "bob") * 3]
     for client in clients:
