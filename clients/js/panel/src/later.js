@@ -7,7 +7,6 @@ export { Members as members } from "./members.js";
 export { Search as search } from "./search.js";
 
 /** @type {string} */
-/** @type {string} */
 export const STYLE = /* css */ `
 .lines > li + li { border-top: 1px solid var(--line); }
 .lines h3 { margin: 0; padding: 10px 16px 2px; font-weight: 600; }

@@ -3,7 +3,6 @@
 import { NARROW } from "./sheet.js";
 
 /** @type {string} */
-/** @type {string} */
 export const STYLE = /* css */ `
 :host {
   --accent: var(--collab-accent, light-dark(#0b6e6e, #5cc4bf));

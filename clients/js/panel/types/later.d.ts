@@ -3,5 +3,4 @@ export { Inbox as inbox } from "./inbox.js";
 export { Members as members } from "./members.js";
 export { Search as search } from "./search.js";
 /** @type {string} */
-/** @type {string} */
 export declare const STYLE: string;

@@ -1,3 +1,2 @@
 /** @type {string} */
-/** @type {string} */
 export declare const STYLE: string;
