@@ -22,6 +22,7 @@ from collab_server.realtime.handover import channel
 from collab_server.realtime.handover.ids import HOME_BYTES, SealedIds
 from collab_server.realtime.handover.keys import HandoverKeys
 from collab_server.realtime.handover.listener import Where
+from collab_server.realtime.handover.words import Said
 from tests.harness.certificates import write_certificates
 from tests.harness.homes import KEYS, Handing, Neighbours
 
@@ -218,6 +219,26 @@ async def test_a_session_ends_with_the_poll_of_a_client_that_has_gone(
     await asyncio.gather(asked, return_exceptions=True)
     wait_until(lambda: home.served.server.ended.get(sid) == "transport error")
     assert await poll(http, other, sid) == UNKNOWN
+
+
+async def test_an_answer_that_was_not_passed_on_ends_the_session(
+    start: Start, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A balancer asks another node once more, and nobody would know that something is missing."""
+    home, other = start("a"), start("b")
+    sid = await handshake(http, home)
+    assert await post(http, other, sid, "4x") == (200, "ok")
+    loop, listener = home.served.server.loop, home.handing.listener
+    assert listener is not None
+    [asked] = listener._asked
+    # The other node dies with the answer in its hands.
+    monkeypatch.setattr(asked, "_said", {**asked._said, Said.TAKEN: lambda payload: None})
+    assert await poll(http, other, sid) == (200, "4x")
+    again = asyncio.create_task(poll(http, home, sid))
+    await asyncio.to_thread(wait_until, lambda: home.served.server.sockets[sid].untaken == 1)
+    loop.call_soon_threadsafe(asked.channel.abort)
+    assert (await again)[0] == 400
+    assert home.served.server.ended[sid] == "transport error"
 
 
 async def test_where_the_home_is_gone_the_client_is_told_to_begin_anew(

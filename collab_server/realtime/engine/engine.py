@@ -151,7 +151,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
                 upgrades = ["websocket"] if self.allow_upgrades and "websocket" in self.transports else []
                 refuse = partial(self._answers.refuse, exchange)
                 self._open(scope, upgrades, partial(self._greet, exchange), refuse)
-            elif session.moves and self._handing_over.step_aside(exchange, session, self.serve):
+            elif session.is_unsettled and self._handing_over.step_aside(exchange, session, self.serve):
                 pass
             elif not isinstance(session.carrier, Polling):
                 raise BAD_REQUEST

@@ -15,6 +15,7 @@ from collab_server.realtime.engine.answers import TEXT, Answers
 from collab_server.realtime.engine.polling import Polling
 from collab_server.realtime.engine.requests import HANDED, query_of
 from collab_server.realtime.engine.session import (
+    REASON,
     Elsewhere,
     Exchange,
     PassableWebSocket,
@@ -26,6 +27,8 @@ from collab_server.realtime.engine.session import (
 OVERTAKEN_SECONDS = 1.0
 MOST_OVERTAKEN = 1_000
 ASIDE_SECONDS = 0.02
+MOST_ASIDE = 50
+"""So many times a poll steps aside for an answer that has not been passed on."""
 _GOODBYE = b"1"
 
 
@@ -86,18 +89,32 @@ class HandingOver:
     def step_aside(self, exchange: Exchange, session: Session, serve: Callable[[Exchange], None]) -> bool:
         """Let a poll wait for a moment beside a websocket that carries its session, or is about to: what the client
         has said on it before, or was told, may still be on its way. False if they have come the same way, or if it has
-        waited already; and for what was posted, which a client sees answered before it goes on by the websocket."""
-        is_far = getattr(session.upgrading or session.carrier, "is_handed", False) or HANDED in exchange.scope
-        if not is_far or exchange.scope["method"] != "GET" or isinstance(exchange.waiter, _Aside):
+        waited already; and for what was posted, which a client sees answered before it goes on by the websocket.
+
+        It also waits until the answer to the poll before it has been passed on: a balancer asks once more where the
+        node that should have done that is dead, and nobody would know that what was in it is lost. If it was not, the
+        session ends.
+        """
+        if exchange.scope["method"] != "GET":
             return False
-        exchange.waiter = _Aside(exchange, serve)
+        before = exchange.waiter if isinstance(exchange.waiter, _Aside) else None
+        if session.untaken:
+            if before is not None and before.times == MOST_ASIDE:
+                session.owner.end(session, REASON.TRANSPORT_ERROR)
+                return False
+        else:
+            is_far = getattr(session.upgrading or session.carrier, "is_handed", False)
+            if before is not None or not (is_far or HANDED in exchange.scope):
+                return False
+        exchange.waiter = _Aside(exchange, serve, 1 if before is None else before.times + 1)
         return True
 
 
 class _Aside:
-    """Has a poll that waits for a moment."""
+    """Has a poll that waits for a moment, for the so-manieth time."""
 
-    def __init__(self, exchange: Exchange, serve: Callable[[Exchange], None]) -> None:
+    def __init__(self, exchange: Exchange, serve: Callable[[Exchange], None], times: int) -> None:
+        self.times = times
         self._handle = asyncio.get_running_loop().call_later(ASIDE_SECONDS, serve, exchange)
 
     def cancel(self) -> None:

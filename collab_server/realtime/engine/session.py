@@ -253,6 +253,7 @@ class Session:
         "out",
         "owner",
         "sid",
+        "untaken",
         "upgrading",
     )
 
@@ -270,15 +271,17 @@ class Session:
         self.most_bytes = most_bytes
         self.bond: Bond | None = None
         self.upgrading: WebSocketCarrier | None = None  # the websocket that may become the carrier
+        self.untaken = 0  # answers to polls that other nodes have not passed on yet
         self.closing = False  # nothing goes in or out; the disconnect handler may still run
-        self._user_session: dict[Any, Any] | None = None
 
     @property
     def session(self) -> dict[Any, Any]:
         """The dictionary that `get_session` gives; made when first needed."""
-        if self._user_session is None:
-            self._user_session = {}
-        return self._user_session
+        try:
+            return self._user_session
+        except AttributeError:
+            self._user_session: dict[Any, Any] = {}
+            return self._user_session
 
     @session.setter
     def session(self, value: dict[Any, Any]) -> None:
@@ -290,9 +293,10 @@ class Session:
         return self.carrier.name == "websocket"
 
     @property
-    def moves(self) -> bool:
-        """True from when a websocket has come that may become the carrier, or is it."""
-        return self.upgrading is not None or self.carrier.name != "polling"
+    def is_unsettled(self) -> bool:
+        """True where what its client has said, or was told, may be under way beside the next request: from when a
+        websocket has come that may become the carrier, and while an answer is on its way by another node."""
+        return self.untaken > 0 or self.upgrading is not None or self.carrier.name != "polling"
 
     def judge(self, *, is_trusted: bool, most_bytes: int, pace: Pace) -> None:
         """The session is somebody's from now on, or nobody's any more: packets of so many bytes may come, so fast."""

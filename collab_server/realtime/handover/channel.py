@@ -28,7 +28,7 @@ from collab_server.realtime.handover.keys import KEY_ID_BYTES, HandoverKeys
 
 __all__ = ["Accepted", "Channel", "Dialled", "Hearer", "Unproved"]
 
-VERSION = 1
+VERSION = 2
 PROOF_SECONDS = 2.0
 LEAST_BYTES = 128
 """Of the first message."""

@@ -52,6 +52,8 @@ class SealedIds:
             made = base64.urlsafe_b64decode(sid + "==")
         except ValueError:
             return None
+        if _spelled(made) != sid:
+            return None  # another spelling of the same
         chance, sealed = made[:_CHANCE_BYTES], made[_CHANCE_BYTES:]
         for key in self._keys.ids:
             try:

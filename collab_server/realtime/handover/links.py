@@ -123,6 +123,8 @@ class Link:
             exchange.waiter = None
             exchange.is_trusted = answer.is_trusted
             exchange.respond(answer.status, answer.headers, answer.body)
+            if self._channel is not None:
+                self._channel.send(Said.TAKEN, NUMBER.pack(answer.number))
 
     def lost(self) -> None:
         """The connection is no more, or there never was one: nobody knows what came of what is under way."""

@@ -24,7 +24,7 @@ from collab_server.ports import Announcement
 from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.polling import Polling
 from collab_server.realtime.engine.requests import BAD_REQUEST, query_of
-from collab_server.realtime.engine.session import Exchange, Headers, Refusal, Scope, Waiter
+from collab_server.realtime.engine.session import REASON, Exchange, Headers, Refusal, Scope, Session, Waiter
 from collab_server.realtime.handover.channel import Accepted, Channel
 from collab_server.realtime.handover.doorkeeper import Doorkeeper
 from collab_server.realtime.handover.elsewhere import FACT
@@ -272,11 +272,13 @@ class _Asked:
         self._listener = listener
         self._engine = listener.engine
         self._under_way: dict[int, HandedExchange] = {}
+        self._untaken: dict[int, Session] = {}  # whose poll was answered, and the answer not passed on yet
         self._silent_looks = 0
         self._said: Mapping[int, Callable[[bytes], None]] = {
             Said.REQUEST: self._request,
             Said.CANCEL: self._cancel,
             Said.LET_GO: self._let_go,
+            Said.TAKEN: self._taken,
             Said.PING: lambda _: channel.send(Said.PONG),
         }
 
@@ -315,13 +317,30 @@ class _Asked:
         if self.channel.held_bytes > MOST_HELD_BYTES:
             self.channel.abort()
             return
+        if exchange.scope["method"] == "GET" and status == 200:
+            self._note_untaken(number, exchange)
         answer = Answer(number, status, exchange.is_trusted, headers, body)
         self.channel.send(Said.ANSWER, *pack_answer(answer))
 
     def _cancel(self, payload: bytes) -> None:
-        exchange = self._under_way.pop(_number(payload), None)
+        number = _number(payload)
+        exchange = self._under_way.pop(number, None)
         if exchange is not None and exchange.waiter is not None:
             exchange.waiter.cancel()
+        if (session := self._untaken.pop(number, None)) is not None:
+            _lose(session)
+
+    def _note_untaken(self, number: int, exchange: HandedExchange) -> None:
+        """What a poll was answered may be lost until the other node has passed it on."""
+        session = self._engine.sockets.get(query_of(exchange.scope)["sid"])
+        if session is not None:
+            session.untaken += 1
+            self._untaken[number] = session
+
+    def _taken(self, payload: bytes) -> None:
+        session = self._untaken.pop(_number(payload), None)
+        if session is not None:
+            session.untaken -= 1
 
     def _let_go(self, payload: bytes) -> None:
         exchange = self._under_way.get(_number(payload))
@@ -334,6 +353,9 @@ class _Asked:
     def lost(self) -> None:
         """The node has gone, and with it what its clients waited by."""
         self._listener.forget(self)
+        untaken, self._untaken = self._untaken, {}
+        for session in untaken.values():
+            _lose(session)
         under_way, self._under_way = self._under_way, {}
         for exchange in under_way.values():
             if exchange.waiter is not None:
@@ -375,6 +397,12 @@ class HandedExchange:
 
 def _refuse(exchange: Exchange, refusal: Refusal) -> None:
     exchange.respond(refusal.status, [(b"content-type", b"application/json")], refusal.body)
+
+
+def _lose(session: Session) -> None:
+    """What a session's client was told may not have come: it is to begin anew."""
+    session.untaken -= 1
+    session.owner.end(session, REASON.TRANSPORT_ERROR)
 
 
 def _number(payload: bytes) -> int:

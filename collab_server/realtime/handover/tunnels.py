@@ -7,6 +7,7 @@ home, by what piles up there. Nothing runs.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, Protocol
 
 from typing_extensions import override
@@ -18,6 +19,8 @@ from collab_server.realtime.handover.words import Said
 __all__ = ["Carrying", "Pipe", "TunnelTransport"]
 
 PIECE_BYTES = 262_144
+LEAVE_SECONDS = 2.0
+"""So long a client has for the goodbye of its session's home."""
 
 
 class Pipe(Taker):
@@ -71,6 +74,7 @@ class Pipe(Taker):
     def shutdown(self) -> None:
         """This node stops: the home says goodbye to the client, which comes back by another one."""
         self._channel.send(Said.LEAVE)
+        asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._transport.close)
 
     # --- the home
 

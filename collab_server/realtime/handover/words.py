@@ -2,7 +2,8 @@
 big-endian; heads are JSON, their texts the bytes that came, as Latin-1.
 
 A connection is for requests or for one websocket, as its first message (HELLO) says. By the first kind go REQUEST,
-CANCEL, LET_GO and PING, and ANSWER, PONG back; by the other OPEN, then DATA, EOF either way, and LEAVE.
+CANCEL, LET_GO, TAKEN (of an answer) and PING, and ANSWER, PONG back; by the other OPEN, then DATA, EOF either way, and
+LEAVE.
 """
 
 from __future__ import annotations
@@ -49,6 +50,7 @@ class Said(IntEnum):
     DATA = 10
     EOF = 11
     LEAVE = 12
+    TAKEN = 13
 
 
 class For(IntEnum):
