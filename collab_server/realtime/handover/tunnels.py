@@ -20,7 +20,7 @@ __all__ = ["Carrying", "Pipe", "TunnelTransport"]
 
 PIECE_BYTES = 262_144
 LEAVE_SECONDS = 2.0
-"""So long a client has for the goodbye of its session's home."""
+"""So long a client has for the last that its session's home has sent."""
 
 
 class Pipe(Taker):
@@ -91,8 +91,9 @@ class Pipe(Taker):
                 self._transport.close()
 
     def lost(self) -> None:
-        """The home has closed, or is gone."""
+        """The home has closed, or is gone: the client may read what it was sent, for a while."""
         self._transport.close()
+        asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._transport.abort)
 
     def pause(self) -> None:
         """The home reads slowly."""
