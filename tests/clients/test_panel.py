@@ -327,8 +327,50 @@ async def test_texts_of_others_change_nothing_outside_of_their_box(site: Site, t
 
 
 @needs_chromium
+async def test_a_link_whose_words_are_not_the_place_it_leads_to_says_that_place(site: Site) -> None:
+    page = await site.open("ann")
+    liars = [
+        "https://bank.example@evil.example/login",
+        "https://b\u0430nk.example/",
+        *(
+            f"[{words}](https://evil.example/)"
+            for words in (
+                "https://bank.example",
+                "bank.example/evil.example",
+                "notevil.example",
+                "evil.example.bank.example",
+                "evil.example@bank.example",
+                "bank\u200b.\u200bexample",
+                "bank\u2024example",
+                "bank\u3002example",
+                "bank\u200a.example",
+                "b\u0430nk.example",
+            )
+        ),
+    ]
+    honest = [
+        "https://evil.example/a.b",
+        "[the report. Really](https://evil.example/)",
+        "[HTTPS://Evil.example/x](https://evil.example/)",
+        "[evil.example](https://evil.example/)",
+    ]
+    await composer(page).fill("\n".join(f"- {text}" for text in liars + honest))
+    await page.keyboard.press("Control+Enter")
+    items = page.locator(".text.formed li")
+    await expect(items).to_have_count(len(liars) + len(honest))
+    said = await items.evaluate_all(
+        "items => items.map(item => item.querySelector('a + .quiet')?.textContent)"
+    )
+    evil = "(evil.example)"
+    assert said == [evil, "(xn--bnk-6cd.example)", *[evil] * (len(liars) - 2), *[None] * len(honest)]
+
+
+@needs_chromium
 async def test_markdown_is_shown_as_elements_and_never_as_markup(site: Site, topic: str) -> None:
     page = await site.open("ann")
+    await expect(page.get_by_role("button", name="Bold")).to_be_hidden()
+    await composer(page).click()
+    await expect(page.get_by_role("button", name="Bold")).to_be_visible()  # before anything is written
     await composer(page).fill(
         "**Up** ~~down~~ `SUM(x)` _see_ [the ticket](https://example.com/1)\n- @Bob\n  1. one\n> quoted\n\n"
         "```\n<b>code</b>\n```\n"

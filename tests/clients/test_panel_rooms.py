@@ -134,10 +134,10 @@ async def test_a_private_discussion_from_its_beginning_to_the_end(site: Site, to
     await expect(ann.get_by_role("option", name="Bob Baker")).to_be_visible()
     await ann.keyboard.press("Enter")
     await ann.keyboard.press("Tab")
-    await ann.keyboard.type("What do we tell the board?")
+    await ann.keyboard.type("What do we **tell** the board?")
     await ann.get_by_role("button", name="Begin").press("Enter")
     await expect(ann.get_by_role("heading", name="Board figures")).to_be_visible()
-    await expect(comments(ann)).to_contain_text("What do we tell the board?")
+    await expect(comments(ann)).to_contain_text("What do we tell the board?")  # formatted, as any comment
 
     # Bob finds it in his inbox, and answers.
     await expect(bell(bob)).to_have_accessible_name("Inbox, 1 unread")

@@ -1,7 +1,7 @@
 // What a comment says: its text or, where it was written as markdown, the elements of its body.
 
 import { pieces } from "./client.js";
-import { withLinks } from "./parts.js";
+import { linkTo, withLinks } from "./parts.js";
 import { html } from "./preact.js";
 
 /** @typedef {{mentions: readonly any[], meId: string | undefined, isLink?: boolean}} Known whom the comment mentions, and
@@ -52,16 +52,11 @@ function shown(part, known, levels) {
   }
 }
 
-/** A link says where it leads if its words say another place. @param {any} part @param {any} words */
+/** @param {any} part @param {any} words */
 function link({ url, title, children }, words) {
   const address = URL.canParse(url) ? new URL(url) : null;
   if (!address || !/^(?:https?|mailto):$/u.test(address.protocol)) return words;
-  const where = address.host || address.pathname;
-  const said = plain(children);
-  const isOpen = !/[\p{L}\d][.@][\p{L}\d]/u.test(said) || said.includes(where);
-  return html`<a href=${address.href} title=${title || address.href} target="_blank" rel="noopener noreferrer nofollow ugc"
-      >${words}</a
-    >${!isOpen && html` <span class="quiet">(<bdi>${where}</bdi>)</span>`}`;
+  return linkTo(address, words, plain(children), title);
 }
 
 /** @param {readonly any[]} parts @returns {string} */

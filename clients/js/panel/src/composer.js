@@ -17,6 +17,7 @@ const press = (/** @type {Event} */ event) => {
 };
 for (const name of ["pointerdown", "pointerup", "pointercancel"]) globalThis.addEventListener?.(name, press, true);
 const MOST_PEOPLE = 8;
+const MOST_TYPED = 200; // lines
 const WRITES = /(?:^|[\s(])@([^\s@\n][^@\n]{0,38}|)$/u;
 
 /** A stored text as it is edited: names, and whom they mean. @param {any} comment @returns {Draft} */
@@ -76,7 +77,8 @@ function reform(area, form) {
 
 /** @param {any} area @param {string} text in place of what is marked */
 function insert(area, text) {
-  if (document.execCommand("insertText", false, text)) return;
+  // A browser types line by line, each slower than the one before: a thousand would stop it for seconds.
+  if (text.split("\n").length < MOST_TYPED && document.execCommand("insertText", false, text)) return;
   area.setRangeText(text, area.selectionStart, area.selectionEnd, "end");
   area.dispatchEvent(new Event("input", { bubbles: true }));
 }
@@ -257,8 +259,8 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     <form
       class="composer ${hasText || onCancel || isIn ? "open" : ""}"
       part="composer"
-      onFocusIn=${() => setIn(true)}
-      onFocusOut=${onFocusOut}
+      onfocusin=${() => setIn(true)}
+      onfocusout=${onFocusOut}
       onSubmit=${(/** @type {Event} */ event) => {
         event.preventDefault();
         send();

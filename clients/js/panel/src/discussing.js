@@ -119,7 +119,7 @@ export function NewDiscussion({ client, words, rooms }) {
         name: name.trim(),
         members: members.map((/** @type {any} */ { kind, id }) => ({ kind, id })),
         ...(canBeAbout && isAbout && { about: { projectId, objectId } }),
-        ...(text.trim() && { text: text.trim() }),
+        ...(text.trim() && { text: text.trim(), format: "markdown" }),
       });
       if (isThere.current) rooms.replace({ kind: "topic", topic: discussion.topic });
     } catch (refused) {

@@ -70,12 +70,33 @@ export function withLinks(text) {
     const address = whole.replace(/[.,;:!?)\]}'»”]+$/u, "");
     if (!URL.canParse(address)) continue;
     found.push(text.slice(end, index));
-    found.push(html`<a href=${address} target="_blank" rel="noopener noreferrer nofollow ugc">${address}</a>`);
+    found.push(linkTo(new URL(address), address, address));
     end = index + address.length;
   }
   found.push(text.slice(end));
   return found;
 }
+
+/**
+ * A link. Where it leads is said after it, if its words are like an address and do not begin with that place: of the
+ * server's name, since letters of two scripts may look the same, and what stands before an `@` is no place.
+ * @param {URL} address @param {any} words as elements @param {string} said the same as a text @param {string} [title]
+ */
+export function linkTo(address, words, said, title) {
+  const where = address.host || address.pathname;
+  const read = said
+    .replace(/[\p{DI}\p{M}\u2000-\u200a\u202f\u205f]/gu, "")
+    .normalize("NFKC")
+    .trim()
+    .toLowerCase()
+    .replace(/^(?:https?:\/\/|mailto:)/u, "");
+  const isOpen = !PLACE.test(read) || (read.startsWith(where.toLowerCase()) && /^(?:[/?#:]|$)/u.test(read.slice(where.length)));
+  return html`<a href=${address.href} title=${title || address.href} target="_blank" rel="noopener noreferrer nofollow ugc"
+      >${words}</a
+    >${!isOpen && html` <span class="quiet">(<bdi>${where}</bdi>)</span>`}`;
+}
+
+const PLACE = /[\p{L}\p{N}][.@\u3002\u00b7\u2027\u2219\u22c5\ua4f8][\p{L}\p{N}]/u; // and what looks like the dot of an address
 
 /** Names as a list of the language. @param {import("./words.js").Words} words @param {string[]} names */
 export function listed(words, names) {
