@@ -73,8 +73,9 @@ plans: $(BIN)/.installed ## Time every statement on a million comments
 hostile: $(BIN)/.installed ## Send hostile payloads for SECONDS, an hour by default (tests/hostile)
 	HOSTILE_SECONDS=$(or $(SECONDS),3600) HOSTILE_SEED=$(SEED) $(BIN)/pytest -s --timeout 0 tests/hostile/test_generated.py
 
-faults: $(BIN)/.installed ## Inject N faults from SEED (tests/faults): make faults N=300 SEED=7
-	$(BIN)/python -m tests.faults --faults $(N) $(if $(SEED),--seed $(SEED))
+faults: $(BIN)/.installed ## Inject N faults from SEED (tests/faults): make faults N=300 SEED=7 ARRANGEMENT=workers
+	$(BIN)/python -m tests.faults --faults $(N) $(if $(SEED),--seed $(SEED)) \
+	    $(if $(ARRANGEMENT),--arrangement $(ARRANGEMENT))
 
 compose: $(BIN)/.installed ## Build the image and play docker-compose.yml by podman, as root; DATA=folder keeps images
 	$(BIN)/python -m tests.containers $(if $(DATA),--data '$(DATA)')

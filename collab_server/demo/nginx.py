@@ -93,14 +93,20 @@ class EmbeddedNginx(EmbeddedServer):
 
 
 def balancer_config(
-    port: int, nodes: Sequence[str], *, library: str | None = None, listen_host: str = HOST
+    port: int,
+    nodes: Sequence[str],
+    *,
+    library: str | None = None,
+    listen_host: str = HOST,
+    is_sticky: bool = True,
 ) -> str:
     """A configuration that listens on `port` and spreads clients over `nodes` (`host:port` each).
 
-    A sticky cookie keeps a client on its node, which HTTP long-polling needs; `/collaboration/api` is the
-    nodes' `/api`; `/MicroStrategyLibrary/` belongs to `library` (`host:port`), if given. A node that does not
-    answer is skipped for a second. It is one process, so that nothing is left when that is killed, and it writes no
-    files, so that a full disk is no matter; where it has no answer from a node, it gives one that clients understand.
+    A sticky cookie keeps a client on its node, which is cheaper for HTTP long-polling, unless it is not to be
+    (`is_sticky`); `/collaboration/api` is the nodes' `/api`; `/MicroStrategyLibrary/` belongs to `library`
+    (`host:port`), if given. A node that does not answer is skipped for a second. It is one process, so that nothing
+    is left when that is killed, and it writes no files, so that a full disk is no matter; where it has no answer from
+    a node, it gives one that clients understand.
     """
     connections = min(4096, resource.getrlimit(resource.RLIMIT_NOFILE)[0])
     listen = f"[{listen_host}]:{port} ipv6only=off" if ":" in listen_host else f"{listen_host}:{port}"
@@ -114,6 +120,7 @@ def balancer_config(
         if library
         else ""
     )
+    sticky = "        sticky cookie collab_node path=/ samesite=lax;\n" if is_sticky else ""
     return f"""\
 master_process off;
 pid nginx.pid;
@@ -139,8 +146,7 @@ http {{
     upstream nodes {{
         zone nodes 256k;
 {servers}
-        sticky cookie collab_node path=/ samesite=lax;
-        keepalive 32;
+{sticky}        keepalive 32;
     }}
 
     proxy_http_version 1.1;

@@ -9,6 +9,7 @@ import logging
 import secrets
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ import uvloop
 from tests.faults.document import as_document, as_json
 from tests.faults.report import as_text, summary, table, tallies
 from tests.faults.run import READERS, WRITERS, run
-from tests.faults.schedule import ALL_KINDS, BACK_IN_TIME, make_schedule
+from tests.faults.schedule import ARRANGEMENTS, BACK_IN_TIME, Arrangement, kinds_of, make_schedule
 from tests.faults.stock_run import run_stock
 
 SHOWN = 25
@@ -31,15 +32,16 @@ def main() -> int:
         options.report.write_text(as_document(ours, json.loads(options.stock_run.read_text())))
         return 0
     seed = options.seed if options.seed is not None else secrets.randbelow(10**6)
-    kinds = (
-        [kind for kind in ALL_KINDS if any(word in kind for word in options.only)]
-        if options.only
-        else ALL_KINDS
-    )
+    arrangement: Arrangement = options.arrangement
+    kinds: Sequence[str] = kinds_of(arrangement)
+    if options.only:
+        kinds = [kind for kind in kinds if any(word in kind for word in options.only)]
     if options.stock:  # it promises nothing about a database that goes back, and has nothing to tell it by
         kinds = [kind for kind in kinds if kind != BACK_IN_TIME]
-    steps = make_schedule(seed, options.faults, kinds=kinds)
+    steps = make_schedule(seed, options.faults, kinds=kinds, nodes=1 if arrangement == "vertical" else 3)
     repeat = f"make faults N={options.faults} SEED={seed}"
+    if arrangement != "nodes":
+        repeat += f" ARRANGEMENT={arrangement}"
     print(f"{len(steps)} faults of {len(kinds)} kinds; to repeat: {repeat}", flush=True)
     logging.getLogger("engineio").setLevel(logging.CRITICAL)  # it prints what the faults do to its clients
     began = time.monotonic()
@@ -51,7 +53,7 @@ def main() -> int:
     if options.stock:
         outcome = asyncio.run(run_stock(steps, seed, **how))
     else:
-        how |= {"readers": options.readers, "writers": options.writers}
+        how |= {"readers": options.readers, "writers": options.writers, "arrangement": arrangement}
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             outcome = runner.run(run(steps, seed, plant=options.plant, **how))
     if options.save is not None:
@@ -80,6 +82,12 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
     parser.add_argument("--faults", type=int, default=30, help="how many faults (default 30)")
     parser.add_argument("--seed", type=int, default=None, help="the seed; by default a new one")
+    parser.add_argument(
+        "--arrangement",
+        choices=ARRANGEMENTS,
+        default="nodes",
+        help="three nodes with affinity (default), three of two workers without, or one of three without Redis",
+    )
     parser.add_argument("--only", action="append", default=[], help="only kinds with this in their name")
     parser.add_argument(
         "--plant", default=None, help="a bug for the nodes to have: see plants/sitecustomize.py"

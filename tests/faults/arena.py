@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Self
 
 import aiohttp
+import psutil
 
 from collab_server.demo.embedded import (
     NOT_DURABLE,
@@ -31,7 +32,7 @@ from collab_server.demo.embedded import (
 from collab_server.demo.nginx import EmbeddedNginx, balancer_config
 from tests.faults.history import Rewind
 from tests.faults.proxy import Proxy
-from tests.faults.schedule import EDGES
+from tests.faults.schedule import EDGES, Arrangement
 from tests.harness.clients import LibraryUser
 from tests.harness.cluster import ROOT, Cluster, Node
 from tests.harness.waiting import until
@@ -50,15 +51,24 @@ LIMITS = {
 """Some few people stand for many here, and come back after every fault."""
 
 
+CPUS = {"nodes": 1, "workers": 2, "vertical": 3}
+
+
 class Arena:
-    """`nodes` nodes with all around them. `plant` names a bug for the nodes to have (`plants/sitecustomize.py`).
+    """Nodes with all around them, in an arrangement. `plant` names a bug for them to have (`plants/sitecustomize.py`).
 
     Main thread only. `async with Arena() as arena: …`.
     """
 
     locked_table = "collab.topics"
 
-    def __init__(self, *, nodes: int = 3, plant: str | None = None, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        arrangement: Arrangement = "nodes",
+        plant: str | None = None,
+        folder: Path | None = None,
+    ) -> None:
         self.folder = folder or Path(tempfile.mkdtemp(prefix="collab-faults-"))
         self.folder.chmod(0o755)  # PostgreSQL may have to run as nobody
         self.postgres = EmbeddedPostgres(self.folder / "postgres", settings=POSTGRES_SETTINGS)
@@ -70,7 +80,8 @@ class Arena:
         self.http: aiohttp.ClientSession | None = None
         self.slow_exits: list[str] = []
         self.rewinds: list[Rewind] = []
-        self._count = nodes
+        self._arrangement = arrangement
+        self._count = 1 if arrangement == "vertical" else 3
         self._plant = plant
         self._people: dict[str, LibraryUser] = {}
         self.cluster: Cluster | None = None
@@ -110,12 +121,14 @@ class Arena:
     async def start(self) -> Self:
         """Start everything; all nodes are ready when this returns."""
         self.postgres.start()
-        self.valkey.start()
+        has_redis = self._arrangement != "vertical"
+        if has_redis:
+            self.valkey.start()
         self.library.start()
         self.http = aiohttp.ClientSession(cookie_jar=aiohttp.DummyCookieJar())
         targets = {
             "postgres": (self.postgres.host, self.postgres.port),
-            "redis": (self.valkey.host, self.valkey.port),
+            **({"redis": (self.valkey.host, self.valkey.port)} if has_redis else {}),
             "library": (self.library.host, self.library.port),
         }
         for number in range(self._count):
@@ -124,13 +137,16 @@ class Arena:
         self._make_nodes()
         for number, node in enumerate(self.nodes):
             self.proxies["client", number] = Proxy(("127.0.0.1", node.port)).start()
-        assert {edge for edge, _ in self.proxies} == set(EDGES)
+        assert {edge for edge, _ in self.proxies} == set(EDGES) - (set() if has_redis else {"redis"})
         port = free_port()
         behind = ["{}:{}".format(*proxy.address) for proxy in self.edges("client")]
-        self.nginx = EmbeddedNginx(balancer_config(port, behind), self.folder / "nginx", port=port).start()
+        config = balancer_config(port, behind, is_sticky=self._arrangement == "nodes")
+        self.nginx = EmbeddedNginx(config, self.folder / "nginx", port=port).start()
         for node in self.nodes:
             node.spawn()
         await asyncio.gather(*(node.wait_until_ready(60) for node in self.nodes))
+        if CPUS[self._arrangement] > 1:
+            await asyncio.gather(*map(self.until_workers_are_back, range(self._count)))
         return self
 
     def _make_nodes(self) -> None:
@@ -142,16 +158,23 @@ class Arena:
                     filter(None, [str(PLANTS), str(ROOT), os.environ.get("PYTHONPATH")])
                 ),
             }
+        has_redis, cpus = self._arrangement != "vertical", CPUS[self._arrangement]
         self.cluster = Cluster(
-            self.database, self.library, self.valkey.url, nodes=0, folder=self.folder, env=env
+            self.database,
+            self.library,
+            self.valkey.url if has_redis else None,
+            nodes=0,
+            folder=self.folder,
+            env=env,
+            launch="serve" if cpus > 1 else "uvicorn",
         )
         for number in range(self._count):
             self.nodes.append(
                 self.cluster.add_node(
                     postgres=self.proxies["postgres", number].address,
-                    redis=self.proxies["redis", number].address,
+                    redis=self.proxies["redis", number].address if has_redis else None,
                     library=self.proxies["library", number].address,
-                    overrides={"limits": LIMITS},
+                    overrides={"limits": LIMITS, **({"cpus": cpus} if cpus > 1 else {})},
                 )
             )
 
@@ -168,6 +191,21 @@ class Arena:
                 if not is_passing or asyncio.get_running_loop().time() > deadline:
                     raise
                 await asyncio.sleep(0.1)
+
+    def a_worker(self, node: int, chance: float) -> psutil.Process:
+        """The process of one of a node's workers; which one hangs on `chance`."""
+        workers = psutil.Process(self.nodes[node].process.pid).children()
+        return workers[round(chance * 100) % len(workers)]
+
+    async def until_workers_are_back(self, node: int) -> None:
+        """Wait until all workers of a node serve."""
+
+        async def are_back() -> bool:
+            workers = (await self.nodes[node].status(is_verbose=True)).get("workers", ())
+            serving = [one for one in workers if one["awake"] and one["started"]]
+            return len(serving) == CPUS[self._arrangement]
+
+        await until(are_back, 30, f"all workers of node {node + 1} serve")
 
     async def until_all_run(self, timeout: float) -> None:
         """Wait until every node says that it and all it needs are there."""

@@ -16,12 +16,13 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
 import asyncpg
+import psutil
 import redis.asyncio
 
 from tests.faults.arena import MAX_CONNECTIONS, Arena
 from tests.faults.history import Rewind
 from tests.faults.proxy import Proxy
-from tests.faults.schedule import ALL_KINDS, BACK_IN_TIME, EDGES, Fault
+from tests.faults.schedule import ALL_KINDS, BACK_IN_TIME, EDGES, OF_WORKERS, Fault
 
 __all__ = ["inject"]
 
@@ -131,6 +132,25 @@ async def _node_freeze(arena: Arena, fault: Fault) -> AsyncIterator[None]:
         yield
     finally:
         node.thaw()
+
+
+@_injects("worker kill")
+async def _worker_kill(arena: Arena, fault: Fault) -> AsyncIterator[None]:
+    arena.a_worker(fault.node, fault.seconds).kill()
+    yield
+    await arena.until_workers_are_back(fault.node)
+
+
+@_injects("worker freeze")
+async def _worker_freeze(arena: Arena, fault: Fault) -> AsyncIterator[None]:
+    worker = arena.a_worker(fault.node, fault.seconds)
+    worker.suspend()
+    try:
+        yield
+    finally:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            worker.resume()
+    await arena.until_workers_are_back(fault.node)
 
 
 # --- PostgreSQL
@@ -323,4 +343,4 @@ async def _nginx_freeze(arena: Arena, fault: Fault) -> AsyncIterator[None]:
         arena.nginx.thaw()
 
 
-assert set(_INJECTIONS) == set(ALL_KINDS), set(_INJECTIONS) ^ set(ALL_KINDS)
+assert set(_INJECTIONS) == {*ALL_KINDS, *OF_WORKERS}, set(_INJECTIONS) ^ {*ALL_KINDS, *OF_WORKERS}

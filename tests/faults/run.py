@@ -23,7 +23,7 @@ from tests.faults.connections import until_all_have_left
 from tests.faults.history import History, Revocation, UnreadTold
 from tests.faults.injection import inject
 from tests.faults.readers import Reader
-from tests.faults.schedule import Fault, Step
+from tests.faults.schedule import Arrangement, Fault, Step
 from tests.faults.stored import read_stored
 from tests.faults.writers import Door, Manager, Writer
 from tests.harness.waiting import until
@@ -106,6 +106,7 @@ async def run(
     seed: int,
     *,
     say: Say = lambda _: None,
+    arrangement: Arrangement = "nodes",
     plant: str | None = None,
     pause_seconds: float = 0.2,
     heal_seconds: float = HEAL_SECONDS,
@@ -119,7 +120,7 @@ async def run(
     average; a fault that has not healed `heal_seconds` after its end is a finding. There are so many `readers`, at
     least one for each person, and `writers`.
     """
-    arena = Arena(plant=plant)
+    arena = Arena(arrangement=arrangement, plant=plant)
     try:
         async with arena:
             run = _Run(arena, steps, seed, say, pause_seconds, heal_seconds, readers, writers)

@@ -9,20 +9,30 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 from typing_extensions import override
 
 __all__ = [
     "ALL_KINDS",
+    "ARRANGEMENTS",
     "BACK_IN_TIME",
     "EDGES",
     "HOWS",
     "OF_PROCESSES",
+    "OF_WORKERS",
     "TOGETHER",
+    "Arrangement",
     "Fault",
     "Step",
+    "kinds_of",
     "make_schedule",
 ]
+
+Arrangement = Literal["nodes", "workers", "vertical"]
+"""Three nodes behind a balancer that keeps a client with its node; three nodes of two workers each behind one that does
+not; one node of three workers, without Redis, behind the same."""
+ARRANGEMENTS: tuple[Arrangement, ...] = get_args(Arrangement)
 
 EDGES = ("postgres", "redis", "library", "client")
 """What a node is connected to; a proxy stands on each of these edges, for each node."""
@@ -55,6 +65,8 @@ OF_PROCESSES = (
 )
 
 ALL_KINDS = (*(f"{edge} {how}" for edge in EDGES for how in HOWS), *OF_PROCESSES)
+OF_WORKERS = ("worker kill", "worker freeze")
+"""Of one process of a node, where it has several."""
 TOGETHER = "two at once"
 
 _AT_ONCE = ("cut", "half-open", "terminate backends", "kill subscriptions", "forgets the channel")
@@ -89,6 +101,14 @@ class Step:
     @override
     def __str__(self) -> str:
         return f"#{self.number} " + " + ".join(str(fault) for fault in self.faults)
+
+
+def kinds_of(arrangement: Arrangement) -> tuple[str, ...]:
+    """The kinds of fault that there are in it."""
+    if arrangement == "nodes":
+        return ALL_KINDS
+    kinds = (*ALL_KINDS, *OF_WORKERS)
+    return kinds if arrangement == "workers" else tuple(kind for kind in kinds if _subject(kind) != "redis")
 
 
 def make_schedule(

@@ -15,7 +15,7 @@ import pytest
 
 from tests.faults.report import as_text, summary, table, tallies
 from tests.faults.run import run
-from tests.faults.schedule import ALL_KINDS, BACK_IN_TIME, make_schedule
+from tests.faults.schedule import ALL_KINDS, BACK_IN_TIME, OF_WORKERS, Arrangement, make_schedule
 
 RUN_SECONDS = 380
 PLANT_SECONDS = 90
@@ -42,6 +42,22 @@ async def test_nothing_acknowledged_is_lost_doubled_or_out_of_order() -> None:
     assert outcome.tracebacks == [], "a node logged a bug of ours"
     assert outcome.acknowledged > 5 * count
     assert len(outcome.intervals) == count
+
+
+@pytest.mark.parametrize("arrangement", ["workers", "vertical"])
+async def test_nothing_is_lost_between_workers_of_nodes_and_a_balancer_without_affinity(
+    arrangement: Arrangement,
+) -> None:
+    seed = int(os.environ.get("FAULTS_SEED") or random.randrange(10**6))
+    kinds = [*OF_WORKERS, "node kill", "client cut"]
+    steps = make_schedule(seed, 4, kinds=kinds, nodes=1 if arrangement == "vertical" else 3)
+    said: list[str] = []
+    async with asyncio.timeout(PLANT_SECONDS):
+        outcome = await run(steps, seed, say=said.append, arrangement=arrangement)
+    print("\n".join(said), as_text(table(tallies(outcome))), summary(outcome), *outcome.tracebacks, sep="\n")
+    assert outcome.findings == [], f"seed {seed}"
+    assert outcome.tracebacks == [], "a node logged a bug of ours"
+    assert outcome.acknowledged > 20
 
 
 @pytest.mark.parametrize(

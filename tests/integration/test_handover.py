@@ -19,7 +19,6 @@ from tests.harness.hurry import hurried
 from tests.harness.waiting import until
 from tests.integration.doors import say
 
-STICKY = "sticky cookie collab_node path=/ samesite=lax;"
 POLL = "/socket.io/?EIO=4&transport=polling"
 
 
@@ -27,9 +26,9 @@ POLL = "/socket.io/?EIO=4&transport=polling"
 def round_robin(shared_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """NGINX that gives each request to the next node, whosever it is."""
     port = free_port()
-    config = balancer_config(port, [f"127.0.0.1:{node.port}" for node in shared_cluster.nodes])
-    assert STICKY in config
-    with EmbeddedNginx(config.replace(STICKY, ""), tmp_path_factory.mktemp("nginx"), port=port):
+    nodes = [f"127.0.0.1:{node.port}" for node in shared_cluster.nodes]
+    config = balancer_config(port, nodes, is_sticky=False)
+    with EmbeddedNginx(config, tmp_path_factory.mktemp("nginx"), port=port):
         yield f"http://127.0.0.1:{port}"
 
 
