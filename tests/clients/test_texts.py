@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import re
 import subprocess
 from typing import Any
 
@@ -91,6 +92,10 @@ def test_the_page_says_everything_in_every_language() -> None:
     assert strings.keys() == PLURALS.keys()
     for language, words in strings.items():
         assert problems_of(language, words, strings["en"]) == [], language
+    said = {"now"}  # by `Words.ago`
+    for file in (STATIC / "js").glob("*.js"):
+        said.update(re.findall(r'words\.say\(\s*"([\w.]+)"', file.read_text()))
+    assert [key for key in sorted(said) if not {key, f"{key}.other"} & strings["en"].keys()] == []
 
 
 def test_every_view_state_can_be_shown() -> None:

@@ -182,6 +182,10 @@ async def test_a_dashboard_that_one_may_not_open_is_not_another_one(
     ann = await open_as("Ann", nowhere)
     heading = ann.get_by_role("heading", name="You may not open this dashboard")
     await expect(heading).to_be_visible()
+    await ann.goto(f"{address}#")
+    await ann.goto(f"{address}{nowhere}%E0%")  # that somebody has cut off
+    await ann.reload()
+    await expect(heading).to_be_visible()
     await expect(composer(ann)).to_have_count(0)
 
     # One that is closed while somebody has it in their list is not shown either, nor are its figures.

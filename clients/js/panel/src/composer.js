@@ -317,26 +317,29 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
         ${picking && (picking.problem || words.say("people.count", { count: picking.found.length }))}
       </p>
       <div class="row">
-        ${about &&
-        html`<button
-          type="button"
-          class="chip"
-          part="attach"
-          aria-pressed=${hasPlace ? "true" : "false"}
-          onClick=${() => setPlace(!hasPlace)}
-        >
-          <${Icon} name=${hasPlace ? "resolve" : "place"} /><bdi>${words.say("attach.place", { place: about })}</bdi>
-        </button>`}
-        ${viewState &&
-        html`<button
-          type="button"
-          class="chip"
-          part="attach"
-          aria-pressed=${hasView ? "true" : "false"}
-          onClick=${() => setView(!hasView)}
-        >
-          <${Icon} name=${hasView ? "resolve" : "view"} /><bdi>${words.say("attach", { view: attachment.label })}</bdi>
-        </button>`}
+        ${(about || viewState) &&
+        html`<div class="chips">
+          ${about &&
+          html`<button
+            type="button"
+            class="chip"
+            part="attach"
+            aria-pressed=${hasPlace ? "true" : "false"}
+            onClick=${() => setPlace(!hasPlace)}
+          >
+            <${Icon} name=${hasPlace ? "resolve" : "place"} /><bdi>${words.say("attach.place", { place: about })}</bdi>
+          </button>`}
+          ${viewState &&
+          html`<button
+            type="button"
+            class="chip"
+            part="attach"
+            aria-pressed=${hasView ? "true" : "false"}
+            onClick=${() => setView(!hasView)}
+          >
+            <${Icon} name=${hasView ? "resolve" : "view"} /><bdi>${words.say("attach", { view: attachment.label })}</bdi>
+          </button>`}
+        </div>`}
         <span class="forms" role="group" aria-label=${words.say("form")}>
           ${Object.keys(FORMS).map(
             (form) => html`

@@ -396,7 +396,7 @@ export function Panel(props) {
       () => setSaid(words.say(key)),
       (/** @type {any} */ problem) => {
         forgetRefused(client);
-        setSaid(inSentence(words, problem));
+        rooms.tell(inSentence(words, problem));
       },
     );
 
@@ -470,8 +470,10 @@ export function Panel(props) {
     copyLink: async (/** @type {string} */ id) => {
       const address = new URL(location.href);
       address.searchParams.set("collab", `comment:${id}`);
-      await navigator.clipboard?.writeText(host.linkTo?.(id) ?? address.href).catch(() => {});
-      setSaid(words.say("copied"));
+      const link = host.linkTo?.(id) ?? address.href;
+      // A page that is not secure has no clipboard, and one in a frame may not use it: then the link is there to be taken.
+      const isCopied = await navigator.clipboard?.writeText(link).then(() => true, () => false);
+      rooms.tell(isCopied ? words.say("copied") : link);
     },
   };
 

@@ -146,6 +146,8 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     now.act().catch((/** @type {any} */ problem) => tell(inSentence(words, problem)));
   };
   const tell = (/** @type {string} */ text) => {
+    finish(); // what waits is not lost to a message
+    clearTimeout(due.current?.timer);
     setGoing({ text, act: null, timer: setTimeout(() => setGoing(null), UNDO_MS) });
   };
   const later = (/** @type {string} */ text, /** @type {() => Promise<unknown>} */ act) => {
@@ -175,7 +177,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
           const isTop = index === stack.length - 1;
           const isHome = index === 0;
           const onBack = isHome ? (kind === "topic" ? null : onClose) : () => cut(index);
-          const rooms = { open, enter, replace, later, isHome, isTop, onBack, home: home.topic ? spelled(home.topic) : "" };
+          const rooms = { open, enter, replace, later, tell, isHome, isTop, onBack, home: home.topic ? spelled(home.topic) : "" };
           const isLeaving = (/** @type {any} */ event) => event.key === "Escape" && !event.defaultPrevented && onBack;
           return html`<div
             key=${`${kind}:${topic ?? ""}`}

@@ -86,12 +86,12 @@ button:disabled { cursor: default; }
 .notice { display: flex; gap: 8px; align-items: center; justify-content: space-between; padding: 6px 16px; background: var(--warn-wash); color: var(--warn); font-size: 0.9em; }
 .notice.nothing { padding: 0; }
 .notice .link { color: inherit; text-decoration: underline; white-space: nowrap; }
-.filters { display: flex; flex: none; gap: 0; padding: 0 10px; border-bottom: 1px solid var(--line); overflow-x: auto; scrollbar-width: none; }
-.tab { position: relative; flex: none; padding: 6px; min-height: 34px; color: var(--soft); font-size: 0.9em; white-space: nowrap; border-radius: 6px 6px 0 0; }
+.filters { display: flex; flex: none; gap: 0; padding: 0 11px; border-bottom: 1px solid var(--line); overflow-x: auto; scrollbar-width: none; }
+.tab { position: relative; flex: none; padding: 6px 5px; min-height: 34px; color: var(--soft); font-size: 0.9em; white-space: nowrap; border-radius: 6px 6px 0 0; }
 .tab:hover { color: var(--ink); }
 .tab:focus-visible { outline-offset: -2px; }
 .tab[aria-pressed="true"] { color: var(--ink); font-weight: 600; }
-.tab[aria-pressed="true"]::after { content: ""; position: absolute; inset-inline: 6px; bottom: -1px; height: 2px; background: var(--accent); }
+.tab[aria-pressed="true"]::after { content: ""; position: absolute; inset-inline: 5px; bottom: -1px; height: 2px; background: var(--accent); }
 .count { display: inline-block; margin-inline-start: 4px; padding: 0 6px; border-radius: 999px; background: var(--accent); color: var(--on-accent); font-size: 0.85em; font-weight: 600; }
 
 .list { flex: 1; min-height: 0; overflow: auto; overflow-anchor: none; overscroll-behavior: contain; scrollbar-width: thin; position: relative; }
@@ -180,6 +180,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .composer textarea::placeholder { color: var(--soft); opacity: 1; }
 .forms { display: flex; }
 .row { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; padding: 0 6px 6px; }
+.row .chips { flex: 1 0 100%; min-width: 0; margin: 0; }
 .row .end { display: flex; flex-wrap: wrap; justify-content: end; gap: 6px; margin-inline-start: auto; }
 .foot .composer:not(.open) .row { display: none; }
 .people { position: absolute; inset-inline: -1px; bottom: calc(100% + 4px); max-height: 260px; overflow: auto; padding: 4px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); box-shadow: 0 -4px 20px rgb(0 0 0 / 14%); z-index: 4; }

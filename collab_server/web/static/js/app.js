@@ -24,7 +24,14 @@ const kept = {
 
 const topicOf = ({ projectId, id }) => `content:${projectId}:${id}`;
 const isSame = (one, other) => one.toLowerCase() === other.toLowerCase(); // ids are spelled in either case
-const topicHere = () => decodeURIComponent(location.hash.slice(1));
+const topicHere = () => {
+  const written = location.hash.slice(1);
+  try {
+    return decodeURIComponent(written);
+  } catch {
+    return written; // an address that was cut off: there is no such dashboard
+  }
+};
 const commentHere = () => /^comment:(.+)$/u.exec(new URLSearchParams(location.search).get("collab") ?? "")?.[1];
 
 /** Make the load balancer choose a node anew. Windows share the cookie: what is connected stays where it is. */
