@@ -328,6 +328,16 @@ async def test_texts_of_others_change_nothing_outside_of_their_box(site: Site, t
     # What stands on top of one another is clipped to its own box.
     assert await page.locator(".text").nth(2).evaluate("text => getComputedStyle(text).contain") == "paint"
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # However much there is to say, a button and a number are never one letter under the other.
+    await page.evaluate("panel.describeView = () => 'a view that says much '.repeat(20)")
+    ann = "@[Ann Archer](user:A11A0000000000000000000000000001)"
+    for _ in range(11):
+        await bob.call("comment.add", {"topic": topic, "text": ann, "viewState": {"filters": []}})
+    await expect(page.locator(".bell .count")).to_have_text("11")
+    await expect(page.locator(".chip")).to_have_count(11)
+    for selector in (".bell .count", ".chip strong"):
+        height = await page.locator(selector).last.evaluate("it => it.getBoundingClientRect().height")
+        assert 0 < height < 30, selector
 
 
 @needs_chromium

@@ -57,6 +57,7 @@ button:disabled { cursor: default; }
 .link:hover { text-decoration: underline; }
 .bare { display: inline-grid; place-items: center; width: 28px; height: 28px; min-height: 0; padding: 0; color: var(--soft); }
 .bare:hover, .bare[aria-expanded="true"] { background: var(--wash); color: var(--ink); }
+:is(.count, .chip strong, .link, .send, .plain, .fold span, time, kbd) { overflow-wrap: normal; }
 .icon { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
 .icon.more { stroke-width: 3; }
 
@@ -92,7 +93,7 @@ button:disabled { cursor: default; }
 .tab:focus-visible { outline-offset: -2px; }
 .tab[aria-pressed="true"] { color: var(--ink); font-weight: 600; }
 .tab[aria-pressed="true"]::after { content: ""; position: absolute; inset-inline: 5px; bottom: -1px; height: 2px; background: var(--accent); }
-.count { display: inline-block; margin-inline-start: 4px; padding: 0 6px; border-radius: 999px; background: var(--accent); color: var(--on-accent); font-size: 0.85em; font-weight: 600; }
+.count { display: inline-block; margin-inline-start: 4px; padding: 0 6px; border-radius: 999px; background: var(--accent); color: var(--on-accent); font-size: 0.85em; font-weight: 600; white-space: nowrap; }
 
 .list { flex: 1; min-height: 0; overflow: auto; overflow-anchor: none; overscroll-behavior: contain; scrollbar-width: thin; position: relative; }
 .threads > li { border-bottom: 1px solid var(--line); }
