@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import os
+import resource
 import signal
 import socket
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import uvicorn
+from typing_extensions import override
 
 from collab_server import logs
+from collab_server.realtime.lean.fed import FedServer, Feed
 from collab_server.workers import folder as folders
 from collab_server.workers import passing, supervisor
 from collab_server.workers.figures import Figures, Number
@@ -176,6 +183,48 @@ def test_a_frozen_worker_is_passed_by_and_what_it_had_not_taken_goes_to_others(
     assert "a worker has not run for" in node.log.read_text()
     for client, _ in kept:
         client.close()
+
+
+def serve(node: Node, number: int, end: socket.socket) -> int:
+    """A worker as nodes have it, which answers each request with its number; the first may have few open files."""
+    row = node.figures.row(number)
+    row[Number.HAS_STARTED] = 1
+
+    async def answer(scope: Any, receive: Any, send: Any) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"%d" % number})
+
+    class Limited(FedServer):
+        @override
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if number == 1:
+                with tempfile.TemporaryFile() as next_one:
+                    limit = next_one.fileno() + 3
+                resource.setrlimit(
+                    resource.RLIMIT_NOFILE, (limit, resource.getrlimit(resource.RLIMIT_NOFILE)[1])
+                )
+
+    config = uvicorn.Config(answer, log_config=None, lifespan="off")
+    asyncio.run(Limited(config, Feed(end, row)).serve())
+    return 0
+
+
+def test_a_worker_without_open_files_loses_a_few_connections_and_no_count(make_node: MakeNode) -> None:
+    node = make_node(2, serve)
+    until(lambda: node.figures.sum(Number.IS_TAKING) == 2 and node.is_open())
+    answered = 0
+    with contextlib.ExitStack() as kept:
+        for _ in range(30):
+            client = kept.enter_context(socket.create_connection(("127.0.0.1", node.port), timeout=SECONDS))
+            client.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+            with contextlib.suppress(ConnectionResetError):
+                answered += client.recv(4096).startswith(b"HTTP/1.1 200")
+        assert 20 <= answered < 30, "others get what it cannot take"
+        made = 30 + 1  # by which it was seen to be open
+        until(lambda: node.figures.sum(Number.TAKEN) == made, "nothing is thought to wait for it")
+    told = [line for line in node.log.read_text().splitlines() if "can take no more connections" in line]
+    assert len(told) == 1, "once a minute"
 
 
 def test_a_worker_that_ends_again_and_again_is_said_and_slowed(

@@ -3,6 +3,9 @@
 What a connection is made of is what uvicorn would have made of it. Ten times a second the supervisor sees, in memory
 that is shared, how many connections there are, and that this process runs.
 
+Where this process may have no more open files, what it is handed is closed by the system; so it takes nothing for a
+moment, which others do meanwhile. Otherwise it would have the fewest connections, and get all of them to lose.
+
 What runs concurrently: a task for each connection that is being made, which of TLS takes as long as its handshake. What
 is left unread when this ends, the supervisor takes back.
 """
@@ -14,6 +17,7 @@ import contextlib
 import logging
 import signal
 import socket
+import time
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +33,9 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 16
 """Connections that are taken before anybody else gets a turn."""
+REST_SECONDS = 0.5
+"""So long nothing is taken where there was no open file left."""
+COMPLAINT_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +54,14 @@ class FedServer(uvicorn.Server):
         self._feed = feed
         self._taken = 0
         self._being_made: set[asyncio.Task[None]] = set()
+        self._resting: asyncio.TimerHandle | None = None
+        self._complaint_at = 0.0
 
     @override
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """As uvicorn's, which listens nowhere; from then on connections are taken."""
         await super().startup(sockets=[])
-        self._feed.row[Number.IS_TAKING] = 1
-        self._tell()
-        asyncio.get_running_loop().add_reader(self._feed.end, self._read)
+        self._begin_to_take()
 
     @override
     async def on_tick(self, counter: int) -> bool:
@@ -65,10 +72,29 @@ class FedServer(uvicorn.Server):
     @override
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Take no more, then as uvicorn's."""
+        if self._resting is not None:
+            self._resting.cancel()
         asyncio.get_running_loop().remove_reader(self._feed.end)
         for task in list(self._being_made):
             task.cancel()
         await super().shutdown(sockets=[])
+
+    def _begin_to_take(self) -> None:
+        self._feed.row[Number.IS_TAKING] = 1
+        self._tell()
+        asyncio.get_running_loop().add_reader(self._feed.end, self._read)
+
+    def _rest(self) -> None:
+        """A connection has come for which there was no open file left, so it is closed: take none for a moment."""
+        loop = asyncio.get_running_loop()
+        loop.remove_reader(self._feed.end)
+        self._feed.row[Number.IS_TAKING] = 0
+        self._taken += 1
+        self._tell()
+        self._resting = loop.call_later(REST_SECONDS, self._begin_to_take)
+        if (now := time.monotonic()) >= self._complaint_at:
+            self._complaint_at = now + COMPLAINT_SECONDS
+            log.error("a worker can take no more connections: too many open files")
 
     def _tell(self) -> None:
         row = self._feed.row
@@ -84,6 +110,9 @@ class FedServer(uvicorn.Server):
             what, connection = said
             if connection is not None:
                 self._take(socket.socket(fileno=connection))
+            elif what == passing.CONNECTION:
+                self._rest()
+                return
             elif what == passing.LEAVE:
                 self.should_exit = True
             elif what == passing.DRAIN:
