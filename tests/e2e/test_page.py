@@ -119,6 +119,13 @@ async def test_two_windows_on_two_nodes_talk_about_a_bar_and_what_they_see(open_
     await bob.get_by_role("button", name="Revenue by quarter · Q3").click()
     await expect(bob.locator(".bar.lit")).to_contain_text("Q3")
 
+    # What is not shown at a bar when one opens it is not counted there either.
+    narrower = {**QUARTERS, "dataPoint": {"Quarter": "Q1", "Region": "North"}}
+    add = "(it => it.client.topic(it.topic).add({ text: 'Narrower', anchor }))"
+    await bob.evaluate(f"anchor => {add}(document.querySelector('collab-panel'))", narrower)
+    await expect(ann.locator(".text").filter(has_text="Narrower")).to_be_visible()
+    await expect(ann.locator(".bar .pin.small")).to_have_count(1)
+
     # What one sees goes with a comment, is seen by others, and left again.
     mine = await bob.locator("p.figure").first.inner_text()
     await ann.get_by_role("combobox", name="Region").select_option("North")

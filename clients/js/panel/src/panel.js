@@ -9,7 +9,7 @@ import { isAt, placeOf } from "./places.js";
 import { Popup } from "./popup.js";
 import { html, useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./preact.js";
 import { useReading } from "./reading.js";
-import { bellOf, whereOf, whyOf } from "./telling.js";
+import { bellOf, cut, whereOf, whyOf } from "./telling.js";
 import { Thread } from "./thread.js";
 
 const MOST_THREADS = 60; // in the document
@@ -672,7 +672,7 @@ export function Panel(props) {
           ${state.typing.length > 0 &&
           words.say("typing", {
             count: state.typing.length,
-            names: listed(words, state.typing.slice(0, 3).map((/** @type {any} */ { name }) => name)),
+            names: listed(words, state.typing.slice(0, 3).map((/** @type {any} */ { name }) => cut(name))),
           })}
         </p>
         ${!isLoading &&

@@ -113,7 +113,7 @@ function SignIn({ words, languages, isEnded, onSignedIn }) {
                   onClick=${() => enter(person.login, person.login)}
                 >
                   <${Avatar} person=${person} />
-                  <span>${person.fullName}</span>
+                  <bdi>${person.fullName}</bdi>
                 </button>
               </li>
             `,

@@ -1,6 +1,7 @@
 // A dashboard to talk about: made-up figures that two filters narrow, on two pages. Its visualizations and their bars
 // are what comments are pinned to.
 
+import { isAt } from "../clients/collab-panel/places.js";
 import { html } from "../clients/collab-panel/preact.js";
 import { PAGES } from "./figures.js";
 import { CHOICES } from "./views.js";
@@ -86,23 +87,19 @@ function Card(props) {
 function Bars({ words, visualization, anchor, bars, selected, lit, threads, onSelect }) {
   const { dimension, shape } = visualization;
   const highest = Math.max(...bars.map(({ value }) => value));
-  const isAt = (other, name) =>
-    other?.pageKey === anchor.pageKey &&
-    other.visualizationKey === anchor.visualizationKey &&
-    other.dataPoint?.[dimension] === name;
   const open = threads.filter(({ root }) => root?.anchor && !root.resolved && !root.deletedAt);
   return html`
     <ul class="bars">
       ${bars.map(({ name, value }) => {
-        const here = open.filter(({ root }) => isAt(root.anchor, name));
-        const isChosen = isAt(selected, name);
         const point = { ...anchor, dataPoint: { [dimension]: name } };
+        const here = open.filter(({ root }) => isAt(root.anchor, point)); // what the panel shows of it
+        const isChosen = isAt(selected, point);
         const part = `${Math.max(2, (value / highest) * 100)}%`;
         return html`
           <li key=${name}>
             <button
               type="button"
-              class="bar ${isAt(lit, name) ? "lit" : ""}"
+              class="bar ${isAt(lit, point) ? "lit" : ""}"
               aria-pressed=${isChosen ? "true" : "false"}
               onClick=${() => (isChosen ? onSelect(null, false) : onSelect(point, here.length > 0))}
             >
