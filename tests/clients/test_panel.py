@@ -132,6 +132,16 @@ async def test_two_people_talk_by_keyboard_alone(site: Site) -> None:
     await bob.keyboard.press("Enter")
     await expect(ann.get_by_role("button", name="❤️ 1: Bob Baker")).to_be_visible()
     await expect(opener).to_be_focused()
+    # Arrows go where they point: to the row below, and from right to left to the next one.
+    await bob.keyboard.press("Enter")
+    await bob.keyboard.press("ArrowDown")
+    assert await _focused(bob) == "React with 👀"
+    await bob.evaluate("document.documentElement.dir = 'rtl'")
+    await bob.keyboard.press("ArrowLeft")
+    assert await _focused(bob) == "React with 🙏"
+    await bob.evaluate("document.documentElement.dir = ''")
+    await bob.keyboard.press("Escape")
+    await expect(opener).to_be_focused()
 
     # Bob resolves it; it is one line, and Ann may open it again.
     await bob.get_by_role("button", name="Resolve the thread of Ann Archer").focus()

@@ -3,6 +3,8 @@
 import { Icon } from "./parts.js";
 import { html, useLayoutEffect, useRef, useState } from "./preact.js";
 
+const COLUMNS = 4; // of a grid
+
 /**
  * @typedef {object} Item
  * @property {string} key
@@ -39,7 +41,9 @@ export function Popup({ label, icon, items, name = "", isGrid = false }) {
     if (!isOpen) return;
     const buttons = [...box.current.querySelectorAll(".popup button")];
     const at = buttons.indexOf(box.current.getRootNode().activeElement);
-    const step = { ArrowDown: 1, ArrowRight: 1, ArrowUp: -1, ArrowLeft: -1 }[event.key];
+    const on = getComputedStyle(box.current).direction === "rtl" ? -1 : 1; // where the next one is: to the right or left
+    const down = isGrid ? COLUMNS : 1;
+    const step = { ArrowDown: down, ArrowRight: on, ArrowUp: -down, ArrowLeft: -on }[event.key];
     if (event.key === "Escape") close();
     else if (event.key === "Tab") setOpen(false);
     else if (event.key === "Home" || event.key === "End") buttons.at(event.key === "Home" ? 0 : -1).focus();
