@@ -129,10 +129,11 @@ async def test_who_stops_waiting_leaves_no_place_behind() -> None:
 
 
 async def test_who_waits_too_long_or_with_too_many_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "TURN_SECONDS", 0.01)
     node = Node()
-    tasks = node.start("e" * (EACH + 1))
+    tasks = node.start("e" * EACH)
     await settle()
+    monkeypatch.setattr(module, "TURN_SECONDS", 0.01)
+    tasks += node.start("e")
     with pytest.raises(RateLimited, match="too long"):
         await tasks[-1]
     monkeypatch.setattr(module, "TURN_SECONDS", 10)
