@@ -26,6 +26,7 @@ from tests.faults.readers import Reader
 from tests.faults.schedule import Arrangement, Fault, Step
 from tests.faults.stored import read_stored
 from tests.faults.writers import Door, Manager, Writer
+from tests.harness.clients import new_session
 from tests.harness.waiting import until
 from tests.harness.world import PROJECT_ID, fresh_topic
 
@@ -320,11 +321,12 @@ class _Run:
             return topic
 
     async def _open_restricted_to(self, *logins: str) -> None:
-        assert self._arena.http is not None
-        async with self._arena.http.post(
+        # By a connection of its own: one that has been idle may be closed in the very moment in which it is written to.
+        url, body = (
             f"{self._arena.library.root}/standin/access",
-            json={"objectId": RESTRICTED_OBJECT, "openTo": list(logins)},
-        ) as answer:
+            {"objectId": RESTRICTED_OBJECT, "openTo": logins},
+        )
+        async with new_session(keeps_cookies=False) as http, http.post(url, json=body) as answer:
             assert answer.status < 300, await answer.text()
 
     async def _take_right(self) -> None:
