@@ -43,8 +43,8 @@ PROTOCOL = Path(__file__).parents[2] / "docs" / "protocol.md"
 WANTED_DESCRIPTORS = 65536
 
 
-class _Interrupted(BaseException):
-    """Somebody wants us to stop."""
+class _Interrupted(KeyboardInterrupt):
+    """Somebody wants us to stop. Where we have not begun yet, that is for the command line, as before it came here."""
 
 
 def run_demo(

@@ -364,10 +364,10 @@ def test_ctrl_c_is_silent_from_the_beginning(cli: Cli, module: str) -> None:
         said += line
         if line.endswith(f" {module}\n"):
             process.send_signal(signal.SIGINT)
-    assert process.wait(DEADLINE_SECONDS) == 130
     process.stderr.close()
     assert f" {module}\n" in said
     assert [line for line in said.splitlines() if not line.startswith("import time:")] == []
+    assert process.wait(DEADLINE_SECONDS) == 130
 
 
 @pytest.mark.parametrize(

@@ -61,8 +61,9 @@ async def test_whoever_may_not_read_does_not_wait_and_who_loses_the_right_hears_
         await asyncio.wait_for(waiting(dan, BOARD, 0), 5)
     made = await ann.call("discussion.create", {"name": "Plans", "members": users(BOB)})
     discussion = made["discussion"]
+    asked = cluster[1].log.count("command=topic.events ")
     waits = waiting(bob, discussion["topic"], made["seq"])
-    await until(lambda: not waits.done())
+    await until(lambda: cluster[1].log.count("command=topic.events ") > asked)  # it has looked, and waits
     await ann.call("discussion.remove", {"discussionId": discussion["id"], "userId": BOB})
     with pytest.raises(Failed, match="not_found"):
         await asyncio.wait_for(waits, 5)
