@@ -84,6 +84,8 @@ class Application:
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await node.stop()
+        if self._seat is not None:
+            self._seat.leave()
         await send({"type": "lifespan.shutdown.complete"})
 
 

@@ -6,6 +6,7 @@ own_postgres, own_valkey, own_library     servers of the test's own, to be froze
 database         a fresh database with the migrations applied; `empty_database` without
 library          the stand-in Library, shared
 topic            a `content:` topic that no other test uses
+short_path       a folder whose name leaves room for that of a socket
 make_cluster     starts nodes for this test: `cluster = await make_cluster(nodes=3)`
 cluster          three nodes shared by all tests that only use them as clients do
 """
@@ -16,6 +17,7 @@ import gc
 import os
 import signal
 import sys
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -61,6 +63,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
     if report.failed:
         item.stash[_HAS_FAILED] = True
     return report
+
+
+@pytest.fixture
+def short_path() -> Iterator[Path]:
+    with tempfile.TemporaryDirectory(prefix="w") as path:
+        yield Path(path)
 
 
 @pytest.fixture(scope="session")

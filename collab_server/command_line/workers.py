@@ -20,7 +20,7 @@ from collab_server.workers.figures import Figures
 from collab_server.workers.folder import FolderError, Held
 from collab_server.workers.seat import Seat, new_node_name
 from collab_server.workers.supervisor import Supervisor
-from collab_server.workers.tallies import MOST_SEATS, Tallies
+from collab_server.workers.tallies import Tallies
 
 from .outcome import DONE, FAILED
 
@@ -68,8 +68,7 @@ def serve_by_workers(loaded: LoadedConfig, read: Callable[[], LoadedConfig], *, 
 
     def run(number: int, end: socket.socket) -> int:
         row = figures.row(number)
-        if number <= MOST_SEATS:
-            tallies.begin(number)
+        tallies.begin(number)
         seat = Seat(node, number, config.workers, os.getppid(), held, figures, row, tallies)
         hangup.listen()
         app = Application(config, read, seat)

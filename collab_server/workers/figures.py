@@ -12,12 +12,13 @@ A number is one aligned word of 8 bytes, so none is ever read in half. Nothing r
 
 from __future__ import annotations
 
-import mmap
 import os
 import time
 from collections.abc import Iterator
 from enum import IntEnum
 from pathlib import Path
+
+from collab_server.workers.memory import shared_memory
 
 __all__ = ["MOST_WORKERS", "Figures", "Number", "Row"]
 
@@ -112,19 +113,11 @@ class Row:
 
 
 class Figures:
-    """All rows. In memory that this process shares with those it forks, or, at `path`, with those who open it too."""
+    """All rows, in `memory.shared_memory`."""
 
     def __init__(self, path: Path | None = None) -> None:
         size = (MOST_WORKERS + 1) * _WIDTH * _BYTES
-        if path is None:
-            self._memory = mmap.mmap(-1, size)
-        else:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                os.ftruncate(descriptor, size)
-                self._memory = mmap.mmap(descriptor, size)
-            finally:
-                os.close(descriptor)
+        self._memory = shared_memory(size, path)
         self._cells = memoryview(self._memory).cast("q")
         if not self._cells[0]:
             self._cells[0] = time.time_ns() // 1_000_000

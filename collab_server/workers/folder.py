@@ -13,6 +13,7 @@ import secrets
 import shutil
 import stat
 import tempfile
+import time
 from pathlib import Path
 
 __all__ = ["MOST_PATH_BYTES", "FolderError", "Held"]
@@ -66,7 +67,7 @@ def _hold(name: str | None) -> tuple[Path, int]:
             if lock is not None:
                 _tidy(base)
                 return path, lock
-            # somebody takes it away as nobody's: once more
+            time.sleep(0.005)  # somebody takes it away as nobody's: once more
     raise FolderError(problem)
 
 

@@ -53,6 +53,10 @@ class Seat:
         """Where the workers meet."""
         return self.held.path
 
+    def leave(self) -> None:
+        """This worker needs its folder no more; where no supervisor keeps it, the last to leave takes it away."""
+        self.held.let_go()
+
     def path_of(self, what: str) -> str:
         """Where a socket of this worker's may be that others of the node are to find; one that was left there goes."""
         for left in self.folder.glob(f"{self.number}.*.{what}"):
@@ -79,12 +83,15 @@ def seat_under(parent: int, workers: int) -> Seat:
     """A seat among the workers, so many, that the process `parent` has started. Raises `FolderError`."""
     met = hashlib.blake2b(_beginning_of(parent).encode(), digest_size=6).hexdigest()
     held = Held(met)
-    figures = Figures(held.path / "figures")
-    row = figures.row(_take_seat(held.path))
-    row.begin(os.getpid())
-    tallies = Tallies(figures, held.path / "tallies")
-    if row.number <= MOST_SEATS:
-        tallies.begin(row.number)
+    try:
+        figures = Figures(held.path / "figures")
+        row = figures.row(_take_seat(held.path))
+        tallies = Tallies(figures, held.path / "tallies", row.number)
+    except OSError as error:
+        held.let_go()
+        raise FolderError(f"{held.path}: {(error.strerror or str(error)).lower()}") from None
+    tallies.begin(row.number)
+    row.begin(os.getpid())  # from here on others read what is counted there
     node = f"{socket.gethostname()}-{met[:6]}"
     return Seat(node, row.number, workers, parent, held, figures, row, tallies, is_ours=False)
 

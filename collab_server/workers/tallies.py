@@ -7,12 +7,11 @@ both to others. With 10,000 people connected those are two of a hundred, who may
 
 from __future__ import annotations
 
-import mmap
-import os
 from hashlib import blake2b
 from pathlib import Path
 
 from collab_server.workers.figures import Figures
+from collab_server.workers.memory import shared_memory
 
 __all__ = ["MOST_SEATS", "SharedTally", "Tallies"]
 
@@ -22,30 +21,27 @@ CELLS = 65_536
 _BYTES = 2
 _MOST = 65_535
 _ROW = 2 * CELLS
+_ROW_BYTES = _ROW * _BYTES
 
 
 class Tallies:
-    """The cells of all workers: in memory that this process shares with those it forks, or, at `path`, with those who
-    open it too."""
+    """The cells of all workers, in `memory.shared_memory`. At `path` they are there for `number`, who opens it, and for
+    those who have opened it."""
 
-    def __init__(self, figures: Figures, path: Path | None = None) -> None:
+    def __init__(self, figures: Figures, path: Path | None = None, number: int = 0) -> None:
         self.figures = figures
-        size = (MOST_SEATS + 1) * _ROW * _BYTES
-        if path is None:
-            self._memory = mmap.mmap(-1, size)
-        else:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-            try:
-                os.ftruncate(descriptor, size)
-                self._memory = mmap.mmap(descriptor, size)
-            finally:
-                os.close(descriptor)
+        self._memory = shared_memory((MOST_SEATS + 1) * _ROW_BYTES, path, _bytes_of(number))
         self.cells = memoryview(self._memory).cast("H")
 
     def begin(self, number: int) -> None:
-        """Worker `number` has nothing yet. Only while nobody else counts there."""
-        at = number * _ROW * _BYTES
-        self._memory[at : at + _ROW * _BYTES] = bytes(_ROW * _BYTES)
+        """Worker `number` has nothing yet. Only while nobody else counts there; beyond `MOST_SEATS` nobody does."""
+        at = _bytes_of(number)
+        self._memory[at.start : at.stop] = bytes(_ROW_BYTES)
+
+
+def _bytes_of(number: int) -> range:
+    row = number if number <= MOST_SEATS else 0  # which is nobody's
+    return range(row * _ROW_BYTES, (row + 1) * _ROW_BYTES)
 
 
 class SharedTally:
@@ -72,7 +68,8 @@ class SharedTally:
     def of(self, user_id: str) -> int:
         """How many there are at all workers that are alive; those of a frozen one are there too."""
         cells = self._tallies.cells
-        alive = [row.number * _ROW for row in self._tallies.figures.rows() if row.is_alive]
+        rows = self._tallies.figures.rows()
+        alive = [row.number * _ROW for row in rows if row.number <= MOST_SEATS and row.is_alive]
         return min(sum(cells[at + place] for at in alive) for place in self._places(user_id))
 
     def _places(self, user_id: str) -> tuple[int, int]:

@@ -9,6 +9,7 @@ import re
 import signal
 import time
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -274,9 +275,10 @@ def _is_running(pid: int) -> bool:
 
 
 async def test_uvicorns_own_workers_find_each_other(
-    make_cluster: MakeCluster, library: StandInLibrary, database: TestDatabase, topic: str
+    make_cluster: MakeCluster, library: StandInLibrary, database: TestDatabase, topic: str, short_path: Path
 ) -> None:
-    cluster = await make_cluster(nodes=1, redis_url=None, env={"WEB_CONCURRENCY": "2"}, is_warm=False)
+    env = {"WEB_CONCURRENCY": "2", "RUNTIME_DIRECTORY": str(short_path)}
+    cluster = await make_cluster(nodes=1, redis_url=None, env=env, is_warm=False)
     node = cluster[0]
 
     async def have_met() -> bool:
@@ -291,3 +293,6 @@ async def test_uvicorns_own_workers_find_each_other(
     await clients[0].call("comment.add", {"topic": topic, "text": "Hello", "requestId": "r1"})
     for client in clients:
         assert (await client.wait_for("comment.added")).data["seq"] == 1
+    assert os.listdir(short_path) != []
+    assert await node.stop(timeout=20) == 0
+    assert os.listdir(short_path) == [], "the folder went with the last of them"

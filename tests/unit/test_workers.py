@@ -28,7 +28,7 @@ from collab_server.workers.folder import FolderError, Held
 from collab_server.workers.pages import merged
 from collab_server.workers.seat import seat_under
 from collab_server.workers.supervisor import Supervisor
-from collab_server.workers.tallies import SharedTally, Tallies
+from collab_server.workers.tallies import MOST_SEATS, SharedTally, Tallies
 
 SECONDS = 20.0
 
@@ -314,6 +314,7 @@ def test_what_a_person_has_is_counted_at_all_workers_and_ends_with_one_that_dies
     assert one.of("ann") == 1
     figures.row(2).begin(os.getpid())
     tallies.begin(2)
+    figures.row(MOST_SEATS + 1).begin(os.getpid())  # has no cells
     assert (one.of("ann"), one.of("bob")) == (1, 0)
 
 
@@ -330,14 +331,24 @@ def test_workers_of_one_parent_meet_each_at_a_seat_of_its_own(
     assert seats[1].figures.sum(Number.CONNECTIONS_TOTAL) == 3
     assert seat_under(1, 2).folder != seats[0].folder
     for seat in seats:
-        seat.held.let_go()
+        seat.leave()
+    assert not seats[0].folder.exists()
 
 
-@pytest.fixture
-def short_path() -> Iterator[Path]:
-    """A folder with a name that leaves room for that of a socket."""
-    with tempfile.TemporaryDirectory(prefix="w") as path:
-        yield Path(path)
+def test_a_full_disk_is_said_and_leaves_nothing_of_the_workers_behind(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(folders, "_bases", lambda: [short_path])
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    ignored = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))  # stands in for the disk's end
+        with pytest.raises(FolderError, match="file too large"):
+            seat_under(os.getpid(), 2)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, ignored)
+    assert list(short_path.iterdir()) == []
 
 
 def test_a_folder_is_closed_to_others_and_goes_with_the_last_who_holds_it(
