@@ -247,7 +247,9 @@ class Supervisor:
 
     def _open_at_last(self) -> None:
         """Once there is a worker for them, clients may come; from then on no worker is given up."""
-        if self._handing.is_open or not any(worker.is_ready for worker in self._workers.values()):
+        if self._handing.is_open or self._leaving_since is not None:
+            return
+        if not any(worker.is_ready for worker in self._workers.values()):
             return
         self._handing.open()
         missing = set(self._numbers) - self._workers.keys() - self._due.keys()

@@ -262,6 +262,31 @@ def test_a_node_none_of_whose_workers_ever_serves_is_over(make_node: MakeNode) -
     assert "a worker has ended before it served" in node.log.read_text()
 
 
+def test_a_node_that_is_told_to_stop_before_it_serves_lets_nobody_in_any_more(make_node: MakeNode) -> None:
+    def run(node: Node, number: int, end: socket.socket) -> int:
+        with (node.folder / "starts").open("a") as starts:
+            starts.write(str(number))
+        if number == 2:
+            return 3
+        row = node.figures.row(number)
+        signal.signal(signal.SIGTERM, lambda *_: row.__setitem__(Number.IS_TAKING, 1))  # ready just then
+        row[Number.BEAT] = 1
+        until(lambda: passing.receive(end) is not None)
+        return 0
+
+    node = make_node(2, run)
+    until(lambda: node.figures.row(1)[Number.BEAT] and node.log.exists())
+    until(lambda: "a worker has ended before it served" in node.log.read_text())
+    os.kill(node.pid, signal.SIGTERM)
+    until(lambda: node.figures.row(1)[Number.IS_TAKING])
+    os.kill(node.pid, signal.SIGHUP)
+    until((node.folder / "looked again").exists, "the supervisor has been awake since")
+    os.kill(node.pid, signal.SIGTERM)
+    until(node.is_over)
+    assert "the node serves" not in node.log.read_text()
+    assert sorted((node.folder / "starts").read_text()) == ["1", "2"]
+
+
 def test_signals_reach_all_and_nobody_outlives_the_supervisor(make_node: MakeNode) -> None:
     node = make_node(2)
     until(lambda: node.figures.sum(Number.IS_TAKING) == 2 and node.is_open())
