@@ -18,7 +18,7 @@ import pytest
 from collab_server.demo.embedded import free_port
 from collab_server.domain.keys import KeyRing
 from collab_server.realtime.engine.bounds import Bounds
-from collab_server.realtime.handover import channel
+from collab_server.realtime.handover import channel, tunnels
 from collab_server.realtime.handover.ids import HOME_BYTES, SealedIds
 from collab_server.realtime.handover.keys import HandoverKeys
 from collab_server.realtime.handover.listener import Where
@@ -27,6 +27,7 @@ from tests.harness.certificates import write_certificates
 from tests.harness.homes import KEYS, Handing, Neighbours
 
 from .conftest import DEADLINE_SECONDS, WAYS, Served, echo_engine, serve_application, wait_until
+from .test_bounds import on_loop
 
 POLL = "/engine.io/?EIO=4&transport=polling"
 SOCKET = "/engine.io/?EIO=4&transport=websocket"
@@ -301,6 +302,30 @@ async def test_who_does_not_read_by_another_way_is_put_out_all_the_same(
             while sid not in home.served.server.ended:
                 await websocket.send_str("4" + "x" * 900_000)
         assert home.served.server.ended[sid] == "outgoing queue full"
+        transport.abort()
+
+
+async def test_a_connection_whose_client_reads_nothing_ends_soon_after_its_session(
+    three: list[One], http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tunnels, "ASK_SECONDS", 0.1)
+    monkeypatch.setattr(tunnels, "LEAVE_SECONDS", 0.1)
+    home, other, _ = three
+    sid = await handshake(http, home)
+    async with http.ws_connect(f"{other.url}{SOCKET}&sid={sid}", max_msg_size=0) as websocket:
+        await websocket.send_str("2probe")
+        assert (await websocket.receive()).data == "3probe"
+        await websocket.send_str("5")
+        await websocket.send_str("4x")
+        assert (await websocket.receive()).data == "4x"
+        [pipe] = other.handing.elsewhere._pipes
+        transport: Any = websocket._response.connection.transport  # type: ignore[union-attr]
+        transport.pause_reading()
+        while sid not in home.served.server.ended:
+            on_loop(home.served.server, home.served.server.send_text, sid, "x" * 500_000)
+            await asyncio.sleep(0.005)
+        assert home.served.server.ended[sid] == "outgoing queue full"
+        await asyncio.to_thread(wait_until, lambda: pipe not in other.handing.elsewhere._pipes)
         transport.abort()
 
 

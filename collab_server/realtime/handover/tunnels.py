@@ -2,7 +2,8 @@
 
 The node that the client has reached keeps a `Pipe`, the home works on a `TunnelTransport` as if it were the client's
 own connection. Either side reads no more than the other takes, so that a client that does not read is noticed by the
-home, by what piles up there. Nothing runs.
+home, by what piles up there. While such a client keeps the channel from being read, that the home has closed it shows
+only in that nothing more can be said: so something is, every `ASK_SECONDS`. Nothing else runs.
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ __all__ = ["Carrying", "Pipe", "TunnelTransport"]
 PIECE_BYTES = 262_144
 LEAVE_SECONDS = 2.0
 """So long a client has for the last that its session's home has sent."""
+ASK_SECONDS = 1.0
+"""So often, where nothing is read of the home, it is seen whether something can be said to it."""
 
 
 class Pipe(Taker):
@@ -30,6 +33,7 @@ class Pipe(Taker):
         self._channel = channel
         self._transport: Any = None
         self._connections: set[Any] = set()
+        self._asking: asyncio.TimerHandle | None = None  # while the channel is not read
 
     @override
     def take(self, transport: Any, connections: set[Any]) -> None:
@@ -55,17 +59,33 @@ class Pipe(Taker):
     def connection_lost(self, exc: Exception | None) -> None:
         """The client or the network has closed."""
         self._connections.discard(self)
+        self._ask_no_more()
         self._channel.close()
 
     @override
     def pause_writing(self) -> None:
         """The client reads slowly."""
         self._channel.pause_reading()
+        self._ask_later()
 
     @override
     def resume_writing(self) -> None:
         """It has read."""
+        self._ask_no_more()
         self._channel.resume_reading()
+
+    def _ask_later(self) -> None:
+        self._ask_no_more()
+        self._asking = asyncio.get_running_loop().call_later(ASK_SECONDS, self._ask)
+
+    def _ask(self) -> None:
+        self._channel.send(Said.PING)
+        self._ask_later()
+
+    def _ask_no_more(self) -> None:
+        if self._asking is not None:
+            self._asking.cancel()
+            self._asking = None
 
     def cut(self) -> None:
         """The client takes nothing: put it out."""
@@ -92,6 +112,7 @@ class Pipe(Taker):
 
     def lost(self) -> None:
         """The home has closed, or is gone: the client may read what it was sent, for a while."""
+        self._ask_no_more()
         self._transport.close()
         asyncio.get_running_loop().call_later(LEAVE_SECONDS, self._transport.abort)
 

@@ -3,7 +3,7 @@ big-endian; heads are JSON, their texts the bytes that came, as Latin-1.
 
 A connection is for requests or for one websocket, as its first message (HELLO) says. By the first kind go REQUEST,
 CANCEL, LET_GO, TAKEN (of an answer) and PING, and ANSWER, PONG back; by the other OPEN, then DATA, EOF either way, and
-LEAVE.
+LEAVE, PING. Kinds that are not known are ignored.
 """
 
 from __future__ import annotations
