@@ -166,6 +166,9 @@ def _scaling_problems(config: Config) -> Iterator[Problem]:
         yield Problem("cpus", "is 1: scaling vertical has nothing to scale", "warning")
     elif config.scaling == "none" and config.cpus > 1:
         yield Problem("cpus", "is not used: scaling is none", "warning")
+    if config.handover is not None and config.handover.port + config.workers - 1 > 65535:
+        words = f"is port {config.handover.port}, and each of {config.workers} workers takes the next one"
+        yield Problem("advertise", f"{words}: there is none beyond 65535")
     for name in ("poolSize", "readPoolSize"):
         size = getattr(config.dataSource, name)
         if size < config.workers:

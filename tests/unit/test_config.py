@@ -313,6 +313,11 @@ def test_an_address_that_nobody_can_reach_is_refused(file: Path, value: Any) -> 
     assert list(errors(file, {**REDIS, "advertise": value})) == ["advertise"]
 
 
+def test_every_worker_has_a_port_for_what_is_handed_over(file: Path) -> None:
+    assert load(file, {**REDIS, "cpus": 4, "advertise": ":65532"}).config.handover is not None
+    assert list(errors(file, {**REDIS, "cpus": 4, "advertise": ":65533"})) == ["advertise"]
+
+
 @pytest.mark.parametrize("value", ["", "short", "sixteen letters…", "has a blank in it!", "x" * 1025, 7])
 def test_a_status_token_can_be_sent_and_not_be_guessed(file: Path, value: Any) -> None:
     assert list(errors(file, {"statusToken": value})) == ["statusToken"]
