@@ -31,10 +31,7 @@ from collab_server.domain.budgets import AddressBudget
 from collab_server.domain.hints import Kind
 from collab_server.domain.tallies import OwnTally, Tally
 from collab_server.ground import Ground
-from collab_server.ports import (
-    Authority,
-    Bus,
-)
+from collab_server.ports import Authority, Bus
 from collab_server.realtime import build_asgi
 from collab_server.realtime.door import Door
 from collab_server.realtime.handover.elsewhere import Elsewhere

@@ -129,19 +129,14 @@ class Engine:
         return done.stdout + done.stderr if has_stderr else done.stdout
 
     def _installed_compose(self) -> Path:
-        """podman-compose: beside this Python, of the machine, or installed below the folder."""
+        """podman-compose: beside this Python, or installed below the folder. Raises `EngineError`."""
         own = Path(sys.executable).parent / "podman-compose"
         if own.exists():
             return own
         place = self.data / "compose"
         if not (place / "bin" / "podman-compose").exists():
             venv.create(place, with_pip=True, clear=True)
-            subprocess.run(
-                [place / "bin" / "pip", "install", "--quiet", "podman-compose>=1.6"],
-                stderr=subprocess.PIPE,
-                check=True,
-                timeout=COMMAND_SECONDS,
-            )
+            self._run([place / "bin" / "pip", "install", "--quiet", "podman-compose>=1.6"])
         return place / "bin" / "podman-compose"
 
 
