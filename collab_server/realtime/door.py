@@ -15,7 +15,6 @@ import asyncio
 import contextlib
 import functools
 import logging
-import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, cast
 
@@ -29,6 +28,7 @@ from collab_server.realtime.client_commands import OfConnectionHandler, name_in
 from collab_server.realtime.engine.requests import trace_of
 from collab_server.realtime.server import COMMANDS, TOKENS, CollabServer
 from collab_server.realtime.sign_ins import SignIns
+from collab_server.realtime.spreading import SPREAD_SECONDS, STEP_SECONDS, spread
 from collab_server.services.commands.gate import CommandGate
 from collab_server.services.commands.table import bound_to_connection
 from collab_server.services.hub import Hub
@@ -46,10 +46,7 @@ SIGN_IN_WAIT_SECONDS = 4.0
 REFUSAL_SECONDS = 0.02
 """So long it takes to refuse a command to those who have sent too many: nobody keeps a node busy with being refused."""
 DRAIN_COMMANDS_SECONDS = 3.0
-DRAIN_CLOSES_PER_SECOND = 400.0  # which the other nodes take in without making anybody wait
-DRAIN_SPREAD_SECONDS = 2.5
 DRAIN_SECONDS = 3.5  # all of it: open requests (3 s) and logging out (3 s) come after it, and ten is the end
-DRAIN_STEP_SECONDS = 0.01
 
 
 class Door:
@@ -234,7 +231,7 @@ class Door:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def drain(self) -> None:
-        """Let commands finish, then close all transports, spread over at most `DRAIN_SPREAD_SECONDS`.
+        """Let commands finish, then close all transports, spread over at most `SPREAD_SECONDS`.
 
         Takes at most `DRAIN_SECONDS`: where commands took long, the closing is the faster.
         """
@@ -246,21 +243,15 @@ class Door:
                     await asyncio.sleep(0.02)
         log.info("draining: commands are over, connections are closed", extra={"busy": self._busy()})
         leaving = list(self._server.eio.sockets)
-        random.shuffle(leaving)
-        time_left = max(ends_at - loop.time(), DRAIN_STEP_SECONDS)
-        spread = min(DRAIN_SPREAD_SECONDS, len(leaving) / DRAIN_CLOSES_PER_SECOND, time_left)
+        time_left = max(ends_at - loop.time(), STEP_SECONDS)
         began, closed, told = loop.time(), 0, 0
-        while closed < len(leaving):
-            # By the clock: a pause after each would take many times as long on a machine that has much to do.
-            share = (loop.time() - began) / spread
-            due = min(len(leaving), int(share * len(leaving)) + 1)
-            for eio_sid in leaving[closed:due]:
+        async for some in spread(leaving, min(SPREAD_SECONDS, time_left)):
+            for eio_sid in some:
                 self._server.eio.close_transport(eio_sid, "draining")
-            closed = due
+            closed += len(some)
             if loop.time() - began >= told + 1:
                 told += 1
                 log.info("draining", extra={"closed": closed, "left": len(leaving) - closed})
-            await asyncio.sleep(DRAIN_STEP_SECONDS)
         log.info(
             "drained", extra={"closed": closed, "seconds": round(DRAIN_SECONDS - ends_at + loop.time(), 1)}
         )

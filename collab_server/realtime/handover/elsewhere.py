@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import secrets
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass
@@ -37,6 +36,7 @@ from collab_server.realtime.handover.links import Figures, Link, Refuse
 from collab_server.realtime.handover.places import Place, parse_all
 from collab_server.realtime.handover.tunnels import Pipe
 from collab_server.realtime.handover.words import For, Said, pack_scope
+from collab_server.realtime.spreading import spread
 from collab_server.telemetry.metrics import Metrics
 
 __all__ = ["FACT", "Elsewhere"]
@@ -57,9 +57,6 @@ GONE_SECONDS = 120.0
 """So long it is remembered that a home is not there."""
 MEETING_STEP_SECONDS = 0.02
 MOST_CONNECTING = 256
-DRAIN_SECONDS = 2.5
-DRAIN_CLOSES_PER_SECOND = 400.0
-DRAIN_STEP_SECONDS = 0.01
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,18 +279,10 @@ class Elsewhere:
         self._unreachable = {home: one for home, one in self._unreachable.items() if home in homes}
 
     async def drain(self) -> None:
-        """Have the websockets that go through here closed by their homes, spread over at most `DRAIN_SECONDS`."""
-        loop = asyncio.get_running_loop()
-        leaving = list(self._pipes)
-        random.shuffle(leaving)
-        spread = min(DRAIN_SECONDS, len(leaving) / DRAIN_CLOSES_PER_SECOND)
-        began, told = loop.time(), 0
-        while told < len(leaving):
-            due = min(len(leaving), int((loop.time() - began) / spread * len(leaving)) + 1)
-            for pipe in leaving[told:due]:
+        """Have the websockets that go through here closed by their homes, spread over at most `SPREAD_SECONDS`."""
+        async for some in spread(self._pipes):
+            for pipe in some:
                 pipe.shutdown()
-            told = due
-            await asyncio.sleep(DRAIN_STEP_SECONDS)
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
