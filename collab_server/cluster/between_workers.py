@@ -9,8 +9,8 @@ What it promises beside `bus`:
 
 - A worker that reads slowly, or is frozen, holds up nobody. What waits for it has a limit in bytes, in number and in
   time of its own; what exceeds it is dropped, which the numbers of messages show to it.
-- Whoever is not the workers' user neither connects nor is connected to: the folder is closed to others (`shelter`), and
-  the kernel says whose process is at the other end.
+- Whoever is not the workers' user neither connects nor is connected to: the folder is closed to others
+  (`workers.folder`), and the kernel says whose process is at the other end.
 
 What runs concurrently: one task, which looks into the folder four times a second. Frames are written and read in
 callbacks of the event loop. How it stops: cancelling the task closes everything and takes the socket away.
