@@ -9,6 +9,7 @@ topic            a `content:` topic that no other test uses
 short_path       a folder whose name leaves room for that of a socket
 make_cluster     starts nodes for this test: `cluster = await make_cluster(nodes=3)`
 cluster          three nodes shared by all tests that only use them as clients do
+browser          one Chromium for all tests that need one; each makes contexts of its own, and closes them
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ import sys
 import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hypothesis
 import pytest
@@ -29,6 +30,9 @@ import pytest_asyncio
 from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres, EmbeddedValkey
 from tests.harness.cluster import Cluster, warm
 from tests.harness.world import StandInLibrary, TestDatabase, World, fresh_topic
+
+if TYPE_CHECKING:
+    from playwright.async_api import Browser
 
 pytest_plugins = ["tests.harness.parallel"]
 
@@ -186,3 +190,16 @@ async def cluster(request: pytest.FixtureRequest, shared_cluster: Cluster) -> As
     await shared_cluster.close_clients()
     if request.node.stash.get(_HAS_FAILED, False):
         shared_cluster.show_logs()
+
+
+@pytest_asyncio.fixture(scope="session")
+async def browser() -> AsyncIterator[Browser]:
+    # Here, for most runs of tests need none.
+    from playwright.async_api import async_playwright
+
+    from tests.harness.browsers import chromium
+
+    async with async_playwright() as playwright:
+        browser = await chromium(playwright)
+        yield browser
+        await browser.close()

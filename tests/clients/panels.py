@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
 from aiohttp import web
-from playwright.async_api import BrowserContext, Locator, Page, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.harness.cluster import Cluster
 
@@ -72,8 +72,8 @@ class Site:
 
 
 @asynccontextmanager
-async def site_of(context: BrowserContext, node: Cluster, topic: str, url: str) -> AsyncIterator[Site]:
-    """Pages that load the panel from the node, and connect to `url`."""
+async def site_of(browser: Browser, node: Cluster, topic: str, url: str) -> AsyncIterator[Site]:
+    """Pages, of one person's windows, that load the panel from the node, and connect to `url`."""
 
     async def page_of(request: web.Request) -> web.Response:
         text = PAGE.format_map(request.query)
@@ -107,10 +107,12 @@ async def site_of(context: BrowserContext, node: Cluster, topic: str, url: str) 
     runner = web.AppRunner(application)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    context = await browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
     site = Site(context, node, f"http://127.0.0.1:{runner.addresses[0][1]}", topic)
     try:
         yield site
     finally:
+        await context.close()
         await runner.cleanup()
     assert not site.complaints, site.complaints
 

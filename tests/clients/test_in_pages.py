@@ -10,11 +10,10 @@ from typing import Any
 import pytest
 import pytest_asyncio
 from aiohttp import web
-from playwright.async_api import Browser, BrowserContext, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, Page
 
-from tests.conftest import MakeCluster
 from tests.faults.proxy import Proxy
-from tests.harness.browsers import chromium, needs_chromium
+from tests.harness.browsers import needs_chromium
 from tests.harness.clients import new_session
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
@@ -67,17 +66,10 @@ async def test_the_modules_are_for_any_page_and_nothing_else_is_there(cluster: C
 
 
 @pytest_asyncio.fixture
-async def context() -> AsyncIterator[BrowserContext]:
-    async with async_playwright() as playwright:
-        browser: Browser = await chromium(playwright)
-        yield await browser.new_context()
-        await browser.close()
-
-
-@pytest_asyncio.fixture
-async def node(make_cluster: MakeCluster) -> Cluster:
-    """One node, that pages of this machine's origins may use."""
-    return await make_cluster(nodes=1, overrides={"allowedOrigins": ["http://127.0.0.1:*"]})
+async def context(browser: Browser) -> AsyncIterator[BrowserContext]:
+    context = await browser.new_context()
+    yield context
+    await context.close()
 
 
 @pytest.fixture

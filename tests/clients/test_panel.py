@@ -9,15 +9,14 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from collab_server.web import CLIENTS
 from tests.clients.languages import PLURALS, problems_of
 from tests.clients.panels import PATIENCE_MS, Site, comments, composer, say, site_of
-from tests.conftest import MakeCluster
 from tests.faults.proxy import Proxy
 from tests.harness.axe import violations
-from tests.harness.browsers import chromium, needs_chromium
+from tests.harness.browsers import needs_chromium
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.harness.node_js import node_binary
@@ -65,19 +64,6 @@ console.log(JSON.stringify([
 
 
 @pytest_asyncio.fixture
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await chromium(playwright)
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture
-async def node(make_cluster: MakeCluster) -> Cluster:
-    return await make_cluster(nodes=1, overrides={"allowedOrigins": ["http://127.0.0.1:*"]})
-
-
-@pytest_asyncio.fixture
 async def proxy(node: Cluster) -> AsyncIterator[Proxy]:
     way = Proxy(("127.0.0.1", node[0].port)).start()
     yield way
@@ -86,9 +72,8 @@ async def proxy(node: Cluster) -> AsyncIterator[Proxy]:
 
 @pytest_asyncio.fixture
 async def site(browser: Browser, node: Cluster, proxy: Proxy, topic: str) -> AsyncIterator[Site]:
-    context = await browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
     host, port = proxy.address
-    async with site_of(context, node, topic, f"http://{host}:{port}") as site:
+    async with site_of(browser, node, topic, f"http://{host}:{port}") as site:
         yield site
 
 

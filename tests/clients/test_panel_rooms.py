@@ -9,11 +9,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from tests.clients.panels import PATIENCE_MS, Site, comments, composer, site_of
-from tests.conftest import MakeCluster
-from tests.harness.browsers import chromium, needs_chromium
+from tests.harness.browsers import needs_chromium
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
 from tests.snippets.surroundings import install_for_node
@@ -25,25 +24,10 @@ STOCK = "content:F0000000000000000000000000000001:DA0000000000000000000000000000
 expect.set_options(timeout=PATIENCE_MS)
 
 
-@pytest_asyncio.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await chromium(playwright)
-        yield browser
-        await browser.close()
-
-
-@pytest_asyncio.fixture
-async def node(make_cluster: MakeCluster) -> Cluster:
-    return await make_cluster(nodes=1, overrides={"allowedOrigins": ["http://127.0.0.1:*"]})
-
-
 @pytest_asyncio.fixture
 async def site(browser: Browser, node: Cluster, topic: str) -> AsyncIterator[Site]:
-    context = await browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
-    async with site_of(context, node, topic, node[0].url) as site:
+    async with site_of(browser, node, topic, node[0].url) as site:
         yield site
-    await context.close()
 
 
 def bell(page: Page) -> Locator:

@@ -9,12 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest_asyncio
-from playwright.async_api import Page, async_playwright, expect
+from playwright.async_api import Browser, Page, expect
 
 from collab_server.web import CLIENTS
 from tests.clients.panels import Site, comments, composer, site_of
-from tests.conftest import MakeCluster
-from tests.harness.browsers import chromium, needs_chromium
+from tests.harness.browsers import needs_chromium
+from tests.harness.cluster import Cluster
 from tests.harness.node_js import node_binary
 from tests.harness.waiting import until
 
@@ -195,14 +195,9 @@ said.unknown = panel.describePlace({ pageKey: "K53--K48", dataPoint });
 
 
 @pytest_asyncio.fixture
-async def site(make_cluster: MakeCluster, topic: str) -> AsyncIterator[Site]:
-    node = await make_cluster(nodes=1, overrides={"allowedOrigins": ["http://127.0.0.1:*"]})
-    async with async_playwright() as playwright:
-        browser = await chromium(playwright)
-        context = await browser.new_context(locale="en-GB", viewport={"width": 1280, "height": 800})
-        async with site_of(context, node, topic, node[0].url) as site:
-            yield site
-        await browser.close()
+async def site(browser: Browser, node: Cluster, topic: str) -> AsyncIterator[Site]:
+    async with site_of(browser, node, topic, node[0].url) as site:
+        yield site
 
 
 async def beside_a_dashboard(page: Page, site: Site) -> None:

@@ -25,6 +25,7 @@ from collab_server.realtime.handover.listener import Where
 from collab_server.realtime.handover.words import Said
 from tests.harness.certificates import write_certificates
 from tests.harness.homes import KEYS, Handing, Neighbours
+from tests.harness.waiting import until
 
 from .conftest import DEADLINE_SECONDS, WAYS, Served, echo_engine, serve_application, wait_until
 from .test_bounds import on_loop
@@ -214,8 +215,7 @@ async def test_a_session_ends_with_the_poll_of_a_client_that_has_gone(
     sid = await handshake(http, home)
     asked = asyncio.create_task(poll(http, other, sid))
     session = home.served.server.sockets[sid]
-    while not session.carrier.has_poll:
-        await asyncio.sleep(0.005)
+    await until(lambda: session.carrier.has_poll)
     asked.cancel()
     await asyncio.gather(asked, return_exceptions=True)
     wait_until(lambda: home.served.server.ended.get(sid) == "transport error")
@@ -251,8 +251,7 @@ async def test_where_the_home_is_gone_the_client_is_told_to_begin_anew(
     assert await poll(http, other, sid) == (200, "4x")
     asked = asyncio.create_task(poll(http, other, sid))
     session = home.served.server.sockets[sid]
-    while not session.carrier.has_poll:
-        await asyncio.sleep(0.005)
+    await until(lambda: session.carrier.has_poll)
     # As when its process is killed: all of its connections end.
     home.served.server.loop.call_soon_threadsafe(home.handing.listener._stop)  # type: ignore[union-attr]
     assert await asked == UNKNOWN
@@ -269,8 +268,7 @@ async def test_a_node_that_stops_lets_go_of_what_it_has_for_others(
     stays, leaves = await handshake(http, home), await handshake(http, home)
     asked = asyncio.create_task(poll(http, other, stays))
     session = home.served.server.sockets[stays]
-    while not session.carrier.has_poll:
-        await asyncio.sleep(0.005)
+    await until(lambda: session.carrier.has_poll)
     async with http.ws_connect(f"{other.url}{SOCKET}&sid={leaves}") as websocket:
         await websocket.send_str("2probe")
         assert (await websocket.receive()).data == "3probe"
@@ -457,8 +455,7 @@ async def test_an_address_that_is_not_this_machines_is_passed_on_to_it() -> None
     listener = handing.listener
     assert listener is not None
     task = asyncio.create_task(listener.run())
-    while not listener.places:
-        await asyncio.sleep(0.005)
+    await until(lambda: listener.places)
     assert [str(place) for place in listener.places] == [f"203.0.113.5:{port}"]
     _, writer = await asyncio.open_connection("127.0.0.1", port)
     writer.close()

@@ -24,7 +24,8 @@ STANDS_FOR = {
 """The stage of the Containerfile, and the name that docker-compose.yml has."""
 PACKAGES = ("ca-certificates", "python3", "python3-venv", "redis-tools", "wget")
 BUNDLE = "etc/ssl/certs/ca-certificates.crt"
-OF_PIP = ("index-url", "extra-index-url", "trusted-host", "proxy")
+NAMES_A_HOST = ("trusted-host", "proxy")
+"""Settings of pip that lead somewhere without saying so by an address."""
 DEBOOTSTRAP_SECONDS = 580
 
 
@@ -87,7 +88,7 @@ def _pip_settings() -> list[str]:
         name, _, value = line.partition("=")
         key, words = name.rpartition(".")[2], value.strip("'\"").replace("\\n", " ").split()
         kept = [word for word in words if not word.startswith(("file:", "/"))]
-        if key in OF_PIP and kept:
+        if kept and (key in NAMES_A_HOST or any("://" in word for word in kept)):
             lines.append(f"{key} = {' '.join(kept)}")
     return lines
 

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Locator, Page, async_playwright, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
 from collab_server.demo.embedded import free_port
 from collab_server.demo.nginx import EmbeddedNginx
 from tests.clients.panels import composer, say
 from tests.e2e.deployed import deployed_nginx
 from tests.harness.axe import violations
-from tests.harness.browsers import chromium, needs_chromium
+from tests.harness.browsers import needs_chromium
 from tests.harness.clients import new_session
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
@@ -30,14 +30,6 @@ HELMETS = {"pageKey": "products", "visualizationKey": "products", "dataPoint": {
 
 pytestmark = needs_chromium
 expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest_asyncio.fixture(scope="session")
-async def browser() -> AsyncIterator[Browser]:
-    async with async_playwright() as playwright:
-        browser = await chromium(playwright)
-        yield browser
-        await browser.close()
 
 
 @pytest.fixture
@@ -248,8 +240,8 @@ async def test_whoever_signs_out_is_not_let_in_by_what_the_window_knew(open_as: 
 async def test_on_a_phone_the_panel_is_a_sheet_below_the_dashboard(open_as: Open) -> None:
     ann = await open_as("Ann")
     await say(ann, "A_word_without_any_space_" * 8)
+    await ann.emulate_media(reduced_motion="reduce")  # first, for to become a sheet is a motion too
     await ann.set_viewport_size({"width": 360, "height": 740})
-    await ann.emulate_media(reduced_motion="reduce")
     panel = ann.locator("collab-panel")
     heights = []
     for name in ("Show all of the comments", "Show only the title", "Show half"):
