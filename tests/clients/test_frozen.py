@@ -22,7 +22,7 @@ from tests.harness.cluster import Cluster
 from tests.harness.demo import PYTHON_PATH
 from tests.harness.waiting import until
 
-ANSWER_SECONDS = 1  # instead of 10
+PATIENCE = 60  # answers are waited for for 10 s, which is not made shorter: nothing here works meanwhile
 
 
 def shows(topic: Topic, *texts: str) -> bool:
@@ -34,14 +34,9 @@ def shows(topic: Topic, *texts: str) -> bool:
 
 
 async def test_a_node_that_is_frozen_is_left_for_another(
-    make_cluster: MakeCluster, topic: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_cluster: MakeCluster, topic: str, tmp_path: Path
 ) -> None:
     node_with_packages(tmp_path)
-    connection = tmp_path / "node_modules" / "collab-client" / "src" / "connection.js"
-    shorter = connection.read_text().replace("ANSWER_MS = 10_000", f"ANSWER_MS = {ANSWER_SECONDS * 1000}")
-    assert shorter != connection.read_text()
-    connection.write_text(shorter)
-    monkeypatch.setattr("collab_client.connection._ANSWER_SECONDS", ANSWER_SECONDS)
     cluster = await make_cluster(nodes=2)
     first, second = cluster.nodes
     with Proxy(("127.0.0.1", first.port)) as way:
@@ -58,11 +53,11 @@ async def test_a_node_that_is_frozen_is_left_for_another(
             way.aim(("127.0.0.1", second.port))
             await ann.run("void client.topic(given).add({text: 'from Node'})", topic)
             shown.add("from Python")
-            await until(partial(shows, shown, "from Node", "from Python"), 30)
+            await until(partial(shows, shown, "from Node", "from Python"), PATIENCE)
             await ann.until(
                 SHOWN,
                 lambda shown: len(shown["texts"]) == 2 and shown["pending"] == [None, None],
-                timeout=30,
+                timeout=PATIENCE,
                 given=topic,
             )
             assert shown.snapshot.seq == 2
