@@ -255,6 +255,15 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
   };
   const hasText = draft.text.trim() !== "";
   const about = anchor && placeOf(panel.host, anchor);
+  /**
+   * What goes with it while it is pressed.
+   * @param {"place" | "view"} icon @param {boolean} isOn @param {(isOn: boolean) => void} set @param {string} label
+   */
+  const chip = (icon, isOn, set, label) => html`
+    <button type="button" class="chip" part="attach" aria-pressed=${isOn ? "true" : "false"} onClick=${() => set(!isOn)}>
+      <${Icon} name=${isOn ? "resolve" : icon} /><bdi>${label}</bdi>
+    </button>
+  `;
   return html`
     <form
       class="composer ${hasText || onCancel || isIn ? "open" : ""}"
@@ -319,26 +328,8 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
       <div class="row">
         ${(about || viewState) &&
         html`<div class="chips">
-          ${about &&
-          html`<button
-            type="button"
-            class="chip"
-            part="attach"
-            aria-pressed=${hasPlace ? "true" : "false"}
-            onClick=${() => setPlace(!hasPlace)}
-          >
-            <${Icon} name=${hasPlace ? "resolve" : "place"} /><bdi>${words.say("attach.place", { place: about })}</bdi>
-          </button>`}
-          ${viewState &&
-          html`<button
-            type="button"
-            class="chip"
-            part="attach"
-            aria-pressed=${hasView ? "true" : "false"}
-            onClick=${() => setView(!hasView)}
-          >
-            <${Icon} name=${hasView ? "resolve" : "view"} /><bdi>${words.say("attach", { view: attachment.label })}</bdi>
-          </button>`}
+          ${about && chip("place", hasPlace, setPlace, words.say("attach.place", { place: about }))}
+          ${viewState && chip("view", hasView, setView, words.say("attach", { view: attachment.label }))}
         </div>`}
         <span class="forms" role="group" aria-label=${words.say("form")}>
           ${Object.keys(FORMS).map(

@@ -91,6 +91,21 @@ export function Discussing({ client, words, rooms }) {
   `;
 }
 
+/** Where a discussion is named. @param {{id: string, value: string, onChange: (name: string) => void, isFirst?: boolean}} props */
+export function NameField({ id, value, onChange, isFirst = false }) {
+  return html`<input
+    id=${id}
+    data-first=${isFirst ? "" : null}
+    type="text"
+    dir="auto"
+    maxlength="200"
+    required
+    autocomplete="off"
+    value=${value}
+    onInput=${(/** @type {any} */ event) => onChange(event.target.value)}
+  />`;
+}
+
 /** Whom, about what, and the first words. @param {any} props */
 export function NewDiscussion({ client, words, rooms }) {
   const [name, setName] = useState("");
@@ -136,17 +151,7 @@ export function NewDiscussion({ client, words, rooms }) {
       <form class="form" onSubmit=${begin}>
         <p class="quiet">${words.say("discussion.private")}</p>
         <label for="discussion-name">${words.say("discussion.name")}</label>
-        <input
-          id="discussion-name"
-          data-first
-          type="text"
-          dir="auto"
-          maxlength="200"
-          required
-          autocomplete="off"
-          value=${name}
-          onInput=${(/** @type {any} */ event) => setName(event.target.value)}
-        />
+        <${NameField} id="discussion-name" isFirst=${true} value=${name} onChange=${setName} />
         ${wrong("name")}
         <label for="discussion-people">${words.say("discussion.people")}</label>
         <${Picker} client=${client} words=${words} id="discussion-people" chosen=${members} onChange=${setMembers} />

@@ -3,7 +3,7 @@
 import { change } from "./changing.js";
 import { discussionsOf, mentionsOf, pieces } from "./client.js";
 import { Head } from "./head.js";
-import { Avatar, Count, Icon, inSentence, listed, useStore } from "./parts.js";
+import { Avatar, Icon, inSentence, listed, Tabs, useStore, viewChip } from "./parts.js";
 import { html, useReducer, useRef, useState } from "./preact.js";
 import { cut, whereOf, whyOf } from "./telling.js";
 import { useWindow } from "./window.js";
@@ -115,26 +115,20 @@ export function Inbox({ client, words, host, rooms }) {
       <p class="notice ${problem || state === "behind" ? "" : "nothing"}" role="status">
         ${problem || (state === "behind" && words.say(client.connection.isLive ? "behind" : "inbox.offline"))}
       </p>
-      <div class="filters" role="group" aria-label=${words.say("inbox.filter")}>
-        ${FILTERS.map(
-          (each) => html`<button
-            key=${each}
-            type="button"
-            class="tab"
-            part="tab"
-            aria-pressed=${each === filter ? "true" : "false"}
-            onClick=${() => {
-              sticky.clear();
-              held.order = [];
-              list.current.scrollTop = 0;
-              setFilter(each);
-            }}
-          >
-            ${words.say(each)}
-            ${each === "unread" && html`<${Count} count=${unread} label=${words.say("inbox.unread", { count: unread })} />`}
-          </button>`,
-        )}
-      </div>
+      <${Tabs}
+        words=${words}
+        label=${words.say("inbox.filter")}
+        keys=${FILTERS}
+        chosen=${filter}
+        counts=${{ unread }}
+        counted="inbox.unread"
+        onChoose=${(/** @type {string} */ key) => {
+          sticky.clear();
+          held.order = [];
+          list.current.scrollTop = 0;
+          setFilter(key);
+        }}
+      />
       <div
         class="list"
         part="list"
@@ -162,6 +156,7 @@ export function Inbox({ client, words, host, rooms }) {
               html`<li key=${group.key} data-key=${group.key}>
                 <${Line}
                   group=${group}
+                  host=${host}
                   words=${words}
                   now=${now}
                   where=${nameOf(group.latest.topic)}
@@ -170,16 +165,6 @@ export function Inbox({ client, words, host, rooms }) {
                     read(group.unread.map(({ id }) => id).slice(0, 500));
                     setSaid(words.say("said.read"));
                   }}
-                  onApply=${() =>
-                    host.dispatchEvent(
-                      new CustomEvent("collab-apply", {
-                        bubbles: true,
-                        composed: true,
-                        detail: { viewState: group.latest.viewState, topic: group.latest.topic },
-                      }),
-                    )}
-                  view=${group.latest.viewState &&
-                  (host.describeView ? host.describeView(group.latest.viewState) : words.say("view"))}
                 />
               </li>`,
           )}
@@ -194,9 +179,9 @@ export function Inbox({ client, words, host, rooms }) {
 const NONE = { snapshot: () => ({ discussions: [] }), subscribe: () => () => {} };
 
 /** @param {any} props */
-function Line({ group, words, now, where, view, onChoose, onRead, onApply }) {
+function Line({ group, host, words, now, where, onChoose, onRead }) {
   const { latest, all, unread } = group;
-  const { text, createdAt, by } = latest;
+  const { text, createdAt, by, viewState, topic } = latest;
   const people = [...new Map(all.map((/** @type {any} */ each) => [each.by.id, each.by])).values()];
   const names = people.slice(0, MOST_NAMES).map(({ name }) => cut(name));
   if (people.length > MOST_NAMES) names.push(words.say("more.people", { count: people.length - MOST_NAMES }));
@@ -222,11 +207,7 @@ function Line({ group, words, now, where, view, onChoose, onRead, onApply }) {
           </span>
         </span>
       </button>
-      ${view &&
-      html`<button type="button" class="chip" part="view" onClick=${onApply}>
-        <${Icon} name="view" /><bdi>${view}</bdi><strong>${words.say("apply")}</strong>
-        <span class="unseen">${words.say("apply.of", { name: by.name })}</span>
-      </button>`}
+      ${viewChip(host, words, by.name, { viewState, topic })}
       ${isNew &&
       html`<button type="button" class="bare read" aria-label=${words.say("read.of", { name: cut(by.name) })} title=${words.say("read")} onClick=${onRead}>
         <${Icon} name="resolve" />

@@ -1,6 +1,7 @@
 // Who is in a discussion; its owner names it, and says who is in it.
 
 import { change } from "./changing.js";
+import { NameField } from "./discussing.js";
 import { Head } from "./head.js";
 import { Avatar, inSentence, useStore } from "./parts.js";
 import { Picker } from "./picker.js";
@@ -60,16 +61,7 @@ export function Members({ client, words, name: topicName, rooms }) {
         html`<form class="form" onSubmit=${rename}>
           <label for="member-name">${words.say("discussion.name")}</label>
           <div class="beside">
-            <input
-              id="member-name"
-              type="text"
-              dir="auto"
-              maxlength="200"
-              required
-              autocomplete="off"
-              value=${name}
-              onInput=${(/** @type {any} */ event) => setEdited(event.target.value)}
-            />
+            <${NameField} id="member-name" value=${name} onChange=${setEdited} />
             <button type="submit" class="plain" disabled=${!name.trim() || name.trim() === discussion.name}>${words.say("save")}</button>
           </div>
           ${wrong("rename")}

@@ -4,7 +4,7 @@ import { change, forgetRefused } from "./changing.js";
 import { discussionsOf, marksOf, pieces } from "./client.js";
 import { Composer } from "./composer.js";
 import { DiscussionList, membersOf } from "./discussing.js";
-import { Avatar, Count, Icon, inSentence, listed, useStore } from "./parts.js";
+import { Avatar, Count, Icon, inSentence, listed, Tabs, useStore } from "./parts.js";
 import { isAt, placeOf } from "./places.js";
 import { Popup } from "./popup.js";
 import { html, useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./preact.js";
@@ -594,30 +594,19 @@ export function Panel(props) {
         <button type="button" class="link" onClick=${() => setGone(false)}>${words.say("close")}</button>
       </p>`}
       ${isHelping && html`<${Keys} words=${words} onClose=${() => (setHelping(false), focus(".more-button"))} />`}
-      <div class="filters" role="group" aria-label=${words.say("filter")}>
-        ${FILTERS.filter((each) => rooms.isHome || each !== "discussions").map(
-          (each) => html`
-            <button
-              key=${each}
-              type="button"
-              class="tab"
-              part="tab"
-              aria-pressed=${each === filter ? "true" : "false"}
-              onClick=${() => {
-                sticky.clear();
-                live.isAtEnd = true;
-                setStartId(null);
-                setFilter(each);
-              }}
-            >
-              ${words.say(each)}
-              ${each === "unread" && html`<${Count} count=${state.unread} label=${words.say("unread", { count: state.unread })} />`}
-              ${each === "discussions" &&
-              html`<${Count} count=${discussions.unread} label=${words.say("unread", { count: discussions.unread })} />`}
-            </button>
-          `,
-        )}
-      </div>
+      <${Tabs}
+        words=${words}
+        label=${words.say("filter")}
+        keys=${FILTERS.filter((each) => rooms.isHome || each !== "discussions")}
+        chosen=${filter}
+        counts=${{ unread: state.unread, discussions: discussions.unread }}
+        onChoose=${(/** @type {string} */ key) => {
+          sticky.clear();
+          live.isAtEnd = true;
+          setStartId(null);
+          setFilter(key);
+        }}
+      />
       ${filter === "discussions" ? html`<${DiscussionList} client=${client} words=${words} rooms=${rooms} now=${panel.now} />` : html`
       ${inPlace &&
       html`<p class="in-place" part="in-place">

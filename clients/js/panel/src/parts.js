@@ -60,6 +60,51 @@ export function Count({ count, label }) {
   >`;
 }
 
+/**
+ * A row of buttons, one of which is chosen: what a list shows.
+ * @param {object} props
+ * @param {import("./words.js").Words} props.words
+ * @param {string} props.label
+ * @param {readonly string[]} props.keys of the words that they say
+ * @param {string} props.chosen
+ * @param {(key: string) => void} props.onChoose
+ * @param {Record<string, number>} [props.counts] what stands beside some of them
+ * @param {string} [props.counted] the words for such a count
+ */
+export function Tabs({ words, label, keys, chosen, onChoose, counts = {}, counted = "unread" }) {
+  return html`<div class="filters" role="group" aria-label=${label}>
+    ${keys.map(
+      (key) => html`<button
+        key=${key}
+        type="button"
+        class="tab"
+        part="tab"
+        aria-pressed=${key === chosen ? "true" : "false"}
+        onClick=${() => onChoose(key)}
+      >
+        ${words.say(key)}
+        ${counts[key] > 0 && html`<${Count} count=${counts[key]} label=${words.say(counted, { count: counts[key] })} />`}
+      </button>`,
+    )}
+  </div>`;
+}
+
+/**
+ * The chip of a view that somebody's words came with; null where there is none, or nothing to say of it.
+ * @param {any} host @param {import("./words.js").Words} words @param {string} name whose words
+ * @param {{viewState?: any, topic?: string, comment?: any}} detail what is wanted when it is pressed
+ */
+export function viewChip(host, words, name, detail) {
+  const { viewState } = detail;
+  const view = viewState && (host.describeView ? host.describeView(viewState) : words.say("view"));
+  if (!view) return null;
+  const apply = () => host.dispatchEvent(new CustomEvent("collab-apply", { bubbles: true, composed: true, detail }));
+  return html`<button type="button" class="chip" part="view" onClick=${apply}>
+    <${Icon} name="view" /><bdi>${view}</bdi><strong>${words.say("apply")}</strong>
+    <span class="unseen">${words.say("apply.of", { name })}</span>
+  </button>`;
+}
+
 const LINK = /https?:\/\/[^\s<>"\u202a-\u202e\u2066-\u2069]+/gu;
 
 /** Words with their links. @param {string} text */

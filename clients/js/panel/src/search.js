@@ -2,7 +2,7 @@
 
 import { pieces } from "./client.js";
 import { Head } from "./head.js";
-import { Avatar, inSentence, useStore } from "./parts.js";
+import { Avatar, inSentence, Tabs, useStore } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 import { whereOf } from "./telling.js";
 import { useWindow } from "./window.js";
@@ -11,6 +11,7 @@ const ASK_MS = 300;
 const MOST_PAGES = 5; // that may be empty, before somebody has to say that they want more
 const AROUND = 60; // code points before what was found
 const MOST_SHOWN = 280;
+const HERE = "search.here";
 
 /** @param {any} props */
 export function Search({ client, words, host, name, rooms }) {
@@ -101,20 +102,13 @@ export function Search({ client, words, host, name, rooms }) {
           onInput=${(/** @type {any} */ event) => setQuery(event.target.value)}
         />
       <//>
-      <div class="filters" role="group" aria-label=${words.say("search.where")}>
-        ${[true, false].map(
-          (each) => html`<button
-            key=${each}
-            type="button"
-            class="tab"
-            part="tab"
-            aria-pressed=${each === isHere ? "true" : "false"}
-            onClick=${() => setHere(each)}
-          >
-            ${words.say(each ? "search.here" : "search.everywhere")}
-          </button>`,
-        )}
-      </div>
+      <${Tabs}
+        words=${words}
+        label=${words.say("search.where")}
+        keys=${[HERE, "search.everywhere"]}
+        chosen=${isHere ? HERE : "search.everywhere"}
+        onChoose=${(/** @type {string} */ key) => setHere(key === HERE)}
+      />
       <div class="list" part="list" ref=${list} onScroll=${onScroll} aria-busy=${isAsking ? "true" : "false"}>
         ${problem && html`<p class="wrong" role="alert">${problem}</p>`}
         ${!isLive && html`<p class="empty quiet" role="status">${words.say("inbox.offline")}</p>`}

@@ -5,13 +5,13 @@ import { CollabElement, define } from "./element.js";
 import { Count, Icon, useStore } from "./parts.js";
 import { html, useEffect, useLayoutEffect, useReducer, useRef, useState } from "./preact.js";
 import { Rooms } from "./rooms.js";
+import { NARROW } from "./sheet.js";
 import { STYLE } from "./style.js";
 import { bellOf } from "./telling.js";
 
 const WIDTH = 400;
 const HEIGHT = 560;
 const GAP = 8;
-const PHONE = 720; // pixels; under that it is a sheet from below
 
 /**
  * An element with rooms of its own.
@@ -106,7 +106,7 @@ function Bell({ host, client, words }) {
     const place = () => {
       const { top, bottom, left, right } = button.current.getBoundingClientRect();
       const { style } = sheet.current;
-      const isPhone = innerWidth < PHONE;
+      const isPhone = matchMedia(NARROW).matches; // it is a sheet from below there
       const width = isPhone ? innerWidth : Math.min(WIDTH, innerWidth - 2 * GAP);
       const below = innerHeight - bottom - 2 * GAP;
       const isAbove = below < HEIGHT && top > below;

@@ -61,13 +61,13 @@ button:disabled { cursor: default; }
 .icon { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
 .icon.more { stroke-width: 3; }
 
-.head { display: flex; align-items: center; gap: 4px; min-height: 44px; padding: 8px 10px 2px 16px; padding-inline: 16px 10px; }
+.head { display: flex; align-items: center; gap: 4px; min-height: 44px; padding-block: 8px 2px; padding-inline: 16px 10px; }
 .head:has(> .back) { padding-inline-start: 10px; }
 .head h2 { flex: 1; min-width: 0; margin: 0; overflow: hidden; font-size: 1.08em; font-weight: 600; text-overflow: ellipsis; white-space: nowrap; text-align: start; }
 .head .present { margin-inline: 4px; }
 .head .bell { position: relative; }
 .bell .count { position: absolute; inset-block-start: -3px; inset-inline-start: 14px; margin: 0; padding: 0 4px; min-width: 15px; font-size: 10px; line-height: 15px; box-shadow: 0 0 0 2px var(--sheet); }
-:dir(rtl) > .icon.back, .back:dir(rtl) .icon { transform: scaleX(-1); }
+.back:dir(rtl) .icon { transform: scaleX(-1); }
 .mark { display: inline-grid; color: var(--soft); }
 .mark .icon { width: 13px; height: 13px; }
 .who { display: flex; align-items: center; gap: 6px; align-self: flex-start; max-width: 100%; margin: -4px 0 2px; padding-inline: 46px 16px; color: var(--soft); }
@@ -144,7 +144,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .earlier-all { display: block; margin: 8px auto; }
 
 .actions { position: absolute; inset-block-start: -10px; inset-inline-end: -4px; display: flex; padding: 1px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); opacity: 0; }
-.comment:hover > .body > .actions, .actions:focus-within, .actions.open { opacity: 1; z-index: 2; }
+.comment:hover > .body > .actions, .actions:focus-within { opacity: 1; z-index: 2; }
 @media (hover: none) {
   .actions { opacity: 1; border-color: transparent; background: none; }
   .comment header { padding-inline-end: 92px; }

@@ -2,7 +2,7 @@
 
 import { Said } from "./body.js";
 import { Composer } from "./composer.js";
-import { Avatar, Icon, inWords, listed } from "./parts.js";
+import { Avatar, Icon, inWords, listed, viewChip } from "./parts.js";
 import { placeOf } from "./places.js";
 import { Popup } from "./popup.js";
 import { html, useState } from "./preact.js";
@@ -123,8 +123,7 @@ function Comment({ panel, comment, thread, isRoot }) {
   const { id, author, pending } = comment;
   const [isEditing, setEditing] = useState(false);
   const isOwn = author.id === client.me?.id;
-  const isAdded = pending?.name === "comment.add";
-  const isStored = !isAdded;
+  const isStored = pending?.name !== "comment.add";
   const isGoing = panel.deleting.has(id);
   const isRefused = pending?.state === "refused";
   const canEdit = isOwn && isStored && topic.may("comment.edit");
@@ -252,16 +251,8 @@ function Text({ comment, words, me }) {
 /** Where it belongs, and the view that is saved with it. @param {{host: any, comment: any, words: any}} props */
 function Chips({ host, comment, words }) {
   const place = comment.anchor && placeOf(host, comment.anchor);
-  const view = comment.viewState && (host.describeView ? host.describeView(comment.viewState) : words.say("view"));
+  const view = viewChip(host, words, comment.author.name, { viewState: comment.viewState, comment });
   if (!place && !view) return null;
-  const apply = () =>
-    host.dispatchEvent(
-      new CustomEvent("collab-apply", {
-        bubbles: true,
-        composed: true,
-        detail: { viewState: comment.viewState, comment },
-      }),
-    );
   return html`
     <div class="chips">
       ${place &&
@@ -270,16 +261,7 @@ function Chips({ host, comment, words }) {
             <${Icon} name="place" /><bdi>${place}</bdi>
           </button>`
         : html`<span class="chip still" part="place"><${Icon} name="place" /><bdi>${place}</bdi></span>`)}
-      ${view &&
-      html`<button
-        type="button"
-        class="chip"
-        part="view"
-        onClick=${apply}
-      >
-        <${Icon} name="view" /><bdi>${view}</bdi><strong>${words.say("apply")}</strong>
-        <span class="unseen">${words.say("apply.of", { name: comment.author.name })}</span>
-      </button>`}
+      ${view}
     </div>
   `;
 }

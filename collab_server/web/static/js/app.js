@@ -5,8 +5,8 @@
 // may be there too: ?collab=comment:{id}.
 
 import { connect } from "../clients/collab-panel/index.js";
-import { hueOf } from "../clients/collab-panel/parts.js";
-import { html, render, useEffect, useReducer, useRef, useState } from "../clients/collab-panel/preact.js";
+import { Avatar, useStore } from "../clients/collab-panel/parts.js";
+import { html, render, useEffect, useRef, useState } from "../clients/collab-panel/preact.js";
 import { Desk } from "./desk.js";
 import { placeInWords } from "./figures.js";
 import { LibraryError, people, signIn } from "./library.js";
@@ -135,17 +135,6 @@ function SignIn({ words, languages, isEnded, onSignedIn }) {
       ${languages}
     </main>
   `;
-}
-
-function Avatar({ person }) {
-  return html`<span class="avatar hue${hueOf(person.id)}" aria-hidden="true">${person.initials || [...person.name][0]}</span>`;
-}
-
-/** What a store of the client shows, drawn anew when it changes. */
-function useStore(store) {
-  const [, redraw] = useReducer((count) => count + 1, 0);
-  useEffect(() => store.subscribe(() => redraw()), [store]);
-  return store.snapshot();
 }
 
 /** The client that the panel and the page share; its token is kept for a reload. */
