@@ -204,3 +204,28 @@ def test_clients_fold_an_emoji_of_former_servers_into_the_same_reaction() -> Non
     )  # fmt: skip
     expected = [{one["kept"]: [str(number) for number in range(len(one["spelled"]))]} for one in same]
     assert json.loads(done.stdout) == expected
+
+
+SAY = """
+const { Words } = await import(`${process.argv[1]}/words.js`);
+let given = "";
+for await (const chunk of process.stdin) given += chunk;
+const say = ([language, sentence, name]) => new Words(language, { sentence }).say("sentence", { name });
+console.log(JSON.stringify(JSON.parse(given).map(say)));
+"""
+
+
+def test_a_name_in_a_sentence_turns_none_of_its_words() -> None:
+    sentence = "{name} (3)"
+    given = [
+        ("en", sentence, "Ann", "Ann (3)"),
+        ("en", sentence, "מיכל", "\u2068מיכל\u2069 (3)"),
+        ("en", sentence, "\U0001e900", "\u2068\U0001e900\u2069 (3)"),
+        ("en", sentence, "\u202enna", "\u2068\u202enna\u2069 (3)"),
+        ("ar", "حساب {name}", "Ann", "حساب \u2068Ann\u2069"),
+    ]
+    done = subprocess.run(
+        [node_binary(), "--input-type=module", "-e", SAY, str(CLIENTS["collab-panel"] / "src")],
+        input=json.dumps([row[:3] for row in given]).encode(), capture_output=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert json.loads(done.stdout) == [row[3] for row in given]

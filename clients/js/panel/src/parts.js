@@ -1,6 +1,7 @@
 // Small things that others are made of.
 
 import { html, useEffect, useReducer } from "./preact.js";
+import { apart } from "./words.js";
 
 /** What a store of the client shows, drawn anew when it changes. @param {any} store */
 export function useStore(store) {
@@ -145,7 +146,9 @@ const PLACE = /[\p{L}\p{N}][.@\u3002\u00b7\u2027\u2219\u22c5\ua4f8][\p{L}\p{N}]/
 
 /** Names as a list of the language. @param {import("./words.js").Words} words @param {string[]} names */
 export function listed(words, names) {
-  return new Intl.ListFormat(words.language, { type: "conjunction" }).format(names);
+  const list = new Intl.ListFormat(words.language, { type: "conjunction" });
+  const whole = list.format(names);
+  return list.format(names.map((name) => apart(name, whole)));
 }
 
 /** The refusal of a command in words. @param {import("./words.js").Words} words @param {any} problem */

@@ -55,7 +55,7 @@ export class Words {
     const found = this.#find(form) ?? this.#find(`${key}.other`) ?? this.#find(key) ?? key;
     return found.replace(/\{(\w+)\}/gu, (_, name) => {
       const value = values[name] ?? "";
-      return typeof value === "number" ? this.#number.format(value) : value;
+      return typeof value === "number" ? this.#number.format(value) : apart(value, found);
     });
   }
 
@@ -85,6 +85,17 @@ export class Words {
     return this.#exact.format(new Date(at));
   }
 }
+
+/** Letters that go from right to left, and signs that turn the order of others. */
+const TURNS = /[\u0590-\u08ff\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
+
+/**
+ * What was given, such as a name, as it stands in a sentence: where one of them goes from right to left, neither turns
+ * the other's order.
+ * @param {string} given
+ * @param {string} sentence
+ */
+export const apart = (given, sentence) => (TURNS.test(given + sentence) ? `\u2068${given}\u2069` : given);
 
 /** @type {Map<string, Promise<Words>>} */
 const loaded = new Map();

@@ -18,5 +18,12 @@ export declare class Words {
     /** A moment, exactly. @param {string} at */
     exact(at: string): string;
 }
+/**
+ * What was given, such as a name, as it stands in a sentence: where one of them goes from right to left, neither turns
+ * the other's order.
+ * @param {string} given
+ * @param {string} sentence
+ */
+export declare const apart: (given: string, sentence: string) => string;
 /** The words of a language, such as `de-AT`; English where there are none. @param {string} wanted @returns {Promise<Words>} */
 export declare function wordsOf(wanted: string): Promise<Words>;
