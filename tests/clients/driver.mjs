@@ -5,10 +5,11 @@ import { readFile, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 
 import { createClient, mention, mentionsOf, pieces } from "collab-client";
+import { discussionsOf } from "collab-client/discussions";
 import { placesOf } from "collab-client/places";
 import { summariesOf } from "collab-client/summaries";
 
-const [url, library, authToken, cookie, kept] = process.argv.slice(2);
+let [url, library, authToken, cookie, kept] = process.argv.slice(2);
 let tokens = 0;
 
 async function auth() {
@@ -45,7 +46,8 @@ function inFile(path) {
 }
 
 const client = createClient({ url, auth, keeping: kept ? inFile(kept) : null });
-const tools = { mention, mentionsOf, pieces, placesOf, summariesOf, tokens: () => tokens };
+const become = (person) => ([authToken, cookie] = person); // at the next sign-in
+const tools = { mention, mentionsOf, pieces, discussionsOf, placesOf, summariesOf, tokens: () => tokens, become };
 const AsyncFunction = (async () => {}).constructor;
 
 for await (const line of createInterface({ input: process.stdin })) {

@@ -263,6 +263,46 @@ async def test_an_ended_session_is_said_and_a_new_one_goes_on(start: Start, clus
     assert await ann.run("return tools.tokens()") == 2
 
 
+async def test_whoever_signs_in_next_sees_nothing_of_the_former_persons_discussion(
+    start: Start, cluster: Cluster
+) -> None:
+    ann, carol = await start("ann"), await cluster.person("carol")
+    bob = (await cluster.person("bob")).id
+    topic = await ann.run(
+        """
+        const members = [{kind: "user", id: given}];
+        const {discussion} = await client.change("discussion.create", {name: "Ours", members});
+        await client.topic(discussion.topic).open();
+        await client.topic(discussion.topic).mute(true);
+        return discussion.topic
+        """,
+        bob,
+    )
+    known = "const {discussion, muted, rights} = client.topic(given).snapshot(); return {discussion, muted, rights}"
+    await ann.until(
+        known, lambda shown: shown["muted"] and shown["discussion"]["name"] == "Ours", given=topic
+    )
+    names = "return tools.discussionsOf(client).snapshot().discussions.map(({name}) => name)"
+    await ann.run("tools.discussionsOf(client).subscribe(() => {})")
+    await ann.until(names, lambda names: "Ours" in names)
+    at_first = await ann.run(
+        """
+        await client.signOut();
+        tools.become(given);
+        return new Promise((done) => {
+          client.connection.subscribe(() => {
+            if (client.connection.isLive) done(tools.discussionsOf(client).snapshot().discussions.length);
+          });
+          client.connection.signIn();
+        })
+        """,
+        [carol.auth_token, carol.cookie_header],
+    )
+    assert at_first == 0
+    await ann.until(SHOWN, lambda shown: shown["state"] == "closed", given=topic)
+    assert await ann.run(known, topic) == {"discussion": None, "muted": False, "rights": []}
+
+
 async def test_counts_come_of_a_place_and_of_topics_that_are_not_open(start: Start, topic: str) -> None:
     ann, bob = await start("ann"), await start("bob")
     await bob.run(

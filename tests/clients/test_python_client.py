@@ -263,6 +263,26 @@ async def test_an_ended_session_is_said_and_a_new_one_goes_on(cluster: Cluster, 
     assert (await ann.client.live())["name"] == "Ann Archer"
 
 
+async def test_whoever_signs_in_next_sees_nothing_of_the_former_persons_discussion(cluster: Cluster) -> None:
+    people = [library(cluster.library.url, login, login) for login in ("ann", "carol")]
+    bob: Any = {"kind": "user", "id": (await cluster.person("bob")).id}
+    async with Client(cluster[0].url, lambda: people[0]()) as client:
+        created = await client.change("discussion.create", {"name": "Ours", "members": [bob]})
+        topic = client.topic(created["discussion"]["topic"])
+        await topic.live()
+        await topic.mute(True)
+        await until(lambda: topic.snapshot.muted)
+        shown = topic.snapshot.discussion
+        assert shown is not None
+        assert shown["name"] == "Ours"
+        await client.sign_out()
+        people.pop(0)
+        client.sign_in()
+        await until(lambda: topic.snapshot.state == "closed", 10)
+        now = topic.snapshot
+        assert (now.discussion, now.muted, now.rights) == (None, False, frozenset())
+
+
 async def test_a_session_that_is_ended_elsewhere_ends_here(cluster: Cluster, topic: str) -> None:
     hellos: list[Any] = []
     first = Client(cluster[0].url, library(cluster.library.url, "ann", "ann"))

@@ -173,6 +173,7 @@ class Topic(Store[TopicState]):
     def hello(self, *, is_another: bool) -> None:
         """Somebody is signed in: the same person as before, or another."""
         if is_another:
+            self._discussion, self._muted = None, False
             self._forget()
             if self._task is not None:
                 self._task.cancel()

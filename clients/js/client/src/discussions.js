@@ -36,6 +36,7 @@ export class Discussions extends Store {
   /** @type {string | null} */ #olderCursor = null;
   /** @type {(() => void)[]} */ #ends = [];
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #later;
+  /** @type {string | undefined} */ #whose;
   #isLoaded = false;
   #isLive = false;
   #pages = 1;
@@ -72,6 +73,15 @@ export class Discussions extends Store {
 
   #follow() {
     const { isLive } = this.#client.connection;
+    const { me } = this.#client;
+    if (isLive && this.#whose !== me?.id) {
+      // Somebody else is signed in.
+      this.#whose = me?.id;
+      this.#known = new Map();
+      this.#olderCursor = null;
+      this.#isLoaded = false;
+      this.changed();
+    }
     if (isLive && !this.#isLive) this.#soon();
     this.#isLive = isLive;
   }

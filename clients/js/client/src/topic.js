@@ -65,6 +65,9 @@ const TYPING_MS = 7000; // the server ends it after 6 s
 const SAY_TYPING_MS = 3000;
 const AT_THE_END = Number.MAX_SAFE_INTEGER;
 
+/** @type {Said} */
+const NOTHING = { problem: null, muted: false, rights: [], commenting: true, present: [], discussion: null };
+
 /** @extends {Log<TopicState>} */
 export class Topic extends Log {
   /** @type {Map<string, Stored>} */ #comments = new Map();
@@ -78,14 +81,7 @@ export class Topic extends Log {
   #loads = 0;
   /** What was told while something is being read. @type {any[]} */ #told = [];
   /** What was read holds the events up to here. @type {Map<string, number>} */ #asOf = new Map();
-  /** What is shown as it is. @type {Said} */ #now = {
-    problem: null,
-    muted: false,
-    rights: [],
-    commenting: true,
-    present: [],
-    discussion: null,
-  };
+  /** What is shown as it is. */ #now = NOTHING;
   #readSeq = 0;
   #reading = 0; // what is to be read, until the server knows
   #unread = 0; // as the server counts, for when not everything that is unread is loaded
@@ -193,6 +189,7 @@ export class Topic extends Log {
   forget() {
     super.forget();
     this.#empty();
+    this.#set(NOTHING);
     this.#waiting = [];
   }
 
