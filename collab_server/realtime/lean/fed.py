@@ -137,7 +137,7 @@ class FedServer(uvicorn.Server):
             await asyncio.get_running_loop().connect_accepted_socket(
                 self._protocol, connection, ssl=self.config.ssl
             )
-        except (OSError, ConnectionError):  # of TLS too: the client has gone, or speaks something else
+        except OSError:  # of TLS too: the client has gone, or speaks something else
             with contextlib.suppress(OSError):
                 connection.close()
         except asyncio.CancelledError:

@@ -32,7 +32,7 @@ _STATUS = {
     status.value: f"HTTP/1.1 {status.value} {status.phrase}\r\n".encode() for status in http.HTTPStatus
 }
 
-LONGEST_PREFIX = 64  # of a path of ours
+LONGEST_BEGINNING = 69  # a method that is read here, and a path of ours
 
 _GET = re.compile(rb"GET (/[!\"$-~]+) HTTP/1\.1\r\n")  # [!"$-~]: what is visible, but #
 
@@ -76,7 +76,7 @@ class HttpProtocol(LateHttpProtocol):
 
     def _serve_plain(self, data: bytes) -> bool:
         """Serve a request for us that needs no parser; False if this is none."""
-        engine = engine_for(self.app_state, data[data.find(b" ") + 1 :][:LONGEST_PREFIX])
+        engine = engine_for(self.app_state, data[:LONGEST_BEGINNING].partition(b" ")[2])
         if engine is None or (self.flow is not None and self.flow.write_paused):
             return False
         request = heads.read(data)
