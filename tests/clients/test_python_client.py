@@ -313,6 +313,27 @@ async def test_an_inbox_is_followed_like_any_topic(cluster: Cluster, start: Star
                 break
 
 
+async def test_older_notifications_come_from_a_node_that_does_not_say_how_new_they_are(
+    cluster: Cluster, start: Start, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ann, bob = await start(cluster, "ann"), await start(cluster, "bob")
+    me = await bob.client.live()
+    for _ in range(51):
+        await ann.add(mention("user", me["id"], "Bob"))
+    assert (await bob.client.inbox.live()).has_older
+    ask = bob.client._connection.ask
+
+    async def former(name: str, payload: Any) -> Any:
+        answer = await ask(name, payload)
+        return {key: value for key, value in answer.items() if key != "seq"}
+
+    monkeypatch.setattr(bob.client._connection, "ask", former)
+    async with asyncio.timeout(10):
+        await bob.client.inbox.older()
+    told = bob.client.inbox.snapshot.notifications
+    assert [notification["topic"] for notification in told].count(topic) == 51
+
+
 def scripted(url: str, library_url: str, topic: str) -> list[str]:
     """What a script does."""
     with SyncClient(url, library(library_url, "ann", "ann")) as client:

@@ -78,7 +78,7 @@ class Inbox(Store[InboxState]):
             page = await self._connection.ask("notification.list", {"limit": _PAGE, "cursor": cursor})
             if self._older_cursor != cursor:
                 return
-            if page.get("seq", 0) >= self._seq:  # else something has happened meanwhile
+            if page.get("seq", self._seq) >= self._seq:  # else something has happened meanwhile
                 for notification in page["items"]:
                     self._notifications.setdefault(notification["id"], notification)
                 self._older_cursor = page["next"]
