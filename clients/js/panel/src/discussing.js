@@ -10,6 +10,9 @@ import { useWindow } from "./window.js";
 
 const MOST_NAMES = 3;
 
+/** In the place of what a client has, where none are looked for. */
+export const NO_DISCUSSIONS = { snapshot: () => ({ discussions: [], unread: 0 }), subscribe: () => () => {} };
+
 /** Who is in it, in words, oneself last. @param {any} words @param {any} discussion @param {any} me @returns {string[]} */
 export function membersOf(words, { members }, me) {
   const others = members.filter((/** @type {any} */ { id }) => id !== me?.id);
@@ -48,7 +51,7 @@ export function DiscussionList({ client, words, rooms, now }) {
           return html`<li key=${topic} data-key=${topic}>
             ${isFirst(0) && html`<h3 class="quiet">${words.say("discussions.here")}</h3>`}
             ${isFirst(here.length) && html`<h3 class="quiet">${words.say("discussions.others")}</h3>`}
-            <button type="button" class="line ${unread ? "unread" : ""}" part="discussion" onClick=${() => rooms.open(topic)}>
+            <button type="button" class="line" part="discussion" onClick=${() => rooms.open(topic)}>
               <span class="faces">
                 ${(others.length ? others : members)
                   .slice(0, 2)

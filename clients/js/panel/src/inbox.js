@@ -2,6 +2,7 @@
 
 import { change } from "./changing.js";
 import { discussionsOf, mentionsOf, pieces } from "./client.js";
+import { NO_DISCUSSIONS } from "./discussing.js";
 import { Head } from "./head.js";
 import { Avatar, Icon, inSentence, listed, Tabs, useStore, viewChip } from "./parts.js";
 import { html, useReducer, useRef, useState } from "./preact.js";
@@ -38,7 +39,7 @@ export function Inbox({ client, words, host, rooms }) {
   const { inbox } = client;
   const { state, notifications, hasOlder, unread } = useStore(inbox);
   const needsNames = notifications.some((/** @type {any} */ { topic }) => topic.startsWith("discussion:"));
-  const { discussions } = useStore(needsNames ? discussionsOf(client) : NONE);
+  const { discussions } = useStore(needsNames ? discussionsOf(client) : NO_DISCUSSIONS);
   const [filter, setFilter] = useState("all");
   const [problem, setProblem] = useState("");
   const [said, setSaid] = useState("");
@@ -175,8 +176,6 @@ export function Inbox({ client, words, host, rooms }) {
     </section>
   `;
 }
-
-const NONE = { snapshot: () => ({ discussions: [] }), subscribe: () => () => {} };
 
 /** @param {any} props */
 function Line({ group, host, words, now, where, onChoose, onRead }) {

@@ -3,7 +3,7 @@
 import { change, forgetRefused } from "./changing.js";
 import { discussionsOf, marksOf, pieces } from "./client.js";
 import { Composer } from "./composer.js";
-import { DiscussionList, membersOf } from "./discussing.js";
+import { DiscussionList, membersOf, NO_DISCUSSIONS } from "./discussing.js";
 import { Avatar, Count, Icon, inSentence, listed, Tabs, useStore } from "./parts.js";
 import { isAt, placeOf } from "./places.js";
 import { Popup } from "./popup.js";
@@ -33,7 +33,7 @@ export function Panel(props) {
   const inbox = useStore(client.inbox);
   const marks = useMemo(() => marksOf(client, topic), [client, topic]);
   const marked = useStore(marks);
-  const discussions = useStore(rooms.isHome ? discussionsOf(client) : NONE);
+  const discussions = useStore(rooms.isHome ? discussionsOf(client) : NO_DISCUSSIONS);
   const [filter, setFilter] = useState("all");
   const [replying, reply] = useState(/** @type {string | null} */ (null));
   const [opened, setOpened] = useState(new Map()); // resolved threads, as somebody opened or folded them
@@ -687,10 +687,6 @@ export function Panel(props) {
 function anchorOf({ root, comments }) {
   return root?.anchor ?? comments[0]?.anchor ?? null;
 }
-const NONE = {
-  snapshot: () => ({ unread: 0 }),
-  subscribe: () => () => {},
-};
 
 /** The connection in words; empty while all is well. @param {any} words @param {any} connection @param {any} state */
 function notice(words, connection, state) {

@@ -260,7 +260,7 @@ function Chips({ host, comment, words }) {
         ? html`<button type="button" class="chip" part="place" onClick=${() => host.goTo(comment.anchor)}>
             <${Icon} name="place" /><bdi>${place}</bdi>
           </button>`
-        : html`<span class="chip still" part="place"><${Icon} name="place" /><bdi>${place}</bdi></span>`)}
+        : html`<span class="chip" part="place"><${Icon} name="place" /><bdi>${place}</bdi></span>`)}
       ${view}
     </div>
   `;
