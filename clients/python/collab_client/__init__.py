@@ -7,7 +7,7 @@ async with Client("https://reports.example.com", auth=library(url, "bot", passwo
 
 from collab_client.client import Client
 from collab_client.connection import Auth, Credentials
-from collab_client.fold import fold
+from collab_client.fold import Shown, fold
 from collab_client.following import Following, Gap
 from collab_client.inbox import Inbox, InboxState
 from collab_client.keeping import Entry
@@ -16,7 +16,7 @@ from collab_client.mentions import mention
 from collab_client.outbox import Outbox
 from collab_client.refused import Code, Refused
 from collab_client.sync import SyncClient
-from collab_client.topic import Shown, Thread, Topic, TopicState
+from collab_client.topic import Thread, Topic, TopicState
 
 __all__ = [
     "Auth",

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Final
+import datetime
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, NotRequired, cast
 
+from collab_client.keeping import Entry
 from collab_client.mentions import mentions_of
-from collab_client.wire import Comment, TopicEvent
+from collab_client.wire import Comment, TopicEvent, User
 
 _EDITED: Final = ("text", "mentions", "body", "editedAt", "revision")
 _NO_WORDS: Final[Any] = {"text": "", "mentions": [], "body": None}
+
+
+class Shown(Comment):
+    """A comment as it is shown. `pending` is the newest change of one's own that the server has not taken yet."""
+
+    pending: NotRequired[Entry]
 
 
 def fold(comments: dict[str, Comment], event: TopicEvent) -> None:
@@ -99,3 +107,24 @@ def _unreacted(comment: Comment, emoji: str, user_id: str) -> Comment:
         for each, users in comment["reactions"].items()
     }
     return {**comment, "reactions": {each: users for each, users in reactions.items() if users}}
+
+
+def foreseen(comment: Comment, waiting: Iterable[Entry], me: User | None) -> Shown:
+    """The comment as it will be once the server has taken these commands of `me`, those of them that are about it."""
+    shown = cast(Shown, comment)
+    for entry in waiting:
+        if me is None or entry.payload.get("commentId") != comment["id"]:
+            continue
+        if entry.state != "refused":  # what was refused is shown at the comment, which stays as it is
+            data = {"userId": me["id"], **entry.payload}
+            command = {"type": entry.name, "data": data, "at": rfc3339(entry.at), "actor": me}
+            if entry.name != "comment.add":
+                shown = cast(Shown, after(shown, command))
+        shown = {**shown, "pending": entry}
+    return shown
+
+
+def rfc3339(at: float) -> str:
+    """A moment, in seconds since 1970, as the server writes one."""
+    time = datetime.datetime.fromtimestamp(at, datetime.UTC)
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import dataclasses
-import datetime
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from typing import Any, Final, Literal, NotRequired, Self, cast
+from typing import Any, Final, Literal, Self
 
 from typing_extensions import override
 
 from collab_client.connection import Connection
-from collab_client.fold import about, after
+from collab_client.fold import Shown, about, after, foreseen, rfc3339
 from collab_client.following import Following
 from collab_client.ids import uuid7
 from collab_client.keeping import Entry
@@ -27,12 +26,6 @@ _COUNT_SECONDS: Final = 0.3
 _TYPING_SECONDS: Final = 7  # the server ends it after 6 s
 _SAY_TYPING_SECONDS: Final = 3
 _AT_THE_END: Final = 2**53 - 1
-
-
-class Shown(Comment):
-    """A comment as it is shown. `pending` is the newest change of one's own that the server has not taken yet."""
-
-    pending: NotRequired[Entry]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -619,7 +612,7 @@ class Topic(Store[TopicState]):
                 stored = [self._comments[member] for member in members]
                 comments = [*stored, *(each for each in added if each["threadId"] == id)]
                 comments.sort(key=lambda comment: comment["seq"])
-                self._threads[id] = self._thread(id, [_with_pending(each, own, me) for each in comments])
+                self._threads[id] = self._thread(id, [foreseen(each, own, me) for each in comments])
             if self._threads[id].comments:
                 threads.append(self._threads[id])
             else:
@@ -648,7 +641,7 @@ class Topic(Store[TopicState]):
             mentions=mentions_of(payload["text"]),
             anchor=payload.get("anchor"),
             viewState=payload.get("viewState"),
-            createdAt=_rfc3339(entry.at),
+            createdAt=rfc3339(entry.at),
             editedAt=None,
             deletedAt=None,
             revision=1,
@@ -658,23 +651,3 @@ class Topic(Store[TopicState]):
             body=None,
             seq=_AT_THE_END,
         )
-
-
-def _with_pending(comment: Comment, own: list[Entry], me: User | None) -> Shown:
-    """The comment as it will be once the server has taken these commands, those of them that are about it."""
-    shown = cast(Shown, comment)
-    for entry in own:
-        if me is None or entry.payload.get("commentId") != comment["id"]:
-            continue
-        if entry.state != "refused":  # what was refused is shown at the comment, which stays as it is
-            data = {"userId": me["id"], **entry.payload}
-            command = {"type": entry.name, "data": data, "at": _rfc3339(entry.at), "actor": me}
-            if entry.name != "comment.add":
-                shown = cast(Shown, after(shown, command))
-        shown = {**shown, "pending": entry}
-    return shown
-
-
-def _rfc3339(at: float) -> str:
-    time = datetime.datetime.fromtimestamp(at, datetime.UTC)
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")
