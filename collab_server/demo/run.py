@@ -164,29 +164,44 @@ def _temporary_folder() -> Path:
 
 
 _STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+_AGAIN_SECONDS = 0.5
 
 
 @contextlib.contextmanager
 def _interruptible() -> Iterator[None]:
-    """Inside, the signals that stop us raise `_Interrupted`, until `_deaf`."""
+    """Inside, the signals that stop us raise `_Interrupted`, until `_deaf`.
+
+    It is raised wherever we are just then, and some places swallow it: Python lets no exception out of a finalizer or
+    out of what a weak reference calls. Hence it is raised again and again until somebody has heard it.
+    """
 
     def interrupt(number: int, frame: object) -> NoReturn:
-        _deaf()  # a second signal must not meet us on the way to stopping
+        for each in _STOPPING:  # a second signal must not meet us on the way to stopping
+            signal.signal(each, signal.SIG_IGN)
+        signal.setitimer(signal.ITIMER_REAL, _AGAIN_SECONDS)
         raise _Interrupted
 
+    def swallowed(event: sys.UnraisableHookArgs) -> None:
+        if event.exc_type is not _Interrupted:
+            tell_before(event)
+
+    tell_before, sys.unraisablehook = sys.unraisablehook, swallowed
     before = {
         number: signal.signal(number, interrupt)
-        for number in _STOPPING
+        for number in (*_STOPPING, signal.SIGALRM)
         if not (number == signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN)  # nohup
     }
     try:
         yield
     finally:
+        _deaf()
         for number, handler in before.items():
             signal.signal(number, handler)
+        sys.unraisablehook = tell_before
 
 
 def _deaf() -> None:
     """From now on nothing interrupts: we stop already, and that has deadlines."""
-    for number in _STOPPING:
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    for number in (*_STOPPING, signal.SIGALRM):
         signal.signal(number, signal.SIG_IGN)

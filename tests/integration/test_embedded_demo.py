@@ -9,6 +9,8 @@ import os
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -224,3 +226,39 @@ async def test_an_interrupted_start_leaves_nothing_running(start_demo: StartDemo
     assert demo.process.returncode == 130
     assert [pid for pid in tree if is_alive(pid)] == []
     assert "Traceback" not in demo.text
+
+
+SWALLOWING = """
+import os, signal, time, weakref
+from collab_server.demo import run
+
+class Gone:
+    pass
+
+def die(*_):
+    os.kill(os.getpid(), signal.{signal})
+    time.sleep(0)
+
+try:
+    with run._interruptible():
+        gone = Gone()
+        kept = weakref.ref(gone, die)
+        del gone
+        print("swallowed", flush=True)
+        time.sleep(60)
+except run._Interrupted:
+    print("stopped", flush=True)
+"""
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_an_interruption_that_comes_where_python_swallows_it_is_heard_all_the_same(name: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SWALLOWING.format(signal=name)],
+        capture_output=True,
+        text=True,
+        timeout=50,
+        check=False,
+    )
+    assert done.stdout.split() == ["swallowed", "stopped"]
+    assert done.stderr == ""
