@@ -107,7 +107,7 @@ class SealedBus:
         self.proof = Proof(counters, clock, carried_by)
         self.listeners = Listeners(counters, clock)
         backlog = Backlog(counters, clock, max_bytes=limits[0], max_messages=limits[1])
-        self.outbox = Outbox(backlog, self._seal, clock, node=node)
+        self.outbox = Outbox(backlog, self._seal, clock, node=node, carried_by=carried_by)
         self.peers = Peers(sender, self.outbox, self.listeners, clock)
         self.heart = Heart(
             announcement or Announcement(),

@@ -44,11 +44,15 @@ class Way(Protocol):
 
 
 class Outbox:
-    """Publishes the messages of `node` by whatever way is attached, once a channel is known."""
+    """Publishes the messages of `node` by whatever way is attached, once a channel is known. The log calls what
+    carries them `carried_by`."""
 
-    def __init__(self, backlog: Backlog, seal: Seal, clock: Callable[[], float], *, node: str) -> None:
+    def __init__(
+        self, backlog: Backlog, seal: Seal, clock: Callable[[], float], *, node: str, carried_by: str
+    ) -> None:
         self.backlog = backlog
         self._node = node
+        self._carried_by = carried_by
         self._seal = seal
         self._clock = clock
         self._link: Way | None = None
@@ -124,7 +128,7 @@ class Outbox:
         """Give up what is stale, and a way on which nothing answers; several times a second."""
         self.backlog.drop_stale()
         if self._sent_up_to is not None and self._clock() - self._sent_at > ANSWER_SECONDS:
-            self.cut("Redis does not answer")
+            self.cut(f"{self._carried_by} does not answer")
 
     def stood_still(self, seconds: float) -> None:
         """The whole process did: while answers could not be read, none was late."""

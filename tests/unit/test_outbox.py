@@ -35,7 +35,7 @@ class Road:
 async def test_what_a_way_says_that_was_left_is_not_about_the_one_after_it(said: str | None) -> None:
     seal = Seal(b"s" * 16)
     seal.use("e1", KeyRing.of(b"k" * 32))
-    outbox = Outbox(Backlog(Counters(), lambda: 0.0), seal, lambda: 0.0, node="n")
+    outbox = Outbox(Backlog(Counters(), lambda: 0.0), seal, lambda: 0.0, node="n", carried_by="the courier")
     outbox.use_channel("c")
     left, now = Road(), Road()
     outbox.attach(left)
@@ -92,3 +92,24 @@ def test_what_is_too_old_to_be_of_use_goes_and_nothing_else_does() -> None:
     assert (backlog.first, len(backlog)) == (1, 2)
     backlog.drop_stale()
     assert (backlog.first, len(backlog)) == (1, 2)
+
+
+# --- a way on which nothing answers
+
+
+async def test_a_way_that_does_not_answer_is_left_and_what_carries_is_called_by_its_name() -> None:
+    now = 0.0
+    seal = Seal(b"s" * 16)
+    seal.use("e1", KeyRing.of(b"k" * 32))
+    outbox = Outbox(Backlog(Counters(), lambda: now), seal, lambda: now, node="n", carried_by="the courier")
+    outbox.use_channel("c")
+    road = Road()
+    outbox.attach(road)
+    outbox.publish(Kind.EVENT, b"one")
+    outbox.flush()
+    now = 0.9
+    outbox.look()
+    assert road.closed_because is None
+    now = 1.1
+    outbox.look()
+    assert road.closed_because == "the courier does not answer"
