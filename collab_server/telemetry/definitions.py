@@ -162,6 +162,10 @@ FAMILIES: tuple[Family, ...] = (
             ),
             _gauge("handed_over_current", "what is handed over now", what="as above"),
             _gauge("homes_reachable", "nodes that this one can hand over to"),
+            _gauge(
+                "homes_unreachable",
+                "nodes that are there, and that this one has not reached for 8 s to hand over to",
+            ),
             _counter(
                 "handover_strangers",
                 "connections to the listener for what others hand over, by who does not know the installation's key",

@@ -197,6 +197,7 @@ FIRED_BY: dict[str, list[tuple[str, str, str]]] = {
         (f"collab_running{{{SO}}}", "1x40", "1x40"),
         ('collab_running{instance="b",job="collab"}', "1x40", "1x40"),
     ],
+    "CollabHomesUnreachable": [(f"collab_homes_unreachable{{{SO}}}", "1x40", "0x40")],
     "CollabBugs": [(f'collab_errors_total{{{SO},door="rest",code="internal"}}', "0x30 1x10", "1x40")],
     "CollabSlow": [
         (f'collab_command_seconds_bucket{{{SO},command="me",door="rest",le="1.0"}}', "0+60x40", "0+100x40"),

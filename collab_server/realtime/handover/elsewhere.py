@@ -19,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,41 +30,26 @@ from collab_server.realtime.engine.requests import NO_ROOM, UNKNOWN_SID
 from collab_server.realtime.engine.session import Exchange, PassableWebSocket, Scope
 from collab_server.realtime.handover.channel import Channel
 from collab_server.realtime.handover.dialling import Unreachable, dial
+from collab_server.realtime.handover.homes import Home, Homes
 from collab_server.realtime.handover.ids import HOME_BYTES, SealedIds
 from collab_server.realtime.handover.keys import HandoverKeys
 from collab_server.realtime.handover.links import Figures, Link, Refuse
-from collab_server.realtime.handover.places import Place, parse_all
 from collab_server.realtime.handover.tunnels import Pipe
 from collab_server.realtime.handover.words import For, Said, pack_scope
 from collab_server.realtime.spreading import spread
 from collab_server.telemetry.metrics import Metrics
 
-__all__ = ["FACT", "Elsewhere"]
+__all__ = ["Elsewhere"]
 
 log = logging.getLogger(__name__)
 
-FACT = "handover"
-"""Under this name a node announces who it is in ids, and where it listens."""
 LOOK_SECONDS = 2.0
-MEETING_SECONDS = 2.0
-"""So long a home is waited for that was never met: one of the two has just started."""
 AGAIN_SECONDS = 5.0
 """After which a home that could not be reached is tried again."""
 SURE_SECONDS = 8.0
 """So long a home has to be there and not be reached before that is said: one that was killed is missed later."""
 SAID_AGAIN_SECONDS = 600.0
-GONE_SECONDS = 120.0
-"""So long it is remembered that a home is not there."""
-MEETING_STEP_SECONDS = 0.02
 MOST_CONNECTING = 256
-
-
-@dataclass(frozen=True, slots=True)
-class _Home:
-    """Another node, as it has announced itself."""
-
-    node: str
-    places: tuple[Place, ...]
 
 
 @dataclass(slots=True)
@@ -73,6 +58,7 @@ class _Trouble:
 
     since: float
     again_at: float
+    is_sure: bool = False
     said_at: float | None = None
 
 
@@ -85,12 +71,11 @@ class Elsewhere:
         """By which ids name this node."""
         self.ids = SealedIds(self.home, keys)
         self.figures = Figures()
-        self._bus = bus
+        self._homes = Homes(bus)
         self._links: dict[bytes, Link] = {}
         self._pipes: set[Pipe] = set()
         self._connecting = 0
         self._unreachable: dict[bytes, _Trouble] = {}
-        self._gone: dict[bytes, float] = {}  # homes that were there → until when that is remembered
         self._tasks: set[asyncio.Task[None]] = set()
         if metrics is not None:
             self._tell(metrics)
@@ -137,7 +122,7 @@ class Elsewhere:
 
     async def _carry(self, home: bytes, scope: Scope, websocket: PassableWebSocket) -> None:
         try:
-            known = await self._find(home)
+            known = await self._homes.find(home)
             if known is None:
                 websocket.refuse(UNKNOWN_SID)
                 return
@@ -168,35 +153,12 @@ class Elsewhere:
 
     # --- who is there
 
-    def _homes(self) -> Mapping[bytes, _Home]:
-        found = {}
-        for node, peer in self._bus.nodes.items():
-            told = peer.info.get(FACT)
-            if not isinstance(told, Mapping):
-                continue  # of a version that hands nothing over, or it has not begun to
-            try:
-                home = bytes.fromhex(str(told.get("home")))
-            except ValueError:
-                continue
-            found[home] = _Home(node, parse_all(told.get("at")))
-        return found
-
     def _may_be_there(self, home: bytes) -> bool:
         """False for one that was there and has gone, and for one that was just found unreachable."""
         trouble = self._unreachable.get(home)
         if trouble is not None and asyncio.get_running_loop().time() < trouble.again_at:
             return False
-        return home not in self._gone or home in self._homes()
-
-    async def _find(self, home: bytes) -> _Home | None:
-        """Where a home is, waiting for a while if it was never met; None if it is not there."""
-        loop = asyncio.get_running_loop()
-        ends_at = loop.time() + MEETING_SECONDS
-        while (known := self._homes().get(home)) is None and loop.time() < ends_at:
-            await asyncio.sleep(MEETING_STEP_SECONDS)
-        if known is None:
-            self._gone[home] = loop.time() + GONE_SECONDS
-        return known
+        return self._homes.may_be(home)
 
     def _connect(self, home: bytes) -> Link | None:
         """A link that is about to be connected; None if the home is not to be reached."""
@@ -207,7 +169,7 @@ class Elsewhere:
         return link
 
     async def _open(self, home: bytes, link: Link) -> None:
-        known = await self._find(home)
+        known = await self._homes.find(home)
         if known is None:
             self._forget(home, link)
             return
@@ -231,13 +193,14 @@ class Elsewhere:
             del self._links[home]
         link.end()
 
-    def _could_not_reach(self, home: bytes, known: _Home, problem: str) -> None:
+    def _could_not_reach(self, home: bytes, known: Home, problem: str) -> None:
         """Try again later; say it where it is not one that is just going."""
         now = asyncio.get_running_loop().time()
         trouble = self._unreachable.setdefault(home, _Trouble(now, now))
         trouble.again_at = now + AGAIN_SECONDS
+        trouble.is_sure = now - trouble.since >= SURE_SECONDS
         is_said = trouble.said_at is not None and now - trouble.said_at < SAID_AGAIN_SECONDS
-        if is_said or now - trouble.since < SURE_SECONDS:
+        if is_said or not trouble.is_sure:
             return
         trouble.said_at = now
         log.warning(
@@ -261,21 +224,22 @@ class Elsewhere:
         finally:
             for task in self._tasks:
                 task.cancel()
+            await self._homes.stop()
             for link in self._links.values():
                 link.end()
 
     def _look(self) -> None:
-        now, homes = asyncio.get_running_loop().time(), self._homes()
+        homes = self._homes.there()
         for home, link in list(self._links.items()):
             link.look()
             if link.is_lost:
                 del self._links[home]
                 if home not in homes:
-                    self._gone[home] = now + GONE_SECONDS
+                    self._homes.has_gone(home)
         for home in homes:
             if home not in self._links and home != self.home:
                 self._connect(home)
-        self._gone = {home: until for home, until in self._gone.items() if until > now}
+        self._homes.look()
         self._unreachable = {home: one for home, one in self._unreachable.items() if home in homes}
 
     async def drain(self) -> None:
@@ -311,6 +275,9 @@ class Elsewhere:
             },
         )
         metrics.gauge("homes_reachable", lambda: sum(link.is_open for link in self._links.values()))
+        metrics.gauge(
+            "homes_unreachable", lambda: sum(trouble.is_sure for trouble in self._unreachable.values())
+        )
 
 
 class _KnownPipe(Pipe):

@@ -27,7 +27,7 @@ from collab_server.realtime.engine.requests import BAD_REQUEST, query_of
 from collab_server.realtime.engine.session import REASON, Exchange, Headers, Refusal, Scope, Session, Waiter
 from collab_server.realtime.handover.channel import Accepted, Channel
 from collab_server.realtime.handover.doorkeeper import Doorkeeper
-from collab_server.realtime.handover.elsewhere import FACT
+from collab_server.realtime.handover.homes import FACT
 from collab_server.realtime.handover.keys import HandoverKeys
 from collab_server.realtime.handover.links import MOST_UNDER_WAY
 from collab_server.realtime.handover.places import Place, address_towards
