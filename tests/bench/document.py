@@ -20,17 +20,21 @@ def put(section: str, shown: str) -> None:
     DOCUMENT.write_text(f"{before}{begin}\n\n{shown}\n\n{end}{after}")
 
 
-def circumstances(peers: str, rounds: int) -> str:
-    """Machine, versions and commit, in a sentence; `peers` are those of the other side."""
-    commit = subprocess.run(
+def described_commit() -> str:
+    """The commit that is measured, `-dirty` with what is not committed."""
+    return subprocess.run(
         ["git", "describe", "--always", "--dirty"], capture_output=True, text=True, cwd=DOCUMENT.parent
     ).stdout.strip()
+
+
+def circumstances(peers: str, rounds: int) -> str:
+    """Machine, versions and commit, in a sentence; `peers` are those of the other side."""
     versions = ", ".join(
         f"{name} {importlib.metadata.version(name)}"
         for name in ("uvicorn", "uvloop", "python-socketio", "asyncpg")
     )
     said = (
         f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}; "
-        f"{peers}{'; ' if peers else ''}commit {commit}; {rounds} interleaved rounds."
+        f"{peers}{'; ' if peers else ''}commit {described_commit()}; {rounds} interleaved rounds."
     )
     return textwrap.fill(said, 120)

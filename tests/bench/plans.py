@@ -7,20 +7,24 @@ works on a call, the longest, the median time until the answer is here, and ever
 was read through from end to end. What it works is told apart from what it waits: a busy machine does not matter.
 
 `--folder` keeps the loaded database (some 4 GB) for the next run, `--scale 0.01` loads less, `--only search` runs less.
+`--save` keeps what was measured, and `--grown` puts saved runs of several sizes side by side into docs/benchmarks.md.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import itertools
 import json
+import platform
 import random
 import statistics
 import sys
 import tempfile
+import textwrap
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -66,6 +70,7 @@ from collab_server.storage import (
 from collab_server.storage.database import Database
 from collab_server.storage.new_comments import NewComment
 from collab_server.storage.server import SESSION, Server
+from tests.bench.document import described_commit, put
 
 CALLS = 31
 GOAL_MS = 10.0
@@ -210,7 +215,7 @@ def _tables(world: World) -> Iterator[Table]:
     heads = [0] * (topics + 1)
     threads: list[list[UUID]] = [[] for _ in range(topics + 1)]
     terms = [index_terms(text) for text in world.texts]
-    found: list[tuple[UUID, int, list[int]]] = []
+    found: list[tuple[UUID, int, int, int]] = []  # of ten million, so the terms are put together later
 
     def comments() -> Iterator[tuple[Any, ...]]:
         step = (END - BEGIN) / world.comments
@@ -225,17 +230,15 @@ def _tables(world: World) -> Iterator[Table]:
             thread = roots[-1 - skewed(chance, len(roots))] if roots and chance.random() < 0.6 else id
             if thread == id:
                 roots.append(id)
-            author = user_id(skewed(chance, world.users))
+            author_number = skewed(chance, world.users)
+            author = user_id(author_number)
             which = skewed(chance, len(world.texts), 1.2)
             page = f"page{skewed(chance, 8)}" if is_content and chance.random() < 0.7 else None
             anchor = None if page is None else json.dumps({"pageKey": page})
             is_deleted = chance.random() < 0.01
             text = "" if is_deleted else world.texts[which]
             if not is_deleted:
-                where = content_terms(id) if is_content else []
-                found.append(
-                    (id, topic, [*terms[which], author_term(author), topic_term(topic), CUT_TERM, *where])
-                )
+                found.append((id, topic, which, author_number))
             resolved = dumps({"by": {}, "at": ""}) if thread == id and chance.random() < 0.5 else None
             yield (
                 *(id, topic, heads[topic], thread, author, f"User {author[-5:]}", "UU", text, anchor, page),
@@ -250,8 +253,18 @@ def _tables(world: World) -> Iterator[Table]:
         ],
         comments(),
     )
-    for table, rows in (("comment_terms", found[:-RECENT]), ("recent_terms", found[-RECENT:])):
-        yield table, ["comment_id", "topic_id", "terms"], iter(rows)
+
+    def found_terms(begin: int, end: int) -> Iterator[tuple[Any, ...]]:
+        for id, topic, which, author in itertools.islice(found, begin, end):
+            where = content_terms(id) if topic <= world.contents else []
+            who = author_term(user_id(author))
+            yield id, topic, [*terms[which], who, topic_term(topic), CUT_TERM, *where]
+
+    for table, begin, end in (
+        ("comment_terms", 0, len(found) - RECENT),
+        ("recent_terms", len(found) - RECENT, len(found)),
+    ):
+        yield table, ["comment_id", "topic_id", "terms"], found_terms(begin, end)
 
     inboxes = [[0, 0] for _ in range(world.users)]
 
@@ -769,6 +782,46 @@ _SOME = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What was measured on so many comments, of a database of so many GB."""
+
+    comments: int
+    postgres: str
+    gigabytes: float
+    commit: str
+    outcomes: Sequence[Outcome]
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> Run:
+        """The reverse."""
+        return cls(**{**values, "outcomes": [Outcome(**outcome) for outcome in values["outcomes"]]})
+
+
+def growth(runs: Sequence[Run]) -> str:
+    """Runs of several sizes, the smallest first, as a table: a row a call, and what it became to the smallest."""
+    runs = sorted(runs, key=lambda run: run.comments)
+    medians = [{outcome.name: outcome.median for outcome in run.outcomes} for run in runs]
+    sizes = ", ".join(f"{run.gigabytes:.1f} GB for {run.comments:,} comments" for run in runs)
+    commits = ", ".join(dict.fromkeys(run.commit for run in runs))
+    said = f"PostgreSQL {runs[0].postgres}, {platform.machine()}; {sizes}; commit {commits}."
+    header = ["ms that PostgreSQL works on a call", *(f"{run.comments:,}" for run in runs), "last / first"]
+    rows = [
+        [
+            name,
+            *(f"{found[name]:.2f}" if name in found else "" for found in medians),
+            f"{medians[-1][name] / first:.2f}" if name in medians[-1] else "",
+        ]
+        for name, first in medians[0].items()
+    ]
+    lines = ["| " + " | ".join(row) + " |" for row in (header, *rows)]
+    return "\n".join([textwrap.fill(said, 120), "", lines[0], "|---" * len(header) + "|", *lines[1:]])
+
+
 async def choose_some(connection: Recorder, world: World) -> None:
     """Comments from all times, for the calls that need one."""
     for number in range(200):
@@ -785,7 +838,14 @@ async def main() -> int:
     parser.add_argument("--folder", type=Path, help="keep the loaded database here")
     parser.add_argument("--scale", type=float, default=1.0, help="1 loads a million comments")
     parser.add_argument("--only", default="", help="call only what has this in its name")
+    parser.add_argument("--save", type=Path, metavar="FILE", help="keep what was measured here")
+    parser.add_argument(
+        "--grown", type=Path, nargs="+", metavar="FILE", help="only put saved runs into docs/benchmarks.md"
+    )
     arguments = parser.parse_args()
+    if arguments.grown:
+        put("growth", growth([Run.from_json(json.loads(path.read_text())) for path in arguments.grown]))
+        return 0
     world = make_world(int(1_000_000 * arguments.scale))
     with tempfile.TemporaryDirectory(prefix="collab-plans-") as spare:
         folder = arguments.folder or Path(spare) / "postgres"
@@ -797,12 +857,15 @@ async def main() -> int:
         }
         server = EmbeddedPostgres(folder, settings=settings).start()
         try:
-            return await _run(server, world, arguments.only)
+            run = await _run(server, world, arguments.only)
         finally:
             server.stop()
+    if arguments.save:
+        arguments.save.write_text(json.dumps(run.as_json()))
+    return 0 if all(outcome.is_good for outcome in run.outcomes) else 1
 
 
-async def _run(server: EmbeddedPostgres, world: World, only: str) -> int:
+async def _run(server: EmbeddedPostgres, world: World, only: str) -> Run:
     reach: dict[str, Any] = {"host": server.host, "port": server.port, "password": server.password}
     there = Server(**reach, user=server.user, database=server.database)
     database = Database(there, pool_size=1, read_pool_size=1)
@@ -828,9 +891,11 @@ async def _run(server: EmbeddedPostgres, world: World, only: str) -> int:
         if only in case.name:
             outcomes.append(await measure(connection, watcher, case))
             print(outcomes[-1], flush=True)
+    version = await watcher.fetchval("SHOW server_version")
+    gigabytes = await watcher.fetchval("SELECT pg_database_size(current_database())") / 1e9
     await connection.close()
     await watcher.close()
-    return 0 if all(outcome.is_good for outcome in outcomes) else 1
+    return Run(world.comments, version, gigabytes, described_commit(), outcomes)
 
 
 if __name__ == "__main__":
