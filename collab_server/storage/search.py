@@ -135,6 +135,8 @@ _RECENT = f"""
 """
 
 # A topic's own number is looked for with some others: the time of a look grows with the square of their count.
+# `OFFSET 0` has each look planned by itself, with both conditions in the index: PostgreSQL may else read all comments
+# that have the word, once, and compare each with all parts. It takes every word for a rare one.
 _HITS = """
     parts AS MATERIALIZED (
         SELECT array_agg(topic_id) AS topic_ids, array_agg((topic_id % 1073741824)::integer) AS terms
@@ -150,6 +152,7 @@ _HITS = """
                 WHERE found.terms @> $1::integer[]
                   AND found.terms && parts.terms
                   AND found.topic_id = ANY(parts.topic_ids)
+               OFFSET 0
                ) AS hit
     )
     SELECT comment_id

@@ -10,16 +10,18 @@ from functools import partial
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
 from collab_server.domain.folding import BEFORE, folded
 from collab_server.domain.search import index_terms, said_text
 from collab_server.services import search
+from collab_server.services.search.back_in_time import END
 from collab_server.storage import migrations
 from collab_server.storage import search as stored
 from collab_server.storage.database import Database
-from collab_server.storage.server import Server
+from collab_server.storage.server import SESSION, Server
 from tests.conftest import MakeCluster
 from tests.harness.clients import new_session
 from tests.harness.cluster import Cluster
@@ -428,6 +430,54 @@ async def test_numbers_are_given_only_to_what_was_read(cluster: Cluster, topic: 
         late = [(UUID(comment["id"]), 1, f"{{{said_text(before)}}}")]
         assert await db.run(lambda tx: stored.renew(tx, late)) == 0
     assert await all_found(ann, after, topic=topic) == [comment["id"]]
+
+
+# --- how it is looked for
+
+FILLED = """
+    ALTER TABLE collab.comment_terms DROP CONSTRAINT comment_terms_comment_id_fkey;
+    INSERT INTO collab.comment_terms (comment_id, topic_id, terms)
+    SELECT md5(number::text)::uuid, number % 500, ARRAY[number % 3, 1000 + number % 500, 5000 + number]
+      FROM generate_series(1, 1000) AS number;
+    ANALYZE collab.comment_terms
+"""
+"""Numbers without comments."""
+TEMPTING = {"enable_seqscan": "off", "random_page_cost": "1000"}
+"""To read all comments with a word once seems cheaper than to look some up for each part of the topics; on a hundred
+thousand comments it seems so by itself, for PostgreSQL does not know how common the word will be."""
+
+
+class Explaining:
+    """Stands for a database: says how it would read, for whatever arguments."""
+
+    def __init__(self, connection: asyncpg.Connection) -> None:
+        self.connection = connection
+        self.plans: list[str] = []
+
+    async def fetch(self, sql: str, *arguments: Any) -> list[asyncpg.Record]:
+        self.plans.append(await self.connection.fetchval(f"EXPLAIN (FORMAT JSON) {sql}", *arguments))
+        return []
+
+
+async def test_a_common_word_is_looked_up_together_with_the_topics_and_not_read_through(world: World) -> None:
+    database = world.new_database()
+    database.sql(FILLED)
+    connection = await asyncpg.connect(
+        **database.connect_arguments(), server_settings={**SESSION, **TEMPTING}
+    )
+    try:
+        db: Any = Explaining(connection)
+        await stored.in_topics(db, [[1]], END, [1, 2, 3], 100)
+        await stored.in_discussions_of(db, [[1]], END, "a person", 100)
+        assert len(db.plans) == 2
+        for plan in db.plans:
+            looks = [line for line in plan.splitlines() if '"Index Cond"' in line and "terms" in line]
+            assert len(looks) == 1
+            assert "@>" in looks[0], plan
+            assert "&&" in looks[0], plan
+    finally:
+        await connection.close()
+        database.drop()
 
 
 # --- what is refused
