@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from itertools import islice
@@ -36,16 +37,19 @@ MOST_RECENT = 50_000
 RECENT_SECONDS = 60.0
 AT_ONCE = 500
 AGAIN_SECONDS = 2.0
+COMPLAINT_SECONDS = 60.0
 
 
 class Names:
     """Those whom this node hears of."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._database = database
+        self._clock = clock
         self._waiting: dict[str, Met] = {}
         self._recent: TTLCache[str, User] = TTLCache(MOST_RECENT, RECENT_SECONDS)
         self._wake = asyncio.Event()
+        self._complaint_at = 0.0
 
     def heard_by(self, sessions: SignsIn) -> SignsIn:
         """The same way to sign in, of which this hears what people are called."""
@@ -83,12 +87,19 @@ class Names:
             await self._database.run(partial(people.store, met=some))
         except ClientError:
             raise
-        except Exception:
+        except Exception as error:
             if len(some) > 1:
                 for one in some:
                     await self._store((one,))
             else:
-                log.exception("what somebody is called was not kept", extra={"user": some[0].user.id})
+                self._complain(some[0].user, error)
+
+    def _complain(self, user: User, error: Exception) -> None:
+        """A line of one: what keeps this name from being stored may keep everybody's, again and again."""
+        now = self._clock()
+        if now >= self._complaint_at:
+            self._complaint_at = now + COMPLAINT_SECONDS
+            log.error("what somebody is called was not kept", exc_info=error, extra={"user": user.id})
 
 
 class _Heard(SignsIn):

@@ -48,6 +48,29 @@ async def test_a_name_that_cannot_be_kept_keeps_no_other_from_it(
     ]
 
 
+async def test_names_that_cannot_be_kept_are_told_of_by_one_line_a_minute(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    now = 1000.0
+    storing = Storing()
+    names = Names(cast(Database, storing), clock=lambda: now)
+    running = asyncio.create_task(names.run())
+
+    async def meet(beginning: str) -> int:
+        for number in range(40):
+            names.hear(User(f"{beginning}{number}", "Eve\0", "E"))
+        names.hear(User(beginning, "Ann", "A"))
+        await until(lambda: beginning in storing.kept)
+        return sum(record.exc_info is not None for record in caplog.records)
+
+    assert await meet("A") == 1
+    now += 59
+    assert await meet("B") == 1
+    now += 1
+    assert await meet("C") == 2
+    running.cancel()
+
+
 async def test_names_wait_while_the_database_is_away(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("collab_server.services.names.AGAIN_SECONDS", 0)
     storing = Storing()
