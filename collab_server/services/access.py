@@ -80,6 +80,15 @@ async def access_comments_topic(
     return id, topic
 
 
+async def check_still_member(backends: Backends, who: Identity, topic: Topic) -> None:
+    """Look at membership again, after something of the topic was read and before it is shown: whoever was put out since
+    they were permitted sees nothing that came after it. Of other topics nothing is asked: what their authority says is
+    older than that anyway. Raises `NotFound`.
+    """
+    if topic.kind == "discussion":
+        role_in_discussion(await discussions.is_owner(backends.database, UUID(topic.first), who.user.id))
+
+
 async def access_discussion(backends: Backends, who: Identity, discussion_id: str, command: str) -> UUID:
     """The id of a discussion, if `who` may use `command` on it; an owner who is gone is in nobody's way.
 

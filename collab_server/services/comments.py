@@ -43,7 +43,13 @@ from collab_server.domain.people import Identity
 from collab_server.domain.search import said_text
 from collab_server.domain.topics import Topic
 from collab_server.errors import ClientError, Conflict, Forbidden, NotFound
-from collab_server.services.access import access_comment, access_comments_topic, access_topic, lock_topic
+from collab_server.services.access import (
+    access_comment,
+    access_comments_topic,
+    access_topic,
+    check_still_member,
+    lock_topic,
+)
 from collab_server.services.backends import Backends
 from collab_server.services.commands.joining import Asked
 from collab_server.services.commands.once import Answer, Request, commit_once, same_answer, until_not_taken
@@ -348,10 +354,11 @@ async def bury(tx: Transaction, comment: Comment, at: datetime) -> None:
 
 
 async def get(backends: Backends, who: Identity, command: GetComment) -> JsonText:
-    id, _ = await access_comments_topic(backends, who, command.comment_id, "comment.get")
+    id, topic = await access_comments_topic(backends, who, command.comment_id, "comment.get")
     comment = await comments.get(backends.database, id)
     if comment is None:
         raise NotFound("comment")
+    await check_still_member(backends, who, topic)
     [today] = await people.comments_today(backends.database, [comment])
     return today.as_json()
 
@@ -361,7 +368,7 @@ async def list_revisions(backends: Backends, who: Identity, command: ListRevisio
 
     A deleted comment has none to show.
     """
-    id, _ = await access_comments_topic(backends, who, command.comment_id, "comment.revisions")
+    id, topic = await access_comments_topic(backends, who, command.comment_id, "comment.revisions")
     comment = await comments.get(backends.database, id)
     if comment is None:
         raise NotFound("comment")
@@ -369,6 +376,7 @@ async def list_revisions(backends: Backends, who: Identity, command: ListRevisio
         return page_text([])
     [after] = backends.cursors.read(who, "comment.revisions", command.cursor) or (0,)
     kept = await comments.revisions(backends.database, id, after=after, limit=MAX_PAGE + 1)
+    await check_still_member(backends, who, topic)
     found = [revision for revision in kept if revision.revision < comment.revision]
     if len(found) <= MAX_PAGE:
         at = comment.edited_at or comment.created_at
@@ -405,6 +413,7 @@ async def list_comments(backends: Backends, who: Identity, command: ListComments
         from_seq=cursor[0] if cursor else None,
         limit=limit + 1,
     )
+    await check_still_member(backends, who, topic)
     return page_of(
         await people.comments_today(backends.database, found),
         limit,

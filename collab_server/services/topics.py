@@ -21,12 +21,12 @@ from collab_server.domain.topics import (
 )
 from collab_server.errors import Invalid, NotFound
 from collab_server.ports import MOST_CALLS_PER_USER
-from collab_server.services.access import access_topic
+from collab_server.services.access import access_topic, check_still_member
 from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import fitting, page_text
 from collab_server.services.roles import role_on
 from collab_server.storage import event_log, topics
-from collab_server.storage.topics import Summary
+from collab_server.storage.topics import Snapshot, Summary
 
 MAX_SEQ = 2**53
 MOST_PLACES = 5000
@@ -56,7 +56,7 @@ def check_event_limit(limit: int) -> int:
 async def get(backends: Backends, who: Identity, command: GetTopic) -> JsonText:
     """`{topic, epoch, seq, comments, readSeq, unread, muted, commenting, rights, present}`."""
     topic, role = await access_topic(backends, who, command.topic, "topic.get")
-    [snapshot] = await topics.snapshots(backends.database, [(topic.name, who.user.id)])
+    snapshot = await _snapshot(backends, who, topic)
     return json_object(
         topic=json_string(topic.name),
         epoch=json_string(backends.epoch.name),
@@ -71,6 +71,16 @@ async def get(backends: Backends, who: Identity, command: GetTopic) -> JsonText:
     )
 
 
+async def _snapshot(backends: Backends, who: Identity, topic: Topic) -> Snapshot:
+    """The topic in one moment in which the person was a member. Raises `NotFound`: they may have been put out since
+    they were permitted.
+    """
+    [snapshot] = await topics.snapshots(backends.database, [(topic.name, who.user.id)])
+    if topic.kind == "discussion" and not snapshot.is_member:
+        raise NotFound("discussion")
+    return snapshot
+
+
 async def ask_switch(backends: Backends, who: Identity, command: SwitchTopic) -> Topic:
     topic, _ = await access_topic(backends, who, command.topic, "topic.switch")
     return topic
@@ -81,7 +91,7 @@ async def list_events(backends: Backends, who: Identity, command: ListEvents) ->
     topic, _ = await access_topic(backends, who, command.topic, "topic.events")
     after = check_after(command.after)
     limit = check_event_limit(command.limit)
-    [snapshot] = await topics.snapshots(backends.database, [(topic.name, who.user.id)])
+    snapshot = await _snapshot(backends, who, topic)
     events = []
     if snapshot.id is not None and after < snapshot.seq:
         events = await event_log.read(
@@ -161,6 +171,7 @@ async def list_anchors(backends: Backends, who: Identity, command: ListAnchors) 
     database, user_id, limit = backends.database, who.user.id, MOST_PLACES + 1
     places = await topics.anchors(database, topic.name, user_id, skip=skips[0], limit=limit)
     threads = await topics.unread_threads(database, topic.name, user_id, skip=skips[1], limit=limit)
+    await check_still_member(backends, who, topic)
     items = fitting(
         dumps(
             {

@@ -205,11 +205,14 @@ async def get(source: Reads, id: UUID, *, is_today: bool = False) -> Discussion 
 
 
 async def get_for(db: Reads, id: UUID, user_id: str) -> Discussion | None:
-    """The discussion with what a member has not read of it, and whether they muted it."""
+    """The discussion with what a member has not read of it, and whether they muted it; None for those who are no
+    member any more, or when there is no such discussion."""
     discussion = await get(db, id, is_today=True)
     if discussion is None:
         return None
     [snapshot] = await topics.snapshots(db, [(discussion.topic.name, user_id)])
+    if not snapshot.is_member:
+        return None
     return replace(discussion, last_seq=snapshot.seq, unread=snapshot.unread, is_muted=snapshot.muted)
 
 

@@ -3,13 +3,27 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 from uuid import uuid4
 
 import pytest
+from typing_extensions import override
 
 from collab_server.demo.embedded import EmbeddedValkey
+from collab_server.domain.comments import GetComment, ListComments, ListRevisions
+from collab_server.domain.discussions import GetDiscussion
+from collab_server.domain.jsontext import JsonText
+from collab_server.domain.people import Identity, User
+from collab_server.domain.search import SearchComments
+from collab_server.domain.topics import GetTopic, ListAnchors, ListEvents
+from collab_server.errors import NotFound
+from collab_server.services import comments, discussions, search, topics
+from collab_server.services.commands.pages import Cursors
+from collab_server.storage.database import Database
+from collab_server.storage.server import Server
 from tests.conftest import MakeCluster
 from tests.faults.proxy import Proxy
 from tests.harness.clients import Client
@@ -601,3 +615,100 @@ async def test_a_node_that_hears_late_does_not_put_out_who_is_back(
             event.name for event in carol.events if event.topic == topic and event.name != "presence"
         ] == ["comment.added"]
         redis.heal()
+
+
+# --- put out in the middle of reading
+
+
+class PuttingOut(Database):
+    """A database that does something else before its statement of a number, counted from 0."""
+
+    at, count = 0, 0
+
+    async def act(self) -> None:
+        raise NotImplementedError
+
+    @override
+    async def _read(self, *statement: Any, **more: Any) -> Any:
+        if self.count == self.at:
+            await self.act()
+        self.count += 1
+        return await super()._read(*statement, **more)
+
+
+class Directory:
+    """In which everybody is."""
+
+    async def user(self, _: Identity, user_id: str) -> User:
+        return User(user_id, "Somebody", "S")
+
+
+READING: dict[str, Callable[[Any, Any, str, str], Awaitable[str]]] = {
+    "topic.get": lambda backends, who, topic, _: topics.get(backends, who, GetTopic(topic)),
+    "topic.events": lambda backends, who, topic, _: topics.list_events(backends, who, ListEvents(topic)),
+    "topic.anchors": lambda backends, who, topic, _: topics.list_anchors(backends, who, ListAnchors(topic)),
+    "topic.comments": lambda backends, who, topic, _: comments.list_comments(
+        backends, who, ListComments(topic)
+    ),
+    "comments.search": lambda backends, who, topic, _: search.search_comments(
+        backends, who, SearchComments(q="zebra", topic=topic)
+    ),
+    "comment.get": lambda backends, who, _, comment: comments.get(backends, who, GetComment(comment)),
+    "comment.revisions": lambda backends, who, _, comment: comments.list_revisions(
+        backends, who, ListRevisions(comment)
+    ),
+    "discussion.get": lambda backends, who, topic, _: discussions.get(
+        backends, who, GetDiscussion(topic.partition(":")[2])
+    ),
+}
+
+
+@pytest.mark.parametrize("command", READING)
+async def test_whoever_is_put_out_while_they_read_sees_nothing_of_what_came_after(
+    cluster: Cluster, command: str
+) -> None:
+    ann = await Door.open(cluster, "rest", "ann")
+    discussion = await created(ann, BOB, CAROL)
+    id = {"discussionId": discussion["id"]}
+    comment = await added(ann, discussion["topic"], "zebra")
+    bob: Any = SimpleNamespace(user=User(BOB, "Bob", "B"), is_administrator=False)
+    db = PuttingOut(Server(**cluster.database.connect_arguments()), pool_size=1, read_pool_size=1)
+    backends: Any = SimpleNamespace(
+        database=db,
+        gate=SimpleNamespace(read_id=lambda value, _: value),
+        directory=Directory(),
+        epoch=SimpleNamespace(name="e"),
+        presence=SimpleNamespace(present=lambda *_: JsonText("[]")),
+        cursors=Cursors(),
+        commenting=SimpleNamespace(is_for_all=True),
+        chance=lambda: 0.0,
+    )
+
+    async def put_out() -> None:
+        await ann.call("discussion.remove", {**id, "userId": BOB})
+        secret = f"secret{db.at}"
+        await ann.call("comment.edit", {"commentId": comment["id"], "text": f"zebra {secret}"})
+        await added(ann, discussion["topic"], f"zebra {secret}", anchor={"pageKey": secret})
+        await ann.call("discussion.rename", {**id, "name": secret})
+
+    await db.start()
+    try:
+        await db.until_up()
+        db.act = put_out  # type: ignore[method-assign]
+        answers = 0
+        while True:
+            before = await ann.call("topic.get", {"topic": discussion["topic"]})
+            db.at, db.count = answers, 0
+            try:
+                answer = await READING[command](backends, bob, discussion["topic"], comment["id"])
+            except NotFound:
+                answer = ""
+            if db.count <= answers:
+                break  # it was read to the end
+            assert f"secret{answers}" not in answer
+            assert not answer or command != "topic.get" or f'"seq":{before["seq"]},' in answer
+            await ann.call("discussion.invite", {**id, "members": users(BOB)})
+            answers += 1
+        assert answers > 1
+    finally:
+        await db.stop()

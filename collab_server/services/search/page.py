@@ -22,7 +22,7 @@ from collab_server.domain.search import (
     query_terms,
 )
 from collab_server.domain.topics import Topic, parse_topic
-from collab_server.services.access import access_topic
+from collab_server.services.access import access_topic, check_still_member
 from collab_server.services.backends import Backends, too_long
 from collab_server.services.commands.pages import page_limit, page_text
 from collab_server.services.search.back_in_time import BEGINNING, END, walk
@@ -71,6 +71,8 @@ async def search_comments(backends: Backends, who: Identity, command: SearchComm
     else:
         next_way = await page.fill(way)
     items, next_way = await page.shown(next_way)
+    if topic is not None:
+        await check_still_member(backends, who, topic)
     next_cursor = None
     if next_way is not None:
         next_cursor = backends.cursors.write(who, "comments.search", *next_way.as_numbers())
