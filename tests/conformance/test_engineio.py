@@ -198,6 +198,40 @@ async def test_second_poll_ends_the_session(http: aiohttp.ClientSession, engine:
     assert (await get(http, engine, path))[0] == 400
 
 
+async def polled(http: aiohttp.ClientSession, served: Served, *marks: str) -> list[tuple[int, str]]:
+    """What a handshake and polls with these marks are answered; before each poll something is there to be polled."""
+    _, text = await get(http, served, POLL + marks[0])
+    path = f"{POLL}&sid={json.loads(text[1:])['sid']}"
+    answers = []
+    for number, mark in enumerate(marks[1:]):
+        await post(http, served, path, f"4{number}")
+        answers.append(await get(http, served, path + mark))
+    return answers
+
+
+@pytest.mark.parametrize(
+    "marks",
+    [
+        ["&t=PXYZ.a", "&t=PXYZ.b", "&t=PXYZ.b", "&t=PXYZ.c"],
+        ["", "&t=1795901500.4739738", "&t=1795901500.4739738", "&t=1795901500.48"],
+        ["&t=fixed", "&t=fixed&n=1", "&t=fixed&n=2", "&t=fixed&n=2", "&t=fixed&n=3"],
+    ],
+)
+async def test_poll_that_comes_again_ends_the_session(
+    http: aiohttp.ClientSession, engine: Served, marks: list[str]
+) -> None:
+    *answers, again, later = await polled(http, engine, *marks)
+    assert answers == [(200, f"4{number}") for number in range(len(answers))]
+    assert (again[0], later[0]) == (400, 400)
+
+
+@pytest.mark.parametrize("mark", ["", "&t=", "&t=1795901500", "&t=1795901500123", "&t=fixed", "&at=PXYZ.b"])
+async def test_polls_that_clients_mark_alike_are_answered(
+    http: aiohttp.ClientSession, engine: Served, mark: str
+) -> None:
+    assert await polled(http, engine, *[mark] * 5) == [(200, f"4{number}") for number in range(4)]
+
+
 async def test_cancelled_poll_ends_the_session(http: aiohttp.ClientSession, engine: Served) -> None:
     sid = await open_polling(http, engine)
     path = f"{POLL}&sid={sid}"

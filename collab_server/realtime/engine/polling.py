@@ -19,10 +19,13 @@ class Polling:
 
     __slots__ = (
         "_answers",
+        "_asked",
         "_backlog",
         "_backlog_bytes",
+        "_first_mark",
         "_greeting",
         "_keeps_none_waiting",
+        "_marks_differ",
         "_post",
         "_session",
         "_waiting",
@@ -38,18 +41,45 @@ class Polling:
         self._greeting: Headers = []
         self._backlog: list[bytes] = []
         self._backlog_bytes = 0
+        self._asked = b""  # the query of the last poll
+        self._first_mark = b""
+        self._marks_differ = False
 
     def greet(self, exchange: Exchange, headers: Headers) -> None:
         """The handshake waits as the first poll."""
         self._greeting = headers
-        self.poll(exchange)
+        self._first_mark = _mark_of(exchange.scope["query_string"])
+        self._wait(exchange)
 
     def poll(self, exchange: Exchange) -> None:
-        """A GET; a second one while the first waits ends the session."""
-        if self._waiting is not None:
-            self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
-            self._answers.refuse(exchange)
+        """A GET; a second one while the first waits ends the session.
+
+        So does one that comes once more: a balancer, or a browser, asks again where the connection was cut by which the
+        answer went, and nobody would know that what was in it is lost.
+        """
+        query = exchange.scope["query_string"]
+        if query != self._asked:
+            self._marks_differ = self._asked != b""
+            self._asked = query
+        elif self._comes_again(query):
+            self._refuse(exchange)
             return
+        if self._waiting is not None:
+            self._refuse(exchange)
+        else:
+            self._wait(exchange)
+
+    def _comes_again(self, query: bytes) -> bool:
+        """Whether a poll like the one before is that one: clients mark each with another `t`. Some with the time of a
+        clock, which may stand still between two, or with what is always the same."""
+        mark = _mark_of(query)
+        return mark != b"" and not mark.isdigit() and (self._marks_differ or mark != self._first_mark)
+
+    def _refuse(self, exchange: Exchange) -> None:
+        self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
+        self._answers.refuse(exchange)
+
+    def _wait(self, exchange: Exchange) -> None:
         self._waiting = exchange
         exchange.waiter = self
         if self._backlog:
@@ -170,6 +200,12 @@ class Polling:
         """The client of the poll that waits has gone."""
         self._waiting = None
         self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
+
+
+def _mark_of(query: bytes) -> bytes:
+    """The `t` of a query; empty without one."""
+    _, _, rest = (b"&" + query).partition(b"&t=")
+    return rest.partition(b"&")[0]
 
 
 def _packet_of(ready: bytes) -> bytes:
