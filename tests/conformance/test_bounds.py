@@ -8,7 +8,6 @@ import json
 import socket
 import ssl
 import struct
-import time
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +21,7 @@ from collab_server.realtime.engine.bounds import Bounds
 from collab_server.realtime.engine.polling import Polling
 from collab_server.realtime.engine.session import Refusal
 from collab_server.realtime.strangers import StrangerLimits
+from tests.harness.waiting import Stopwatch
 
 from .conftest import Served, echo_engine, echo_sockets, serve, wait_until
 from .test_engineio import POLL, SOCKET, get, is_closed, open_polling, post
@@ -474,7 +474,7 @@ async def test_graceful_stop_closes_websockets_and_answers_polls(way: dict[str, 
             poll = asyncio.ensure_future(get(http, served, path))
             session = server.sockets[path.split("=")[-1]]
             await asyncio.to_thread(wait_until, lambda: session.carrier._waiting is not None)
-            started = time.monotonic()
+            watch = Stopwatch()
             served.uvicorn.should_exit = True
             assert await is_closed(websocket)
             if "lifespan" not in way and "http" not in way:
@@ -482,7 +482,7 @@ async def test_graceful_stop_closes_websockets_and_answers_polls(way: dict[str, 
             else:
                 poll.cancel()
             await asyncio.to_thread(served.stop)
-            assert time.monotonic() - started < 4
+            assert watch.seconds < 4
 
 
 async def test_websocket_path_of_another_application_goes_to_uvicorns_own_class(way: dict[str, Any]) -> None:

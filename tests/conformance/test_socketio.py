@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -13,6 +12,7 @@ import aiohttp
 import pytest
 
 from collab_server.realtime.strangers import StrangerLimits
+from tests.harness.waiting import Stopwatch
 
 from .conftest import CALM, Served, echo_sockets, serve, wait_until
 
@@ -46,10 +46,10 @@ class Client:
 
     async def is_put_out(self) -> bool:
         """True if the server closes, and not because it misses a pong."""
-        started = time.monotonic()
+        watch = Stopwatch()
         while await self.receive() is not None:
             pass
-        return time.monotonic() - started < CALM["ping_interval"]
+        return watch.seconds < CALM["ping_interval"]
 
 
 @asynccontextmanager

@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.faults.proxy import Proxy
-from tests.harness.waiting import until
+from tests.harness.waiting import Stopwatch, until
 
 Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
@@ -74,7 +74,7 @@ async def test_bytes_pass_unchanged_and_in_order(proxy: Proxy, streams: Streams)
     words = bytes(range(256)) * 4096
     reader, writer = streams
     writer.write(words)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         assert await reader.readexactly(len(words)) == words
     assert proxy.bytes_moved == (len(words), len(words))
 
@@ -83,7 +83,7 @@ async def test_an_end_of_one_direction_is_handed_on(streams: Streams) -> None:
     reader, writer = streams
     writer.write(b"last words")
     writer.write_eof()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         assert await reader.read() == b"last words"
 
 
@@ -101,7 +101,7 @@ async def test_refusing_keeps_open_connections_and_takes_no_new_ones(proxy: Prox
 async def test_resetting_takes_new_connections_and_drops_them(proxy: Proxy) -> None:
     proxy.reset_new()
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(connect_and_read(proxy), 2)
+        await asyncio.wait_for(connect_and_read(proxy), 20)
 
 
 async def test_a_cut_resets_open_connections_on_both_sides(proxy: Proxy, streams: Streams) -> None:
@@ -109,7 +109,7 @@ async def test_a_cut_resets_open_connections_on_both_sides(proxy: Proxy, streams
     proxy.cut()
     assert proxy.open_connections == 0
     with pytest.raises(ConnectionResetError):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await streams[0].read()
 
 
@@ -120,7 +120,7 @@ async def test_a_stall_moves_nothing_and_loses_nothing(proxy: Proxy, streams: St
     assert await is_silent(streams)
     assert proxy.open_connections == 1
     proxy.heal()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         assert await streams[0].readexactly(13) == b"are you there"
 
 
@@ -138,7 +138,7 @@ async def test_while_stalled_new_connections_are_taken_and_silent(proxy: Proxy) 
     streams[1].write(b"anybody")
     assert await is_silent(streams)
     proxy.heal()
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         assert await streams[0].readexactly(7) == b"anybody"
     streams[1].close()
 
@@ -151,26 +151,28 @@ async def test_a_lost_target_leaves_the_client_waiting(proxy: Proxy, streams: St
     assert proxy.open_connections == 1
     proxy.cut()
     with pytest.raises(ConnectionResetError):
-        async with asyncio.timeout(2):
+        async with asyncio.timeout(20):
             await streams[0].read()
 
 
 async def test_a_delay_holds_bytes_back_without_slowing_them(proxy: Proxy, streams: Streams) -> None:
     proxy.delay(0.1, "up")
-    began = time.monotonic()
+    began, watch = time.monotonic(), Stopwatch()
     for _ in range(20):
         streams[1].write(b"x")
         await asyncio.sleep(0)
-    async with asyncio.timeout(2):
+    async with asyncio.timeout(20):
         await streams[0].readexactly(20)
-    assert 0.1 <= time.monotonic() - began < 0.6
+    assert time.monotonic() - began >= 0.1
+    assert watch.seconds < 0.6
 
 
 async def test_a_slow_line_takes_its_time(proxy: Proxy, streams: Streams) -> None:
     proxy.slow(50_000, "down")
-    began = time.monotonic()
-    assert len(await said_back(streams, b"x" * 10_000, timeout=5)) == 10_000
-    assert 0.15 <= time.monotonic() - began < 2
+    began, watch = time.monotonic(), Stopwatch()
+    assert len(await said_back(streams, b"x" * 10_000, timeout=20)) == 10_000
+    assert time.monotonic() - began >= 0.15
+    assert watch.seconds < 2
 
 
 async def test_a_target_that_refuses_ends_the_connection(echo: int) -> None:
@@ -195,4 +197,4 @@ async def test_new_connections_go_to_where_the_proxy_is_aimed_at(proxy: Proxy, s
     proxy.aim(("127.0.0.1", 1))
     await said_back(streams, b"the old one goes on")
     with pytest.raises(ConnectionResetError):
-        await asyncio.wait_for(connect_and_read(proxy), 2)
+        await asyncio.wait_for(connect_and_read(proxy), 20)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 
 import pytest
@@ -18,6 +18,7 @@ from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing
 from collab_server.ports import Announcement
+from tests.harness.waiting import Stopwatch, seconds_until, until
 
 KEYS = KeyRing.of(b"k" * 32)
 
@@ -33,15 +34,6 @@ def valkey() -> Iterator[EmbeddedValkey]:
     """One that a test may break."""
     with EmbeddedValkey() as valkey:
         yield valkey
-
-
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> float:
-    """Wait until `condition()` holds; return how many seconds it took."""
-    since = time.monotonic()
-    while not condition():
-        assert time.monotonic() - since < seconds, "waited in vain"
-        await asyncio.sleep(0.005)
-    return time.monotonic() - since
 
 
 @asynccontextmanager
@@ -143,7 +135,7 @@ async def test_nodes_tell_of_themselves_and_say_goodbye(shared_valkey: EmbeddedV
         assert a.nodes["b"].info == {"version": "1.2"}
         assert abs(a.nodes["b"].seen_at - time.time()) < 5
         await b.stop()
-        await until(lambda: lost, 1)
+        assert await seconds_until(lambda: lost) < 1
         assert (found, lost, a.nodes) == (["b"], ["b"], {})
 
 
@@ -155,7 +147,7 @@ async def test_silent_node_is_forgotten(
         lost: list[str] = []
         a.on_node_lost(lost.append)
         monkeypatch.setattr(b.heart, "beat", lambda **_: None)
-        await until(lambda: lost, 3)
+        await until(lambda: lost)
         assert lost[0] == "b"
 
 
@@ -227,7 +219,7 @@ async def test_what_does_not_fit_is_dropped_oldest_first_and_noticed(shared_valk
         await until(lambda: gaps.count)
         assert b.counters.missed == 10
         before = gaps.count
-        await until(lambda: small.outbox.backlog.bytes == 0, 5)  # no heartbeat that would be dropped, too
+        await until(lambda: small.outbox.backlog.bytes == 0)  # no heartbeat that would be dropped, too
         small.publish(Kind.EVENT, b"x" * 1001)
         await until(lambda: gaps.count > before)
         assert (small.counters.dropped, len(heard)) == (11, 10)
@@ -238,7 +230,7 @@ async def test_stale_messages_are_dropped_while_redis_is_away() -> None:
     bus = RedisBus("redis://127.0.0.1:1", node="a")
     await bus.start("e1", KEYS)
     bus.publish(Kind.EVENT, b"x" * 1000)
-    await until(lambda: bus.counters.dropped == 1, 4)
+    await until(lambda: bus.counters.dropped == 1)
     assert bus.outbox.backlog.bytes < 1000, "heartbeats at the most"
     assert not bus.is_hearing
     assert bus.problem == "cannot reach 127.0.0.1:1: connection refused"
@@ -250,9 +242,9 @@ async def test_redis_is_checked_before_the_epoch_is_known(valkey: EmbeddedValkey
         await until(lambda: a.is_available)
         assert not a.is_hearing
         valkey.freeze()
-        await until(lambda: not a.is_available, 5)
+        assert await seconds_until(lambda: not a.is_available) < 5
         valkey.thaw()
-        await until(lambda: a.is_available, 2)
+        assert await seconds_until(lambda: a.is_available) < 2
         a.set_epoch("e1", KEYS)
         await until(lambda: a.is_hearing)
         assert a.counters.outages == 1
@@ -262,12 +254,12 @@ async def test_killed_redis_is_noticed_and_taken_up_again(valkey: EmbeddedValkey
     async with running(valkey.url, "a", "b") as (a, b):
         heard, gaps = collect(b), Gaps(b)
         valkey.kill()
-        assert await until(lambda: not (a.is_available or b.is_available)) < 5
+        assert await seconds_until(lambda: not (a.is_available or b.is_available)) < 5
         assert b.problem == f"cannot reach {valkey.host}:{valkey.port}: connection refused"
         a.publish(Kind.EVENT, b"while away")
         await until(lambda: b.counters.connections_lost >= 2)
         valkey.start()
-        assert await until(lambda: a.is_hearing and b.is_hearing) < 2
+        assert await seconds_until(lambda: a.is_hearing and b.is_hearing) < 2
         await until(lambda: gaps.count)
         a.publish(Kind.EVENT, b"back")
         await until(lambda: heard and heard[-1] == ("a", b"back"))
@@ -281,18 +273,18 @@ async def test_frozen_redis_is_noticed_within_five_seconds_and_its_return_within
     async with running(valkey.url, "a", "b") as (a, b):
         heard, gaps = collect(b), Gaps(b)
         valkey.freeze()
-        frozen_at = time.monotonic()
+        frozen, frozen_at = Stopwatch(), time.monotonic()
         number = 0
         while a.is_hearing or b.is_hearing or time.monotonic() - frozen_at < 3:
-            assert time.monotonic() - frozen_at < 5
-            before = time.monotonic()
+            assert frozen.seconds < 5
+            publishing = Stopwatch()
             a.publish(Kind.EVENT, b"%d" % number)
-            assert time.monotonic() - before < 0.05
+            assert publishing.seconds < 0.05
             number += 1
             await asyncio.sleep(0.01)
         gaps.count = 0
         valkey.thaw()
-        assert await until(lambda: a.is_hearing and b.is_hearing, 2) < 2
+        assert await seconds_until(lambda: a.is_hearing and b.is_hearing) < 2
         a.publish(Kind.EVENT, b"last")
         await until(lambda: heard and heard[-1] == ("a", b"last"))
         numbers = [int(payload) for _, payload in heard[:-1]]
@@ -306,7 +298,7 @@ async def test_killed_subscription_is_renewed_before_anybody_sees_it(valkey: Emb
         killed = await link.ask("CLIENT", "KILL", "TYPE", "pubsub")
         assert killed == 2
         await until(lambda: b.counters.connections_lost == 1)
-        assert await until(lambda: gaps.count, 2) < 2
+        assert await seconds_until(lambda: gaps.count) < 2
         a.publish(Kind.EVENT, b"x")
         await until(lambda: heard)
         assert b.counters.outages == 0
@@ -377,9 +369,9 @@ async def test_stopping_takes_less_than_a_second_whatever_redis_does(valkey: Emb
     async with running(valkey.url, "a") as (a,):
         valkey.freeze()
         a.publish(Kind.EVENT, b"x")
-        since = time.monotonic()
+        stopping = Stopwatch()
         await a.stop()
-        assert time.monotonic() - since < 1
+        assert stopping.seconds < 1
         valkey.thaw()
 
 

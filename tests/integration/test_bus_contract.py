@@ -20,18 +20,12 @@ from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing
 from collab_server.ports import Announcement, Bus, BusSetup
 from tests.harness.packages import EXAMPLES, install
+from tests.harness.waiting import until
 
 KEYS = KeyRing.of(b"k" * 32)
 OTHERS = range(200, 240)
 """What another package may say over any bus."""
 SAID = (Kind.EVENT, Kind.PRESENCE, Kind.LIMITS, OTHERS[0], OTHERS[-1])
-
-
-async def until(condition: Callable[[], object], seconds: float = 10.0) -> None:
-    since = time.monotonic()
-    while not condition():
-        assert time.monotonic() - since < seconds, "waited in vain"
-        await asyncio.sleep(0.005)
 
 
 class Side:
@@ -224,7 +218,7 @@ async def test_a_node_is_found_before_it_is_heard_and_hears_what_is_said_then(re
 async def test_a_goodbye_is_heard_and_nothing_after_it(reaching: Makes) -> None:
     async with reaching.running("a", "b") as (a, b):
         await b.bus.stop()
-        await until(lambda: a.nodes == ["found b", "lost b"], 2)
+        await until(lambda: a.nodes == ["found b", "lost b"])
         assert a.bus.nodes == {}
         b.bus.publish(Kind.EVENT, b"from beyond")
         await asyncio.sleep(0.05)

@@ -7,7 +7,7 @@ import signal
 import ssl
 import subprocess
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +21,7 @@ from collab_server.config.values import parse_redis_url
 from collab_server.demo.embedded import EmbeddedValkey, free_port, machine_tag, wheel_file
 from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing
+from tests.harness.waiting import Stopwatch, until
 
 KEYS = KeyRing.of(b"k" * 32)
 
@@ -30,15 +31,6 @@ def own() -> Iterator[EmbeddedValkey]:
     """A Valkey that a test may break."""
     with EmbeddedValkey() as server:
         yield server
-
-
-async def until(condition: Callable[[], object], seconds: float = 5.0) -> float:
-    """Wait until `condition()` holds; return how many seconds it took."""
-    since = time.monotonic()
-    while not condition():
-        assert time.monotonic() - since < seconds, "waited in vain"
-        await asyncio.sleep(0.005)
-    return time.monotonic() - since
 
 
 class Pipe:
@@ -120,13 +112,13 @@ async def test_half_open_connection_is_noticed_and_replaced(own: EmbeddedValkey,
         assert pipe.count == len(ports) == 2
         pipe.stalled = {"publishing": {0}, "subscribed": {1}, "both": {0, 1}}[which]
         gaps.clear()
-        since = time.monotonic()
-        while time.monotonic() - since < 1:
+        stalled, ends_at = Stopwatch(), time.monotonic() + 1
+        while time.monotonic() < ends_at:
             a.publish(Kind.EVENT, b"lost")
             b.publish(Kind.EVENT, b"b")
             await asyncio.sleep(0.05)
-        await until(lambda: pipe.count > 2 and b.is_hearing and b.problem is None, 5)
-        assert time.monotonic() - since < 5
+        await until(lambda: pipe.count > 2 and b.is_hearing and b.problem is None)
+        assert stalled.seconds < 5
         a.publish(Kind.EVENT, b"last of a")
         b.publish(Kind.EVENT, b"last of b")
         await until(lambda: at_b and at_b[-1] == b"last of a" and at_a[-1] == b"last of b")

@@ -140,7 +140,7 @@ async def test_a_slow_reader_catches_up_on_large_events(cluster: Cluster, topic:
         page = await bob.call("topic.events", {"topic": topic, "after": found[-1]})
         found += [event["seq"] for event in page["events"] if event["seq"] <= answer["seq"]]
     assert found == list(range(1, 201))
-    await until(lambda: seqs(bob, topic) == list(range(201, 201 + len(seqs(bob, topic)))), 5)
+    await until(lambda: seqs(bob, topic) == list(range(201, 201 + len(seqs(bob, topic)))))
     assert bob.is_connected
 
 

@@ -161,7 +161,7 @@ async def test_what_is_read_shows_todays_names_and_events_those_of_then(cluster:
     async def is_shown() -> bool:
         return set(await shown()) == {"Rita New"}
 
-    await until(is_shown, 5)
+    await until(is_shown)
     found = (await ann.call("comments.search", {"q": "Mine", "topic": topic}))["items"]
     assert [item["comment"]["author"]["name"] for item in found] == ["Rita New"]
     log = (await ann.call("topic.events", {"topic": topic}))["events"]
@@ -344,7 +344,7 @@ async def test_what_is_closed_to_its_reader_waits_until_it_is_open_again(make_cl
     # Where nobody asks for the topic itself, looking at the inbox finds out.
     await open_to(cluster, other, "ann")
 
-    await until(partial(has_badge, some.rest, 0), 5)
+    await until(partial(has_badge, some.rest, 0))
     await some.show(other, [], unread=0)
     for reopened in (topic, other):
         await open_to(cluster, reopened, "ann", some.login)
@@ -355,7 +355,7 @@ async def test_what_is_closed_to_its_reader_waits_until_it_is_open_again(make_cl
         )  # or wait for 5 s
         return await badge(some.rest) == 2
 
-    await until(is_back, 5)
+    await until(is_back)
     for reopened in (topic, other):
         await some.show(reopened, ["mention"], unread=2)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import Any
 
 import aiohttp
@@ -13,7 +12,7 @@ import socketio
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client, Refused, new_session
 from tests.harness.cluster import Launch, Node
-from tests.harness.waiting import until
+from tests.harness.waiting import Stopwatch, until
 from tests.harness.world import TestDatabase
 from tests.integration.doors import Raw, say, seqs
 from tests.integration.official import OfficialClient
@@ -49,7 +48,7 @@ async def test_a_draining_node_sends_everybody_elsewhere_and_ends(
     for client in (*clients, poller):
         await client.call("topic.subscribe", {"topic": topic})
     bob_elsewhere = await cluster.client(1, "bob")
-    started = time.monotonic()
+    watch = Stopwatch()
     stopping = asyncio.create_task(leaving.stop(12))
     async with asyncio.timeout(5):
         while (found := await statuses(leaving)) and found["ready"] == 200:
@@ -64,7 +63,7 @@ async def test_a_draining_node_sends_everybody_elsewhere_and_ends(
         await client.wait_until_closed(8)
         assert not [event for event in client.events if event.name == "server.signed_out"]
     assert await stopping == 0
-    assert time.monotonic() - started < 10
+    assert watch.seconds < 10
     assert "Traceback" not in leaving.log
     answer = await bob_elsewhere.call("comment.add", {"topic": topic, "text": "Still here"})
     assert answer["seq"] == 1
@@ -87,7 +86,7 @@ async def test_commands_under_way_are_answered_before_the_node_goes(
             acknowledged[f"{number}"] = answer["data"]["seq"]
 
     writing = [asyncio.create_task(write(number)) for number in range(100)]
-    await until(lambda: acknowledged, 5)
+    await until(lambda: acknowledged)
     assert await cluster[0].stop() == 0
     await asyncio.gather(*writing, return_exceptions=True)
     ann_again = await Client.connect(cluster[1].url, resume_token=ann.hello["resumeToken"])
@@ -144,7 +143,7 @@ async def test_a_client_that_reconnects_misses_nothing(make_cluster: MakeCluster
     again = client_of(asyncio.Event())
     await follow(cluster[1].url, again)
     await asyncio.wait_for(is_over.wait(), 20)
-    await until(lambda: len(got) == 60, 5)
+    await until(lambda: len(got) == 60)
     assert got == list(range(1, 61))
     await task
     await again.shutdown()
@@ -201,9 +200,9 @@ async def test_clients_on_long_polling_come_back(make_cluster: MakeCluster, topi
 
 async def test_an_idle_node_ends_at_once(make_cluster: MakeCluster) -> None:
     cluster = await make_cluster(nodes=1)
-    started = time.monotonic()
+    watch = Stopwatch()
     assert await cluster[0].stop() == 0
-    assert time.monotonic() - started < 5
+    assert watch.seconds < 5
 
 
 async def test_whoever_is_not_signed_in_does_not_hold_the_node_up(make_cluster: MakeCluster) -> None:
@@ -214,9 +213,9 @@ async def test_whoever_is_not_signed_in_does_not_hold_the_node_up(make_cluster: 
         poll = asyncio.create_task(
             http.get(f"{cluster[0].url}/socket.io/?EIO=4&transport=polling&sid={sid}").__aenter__()
         )
-        started = time.monotonic()
+        watch = Stopwatch()
         assert await cluster[0].stop() == 0
-        assert time.monotonic() - started < 10
+        assert watch.seconds < 10
         await asyncio.gather(poll, return_exceptions=True)
         assert await lurker.wait_until_closed() == []
 
@@ -227,9 +226,9 @@ async def test_a_node_drains_without_its_database(make_cluster: MakeCluster, own
     ann = await cluster.client(0, "ann")
     own_postgres.freeze()
     await cluster[0].wait_for_state("paused")
-    started = time.monotonic()
+    watch = Stopwatch()
     assert await cluster[0].stop() == 0
-    assert time.monotonic() - started < 10
+    assert watch.seconds < 10
     await ann.wait_until_closed()
     with pytest.raises(Refused):
         await Client.connect(cluster[0].url, resume_token=ann.hello["resumeToken"], timeout=2)

@@ -11,7 +11,6 @@ import signal
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -23,7 +22,7 @@ from collab_server.demo.run import run_demo
 from collab_server.demo.tied import Privileges, is_alive, unprivileged
 from tests.harness.clients import new_session
 from tests.harness.demo import RunningDemo
-from tests.harness.waiting import until
+from tests.harness.waiting import Stopwatch, until
 
 ROOT = Path(__file__).resolve().parents[2]
 PEOPLE = {
@@ -220,9 +219,9 @@ async def test_an_interrupted_start_leaves_nothing_running(start_demo: StartDemo
     await until(lambda: "Valkey" in demo.text, 30, lambda: demo.text)
     tree = demo.process.tree()
     demo.process.send(signal.SIGINT)
-    began = time.monotonic()
+    watch = Stopwatch()
     await until(lambda: demo.process.returncode is not None, 20, lambda: demo.text)
-    assert time.monotonic() - began < 15
+    assert watch.seconds < 15
     assert demo.process.returncode == 130
     assert [pid for pid in tree if is_alive(pid)] == []
     assert "Traceback" not in demo.text

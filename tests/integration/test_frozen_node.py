@@ -96,7 +96,7 @@ async def test_a_frozen_node_blocks_no_topic_for_long(make_cluster: MakeCluster,
     for round_number in range(3):
         await freeze_within_a_transaction(cluster[0], cluster.database)
         async with Writer(bob, topic, f"{round_number}") as writer:
-            await until(lambda writer=writer: writer.acknowledged, 5, "others write on")  # type: ignore[misc]
+            await until(lambda writer=writer: writer.acknowledged, what="others write on")  # type: ignore[misc]
             assert writer.longest_pause < LONGEST_SECONDS
         acknowledged += writer.acknowledged
         head = acknowledged[-1]

@@ -10,7 +10,7 @@ from collab_server.demo.embedded import EmbeddedValkey
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client, Failed, LibraryUser, Refused
 from tests.harness.cluster import Cluster
-from tests.harness.waiting import until
+from tests.harness.waiting import MOST_TIMES_SLOWER, RunTimes, Stopwatch, until
 from tests.harness.world import StandInLibrary, TestDatabase, fresh_topic
 
 
@@ -49,6 +49,22 @@ async def test_until_returns_what_it_waited_for() -> None:
 async def test_until_says_what_did_not_happen() -> None:
     with pytest.raises(AssertionError, match=r"not within 0.05 s: rain"):
         await until(lambda: asyncio.sleep(0, False), 0.05, "rain")
+
+
+@pytest.mark.parametrize(
+    ("run_times", "seconds"), [((0, 0), 8.0), ((5, 0), 8.0), ((2, 4), 8 / 3), ((1, 99), 1.0)]
+)
+def test_a_stopwatch_counts_no_waiting_for_a_processor(run_times: RunTimes, seconds: float) -> None:
+    now, counted = 1000.0, (7, 7)
+    watch = Stopwatch(lambda: now, lambda: counted)
+    now, counted = now + 8, (7 + run_times[0], 7 + run_times[1])
+    assert watch.seconds == pytest.approx(seconds)
+
+
+async def test_a_stopwatch_counts_what_is_slept() -> None:
+    watch = Stopwatch()
+    await asyncio.sleep(0.2)
+    assert watch.seconds >= 0.2 / MOST_TIMES_SLOWER
 
 
 async def test_a_comment_reaches_clients_of_three_nodes(cluster: Cluster, topic: str) -> None:

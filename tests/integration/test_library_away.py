@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import AsyncIterator, Callable
 from functools import partial
 
@@ -14,7 +13,7 @@ from tests.conftest import MakeCluster
 from tests.faults.proxy import Proxy
 from tests.harness.clients import Client, Failed, LibraryUser, Refused
 from tests.harness.cluster import Cluster
-from tests.harness.waiting import until
+from tests.harness.waiting import Stopwatch, until
 from tests.harness.world import StandInLibrary, TestDatabase, fresh_topic
 from tests.integration.scene import ANN, BOB, CAROL, DAN, EVE, FINANCE, SALES, groups, mention, users
 
@@ -51,7 +50,7 @@ class Edge:
         async def answers() -> bool:
             return bool((await client.ask("topic.get", {"topic": topic}))["ok"])
 
-        await until(answers, 5, "Library is asked again")
+        await until(answers, what="Library is asked again")
 
 
 @pytest_asyncio.fixture
@@ -79,23 +78,23 @@ async def test_who_is_known_goes_on_and_nobody_else_gets_in(edge: Edge, fault: s
     token = await dan.identity_token()
     edge.suffer(fault)
 
-    began = time.monotonic()
+    watch = Stopwatch()
     with pytest.raises(Refused) as refusal:
         await Client.connect(cluster[0].url, identity_token=token)
     assert refusal.value.code == "unavailable"
-    assert time.monotonic() - began < AT_MOST_SECONDS
-    began = time.monotonic()
+    assert watch.seconds < AT_MOST_SECONDS
+    watch = Stopwatch()
     with pytest.raises(Failed) as unknown:
         await ann.call("topic.subscribe", {"topic": other})
     assert unknown.value.code == "unavailable"
     assert unknown.value.error["retryAfter"] >= 1
-    assert time.monotonic() - began < AT_MOST_SECONDS
+    assert watch.seconds < AT_MOST_SECONDS
 
     for number in range(1, 6):
-        began = time.monotonic()
+        watch = Stopwatch()
         await ann.call("comment.add", {"topic": topic, "text": f"{number}"})
         await bob.wait_for_seq(topic, number)
-        assert time.monotonic() - began < 1
+        assert watch.seconds < 1
     returned = await Client.connect(cluster[1].url, resume_token=ann.hello["resumeToken"])
     answer = await returned.call("topic.subscribe", {"topic": topic, "after": 2})
     assert [event["seq"] for event in answer["events"]] == [3, 4, 5]
@@ -123,9 +122,9 @@ async def test_no_database_connection_is_held_meanwhile(edge: Edge, fault: str) 
     ] + [asyncio.create_task(bob.ask("topic.get", {"topic": fresh_topic()})) for _ in range(40)]
     database: TestDatabase = cluster.database
     for number in range(8):
-        began = time.monotonic()
+        watch = Stopwatch()
         await ann.call("comment.add", {"topic": topic, "text": f"{number}"})
-        assert time.monotonic() - began < 1
+        assert watch.seconds < 1
     held = await asyncio.to_thread(
         database.sql,
         "SELECT count(*) FROM pg_stat_activity WHERE state LIKE 'idle in transaction%' "
@@ -165,9 +164,9 @@ async def test_many_questions_to_a_library_that_answers_slowly_end_in_time(edge:
     edge.proxy.delay(1.1)
     codes: list[str | None] = []
     while not codes or codes[-1] is not None:
-        began = time.monotonic()
+        watch = Stopwatch()
         answer = await bob.ask("discussion.create", payload, timeout=30)
-        assert time.monotonic() - began < 9
+        assert watch.seconds < 9
         codes.append(None if answer["ok"] else answer["error"]["code"])
     assert set(codes[:-1]) == {"unavailable"}
     assert len(codes) <= 5

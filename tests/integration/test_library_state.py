@@ -170,7 +170,9 @@ async def test_a_fault_of_the_set_up_is_nobodys_token_and_ends_nobodys_session(
         with pytest.raises(Unavailable):
             await here.authenticator.identify(Credentials(bearer=tokens[1] + "x"))
         checks = len(here.outcomes_of("PUT /sessions"))
-        await until(lambda: len(here.outcomes_of("PUT /sessions")) > checks + 1, 5, "the session is checked")
+        await until(
+            lambda: len(here.outcomes_of("PUT /sessions")) > checks + 1, what="the session is checked"
+        )
         assert told == []
         assert here.library.health.problem is not None
         assert re.match(FAULTS[fault].replace("identityToken", r"\w+"), here.library.health.problem)
@@ -180,7 +182,7 @@ async def test_a_fault_of_the_set_up_is_nobodys_token_and_ends_nobodys_session(
             "nonsense",
             "library 500",
         ):  # what answers in its own way may be Library, until somebody comes
-            await until(lambda: here.library.health.problem is None, 5, "it is seen to be well again")
+            await until(lambda: here.library.health.problem is None, what="it is seen to be well again")
         assert (await here.authenticator.identify(Credentials(identity_token=tokens[1]))).user.name
         assert not here.library.sessions.is_ended(identity.session)
         assert not here.library.health.problem
@@ -201,8 +203,8 @@ async def test_the_first_line_after_a_start_says_what_is_wrong(
     """Although nobody has come yet."""
     edge.fault = fault
     async with watched(edge.url) as here:
-        await until(lambda: lines(caplog), 5, "it is said")
-        await until(lambda: len(here.noted) >= 3, 5, "it is asked again")
+        await until(lambda: lines(caplog), what="it is said")
+        await until(lambda: len(here.noted) >= 3, what="it is asked again")
     [said] = lines(caplog)
     assert re.match("Library is unavailable: " + FAULTS[fault], said)
 

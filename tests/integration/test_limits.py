@@ -160,7 +160,7 @@ async def test_a_person_has_so_many_connections(narrow: Cluster) -> None:
             return False
         return True
 
-    await until(comes_in, 5)
+    await until(comes_in)
 
 
 async def test_at_once_they_are_not_more(narrow: Cluster) -> None:

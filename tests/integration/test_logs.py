@@ -28,7 +28,7 @@ def lines_of(node: Node, **wanted: Any) -> list[dict[str, Any]]:
 
 async def line_of(node: Node, **wanted: Any) -> dict[str, Any]:
     """The first line with these facts, which may still have to be written."""
-    found = await until(lambda: lines_of(node, **wanted), 5, lambda: f"{wanted} in\n{node.log_tail()}")
+    found = await until(lambda: lines_of(node, **wanted), what=lambda: f"{wanted} in\n{node.log_tail()}")
     line: dict[str, Any] = found[0]
     return line
 

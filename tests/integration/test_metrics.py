@@ -117,7 +117,7 @@ async def test_sessions_and_disconnects_are_told_apart(cluster: Cluster) -> None
         }
         return all(reasons.values()) and sum(reasons.values()) == 2
 
-    await until(are_gone, 5, "one has left and one was cut")
+    await until(are_gone, what="one has left and one was cut")
 
 
 async def test_a_node_says_what_it_is_and_what_it_has(cluster: Cluster) -> None:

@@ -63,6 +63,6 @@ async def test_each_fault_of_a_certificate_has_its_words(
         database = Database.of(section, node="test")
         await database.start()
         try:
-            await until(lambda: words in (database.problem or ""), 5, lambda: str(database.problem))
+            await until(lambda: words in (database.problem or ""), what=lambda: str(database.problem))
         finally:
             await database.stop()

@@ -142,7 +142,7 @@ async def test_one_refused_command_ends_the_deliveries_of_all_nodes_at_once(
             return refusal.code == "not_found"
         return False
 
-    await until(is_refused, 5)
+    await until(is_refused)
     for client in clients:
         await closed(client, topic, "rights lost", timeout=1)
     await say(ann, topic, "Among ourselves")
@@ -220,4 +220,4 @@ async def test_when_library_stays_silent_nothing_is_delivered_for_ever(
     async def may_again() -> bool:
         return bool((await clients[0].ask("topic.subscribe", {"topic": topic, "after": 1}))["ok"])
 
-    await until(may_again, 5)
+    await until(may_again)

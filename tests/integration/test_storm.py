@@ -65,7 +65,7 @@ async def asked_by_all_who_come_back(crowd: Crowd, postgres: EmbeddedPostgres) -
     calls = Counter(await crowd.library.calls())
     asked = statements(postgres.log_text())
     crowd.cut()
-    await until(lambda: not any(client.is_here for client in crowd.clients), 5)
+    await until(lambda: not any(client.is_here for client in crowd.clients))
     await crowd.until_back(10)
     times = crowd.times()
     assert len(times) == PEOPLE
@@ -105,7 +105,7 @@ async def test_a_node_that_is_killed_leaves_its_clients_to_the_others(storm: Sto
     writers = Writers(crowd, 20)
     writers.start()
     await cluster[0].kill()
-    await until(lambda: not all(client.is_here for client in crowd.clients), 5)
+    await until(lambda: not all(client.is_here for client in crowd.clients))
     await crowd.until_back(10)
     await writers.stop()
     assert crowd.faults() == []

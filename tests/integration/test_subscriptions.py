@@ -373,7 +373,7 @@ async def test_who_leaves_their_own_inbox_hears_no_more_of_it(cluster: Cluster, 
     async def is_told() -> bool:
         return bool((await bob.call("notification.count")) != before)
 
-    await until(is_told, 5, "the notification is in the inbox")
+    await until(is_told, what="the notification is in the inbox")
     answer = await bob.call("topic.subscribe", {"topic": inbox, "after": bob.hello["inboxSeq"]})
     assert "notification.added" in [event["type"] for event in answer["events"]]
     assert bob.events_of(inbox) == []
@@ -401,6 +401,6 @@ async def test_nodes_that_know_nothing_of_each_other_find_each_others_events(
     await bob.call("topic.subscribe", {"topic": topic})
     await fill(ann, topic, 20)
     stored_at = asyncio.get_running_loop().time()
-    await until(lambda: len(seqs(bob, topic)) == 20, 6)
+    await until(lambda: len(seqs(bob, topic)) == 20)
     assert asyncio.get_running_loop().time() - stored_at < 4
     assert seqs(bob, topic) == list(range(1, 21))

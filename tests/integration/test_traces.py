@@ -53,7 +53,7 @@ async def test_a_command_of_a_socket_is_found_by_its_connection(cluster: Cluster
     await ann.call("comment.add", {"topic": topic, "text": "one"})
     await ann.call("comment.add", {"topic": topic, "text": "two"})
     await ann.close()
-    await until(lambda: delivered(cluster[1], topic) == {"1": f"{id}.1", "2": f"{id}.2"}, 5)
+    await until(lambda: delivered(cluster[1], topic) == {"1": f"{id}.1", "2": f"{id}.2"})
 
 
 @pytest.mark.parametrize(

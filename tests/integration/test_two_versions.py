@@ -319,7 +319,7 @@ async def test_nobody_is_shown_as_having_left_who_moves_to_a_node_that_seals(
         report = await old[1].status(is_verbose=True)
         return len(report["cluster"]) == 1
 
-    await until(is_kept_up, 5, "heartbeats go on in the name of the one that has gone")
+    await until(is_kept_up, what="heartbeats go on in the name of the one that has gone")
     later = asyncio.get_running_loop().time() + 6  # twice what it takes to be shown as having left
     while asyncio.get_running_loop().time() < later:
         await say(moved, topic, "Still here")

@@ -122,7 +122,7 @@ async def test_it_can_be_frozen_stopped_and_killed(warm: WarmPython, folder: Pat
         process.wait(0.01)
     process.freeze()
     state = Path(f"/proc/{process.pid}/stat")
-    await until(lambda: state.read_text().rpartition(")")[2].split()[0] == "T", 5)
+    await until(lambda: state.read_text().rpartition(")")[2].split()[0] == "T")
     assert process.returncode is None
     stopped = process.stop()
     assert [stopped, process.returncode] == [-signal.SIGTERM] * 2

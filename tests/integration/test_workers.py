@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -259,9 +258,7 @@ async def test_a_node_over_redis_may_have_workers_too_and_stops_with_all_of_them
     await ann.call("comment.add", {"topic": topic, "text": "Hello", "requestId": "r1"})
     assert (await bob.wait_for("comment.added")).data["seq"] == 1
     pids = [one["pid"] for one in await workers_of(cluster[0])]
-    since = time.monotonic()
     assert await cluster[0].stop(timeout=20) == 0
-    assert time.monotonic() - since < 20
     for pid in pids:
         assert not _is_running(pid)
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable
 from itertools import permutations
@@ -17,16 +16,10 @@ from collab_server.cluster.over_redis import RedisBus
 from collab_server.cluster.seal import Seal
 from collab_server.domain.hints import Kind
 from collab_server.domain.keys import KeyRing
+from tests.harness.waiting import until
 
 KEYS = KeyRing.of(b"k" * 32)
 TOLD = (Kind.EVENT, Kind.SOCKETIO, Kind.PRESENCE, Kind.LIMITS, Kind.NOTIFIED, Kind.RIGHTS)
-
-
-async def until(condition: Callable[[], object]) -> None:
-    since = time.monotonic()
-    while not condition():
-        assert time.monotonic() - since < 10, "waited in vain"
-        await asyncio.sleep(0.005)
 
 
 class Wire:

@@ -110,10 +110,10 @@ async def test_what_needs_no_leave_of_library_does_not_wait_behind_what_does(row
     rows.due = {user: [Due(TOPIC, "eve")] for user in waiting}
     node = a_node(rows)
     node.notified(Notified((*waiting, "lucky"), is_permitted=False))
-    await until(lambda: ("lucky", []) in rows.looked, 2)
+    await until(lambda: ("lucky", []) in rows.looked)
     assert not rows.put
     rows.may_answer.set()
-    await until(lambda: {user for user, _ in rows.put} == set(waiting), 2)
+    await until(lambda: {user for user, _ in rows.put} == set(waiting))
     await node.stop()
 
 
@@ -123,7 +123,7 @@ async def test_what_library_refuses_does_not_hide_what_it_permits(rows: Rows) ->
     rows.due = {"ann": [Due(name, "eve") for name in topics]}
     node = a_node(rows)
     node._hear("other", b"ann")
-    await until(lambda: len(rows.put) == 2 and len(rows.refused) == 48, 2)
+    await until(lambda: len(rows.put) == 2 and len(rows.refused) == 48)
     assert rows.asked == topics
     assert rows.kept_latest == []
     await node.stop()
@@ -136,7 +136,7 @@ async def test_of_who_sends_nothing_that_may_be_known_only_the_latest_wait_on(ro
     }
     node = a_node(rows)
     node._hear("other", b"ann")
-    await until(lambda: rows.kept_latest, 2)
+    await until(lambda: rows.kept_latest)
     assert rows.kept_latest == ["eve"]
     await node.stop()
 
@@ -147,8 +147,8 @@ async def test_what_library_does_not_say_of_one_topic_keeps_no_other_back(rows: 
     rows.due = {"ann": [Due(name, "eve") for name in topics]}
     node = a_node(rows)
     node._hear("other", b"ann")
-    await until(lambda: rows.put == [("ann", topics[-1])], 2)
-    await until(lambda: not node._asks, 2)
+    await until(lambda: rows.put == [("ann", topics[-1])])
+    await until(lambda: not node._asks)
     assert rows.asked == topics  # each once: what was not said is asked about by the next sweep
     assert rows.kept_latest == []
     await node.stop()
@@ -160,7 +160,7 @@ async def test_a_silent_library_is_asked_a_few_questions_at_a_time(rows: Rows) -
     rows.due = {"ann": [Due(name, "eve") for name in topics]}
     node = a_node(rows)
     node._hear("other", b"ann")
-    await until(lambda: rows.asked and not node._asks, 2)
+    await until(lambda: rows.asked and not node._asks)
     assert len(rows.asked) == ASKED_TOGETHER
     await node.stop()
 
@@ -193,5 +193,5 @@ async def test_nobody_waits_for_a_silent_library(rows: Rows, monkeypatch: pytest
     node = a_node(rows, is_silent=True)
     async with asyncio.timeout(5):
         await node.deliver(cast("Any", rows), identity("ann"))
-    await until(lambda: rows.asked == [TOPIC], 2)
+    await until(lambda: rows.asked == [TOPIC])
     await node.stop()

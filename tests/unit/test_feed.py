@@ -156,7 +156,7 @@ async def test_a_gap_that_stays_is_read(feed: Feed, mailbox: Mailbox, database: 
     database.stored[TOPIC] = 5
     feed.offer(events(5, 1, 4))
     assert mailbox.got == {"a": [1]}
-    await until(lambda: mailbox.got == {"a": [1, 2, 3, 4, 5]}, 2)
+    await until(lambda: mailbox.got == {"a": [1, 2, 3, 4, 5]})
     assert database.reads == ["gaps"]
 
 
@@ -167,7 +167,7 @@ async def test_a_long_gap_is_read_in_stretches(
     subscribe(feed, "a", 0)
     database.stored[TOPIC] = 35
     feed.hint(TOPIC, 35)
-    await until(lambda: mailbox.got == {"a": list(range(1, 36))}, 2)
+    await until(lambda: mailbox.got == {"a": list(range(1, 36))})
     assert database.reads == ["gaps"] * 4
 
 
@@ -178,14 +178,14 @@ async def test_no_more_wait_than_are_kept(
     subscribe(feed, "a", 0)
     feed.offer(events(*range(2, 40)))
     database.stored[TOPIC] = 40
-    await until(lambda: mailbox.got == {"a": list(range(1, 41))}, 2)
+    await until(lambda: mailbox.got == {"a": list(range(1, 41))})
 
 
 async def test_a_hint_without_its_event_is_read(feed: Feed, mailbox: Mailbox, database: FakeDatabase) -> None:
     subscribe(feed, "a", 0)
     database.stored[TOPIC] = 2
     feed.hint(TOPIC, 2)
-    await until(lambda: mailbox.got == {"a": [1, 2]}, 2)
+    await until(lambda: mailbox.got == {"a": [1, 2]})
     feed.hint(TOPIC, 2)
     feed.hint("content:9:9", 7)
     await asyncio.sleep(0)
@@ -200,7 +200,7 @@ async def test_a_hint_that_comes_before_the_first_head_is_read_as_soon_as_that_i
     feed.hint(TOPIC, 3)
     feed.learn("a", TOPIC, 2)
     feed.release("a", TOPIC, 2)
-    await until(lambda: mailbox.got == {"a": [3]}, 2)
+    await until(lambda: mailbox.got == {"a": [3]})
 
 
 async def test_topics_do_not_mix(feed: Feed, mailbox: Mailbox) -> None:
@@ -224,7 +224,7 @@ async def test_every_round_compares_all_heads_in_two_queries(
         for topic in topics:
             subscribe(feed, topic, 0, topic)
             database.stored[topic] = 3
-        await until(lambda: mailbox.got == {topic: [1, 2, 3] for topic in topics}, 2)
+        await until(lambda: mailbox.got == {topic: [1, 2, 3] for topic in topics})
         assert database.reads[:2] == ["heads", "gaps"]
         assert database.reads.count("gaps") == 1
 
@@ -233,7 +233,7 @@ async def test_suspicion_compares_at_once(feed: Feed, mailbox: Mailbox, database
     subscribe(feed, "a", 1)
     database.stored[TOPIC] = 2
     feed.suspect()
-    await until(lambda: mailbox.got == {"a": [2]}, 2)
+    await until(lambda: mailbox.got == {"a": [2]})
 
 
 async def test_repair_goes_on_when_the_database_is_back(
@@ -248,7 +248,7 @@ async def test_repair_goes_on_when_the_database_is_back(
         await asyncio.sleep(0.2)
         assert mailbox.got == {}
         database.is_away = False
-        await until(lambda: mailbox.got == {"a": [1, 2]}, 2)
+        await until(lambda: mailbox.got == {"a": [1, 2]})
 
 
 async def test_nothing_is_asked_while_nobody_follows_anything(
@@ -306,7 +306,7 @@ async def test_what_a_client_knows_more_is_read_for_the_others(
     subscribe(feed, "old", 0)
     database.stored[TOPIC] = 3
     subscribe(feed, "new", 3)
-    await until(lambda: mailbox.got == {"old": [1, 2, 3]}, 2)
+    await until(lambda: mailbox.got == {"old": [1, 2, 3]})
     feed.offer(events(4))
     assert mailbox.got == {"old": [1, 2, 3, 4], "new": [4]}
 

@@ -203,7 +203,7 @@ async def test_what_comes_while_the_head_is_read_follows_the_answer_each_once(li
     live.publish(SALES)
     live.may_read.clear()
     subscribing = asyncio.create_task(live.subscribe(ann))
-    await until(lambda: live.reads, 2)
+    await until(lambda: live.reads)
     live.publish(SALES)
     live.publish(SALES)
     live.may_read.set()
@@ -227,7 +227,7 @@ async def test_a_subscription_that_is_asked_for_again_goes_on_when_that_fails(li
     live.may_read.clear()
     live.is_away = True
     again = asyncio.create_task(live.subscribe(ann))
-    await until(lambda: len(live.reads) == 2, 2)
+    await until(lambda: len(live.reads) == 2)
     live.publish(SALES)
     live.may_read.set()
     with pytest.raises(Paused):
@@ -318,7 +318,7 @@ async def test_whoever_is_put_out_while_they_subscribe_is_refused(live: Live) ->
     ann = live.enter()
     live.may_read.clear()
     subscribing = asyncio.create_task(live.subscribe(ann))
-    await until(lambda: live.reads, 2)
+    await until(lambda: live.reads)
     live.gate.refuse(ANN, SALES)
     live.may_read.set()
     with pytest.raises(NotFound):
