@@ -7,6 +7,7 @@ name or an id becomes one by `json_string`, so that mypy tells where one would b
 from __future__ import annotations
 
 import json
+import json.encoder
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -30,7 +31,18 @@ _RFC3339 = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:)([0-5][0-9]|60)((?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2}))"
 )
 
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+def _encoding() -> Callable[[Any], str]:
+    """What `JSONEncoder.encode` does, with what that makes anew for each value made once."""
+    encoder = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return encoder.encode
+    pieces_of = make(None, encoder.default, encode_basestring, None, ":", ",", False, False, False)
+    return lambda value: "".join(pieces_of(value, 0))
+
+
+_encode = _encoding()
 
 
 def dumps(value: Any) -> JsonText:

@@ -14,6 +14,7 @@ import asyncio
 import heapq
 import json
 import logging
+import time
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -58,7 +59,7 @@ class Ends:
         self._by_time: list[tuple[int, bytes]] = []
         self._looked_at = 0
         self._is_loaded = False
-        self._ahead = timedelta()  # of the loop's clock: what the database's says
+        self._ahead = timedelta()  # of the monotonic clock: what the database's says
         self.latest = 0
         bus.listen(Kind.ENDED, self._hear)
 
@@ -66,7 +67,7 @@ class Ends:
 
     def now(self) -> datetime:
         """What time it is for the database, and so for all nodes, whatever this machine's clock says."""
-        return datetime.fromtimestamp(asyncio.get_running_loop().time(), UTC) + self._ahead
+        return datetime.fromtimestamp(time.monotonic(), UTC) + self._ahead
 
     def ended_at(self, mark: bytes) -> int:
         """When what bears the mark was ended (microseconds); 0 if it was not."""
@@ -105,10 +106,9 @@ class Ends:
                 break
 
     async def _tell_time(self) -> None:
-        loop = asyncio.get_running_loop()
-        asked_at = loop.time()
+        asked_at = time.monotonic()
         now = await ends.now(self._database)
-        between = (asked_at + loop.time()) / 2
+        between = (asked_at + time.monotonic()) / 2
         self._ahead = timedelta(microseconds=now) - timedelta(seconds=between)
 
     # --- what is new

@@ -9,8 +9,8 @@ Anybody may send any id: one that does not look like an id is not taken.
 
 from __future__ import annotations
 
+import os
 import re
-import secrets
 from collections.abc import Iterable
 from contextvars import ContextVar
 
@@ -42,7 +42,7 @@ def of_request(headers: Iterable[tuple[bytes, bytes]]) -> str:
             return value.decode("ascii")
         if name == _PARENT and parent is None and (found := _TRACEPARENT.fullmatch(value)):
             parent = found[1]
-    return secrets.token_hex(8) if parent is None else parent.decode("ascii")
+    return os.urandom(8).hex() if parent is None else parent.decode("ascii")
 
 
 def carried() -> bytes:

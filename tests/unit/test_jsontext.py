@@ -43,6 +43,17 @@ def test_what_is_written_is_read_back_the_same(value: Any) -> None:
     check_json(value, field="x", max_bytes=len(dumps(value).encode()))
 
 
+def test_what_is_none_or_too_deep_is_not_written() -> None:
+    deep: Any = []
+    for _ in range(100_000):
+        deep = [deep]
+    for value, error in ((float("nan"), ValueError), (deep, RecursionError), ({1, 2}, TypeError)):
+        with pytest.raises(error):
+            dumps(value)
+    while deep:
+        deep = deep.pop()  # or to forget it is as deep
+
+
 @given(st.text())
 def test_a_text_becomes_json_as_any_value_does(text: str) -> None:
     assert json_string(text) == dumps(text)

@@ -118,7 +118,7 @@ class KnownSessions:
 
     def why_ended(self, session: AuthoritySession) -> Ended | None:
         """Why it is known to be over; None where it is not."""
-        return self._ended.get(session)
+        return self._ended.get(session) if session in self._ended else None
 
     def refuse_ended(self, session: AuthoritySession) -> None:
         """Raises `Unauthenticated` for one that is known to be over."""

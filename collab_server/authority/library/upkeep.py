@@ -84,7 +84,8 @@ class Upkeep:
             lives = max(remaining_seconds, 0.0)
             age = max(DEFAULT_SESSION_SECONDS - lives, 0.0)
             known = self._known.meet(session, max(DEFAULT_SESSION_SECONDS, lives), age)
-        self._known.take_up(known)
+        if not known.uses:
+            self._known.take_up(known)
         known.uses.add(use)
         if known.timer is None:
             self._check_later(known)

@@ -11,7 +11,7 @@ same node. An id in another form is of a node that hands nothing over.
 from __future__ import annotations
 
 import base64
-import secrets
+import os
 
 from cryptography.exceptions import InvalidTag
 
@@ -34,7 +34,7 @@ class SealedIds:
 
     def new(self) -> str:
         """A new id that names this node; before there are keys, one that names nobody."""
-        chance = secrets.token_bytes(_CHANCE_BYTES)
+        chance = os.urandom(_CHANCE_BYTES)
         if not self._keys.ids:
             return _spelled(chance)
         return _spelled(chance + self._keys.ids[0].encrypt(chance[:_NONCE_BYTES], self._home, chance))
