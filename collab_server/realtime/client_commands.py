@@ -79,10 +79,11 @@ class ClientCommands:
         self._asker = asker
         self.trace = trace
         self.count = 0
-        self._waiting: deque[tuple[int | None, list[Any], int]] = deque()
+        # Only while some wait: most connections listen, and an empty one takes more than all else here.
+        self._waiting: deque[tuple[int | None, list[Any], int]] | None = None
         self._waiting_bytes = 0
         self._worker: asyncio.Task[None] | None = None
-        self._reads: set[asyncio.Task[None]] = set()
+        self._reads: list[asyncio.Task[None]] = []  # a few
         self._chains: dict[str, asyncio.Task[None]] = {}
 
     @property
@@ -92,7 +93,8 @@ class ClientCommands:
 
     def forget(self) -> None:
         """Leave what waits: only the command under way is carried through."""
-        self._waiting.clear()
+        if self._waiting is not None:
+            self._waiting.clear()
         self._waiting_bytes = 0
 
     def refused(self, name: Any, error: ClientError) -> ClientError:
@@ -113,11 +115,14 @@ class ClientCommands:
         """
         limits = self._host.limits
         is_full = self._waiting_bytes + size > WAITING_PACKETS * limits.packetBytes
-        if is_full or len(self._waiting) >= limits.commandsWaiting:
+        waiting = self._waiting
+        if is_full or (waiting is not None and len(waiting) >= limits.commandsWaiting):
             error = RateLimited("too many commands of this connection wait", retry_after=1)
             self._asker.refuse(ack_id, self.refused(name_in(data), error))
             return False
-        self._waiting.append((ack_id, data, size))
+        if waiting is None:
+            waiting = self._waiting = deque()
+        waiting.append((ack_id, data, size))
         self._waiting_bytes += size
         if self._worker is None:
             self._worker = self._host.spawn(self._work())
@@ -136,6 +141,8 @@ class ClientCommands:
                     await self._begin_in_turn(ack_id, data, size)
         finally:
             self._worker = None
+            if not self._waiting:
+                self._waiting = None
 
     async def _begin_in_turn(self, ack_id: int | None, data: list[Any], size: int) -> None:
         try:
@@ -169,8 +176,8 @@ class ClientCommands:
             task.add_done_callback(lambda done: self._unchain(topic, done))
         else:
             task = self._host.spawn(self._answer(ack_id, passage))
-        self._reads.add(task)
-        task.add_done_callback(self._reads.discard)
+        self._reads.append(task)
+        task.add_done_callback(self._reads.remove)
         return task
 
     def _unchain(self, topic: str, done: asyncio.Task[None]) -> None:
