@@ -134,4 +134,9 @@ class Client:
     def signal(self, name: str, data: Any) -> None:
         """Send a signal to this client alone."""
         if not self.is_closed:
-            self._host.send_text(self.connection, f'2["{name}",{dumps(data)}]')
+            self.tell(name, dumps(data))
+
+    def tell(self, name: str, data: JsonText) -> None:
+        """The same, of what is JSON already."""
+        if not self.is_closed:
+            self._host.send_text(self.connection, f'2["{name}",{data}]')

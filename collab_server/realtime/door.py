@@ -33,7 +33,7 @@ from collab_server.services.commands.gate import CommandGate
 from collab_server.services.commands.table import bound_to_connection
 from collab_server.services.hub import Hub
 from collab_server.services.live.subscriptions import Subscriptions
-from collab_server.services.sign_in import Credentials
+from collab_server.services.sign_in import Credentials, SignIn
 from collab_server.status import Counters
 from collab_server.telemetry import traces
 from collab_server.telemetry.journal import Journal, Whose, person, stranger
@@ -109,9 +109,39 @@ class Door:
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
         if eio_sid is None:
             return  # gone meanwhile
-        arrival = Arrival(_came_with(environ), trace, asyncio.get_running_loop().time())
-        client = Client(self, eio_sid, sid, signed_in.identity, arrival)
         self._journal.line("signed in", whose, **facts)
+        self._take_in(Client(self, eio_sid, sid, signed_in.identity, _arrival(environ, trace)), signed_in)
+
+    def prove_at_once(self, environ: dict[str, Any], auth: Any) -> SignIn | None:
+        """Who this is, where nobody has to be asked, nor to wait, nor is refused: then `come_in` takes them in. None
+        for all others, whom `sign_in` is for."""
+        try:
+            signed_in = self._sign_ins.prove_at_once(_credentials(environ, auth))
+        except Exception:
+            return None  # it is told there
+        if signed_in is None:
+            return None
+        user_id = signed_in.identity.user.id
+        if self._hub.tally.of(user_id) >= self.limits.connectionsPerUser:
+            return None
+        return signed_in if self.gate.charge_quiet_sign_in(user_id) else None
+
+    def come_in(
+        self, eio_sid: str, sid: str, environ: dict[str, Any], auth: Any, signed_in: SignIn
+    ) -> Awaitable[None] | None:
+        """Take in who was proved just now, and was answered; what is left to be waited for, if anything."""
+        trace, whose = _trace_of(environ), person(signed_in.identity.user.id)
+        token = traces.CURRENT.set(trace)
+        try:
+            client = Client(self, eio_sid, sid, signed_in.identity, _arrival(environ, trace))
+            address = environ.get("REMOTE_ADDR")
+            self._journal.line("signed in", whose, door=DOOR, address=address, by=_kind_of(auth))
+            self._take_in(client, signed_in)
+            return None if self._sign_ins.greet_at_once(client) else self._greet(client)
+        finally:
+            traces.CURRENT.reset(token)
+
+    def _take_in(self, client: Client, signed_in: SignIn) -> None:
         self._hub.enter(client)
         self._sign_ins.begin(client, signed_in)
         self._counters.signed_in(DOOR)
@@ -120,13 +150,16 @@ class Door:
     async def greet(self, eio_sid: str) -> None:
         """Say hello to a client that has just signed in."""
         client = self._clients.get(eio_sid)
-        if client is None:
-            return
+        if client is not None:
+            await self._greet(client)
+
+    async def _greet(self, client: Client) -> None:
+        traces.CURRENT.set(client.trace)
         try:
             await self._sign_ins.greet(client)
         except ClientError:
             # The database has just gone. The client comes back by itself, as it would not after a refusal.
-            self._server.eio.close_transport(eio_sid, "paused")
+            self._server.eio.close_transport(client.connection, "paused")
 
     async def forget(self, sid: str, reason: str = "unknown") -> None:
         """Socket.IO's disconnect handler."""
@@ -265,6 +298,10 @@ def _trace_of(environ: dict[str, Any]) -> str:
     """That of the handshake; a new one for who signs in once more on the same connection."""
     scope = environ.get("asgi.scope")
     return traces.of_request(()) if scope is None else trace_of(scope)
+
+
+def _arrival(environ: dict[str, Any], trace: str) -> Arrival:
+    return Arrival(_came_with(environ), trace, asyncio.get_running_loop().time())
 
 
 def _kind_of(auth: Any) -> str:

@@ -28,6 +28,7 @@ from collab_server.realtime.sockets.packets import HEAD
 from collab_server.realtime.sockets.server import SocketServer
 from collab_server.realtime.strangers import StrangerLimits
 from collab_server.services.origins import Origins
+from collab_server.services.sign_in import SignIn
 from collab_server.telemetry.journal import Journal, Whose, stranger
 from collab_server.telemetry.metrics import Labels, Metrics
 
@@ -55,6 +56,16 @@ class Receiver(Protocol):
 
     async def greet(self, eio_sid: str) -> None:
         """Somebody's sign-in has been answered."""
+
+    def prove_at_once(self, environ: dict[str, Any], auth: Any) -> SignIn | None:
+        """Who this is, if that is known and they may come in; None to ask `sign_in`."""
+        ...
+
+    def come_in(
+        self, eio_sid: str, sid: str, environ: dict[str, Any], auth: Any, signed_in: SignIn
+    ) -> Awaitable[None] | None:
+        """Somebody who was proved at once has been answered; what is left to be waited for, if anything."""
+        ...
 
     async def forget(self, sid: str, reason: str = "unknown") -> None:
         """Somebody is gone."""
@@ -182,6 +193,23 @@ class CollabServer(SocketServer):
             self.eio.close_transport(eio_sid, reason)
 
     # --- in
+
+    @override
+    def _begin_connect(self, eio_sid: str, namespace: str | None, data: Any) -> Awaitable[None] | None:
+        """Whose token is known gets their answer in the same turn of the loop: nobody is waited for."""
+        environ = self.environ[eio_sid]
+        signed_in = self._door.prove_at_once(environ, data) if namespace in (None, "/") else None
+        if signed_in is None:
+            return self._handle_connect(eio_sid, namespace, data)
+        sid = self.manager.enter(eio_sid, "/")
+        self.eio.send_text(eio_sid, f"0{_connected(sid=json_string(sid))}")
+        self._welcome(eio_sid)
+        try:
+            return self._door.come_in(eio_sid, sid, environ, data, signed_in)
+        except Exception:
+            self.logger.exception("connect handler error")
+            self.eio.close_transport(eio_sid, "internal error")
+            return None
 
     @override
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import cast
 
-from collab_server.domain.jsontext import JsonText, dumps, rfc3339
+from collab_server.domain.jsontext import JsonText, dumps, json_shape, json_string, json_time, rfc3339
 from collab_server.domain.sign_ins import RefreshSession
 from collab_server.errors import Forbidden, Unauthenticated
 from collab_server.realtime.client import SOON, Client
@@ -29,6 +29,9 @@ from collab_server.telemetry.journal import Journal, person
 
 RENEWAL_ROUND_SECONDS = 5.0
 RENEWALS_AT_ONCE = 50
+
+_user = json_shape("id", "name", "initials")
+_hello = json_shape("user", "node", "epoch", "inboxSeq", "resumeToken", "expiresAt")
 
 
 class SignIns:
@@ -57,6 +60,10 @@ class SignIns:
         """Who shows these. Raises `Unauthenticated`, `RateLimited`, `Unavailable` or `Paused`."""
         return await self._authenticator.sign_in(credentials)
 
+    def prove_at_once(self, credentials: Credentials) -> SignIn | None:
+        """The same where nobody has to be asked; None where somebody has."""
+        return self._authenticator.sign_in_at_once(credentials)
+
     # --- coming
 
     def begin(self, client: Client, signed_in: SignIn) -> None:
@@ -64,6 +71,15 @@ class SignIns:
         self._greetings[client.connection] = signed_in
         self._set_end(client)
         self._attach(client)
+
+    def greet_at_once(self, client: Client) -> bool:
+        """Say hello where it is known up to where this node has delivered the inbox; False where it is not."""
+        seq = self._subscriptions.follow_inbox(client)
+        if seq is None:
+            return False
+        self._say_hello(client, seq, self._greetings.pop(client.connection))
+        self._deliveries.arrived(client.who.user.id)
+        return True
 
     async def greet(self, client: Client) -> None:
         """Say hello to a client that has just signed in, subscribed to its inbox from here on.
@@ -83,16 +99,19 @@ class SignIns:
     def _say_hello(self, client: Client, inbox_seq: int, signed_in: SignIn) -> None:
         now = datetime.now(UTC)
         client.renew_at = now + (signed_in.expires_at - now) / 2
-        client.signal(
+        user = client.who.user
+        client.tell(
             "server.hello",
-            {
-                "user": client.who.user.as_wire(),
-                "node": self._node,
-                "epoch": self._epoch.name,
-                "inboxSeq": inbox_seq,
-                "resumeToken": signed_in.resume_token,
-                "expiresAt": rfc3339(signed_in.expires_at),
-            },
+            _hello(
+                user=_user(
+                    id=json_string(user.id), name=json_string(user.name), initials=json_string(user.initials)
+                ),
+                node=json_string(self._node),
+                epoch=json_string(self._epoch.name),
+                inboxSeq=inbox_seq,
+                resumeToken=json_string(signed_in.resume_token),
+                expiresAt=json_time(signed_in.expires_at),
+            ),
         )
 
     def end(self, client: Client) -> None:

@@ -63,6 +63,12 @@ class FakeAuthenticator:
         await self.may_answer.wait()
         return SignIn(identity(str(credentials.resume_token or credentials.auth_token)), "sealed", LATER)
 
+    def sign_in_at_once(self, credentials: Credentials) -> SignIn | None:
+        token = credentials.resume_token
+        if token == "broken":
+            raise RuntimeError("broken")
+        return SignIn(identity(token), "sealed", LATER) if token == "known" else None
+
     def attach(self, who: Identity, on_ended: Callable[[Any], None]) -> SessionUse:
         token = who.session.auth_token
         self.attached.add(token)
@@ -112,7 +118,7 @@ class House:
             self.hub,
             cast("Any", authenticator),
             self.subscriptions,
-            cast("Any", None),
+            cast("Any", SimpleNamespace(arrived=lambda user_id: None)),
             Epoch("epoch"),
             Journal(),
         )
@@ -149,6 +155,34 @@ def test_a_door_that_lacks_a_command_of_a_connection_is_not_built(
 @pytest.fixture
 def door(house: House) -> Door:
     return house.door
+
+
+async def test_who_is_known_is_greeted_at_once_where_their_inbox_is_followed(
+    house: House, door: Door, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def snapshots(_database: Any, asked: Sequence[tuple[str, str]]) -> list[Snapshot]:
+        return [Snapshot(name, 1, 7, 0, False, 0, 0, is_member=False) for name, _ in asked]
+
+    monkeypatch.setattr(topics, "snapshots", snapshots)
+    for number, eio_sid in enumerate(("one", "two")):
+        signed_in = door.prove_at_once({}, {"resumeToken": "known"})
+        assert signed_in is not None
+        greeting = door.come_in(eio_sid, f"sid-{eio_sid}", {}, {"resumeToken": "known"}, signed_in)
+        assert (greeting is None) is (number == 1)
+        if greeting is not None:
+            await greeting
+        assert len(house.server.texts) == number + 1
+    assert all(text.startswith('2["server.hello",{"user":{"id":"AAAA') for text in house.server.texts)
+    assert all('"inboxSeq":7,' in text for text in house.server.texts)
+
+
+async def test_who_is_asked_about_or_has_to_wait_is_not_let_in_at_once(house: House, door: Door) -> None:
+    for token in ("unknown", "broken"):
+        assert door.prove_at_once({}, {"resumeToken": token}) is None
+    assert door.prove_at_once({}, {"resumeToken": "known", "authToken": "x"}) is None
+    user_id = identity("known").user.id
+    house.limiter.charge(user_id, 1000)
+    assert door.prove_at_once({}, {"resumeToken": "known"}) is None
 
 
 async def test_a_session_is_not_used_for_ever_by_who_left_while_refreshing_it(

@@ -129,6 +129,21 @@ async def test_what_was_delivered_is_dropped(feed: Feed, mailbox: Mailbox) -> No
     assert mailbox.got == {"a": [4, 5]}
 
 
+async def test_whoever_follows_from_here_on_gets_what_is_beyond_what_they_are_told(
+    feed: Feed, mailbox: Mailbox
+) -> None:
+    assert feed.follow("first", TOPIC) is None
+    feed.hold("first", TOPIC)
+    assert feed.follow("second", TOPIC) is None, "nobody knows the head yet"
+    assert not feed.follows("second", TOPIC)
+    feed.learn("first", TOPIC, 4)
+    feed.release("first", TOPIC, 4)
+    feed.offer(events(6))
+    assert feed.follow("second", TOPIC) == 4
+    feed.offer(events(5))
+    assert mailbox.got == {"first": [5, 6], "second": [5, 6]}
+
+
 async def test_an_early_event_waits_for_those_before_it(
     feed: Feed, mailbox: Mailbox, database: FakeDatabase
 ) -> None:

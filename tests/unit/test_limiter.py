@@ -117,6 +117,14 @@ def test_how_long_to_wait_until_nothing_is_owed() -> None:
     assert bucket.wait_seconds("ann") == pytest.approx(0)
 
 
+def test_what_is_taken_if_it_is_there_is_never_owed() -> None:
+    bucket = limiter(Clock())
+    assert [bucket.take_if_there("ann", 2) for _ in range(3)] == [True, True, False]
+    assert bucket.report() == b'{"ann":4}'
+    assert bucket.take_if_there("ann", 1)
+    assert bucket.wait_seconds("ann") == 0
+
+
 def test_what_is_charged_is_never_refused_and_told_to_the_others() -> None:
     clock = Clock()
     here, there = limiter(clock), limiter(clock)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from collab_server.domain.people import User
 from collab_server.realtime import sign_ins
 from collab_server.realtime.sign_ins import SignIns
 
@@ -20,7 +22,7 @@ class Staying:
     """A client of a node, greeted or not, that was given a token for an hour."""
 
     def __init__(self, renew_at: datetime, *, is_greeted: bool = True) -> None:
-        user = SimpleNamespace(id="ann", as_wire=lambda: {"id": "ann"})
+        user = User("ann", "Ann", "A")
         self.who = SimpleNamespace(user=user, expires_at=datetime.now(UTC) + HOUR)
         self.renew_at = renew_at
         self.ends_at = float("inf")
@@ -29,8 +31,8 @@ class Staying:
         self.told: list[tuple[str, Any]] = []
         self.looked_at = 0
 
-    def signal(self, name: str, data: Any) -> None:
-        self.told.append((name, data["resumeToken"]))
+    def tell(self, name: str, data: str) -> None:
+        self.told.append((name, json.loads(data)["resumeToken"]))
 
 
 async def test_who_stays_is_given_a_younger_token_at_half_its_time(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,3 +47,23 @@ async def test_an_event_is_told_to_other_nodes_and_encoded_once_for_all_clients_
     await manager.emit("news", {"a": 1}, "/", room="room")
     assert server.delivered == [(["one", "two"], '2["news",{"a":1}]')]
     assert [(data["method"], data["event"]) for data in manager.told] == [("emit", "news")]
+
+
+async def test_a_client_is_found_by_its_connection_for_as_long_as_it_is_connected() -> None:
+    manager = Telling()
+    server = SocketServer(manager, async_mode="asgi")
+    asking = manager.begin("one", "/")
+    assert asking is not None
+    assert manager.begin("one", "/") is None, "it asks already"
+    assert (manager.sid_from_eio_sid("one", "/"), manager.is_connected(asking, "/")) == (asking, False)
+    manager.finish(asking, "/")
+    sid = manager.enter("two", "/")
+    assert manager.is_connected(asking, "/")
+    assert manager.is_connected(sid, "/")
+    await manager.enter_room(sid, "/", "room")
+    assert dict(manager.get_participants("/", "room")) == {sid: "two"}
+    for gone in (sid, asking):
+        await manager.disconnect(gone, "/", ignore_queue=True)
+    assert manager.sid_from_eio_sid("two", "/") is None
+    assert (manager.rooms, manager.pending_connect) == ({}, {})
+    assert server.manager is manager

@@ -417,6 +417,36 @@ async def test_two_connections_with_one_token_of_library_begin_two_sign_ins() ->
             await node.identify(Credentials(bearer=none))
 
 
+async def test_who_is_known_signs_in_at_once_and_nobody_else_does() -> None:
+    clock = Clock()
+    known = Known(clock)
+    node, library = with_ends(clock, known)
+    shown = Credentials(identity_token="of-library")
+    assert node.sign_in_at_once(shown) is None
+    first = await node.sign_in(shown)
+    again = node.sign_in_at_once(shown)
+    assert again is not None
+    assert (again.identity.user, library.asked) == (ANN, 1)
+    assert again.identity.begun.id != first.identity.begun.id
+    back = node.sign_in_at_once(Credentials(resume_token=first.resume_token))
+    assert back is not None
+    assert back.identity.begun == first.identity.begun
+    assert node.sign_in_at_once(Credentials(auth_token="unknown")) is None
+    both = Credentials(resume_token=first.resume_token, identity_token="unknown")
+    assert node.sign_in_at_once(both) is not None, "the first kind decides"
+    clock.seconds += 61
+    assert node.sign_in_at_once(Credentials(resume_token=first.resume_token)) is None, "Library is asked"
+    known.end(mark_of("sign-in", first.identity.begun.id), 5)
+    with pytest.raises(SignInOver):
+        node.sign_in_at_once(Credentials(resume_token=first.resume_token))
+    with pytest.raises(Unauthenticated):
+        node.sign_in_at_once(Credentials(identity_token="\ud800"))
+    with pytest.raises(Unauthenticated):
+        node.sign_in_at_once(Credentials())
+    with pytest.raises(Paused):
+        an_authenticator(clock, key=None).sign_in_at_once(shown)
+
+
 async def test_all_of_a_person_is_ended_that_began_before_and_library_is_asked_anew() -> None:
     clock = Clock()
     known = Known(clock)

@@ -156,7 +156,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             if self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is not None:
                 raise MalformedPacket("connected already")
             self.newcomers.count_try(eio_sid, packet.size)
-            return self._handle_connect(eio_sid, namespace, self._credentials_of(packet.data))
+            return self._begin_connect(eio_sid, namespace, self._credentials_of(packet.data))
         if kind == sio_packet.DISCONNECT:
             return self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
         self._must_be_connected(eio_sid, packet)
@@ -216,6 +216,10 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def _give_up(self, eio_sid: str) -> None:
         self.eio.close_transport(eio_sid, "not connected in time")
 
+    def _begin_connect(self, eio_sid: str, namespace: str | None, data: Any) -> Awaitable[None] | None:
+        """Connect a client to a namespace; what is left to be waited for, if anything."""
+        return self._handle_connect(eio_sid, namespace, data)
+
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:
         namespace = namespace or "/"
         if not self._serves(namespace):
@@ -246,12 +250,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self.environ[eio_sid] = _what_is_kept_of(self.environ[eio_sid])
 
     def _serves(self, namespace: str) -> bool:
-        return (
-            self.namespaces == "*"
-            or namespace in self.namespaces
-            or namespace in self.handlers
-            or namespace in self.namespace_handlers
-        )
+        served = (self.namespaces, self.handlers, self.namespace_handlers)
+        return self.namespaces == "*" or any(namespace in some for some in served)
 
     async def _refuse(self, eio_sid: str, namespace: str, message: str) -> None:
         packet = self.packet_class(sio_packet.CONNECT_ERROR, data={"message": message}, namespace=namespace)
@@ -271,13 +271,13 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def _wait_for_connect(self, eio_sid: str | None) -> None:
         """A client that has left its last namespace has as long for another as a new one."""
-        namespaces = list(self.manager.get_namespaces())
         if eio_sid is None or eio_sid not in self.environ:
             return
         session = self.eio.sockets.get(eio_sid)
         if session is None or session.closing:
             return
-        if all(self.manager.sid_from_eio_sid(eio_sid, namespace) is None for namespace in namespaces):
+        find = self.manager.sid_from_eio_sid
+        if all(find(eio_sid, namespace) is None for namespace in self.manager.get_namespaces()):
             self._put_out(self.newcomers.enter(eio_sid, self.environ[eio_sid]))
             self.eio.distrust(eio_sid)
 

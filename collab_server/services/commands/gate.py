@@ -88,6 +88,10 @@ class CommandGate:
         self._limiter.charge(user_id, 1)
         return self._limiter.wait_seconds(user_id)
 
+    def charge_quiet_sign_in(self, user_id: str) -> bool:
+        """The same of a user who owes nothing then; False, and nothing is taken, of others."""
+        return self._limiter.take_if_there(user_id, 1)
+
     def in_turn(self, user_id: str, name: Any) -> Turn:
         """The turn of a command that was let in and whose asker is not quiet: `async with` waits for it.
 

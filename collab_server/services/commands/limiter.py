@@ -92,6 +92,14 @@ class RateLimiter:
             now = self._clock()
             self._take(user_id, self._tokens(user_id, now), weight, now)
 
+    def take_if_there(self, user_id: str, weight: int) -> bool:
+        """Take so many units if the bucket has as many; False if it has not."""
+        now = self._clock()
+        tokens = self._tokens(user_id, now)
+        if tokens >= weight:
+            self._take(user_id, tokens, weight, now)
+        return tokens >= weight
+
     def wait_seconds(self, user_id: str) -> float:
         """After how many seconds the user's bucket owes nothing; 0 if it owes nothing now."""
         return max(0.0, -self._tokens(user_id, self._clock()) / self._per_second)

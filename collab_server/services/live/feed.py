@@ -208,6 +208,18 @@ class Feed:
             return followed.applied
         return before.known if before is not None else None
 
+    def follow(self, client: str, topic: str) -> int | None:
+        """Follow a topic for a client that has not followed it, from where this node has delivered it, which is
+        returned; None, and nothing is done, where that is not known.
+
+        As `hold` and `release` in one: tell the client up to where before anything else can happen.
+        """
+        followed = self._logs.get(topic)
+        if followed is None or followed.applied is None:
+            return None
+        followed.live[client] = None
+        return followed.applied
+
     def watch(self, client: str, topic: str, ring: Callable[[], None]) -> None:
         """Call `ring` for every event of a topic from now on, until the client leaves; it must not wait nor raise.
 

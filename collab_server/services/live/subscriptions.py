@@ -217,6 +217,11 @@ class Subscriptions:
 
     # --- the inbox
 
+    def follow_inbox(self, listener: Listener) -> int | None:
+        """Let a listener that has just come follow its inbox, where that is followed here already; the inbox's `seq`,
+        which it has to be told now. None elsewhere: `hold_inbox` looks for it."""
+        return self._feed.follow(listener.connection, inbox_topic(listener.who.user.id).name)
+
     async def hold_inbox(self, listener: Listener) -> int | None:
         """Let a listener that has just come follow its inbox, held back until `release_inbox`; the inbox's `seq`.
 

@@ -82,18 +82,36 @@ class Authenticator:
         """For a socket: who it is, with a token to come back with. `Paused` before there is a key."""
         self._tokens.require_key()
         proof = await self._prove(credentials)
-        if not proof.begun.id:
-            before = proof.begun
-            begun = Begun(self._chance(ID_BYTES), self._lifetimes.ends.now(), before.as_of, before.token_mark)
-            proof = Proof(proof.user, proof.session, proof.timeout_seconds, proof.said_at, begun)
-        elif self._arrivals < ARRIVALS_ASKED_AT_ONCE and not self._sessions.is_silent:
+        if self._may_be_asked_about(proof):
             self._arrivals += 1
             try:
                 proof = await self._asked_lately(proof, ARRIVAL_SECONDS)
             finally:
                 self._arrivals -= 1
-        self._lifetimes.refuse_over(proof)
-        return self._sealed(proof)
+        return self._begun(proof)
+
+    def sign_in_at_once(self, credentials: Credentials) -> SignIn | None:
+        """The same where nobody has to be asked; None where somebody has. `Paused` before there is a key."""
+        self._tokens.require_key()
+        proof = self._way_of(credentials).prove_at_once(credentials)
+        if proof is None or (self._may_be_asked_about(proof) and not self._was_asked_lately(proof)):
+            return None
+        return self._begun(proof)
+
+    def _may_be_asked_about(self, proof: Proof) -> bool:
+        """Whether somebody who comes back waits for what the authority says now."""
+        is_back = bool(proof.begun.id)
+        return is_back and self._arrivals < ARRIVALS_ASKED_AT_ONCE and not self._sessions.is_silent
+
+    def _begun(self, proof: Proof) -> SignIn:
+        """The sign-in that was proved, or one that begins now."""
+        now = self._lifetimes.ends.now()
+        if not proof.begun.id:
+            before = proof.begun
+            begun = Begun(self._chance(ID_BYTES), now, before.as_of, before.token_mark)
+            proof = Proof(proof.user, proof.session, proof.timeout_seconds, proof.said_at, begun)
+        self._lifetimes.refuse_over(proof, now)
+        return self._sealed(proof, now)
 
     async def identify(self, credentials: Credentials, *, is_leaving: bool = False) -> Identity:
         """For a request: who it is. Whoever `is_leaving` can do so while the authority is silent.
@@ -138,10 +156,13 @@ class Authenticator:
         return self._sessions.attach(identity.session, remaining, on_ended)
 
     async def _prove(self, shown: Credentials, *, is_leaving: bool = False) -> Proof:
+        return await self._way_of(shown).prove(shown, is_leaving=is_leaving)
+
+    def _way_of(self, shown: Credentials) -> Way:
+        """The first whose kind was shown."""
         for way in self._ways:
-            proof = await way.prove(shown, is_leaving=is_leaving)
-            if proof is not None:
-                return proof
+            if way.is_shown(shown):
+                return way
         raise Unauthenticated("a token is needed")
 
     async def _asked_lately(self, proof: Proof, patience_seconds: float | None = None) -> Proof:
@@ -150,8 +171,7 @@ class Authenticator:
         Connections have their sessions looked after; requests and arrivals come by themselves. While the authority is
         silent, the session goes on until it runs out.
         """
-        age_seconds = self._sessions.age_seconds(proof.session)
-        if not proof.begun.id or (age_seconds is not None and age_seconds <= self._asked_seconds):
+        if self._was_asked_lately(proof):
             return proof
         try:
             async with asyncio.timeout(PATIENCE_SECONDS if self._sessions.is_silent else patience_seconds):
@@ -161,17 +181,21 @@ class Authenticator:
                 raise self._lifetimes.session_over(proof) from None
             return proof
 
-    def _sealed(self, proof: Proof) -> SignIn:
+    def _was_asked_lately(self, proof: Proof) -> bool:
+        age_seconds = self._sessions.age_seconds(proof.session)
+        return not proof.begun.id or (age_seconds is not None and age_seconds <= self._asked_seconds)
+
+    def _sealed(self, proof: Proof, as_of: datetime | None = None) -> SignIn:
         token = self._tokens.seal(proof, self._sessions.cookies(proof.session))
         self._sessions.mark_sealed(proof.session)
-        identity = self._identity(proof)
+        identity = self._identity(proof, as_of)
         return SignIn(identity, token, identity.expires_at)
 
-    def _identity(self, proof: Proof) -> Identity:
+    def _identity(self, proof: Proof, as_of: datetime | None = None) -> Identity:
         return Identity(
             proof.user,
             proof.session,
             proof.user.id in self._administrators,
-            self._lifetimes.expires_at(proof),
+            self._lifetimes.expires_at(proof, as_of),
             begun=proof.begun,
         )

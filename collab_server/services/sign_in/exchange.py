@@ -77,23 +77,18 @@ class Exchange:
         """Whether it has proved somebody lately."""
         return token.digest in self._proofs
 
+    def prove_at_once(self, token: Token) -> Proof | None:
+        """Whose token it is, where the authority said so at most 60 s ago; None where it has to be asked.
+
+        Raises `Unauthenticated` for what it has just refused.
+        """
+        known, is_fresh, _ = self._look_for(token)
+        return known if is_fresh else None
+
     async def prove(self, token: Token) -> Proof:
         """Whose token it is: what the authority says now, or said at most 60 s ago."""
-        if not is_token(token.text):
-            raise not_accepted(self._authority_name)
-        self._lifetimes.refuse_ended_token(token.kind, token.text)
-        # A refusal, and a call in flight, count for just what was shown.
-        digest = token.digest
-        more = self._sessions.cookies_that_count(token.cookie_header)
-        attempt = digest_of(token.kind, token.text, token.cookie, *more) if more else digest
-        if attempt in self._refused:
-            raise not_accepted(self._authority_name)
-        known = self._proofs.get(digest)
-        if known is not None and (
-            self._sessions.is_ended(known.session) or self._lifetimes.is_outdated(known)
-        ):
-            known = None
-        if known is not None and digest in self._fresh:
+        known, is_fresh, attempt = self._look_for(token)
+        if known is not None and is_fresh:
             return known
         is_hopeless = known is not None and self._sessions.is_silent
         try:
@@ -109,6 +104,22 @@ class Exchange:
             if known.runs_out_at <= now:
                 raise self._silence() from None
             return known
+
+    def _look_for(self, token: Token) -> tuple[Proof | None, bool, bytes]:
+        """What is known of a token, whether that is fresh, and by what an attempt with just what was shown is known: a
+        refusal, or a call in flight. Raises `Unauthenticated` for what was just refused, or can be no token."""
+        if not is_token(token.text):
+            raise not_accepted(self._authority_name)
+        self._lifetimes.refuse_ended_token(token.kind, token.text)
+        digest = token.digest
+        more = self._sessions.cookies_that_count(token.cookie_header) if token.cookie_header else ()
+        attempt = digest_of(token.kind, token.text, token.cookie, *more) if more else digest
+        if attempt in self._refused:
+            raise not_accepted(self._authority_name)
+        known = self._proofs.get(digest)
+        if known is None or self._sessions.is_ended(known.session) or self._lifetimes.is_outdated(known):
+            return None, False, attempt
+        return known, digest in self._fresh, attempt
 
     async def _ask(self, token: Token, attempt: bytes) -> Proof:
         origin = self._origin(token.address)

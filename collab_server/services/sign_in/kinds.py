@@ -18,11 +18,17 @@ from collab_server.services.sign_in.resume_tokens import FERNET_BEGINS, ResumeTo
 class Way(Protocol):
     """How one kind of credential proves somebody."""
 
-    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof | None:
-        """Whose it is; None where none of this kind was shown.
+    def is_shown(self, shown: Credentials) -> bool:
+        """Whether there is one of this kind."""
+
+    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof:
+        """Whose it is, of what was shown.
 
         Whoever `is_leaving` needs no session that lives. Raises `Unauthenticated`, `Unavailable` or `Paused`.
         """
+
+    def prove_at_once(self, shown: Credentials) -> Proof | None:
+        """The same where nobody has to be asked; None where somebody has. Raises `Unauthenticated` or `Paused`."""
 
 
 class ByResumeToken:
@@ -36,22 +42,35 @@ class ByResumeToken:
         self._lifetimes = lifetimes
         self._exchange = exchange
 
-    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof | None:
+    def is_shown(self, shown: Credentials) -> bool:
         """See `Way`."""
-        if shown.resume_token is None:
-            return None
+        return shown.resume_token is not None
+
+    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof:
+        """See `Way`."""
+        proof = self._opened(shown.resume_token)
+        return proof if is_leaving or self._lives(proof) else await self._exchange.confirm(proof)
+
+    def prove_at_once(self, shown: Credentials) -> Proof | None:
+        """See `Way`."""
+        proof = self._opened(shown.resume_token)
+        return proof if self._lives(proof) else None
+
+    def _opened(self, token: str | None) -> Proof:
+        assert token is not None
         lifetimes, sessions = self._lifetimes, self._sessions
-        proof, cookies = self._tokens.open(shown.resume_token, lifetimes.ends.now())
+        proof, cookies = self._tokens.open(token, lifetimes.ends.now())
         lifetimes.refuse_over(proof)
         sealed_age = (lifetimes.now() - proof.said_at).total_seconds()
         sessions.adopt(proof.session, proof.timeout_seconds, sealed_age, cookies)
         if sessions.is_ended(proof.session):
             raise lifetimes.session_over(proof)
-        proof = proof.as_last_used(sessions, lifetimes.now())
+        return proof.as_last_used(sessions, lifetimes.now())
+
+    def _lives(self, proof: Proof) -> bool:
+        """Whether the session has not run out by itself, as far as is known here."""
         # Another node's clock may be ahead of ours: an age below zero is still an age.
-        if is_leaving or abs((lifetimes.now() - proof.said_at).total_seconds()) <= proof.timeout_seconds:
-            return proof
-        return await self._exchange.confirm(proof)
+        return abs((self._lifetimes.now() - proof.said_at).total_seconds()) <= proof.timeout_seconds
 
 
 class ByIdentityToken:
@@ -60,11 +79,17 @@ class ByIdentityToken:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof | None:
+    def is_shown(self, shown: Credentials) -> bool:
         """See `Way`."""
-        if shown.identity_token is None:
-            return None
-        return await self._exchange.prove(Token("identity", shown.identity_token, address=shown.address))
+        return shown.identity_token is not None
+
+    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof:
+        """See `Way`."""
+        return await self._exchange.prove(identity_token_of(shown, shown.identity_token))
+
+    def prove_at_once(self, shown: Credentials) -> Proof | None:
+        """See `Way`."""
+        return self._exchange.prove_at_once(identity_token_of(shown, shown.identity_token))
 
 
 class ByAuthToken:
@@ -73,10 +98,12 @@ class ByAuthToken:
     def __init__(self, exchange: Exchange) -> None:
         self._exchange = exchange
 
-    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof | None:
+    def is_shown(self, shown: Credentials) -> bool:
         """See `Way`."""
-        if shown.auth_token is None:
-            return None
+        return shown.auth_token is not None
+
+    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof:
+        """See `Way`."""
         token = auth_token_of(shown, shown.auth_token)
         try:
             return await self._exchange.prove(token)
@@ -85,6 +112,12 @@ class ByAuthToken:
                 raise
             others = without_cookie(shown.cookie_header, SESSION_COOKIE)
             return await self._exchange.prove(replace(token, cookie=None, cookie_header=others))
+
+    def prove_at_once(self, shown: Credentials) -> Proof | None:
+        """See `Way`."""
+        if shown.are_cookies_old:
+            return None  # it may have to be tried twice
+        return self._exchange.prove_at_once(auth_token_of(shown, shown.auth_token))
 
 
 class ByBearer:
@@ -97,11 +130,14 @@ class ByBearer:
         self._exchange = exchange
         self._lifetimes = lifetimes
 
-    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof | None:
+    def is_shown(self, shown: Credentials) -> bool:
+        """See `Way`."""
+        return shown.bearer is not None
+
+    async def prove(self, shown: Credentials, *, is_leaving: bool) -> Proof:
         """See `Way`."""
         text = shown.bearer
-        if text is None:
-            return None
+        assert text is not None
         if text.startswith(FERNET_BEGINS):
             return await self._by_resume_token.prove(Credentials(resume_token=text), is_leaving=is_leaving)
         self._lifetimes.refuse_ended_token("identity", text)
@@ -110,11 +146,22 @@ class ByBearer:
         if self._exchange.knows(as_auth):
             return await self._exchange.prove(as_auth)
         try:
-            return await self._exchange.prove(Token("identity", text, address=shown.address))
+            return await self._exchange.prove(identity_token_of(shown, text))
         except Unauthenticated:
             return await self._exchange.prove(as_auth)
 
+    def prove_at_once(self, shown: Credentials) -> Proof | None:
+        """See `Way`: requests show these, and they wait as they are."""
+        return None
 
-def auth_token_of(shown: Credentials, text: str) -> Token:
+
+def identity_token_of(shown: Credentials, text: str | None) -> Token:
+    """`text` as an identity token."""
+    assert text is not None
+    return Token("identity", text, address=shown.address)
+
+
+def auth_token_of(shown: Credentials, text: str | None) -> Token:
     """`text` as an auth token, with what else was shown."""
+    assert text is not None
     return Token("auth", text, shown.session_cookie, shown.cookie_header, shown.address)

@@ -66,25 +66,25 @@ class Lifetimes:
         self.now = now
         self._longest = timedelta(hours=session_hours)
 
-    def left(self, begun: Begun) -> timedelta:
-        """How long the sign-in may last at most."""
-        return begun.at + self._longest - self.ends.now()
+    def left(self, begun: Begun, as_of: datetime | None = None) -> timedelta:
+        """How long the sign-in may last at most, from now on or from a time that all nodes agree on."""
+        return begun.at + self._longest - (as_of or self.ends.now())
 
     def seconds_left(self, who: Identity) -> float:
         """How long the sign-in of a connection may last at most."""
         return self.left(who.begun).total_seconds()
 
-    def expires_at(self, proof: Proof) -> datetime:
-        """When the session runs out unused, or its sign-in is over."""
+    def expires_at(self, proof: Proof, as_of: datetime | None = None) -> datetime:
+        """When the session runs out unused, or its sign-in is over. `as_of`: see `left`."""
         if not proof.begun.id:
             return proof.runs_out_at
-        return min(proof.runs_out_at, self.now() + self.left(proof.begun))
+        return min(proof.runs_out_at, self.now() + self.left(proof.begun, as_of))
 
-    def refuse_over(self, proof: Proof) -> None:
-        """Raises `SignInOver` for what was ended, or has lasted too long."""
+    def refuse_over(self, proof: Proof, as_of: datetime | None = None) -> None:
+        """Raises `SignInOver` for what was ended, or has lasted too long. `as_of`: see `left`."""
         if self.was_ended(proof.user, proof.session, proof.begun):
             raise SignInOver("you have signed out: sign in again", whose=proof.user.id)
-        if proof.begun.id and self.left(proof.begun) <= timedelta(0):
+        if proof.begun.id and self.left(proof.begun, as_of) <= timedelta(0):
             raise SignInOver("this sign-in has lasted as long as it may: sign in again", whose=proof.user.id)
 
     def was_ended(self, user: User, session: AuthoritySession, begun: Begun) -> bool:
@@ -97,6 +97,8 @@ class Lifetimes:
 
     def is_outdated(self, known: Proof) -> bool:
         """Whether all that the person had begun was ended since the authority said who it is."""
+        if not self.ends.latest:
+            return False
         return self.ends.ended_at(mark_of("person", known.user.id)) > known.begun.as_of
 
     def refuse_ended_token(self, kind: Kind, token: str) -> None:
