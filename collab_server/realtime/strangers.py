@@ -33,27 +33,18 @@ class _Crowd(Generic[T]):
 
     silent: OrderedDict[T, None] = field(default_factory=OrderedDict)
     asking: OrderedDict[T, None] = field(default_factory=OrderedDict)
+    size: int = 0
     bytes: int = 0
-
-    @property
-    def size(self) -> int:
-        return len(self.silent) + len(self.asking)
-
-    def forget(self, who: T, weight: int) -> None:
-        if who in self.silent:
-            del self.silent[who]
-        else:
-            del self.asking[who]
-        self.bytes -= weight
 
     def oldest(self) -> T:
         return next(iter(self.silent or self.asking))
 
 
 @dataclass(slots=True)
-class _Entry:
+class _Entry(Generic[T]):
     address: str | None
     weight: int
+    crowds: tuple[_Crowd[T], ...]  # all, and those of its address
 
 
 class Strangers(Generic[T]):
@@ -69,7 +60,7 @@ class Strangers(Generic[T]):
         self._most = most
         self._most_per_address = most_per_address
         self._most_bytes = most_bytes
-        self._entries: dict[T, _Entry] = {}
+        self._entries: dict[T, _Entry[T]] = {}
         self._all: _Crowd[T] = _Crowd()
         self._of: dict[str, _Crowd[T]] = {}
         self.put_out = 0
@@ -90,16 +81,19 @@ class Strangers(Generic[T]):
         """
         if who in self._entries:
             self.remove(who)
-        self._entries[who] = _Entry(address, weight)
-        crowd = self._all
-        crowd.silent[who] = None
-        crowd.bytes += weight
-        if address is not None:
+        everybody = self._all
+        if address is None:
+            crowds: tuple[_Crowd[T], ...] = (everybody,)
+        else:
             share = self._of.get(address)
             if share is None:
                 share = self._of[address] = _Crowd()
-            share.silent[who] = None
-            share.bytes += weight
+            crowds = (everybody, share)
+        self._entries[who] = _Entry(address, weight, crowds)
+        for crowd in crowds:
+            crowd.silent[who] = None
+            crowd.size += 1
+            crowd.bytes += weight
         return self._put_out_of(address)
 
     def weigh(self, who: T, weight: int) -> list[T]:
@@ -108,7 +102,7 @@ class Strangers(Generic[T]):
         if entry is None:
             return []
         more, entry.weight = weight - entry.weight, weight
-        for crowd in self._crowds(entry.address):
+        for crowd in entry.crowds:
             crowd.bytes += more
         return self._put_out_of(entry.address)
 
@@ -126,7 +120,7 @@ class Strangers(Generic[T]):
         """One goes later than those who have shown none."""
         entry = self._entries.get(who)
         if entry is not None:
-            for crowd in self._crowds(entry.address):
+            for crowd in entry.crowds:
                 if who in crowd.silent:
                     del crowd.silent[who]
                     crowd.asking[who] = None
@@ -136,12 +130,12 @@ class Strangers(Generic[T]):
         entry = self._entries.pop(who, None)
         if entry is None:
             return False
-        self._all.forget(who, entry.weight)
-        if (address := entry.address) is not None:
-            share = self._of[address]
-            share.forget(who, entry.weight)
-            if not share.size:
-                del self._of[address]
+        for crowd in entry.crowds:
+            del (crowd.silent if who in crowd.silent else crowd.asking)[who]
+            crowd.size -= 1
+            crowd.bytes -= entry.weight
+        if entry.address is not None and not crowd.size:
+            del self._of[entry.address]
         return True
 
     def _put_out(self, crowd: _Crowd[T]) -> T:
@@ -149,6 +143,3 @@ class Strangers(Generic[T]):
         who = crowd.oldest()
         self.remove(who)
         return who
-
-    def _crowds(self, address: str | None) -> list[_Crowd[T]]:
-        return [self._all] if address is None else [self._all, self._of[address]]

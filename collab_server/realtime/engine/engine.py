@@ -16,14 +16,16 @@ How it stops
 from __future__ import annotations
 
 import asyncio
-import secrets
+import base64
+import functools
+import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import engineio
 
-from collab_server.domain.jsontext import JsonText, dumps, json_shape, json_string
+from collab_server.domain.jsontext import JsonText, dumps, json_in_front, json_shape, json_string
 from collab_server.realtime.engine import asgi, frames
 from collab_server.realtime.engine.admission import Admission
 from collab_server.realtime.engine.answers import TEXT, Answers
@@ -55,7 +57,7 @@ from collab_server.realtime.engine.session import (
 )
 from collab_server.realtime.engine.sessions import Sessions
 
-_opening = json_shape("sid", "upgrades", "pingTimeout", "pingInterval", "maxPayload")
+_transport = json_shape("upgrades", "pingTimeout", "pingInterval", "maxPayload")
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
@@ -265,7 +267,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     def generate_id(self) -> str:
         """A new session id. Whoever knows one acts as its client: 128 bits of chance, where python-engineio has 96."""
-        return secrets.token_urlsafe(16)
+        return base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode()
 
     @property
     def overflows(self) -> int:
@@ -317,10 +319,18 @@ def _cookie(server: EngineServer, sid: str) -> list[tuple[bytes, bytes]]:
 
 def _opening_of(server: EngineServer, sid: str, upgrades: list[str]) -> JsonText:
     """What a session's client is told first."""
-    return _opening(
-        sid=json_string(sid),
+    seconds = server.ping_timeout, server.ping_interval + server.ping_interval_grace_period
+    transport = _transport_of(tuple(upgrades), seconds, server.max_http_buffer_size)
+    return json_in_front(transport, sid=json_string(sid))
+
+
+@functools.lru_cache(64)
+def _transport_of(upgrades: tuple[str, ...], seconds: tuple[float, float], most_bytes: int) -> JsonText:
+    """What is the same for all sessions; `seconds` are how long a pong may take, and between two pings."""
+    timeout, interval = seconds
+    return _transport(
         upgrades=dumps(upgrades),
-        pingTimeout=round(server.ping_timeout * 1000),
-        pingInterval=round((server.ping_interval + server.ping_interval_grace_period) * 1000),
-        maxPayload=server.max_http_buffer_size,
+        pingTimeout=round(timeout * 1000),
+        pingInterval=round(interval * 1000),
+        maxPayload=most_bytes,
     )

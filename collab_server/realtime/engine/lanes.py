@@ -35,11 +35,13 @@ class Lane(Generic[T]):
 
     def start(self, who: T, since: float | None = None) -> None:
         """Begin (or begin again) to wait, counted from `since` (now, if not given; never earlier than others)."""
-        loop = asyncio.get_running_loop()
-        if loop is not self._loop:  # whoever waited in another waits no more
-            self._waiting.clear()
-            self._timer = None
-            self._loop = loop
+        loop = self._loop
+        if loop is None or self._timer is None or loop.is_closed():  # else it is the one that runs
+            loop = asyncio.get_running_loop()
+            if loop is not self._loop:  # whoever waited in another waits no more
+                self._waiting.clear()
+                self._timer = None
+                self._loop = loop
         due = (loop.time() if since is None else since) + self.seconds
         self._waiting.pop(who, None)
         self._waiting[who] = due

@@ -16,6 +16,9 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _TRACE = "collab_server.trace"
 _HAS_ORIGIN = "collab_server.has_origin"
 
+BY_NAME = "collab_server.by_name"
+"""In the scope of a request of which it is known that it has no header twice: its headers, once more."""
+
 HANDED = "collab_server.handed"
 """In the scope of a request that another node has handed over: it goes no further."""
 
@@ -36,6 +39,10 @@ NO_ROOM = _refusal(3, "Try another node", status=503)
 
 def header(scope: Scope, name: bytes) -> str | None:
     """The first value of a header, by its name in lower case."""
+    by_name: dict[bytes, bytes] | None = scope.get(BY_NAME)
+    if by_name is not None:
+        found = by_name.get(name)
+        return None if found is None else found.decode("latin-1")
     for key, value in scope["headers"]:
         if key == name:
             text: str = value.decode("latin-1")
@@ -47,7 +54,8 @@ def has_origin(scope: Scope) -> bool:
     """Whether a request names the origin of its page. What is like it but for its query has it noted already."""
     noted: bool | None = scope.get(_HAS_ORIGIN)
     if noted is None:
-        noted = scope[_HAS_ORIGIN] = any(name == b"origin" for name, _ in scope["headers"])
+        names = scope.get(BY_NAME) or [name for name, _ in scope["headers"]]
+        noted = scope[_HAS_ORIGIN] = b"origin" in names
     return noted
 
 
@@ -82,7 +90,8 @@ def query_of(scope: Scope) -> dict[str, str]:
 
 def see_through_proxies(scope: Scope, addresses: Addresses) -> None:
     """Put the client's own address into a request that trusted proxies have passed on."""
-    if scope["client"]:
+    by_name = scope.get(BY_NAME)
+    if scope["client"] and (by_name is None or b"x-forwarded-for" in by_name):
         peer = scope["client"][0]
         forwarded = [
             value.decode("latin-1") for name, value in scope["headers"] if name == b"x-forwarded-for"
@@ -128,6 +137,9 @@ def what_is_asked_of(scope: Scope) -> dict[str, Any]:
         "REMOTE_ADDR": scope["client"][0] if scope.get("client") else "",
         "asgi.scope": scope,
     }
+    by_name = scope.get(BY_NAME)
+    if by_name is not None and b"cookie" not in by_name and b"origin" not in by_name:
+        return environ
     for name, value in scope["headers"]:
         if name == b"cookie":
             text = value.decode("latin-1")

@@ -34,7 +34,8 @@ class Sending:
         if not session.out:
             self._touched.append(session)
         session.out.append(ready)
-        self._flush_soon()
+        if not self._is_flush_due:
+            self._flush_soon()
 
     def send_to(self, eio_sids: Iterable[str], ready: list[bytes]) -> None:
         """Send the same ready frames to many: this is all that a delivery costs before the one write."""

@@ -108,26 +108,40 @@ class Sessions:
         Its first frame, `opening`, is on its way before the handler runs.
         """
         self._sessions[session.sid] = session
-        self._sending.send(session, opening)
-
-        def decide(answer: Any) -> None:
-            if session.closing or (answer is not None and answer is not True):
-                self.forget(session)
-                refuse(Refusal(401, answer or "Unauthorized"))
-            else:
-                self._deadlines.begin_heartbeat(session)
-                accept(session)
-
         if self._handlers.is_async("connect"):
+            self._sending.send(session, opening)
             loop = asyncio.get_running_loop()
-            session.inbox.worker = loop.create_task(self._open_later(session, environ, decide))
-        else:
-            decide(self._handlers.call("connect", session.sid, environ))
+            session.inbox.worker = loop.create_task(self._open_later(session, environ, accept, refuse))
+            return
+        session.out.append(opening)
+        self._decide(session, self._handlers.call("connect", session.sid, environ), accept, refuse)
+        if session.out:  # what carries it has not taken it along with its own answer
+            session.carrier.write(session.take_out())
 
-    async def _open_later(self, session: Session, environ: Any, decide: Callable[[Any], None]) -> None:
+    async def _open_later(
+        self,
+        session: Session,
+        environ: Any,
+        accept: Callable[[Session], None],
+        refuse: Callable[[Refusal], None],
+    ) -> None:
         answer = await self._handlers.run("connect", session.sid, environ)
         session.inbox.worker = None
-        decide(answer)
+        self._decide(session, answer, accept, refuse)
+
+    def _decide(
+        self,
+        session: Session,
+        answer: Any,
+        accept: Callable[[Session], None],
+        refuse: Callable[[Refusal], None],
+    ) -> None:
+        if session.closing or (answer is not None and answer is not True):
+            self.forget(session)
+            refuse(Refusal(401, answer or "Unauthorized"))
+        else:
+            self._deadlines.begin_heartbeat(session)
+            accept(session)
 
     def welcome(self, session: Session, websocket: WebSocketCarrier) -> None:
         """A new session has come by a websocket, which carries it from now on."""

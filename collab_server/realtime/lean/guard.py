@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from collab_server.domain.addresses import Addresses, network_of
+from collab_server.realtime.engine.lanes import Lane
 from collab_server.realtime.lean.starts import Starts
 from collab_server.realtime.strangers import StrangerLimits, Strangers
 from collab_server.telemetry.journal import Journal, Whose, stranger
@@ -74,6 +75,7 @@ class Guard:
         self._journal = journal or Journal()
         self.starts = Starts()
         self._waiting: dict[Any, _Waiting] = {}
+        self.requests: Lane[Guarded] = Lane(REQUEST_SECONDS, _give_up)  # that have not come to their end
         self.strangers: Strangers[Guarded] = Strangers(
             most=limits.most, most_per_address=limits.most_per_address, most_bytes=limits.most_bytes
         )
@@ -166,7 +168,8 @@ class Guarded:
     app_state: dict[str, Any]
 
     _guard: Guard | None = None
-    _deadline: asyncio.TimerHandle | None = None  # while a part of a request is there, or nothing yet
+    _requests: Lane[Guarded]
+    _is_awaited = False  # while a part of a request is there, or nothing yet
     _is_trusted = False  # the latest request was of a session that is signed in
 
     def connection_made(self, transport: Any) -> None:
@@ -178,6 +181,9 @@ class Guarded:
         self._guard = self.app_state.get(GUARD_KEY)
         if self._guard is not None:
             self._guard.connections = self.connections
+            self._requests = self._guard.requests
+        else:
+            self._requests = Lane(REQUEST_SECONDS, _give_up)
         self._wait_for_the_rest(0)
         self._wait_as_a_stranger()
 
@@ -186,8 +192,9 @@ class Guarded:
             self._guard.begin(self, self.client[0] if self.client else None)
 
     def _wait_for_the_rest(self, read_bytes: int) -> None:
-        if self._deadline is None:
-            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+        if not self._is_awaited:
+            self._is_awaited = True
+            self._requests.start(self)
         if read_bytes and self._guard is not None:
             self._guard.weigh(self, self._held_bytes(read_bytes))
 
@@ -223,9 +230,9 @@ class Guarded:
             self._guard.end(self)
 
     def _stop_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
+        if self._is_awaited:
+            self._is_awaited = False
+            self._requests.stop(self)
 
     def on_response_complete(self) -> None:
         """An answer is out: another request may come."""
@@ -237,12 +244,17 @@ class Guarded:
         super().connection_lost(exc)  # type: ignore[misc]
         self._leave()
 
-    def _give_up(self) -> None:
+    def give_up(self) -> None:
+        """The request that is awaited has had its time."""
         if self.flow is not None and self.flow.read_paused:  # it is we who do not read
-            self._deadline = self.loop.call_later(REQUEST_SECONDS, self._give_up)
+            self._requests.start(self)
         else:
             self.cut()
 
     def cut(self) -> None:
         """Close at once."""
         self.transport.abort()
+
+
+def _give_up(connection: Guarded, due: float) -> None:
+    connection.give_up()

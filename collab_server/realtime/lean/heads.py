@@ -32,6 +32,7 @@ class PlainRequest:
     method: str
     target: bytes
     headers: list[tuple[bytes, bytes]]
+    by_name: dict[bytes, bytes]
     body: bytes
     is_handshake: bool
     """It offers to become a websocket, and nothing else."""
@@ -63,11 +64,13 @@ def read(data: bytes) -> PlainRequest | None:
             and b"sec-websocket-key" in by_name
             and _HANDSHAKE_TARGET.search(target) is not None
         )
-        return PlainRequest("GET", target, headers, b"", True) if is_handshake else None
+        return PlainRequest("GET", target, headers, by_name, b"", True) if is_handshake else None
     if connection not in _KEEPS_ALIVE:
         return None
     if method == b"GET":
         is_whole = length is None and not body
     else:
         is_whole = length is not None and _LENGTH.fullmatch(length) is not None and int(length) == len(body)
-    return PlainRequest(method.decode("ascii"), target, headers, body, False) if is_whole else None
+    if not is_whole:
+        return None
+    return PlainRequest(method.decode("ascii"), target, headers, by_name, body, False)

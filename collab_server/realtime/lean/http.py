@@ -20,6 +20,7 @@ from uvicorn.protocols.utils import get_local_addr, is_ssl
 
 from collab_server.realtime.engine.answers import SAFE_LINES, TEXT
 from collab_server.realtime.engine.engine import EngineServer
+from collab_server.realtime.engine.requests import BY_NAME
 from collab_server.realtime.engine.session import Headers, Scope
 from collab_server.realtime.lean import heads
 from collab_server.realtime.lean.exchange import SWALLOWED_BYTES, LeanExchange, LearnedPoll
@@ -41,6 +42,22 @@ def _lines_of(headers: Headers) -> bytes:
     return b"".join([b"%b: %b\r\n" % header for header in headers])
 
 
+class _Defaults:
+    """The lines of what uvicorn puts before every answer: it makes that anew once a second."""
+
+    def __init__(self) -> None:
+        self._latest: tuple[Headers, bytes] = [], b""
+
+    def lines(self, headers: Headers) -> bytes:
+        """Those of these headers."""
+        of, lines = self._latest
+        if headers is not of:
+            lines = _lines_of(headers)
+            self._latest = headers, lines
+        return lines
+
+
+_DEFAULTS = _Defaults()
 _TEXT_LINE = _lines_of(TEXT)
 
 
@@ -87,7 +104,6 @@ class HttpProtocol(LateHttpProtocol):
             self._leave()
             self._become_websocket(engine, scope)
             return True
-        self._wake()
         exchange = LeanExchange(self, engine, scope, keep_alive=True)
         exchange.judge()
         exchange.body += request.body
@@ -102,7 +118,7 @@ class HttpProtocol(LateHttpProtocol):
         exchange.is_decided = True
         self._exchange, self.cycle = exchange, None
         self._serve(exchange)
-        if self._deadline is not None or not self._is_trusted:
+        if self._is_awaited or not self._is_trusted:
             self._settle()
 
     @override
@@ -208,27 +224,24 @@ class HttpProtocol(LateHttpProtocol):
 
     def answer(self, exchange: LeanExchange, status: int, headers: Headers, body: bytes) -> None:
         """Write a whole answer at once."""
-        defaults = _lines_of(self.server_state.default_headers)
-        parts = [_STATUS[status], SAFE_LINES, defaults, _TEXT_LINE if headers is TEXT else _lines_of(headers)]
-        if not exchange.keep_alive:
-            parts.append(b"connection: close\r\n")
-        parts.append(b"content-length: %d\r\n\r\n" % len(body))
-        if exchange.scope["method"] != "HEAD":
-            parts.append(body)
+        defaults = _DEFAULTS.lines(self.server_state.default_headers)
         self._is_trusted = exchange.is_trusted
         try:
-            self.transport.write(b"".join(parts))
+            self.transport.write(_whole_answer(exchange, status, defaults, headers, body))
         except RuntimeError:  # uvloop's way to say that the client has gone
             if not self.transport.is_closing():
                 raise
         if not exchange.keep_alive:
             self.transport.close()
-        if self.pipeline or self._unread or self.flow.write_paused or self.transport.is_closing():
+        flow = self.flow
+        is_paused = flow is not None and flow.write_paused
+        if self.pipeline or self._unread or is_paused or self.transport.is_closing():
             self.on_response_complete()
             return
         self.server_state.total_requests += 1
         self._be_quiet()
-        self.flow.resume_reading()
+        if flow is not None:
+            flow.resume_reading()
         if not self._is_trusted:
             self._wait_as_a_stranger()
 
@@ -240,7 +253,7 @@ class HttpProtocol(LateHttpProtocol):
             self._wait_as_a_stranger()
         if self.pipeline or self._unread:
             self._go_on()
-        if self.flow.write_paused:
+        if self.flow is not None and self.flow.write_paused:
             self.flow.pause_reading()
 
     @override
@@ -296,6 +309,19 @@ class HttpProtocol(LateHttpProtocol):
             waiting.waiter.let_go()
 
 
+def _whole_answer(
+    exchange: LeanExchange, status: int, defaults: bytes, headers: Headers, body: bytes
+) -> bytes:
+    """An answer as it is written; `defaults` are lines that are in every one."""
+    parts = [_STATUS[status], SAFE_LINES, defaults, _TEXT_LINE if headers is TEXT else _lines_of(headers)]
+    if not exchange.keep_alive:
+        parts.append(b"connection: close\r\n")
+    parts.append(b"content-length: %d\r\n\r\n" % len(body))
+    if exchange.scope["method"] != "HEAD":
+        parts.append(body)
+    return b"".join(parts)
+
+
 def _scope_of(engine: EngineServer, request: heads.PlainRequest, transport: Any, client: Any) -> Scope:
     path, _, query = request.target.partition(b"?")
     scheme = "ws" if request.is_handshake else "http"
@@ -309,6 +335,7 @@ def _scope_of(engine: EngineServer, request: heads.PlainRequest, transport: Any,
         "raw_path": path,
         "query_string": query,
         "headers": request.headers,
+        BY_NAME: request.by_name,
     }
     if engine.asks_where:
         scope["server"] = get_local_addr(transport)

@@ -1,7 +1,7 @@
 """uvicorn's HTTP protocol, made late.
 
-Most connections bring a websocket's handshake, for which nothing of uvicorn's is needed; a parser, flow control and
-forty attributes were made for each, to be thrown away in the same turn of the loop.
+Most connections bring a websocket's handshake or plain polls, for which nothing of uvicorn's is needed; a parser, flow
+control and forty attributes were made for each, and two loggers looked for.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ from collab_server.realtime.lean.stock_httptools import StockHttpProtocol
 
 
 class LateHttpProtocol(StockHttpProtocol):
-    """Is no more than a connection that is watched, until `_wake` is called. To read requests calls it."""
+    """Is no more than a connection that is watched, until `_wake` is called. To read requests calls it, and so does a
+    client who reads too slowly."""
 
     # uvicorn's, until then.
     client: Any = None
@@ -31,6 +32,8 @@ class LateHttpProtocol(StockHttpProtocol):
     def __init__(self, config: Any, server_state: Any, app_state: dict[str, Any], _loop: Any = None) -> None:
         self._made_of = (config, server_state, app_state, _loop)
         self.app_state = app_state
+        self.server_state = server_state
+        self.timeout_keep_alive = config.timeout_keep_alive
         self.connections = server_state.connections
         self.loop = _loop or asyncio.get_running_loop()
 
@@ -48,6 +51,7 @@ class LateHttpProtocol(StockHttpProtocol):
         if self._is_awake:
             return
         self._is_awake = True
+        self._unset_keepalive_if_required()  # or it is lost
         transport = self.transport
         super().__init__(*self._made_of)
         HttpToolsProtocol.connection_made(self, transport)
@@ -87,4 +91,11 @@ class LateHttpProtocol(StockHttpProtocol):
             super().connection_lost(exc)
         else:
             self.connections.discard(self)
+            self._unset_keepalive_if_required()
             self._leave()
+
+    @override
+    def pause_writing(self) -> None:
+        """The transport's buffer is filling up."""
+        self._wake()
+        super().pause_writing()

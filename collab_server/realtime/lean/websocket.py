@@ -16,7 +16,7 @@ from websockets.utils import accept_key
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import SAFE_LINES
 from collab_server.realtime.engine.engine import EngineServer
-from collab_server.realtime.engine.requests import subprotocol_of, trace_header
+from collab_server.realtime.engine.requests import header, subprotocol_of, trace_header
 from collab_server.realtime.engine.session import REASON, Refusal, Scope, Session, Taker
 from collab_server.realtime.lean.reading import Reading
 
@@ -103,12 +103,8 @@ class WebSocket(asyncio.Protocol):
 
     def begin(self, scope: Scope) -> None:
         """Answer the handshake of this request."""
-        wanted = {b"sec-websocket-key": b"", b"sec-websocket-version": b""}
-        for name, value in scope["headers"]:
-            if name in wanted:
-                wanted[name] = value
-        key = wanted[b"sec-websocket-key"].decode("latin-1")
-        if wanted[b"sec-websocket-version"] != b"13":
+        key = header(scope, b"sec-websocket-key") or ""
+        if header(scope, b"sec-websocket-version") != "13":
             self._refuse(426, b"", b"sec-websocket-version: 13\r\n")
         elif scope["method"] != "GET" or not _is_key(key):
             self._refuse(400, b"")
