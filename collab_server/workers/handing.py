@@ -93,7 +93,9 @@ class Handing:
         """For how many of these seconds nothing has to be looked at, unless something comes."""
         if self._left:
             return 0.01
-        return HELD_SECONDS / 2 if any(worker.waiting for worker in workers) else seconds
+        now = time.monotonic()
+        due = [worker.taken_at + HELD_SECONDS - now for worker in workers if worker.waiting]
+        return min([seconds, *(left if left > 0 else HELD_SECONDS / 2 for left in due)])
 
     def open(self) -> None:
         """Let clients come."""
@@ -162,7 +164,7 @@ class Handing:
                 continue
             if worker.row[Number.TAKEN] != worker.taken:
                 worker.note_taken()
-            elif now - worker.taken_at > HELD_SECONDS and any(
+            elif now - worker.taken_at >= HELD_SECONDS and any(
                 other.is_ready and other.is_running and not other.waiting for other in workers
             ):
                 worker.held_at_beat = worker.row[Number.BEAT]

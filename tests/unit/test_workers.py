@@ -7,6 +7,7 @@ import contextlib
 import logging
 import os
 import resource
+import selectors
 import signal
 import socket
 import tempfile
@@ -25,6 +26,7 @@ from collab_server.workers import folder as folders
 from collab_server.workers import passing, supervisor
 from collab_server.workers.figures import Figures, Number
 from collab_server.workers.folder import FolderError, Held
+from collab_server.workers.handing import HELD_SECONDS, Handing, Process
 from collab_server.workers.pages import merged
 from collab_server.workers.seat import seat_under
 from collab_server.workers.supervisor import Supervisor
@@ -183,6 +185,22 @@ def test_a_frozen_worker_is_passed_by_and_what_it_had_not_taken_goes_to_others(
     assert "a worker has not run for" in node.log.read_text()
     for client, _ in kept:
         client.close()
+
+
+def test_what_waits_for_a_frozen_worker_is_looked_at_when_it_is_due_and_not_later() -> None:
+    busy, idle = (Process(Figures().row(number), 0, *passing.pair(), 0.0) for number in (1, 2))
+    handing = Handing([], selectors.DefaultSelector())
+    assert handing.patience([busy, idle], 0.25) == 0.25
+    busy.handed = 1
+    busy.note_taken()
+    assert 0 < handing.patience([busy, idle], 0.25) <= HELD_SECONDS
+    busy.taken_at -= 0.9 * HELD_SECONDS
+    assert 0 < handing.patience([busy, idle], 0.25) <= 0.5 * HELD_SECONDS
+    busy.taken_at -= 10  # and nobody else could take it
+    assert handing.patience([busy, idle], 0.25) == HELD_SECONDS / 2
+    for process in (busy, idle):
+        process.ours.close()
+        process.theirs.close()
 
 
 def serve(node: Node, number: int, end: socket.socket) -> int:
