@@ -14,9 +14,10 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = ["MOST_PATH_BYTES", "FolderError", "Held"]
+__all__ = ["MOST_PATH_BYTES", "FolderError", "Held", "bases_of"]
 
 MOST_PATH_BYTES = 85
 """Of a folder: a socket's whole path has 107 bytes at most."""
@@ -32,24 +33,35 @@ class FolderError(Exception):
 class Held:
     """A folder that is held, at `path`, until `let_go`. Raises `FolderError`.
 
-    One of this `name` is made, or shared with those who hold it; without a name it is a new one.
+    One of this `name` is made, or shared with those who hold it; without a name it is a new one. It is in `base`, or in
+    the first of those that can be used.
     """
 
-    def __init__(self, name: str | None = None) -> None:
-        self.path, self._lock = _hold(name)
+    def __init__(self, name: str | None = None, base: Path | None = None) -> None:
+        self.path, self._lock = _hold(name, _bases() if base is None else [base])
 
-    def let_go(self) -> None:
-        """Hold it no more; take it away if nobody else does."""
+    def let_go(self) -> bool:
+        """Hold it no more; take it away if nobody else does, and say whether that is so."""
         with contextlib.suppress(OSError):
             os.close(self._lock)
         _take_away(self.path)
+        return not self.path.exists()
 
 
-def _hold(name: str | None) -> tuple[Path, int]:
+def bases_of(name: str) -> list[Path]:
+    """Where a folder of this name may be. First where it is: those who hold it may have found no room elsewhere."""
+    return sorted(_bases(), key=lambda base: not _path_in(base, name).exists())
+
+
+def _path_in(base: Path, name: str) -> Path:
+    return base / f"collab-{os.geteuid()}-{name}"
+
+
+def _hold(name: str | None, bases: Iterable[Path]) -> tuple[Path, int]:
     problem = "none of the folders for temporary files can be used"
-    for base in _bases():
+    for base in bases:
         for _ in range(TRIES):
-            path = base / f"collab-{os.geteuid()}-{name or secrets.token_hex(5)}"
+            path = _path_in(base, name or secrets.token_hex(5))
             if len(os.fsencode(path)) > MOST_PATH_BYTES:
                 problem = f"{base}: too long a name for sockets in it"
                 break

@@ -17,7 +17,7 @@ from pathlib import Path
 
 from collab_server.domain.tallies import OwnTally, Tally
 from collab_server.workers.figures import MOST_WORKERS, Figures, Row
-from collab_server.workers.folder import FolderError, Held
+from collab_server.workers.folder import FolderError, Held, bases_of
 from collab_server.workers.tallies import MOST_SEATS, SharedTally, Tallies
 
 __all__ = ["Seat", "new_node_name", "seat_under"]
@@ -80,19 +80,35 @@ def new_node_name() -> str:
 
 
 def seat_under(parent: int, workers: int) -> Seat:
-    """A seat among the workers, so many, that the process `parent` has started. Raises `FolderError`."""
+    """A seat among the workers, so many, that the process `parent` has started. Raises `FolderError`.
+
+    Where there is no room for what they share, they meet in the next folder; those who have met stay together.
+    """
     met = hashlib.blake2b(_beginning_of(parent).encode(), digest_size=6).hexdigest()
-    held = Held(met)
-    try:
-        figures = Figures(held.path / "figures")
-        row = figures.row(_take_seat(held.path))
-        tallies = Tallies(figures, held.path / "tallies", row.number)
-    except OSError as error:
-        held.let_go()
-        raise FolderError(f"{held.path}: {(error.strerror or str(error)).lower()}") from None
+    problem = FolderError("none of the folders for temporary files can be used")
+    for base in bases_of(met):
+        try:
+            held = Held(met, base)
+        except FolderError as error:
+            problem = error
+            continue
+        try:
+            return _seat_in(held, parent, workers, f"{socket.gethostname()}-{met[:6]}")
+        except OSError as error:
+            is_nobodys = held.let_go()
+            problem = FolderError(f"{held.path}: {(error.strerror or str(error)).lower()}")
+            if not is_nobodys:
+                break
+    raise problem
+
+
+def _seat_in(held: Held, parent: int, workers: int, node: str) -> Seat:
+    """Raises `OSError` where there is no room."""
+    figures = Figures(held.path / "figures")
+    row = figures.row(_take_seat(held.path))
+    tallies = Tallies(figures, held.path / "tallies", row.number)
     tallies.begin(row.number)
     row.begin(os.getpid())  # from here on others read what is counted there
-    node = f"{socket.gethostname()}-{met[:6]}"
     return Seat(node, row.number, workers, parent, held, figures, row, tallies, is_ours=False)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 import resource
@@ -23,7 +24,7 @@ from typing_extensions import override
 from collab_server import logs
 from collab_server.realtime.lean.fed import FedServer, Feed
 from collab_server.workers import folder as folders
-from collab_server.workers import passing, supervisor
+from collab_server.workers import memory, passing, supervisor
 from collab_server.workers.figures import Figures, Number
 from collab_server.workers.folder import FolderError, Held
 from collab_server.workers.handing import HELD_SECONDS, Handing, Process
@@ -392,6 +393,41 @@ def test_a_full_disk_is_said_and_leaves_nothing_of_the_workers_behind(
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
         signal.signal(signal.SIGXFSZ, ignored)
     assert list(short_path.iterdir()) == []
+
+
+def test_where_a_disk_is_full_workers_meet_on_the_next_and_those_who_have_met_stay_together(
+    short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full, roomy = short_path / "f", short_path / "r"
+    for base in (full, roomy):
+        base.mkdir()
+    monkeypatch.setattr(folders, "_bases", lambda: [full, roomy])
+    make = memory.shared_memory
+    has_room = False
+
+    def shared_memory(size: int, path: Path, used: range | None = None) -> object:
+        if path.is_relative_to(full) and not has_room:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return make(size, path, used)
+
+    for module in ("figures", "tallies"):
+        monkeypatch.setattr(f"collab_server.workers.{module}.shared_memory", shared_memory)
+    one = seat_under(os.getpid(), 3)
+    assert one.folder.parent == roomy
+    assert list(full.iterdir()) == []
+    has_room = True
+    two = seat_under(os.getpid(), 3)
+    assert (two.folder, two.number) == (one.folder, 2)
+
+    has_room = False
+    monkeypatch.setattr(folders, "_bases", lambda: [roomy, full])
+    full, roomy = roomy, full
+    with pytest.raises(FolderError, match="no space left"):
+        seat_under(os.getpid(), 3)  # alone elsewhere it would be no sibling of theirs
+    assert list(roomy.iterdir()) == []
+    for seat in (one, two):
+        seat.leave()
+    assert list(full.iterdir()) == []
 
 
 def test_a_folder_is_closed_to_others_and_goes_with_the_last_who_holds_it(
