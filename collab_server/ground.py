@@ -39,6 +39,7 @@ from collab_server.storage.installation import Preparation
 from collab_server.telemetry.metrics import Labels, Metrics
 from collab_server.telemetry.spans import Spans, spans_of
 from collab_server.workers.seat import Seat, new_node_name
+from collab_server.workers.siblings import OwnSiblings
 from collab_server.workers.together import Together
 
 __all__ = ["Ground"]
@@ -69,13 +70,14 @@ class Ground:
         )
         self.preparation = Preparation(self.bare, secret=self.secret)
         self.database = self.bare.closed()  # for all that needs it to be ready
-        self.authority = _authority_of(config, metrics, spans, self.bus, certificates.library)
+        together = None if seat is None else Together(seat, metrics.render, OwnSiblings(seat))
+        self.authority = _authority_of(config, metrics, spans, self.bus, certificates.library, together)
         _tell_queues(metrics, self.authority.life)
         self.channels = _channels_of(config, metrics, certificates.library)
         opened = OpenDatabase(self.database, self.preparation)
         dependencies = _dependencies_of(opened, self.bus, self.authority, self.channels)
         settings = Settings(config.enableTls, config.scaling, config.logging, self.name)
-        counters = Counters(metrics, None if seat is None else Together(seat, metrics.render))
+        counters = Counters(metrics, together)
         self.status = Status(settings, self.database, self.bus, counters, dependencies)
 
 
@@ -108,7 +110,12 @@ def _bus_of(
 
 
 def _authority_of(
-    config: Config, metrics: Metrics, spans: Spans | None, bus: Bus, tls: ssl.SSLContext
+    config: Config,
+    metrics: Metrics,
+    spans: Spans | None,
+    bus: Bus,
+    tls: ssl.SSLContext,
+    together: Together | None,
 ) -> Authority:
     kind = config.authorization.kind
     observe = metrics.calls("library" if kind == "library" else "authority")
@@ -119,6 +126,7 @@ def _authority_of(
         tls=tls,
         fresh_seconds=config.rightsSeconds,
         observe=observe if spans is None else spans.observing(observe),
+        siblings=None if together is None or together.seat.of < 2 else together.siblings,
     )
     return make_authority(kind, setup)
 

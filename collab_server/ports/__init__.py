@@ -25,6 +25,7 @@ from collab_server.ports.authority import (
 from collab_server.ports.bus import Announcement, Bus, BusSetup, Handler, Peer, Queueing
 from collab_server.ports.channel import Channel, ChannelSetup, Telling
 from collab_server.ports.life import AlwaysThere, Life, Queues
+from collab_server.ports.siblings import Siblings
 
 __all__ = [
     "FRESH_SECONDS",
@@ -51,6 +52,7 @@ __all__ = [
     "Queueing",
     "Queues",
     "SessionUse",
+    "Siblings",
     "SignedIn",
     "SignsIn",
     "Silent",

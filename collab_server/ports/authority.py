@@ -16,6 +16,7 @@ from collab_server.domain.people import AuthoritySession, Identity, Recipient, U
 from collab_server.errors import Unauthenticated, Unavailable
 from collab_server.ports.bus import Bus
 from collab_server.ports.life import AlwaysThere, Life
+from collab_server.ports.siblings import Siblings
 
 __all__ = [
     "FRESH_SECONDS",
@@ -284,8 +285,8 @@ class AuthoritySetup:
     `options` are what `authorization` holds beside `kind`, and may hold secrets; `url` is `authorizationServerUrl`;
     `tls` trusts the machine's root certificates and `trustedCerts`. `observe(call, outcome, seconds)` counts a call in
     `/metrics`: of both names there are only a few. `bus` reaches the other nodes. `fresh_seconds` is `rightsSeconds`:
-    nobody should be asked much more often. A maker raises `ValueError`, in words
-    for an administrator and without a secret, for options that it cannot use.
+    nobody should be asked much more often. `siblings` are the other workers of the node, if it has some.
+    A maker raises `ValueError`, in words for an administrator and without a secret, for options that it cannot use.
     """
 
     bus: Bus
@@ -294,6 +295,7 @@ class AuthoritySetup:
     tls: ssl.SSLContext
     observe: Callable[[str, str, float], None]
     fresh_seconds: float = FRESH_SECONDS
+    siblings: Siblings | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 from collab_server.workers import pages
 from collab_server.workers.figures import Number, Row
 from collab_server.workers.seat import Seat
+from collab_server.workers.siblings import OwnSiblings
 
 __all__ = ["Together"]
 
@@ -17,11 +19,12 @@ __all__ = ["Together"]
 class Together:
     """The workers, for the one that has this seat: it tells what is so of itself, and reads what is so of all.
 
-    `page` gives its metrics, in the text format of Prometheus.
+    `page` gives its metrics, in the text format of Prometheus; by `siblings` it asks the others.
     """
 
     seat: Seat
-    page: Callable[[], bytes] = bytes
+    page: Callable[[], bytes]
+    siblings: OwnSiblings
 
     # --- what this worker tells
 
@@ -83,8 +86,10 @@ class Together:
         return [row for row in self.seat.figures.rows() if row.number == own or row.is_awake]
 
     async def run(self) -> None:
-        """Let the others have this worker's metrics, until cancelled."""
-        await pages.serve(self.seat, self.page)
+        """Let the others have this worker's metrics, and ask and tell it things, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(pages.serve(self.seat, self.page))
+            group.create_task(self.siblings.run())
 
     async def metrics(self) -> bytes:
         """Those of all workers that answer."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from datetime import UTC, datetime
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 from collab_server.authority.library.answers import Answers
 from collab_server.authority.library.calls import SessionGone
@@ -43,17 +44,18 @@ async def test_a_session_that_ends_while_another_of_the_same_user_asks_holds_not
     is_ready = asyncio.Event()
     one, two = identity("one"), identity("two")
 
-    async def ask(_client: Any, session: AuthoritySession) -> str:
+    async def ask(session: AuthoritySession, user_id: str) -> User:
         if session != one.session:
-            return "told"
+            return User(user_id, "Bob", "B")
         await is_ready.wait()
         raise SessionGone(session)
 
     async def come_late() -> Any:
         await is_ready.wait()
-        return await library.questions._ask(two, ("content",), ask)
+        return await library.questions.user(two, "B" * 32)
 
-    asking = [asyncio.create_task(library.questions._ask(one, ("content",), ask))]
+    library.questions._turns.api = cast("Any", SimpleNamespace(user=ask))
+    asking = [asyncio.create_task(library.questions.user(one, "B" * 32))]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
     asking.append(asyncio.create_task(come_late()))
@@ -61,7 +63,7 @@ async def test_a_session_that_ends_while_another_of_the_same_user_asks_holds_not
     is_ready.set()
     refused, told = await asyncio.gather(*asking, return_exceptions=True)
     assert isinstance(refused, Unauthenticated)
-    assert told == "told"
+    assert told == User("B" * 32, "Bob", "B")
 
 
 def identity(token: str) -> Identity:

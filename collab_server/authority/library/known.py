@@ -41,6 +41,9 @@ class Known:
     confirmed_at: float
     digest: bytes
     is_sealed: bool = False
+    told_at: float = float("-inf")
+    """The use that the other workers of the node were told of last, and with which cookies."""
+    told_cookies: list[Cookie] = field(default_factory=list)
     uses: set[SessionUse] = field(default_factory=set)
     timer: asyncio.TimerHandle | None = None
 
@@ -59,11 +62,22 @@ class KnownSessions:
         self.in_use: dict[AuthoritySession, Known] = {}
         self._cookies = cookies
         self._told = told
+        self._used: list[Callable[[Known], None]] = []
         self._recent: LRUCache[AuthoritySession, Known] = LRUCache(MOST_SESSIONS)
         self._ended: TTLCache[AuthoritySession, Ended] = TTLCache(MOST_SESSIONS, MOST_SESSION_SECONDS, clock)
         self._in_use_by_digest: dict[bytes, AuthoritySession] = {}
         self._recent_by_digest: LRUCache[bytes, AuthoritySession] = LRUCache(MOST_SESSIONS)
         self._ended_elsewhere: TTLCache[bytes, bool] = TTLCache(MOST_SESSIONS, MOST_SESSION_SECONDS, clock)
+
+    def mark_sealed(self, session: AuthoritySession) -> None:
+        """Others may be using it: it is not ours alone to log out."""
+        known = self.find(session)
+        if known is not None:
+            known.is_sealed = True
+
+    def on_use(self, callback: Callable[[Known], None]) -> None:
+        """Let `callback(known)` know whenever Library has accepted a session here."""
+        self._used.append(callback)
 
     def find(self, session: AuthoritySession) -> Known | None:
         return self.in_use.get(session) or self._recent.get(session)
@@ -85,13 +99,30 @@ class KnownSessions:
             self._ended_elsewhere.pop(known.digest, None)
         else:
             known.timeout_seconds = min(timeout_seconds, MOST_SESSION_SECONDS)
-            known.confirmed_at = self.clock()
+        self._note_use(known)
 
     def used(self, session: AuthoritySession) -> None:
-        """Library has answered a question that was asked with it."""
+        """Library has answered a question that was asked with it, or was told that it is used."""
         known = self.find(session)
         if known is not None:
-            known.confirmed_at = self.clock()
+            self._note_use(known)
+
+    def _note_use(self, known: Known) -> None:
+        known.confirmed_at = self.clock()
+        for callback in self._used:
+            callback(known)
+
+    def hear_used(self, digest: bytes, at: float) -> AuthoritySession | None:
+        """Another worker of the node has used the session with this digest, at this time of the same clock.
+
+        The session, if it is known here and was not used later.
+        """
+        session = self._in_use_by_digest.get(digest) or self._recent_by_digest.get(digest)
+        known = None if session is None else self.find(session)
+        if known is None or at <= known.confirmed_at:
+            return None
+        known.confirmed_at = min(at, self.clock())
+        return session
 
     def adopt(
         self, session: AuthoritySession, timeout_seconds: float, age_seconds: float, cookies: Iterable[Cookie]

@@ -2,7 +2,8 @@
 
 The parts, downwards: `sessions` (`SignsIn`) over `upkeep` and `known`; `questions` (`Gate` and `Directory`) over
 `answers`; both ask in `turns`, through `api`, `calls` and `replies`; `cookies` and `health` go along with every call.
-What one node is told of rights and ended sessions it passes on to the others (`rights`).
+What one node is told of rights and ended sessions it passes on to the others (`rights`). On a node of several workers
+one asks for a person (`keepers`, `keeper`).
 
 It all runs on one event loop. In the background there are calls in flight, one timer per session in use, a look after
 Library, and log-outs; `stop()` ends them within 3 s and lets nothing be asked any more.
@@ -22,7 +23,10 @@ from collab_server.authority.library.answers import Answers
 from collab_server.authority.library.api import LibraryApi
 from collab_server.authority.library.calls import Observe
 from collab_server.authority.library.cookies import Cookies
+from collab_server.authority.library.delegated import Delegated
 from collab_server.authority.library.health import Health
+from collab_server.authority.library.keeper import Keeper
+from collab_server.authority.library.keepers import Keepers
 from collab_server.authority.library.known import KnownSessions
 from collab_server.authority.library.questions import Questions
 from collab_server.authority.library.rights import SharedRights
@@ -30,7 +34,7 @@ from collab_server.authority.library.sessions import Sessions
 from collab_server.authority.library.turns import Lookout, Turns
 from collab_server.authority.library.upkeep import LogOuts, Upkeep
 from collab_server.domain.hints import Kind
-from collab_server.ports import FRESH_SECONDS, Authority, AuthoritySetup
+from collab_server.ports import FRESH_SECONDS, Authority, AuthoritySetup, Siblings
 
 __all__ = ["Library", "Timing", "open_library"]
 
@@ -64,14 +68,15 @@ class Library:
         ssl_context: ssl.SSLContext | None = None,
         timing: Timing | None = None,
         clock: Callable[[], float] = time.monotonic,
-        chance: Callable[[float, float], float] = random.uniform,
         observe: Observe = lambda call, outcome, seconds: None,
         ended: Callable[[bytes], None] = lambda digest: None,
+        siblings: Siblings | None = None,
     ) -> None:
         """`base_url` is `authorizationServerUrl`; None: every question is `Unavailable`.
 
         `observe(call, outcome, seconds)` is told of every call of Library, `ended(digest)` of every session that is
-        known here and of which Library says that it is over: for the other nodes' `hear_ended`.
+        known here and of which Library says that it is over: for the other nodes' `hear_ended`. `siblings` are the
+        other workers of the node, if it has some.
         """
         timing = timing or Timing()
         cookies = Cookies(base_url)
@@ -83,10 +88,17 @@ class Library:
             )
         turns = Turns(self._api, self.health, where=urlsplit(base_url or "").netloc)
         self.waiting = turns.waiting
-        self._lookout = Lookout(turns, look_seconds=timing.look, idle_seconds=timing.idle, chance=chance)
+        self._lookout = Lookout(
+            turns, look_seconds=timing.look, idle_seconds=timing.idle, chance=random.uniform
+        )
         self._known = KnownSessions(cookies, told=ended, clock=clock)
-        upkeep = Upkeep(self._known, turns, check_seconds=timing.check, chance=chance)
-        self.sessions = Sessions(self._known, turns, upkeep, LogOuts(turns, cookies), cookies)
+        keepers = None if siblings is None else Keepers(siblings, self._known, cookies)
+        if keepers is not None:
+            self._known.on_use(keepers.tell_use)
+        upkeep = Upkeep(self._known, turns, check_seconds=timing.check, chance=random.uniform)
+        log_outs = LogOuts(turns, cookies)
+        delegated = Delegated(self._known, turns, log_outs, cookies, keepers)
+        self.sessions = Sessions(self._known, turns, upkeep, log_outs, cookies, delegated)
         answers = Answers(
             fresh_seconds=timing.fresh,
             refusal_seconds=timing.refusal,
@@ -96,8 +108,15 @@ class Library:
             clock=clock,
         )
         self.questions = Questions(
-            turns, self._known, answers, patience_seconds=timing.patience, fresh_seconds=timing.rights
+            turns,
+            self._known,
+            answers,
+            patience_seconds=timing.patience,
+            fresh_seconds=timing.rights,
+            keepers=keepers,
         )
+        if siblings is not None and keepers is not None:
+            Keeper(siblings, keepers, self._known, cookies, self.questions, delegated)
 
     def as_authority(self) -> Authority:
         """What the services are given of it."""
@@ -145,6 +164,7 @@ def open_library(setup: AuthoritySetup) -> Authority:
         ),
         observe=setup.observe,
         ended=partial(bus.publish, Kind.SESSION_ENDED),
+        siblings=setup.siblings,
     )
     bus.listen(Kind.SESSION_ENDED, library.hear_ended)
     SharedRights(library.questions, bus, most_age_seconds=setup.fresh_seconds)

@@ -2,7 +2,8 @@
 
 *One call in flight per question*, at most `MOST_CALLS_PER_USER` at a time per user; answers are kept for 60 s, refusals
 for 5 s. *Library may fall silent*: what somebody was allowed to open stays allowed for 15 minutes more; what was not
-asked before is `Unavailable`. Every method that asks may raise that, within 3 s.
+asked before is `Unavailable`. Every method that asks may raise that, within 3 s. *One asks for all workers of a node*:
+the person's keeper (`keepers`), which is asked first where that is another worker.
 
 Belongs to one event loop. In the background there are calls in flight; `stop` ends them.
 """
@@ -11,13 +12,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal, TypeVar, cast
+from typing import Any, Literal, TypeGuard, cast
 
-from collab_server.authority.library.answers import Answers
-from collab_server.authority.library.api import LibraryApi
-from collab_server.authority.library.calls import Refused, SessionGone
+from collab_server.authority.library.answers import Answers, Kept
+from collab_server.authority.library.asking import FIRST_TYPE, Question, put
+from collab_server.authority.library.calls import DEADLINE_SECONDS, Refused, SessionGone
+from collab_server.authority.library.keepers import Keepers, Told
 from collab_server.authority.library.known import KnownSessions, session_over
 from collab_server.authority.library.turns import Turns
 from collab_server.authority.library.words import silent
@@ -25,22 +28,41 @@ from collab_server.domain.commenting import Circle
 from collab_server.domain.contents import ContentInfo
 from collab_server.domain.flights import Flights
 from collab_server.domain.ids import library_id
-from collab_server.domain.people import AuthoritySession, Identity, Recipient, User
-from collab_server.errors import TooLarge, Unavailable
+from collab_server.domain.people import Identity, Recipient, User
+from collab_server.errors import TooLarge, Unauthenticated, Unavailable
 from collab_server.ports import ContentAnswer, Silent
 
 __all__ = ["Questions"]
 
-T = TypeVar("T")
-
 MOST_GROUP_MEMBERS = 1000
-MOST_GROUPS_OF_ONE = 100
-"""Of a user who is in more groups than so many, those beyond are not looked into for the groups that they are in."""
 RECIPIENTS_SECONDS = 5.0
 """How long people who were looked for are kept: one types on, and nobody asks the same again."""
-MOST_GROUPS = 100
-"""A group that is mentioned or invited may be made of so many, itself counted: each is a call of its own."""
-PAGE = 200
+LEAST_SECONDS = 0.5
+"""So long Library is asked at the least once a keeper has given no sign."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """A question of somebody's: what is asked, and how old an answer may be. `at_most_seconds_old`: see `Gate`."""
+
+    who: Identity
+    question: Question
+    at_most_seconds_old: float = math.inf
+
+    @property
+    def key(self) -> Question:
+        """By which its answer is kept."""
+        return (self.who.user.id, *self.question)
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it is about what is being shown to them."""
+        return self.at_most_seconds_old < math.inf
+
+    @property
+    def only_seconds(self) -> float | None:
+        """How long its answer is kept, if not as long as others."""
+        return RECIPIENTS_SECONDS if self.question[0] == "recipients" else None
 
 
 class Questions:
@@ -55,8 +77,10 @@ class Questions:
         *,
         patience_seconds: float,
         fresh_seconds: float,
+        keepers: Keepers | None = None,
     ) -> None:
         self.fresh_seconds = fresh_seconds
+        self._keepers = keepers
         self._turns = turns
         self._known = known
         self._answers = answers
@@ -97,38 +121,19 @@ class Questions:
         still fresh; who says so asks about what is being shown to the user. Raises `Unauthenticated` when the user's
         session is over.
         """
-        is_live = at_most_seconds_old < math.inf
-
-        async def ask(api: LibraryApi, session: AuthoritySession) -> ContentInfo | None:
-            content = await api.content(session, project_id, object_id, 55)
-            if content is None:
-                content = await api.content(session, project_id, object_id, 3)
-                if not is_live:
-                    self._turns.pace.count(who.user.id)
-            answer = ContentAnswer(who.user.id, project_id, object_id, content)
-            _tell(self._answered, answer)
-            if content is None:
-                _tell(self._refused, answer)
-            return content
-
+        kept = self._answers.get((who.user.id, "content", project_id, object_id))
+        if kept is not None and kept.is_fresh and kept.age_seconds <= at_most_seconds_old:
+            self._known.refuse_ended(who.session)
+            return cast(
+                "ContentInfo | None", kept.value
+            )  # as with nearly every command: nothing else is made for it
         question = ("content", project_id, object_id)
-        return await self._ask(who, question, ask, at_most_seconds_old=at_most_seconds_old)
+        return cast("ContentInfo | None", await self._ask(_Asked(who, question, at_most_seconds_old)))
 
     async def is_in_one(self, who: Identity, project_id: str, circles: Sequence[Circle]) -> bool:
         """See `Gate`. Groups count with those that are in them, however deep; what Library does not tell the user of
         themselves they do not have."""
-        groups = frozenset(circle.id for circle in circles if circle.kind == "group")
-        privileges = [circle.id for circle in circles if circle.kind == "privilege"]
-
-        async def ask(api: LibraryApi, session: AuthoritySession) -> bool:
-            for privilege in privileges:
-                held = await api.privilege(session, privilege)
-                if held.everywhere or project_id in held.projects:
-                    return True
-            return bool(groups) and await _is_in_group(api, session, who.user.id, groups)
-
-        question = ("circles", project_id, *map(str, circles))
-        return bool(await self._ask(who, question, ask))
+        return bool(await self._ask(_Asked(who, ("circles", project_id, *map(str, circles)))))
 
     def hear(self, answer: ContentAnswer) -> None:
         """Believe what another node was told, for as long as that one would."""
@@ -163,7 +168,7 @@ class Questions:
 
     async def user(self, who: Identity, user_id: str) -> User | None:
         """The user with that id, as the asker sees them; None when there is none."""
-        return await self._ask(who, ("user", user_id), lambda api, session: api.user(session, user_id))
+        return cast("User | None", await self._ask(_Asked(who, ("user", user_id))))
 
     async def group_members(
         self, who: Identity, group_id: str, most: int = MOST_GROUP_MEMBERS
@@ -174,41 +179,14 @@ class Questions:
         the asker lacks the privilege to know.
         """
 
-        async def ask(api: LibraryApi, session: AuthoritySession) -> tuple[User, ...] | str | None:
-            found: dict[str, User] = {}
-            groups = [group_id]  # grows while it is gone through; whatever is in it already makes no circle
-            for id in groups:
-                for offset in range(0, most + 1, PAGE):
-                    page = await api.group_members(session, id, offset, PAGE)
-                    if page is None:
-                        if id == group_id:
-                            return None
-                        break  # it has gone meanwhile
-                    found.update((user.id, user) for user in page.users)
-                    groups += [group for group in dict.fromkeys(page.groups) if group not in groups]
-                    if len(groups) > MOST_GROUPS:
-                        return f"expected a group of at most {MOST_GROUPS} groups"
-                    if page.number < PAGE:
-                        break
-                if len(found) > most:
-                    break
-            return tuple(found.values())
-
-        answer: tuple[User, ...] | str | None = await self._ask(who, ("members", group_id), ask)
+        answer: tuple[User, ...] | str | None = await self._ask(_Asked(who, ("members", group_id, most)))
         if isinstance(answer, str):  # kept like any other, so that it costs no more calls than a member does
             raise TooLarge(answer)
         return answer
 
     async def group_name(self, who: Identity, group_id: str) -> str | None:
         """What Library calls a group; None where it does not say, or not to the asker."""
-
-        async def ask(api: LibraryApi, session: AuthoritySession) -> str | None:
-            try:
-                return await api.group_name(session, group_id)
-            except Refused:
-                return None
-
-        return await self._ask(who, ("group", group_id), ask)
+        return cast("str | None", await self._ask(_Asked(who, ("group", group_id))))
 
     async def recipients(
         self,
@@ -220,45 +198,39 @@ class Questions:
         limit: int = 50,
     ) -> tuple[Recipient, ...]:
         """Users and groups (or one `kind` of them, out of each page) whose name contains `search`."""
-        question = ("recipients", search, offset, limit)
-        found = await self._ask(
-            who,
-            question,
-            lambda api, session: api.recipients(session, search, offset, limit),
-            only_seconds=RECIPIENTS_SECONDS,
-        )
+        found = await self._ask(_Asked(who, ("recipients", search, offset, limit)))
         return tuple(one for one in found or () if kind is None or one.kind == kind)
 
     # --- asking
 
-    async def _ask(
-        self,
-        who: Identity,
-        question: tuple[str | int, ...],
-        ask: Callable[[LibraryApi, AuthoritySession], Coroutine[Any, Any, T | None]],
-        *,
-        at_most_seconds_old: float = math.inf,
-        only_seconds: float | None = None,
-    ) -> T | None:
-        """An answer to `question`, asked as the user: a kept one, that of a call in flight, or a new one.
+    async def answer(self, who: Identity, question: Question, at_most_seconds_old: float = math.inf) -> Told:
+        """For another worker of the node: what is known here, or what Library says now. Raises as other questions."""
+        asked = _Asked(who, question, at_most_seconds_old)
+        value = await self._ask(asked, is_for_sibling=True)
+        kept = self._answers.get(asked.key)
+        return Told(value, 0.0 if kept is None else kept.age_seconds)
 
-        A new one is kept `only_seconds`, if given. Raises `Busy` when too many other questions wait.
+    async def _ask(self, asked: _Asked, *, is_for_sibling: bool = False) -> Any:
+        """An answer, asked as the user: a kept one, that of a call in flight, or a new one.
+
+        Raises `Busy` when too many other questions wait.
         """
-        is_live = at_most_seconds_old < math.inf
-        key = (who.user.id, *question)
+        who, key = asked.who, asked.key
         while True:
             self._known.refuse_ended(who.session)
             kept = self._answers.get(key)
-            if kept is not None and kept.is_fresh and kept.age_seconds <= at_most_seconds_old:
-                return cast("T | None", kept.value)
+            if _is_enough(kept, asked):
+                return kept.value
             try:
                 # A silent Library is asked again at each question, but who can be answered from memory waits no longer
                 # than that; the call goes on without them.
                 async with asyncio.timeout(
                     self._patience_seconds if kept is not None and self._turns.is_silent else None
                 ):
-                    call = partial(self._call, who, key, ask, only_seconds, is_live=is_live)
-                    return await self._flights.join((is_live, *key), call)
+                    if self._keepers is None or is_for_sibling:
+                        return await self._of_library(asked)
+                    learn = partial(self._learn, asked, self._keepers)
+                    return await self._flights.join(("of the keeper", asked.is_live, *key), learn)
             except SessionGone as gone:
                 # The call in flight may have been made with another session of the same user, and that one is over:
                 # then ask with our own.
@@ -268,46 +240,71 @@ class Questions:
                 remembered = self._answers.get(key)
                 if remembered is None or remembered.value is None:
                     raise silent() from None
-                return cast("T | None", remembered.value)
+                return remembered.value
 
-    async def _call(
-        self,
-        who: Identity,
-        key: tuple[str | int, ...],
-        ask: Callable[[LibraryApi, AuthoritySession], Coroutine[Any, Any, T | None]],
-        only_seconds: float | None,
-        *,
-        is_live: bool,
-    ) -> T | None:
-        line = self._turns.live if is_live else self._turns.questions
+    async def _learn(self, asked: _Asked, keepers: Keepers) -> Any:
+        """From the person's keeper, or from Library where that is nobody else, or says nothing."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
         try:
-            async with self._turns.take(line, whom=who.user.id) as api:
-                answer = await ask(api, who.session)
+            told = await keepers.ask(asked.who, asked.question, asked.at_most_seconds_old)
+        except Unauthenticated:
+            self._known.end(asked.who.session, "session_ended")
+            raise SessionGone(asked.who.session) from None
+        except Silent:
+            self._turns.heard_silent()
+            raise
+        if told is None:
+            kept = self._answers.get(asked.key)
+            if _is_enough(kept, asked):  # asked for another worker, and answered just now
+                return kept.value
+            left = DEADLINE_SECONDS - (loop.time() - began)
+            return await self._of_library(asked, max(left, LEAST_SECONDS))
+        self._answers.keep(
+            asked.key, told.value, age_seconds=told.age_seconds, only_seconds=asked.only_seconds
+        )
+        if told.value is not None and told.age_seconds >= self.fresh_seconds:
+            self._turns.heard_silent()  # it is what the keeper remembers
+        if told.value is None and asked.question[0] == "content":
+            _, project_id, object_id = map(str, asked.question)
+            _tell(self._refused, ContentAnswer(asked.who.user.id, project_id, object_id, None))
+        return told.value
+
+    async def _of_library(self, asked: _Asked, seconds: float = DEADLINE_SECONDS) -> Any:
+        call = partial(self._call, asked, seconds)
+        return await self._flights.join((asked.is_live, *asked.key), call)
+
+    async def _call(self, asked: _Asked, seconds: float) -> Any:
+        who = asked.who
+        line = self._turns.live if asked.is_live else self._turns.questions
+        try:
+            async with self._turns.take(line, whom=who.user.id, seconds=seconds) as api:
+                answer = await put(api, who.session, who.user.id, asked.question)
+                if asked.question[0] == "content":
+                    self._heard_content(asked, answer)
         except SessionGone:
             self._known.end(who.session, "session_ended")
             raise
         except Refused:
             raise Unavailable("Library does not tell you: a privilege is missing") from None
         self._known.used(who.session)
-        self._answers.keep(key, answer, only_seconds=only_seconds)
+        self._answers.keep(asked.key, answer, only_seconds=asked.only_seconds)
         return answer
 
+    def _heard_content(self, asked: _Asked, content: ContentInfo | None) -> None:
+        """Library has said whether they may open it."""
+        user_id, (_, project_id, object_id) = asked.who.user.id, map(str, asked.question)
+        if not asked.is_live and (content is None or content.type != FIRST_TYPE):
+            self._turns.pace.count(user_id)  # it was a call more
+        answer = ContentAnswer(user_id, project_id, object_id, content)
+        _tell(self._answered, answer)
+        if content is None:
+            _tell(self._refused, answer)
 
-async def _is_in_group(
-    api: LibraryApi, session: AuthoritySession, user_id: str, groups: frozenset[str]
-) -> bool:
-    """Whether the user is in one of the groups, or in a group that is. Upwards from the user, each group once."""
-    left = [*await api.groups_of_user(session, user_id)]
-    seen: set[str] = set()
-    while left:
-        if not groups.isdisjoint(left):
-            return True
-        seen.update(left)
-        if len(seen) > MOST_GROUPS_OF_ONE:
-            break
-        above = [group for one in left for group in await api.groups_of_group(session, one)]
-        left = [group for group in dict.fromkeys(above) if group not in seen]
-    return False
+
+def _is_enough(kept: Kept | None, asked: _Asked) -> TypeGuard[Kept]:
+    """Whether what is kept need not be asked again."""
+    return kept is not None and kept.is_fresh and kept.age_seconds <= asked.at_most_seconds_old
 
 
 def _tell(callbacks: list[Callable[[ContentAnswer], None]], answer: ContentAnswer) -> None:

@@ -1,7 +1,8 @@
 """Signing in at Library, and the sessions there that people use: `SignsIn` by delegated and by shared sessions.
 
 - *one delegated session per user and node*. A second identity token of the same user is exchanged too, for that is
-  what proves it; the surplus session is then logged out in the background and the first one is used;
+  what proves it; the surplus session is then logged out in the background and the first one is used. Where the node
+  has several workers, the person's keeper says which one that is (`keepers`);
 - *every call of a session reaches the Library that made it*: with the cookies that its side has set (`cookies`), also
   behind a balancer that keeps sessions together by a cookie of its own;
 - *sessions in use are kept alive* and so checked (`upkeep`); what is known of each is in `known`.
@@ -14,11 +15,10 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable
 
-from cachetools import LRUCache
-
 from collab_server.authority.library.api import LibraryApi
 from collab_server.authority.library.calls import Refused, SessionGone
 from collab_server.authority.library.cookies import Cookies, Jar
+from collab_server.authority.library.delegated import Delegated, not_accepted, who_is
 from collab_server.authority.library.known import KnownSessions
 from collab_server.authority.library.replies import is_sendable_token
 from collab_server.authority.library.turns import Turns
@@ -26,12 +26,11 @@ from collab_server.authority.library.upkeep import LogOuts, Upkeep
 from collab_server.domain.cookies import Cookie, is_sendable_cookie
 from collab_server.domain.flights import Flights
 from collab_server.domain.people import AuthoritySession
-from collab_server.errors import Unauthenticated, Unavailable
+from collab_server.errors import Unavailable
 from collab_server.ports import NOBODY, Ended, Origin, SessionUse, SignedIn
 
 __all__ = ["Sessions"]
 
-MOST_DELEGATED = 20_000
 MOST_AUTH_TOKEN_CHARACTERS = (
     3072  # with 4 KB of cookies still a head that any server takes; Library's have some 30
 )
@@ -43,25 +42,28 @@ class Sessions:
     """See the module."""
 
     def __init__(
-        self, known: KnownSessions, turns: Turns, upkeep: Upkeep, log_outs: LogOuts, cookies: Cookies
+        self,
+        known: KnownSessions,
+        turns: Turns,
+        upkeep: Upkeep,
+        log_outs: LogOuts,
+        cookies: Cookies,
+        delegated: Delegated,
     ) -> None:
         self._known = known
         self._turns = turns
         self._upkeep = upkeep
         self._log_outs = log_outs
         self._cookies = cookies
+        self._delegated = delegated
         self._flights = Flights()
         self._learnt_at: float | None = None
-        self._delegated: LRUCache[str, AuthoritySession] = LRUCache(MOST_DELEGATED)  # by user id
 
     async def stop(self) -> None:
         """Keep nothing alive any more; finish the log-outs, within 3 s."""
         await self._upkeep.stop()
         await self._flights.stop()
-        for session in self._delegated.values():
-            delegated = self._known.find(session)
-            if delegated is not None and not delegated.is_sealed:
-                self._log_outs.later(session)
+        self._delegated.log_out_unsealed()
         await self._log_outs.stop()
 
     @property
@@ -84,11 +86,14 @@ class Sessions:
             except Refused:
                 raise not_accepted() from None
             try:
-                return await self._one_per_user(api, await self._who_is(api, mine))
+                return await self._delegated.one_per_user(api, await who_is(api, mine))
             except SessionGone:
                 raise not_accepted() from None
             except BaseException:
-                self._log_outs.later(mine)
+                if (
+                    self._known.find(mine) is None
+                ):  # else it has become the user's all the same, by another worker
+                    self._log_outs.later(mine)
                 raise
 
     async def sign_in_with_auth_token(
@@ -111,7 +116,7 @@ class Sessions:
                 await self._learn_names(api)
             jar = self._cookies.of(session) or Jar(self._cookies.pick(cookie_header))
             try:
-                signed_in = await self._who_is(api, session, jar)
+                signed_in = await who_is(api, session, jar)
             except SessionGone:
                 shown = Jar(self._cookies.pick(cookie_header))
                 is_long_ago = self._learnt_at is None or self._known.clock() - self._learnt_at > LEARN_SECONDS
@@ -121,7 +126,7 @@ class Sessions:
                 try:
                     if jar.has_the_values_of(shown):
                         raise
-                    signed_in = await self._who_is(api, session, jar := shown)
+                    signed_in = await who_is(api, session, jar := shown)
                 except SessionGone:
                     self._known.end(session, "session_ended")
                     raise not_accepted() from None
@@ -148,43 +153,12 @@ class Sessions:
         self._known.refuse_ended(session)
         async with self._turns.take(self._turns.live) as api:
             try:
-                signed_in = await self._who_is(api, session)
+                signed_in = await who_is(api, session)
             except SessionGone:
                 self._known.end(session, "session_ended")
                 raise not_accepted() from None
         self._known.confirm(session, signed_in.timeout_seconds)
         return signed_in
-
-    async def _who_is(self, api: LibraryApi, session: AuthoritySession, jar: Jar | None = None) -> SignedIn:
-        try:
-            user = await api.user_info(session, jar)
-            info = await api.session_info(session, jar)
-        except Refused:
-            raise SessionGone(session) from None
-        if info.user.id != user.id:
-            raise Unavailable("Library's answer makes no sense")
-        return SignedIn(user, session, info.timeout_seconds)
-
-    async def _one_per_user(self, api: LibraryApi, new: SignedIn) -> SignedIn:
-        """The user's one delegated session on this node: an earlier one that still lives, else the new one."""
-        user_id = new.user.id
-        while (earlier := self._delegated.get(user_id)) is not None and earlier != new.session:
-            try:
-                if self.is_ended(earlier):
-                    raise SessionGone(earlier)
-                signed_in = await self._who_is(api, earlier)
-            except SessionGone:
-                self._known.end(earlier, "session_ended")
-                if self._delegated.get(user_id) == earlier:
-                    del self._delegated[user_id]
-                continue
-            self._known.confirm(earlier, signed_in.timeout_seconds)
-            self._log_outs.later(new.session)
-            return signed_in
-        # Nothing is awaited since the look, so two sign-ins at once agree on one session.
-        self._delegated[user_id] = new.session
-        self._known.confirm(new.session, new.timeout_seconds)
-        return new
 
     # --- what is known of sessions
 
@@ -204,9 +178,7 @@ class Sessions:
 
     def mark_sealed(self, session: AuthoritySession) -> None:
         """Say that a resume token was made of the session: from now on it is not ours alone to log out."""
-        known = self._known.find(session)
-        if known is not None:
-            known.is_sealed = True
+        self._known.mark_sealed(session)
 
     def age_seconds(self, session: AuthoritySession) -> float | None:
         """How long ago Library confirmed the session, as far as this node knows; None if it does not."""
@@ -227,7 +199,3 @@ class Sessions:
     ) -> SessionUse:
         """See `SignsIn`."""
         return self._upkeep.attach(session, remaining_seconds, on_ended)
-
-
-def not_accepted() -> Unauthenticated:
-    return Unauthenticated("Library does not accept this token")

@@ -72,8 +72,10 @@ class Turns:
         return [self._distrusted, self._sign_ins] if origin.is_distrusted else [self._sign_ins]
 
     @asynccontextmanager
-    async def take(self, *lines: Line, whom: str = "") -> AsyncIterator[LibraryApi]:
-        """Bound the work inside to 3 s, and note whether Library is silent.
+    async def take(
+        self, *lines: Line, whom: str = "", seconds: float = DEADLINE_SECONDS
+    ) -> AsyncIterator[LibraryApi]:
+        """Bound the work inside to 3 s, or to fewer `seconds`, and note whether Library is silent.
 
         Raises `Silent` when time is up, and `Busy` when the work had not begun after `WAIT_SECONDS`.
         """
@@ -81,7 +83,7 @@ class Turns:
             raise Unavailable("no Library is configured (authorizationServerUrl)")
         has_begun = False
         try:
-            async with asyncio.timeout(DEADLINE_SECONDS), AsyncExitStack() as turn:
+            async with asyncio.timeout(seconds), AsyncExitStack() as turn:
                 async with asyncio.timeout(WAIT_SECONDS):
                     for line in lines:
                         await turn.enter_async_context(line.turn(whom))
@@ -103,6 +105,11 @@ class Turns:
             raise
         else:
             self.is_silent = False
+
+    def heard_silent(self) -> None:
+        """Another worker of the node got no answer from Library."""
+        self.is_silent = True
+        self._suspect()
 
     def _suspect(self) -> None:
         if not self.is_known_to_be_wrong:

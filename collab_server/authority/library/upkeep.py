@@ -136,7 +136,7 @@ class Upkeep:
         except Unavailable:
             was_silent = True
         else:
-            known.confirmed_at = self._known.clock()
+            self._known.used(known.session)
         if known.runs_out_at <= self._known.clock():
             self._known.end(known.session, "session_expired")
         elif known.uses and not self._is_stopping:
