@@ -148,11 +148,23 @@ _PUT = """
      WHERE id = $1
 """
 
+# One look for each of the connected: there are many, and much may wait for some.
 _UNDELIVERED = """
     SELECT user_id
       FROM collab.notifications
      WHERE seq IS NULL
-       AND (is_permitted OR (user_id = ANY($1::text[]) AND (ask_at IS NULL OR ask_at <= now())))
+       AND is_permitted
+     UNION
+    SELECT asked.user_id
+      FROM unnest($1::text[]) AS asked (user_id)
+     CROSS JOIN LATERAL (
+           SELECT
+             FROM collab.notifications AS waiting
+            WHERE waiting.user_id = asked.user_id
+              AND waiting.seq IS NULL
+              AND (waiting.ask_at IS NULL OR waiting.ask_at <= now())
+            LIMIT 1
+           ) AS one
      UNION
     SELECT user_id
       FROM collab.reviews

@@ -439,9 +439,12 @@ FILLED = """
     INSERT INTO collab.comment_terms (comment_id, topic_id, terms)
     SELECT md5(number::text)::uuid, number % 500, ARRAY[number % 3, 1000 + number % 500, 5000 + number]
       FROM generate_series(1, 1000) AS number;
-    ANALYZE collab.comment_terms
+    INSERT INTO collab.topics (name)
+    SELECT CASE WHEN number <= 500 THEN 'content:' ELSE 'inbox:' END || number
+      FROM generate_series(1, 1000) AS number;
+    ANALYZE collab.comment_terms, collab.topics
 """
-"""Numbers without comments."""
+"""Numbers without comments, and topics, the newest of which are inboxes."""
 TEMPTING = {"enable_seqscan": "off", "random_page_cost": "1000"}
 """To read all comments with a word once seems cheaper than to look some up for each part of the topics; on a hundred
 thousand comments it seems so by itself, for PostgreSQL does not know how common the word will be."""
@@ -459,25 +462,31 @@ class Explaining:
         return []
 
 
-async def test_a_common_word_is_looked_up_together_with_the_topics_and_not_read_through(world: World) -> None:
+@pytest_asyncio.fixture(scope="module")
+async def filled(world: World) -> AsyncIterator[Explaining]:
     database = world.new_database()
     database.sql(FILLED)
     connection = await asyncpg.connect(
         **database.connect_arguments(), server_settings={**SESSION, **TEMPTING}
     )
-    try:
-        db: Any = Explaining(connection)
-        await stored.in_topics(db, [[1]], END, [1, 2, 3], 100)
-        await stored.in_discussions_of(db, [[1]], END, "a person", 100)
-        assert len(db.plans) == 2
-        for plan in db.plans:
-            looks = [line for line in plan.splitlines() if '"Index Cond"' in line and "terms" in line]
-            assert len(looks) == 1
-            assert "@>" in looks[0], plan
-            assert "&&" in looks[0], plan
-    finally:
-        await connection.close()
-        database.drop()
+    yield Explaining(connection)
+    await connection.close()
+    database.drop()
+
+
+async def test_a_common_word_is_looked_up_together_with_the_topics_and_not_read_through(filled: Any) -> None:
+    await stored.in_topics(filled, [[1]], END, [1, 2, 3], 100)
+    await stored.in_discussions_of(filled, [[1]], END, "a person", 100)
+    for plan in filled.plans[-2:]:
+        looks = [line for line in plan.splitlines() if '"Index Cond"' in line and "terms" in line]
+        assert len(looks) == 1
+        assert "@>" in looks[0], plan
+        assert "&&" in looks[0], plan
+
+
+async def test_a_search_goes_past_no_discussions_and_inboxes_to_come_to_content(filled: Any) -> None:
+    assert await stored.further(filled, 1 << 62, [1, 2], 10) == []
+    assert "topics_content" in filled.plans[-1]
 
 
 # --- what is refused
