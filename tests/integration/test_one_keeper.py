@@ -12,7 +12,7 @@ from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary, World, fresh_topic
 
 WORKERS = 4
-PATIENCE = 30
+PATIENCE = 60
 UNHURRIED = hurried(
     {
         "collab_server.workers.siblings": {"WORD_SECONDS": 60.0},
@@ -54,7 +54,7 @@ async def clients_at_all_workers(cluster: Cluster, login: str) -> list[Client]:
 async def test_a_person_at_all_workers_has_one_session_is_asked_about_once_and_leaves_as_one(
     world: World, own_library: StandInLibrary
 ) -> None:
-    database, overrides = world.new_database(), {"cpus": WORKERS}
+    database, overrides = world.new_database(), {"cpus": WORKERS, "rightsSeconds": 600}
     made = Cluster(database, own_library, None, nodes=1, launch="serve", overrides=overrides, env=UNHURRIED)
     async with made as cluster:
         await until(lambda: _all_serve(cluster), PATIENCE, "all workers serve")
