@@ -15,7 +15,7 @@ from typing import Any
 
 import uvloop
 
-from tests.faults.document import as_document, as_json
+from tests.faults.document import arranged, arranged_of, as_document, as_json
 from tests.faults.report import as_text, summary, table, tallies
 from tests.faults.run import READERS, WRITERS, run
 from tests.faults.schedule import ARRANGEMENTS, BACK_IN_TIME, Arrangement, kinds_of, make_schedule
@@ -28,8 +28,7 @@ def main() -> int:
     """The exit status: 0 when nothing was found, and no node logged a bug."""
     options = _options()
     if options.report is not None:
-        ours = [json.loads(path.read_text()) for path in options.ours]
-        options.report.write_text(as_document(ours, json.loads(options.stock_run.read_text())))
+        _report(options)
         return 0
     seed = options.seed if options.seed is not None else secrets.randbelow(10**6)
     arrangement: Arrangement = options.arrangement
@@ -58,7 +57,7 @@ def main() -> int:
             outcome = runner.run(run(steps, seed, plant=options.plant, **how))
     if options.save is not None:
         shown = f"--pause {options.pause:g} --writers {options.writers} --readers {options.readers}"
-        options.save.write_text(json.dumps(as_json(outcome, shown)))
+        options.save.write_text(json.dumps(as_json(outcome, shown, arrangement)))
     print()
     print(as_text(table(tallies(outcome))))
     print()
@@ -76,6 +75,21 @@ def main() -> int:
     if is_bad:
         print(f"to repeat: {repeat}")
     return 1 if is_bad else 0
+
+
+def _report(options: argparse.Namespace) -> None:
+    before = options.report.read_text() if options.report.exists() else ""
+    section = (
+        arranged([json.loads(path.read_text()) for path in options.arranged])
+        if options.arranged
+        else arranged_of(before)
+    )
+    if options.ours:
+        ours = [json.loads(path.read_text()) for path in options.ours]
+        stock = json.loads(options.stock_run.read_text())
+        options.report.write_text(as_document(ours, stock, section))
+    else:
+        options.report.write_text(before.replace(arranged_of(before), section))
 
 
 def _options() -> argparse.Namespace:
@@ -101,7 +115,10 @@ def _options() -> argparse.Namespace:
         "--report",
         type=Path,
         metavar="MARKDOWN",
-        help="only write this document, of the saved runs --ours and --stock-run",
+        help="only write this document, of the saved runs --ours and --stock-run, and --arranged",
+    )
+    parser.add_argument(
+        "--arranged", type=Path, nargs="+", default=[], metavar="FILE", help="runs in another --arrangement"
     )
     parser.add_argument(
         "--ours", type=Path, nargs="+", default=[], metavar="FILE", help="runs saved by --save"

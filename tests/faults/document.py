@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import os
 import subprocess
+import textwrap
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from tests.faults.report import Tally, as_markdown, percentile, table, tallies, together, total
+from tests.faults.report import Tally, as_markdown, percentile, rows_of, table, tallies, together, total
 from tests.faults.run import Outcome
-from tests.faults.schedule import ALL_KINDS
+from tests.faults.schedule import ALL_KINDS, Arrangement
 from tests.harness.cluster import ROOT
 
 _TEXT = """\
@@ -90,6 +91,8 @@ after it (seeds 35 and 36) have no such finding.
 The runs were not all alone on the machine: tests ran beside those of seeds 31 to 33, and the ready-made stack's run
 beside the beginning of that of seed 35. Times are the longer for it.
 
+{arranged}
+
 ## The ready-made stack under the schedule of seed {stock_seed}
 
 python-socketio with its own `AsyncRedisManager`, a comment stored in PostgreSQL, emitted, then acknowledged
@@ -106,7 +109,9 @@ times).
     make faults N={stock_count} SEED={stock_seed}    # with another seed by another SEED
     python -m tests.faults --faults {a_count} --seed {a_seed} {options}    # as above
     python -m tests.faults --faults {stock_count} --seed {stock_seed} --stock
+    make faults N=200 ARRANGEMENT=workers    # without affinity; or ARRANGEMENT=vertical
     python -m tests.faults --report docs/faults.md --ours FILE … --stock-run FILE
+    python -m tests.faults --report docs/faults.md --arranged FILE …    # only the table without affinity
 
 A failing run prints the seed that repeats its schedule. `--only redis` keeps to some kinds, `--plant` gives the nodes a
 bug, `--keep` leaves data and logs. `tests/faults/test_faults.py` is a run of 30 faults in the test suite, with a new
@@ -119,10 +124,29 @@ A full disk, a primary that became a standby (`tests/integration/test_database.p
 (`test_storm.py`; `python -m tests.faults.storm` for thousands) have tests of their own.
 """
 
+_BEGIN, _END = "<!-- without affinity -->", "<!-- end -->"
+_ARRANGED = """\
+## Without affinity
 
-def as_json(outcome: Outcome, options: str) -> dict[str, Any]:
+Three nodes of two workers each (*workers*), and one node of three workers without Redis (*vertical*), behind an NGINX
+that gives each request to the next, whosever the session is. What happens is the same, as far as there is something it
+can happen to, and two more kinds: one process of a node is killed, or frozen.
+
+{table}
+
+{runs}
+
+A run before them (*workers*, seed 42, 160 faults, 69,975 writes acknowledged, commit 77c33ce) found that a poll which
+NGINX sends once more, to another node, was served like any other: it does so where the connection is cut by which the
+poll was asked, and the answer to the first was lost with that, one event of it to one reader. Such a poll ends the
+session now, and the client catches up. In the same run one fault had not healed after a minute, in which something else
+had the processors, and four of a hundred writes were done within two seconds."""
+
+
+def as_json(outcome: Outcome, options: str, arrangement: Arrangement) -> dict[str, Any]:
     """What the document needs of a run, as plain values; `options` are those it was started with."""
     return {
+        "arrangement": arrangement,
         "seed": outcome.seed,
         "options": options,
         "commit": subprocess.run(
@@ -138,8 +162,35 @@ def as_json(outcome: Outcome, options: str) -> dict[str, Any]:
     }
 
 
-def as_document(ours: Sequence[dict[str, Any]], stock: dict[str, Any]) -> str:
-    """The whole text of docs/faults.md, of saved runs of ours and one of the ready-made stack.
+def arranged(runs: Sequence[dict[str, Any]]) -> str:
+    """The section on saved runs in other arrangements than that with affinity."""
+    rows = [
+        (name, total(together(_tallies(run) for run in runs if run["arrangement"] == name)))
+        for name in dict.fromkeys(run["arrangement"] for run in runs)
+    ]
+    said = "; ".join(
+        f"seed {run['seed']} ({run['arrangement']}, {run['count']} faults, {run['seconds'] / 60:.0f} minutes, commit"
+        f" {run['commit']})"
+        for run in runs
+    )
+    when = datetime.now(UTC).strftime("%B %Y")
+    said = (
+        f"{said[0].upper()}{said[1:]}; {os.cpu_count()} cores, which others kept busy, {when}. Times are the longer for"
+        " it: a write that the machine has no time for is answered `paused` after two seconds, and tried again."
+    )
+    text = _ARRANGED.format(table=as_markdown(rows_of(rows, "arrangement")), runs=textwrap.fill(said, 120))
+    return f"{_BEGIN}\n\n{text}\n\n{_END}"
+
+
+def arranged_of(document: str) -> str:
+    """The section as it stands in a document."""
+    begin, end = document.index(_BEGIN), document.index(_END)
+    return document[begin:end] + _END
+
+
+def as_document(ours: Sequence[dict[str, Any]], stock: dict[str, Any], arranged: str) -> str:
+    """The whole text of docs/faults.md, of saved runs of ours and one of the ready-made stack, and the section of
+    `arranged`.
 
     Raises `ValueError` unless one of ours ran the same schedule as the stack, or went on after it.
     """
@@ -180,6 +231,7 @@ def as_document(ours: Sequence[dict[str, Any]], stock: dict[str, Any]) -> str:
         trouble=", ".join(f"{name} {count}" for name, count in trouble.most_common()) or "nothing",
         findings=", ".join(f"{kind} {count}" for kind, count in bad.items()) or "none",
         not_healed=stock["not_healed"],
+        arranged=arranged,
         stock=as_markdown([row[:-3] for row in table(found_stock)]),  # its clients do not measure the others
     )
 

@@ -102,7 +102,6 @@ def total(found: Mapping[str, Tally]) -> Tally:
 
 
 _HEADER = [
-    "fault",
     "count",
     "acknowledged",
     "lost",
@@ -120,8 +119,12 @@ _HEADER = [
 
 def table(found: Mapping[str, Tally]) -> list[list[str]]:
     """Header, a row per kind of fault, a row for the times between, and a last one for all."""
-    rows = [_row(name, tally) for name, tally in found.items()]
-    return [_HEADER, *rows, _row("all", total(found))]
+    return rows_of([*found.items(), ("all", total(found))], "fault")
+
+
+def rows_of(found: Iterable[tuple[str, Tally]], of: str) -> list[list[str]]:
+    """Header, and a row for each; `of` is what stands above their names."""
+    return [[of, *_HEADER], *(_row(name, tally) for name, tally in found)]
 
 
 def _row(name: str, tally: Tally) -> list[str]:
