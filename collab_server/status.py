@@ -222,6 +222,11 @@ class Dependency:
             self._since = self._clock()
         return probe
 
+    @property
+    def is_well(self) -> bool:
+        """Whether nothing is wrong with it now."""
+        return self._owner.problem is None
+
     def verbose(self) -> dict[str, Any]:
         """`{ok, since, error, latencyMs}`; `since` is the time of the last change, as far as it was looked at."""
         probe = self.look()
@@ -335,7 +340,12 @@ class Status:
 
     def accepts_clients(self) -> bool:
         """`is_ready`, for those who ask again and again."""
-        return self.is_ready
+        if not self.has_started or self.is_draining:
+            return False
+        for dependency in self._serving_needs:
+            if not dependency.is_well:
+                return False
+        return True
 
     @property
     def serving(self) -> Serving:

@@ -306,7 +306,9 @@ def _arrival(environ: dict[str, Any], trace: str) -> Arrival:
 
 def _kind_of(auth: Any) -> str:
     """What kind of token somebody has shown."""
-    given = [name for name in TOKENS if isinstance(auth, dict) and auth.get(name) is not None]
+    if not isinstance(auth, dict):
+        return "none"
+    given = [name for name in TOKENS if auth.get(name) is not None]
     return given[0] if len(given) == 1 else "none"
 
 
@@ -317,7 +319,7 @@ def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:
     """
     tokens = auth if isinstance(auth, dict) else {}
     given = {name: value for name in TOKENS if (value := tokens.get(name)) is not None}
-    if len(given) != 1 or not all(isinstance(value, str) for value in given.values()):
+    if len(given) != 1 or not isinstance(next(iter(given.values())), str):
         raise Unauthenticated("expected auth: {identityToken}, {authToken} or {resumeToken}")
     return Credentials(
         identity_token=given.get("identityToken"),

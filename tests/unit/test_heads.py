@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 import httptools
 import pytest
 
+from collab_server.realtime.engine.requests import query_of
 from collab_server.realtime.lean import heads
 
 REQUESTS = 20_000
@@ -129,3 +130,22 @@ def test_a_head_that_fits_nowhere_costs_no_more_than_its_length() -> None:
             heads.read(b"GET /socket.io/ HTTP/1.1\r\n" + piece * (heads.MOST_BYTES // len(piece) - 20))
             is None
         )
+
+
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        (
+            b"EIO=4&transport=polling&t=a.b&sid=x_-",
+            {"EIO": "4", "transport": "polling", "t": "a.b", "sid": "x_-"},
+        ),
+        (b"a=1&a=2", {"a": "2"}),
+        (b"a=1&a=&a", {"a": "1"}),
+        (b"&&=1&b==2&&c", {"": "1", "b": "=2"}),
+        (b"a=%31&b=1+1", {"a": "1", "b": "1 1"}),
+        (b"", {}),
+        (b"\xff=\xff", {"\xff": "\xff"}),
+    ],
+)
+def test_a_query_is_read_as_pairs_with_a_value(query: bytes, found: dict[str, str]) -> None:
+    assert query_of({"query_string": query}) == found

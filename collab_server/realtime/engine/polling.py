@@ -183,12 +183,15 @@ class Polling:
         exchange, self._waiting = self._waiting, None
         assert exchange is not None
         exchange.waiter = None
-        backlog, self._backlog = self._backlog[:PACKETS_PER_POLL], self._backlog[PACKETS_PER_POLL:]
-        self._backlog_bytes = sum(map(len, self._backlog)) if self._backlog else 0
+        backlog, self._backlog, self._backlog_bytes = self._backlog, [], 0
+        if len(backlog) > PACKETS_PER_POLL:
+            backlog, self._backlog = backlog[:PACKETS_PER_POLL], backlog[PACKETS_PER_POLL:]
+            self._backlog_bytes = sum(map(len, self._backlog))
         headers = TEXT
         if self._greeting:
             headers, self._greeting = TEXT + self._greeting, []
-        self._answers.respond(exchange, 200, headers, b"\x1e".join(map(_packet_of, backlog)))
+        body = _packet_of(backlog[0]) if len(backlog) == 1 else b"\x1e".join(map(_packet_of, backlog))
+        self._answers.respond(exchange, 200, headers, body)
 
     def let_go(self) -> None:
         """The connection of the poll that waits is about to end, and so is the session."""

@@ -13,6 +13,8 @@ from collab_server.telemetry import traces
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 
 
+_PAIRS = re.compile(r"(?:\A|&)([^&=]*)=([^&]+)")
+
 _TRACE = "collab_server.trace"
 _HAS_ORIGIN = "collab_server.has_origin"
 
@@ -84,8 +86,7 @@ def query_of(scope: Scope) -> dict[str, str]:
     query = scope["query_string"].decode("latin-1")
     if "%" in query or "+" in query:
         return dict(parse_qsl(query))
-    pairs = [pair.partition("=") for pair in query.split("&")]
-    return {name: value for name, _, value in pairs if value}
+    return dict(_PAIRS.findall(query))
 
 
 def see_through_proxies(scope: Scope, addresses: Addresses) -> None:

@@ -66,6 +66,7 @@ class Sessions:
         self._sending = sending
         self._deadlines = deadlines
         self._incoming = Incoming(handlers, deadlines)
+        self.receive = self._incoming.receive  # as it is: it is on the way of every packet
         self._on_held = on_held
         self._logger = logger
         self.overflows = 0  # clients put out because they did not read
@@ -83,9 +84,6 @@ class Sessions:
     @property
     def farewells(self) -> Lane[Carrier]:
         return self._deadlines.farewells
-
-    def receive(self, session: Session, packet: str | bytes) -> bool:
-        return self._incoming.receive(session, packet)
 
     def send_frame(self, session: Session, ready: bytes) -> None:
         self._sending.send(session, ready)

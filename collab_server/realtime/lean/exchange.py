@@ -52,7 +52,7 @@ class LeanExchange:
         self.protocol = protocol
         self.engine = engine
         self.scope = scope
-        self.body: bytes | bytearray = bytearray()
+        self.body: bytes | bytearray = b""
         self.keep_alive = keep_alive
         self.is_decided = False  # whole, or to be refused by its head
         self.is_too_large = False

@@ -88,7 +88,8 @@ class Guard:
         """A connection waits for a request. One of a trusted proxy's may be for anybody."""
         is_proxy = peer is not None and self.addresses.is_proxy(peer)
         address = None if peer is None or is_proxy else network_of(peer)
-        self._cut(self.strangers.add(connection, address))
+        if too_many := self.strangers.add(connection, address):
+            self._cut(too_many)
 
     def weigh(self, connection: Guarded, held_bytes: int) -> None:
         """So much is held of its request, which is not whole."""

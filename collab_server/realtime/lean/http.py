@@ -75,7 +75,9 @@ class HttpProtocol(LateHttpProtocol):
         """A plain request for us is served at once, anything else is read."""
         if self.transport.is_closing():
             return
-        is_next = not (self._is_in_request or self._unread or self._has_to_answer())
+        latest = self._exchange
+        has_to_answer = self._has_to_answer() if latest is None else not latest.response_complete
+        is_next = not (self._is_in_request or self._unread or has_to_answer)
         if is_next and (self._poll_again(data) or self._serve_plain(data)):
             return
         super().data_received(data)
@@ -135,6 +137,7 @@ class HttpProtocol(LateHttpProtocol):
         has_to_wait = self._has_to_answer()
         keep_alive = scope["http_version"] != "1.0" and self.parser.should_keep_alive()
         exchange = LeanExchange(self, engine, scope, keep_alive)
+        exchange.body = bytearray()  # it comes in pieces
         self._exchange, self._swallowed_bytes = exchange, 0
         exchange.judge()
         if has_to_wait:
