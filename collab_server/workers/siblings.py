@@ -6,7 +6,8 @@ moments; whoever is asked answers, so that two who disagree cost a question twic
 
 What it promises
     A worker that is frozen, killed or too busy costs whoever asks it `WORD_SECONDS`, and for `QUIET_SECONDS` nobody
-    here asks it again. One that is at it says so every `SIGN_SECONDS`: who waits for Library waits as long as it takes.
+    here asks it again. One that is at it says so every `SIGN_SECONDS`, once for all that a worker has asked it: who
+    waits for Library waits as long as it takes.
     What is unread has a limit in bytes, what is asked at a time one in number; what exceeds it is not asked.
 What runs concurrently
     `run`, which the composition root owns: it listens. A task for each question that is being answered here. Each
@@ -14,7 +15,7 @@ What runs concurrently
 How it stops
     Cancelling `run` ends all connections; who still waits finds out by itself.
 
-A frame: its length (4 bytes), number of the question (4 bytes), kind (1 byte), and what is said.
+A frame: its length (4 bytes), number of the question (4 bytes; 0: of all of them), kind (1 byte), and what is said.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ import itertools
 import logging
 import struct
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from hashlib import blake2b
 
 from typing_extensions import override
@@ -188,20 +188,14 @@ class _Framed(asyncio.Protocol):
         del unread[:at]
 
 
-@dataclass(slots=True)
-class _Asked:
-    """A question under way; its timer ends the wait for a word."""
-
-    answer: asyncio.Future[bytes | None]
-    timer: asyncio.TimerHandle
-
-
 class _Asking(_Framed):
     """To one other worker, at `path`: what this one asks and tells it. Begins to connect when it is made."""
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        self._asked: dict[int, _Asked] = {}
+        self._asked: dict[int, asyncio.Future[bytes | None]] = {}
+        self._heard_at = 0.0  # or it had nothing to say before
+        self._timer: asyncio.TimerHandle | None = None
         self._numbers = itertools.count(1)
         self._early: list[bytes] = []
         self._connecting: asyncio.Task[None] | None = asyncio.create_task(self._connect(path))
@@ -240,41 +234,54 @@ class _Asking(_Framed):
         """Its answer; None if it gives none, or no sign for `WORD_SECONDS`."""
         if self._connecting is not None:
             await asyncio.wait({self._connecting})
-        loop = asyncio.get_running_loop()
         number = next(self._numbers) & 0xFFFFFFFF
         if len(self._asked) >= MOST_AT_ONCE or not self.say(number, ASKED, question):
             return None
+        loop = asyncio.get_running_loop()
+        if not self._asked:
+            self._heard_at = loop.time()
+        if self._timer is None:
+            self._timer = loop.call_later(WORD_SECONDS, self._look)
         answer: asyncio.Future[bytes | None] = loop.create_future()
-        self._asked[number] = _Asked(answer, loop.call_later(WORD_SECONDS, self._settle, number, None))
+        self._asked[number] = answer
         try:
             return await answer
         finally:
-            self._settle(number, None)
+            self._asked.pop(number, None)
+
+    def _look(self) -> None:
+        """Whether it is still at it; else nobody waits any more."""
+        self._timer = None
+        if self._asked:
+            loop = asyncio.get_running_loop()
+            due = self._heard_at + WORD_SECONDS
+            if due > loop.time():
+                self._timer = loop.call_at(due, self._look)
+            else:
+                self._settle_all()
 
     def _settle(self, number: int, said: bytes | None) -> None:
-        asked = self._asked.pop(number, None)
-        if asked is not None:
-            asked.timer.cancel()
-            if not asked.answer.done():
-                asked.answer.set_result(said)
+        answer = self._asked.pop(number, None)
+        if answer is not None and not answer.done():
+            answer.set_result(said)
+
+    def _settle_all(self) -> None:
+        for number in list(self._asked):
+            self._settle(number, None)
 
     @override
     def heard(self, number: int, kind: int, said: bytes) -> None:
-        asked = self._asked.get(number)
-        if asked is None:
-            return
-        if kind == AT_IT:
-            asked.timer.cancel()
-            loop = asyncio.get_running_loop()
-            asked.timer = loop.call_later(WORD_SECONDS, self._settle, number, None)
-        else:
+        self._heard_at = asyncio.get_running_loop().time()
+        if kind != AT_IT:
             self._settle(number, said if kind == ANSWERED else None)
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        for number in list(self._asked):
-            self._settle(number, None)
+        self._settle_all()
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     @override
     def end(self) -> None:
@@ -292,6 +299,7 @@ class _Answering(_Framed):
         self._answer = answer
         self._hear = hear
         self._tasks: set[asyncio.Task[None]] = set()
+        self._sign: asyncio.TimerHandle | None = None
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -309,18 +317,26 @@ class _Answering(_Framed):
             task = asyncio.get_running_loop().create_task(self._reply(number, said))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+            if self._sign is None:
+                self._sign_soon()
         else:
             self.say(number, FAILED, b"")
 
+    def _sign_soon(self) -> None:
+        self._sign = asyncio.get_running_loop().call_later(SIGN_SECONDS, self._show)
+
+    def _show(self) -> None:
+        """That this worker is at what it was asked."""
+        self._sign = None
+        if self._tasks:
+            self.say(0, AT_IT, b"")
+            self._sign_soon()
+
     async def _reply(self, number: int, question: bytes) -> None:
-        answering = asyncio.ensure_future(self._answer(question))
         try:
-            while not (await asyncio.wait({answering}, timeout=SIGN_SECONDS))[0]:
-                self.say(number, AT_IT, b"")
-            kind, said = ANSWERED, answering.result()
+            kind, said = ANSWERED, await self._answer(question)
         except asyncio.CancelledError:
-            answering.cancel()
-            await asyncio.wait({answering})
+            self.say(number, FAILED, b"")  # for signs of others are taken for one of this
             raise
         except Exception:
             log.exception("a question of another worker was not answered")
@@ -332,5 +348,7 @@ class _Answering(_Framed):
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
         self._all.discard(self)
+        if self._sign is not None:
+            self._sign.cancel()
         for task in self._tasks:
             task.cancel()

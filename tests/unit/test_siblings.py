@@ -7,6 +7,7 @@ import os
 import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -104,18 +105,29 @@ async def test_who_is_at_it_is_waited_for_and_who_goes_is_not(
     monkeypatch.setattr(siblings, "SIGN_SECONDS", 0.01)
     one, other = two
     other.may_answer.clear()
-    asking = asyncio.create_task(one.own.ask(of_the_other(two), b"?"))
-    await until(lambda: other.asked, PATIENCE, "it is asked")
+    many = [asyncio.create_task(one.own.ask(of_the_other(two), b"?")) for _ in range(500)]
+    await until(lambda: len(other.asked) == 500, PATIENCE, "all are asked")
     [way] = one.own._ways.values()
-    [waiting] = way._asked.values()
-    due = waiting.timer.when()
-    await until(lambda: waiting.timer.when() > due, PATIENCE, "the wait begins anew with each sign")
-    other.may_answer.set()
-    assert await asking == b"what was asked"
+    heard: list[tuple[int, int, bytes]] = []
+    hear = way.heard
 
+    def note(*frame: Any) -> None:
+        heard.append(frame)
+        hear(*frame)
+
+    monkeypatch.setattr(way, "heard", note)
+    way._heard_at -= 3600
+    await until(lambda: len(heard) >= 3, PATIENCE, "it shows that it is at it")
+    assert set(heard) == {(0, siblings.AT_IT, b"")}, "one sign is for all of them"
+    way._look()
+    assert not any(task.done() for task in many)
+    other.may_answer.set()
+    assert await asyncio.gather(*many) == [b"what was asked"] * 500
+
+    other.asked.clear()
     other.may_answer.clear()
     asking = asyncio.create_task(one.own.ask(of_the_other(two), b"?"))
-    await until(lambda: len(other.asked) == 2, PATIENCE, "it is asked")
+    await until(lambda: other.asked, PATIENCE, "it is asked")
     await other.stop()
     assert await asking is None
     assert all(one.keeps(name) for name in NAMES), "it is not asked again for a while"
@@ -172,3 +184,22 @@ async def test_a_bug_and_what_is_too_much_are_answers_of_nobody(
     assert await one.own.ask(name, b"?") == other.says, "by a new connection"
     monkeypatch.setattr(siblings, "MOST_AT_ONCE", 0)
     assert await one.own.ask(name, b"?") is None
+
+
+async def test_who_stops_being_at_one_question_says_so_while_it_is_at_others(
+    two: tuple[Worker, Worker],
+) -> None:
+    one, other = two
+    name = of_the_other(two)
+    other.may_answer.clear()
+    left = asyncio.create_task(one.own.ask(name, b"left"))
+    await until(lambda: other.asked, PATIENCE, "it is asked")
+    [answering] = other.own._answering
+    [under_way] = answering._tasks
+    kept = asyncio.create_task(one.own.ask(name, b"kept"))
+    await until(lambda: len(other.asked) == 2, PATIENCE, "it is asked")
+    under_way.cancel()
+    assert await left is None
+    one.own._quiet_until.clear()
+    other.may_answer.set()
+    assert await kept == b"what was asked"
