@@ -28,7 +28,7 @@ from tests.harness.waiting import until
 
 ANN = User("A" * 32, "Ann", "A")
 PROJECT, OBJECT, GROUP = "B" * 32, "C" * 32, "D" * 32
-OF_ANN = AuthoritySession("the browser's", "cookie", is_delegated=False)
+OF_ANN = AuthoritySession("browser", "cookie", is_delegated=False)
 PATIENCE = 20
 
 
@@ -273,16 +273,51 @@ async def test_a_session_that_is_over_is_over_for_all_who_use_it(node: Node) -> 
     await node.stop()
 
 
+async def test_a_session_that_library_accepts_again_is_over_no_more_for_its_keeper(node: Node) -> None:
+    keeper, one, _ = node.workers
+    for ends_at in (one, keeper):
+        node.librarian.alive.discard(OF_ANN)
+        node.now += 70
+        with pytest.raises(Unauthenticated):
+            await ends_at.opens()
+        node.librarian.alive.add(OF_ANN)
+        node.now += 1
+        await one.library.sessions.sign_in_with_auth_token(OF_ANN.auth_token, OF_ANN.cookie)
+        assert await one.opens()
+        assert await keeper.opens()
+
+
+async def test_a_session_is_over_for_its_keeper_whatever_was_so_before(node: Node) -> None:
+    keeper, one, _ = node.workers
+    assert await one.library.sessions.confirm(OF_ANN)
+    node.now += 1
+    known = keeper.library._known.find(OF_ANN)
+    assert known is not None
+    keeper.library.hear_ended("another", known.digest)  # and the other worker has not heard it yet
+    with pytest.raises(Unauthenticated):
+        await one.opens()
+    assert not node.librarian.asked["content 55"]
+    assert one.library.sessions.is_ended(OF_ANN)
+
+
+def is_silent(worker: Worker) -> bool:
+    return worker.library.questions.is_silent
+
+
 async def test_a_silent_library_is_silent_for_all_and_what_was_said_before_holds(node: Node) -> None:
     one, other = node.workers[1:]
     assert await one.opens()
     node.librarian.is_away = True
     node.now += 70
     assert await one.opens(), "as far as this worker remembers"
-    assert one.library.questions.is_silent
+    assert is_silent(one)
     assert await other.opens(), "as far as the keeper does"
     with pytest.raises(Silent):
         await one.library.questions.user(identity(), GROUP)
+    node.librarian.is_away = False
+    assert await one.library.questions.user(identity(), OBJECT) is None
+    assert not is_silent(one), "it has told the keeper something"
+    node.librarian.is_away = True
     node.now += 15 * 60
     for worker in (one, other):
         with pytest.raises(Silent):

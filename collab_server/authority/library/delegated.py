@@ -54,7 +54,7 @@ class Delegated:
         """With the user's one delegated session on this node: an earlier one that still lives, else the new one."""
         told = None
         if self._keepers is not None:
-            told = await self._keepers.settle(new, self._sessions.get(new.user.id))
+            told = await self._keepers.settle(new, self.session_of(new.user.id))
         if told is None:
             await self._recall(new.user.id)
             settled = await self._living(api, new) or self._begin(new)
@@ -84,13 +84,15 @@ class Delegated:
         if self._keepers is not None and user_id not in self._sessions:
             shown = await self._keepers.recall(user_id)
             if shown is not None:
-                age_seconds = self._known.clock() - shown.confirmed_at
-                self._known.adopt(shown.session, shown.timeout_seconds, age_seconds, shown.cookies)
+                self._known.hear_confirmed(
+                    shown.session, shown.timeout_seconds, shown.confirmed_at, shown.cookies
+                )
                 self.hear_begun(user_id, shown.session)
 
     def session_of(self, user_id: str) -> AuthoritySession | None:
-        """The user's session on this node, as far as this worker knows."""
-        return self._sessions.get(user_id)
+        """The user's session on this node, as far as this worker knows, and knows it not to be over."""
+        session = self._sessions.get(user_id)
+        return None if session is None or self._known.why_ended(session) is not None else session
 
     async def _living(self, api: LibraryApi, new: SignedIn) -> SignedIn | None:
         """The user's earlier session, if there is one that still lives."""
@@ -125,8 +127,9 @@ class Delegated:
         self._known.confirm(new.session, new.timeout_seconds)
 
     def hear_begun(self, user_id: str, session: AuthoritySession) -> None:
-        """Another worker of the node has begun this session: it is the user's, unless there is one already."""
-        self._sessions.setdefault(user_id, session)
+        """Another worker of the node has begun this session: it is the user's, unless there is one that lives."""
+        if self.session_of(user_id) is None:
+            self._sessions[user_id] = session
 
 
 async def who_is(api: LibraryApi, session: AuthoritySession, jar: Jar | None = None) -> SignedIn:

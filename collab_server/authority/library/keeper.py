@@ -78,8 +78,7 @@ class Keeper:
 
     def _take_up(self, row: list[Any]) -> Shown:
         shown = shown_by(row)
-        age_seconds = self._known.clock() - shown.confirmed_at
-        self._known.adopt(shown.session, shown.timeout_seconds, age_seconds, shown.cookies)
+        self._known.hear_confirmed(shown.session, shown.timeout_seconds, shown.confirmed_at, shown.cookies)
         return shown
 
     def hear(self, word: bytes) -> None:

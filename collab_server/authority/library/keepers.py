@@ -83,6 +83,7 @@ class Keepers:
 
         Raises as `Questions` does: `Unauthenticated` when the session is over, `Silent`, `Busy`, `Unavailable`.
         """
+        self._known.refuse_ended(who.session)  # also by what was heard since it was begun to ask
         asked = {
             "of": who.user.id,
             "session": self.row_of(who.session),

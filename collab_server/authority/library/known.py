@@ -14,6 +14,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
@@ -52,6 +53,14 @@ class Known:
         return self.confirmed_at + self.timeout_seconds
 
 
+@dataclass(frozen=True, slots=True)
+class _End:
+    """Why a session is over, and when this was known here."""
+
+    why: Ended
+    at: float
+
+
 class KnownSessions:
     """See the module. `told(digest)` is called for every session that is known here and that Library has ended."""
 
@@ -64,10 +73,10 @@ class KnownSessions:
         self._told = told
         self._used: list[Callable[[Known], None]] = []
         self._recent: LRUCache[AuthoritySession, Known] = LRUCache(MOST_SESSIONS)
-        self._ended: TTLCache[AuthoritySession, Ended] = TTLCache(MOST_SESSIONS, MOST_SESSION_SECONDS, clock)
+        self._ended: TTLCache[AuthoritySession, _End] = TTLCache(MOST_SESSIONS, MOST_SESSION_SECONDS, clock)
         self._in_use_by_digest: dict[bytes, AuthoritySession] = {}
         self._recent_by_digest: LRUCache[bytes, AuthoritySession] = LRUCache(MOST_SESSIONS)
-        self._ended_elsewhere: TTLCache[bytes, bool] = TTLCache(MOST_SESSIONS, MOST_SESSION_SECONDS, clock)
+        self._ended_elsewhere: TTLCache[bytes, float] = TTLCache(MOST_SESSIONS, MOST_SESSION_SECONDS, clock)
 
     def mark_sealed(self, session: AuthoritySession) -> None:
         """Others may be using it: it is not ours alone to log out."""
@@ -94,9 +103,8 @@ class KnownSessions:
         """Library has just accepted it."""
         known = self.find(session)
         if known is None:
-            self._ended.pop(session, None)
+            self._revive(session, self.clock())
             known = self.meet(session, timeout_seconds, 0.0)
-            self._ended_elsewhere.pop(known.digest, None)
         else:
             known.timeout_seconds = min(timeout_seconds, MOST_SESSION_SECONDS)
         self._note_use(known)
@@ -135,6 +143,29 @@ class KnownSessions:
             if known.digest in self._ended_elsewhere:
                 self._forget(known, "session_ended")
 
+    def hear_confirmed(
+        self,
+        session: AuthoritySession,
+        timeout_seconds: float,
+        confirmed_at: float,
+        cookies: Iterable[Cookie],
+    ) -> None:
+        """The same of another worker of the node, at this time of the same clock: it is over no more if it was so
+        before, for it is the worker where somebody signs in anew that Library tells so."""
+        if self.find(session) is None:
+            self._revive(session, confirmed_at)
+        self.adopt(session, timeout_seconds, self.clock() - confirmed_at, cookies)
+
+    def _revive(self, session: AuthoritySession, confirmed_at: float) -> None:
+        """Library has accepted it, whatever it said before."""
+        end = self._ended.get(session)
+        if end is not None and end.at <= confirmed_at:
+            self._ended.pop(session, None)
+        if self._ended_elsewhere:
+            digest = _digest(session)
+            if self._ended_elsewhere.get(digest, math.inf) <= confirmed_at:
+                self._ended_elsewhere.pop(digest, None)
+
     def take_up(self, known: Known) -> None:
         """It is in use."""
         self.in_use[known.session] = self._recent[known.session] = known
@@ -149,7 +180,8 @@ class KnownSessions:
 
     def why_ended(self, session: AuthoritySession) -> Ended | None:
         """Why it is known to be over; None where it is not."""
-        return self._ended.get(session) if session in self._ended else None
+        end = self._ended.get(session) if session in self._ended else None
+        return None if end is None else end.why
 
     def refuse_ended(self, session: AuthoritySession) -> None:
         """Raises `Unauthenticated` for one that is known to be over."""
@@ -170,7 +202,7 @@ class KnownSessions:
         session = self._in_use_by_digest.get(digest) or self._recent_by_digest.get(digest)
         known = None if session is None else self.find(session)
         if known is None:
-            self._ended_elsewhere[digest] = True
+            self._ended_elsewhere[digest] = self.clock()
         else:
             self._forget(known, "session_ended")
 
@@ -181,7 +213,7 @@ class KnownSessions:
         self._recent_by_digest.pop(known.digest, None)
         self._recent.pop(session, None)
         self._cookies.forget(session)
-        self._ended[session] = why
+        self._ended[session] = _End(why, self.clock())
         if known.timer is not None:
             known.timer.cancel()
         uses, known.uses = known.uses, set()

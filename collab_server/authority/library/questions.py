@@ -265,6 +265,8 @@ class Questions:
         )
         if told.value is not None and told.age_seconds >= self.fresh_seconds:
             self._turns.heard_silent()  # it is what the keeper remembers
+        elif told.age_seconds <= loop.time() - began:
+            self._turns.is_silent = False  # it has just been said
         if told.value is None and asked.question[0] == "content":
             _, project_id, object_id = map(str, asked.question)
             _tell(self._refused, ContentAnswer(asked.who.user.id, project_id, object_id, None))
