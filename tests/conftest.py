@@ -27,12 +27,15 @@ import hypothesis
 import pytest
 import pytest_asyncio
 
-from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres, EmbeddedValkey
-from tests.harness.cluster import Cluster, warm
-from tests.harness.world import StandInLibrary, TestDatabase, World, fresh_topic
-
 if TYPE_CHECKING:
     from playwright.async_api import Browser
+
+    from collab_server.demo.embedded import EmbeddedPostgres, EmbeddedValkey
+    from tests.harness.cluster import Cluster
+    from tests.harness.world import StandInLibrary, TestDatabase, World
+
+# What starts servers is imported where one is started: the process that only hands out tests, and a worker that has
+# unit tests alone, would wait a second for it.
 
 pytest_plugins = ["tests.harness.parallel"]
 
@@ -45,7 +48,7 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 hypothesis.settings.register_profile("side by side", deadline=None)
 hypothesis.settings.load_profile("side by side")
 
-MakeCluster = Callable[..., Awaitable[Cluster]]
+MakeCluster = Callable[..., Awaitable["Cluster"]]
 
 _HAS_FAILED = pytest.StashKey[bool]()
 
@@ -57,6 +60,9 @@ def pytest_configure() -> None:
 
 
 def pytest_collection_finish() -> None:
+    gc.set_threshold(
+        20_000, 20, 20
+    )  # what a test leaves is looked through less often: a twelfth of all processor time
     gc.collect()
     gc.freeze()  # thousands of tests stay until the end: no collection has to look through them
 
@@ -77,6 +83,9 @@ def short_path() -> Iterator[Path]:
 
 @pytest.fixture(scope="session")
 def world() -> Iterator[World]:
+    from tests.harness.cluster import warm
+    from tests.harness.world import World
+
     warm()  # it imports while the first servers start
     with World() as world:
         yield world
@@ -113,6 +122,8 @@ def empty_database(world: World) -> Iterator[TestDatabase]:
 
 @pytest.fixture
 def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    from collab_server.demo.embedded import NOT_DURABLE, EmbeddedPostgres
+
     server = EmbeddedPostgres(tmp_path / "postgres", settings=NOT_DURABLE).start()
     yield server
     server.kill()
@@ -120,6 +131,8 @@ def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
 @pytest.fixture
 def own_valkey() -> Iterator[EmbeddedValkey]:
+    from collab_server.demo.embedded import EmbeddedValkey
+
     server = EmbeddedValkey().start()
     yield server
     server.kill()
@@ -127,6 +140,8 @@ def own_valkey() -> Iterator[EmbeddedValkey]:
 
 @pytest.fixture
 def own_library() -> Iterator[StandInLibrary]:
+    from tests.harness.world import StandInLibrary
+
     server = StandInLibrary().start()
     yield server
     server.stop()
@@ -134,6 +149,8 @@ def own_library() -> Iterator[StandInLibrary]:
 
 @pytest.fixture
 def topic() -> str:
+    from tests.harness.world import fresh_topic
+
     return fresh_topic()
 
 
@@ -150,6 +167,8 @@ async def make_cluster(
 
     `start=False` leaves starting to the test.
     """
+    from tests.harness.cluster import Cluster
+
     made: list[Cluster] = []
 
     async def make(*, start: bool = True, **arguments: Any) -> Cluster:
@@ -171,6 +190,8 @@ async def make_cluster(
 
 @pytest_asyncio.fixture(scope="session")
 async def shared_cluster(world: World) -> AsyncIterator[Cluster]:
+    from tests.harness.cluster import Cluster
+
     # Many tests in the name of the same few people: the limits per user have tests with nodes of their own.
     limits = {"commandsPerSecond": 100_000, "commandsBurst": 100_000, "connectionsPerUser": 500}
     cluster = Cluster(
@@ -194,7 +215,6 @@ async def cluster(request: pytest.FixtureRequest, shared_cluster: Cluster) -> As
 
 @pytest_asyncio.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
-    # Here, for most runs of tests need none.
     from playwright.async_api import async_playwright
 
     from tests.harness.browsers import chromium

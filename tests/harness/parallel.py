@@ -44,11 +44,20 @@ LONGEST_FIRST = (
     "integration/test_draining",
     "conformance/",
     "integration/",
+    "unit/test_workers",
+    "unit/test_house",
+    "unit/test_bus_trust",
 )
 """Where most time goes, as `pytest --durations=0` told; what is not named follows in its own order."""
 
 PARTS = {"integration/test_openapi": 4}
 """Files that are divided, into how many groups."""
+
+READ_THE_SOURCES = {
+    f"unit/test_{name}"
+    for name in ("error_words", "house", "house_measures", "logs_document", "protocol_document")
+}
+"""Files that take apart every module of the package: one worker does so once, for all of them."""
 
 _WAY = re.compile(r"\[(asgi|lean-asyncio|lean-h11|lean)\b")
 
@@ -57,6 +66,8 @@ def group_of(nodeid: str) -> str:
     """The tests that one worker runs one after the other."""
     path, _, name = nodeid.partition("::")
     file = path.removeprefix("tests/").removesuffix(".py")
+    if file in READ_THE_SOURCES:
+        return "tests/unit/test_house.py"
     if file in PARTS:
         return f"{path} {zlib.crc32(name.encode()) % PARTS[file]}"
     way = _WAY.search(name) if file.startswith("conformance/") else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
+import importlib
 import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any, ClassVar, get_type_hints
 import pytest
 
 from collab_server.config import Limits
-from collab_server.contract import examples, markdown, schemas
+from collab_server.contract import catalogue, examples, markdown, schemas
 from collab_server.contract.catalogue import COMMANDS, FAMILIES
 from collab_server.contract.rights import RIGHTS
 from collab_server.contract.rows import Call, CommandType, Incomplete, by_name
@@ -113,21 +113,13 @@ def test_a_function_takes_the_command_of_its_row(entry: Write[Any, Any] | Read[A
         assert issubclass(COMMANDS[entry.name].payload, taken), function.__qualname__
 
 
-def test_a_node_that_lacks_half_of_a_command_says_so_and_does_not_start() -> None:
-    program = (
-        "from tests.unit.test_contract import WHISPER\n"
-        "from collab_server.contract import catalogue\n"
-        "import importlib, sys\n"
-        "del sys.modules['collab_server.services.commands.table']\n"
-        "catalogue.COMMANDS = {**catalogue.COMMANDS, WHISPER.name: WHISPER}\n"
-        "import collab_server.services.commands.table\n"
-    )
-    done = subprocess.run(
-        [sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, timeout=60, check=False
-    )
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1].endswith(
-        "Incomplete: services/commands/table.py: topic.whisper has no function"
+def test_a_node_that_lacks_half_of_a_command_says_so_and_does_not_start(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(catalogue, "COMMANDS", {**COMMANDS, WHISPER.name: WHISPER})
+    monkeypatch.delitem(sys.modules, table.__name__)
+    assert refusal(importlib.import_module, table.__name__) == (
+        "services/commands/table.py: topic.whisper has no function"
     )
 
 
