@@ -883,7 +883,7 @@ async def _run(server: EmbeddedPostgres, world: World, only: str) -> Run:
         **reach,
         user=server.user,
         database=server.database,
-        server_settings=SESSION,
+        server_settings={**SESSION, "statement_timeout": "60000"},  # to measure also what a node gives up
         connection_class=Recorder,
         statement_cache_size=500,
         max_cached_statement_lifetime=0,
