@@ -17,6 +17,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from collab_server.domain.topics import MAX_EVENTS
 from tests.faults.arena import Arena
 from tests.faults.connections import LOST, Connection, Hear, Kind, ask, connect
 from tests.faults.history import Delivery, History, Session, event_key
@@ -30,7 +31,7 @@ AGAIN_PROBABILITY = 0.2
 LEAVE_PROBABILITY = 0.05
 RETRY_PROBABILITY = 0.5
 LEAVE_TRIES = 5
-PAGE = 40
+PAGE, PAGES_AT_MOST = 40, 10
 
 
 class Reader:
@@ -180,7 +181,10 @@ class Reader:
                 return
             raise
         while not session.has_caught_up and self._current.get(topic) is session:
-            payload = {"topic": topic, "after": session.caught_up[-1].seq, "limit": PAGE}
+            reached = session.caught_up[-1].seq
+            # After another epoch all is read again: in some few pages, or that takes longer than a fault may.
+            limit = min(MAX_EVENTS, max(PAGE, (session.seq - reached) // PAGES_AT_MOST))
+            payload = {"topic": topic, "after": reached, "limit": limit}
             try:
                 page = await ask(connection, "topic.events", payload)
             except Failed as error:
