@@ -11,6 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from collab_server.realtime.engine import polling
 from collab_server.realtime.engine.bounds import KnownBy
 from tests.harness.waiting import Stopwatch
 
@@ -219,8 +220,9 @@ async def polled(http: aiohttp.ClientSession, served: Served, *marks: str) -> li
     ],
 )
 async def test_poll_that_comes_again_ends_the_session(
-    http: aiohttp.ClientSession, engine: Served, marks: list[str]
+    http: aiohttp.ClientSession, engine: Served, marks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(polling, "CLOCK_STANDS_SECONDS", -1.0)
     *answers, again, later = await polled(http, engine, *marks)
     assert answers == [(200, f"4{number}") for number in range(len(answers))]
     assert (again[0], later[0]) == (400, 400)
@@ -231,6 +233,14 @@ async def test_polls_that_clients_mark_alike_are_answered(
     http: aiohttp.ClientSession, engine: Served, mark: str
 ) -> None:
     assert await polled(http, engine, *[mark] * 5) == [(200, f"4{number}") for number in range(4)]
+
+
+async def test_a_clock_that_stands_still_for_some_polls_marks_them_alike(
+    http: aiohttp.ClientSession, engine: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(polling, "CLOCK_STANDS_SECONDS", 3600.0)
+    marks = [f"&t=1795901500.{tick}" for tick in (47, 48, 48, 48, 49, 49)]
+    assert await polled(http, engine, *marks) == [(200, f"4{number}") for number in range(5)]
 
 
 async def test_cancelled_poll_ends_the_session(http: aiohttp.ClientSession, engine: Served) -> None:

@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import re
+import time
 
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import TEXT, Answers
 from collab_server.realtime.engine.session import NOOP, REASON, Exchange, Headers, Session
 
 PACKETS_PER_PAYLOAD = 16_384
+CLOCK_STANDS_SECONDS = 0.1
+"""A clock that tells fractions of a second may stand still for less than that: Python's for 16 ms on Windows."""
 PACKETS_PER_POLL = 16  # the clients of python-engineio disconnect when they get more at once
 _SEPARATOR = "\x1e"
+_FRACTION = re.compile(rb"[0-9]+\.[0-9]+")
 
 
 class Polling:
@@ -20,6 +25,7 @@ class Polling:
     __slots__ = (
         "_answers",
         "_asked",
+        "_asked_at",
         "_backlog",
         "_backlog_bytes",
         "_first_mark",
@@ -42,6 +48,7 @@ class Polling:
         self._backlog: list[bytes] = []
         self._backlog_bytes = 0
         self._asked = b""  # the query of the last poll
+        self._asked_at = 0.0  # when it came first
         self._first_mark = b""
         self._marks_differ = False
 
@@ -60,7 +67,7 @@ class Polling:
         query = exchange.scope["query_string"]
         if query != self._asked:
             self._marks_differ = self._asked != b""
-            self._asked = query
+            self._asked, self._asked_at = query, time.monotonic()
         elif self._comes_again(query):
             self._refuse(exchange)
             return
@@ -73,7 +80,14 @@ class Polling:
         """Whether a poll like the one before is that one: clients mark each with another `t`. Some with the time of a
         clock, which may stand still between two, or with what is always the same."""
         mark = _mark_of(query)
-        return mark != b"" and not mark.isdigit() and (self._marks_differ or mark != self._first_mark)
+        if mark.isdigit() or (_FRACTION.fullmatch(mark) and self._asked_seconds <= CLOCK_STANDS_SECONDS):
+            return False
+        return mark != b"" and (self._marks_differ or mark != self._first_mark)
+
+    @property
+    def _asked_seconds(self) -> float:
+        """How long ago this poll came first."""
+        return time.monotonic() - self._asked_at
 
     def _refuse(self, exchange: Exchange) -> None:
         self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
