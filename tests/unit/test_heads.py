@@ -124,6 +124,15 @@ def test_what_clients_send_needs_no_parser(head: bytes) -> None:
     assert heads.read(head + head) is None
 
 
+def test_a_head_of_very_many_short_headers_is_for_the_parser_which_bounds_them() -> None:
+    def with_headers(number: int) -> bytes:
+        lines = [b"%x:\r\n" % one for one in range(number)]
+        return b"GET /socket.io/?sid=1 HTTP/1.1\r\n" + b"".join(lines) + b"\r\n"
+
+    assert heads.read(with_headers(heads.MOST_HEADERS)) is not None
+    assert heads.read(with_headers(heads.MOST_HEADERS + 1)) is None
+
+
 def test_a_head_that_fits_nowhere_costs_no_more_than_its_length() -> None:
     for piece in (b"a", b" ", b": ", b"a:\r\n", b"a: b\r\n"):
         assert (

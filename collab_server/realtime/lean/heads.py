@@ -1,8 +1,9 @@
 """Requests whose head is as plain as nearly every client writes it, read without a parser.
 
 A parser calls back for each piece of a request; a head that came whole and holds nothing unusual is found by one
-expression. What is not plain - a body without its length, a byte that is not printable ASCII, a header twice, an
-`Expect` - is not judged here: the parser reads it, so that nothing is taken for another request than it would take.
+expression. What is not plain - a body without its length, a byte that is not printable ASCII, a header twice or very
+many of them, an `Expect` - is not judged here: the parser reads it, so that nothing is taken for another request than
+it would take.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from dataclasses import dataclass
 
 MOST_BYTES = 8_192
 """Of a request that is read here, with its body."""
+MOST_HEADERS = 64
+"""Each takes a hundred bytes and more for as long as its request is remembered, however short it is."""
 
 _HEAD = re.compile(
     rb"(GET|POST) (/[!\"$-~]++) HTTP/1\.1\r\n"  # [!"$-~]: what is visible, but #
@@ -48,7 +51,7 @@ def read(data: bytes) -> PlainRequest | None:
     method, target, lines = head.groups()
     headers = [(name.lower(), value.lstrip(b" ")) for name, value in _HEADER.findall(lines)]
     by_name = dict(headers)
-    if len(by_name) != len(headers) or not _NEVER_PLAIN.isdisjoint(by_name):
+    if len(by_name) != len(headers) or len(headers) > MOST_HEADERS or not _NEVER_PLAIN.isdisjoint(by_name):
         return None
     body = data[head.end() :]
     length = by_name.get(b"content-length")
