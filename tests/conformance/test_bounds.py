@@ -23,7 +23,7 @@ from collab_server.realtime.engine.session import Refusal
 from collab_server.realtime.strangers import StrangerLimits
 from tests.harness.waiting import Stopwatch
 
-from .conftest import Served, echo_engine, echo_sockets, serve, wait_until
+from .conftest import DEADLINE_SECONDS, Served, echo_engine, echo_sockets, serve, wait_until
 from .test_engineio import POLL, SOCKET, get, is_closed, open_polling, post
 from .test_socketio import SOCKET as SOCKETS
 from .test_socketio import connect
@@ -257,7 +257,7 @@ async def test_what_is_refused_leaves_nothing_behind(way: dict[str, Any]) -> Non
 async def test_an_answer_to_head_has_no_body(way: dict[str, Any]) -> None:
     with serve(echo_engine(), **way) as served:
         host, port = served.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=5) as connection:
+        with socket.create_connection((host, int(port)), timeout=DEADLINE_SECONDS) as connection:
             connection.sendall(f"HEAD {POLL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
             connection.sendall(f"GET {POLL} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             received = b""
@@ -389,7 +389,7 @@ async def test_endless_head_of_a_request_is_cut_off(way: dict[str, Any]) -> None
         pytest.skip("the HTTP protocol is uvicorn's own there")
     with serve(echo_engine(), **way) as served:
         host, port = served.url.removeprefix("http://").split(":")
-        with socket.create_connection((host, int(port)), timeout=5) as client:
+        with socket.create_connection((host, int(port)), timeout=DEADLINE_SECONDS) as client:
             client.sendall(b"GET / HTTP/1.1\r\n")
             with pytest.raises(ConnectionError):
                 _send_on_and_on(client, b"x-header: " + b"x" * 1000 + b"\r\n")

@@ -42,7 +42,7 @@ async def post(http: aiohttp.ClientSession, served: Served, path: str, data: str
 async def is_closed(websocket: aiohttp.ClientWebSocketResponse) -> bool:
     """Read to the end: True if the server closes."""
     while True:
-        if (await websocket.receive(timeout=5)).type in CLOSED:
+        if (await websocket.receive(timeout=20)).type in CLOSED:
             return True
 
 
@@ -512,7 +512,7 @@ async def test_requests_on_one_connection_are_answered_in_order(
     body = "4piped"
     writer.write(f"POST {target}Content-Length: {len(body)}\r\n\r\n{body}GET {target}\r\n".encode())
     received = b""
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         while b"4piped" not in received:
             received += await reader.read(65536)
     assert received.index(b"ok") < received.index(b"4piped")

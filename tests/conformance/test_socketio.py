@@ -36,7 +36,7 @@ class Client:
     async def receive(self) -> Any:
         """The next packet that is no ping; None if the server has closed."""
         while True:
-            message = await self.websocket.receive(timeout=5)
+            message = await self.websocket.receive(timeout=20)
             if message.type not in (aiohttp.WSMsgType.TEXT, aiohttp.WSMsgType.BINARY):
                 return None
             if message.data == "2":
@@ -190,7 +190,7 @@ async def test_connection_stays_when_the_main_namespace_is_left(way: dict[str, A
     with serve(echo_sockets(ping_interval=0.1), **way) as served:
         async with connect(served) as client:
             await client.send("41")
-            assert (await client.websocket.receive(timeout=5)).data == "2"
+            assert (await client.websocket.receive(timeout=20)).data == "2"
 
 
 async def test_leaving_one_namespace_keeps_the_other(sockets: Served) -> None:
@@ -245,7 +245,7 @@ async def test_server_asks_for_an_ack(sockets: Served) -> None:
             sockets.server.start_background_task(call, sid)
 
         async def call(sid: str) -> None:
-            answer = await sockets.server.call("question", ("a", b"\x01"), to=sid, timeout=5)
+            answer = await sockets.server.call("question", ("a", b"\x01"), to=sid, timeout=20)
             loop.call_soon_threadsafe(answered.set_result, answer)
 
         sockets.server.loop.call_soon_threadsafe(ask)

@@ -269,7 +269,7 @@ class Client:
     async def close(self) -> None:
         """Leave in order; may be called twice."""
         try:
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(TIMEOUT_SECONDS):
                 await self.sio.disconnect()
                 await self.sio.eio.disconnect(abort=True)
         except TimeoutError:

@@ -35,6 +35,7 @@ from tests.harness.world import ADMIN_ID, StandInLibrary, TestDatabase
 ROOT = Path(__file__).resolve().parents[2]
 READY_SECONDS = 30
 MEETING_SECONDS = 3
+STOP_SECONDS = 30
 STATUS_TOKEN = "the-status-token-of-tests"
 
 Address = tuple[str, int]
@@ -181,7 +182,7 @@ class Node:
         answer: dict[str, Any] = await until(says_so, timeout, f"/status says {state}")
         return answer
 
-    async def stop(self, timeout: float = 10) -> int:
+    async def stop(self, timeout: float = STOP_SECONDS) -> int:
         """SIGTERM, wait for the end; the exit code. Killed after `timeout` seconds."""
         return await asyncio.to_thread(self.process.stop, signal.SIGTERM, timeout)
 

@@ -105,7 +105,7 @@ async def test_nul_and_lone_surrogates_are_invalid_anywhere(cluster: Cluster, co
 async def test_unknown_commands_are_acknowledged(cluster: Cluster, name: str) -> None:
     ann = await cluster.client(0, "ann")
     for payload in ({}, {"topic": 1}, "text", None, [1, 2]):
-        answer = await ann.sio.call(name, payload, timeout=5)
+        answer = await ann.sio.call(name, payload, timeout=20)
         assert (answer["ok"], answer["error"]["code"]) == (False, "unknown_command")
 
 
@@ -149,7 +149,7 @@ async def test_binary_arguments_are_refused_and_acknowledged(
         {"topic": topic, "text": b"x"},
         {"topic": topic, "text": "x", "viewState": {"a": b"x"}},
     ):
-        answer = await ann.sio.call(command, payload, timeout=5)
+        answer = await ann.sio.call(command, payload, timeout=20)
         assert answer["ok"] is False
         assert answer["error"]["code"] == ("unknown_command" if command == "sing" else "invalid")
     assert (await ann.call("topic.get", {"topic": topic}))["seq"] == 0

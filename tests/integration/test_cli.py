@@ -113,9 +113,9 @@ def get(port: int, path: str, process: subprocess.Popen[str], context: ssl.SSLCo
     deadline = time.monotonic() + DEADLINE_SECONDS
     while True:
         connection: http.client.HTTPConnection = (
-            http.client.HTTPSConnection("127.0.0.1", port, timeout=5, context=context)
+            http.client.HTTPSConnection("127.0.0.1", port, timeout=20, context=context)
             if context
-            else http.client.HTTPConnection("127.0.0.1", port, timeout=5)
+            else http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         )
         try:
             connection.request("GET", path)
@@ -270,7 +270,7 @@ def test_serve_stays_up_without_a_database_and_stops_gracefully(cli: Cli) -> Non
     assert (status, body["state"]) == (200, "paused")
     assert "server" not in {name.lower() for name in headers}
     process.send_signal(signal.SIGTERM)
-    assert process.wait(10) == 0
+    assert process.wait(DEADLINE_SECONDS) == 0
     lines = [json.loads(line) for line in cli.errors().splitlines()]
     assert {line["level"] for line in lines} <= {"info", "warning", "error"}
     assert any("authorizationServerUrl" in line["event"] for line in lines if line["level"] == "warning")
@@ -283,7 +283,7 @@ def test_ctrl_c_exits_with_130_and_no_traceback(cli: Cli) -> None:
     process = cli.start("serve", "--host", "127.0.0.1", "--port", str(port))
     get(port, "/status", process)
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) == 130
+    assert process.wait(DEADLINE_SECONDS) == 130
     assert "Traceback" not in cli.errors()
 
 
@@ -326,7 +326,7 @@ def test_library_serves_the_stand_in_until_it_is_stopped(cli: Cli) -> None:
     assert "ann" in json.dumps(people)
     assert "NOT FOR PRODUCTION" in cli.errors()
     process.send_signal(signal.SIGINT)
-    assert process.wait(10) in (0, 130)
+    assert process.wait(DEADLINE_SECONDS) in (0, 130)
     assert "Traceback" not in cli.errors()
 
 

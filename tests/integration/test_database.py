@@ -71,7 +71,7 @@ async def reach(target: TestDatabase, address: tuple[str, int] | None = None, **
         arguments["host"], arguments["port"] = address
     database = Database(Server(**arguments, node="test"), **settings)
     await database.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await database.until_up()
     return database
 
@@ -118,7 +118,7 @@ async def test_a_password_that_was_changed_opens_new_connections(empty_database:
     try:
         await until(lambda: "password" in (database.problem or ""))
         database.server.use_password(arguments["password"])
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await database.until_up()
     finally:
         await database.stop()

@@ -73,7 +73,7 @@ async def test_two_demos_do_not_meet_and_nothing_is_left_of_either(start_demo: S
     assert await first.stop(signal.SIGTERM) == 0
     tree = second.process.tree()
     os.kill(second.process.pid, signal.SIGKILL)
-    second.process.wait(5)
+    second.process.wait(30)
     await until(lambda: not any(is_alive(pid) for pid in tree), 10, "all processes are gone")
 
 

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import time
 from functools import partial
-from itertools import pairwise
 
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client, Failed
 from tests.harness.cluster import Node
-from tests.harness.waiting import until
+from tests.harness.waiting import Stopwatch, until
 from tests.harness.world import TestDatabase
 from tests.integration.doors import seqs
 
@@ -22,11 +20,12 @@ LONGEST_SECONDS = 2.8
 
 
 class Writer:
-    """Writes on a topic for as long as the block lasts, each comment until it is stored; when each was stored."""
+    """Writes on a topic for as long as the block lasts, each comment until it is stored; how long each took."""
 
     def __init__(self, client: Client, topic: str, name: str) -> None:
         self._client, self._topic, self._name = client, topic, name
-        self.stored_at = [time.monotonic()]
+        self._pauses: list[float] = []
+        self._pause = Stopwatch()
         self.acknowledged: list[int] = []
 
     async def __aenter__(self) -> Writer:
@@ -46,7 +45,8 @@ class Writer:
                     if refusal.code != "paused":
                         raise
             self.acknowledged.append(answer["seq"])
-            self.stored_at.append(time.monotonic())
+            self._pauses.append(self._pause.seconds)
+            self._pause = Stopwatch()
 
     async def __aexit__(self, *error: object) -> None:
         self._task.cancel()
@@ -55,7 +55,7 @@ class Writer:
     @property
     def longest_pause(self) -> float:
         """The longest time between two of its comments, the last of which may be to come."""
-        return max(later - earlier for earlier, later in pairwise([*self.stored_at, time.monotonic()]))
+        return max(*self._pauses, self._pause.seconds) if self._pauses else self._pause.seconds
 
 
 async def edit_for_ever(client: Client, topic: str) -> None:

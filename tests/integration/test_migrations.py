@@ -192,7 +192,7 @@ async def test_a_node_that_starts_without_postgres_migrates_when_it_comes(
         await until(lambda: database.problem)
         assert preparation.installation is None
         own_postgres.start()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await task
         assert await migrations.pending(database) == []
     finally:
@@ -219,7 +219,7 @@ async def test_a_freeze_in_mid_migration_ends_and_is_tried_again(
         assert applying.exception() is not None
         own_postgres.thaw()
         await until(lambda: database.is_up, 2)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             assert await migrations.apply(database, folder) == NAMES
     finally:
         own_postgres.thaw()

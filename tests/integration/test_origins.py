@@ -52,7 +52,7 @@ async def shakes_hands(http: aiohttp.ClientSession, node: Node, headers: dict[st
         assert shared == (headers["Origin"] if is_taken else None)
     try:
         async with http.ws_connect(url + "websocket", headers=headers) as websocket:
-            return {is_taken, (await websocket.receive_str(timeout=5)).startswith('0{"sid"')}
+            return {is_taken, (await websocket.receive_str(timeout=20)).startswith('0{"sid"')}
     except aiohttp.WSServerHandshakeError as error:
         return {is_taken, error.status not in (400, 403)}
 

@@ -68,7 +68,7 @@ def pool(empty_database: TestDatabase) -> Iterator[Pool]:
     yield start
     for process in started:
         process.terminate()
-        process.wait(10)
+        process.wait(30)
     shutil.rmtree(folder)
 
 

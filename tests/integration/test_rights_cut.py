@@ -178,7 +178,7 @@ async def test_a_removed_member_gets_nothing_more_on_any_node(make_cluster: Make
         removed = (await ann.call("discussion.remove", {"discussionId": discussion, "userId": BOB}))["seq"]
         for client in clients:
             await closed(client, topic, "removed", timeout=3)
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await insisting
         reached = stream.head
         await until(lambda: stream.head > reached + 20, 10)

@@ -135,4 +135,4 @@ async def test_one_comment_is_followed_from_a_call_to_a_client_of_another_node(
     for _ in range(5):
         await reader.call("comment.add", {"topic": topic, "text": "more"})
     await reader.close()
-    assert await cluster[1].stop(timeout=10) == 0
+    assert await cluster[1].stop() == 0

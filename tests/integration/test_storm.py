@@ -90,7 +90,7 @@ async def test_nodes_are_restarted_one_by_one_under_writes_and_nothing_is_lost(s
     writers = Writers(crowd, 20)
     writers.start()
     for node in cluster.nodes:
-        assert await node.stop(12) == 0
+        assert await node.stop() == 0
         await node.start()
     await crowd.until_back(15)
     await writers.stop()

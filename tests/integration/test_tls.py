@@ -63,7 +63,7 @@ async def serving(context: ssl.SSLContext) -> AsyncIterator[int]:
 
 
 async def ask(port: int, context: ssl.SSLContext, host: str = "localhost") -> bytes:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         reader, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, server_hostname=host)
         writer.write(b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
         answer = await reader.read()

@@ -151,7 +151,7 @@ async def test_what_is_forked_ends_with_the_process_that_forked_it(folder: Path)
     warm = WarmPython(["json"]).start()
     process, _ = run(warm, folder, "waiting")
     warm.stop()
-    assert process.wait(10) == -signal.SIGKILL
+    assert process.wait(30) == -signal.SIGKILL
     await until(lambda: not is_alive(process.pid), 10)
     with pytest.raises(EmbeddedError):
         run(warm, folder, "waiting")

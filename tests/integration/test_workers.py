@@ -258,7 +258,7 @@ async def test_a_node_over_redis_may_have_workers_too_and_stops_with_all_of_them
     await ann.call("comment.add", {"topic": topic, "text": "Hello", "requestId": "r1"})
     assert (await bob.wait_for("comment.added")).data["seq"] == 1
     pids = [one["pid"] for one in await workers_of(cluster[0])]
-    assert await cluster[0].stop(timeout=20) == 0
+    assert await cluster[0].stop() == 0
     for pid in pids:
         assert not _is_running(pid)
 
@@ -291,5 +291,5 @@ async def test_uvicorns_own_workers_find_each_other(
     for client in clients:
         assert (await client.wait_for("comment.added")).data["seq"] == 1
     assert os.listdir(short_path) != []
-    assert await node.stop(timeout=20) == 0
+    assert await node.stop() == 0
     assert os.listdir(short_path) == [], "the folder went with the last of them"

@@ -191,7 +191,7 @@ async def test_nobody_waits_for_a_silent_library(rows: Rows, monkeypatch: pytest
     rows.may_answer.clear()
     rows.due = {"ann": [Due(TOPIC, "eve")]}
     node = a_node(rows, is_silent=True)
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(20):
         await node.deliver(cast("Any", rows), identity("ann"))
     await until(lambda: rows.asked == [TOPIC])
     await node.stop()

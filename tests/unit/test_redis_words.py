@@ -29,11 +29,11 @@ async def test_a_complaint_is_said_in_words(complaint: str, words: str) -> None:
     async with server:
         host, port = server.sockets[0].getsockname()
         with pytest.raises(LinkError, match=words):
-            async with asyncio.timeout(5):
+            async with asyncio.timeout(20):
                 await open_link(RedisSection(hosts=((host, port),)), (host, port))
 
 
 async def test_a_name_that_nobody_knows_is_said_in_words() -> None:
     with pytest.raises(LinkError, match=r"^the name in redis\.invalid:6379 cannot be found$"):
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(20):
             await open_link(RedisSection(hosts=(("redis.invalid", 6379),)), ("redis.invalid", 6379))
