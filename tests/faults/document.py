@@ -136,6 +136,10 @@ can happen to, and two more kinds: one process of a node is killed, or frozen.
 
 {runs}
 
+The two of seed 44 under *other* are faults that had not healed after a minute, each a database that went back in time:
+all readers begin again then, and read all that there is, in pages of forty. None of these was refused, there were only
+too many; the readers of the harness take larger ones since.
+
 A run before them (*workers*, seed 42, 160 faults, 69,975 writes acknowledged, commit 77c33ce) found that a poll which
 NGINX sends once more, to another node, was served like any other: it does so where the connection is cut by which the
 poll was asked, and the answer to the first was lost with that, one event of it to one reader. Such a poll ends the

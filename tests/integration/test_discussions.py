@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import SimpleNamespace
@@ -19,7 +20,7 @@ from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity, User
 from collab_server.domain.search import SearchComments
 from collab_server.domain.topics import GetTopic, ListAnchors, ListEvents
-from collab_server.errors import NotFound
+from collab_server.errors import NotFound, Paused
 from collab_server.services import comments, discussions, search, topics
 from collab_server.services.commands.pages import Cursors
 from collab_server.storage.database import Database
@@ -633,7 +634,10 @@ class PuttingOut(Database):
         if self.count == self.at:
             await self.act()
         self.count += 1
-        return await super()._read(*statement, **more)
+        for _ in range(20):
+            with contextlib.suppress(Paused):  # a busy machine
+                return await super()._read(*statement, **more)
+        raise Paused("the database is away")
 
 
 class Directory:
