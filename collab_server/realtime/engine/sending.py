@@ -37,6 +37,11 @@ class Sending:
         if not self._is_flush_due:
             self._flush_soon()
 
+    def send_soon(self, session: Session) -> None:
+        """Send at the end of the turn what was put into `out` before others could send to the session."""
+        self._touched.append(session)
+        self._flush_soon()
+
     def send_to(self, eio_sids: Iterable[str], ready: list[bytes]) -> None:
         """Send the same ready frames to many: this is all that a delivery costs before the one write."""
         sessions, touched = self._sessions, self._touched

@@ -113,8 +113,8 @@ class Sessions:
             return
         session.out.append(opening)
         self._decide(session, self._handlers.call("connect", session.sid, environ), accept, refuse)
-        if session.out:  # what carries it has not taken it along with its own answer
-            session.carrier.write(session.take_out())
+        if session.out:  # a websocket has taken it along; whoever polls waits for the others' turn to be over
+            self._sending.send_soon(session)
 
     async def _open_later(
         self,
