@@ -80,6 +80,16 @@ _STANDING = """
        AND discussion.deleted_at IS NULL
 """
 
+_THEIRS = """
+    SELECT discussion.id
+      FROM collab.members AS member
+      JOIN collab.discussions AS discussion
+        ON discussion.id = member.discussion_id
+     WHERE member.discussion_id = ANY($1::uuid[])
+       AND member.user_id = $2
+       AND discussion.deleted_at IS NULL
+"""
+
 _MEMBER_IDS = """
     SELECT member.user_id
       FROM collab.members AS member
@@ -90,6 +100,8 @@ _MEMBER_IDS = """
 """
 
 MEMBER_BYTES = 104
+MOST_READS = 3
+"""Of one list."""
 
 _LIST_ALL = f"""
     SELECT discussion.id, discussion.name, discussion.owner_id, discussion.about_project,
@@ -222,6 +234,11 @@ async def is_owner(source: Reads, id: UUID, user_id: str) -> bool | None:
     return standing
 
 
+async def theirs(db: Reads, ids: Iterable[UUID], user_id: str) -> set[UUID]:
+    """Those of these discussions that somebody is a member of, and that are not deleted."""
+    return {row["id"] for row in await db.fetch(_THEIRS, list(ids), user_id)}
+
+
 async def is_there(db: Reads, id: UUID) -> bool:
     """Whether there is such a discussion, and it is not deleted."""
     return bool(await db.fetchval(_IS_THERE, id))
@@ -244,8 +261,25 @@ async def listed(
 
     At most `limit`; those that begin within `most_bytes`, and one more.
 
-    Two statements, whatever their number.
+    Two statements, whatever their number; both again where the person was put out of one of them in between, for who
+    came after that is not for them.
     """
+    for _ in range(MOST_READS):
+        found = await _listed(db, user_id, about, before, limit, most_bytes)
+        theirs = [one for one in found if any(member.user.id == user_id for member in one.discussion.members)]
+        if len(theirs) == len(found):
+            break
+    return theirs
+
+
+async def _listed(
+    db: Reads,
+    user_id: str,
+    about: tuple[str, str] | None,
+    before: tuple[datetime, int] | None,
+    limit: int,
+    most_bytes: int,
+) -> list[Listed]:
     project, content = about or (None, None)
     last_at, topic_id = before or (None, None)
     rows = await db.fetch(_LIST, user_id, project, content, last_at, topic_id, limit, most_bytes)

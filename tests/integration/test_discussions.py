@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 from collections.abc import Awaitable, Callable
 from functools import partial
 from types import SimpleNamespace
@@ -15,14 +16,13 @@ from typing_extensions import override
 
 from collab_server.demo.embedded import EmbeddedValkey
 from collab_server.domain.comments import GetComment, ListComments, ListRevisions
-from collab_server.domain.discussions import GetDiscussion
+from collab_server.domain.discussions import GetDiscussion, ListDiscussions
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity, User
 from collab_server.domain.search import SearchComments
 from collab_server.domain.topics import GetTopic, ListAnchors, ListEvents
 from collab_server.errors import NotFound, Paused
 from collab_server.services import comments, discussions, search, topics
-from collab_server.services.commands.pages import Cursors
 from collab_server.storage.database import Database
 from collab_server.storage.server import Server
 from tests.conftest import MakeCluster
@@ -647,6 +647,19 @@ class Directory:
         return User(user_id, "Somebody", "S")
 
 
+class ClosedGate:
+    """Nobody may open anything."""
+
+    def read_id(self, value: str, _: str) -> str:
+        return value
+
+    def last_answer(self, *_: Any) -> None:
+        return None
+
+    async def may_open(self, *_: Any) -> None:
+        return None
+
+
 READING: dict[str, Callable[[Any, Any, str, str], Awaitable[str]]] = {
     "topic.get": lambda backends, who, topic, _: topics.get(backends, who, GetTopic(topic)),
     "topic.events": lambda backends, who, topic, _: topics.list_events(backends, who, ListEvents(topic)),
@@ -657,10 +670,14 @@ READING: dict[str, Callable[[Any, Any, str, str], Awaitable[str]]] = {
     "comments.search": lambda backends, who, topic, _: search.search_comments(
         backends, who, SearchComments(q="zebra", topic=topic)
     ),
+    "comments.search everywhere": lambda backends, who, *_: search.search_comments(
+        backends, who, SearchComments(q="zebra")
+    ),
     "comment.get": lambda backends, who, _, comment: comments.get(backends, who, GetComment(comment)),
     "comment.revisions": lambda backends, who, _, comment: comments.list_revisions(
         backends, who, ListRevisions(comment)
     ),
+    "discussion.list": lambda backends, who, *_: discussions.list_mine(backends, who, ListDiscussions()),
     "discussion.get": lambda backends, who, topic, _: discussions.get(
         backends, who, GetDiscussion(topic.partition(":")[2])
     ),
@@ -679,21 +696,24 @@ async def test_whoever_is_put_out_while_they_read_sees_nothing_of_what_came_afte
     db = PuttingOut(Server(**cluster.database.connect_arguments()), pool_size=1, read_pool_size=1)
     backends: Any = SimpleNamespace(
         database=db,
-        gate=SimpleNamespace(read_id=lambda value, _: value),
+        gate=ClosedGate(),
         directory=Directory(),
         epoch=SimpleNamespace(name="e"),
         presence=SimpleNamespace(present=lambda *_: JsonText("[]")),
-        cursors=Cursors(),
+        cursors=SimpleNamespace(read=lambda *_, **__: None, write=lambda *_: "next"),
         commenting=SimpleNamespace(is_for_all=True),
         chance=lambda: 0.0,
     )
 
+    secrets = [""]
+
     async def put_out() -> None:
         await ann.call("discussion.remove", {**id, "userId": BOB})
-        secret = f"secret{db.at}"
+        secrets.append(secret := uuid4().hex)
         await ann.call("comment.edit", {"commentId": comment["id"], "text": f"zebra {secret}"})
         await added(ann, discussion["topic"], f"zebra {secret}", anchor={"pageKey": secret})
         await ann.call("discussion.rename", {**id, "name": secret})
+        await ann.call("discussion.invite", {**id, "members": users(EVE)})
 
     await db.start()
     try:
@@ -709,9 +729,13 @@ async def test_whoever_is_put_out_while_they_read_sees_nothing_of_what_came_afte
                 answer = ""
             if db.count <= answers:
                 break  # it was read to the end
-            assert f"secret{answers}" not in answer
+            assert secrets[-1] not in answer
+            shown = json.loads(answer or "{}")
+            for one in shown.get("items", [shown]):
+                assert one.get("id") != discussion["id"] or EVE not in member_ids(one)
             assert not answer or command != "topic.get" or f'"seq":{before["seq"]},' in answer
             await ann.call("discussion.invite", {**id, "members": users(BOB)})
+            await ann.call("discussion.remove", {**id, "userId": EVE})
             answers += 1
         assert answers > 1
     finally:

@@ -10,6 +10,7 @@ from itertools import zip_longest
 from typing import Self
 from uuid import UUID
 
+from collab_server.domain.comments import Comment
 from collab_server.domain.jsontext import JsonText, dumps, json_object
 from collab_server.domain.people import Identity
 from collab_server.domain.search import (
@@ -30,7 +31,7 @@ from collab_server.services.search.rights import (
     MOST_CALLS,
     Rights,
 )
-from collab_server.storage import comments, people, search
+from collab_server.storage import comments, discussions, people, search
 from collab_server.storage.search import Candidate, Place, Terms
 
 MOST_NEAR = 100
@@ -254,9 +255,12 @@ class _Page:
             stands = await comments.get_many(self._database, [one.candidate.id for one in some])
             today = await people.comments_today(self._database, list(stands.values()))
             now = {comment.id: comment for comment in today}
+            closed = await self._put_out_of(
+                [now[one.candidate.id] for one in some if one.candidate.id in now]
+            )
             for one in some:
                 comment = now.get(one.candidate.id)
-                if comment is None or comment.is_deleted:
+                if comment is None or comment.is_deleted or comment.topic in closed:
                     continue
                 marked: Sequence[Highlight] | None = one.highlights
                 if comment.text != one.candidate.text:
@@ -268,6 +272,14 @@ class _Page:
                 if size > PAGE_BYTES and one is not self._found[-1]:
                     return items, replace(one.way, before=one.candidate.id)
         return items, way
+
+    async def _put_out_of(self, found: Sequence[Comment]) -> set[str]:
+        """The discussions, by their topics' names, of those comments that are not the asker's any more, now that the
+        comments were read: what was said or edited since they were put out is not for them."""
+        topics = {comment.topic: parse_topic(comment.topic) for comment in found}
+        ids = {name: UUID(topic.first) for name, topic in topics.items() if topic.kind == "discussion"}
+        theirs = await discussions.theirs(self._database, ids.values(), self._who.user.id) if ids else ()
+        return {name for name, id in ids.items() if id not in theirs}
 
 
 class _Reader:
