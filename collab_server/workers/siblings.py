@@ -212,7 +212,9 @@ class _Asking(_Framed):
             async with asyncio.timeout(WORD_SECONDS):
                 await asyncio.get_running_loop().create_unix_connection(lambda: self, path)
         except (OSError, TimeoutError):
-            pass  # it has just gone, or has not begun yet
+            # It has just gone, or has not begun yet. Time may be up when the connection was made a moment ago: uvloop
+            # closes it then, and neither says so nor calls it closing.
+            self._transport = None
         finally:
             self._connecting = None
 
