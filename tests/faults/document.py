@@ -144,7 +144,11 @@ A run before them (*workers*, seed 42, 160 faults, 69,975 writes acknowledged, c
 NGINX sends once more, to another node, was served like any other: it does so where the connection is cut by which the
 poll was asked, and the answer to the first was lost with that, one event of it to one reader. Such a poll ends the
 session now, and the client catches up. In the same run one fault had not healed after a minute, in which something else
-had the processors, and four of a hundred writes were done within two seconds."""
+had the processors, and four of a hundred writes were done within two seconds.
+
+A run after them (*vertical*, seed 49, 58 faults, 14,828 writes acknowledged, commit 7acaf73) lost none either, but 514
+attempts were answered `internal`: the connection from one worker to another had been made in the moment in which the
+time for that was up, and whatever was to be told by it failed from then on. It is forgotten now, and made anew."""
 
 
 def as_json(outcome: Outcome, options: str, arrangement: Arrangement) -> dict[str, Any]:
