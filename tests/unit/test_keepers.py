@@ -219,6 +219,25 @@ async def test_the_keeper_does_not_ask_again_what_it_has_just_asked_for_another(
     assert node.librarian.asked == {"content 55": 1}
 
 
+@pytest.mark.parametrize(
+    "answer",
+    [b"", b"[]", b"{}", b'{"refused":"else","why":""}', b'{"value":7,"saidAt":0,"session":7,"user":7}'],
+)
+async def test_whose_answer_is_not_understood_is_done_without(
+    node: Node, answer: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one = node.workers[1]
+
+    async def ask(_name: str, _question: bytes, *, is_another: bool = False) -> bytes | None:
+        return answer
+
+    monkeypatch.setattr(one, "ask", ask)
+    assert await one.opens()
+    assert await one.signs_in()
+    assert node.librarian.asked["content 55"] == 1
+    await node.stop()
+
+
 async def test_what_is_shown_is_asked_about_again_by_one_for_all(node: Node) -> None:
     await together(*(worker.opens() for worker in node.workers))
     node.now += 40

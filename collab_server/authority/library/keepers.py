@@ -21,8 +21,8 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import astuple, dataclass, field
-from functools import cache
-from typing import Any
+from functools import cache, partial
+from typing import Any, TypeVar
 
 from pydantic import TypeAdapter
 
@@ -38,6 +38,8 @@ from collab_server.errors import Unauthenticated, Unavailable
 from collab_server.ports import Busy, Siblings, SignedIn, Silent
 
 __all__ = ["ANSWERS", "Keepers", "Shown", "Told", "as_json", "refusal_of", "shown_by"]
+
+T = TypeVar("T")
 
 TOLD_AGAIN_SECONDS = 5.0
 """How soon it is told again that a session was used; at once, where its cookies have changed."""
@@ -90,11 +92,11 @@ class Keepers:
             "question": question,
             "atMost": None if at_most_seconds_old == math.inf else at_most_seconds_old,
         }
-        told = await self._ask(who.user.id, asked)
-        if told is None:
-            return None
-        value = _codec(str(question[0])).validate_python(told["value"])
-        return Told(value, max(0.0, self._known.clock() - told["saidAt"]))
+        read = partial(self._told, _codec(str(question[0])))
+        return await self._ask(who.user.id, asked, read)
+
+    def _told(self, codec: TypeAdapter[Any], told: dict[str, Any]) -> Told:
+        return Told(codec.validate_python(told["value"]), max(0.0, self._known.clock() - told["saidAt"]))
 
     async def settle(self, new: SignedIn, earlier: AuthoritySession | None) -> tuple[SignedIn, Shown] | None:
         """Which session is the person's on this node, `new` or one that was so before; None: settle it yourself.
@@ -107,28 +109,36 @@ class Keepers:
             "session": self.row_of(new.session, new.timeout_seconds),
             "earlier": None if earlier is None else self.row_of(earlier),
         }
-        told = await self._ask(new.user.id, asked)
-        if told is None:
-            return None
-        shown = shown_by(told["session"])
-        return SignedIn(User(*told["user"]), shown.session, shown.timeout_seconds), shown
+        return await self._ask(new.user.id, asked, _settled)
 
     async def recall(self, user_id: str) -> Shown | None:
         """The user's session on this node, for a keeper that knows of none, as one that has just been started."""
-        told = await self._ask(user_id, {"sessionOf": user_id}, is_another=True)
-        return None if told is None or told["session"] is None else shown_by(told["session"])
+        return await self._ask(user_id, {"sessionOf": user_id}, _recalled, is_another=True)
 
     async def _ask(
-        self, user_id: str, asked: dict[str, Any], *, is_another: bool = False
-    ) -> dict[str, Any] | None:
+        self,
+        user_id: str,
+        asked: dict[str, Any],
+        read: Callable[[dict[str, Any]], T | None],
+        *,
+        is_another: bool = False,
+    ) -> T | None:
+        """What `read` makes of the answer. None also where that is not understood: the other may be of another
+        version."""
         question = json.dumps(asked, separators=(",", ":")).encode()
         answer = await self._siblings.ask(user_id, question, is_another=is_another)
         if answer is None:
             return None
-        told: dict[str, Any] = json.loads(answer)
-        if (refused := told.get("refused")) is not None:
-            raise _REFUSALS[refused](told["why"])
-        return told
+        try:
+            told = json.loads(answer)
+            refused = told.get("refused")
+            refusal = None if refused is None else _REFUSALS[refused](told["why"])
+            found = read(told) if refusal is None else None
+        except (ValueError, LookupError, TypeError, AttributeError):
+            return None
+        if refusal is not None:
+            raise refusal
+        return found
 
     def tell_use(self, known: Known) -> None:
         """Library has just accepted this session."""
@@ -156,6 +166,15 @@ class Keepers:
             timeout_seconds, confirmed_at = known.timeout_seconds, known.confirmed_at
         cookies = [astuple(cookie) for cookie in self._cookies.kept(session)]
         return [astuple(session), timeout_seconds, confirmed_at, cookies]
+
+
+def _settled(told: dict[str, Any]) -> tuple[SignedIn, Shown]:
+    shown = shown_by(told["session"])
+    return SignedIn(User(*told["user"]), shown.session, shown.timeout_seconds), shown
+
+
+def _recalled(told: dict[str, Any]) -> Shown | None:
+    return None if told["session"] is None else shown_by(told["session"])
 
 
 def shown_by(row: list[Any]) -> Shown:
