@@ -5,12 +5,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import pytest_asyncio
+import uvloop
+from typing_extensions import override
 
 from collab_server.workers import siblings
 from collab_server.workers.figures import Number
@@ -203,3 +206,32 @@ async def test_who_stops_being_at_one_question_says_so_while_it_is_at_others(
     one.own._quiet_until.clear()
     other.may_answer.set()
     assert await kept == b"what was asked"
+
+
+@pytest.mark.parametrize(
+    "new_loop", [asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"]
+)
+def test_a_connection_that_was_made_when_time_was_up_is_there_or_is_not(
+    new_loop: Callable[[], asyncio.AbstractEventLoop], short_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(siblings, "WORD_SECONDS", 0.05)
+
+    class Late(siblings._Asking):
+        @override
+        def connection_made(self, transport: asyncio.BaseTransport) -> None:
+            super().connection_made(transport)
+            time.sleep(0.1)  # as where the worker is frozen just now
+
+    async def connect() -> None:
+        path = str(short_path / "other")
+        server = await asyncio.get_running_loop().create_unix_server(asyncio.Protocol, path)
+        async with server:
+            late = Late(path)
+            assert late._connecting is not None
+            await asyncio.wait({late._connecting})
+            late.tell(b"raises nothing")
+            assert await late.ask(b"has no answer") is None
+            late.end()
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(connect())
