@@ -272,6 +272,23 @@ async def test_an_answer_is_as_old_as_it_is_whoever_gave_it_and_whatever_held_it
     assert not await one.opens(), "it was too old when it came"
 
 
+@pytest.mark.parametrize("may_open", [True, False])
+async def test_what_is_heard_while_an_answer_is_on_its_way_is_later_than_it(
+    node: Node, may_open: bool
+) -> None:
+    one = node.workers[1]
+
+    def tell() -> None:
+        node.now += 1
+        content = ContentInfo(OBJECT, "Sales", 55) if may_open else None
+        one.library.questions.hear(ContentAnswer(ANN.id, PROJECT, OBJECT, content))
+
+    node.librarian.may_open = not may_open
+    node.on_the_way = tell
+    assert await one.opens() is may_open
+    assert bool(one.refused) is not may_open
+
+
 async def test_without_a_keeper_each_asks_itself(node: Node) -> None:
     node.keeper = None
     assert await together(*(worker.opens() for worker in node.workers)) == [True] * 3

@@ -207,8 +207,8 @@ class Questions:
         """For another worker of the node: what is known here, or what Library says now. Raises as other questions."""
         asked = _Asked(who, question, at_most_seconds_old)
         value = await self._ask(asked, is_for_sibling=True)
-        kept = self._answers.get(asked.key)
-        return Told(value, 0.0 if kept is None else kept.age_seconds)
+        kept = self._answers.get(asked.key)  # another node may have been told something later
+        return Told(value, 0.0) if kept is None else Told(kept.value, kept.age_seconds)
 
     async def _ask(self, asked: _Asked, *, is_for_sibling: bool = False) -> Any:
         """An answer, asked as the user: a kept one, that of a call in flight, or a new one.
@@ -267,10 +267,12 @@ class Questions:
             self._turns.heard_silent()  # it is what the keeper remembers
         elif told.age_seconds <= loop.time() - began:
             self._turns.is_silent = False  # it has just been said
-        if told.value is None and asked.question[0] == "content":
+        kept = self._answers.get(asked.key)
+        value = told.value if kept is None else kept.value  # what was heard meanwhile may be later
+        if value is None and asked.question[0] == "content":
             _, project_id, object_id = map(str, asked.question)
             _tell(self._refused, ContentAnswer(asked.who.user.id, project_id, object_id, None))
-        return told.value
+        return value
 
     async def _of_library(self, asked: _Asked, seconds: float = DEADLINE_SECONDS) -> Any:
         call = partial(self._call, asked, seconds)
