@@ -162,6 +162,17 @@ class Door:
         return error
 
 
+async def log_of(door: Door | Client, topic: str) -> list[dict[str, Any]]:
+    """All events of a topic, however many: an inbox has those of all tests that its person was in."""
+    events: list[dict[str, Any]] = []
+    while True:
+        after = events[-1]["seq"] if events else 0
+        page = await door.call("topic.events", {"topic": topic, "after": after, "limit": 500})
+        events += page["events"]
+        if not page["more"]:
+            return events
+
+
 def _in_query(value: Any) -> str:
     return json.dumps(value) if isinstance(value, bool) else str(value)
 

@@ -12,7 +12,7 @@ import pytest
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
-from tests.integration.doors import Door, DoorName
+from tests.integration.doors import Door, DoorName, log_of
 from tests.integration.scene import (
     ANN,
     BOB,
@@ -228,7 +228,7 @@ async def test_notifications_are_read_by_id_and_up_to_a_seq(
     event = await device.wait_for("notification.read", skip=mark)
     assert event.data["data"] == {"ids": [first["id"]], "unread": 3}
     assert await bob.call("notification.read", {"ids": [first["id"], str(uuid4())]}) == {"unread": 3}
-    inbox_events = (await bob.call("topic.events", {"topic": f"inbox:{BOB}", "limit": 500}))["events"]
+    inbox_events = await log_of(bob, f"inbox:{BOB}")
     [up_to] = [
         event["seq"]
         for event in inbox_events
@@ -336,16 +336,8 @@ async def test_a_deleted_comment_leaves_no_words_behind(cluster: Cluster, topic:
             await somebody.call("topic.comments", {"topic": topic}),
             await somebody.call("comment.get", {"commentId": comment["id"]}),
             await somebody.call("comment.revisions", {"commentId": comment["id"]}),
+            await log_of(somebody, f"inbox:{inbox}"),
         ]
-        after = 0
-        while True:
-            page = await somebody.call(
-                "topic.events", {"topic": f"inbox:{inbox}", "after": after, "limit": 500}
-            )
-            asked.append(page)
-            if not page["more"]:
-                break
-            after = page["events"][-1]["seq"]
         assert all(word not in json.dumps(answer) for answer in asked)
 
 
@@ -388,7 +380,7 @@ async def test_a_mute_may_have_an_end(cluster: Cluster, topic: str, door: DoorNa
     assert (await bob.call("topic.get", {"topic": topic}))["muted"] is False
     await added(ann, topic, mention(BOB))
     assert await kinds(bob, topic) == ["mention"]
-    events = (await bob.call("topic.events", {"topic": f"inbox:{BOB}", "limit": 500}))["events"]
+    events = await log_of(bob, f"inbox:{BOB}")
     assert any(
         event["type"] == "topic.was_muted"
         and event["data"]["topic"] == topic
@@ -403,7 +395,7 @@ async def test_the_end_of_a_mute_may_be_spelled_in_small_letters(
 ) -> None:
     [bob] = await doors(cluster, door, "bob")
     await bob.call("topic.mute", {"topic": topic, "muted": True, "until": "2101-01-01t00:00:00z"})
-    events = (await bob.call("topic.events", {"topic": f"inbox:{BOB}", "limit": 500}))["events"]
+    events = await log_of(bob, f"inbox:{BOB}")
     [muted] = [event["data"] for event in events if event["data"].get("topic") == topic]
     assert muted["until"] == "2101-01-01T00:00:00.000Z"
 
@@ -478,11 +470,9 @@ async def test_who_is_not_there_is_told_on_coming(cluster: Cluster, topic: str) 
     listed = Door(device, None)
     assert await kinds(listed, topic) == ["mention"]
     assert await kinds(listed, discussion["topic"]) == ["invited"]
-    log = await device.call("topic.events", {"topic": f"inbox:{EVE}", "limit": 500})
+    log = await log_of(device, f"inbox:{EVE}")
     added_ids = [
-        event["data"]["notification"]["id"]
-        for event in log["events"]
-        if event["type"] == "notification.added"
+        event["data"]["notification"]["id"] for event in log if event["type"] == "notification.added"
     ]
     assert len(added_ids) == len(set(added_ids))
 
