@@ -53,11 +53,14 @@ export function Icon({ name }) {
   return html`<svg class="icon ${name}" viewBox="0 0 24 24" aria-hidden="true"><path d=${STROKES[name]} /></svg>`;
 }
 
+/** A number as there is room for it. @param {number} count */
+export const most = (count) => (count > 99 ? "99+" : count);
+
 /** How many, where it is more than none. @param {{count: number, label?: string}} props */
 export function Count({ count, label }) {
   if (!count) return null;
   return html`<span class="count" role=${label ? "img" : null} aria-label=${label} aria-hidden=${label ? null : "true"}
-    >${count > 99 ? "99+" : count}</span
+    >${most(count)}</span
   >`;
 }
 

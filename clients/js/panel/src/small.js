@@ -2,7 +2,7 @@
 
 import { placesOf, summariesOf } from "./client.js";
 import { CollabElement, define } from "./element.js";
-import { Count, Icon, useStore } from "./parts.js";
+import { Count, Icon, most, useStore } from "./parts.js";
 import { html, useEffect, useLayoutEffect, useReducer, useRef, useState } from "./preact.js";
 import { Rooms } from "./rooms.js";
 import { NARROW } from "./sheet.js";
@@ -243,9 +243,6 @@ function TopicBadge({ client, name, words }) {
   const label = words.say("unread", { count: unread });
   return html`<span class="badge unread" part="badge" role="img" aria-label=${label} title=${label}>${most(unread)}</span>`;
 }
-
-/** @param {number} count */
-const most = (count) => (count > 99 ? "99+" : count);
 
 define("collab-inbox", CollabInbox);
 define("collab-discussions", CollabDiscussions);

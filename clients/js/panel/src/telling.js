@@ -1,5 +1,7 @@
 // Where something was said, and why one is told of it, in words.
 
+import { most } from "./parts.js";
+
 const MANY = 40; // code points of a name in a sentence
 
 /** A topic in words. @param {any} words @param {any} host @param {string} topic @param {any} [discussion] */
@@ -8,8 +10,8 @@ export function whereOf(words, host, topic, discussion) {
   return host.describeTopic?.(topic) || words.say(topic.startsWith("discussion:") ? "discussion" : "elsewhere");
 }
 
-/** What a bell says. @param {any} words @param {number} count */
-export const bellOf = (words, count) => (count ? words.say("inbox.unread", { count }) : words.say("inbox"));
+/** What a bell says, the number as it shows it: who speaks to a browser calls it what they see. @param {any} words @param {number} count */
+export const bellOf = (words, count) => (count ? words.say("inbox.unread", { count: most(count) }) : words.say("inbox"));
 
 /** Why one is told. @param {any} words @param {any} notification */
 export function whyOf(words, { kind, why }) {
