@@ -27,6 +27,7 @@ class Writer:
         self._pauses: list[float] = []
         self._pause = Stopwatch()
         self.acknowledged: list[int] = []
+        self.refused: list[str] = []
 
     async def __aenter__(self) -> Writer:
         self._task = asyncio.create_task(self._write())
@@ -42,6 +43,7 @@ class Writer:
                     answer = await self._client.call("comment.add", payload)
                     break
                 except Failed as refusal:
+                    self.refused.append(str(refusal))
                     if refusal.code != "paused":
                         raise
             self.acknowledged.append(answer["seq"])
@@ -51,6 +53,13 @@ class Writer:
     async def __aexit__(self, *error: object) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
+
+    @property
+    def has_written(self) -> bool:
+        """Whether something is stored. Raises what ended the writing, if that is over."""
+        if self._task.done():
+            self._task.result()
+        return bool(self.acknowledged)
 
     @property
     def longest_pause(self) -> float:
@@ -96,7 +105,10 @@ async def test_a_frozen_node_blocks_no_topic_for_long(make_cluster: MakeCluster,
     for round_number in range(3):
         await freeze_within_a_transaction(cluster[0], cluster.database)
         async with Writer(bob, topic, f"{round_number}") as writer:
-            await until(lambda writer=writer: writer.acknowledged, what="others write on")  # type: ignore[misc]
+            await until(
+                lambda writer=writer: writer.has_written,  # type: ignore[misc]
+                what=lambda writer=writer: f"others write on; refused: {writer.refused}",  # type: ignore[misc]
+            )
             assert writer.longest_pause < LONGEST_SECONDS
         acknowledged += writer.acknowledged
         head = acknowledged[-1]
