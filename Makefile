@@ -25,7 +25,7 @@ demo: $(BIN)/.installed ## Start three nodes, their databases, a load balancer a
 test: $(BIN)/.installed ## Run all tests
 	$(BIN)/pytest
 
-quick: $(BIN)/.installed ## Run the unit tests and the checks, side by side: some twenty seconds
+quick: $(BIN)/.installed ## Run the unit tests and the checks, side by side: half a minute
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target units lint
 
 units: unitsaj unitskz ## Run the unit tests; one of them looks whether the documents are fresh
