@@ -36,6 +36,7 @@ _SESSION = {
     "statement_timeout": "0",  # an index on a large table takes its time
     "lock_timeout": "5000",  # whoever waits for an ALTER TABLE waits behind it, so it must not wait for long
     "idle_in_transaction_session_timeout": "10000",
+    "transaction_timeout": "0",
 }
 _KNOWS_IDLE_SESSIONS = 14  # the version that brought `idle_session_timeout`
 

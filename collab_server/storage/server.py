@@ -2,7 +2,7 @@
 
 Keep-alive packets let no firewall forget a connection, and what is left on the server's side of one that was cut ends
 by the session's own limits (`SESSION`), so that neither a frozen node nor a lost packet can hold a topic for longer
-than two seconds.
+than two seconds and a half. Before PostgreSQL 17 one that is frozen with a statement half sent still can.
 
 A session is asked for its limits as it begins. A pooler between (PgBouncer) refuses that, or takes it and forgets it:
 where one is found, they are set once the session is there. That a pooler gives each *session* a connection of its own,
@@ -40,6 +40,10 @@ SESSION = {
     "statement_timeout": "2000",
     "lock_timeout": f"{LOCK_SECONDS * 1000:.0f}",
     "idle_in_transaction_session_timeout": "2000",
+    # asyncpg prepares a statement, and waits for the answer, before it sends what belongs to it. To PostgreSQL a node
+    # that is frozen between the two is not idle, and the limits above do not end it; this one does. Longer than they
+    # are, or they would not count, and than a command has.
+    "transaction_timeout": "2500",
     "TimeZone": "UTC",
     "jit": "off",  # every statement of ours is small
     "plan_cache_mode": "force_generic_plan",  # planning `comment.add` anew takes longer than carrying it out
@@ -47,6 +51,8 @@ SESSION = {
 
 OLDEST = 13
 """The oldest version of PostgreSQL that has all that is asked of it."""
+_KNOWN_SINCE = MappingProxyType({"transaction_timeout": 17})
+"""Limits that older versions do not have, and do without."""
 
 WRITING = MappingProxyType({"enable_seqscan": "off"})
 """For what changes something. A connection plans its statements once, and on an empty database it plans to read whole
@@ -185,7 +191,8 @@ class Server:
         deadline = loop.time() + timeout
         limits = {**SESSION, **settings}
         try:
-            connection = await self._dial(address, timeout, limits if self._learned.takes_limits else {})
+            given = _known_to_all(limits) if self._learned.takes_limits else {}
+            connection = await self._dial(address, timeout, given)
         except (asyncpg.ProtocolViolationError, asyncpg.UndefinedObjectError) as error:
             if not self._learned.takes_limits:
                 raise
@@ -256,10 +263,18 @@ async def _begin(connection: Connection, limits: Mapping[str, str], *, is_limite
     version = connection.get_server_version()
     if version.major < OLDEST:
         raise TooOld(f"PostgreSQL {OLDEST} or newer is needed, this is {version.major}.{version.minor}")
+    left = {name: limits[name] for name, since in _KNOWN_SINCE.items() if version.major >= since}
     if not is_limited or await is_behind_pooler(connection):
-        # Named with their schema: the path is not ours yet.
-        settings = (f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in limits.items())
+        left |= _known_to_all(limits)
+    if left:
+        # Named with their schema: the path may not be ours yet.
+        settings = (f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in left.items())
         await connection.execute(f"SELECT {', '.join(settings)}")
+
+
+def _known_to_all(limits: Mapping[str, str]) -> dict[str, str]:
+    """Those that the oldest version knows, too."""
+    return {name: value for name, value in limits.items() if name not in _KNOWN_SINCE}
 
 
 def _keep_alive(connection: Connection) -> None:

@@ -237,6 +237,7 @@ async def test_sessions_carry_the_limits(db: Database) -> None:
         "statement_timeout": "2s",
         "lock_timeout": "800ms",
         "idle_in_transaction_session_timeout": "2s",
+        "transaction_timeout": "2500ms",
         "TimeZone": "UTC",
         "jit": "off",
         "application_name": "collab test",
@@ -245,6 +246,28 @@ async def test_sessions_carry_the_limits(db: Database) -> None:
 
 
 # --- contention
+
+
+async def test_who_is_silent_with_a_statement_half_sent_holds_a_lock_for_two_seconds(
+    db: Database, empty_database: TestDatabase
+) -> None:
+    """As a node that is frozen between asking how to send a statement, and sending it."""
+    await db.run(add)
+    looking = await asyncpg.connect(**empty_database.connect_arguments())
+    session = await db.session({})
+    try:
+        await session.execute("BEGIN")
+        await session.execute("SELECT FROM public.counter WHERE id = 1 FOR UPDATE")
+        await session.prepare("SELECT 1 + $1::int")
+        pid = session.get_server_pid()
+        await until(
+            lambda: looking.fetchval("SELECT count(*) = 0 FROM pg_stat_activity WHERE pid = $1", pid),
+            what="it is ended",
+        )
+        assert await db.run(add) == 2
+    finally:
+        session.terminate()
+        looking.terminate()
 
 
 async def test_deadlocked_commands_both_succeed(empty_database: TestDatabase) -> None:
