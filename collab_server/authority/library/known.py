@@ -180,7 +180,7 @@ class KnownSessions:
 
     def why_ended(self, session: AuthoritySession) -> Ended | None:
         """Why it is known to be over; None where it is not."""
-        end = self._ended.get(session) if session in self._ended else None
+        end = self._ended.get(session)
         return None if end is None else end.why
 
     def refuse_ended(self, session: AuthoritySession) -> None:
