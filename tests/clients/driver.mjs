@@ -1,7 +1,7 @@
 // Runs a client for a test: each line of the input is `{id, code, given}`, each line of the output `{id, value}` or
 // `{id, error}`. `code` is the body of an async function of `client` and `given`.
 
-import { readFile, writeFile } from "node:fs/promises";
+import { readFile, rename, writeFile } from "node:fs/promises";
 import { createInterface } from "node:readline";
 
 import { createClient, mention, mentionsOf, pieces } from "collab-client";
@@ -24,7 +24,11 @@ async function auth() {
 function inFile(path) {
   const entries = new Map();
   let writing = Promise.resolve();
-  const write = () => (writing = writing.then(() => writeFile(path, JSON.stringify([...entries.values()]))));
+  async function writeWhole() {
+    await writeFile(`${path}.new`, JSON.stringify([...entries.values()]));
+    await rename(`${path}.new`, path); // whoever is killed meanwhile leaves the one before
+  }
+  const write = () => (writing = writing.then(writeWhole));
   let isRead = false;
   return {
     async put(entry) {

