@@ -54,9 +54,12 @@ _HAS_FAILED = pytest.StashKey[bool]()
 
 
 def pytest_configure() -> None:
-    # A run in the background has SIGINT ignored; so would every process that a test starts and stops by it.
+    # A run in the background has SIGINT ignored, one under nohup SIGHUP; so would every process that a test starts and
+    # stops by it. What a handler takes is no longer ignored there; the run itself goes on when its terminal is closed.
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_IGN:
+        signal.signal(signal.SIGHUP, lambda *_: None)
 
 
 def pytest_collection_finish() -> None:
