@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import random
 import re
+import shutil
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from collab_server.domain.bodies import body_of, plain_text
 from collab_server.domain.ids import library_id
 from collab_server.domain.letters import whole_letters
 from collab_server.domain.mentions import mentions_in
+from collab_server.domain.search import highlights, parse_query
 from collab_server.web import CLIENTS, STATIC
 from tests.clients.languages import PLURALS, problems_of
 from tests.harness.node_js import node_binary
@@ -229,3 +233,62 @@ def test_a_name_in_a_sentence_turns_none_of_its_words() -> None:
         input=json.dumps([row[:3] for row in given]).encode(), capture_output=True, timeout=60, check=True,
     )  # fmt: skip
     assert json.loads(done.stdout) == [row[3] for row in given]
+
+
+FOUND = """
+const { foundIn } = await import(process.argv[1]);
+let given = "";
+for await (const chunk of process.stdin) given += chunk;
+console.log(JSON.stringify(JSON.parse(given).map(([comment, highlights]) => foundIn(comment, highlights))));
+"""
+SIGNS = [
+    "**", "*", "__", "~~", "`", "[", "](https://a.example/b_c) ", "](https://a.example/%20x \"t\")", "<https://b.example>",
+    "\\*", "\\[", "\n", "\n\n", "\n> ", "\n- ", "\n3. ", "\n```py\n", "\n```\n", " ", "a", "é😀",
+    f"@[Who](user:{ANN})", "https://c.example",
+]  # fmt: skip
+
+
+def with_names(parts: list[Any]) -> list[Any]:
+    """A body with the mentions in it as they are read."""
+    return [
+        {"type": "text", "text": "@Ann"}
+        if part["type"] == "mention"
+        else {**part, "children": with_names(part.get("children", []))}
+        for part in parts
+    ]
+
+
+def test_what_was_found_is_read_without_the_signs_of_markdown_and_marked(tmp_path: Path) -> None:
+    # What is asked of the client stands beside it, as where a node serves it.
+    shutil.copy(CLIENTS["collab-panel"] / "src" / "found.js", tmp_path / "found.mjs")
+    mentions_js = (CLIENTS["collab-client"] / "src" / "mentions.js").as_uri()
+    (tmp_path / "client.js").write_text(f'export {{ pieces }} from "{mentions_js}";')
+
+    random_one = random.Random(7)
+    given: list[Any] = []
+    expected = []
+    mentions = [{"kind": "user", "id": ANN, "name": "Ann"}]
+    while len(given) < 500:
+        signs = random_one.choices(SIGNS, k=random_one.randint(0, 12))
+        signs.insert(random_one.randint(0, len(signs)), random_one.choice(["needle", " needle "]))
+        text = "".join(signs)
+        body = body_of(text)
+        spans = highlights(parse_query("needle"), text)
+        if spans is None:
+            continue
+        parts = None if body is None else json.loads(body)
+        written = f"@[Who](user:{ANN})"
+        read = text.replace(written, "@Ann") if parts is None else plain_text(with_names(parts))
+        given.append(({"text": text, "body": parts, "mentions": mentions}, spans))
+        expected.append((read.strip(), ["needle"] if "needle" in read else []))
+    done = subprocess.run(
+        [node_binary(), "--input-type=module", "-e", FOUND, tmp_path / "found.mjs"],
+        input=json.dumps(given).encode(),
+        capture_output=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr.decode()
+    for (comment, _), (read, marked), shown in zip(given, expected, json.loads(done.stdout), strict=True):
+        assert "".join(part for part, _ in shown).lstrip("…").strip() in read, comment
+        assert [part for part, is_found in shown if is_found] == marked, comment

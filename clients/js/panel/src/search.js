@@ -1,6 +1,6 @@
 // The search: what was said here, or anywhere that one may read.
 
-import { pieces } from "./client.js";
+import { foundIn } from "./found.js";
 import { Head } from "./head.js";
 import { Avatar, inSentence, Tabs, useStore } from "./parts.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
@@ -9,8 +9,6 @@ import { useWindow } from "./window.js";
 
 const ASK_MS = 300;
 const MOST_PAGES = 5; // that may be empty, before somebody has to say that they want more
-const AROUND = 60; // code points before what was found
-const MOST_SHOWN = 280;
 const HERE = "search.here";
 
 /** @param {any} props */
@@ -137,7 +135,7 @@ export function Search({ client, words, host, name, rooms }) {
                       >${words.ago(comment.createdAt, now)}</time
                     >
                   </span>
-                  <span class="snippet" dir="auto">${marked(comment, highlights)}</span>
+                  <span class="snippet" dir="auto">${foundIn(comment, highlights).map(([part, isFound]) => (isFound ? html`<mark>${part}</mark>` : part))}</span>
                   ${!isHere &&
                   html`<span class="quiet cut"
                     ><bdi>${comment.topic === rooms.home ? words.say("inbox.here") : whereOf(words, host, comment.topic)}</bdi></span
@@ -161,48 +159,3 @@ export function Search({ client, words, host, name, rooms }) {
 }
 
 const NOTHING = { items: [], next: null, isDone: false };
-
-/**
- * What was found in a text, marked, with what stands around the first of it.
- * @param {{text: string, mentions: any[]}} comment
- * @param {[number, number][]} highlights in code points of the text as it is stored
- */
-export function marked({ text, mentions }, highlights) {
-  // Where each mark begins and ends in the string, which counts in other units.
-  const starts = [0];
-  for (const character of text) starts.push(starts[starts.length - 1] + character.length);
-  const spans = highlights.map(([at, count]) => [starts[at] ?? text.length, starts[at + count] ?? text.length]);
-  /** @type {[text: string, isMarked: boolean][]} */ const parts = [];
-  const add = (/** @type {string} */ piece, /** @type {boolean} */ isMarked) => piece && parts.push([piece, isMarked]);
-  let at = 0;
-  for (const piece of pieces(text, mentions)) {
-    // What a mention is stored as is longer than what is read of it.
-    const end = piece.mention ? text.indexOf(")", text.indexOf("](", at)) + 1 : at + piece.text.length;
-    if (piece.mention) {
-      add(piece.text, spans.some(([from, to]) => from < end && to > at));
-    } else {
-      let done = at;
-      for (const [from, to] of spans) {
-        if (to <= done || from >= end) continue;
-        add(text.slice(done, Math.max(done, from)), false);
-        add(text.slice(Math.max(done, from), Math.min(to, end)), true);
-        done = Math.min(to, end);
-      }
-      add(text.slice(done, end), false);
-    }
-    at = end;
-  }
-  const first = parts.findIndex(([, isMarked]) => isMarked);
-  const before = [...parts.slice(0, Math.max(0, first)).map(([part]) => part).join("")];
-  const start = before.length > AROUND ? `…${before.slice(-AROUND).join("")}` : before.join("");
-  /** @type {any[]} */ const shown = [start];
-  let left = MOST_SHOWN;
-  for (const [part, isMarked] of parts.slice(Math.max(0, first))) {
-    let letters = [...part];
-    if (letters.length > left) letters = [...letters.slice(0, left), "…"];
-    left -= letters.length;
-    shown.push(isMarked ? html`<mark>${letters.join("")}</mark>` : letters.join(""));
-    if (left <= 0) break;
-  }
-  return shown;
-}
