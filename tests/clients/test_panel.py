@@ -180,11 +180,15 @@ async def test_people_edit_and_delete_what_is_theirs_and_may_think_again(site: S
 async def test_words_are_safe_offline_over_a_reload_and_as_a_draft(
     site: Site, proxy: Proxy, topic: str
 ) -> None:
+    bob = await site.node.client(0, "bob")
+    await bob.call("topic.subscribe", {"topic": topic})
     ann = await site.open("ann")
-    await expect(composer(ann)).to_be_visible()
+    is_here = ann.get_by_role("img", name="Bob Baker")
+    await expect(is_here).to_be_visible()
     proxy.refuse()
     proxy.cut()
     await expect(ann.get_by_text("Offline. What you write is kept and sent later.")).to_be_visible()
+    await expect(is_here).to_have_count(0)
     for text in ("one", "two"):
         await composer(ann).fill(text)
         await composer(ann).press("Control+Enter")
@@ -195,7 +199,7 @@ async def test_words_are_safe_offline_over_a_reload_and_as_a_draft(
     await expect(comments(ann)).to_have_text([re.compile("one"), re.compile("two")])
     await expect(ann.get_by_text("Kept here")).to_have_count(0)
     await expect(composer(ann)).to_have_value("half a thou")
-    bob = await site.node.client(0, "bob")
+    await expect(is_here).to_be_visible()
     stored = await bob.call("topic.comments", {"topic": topic})
     assert [comment["text"] for comment in stored["items"]] == ["one", "two"]
 

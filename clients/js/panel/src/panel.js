@@ -540,7 +540,7 @@ export function Panel(props) {
         ${rooms.isHome ? html`<slot name="header"><h2>${title}</h2></slot>` : html`<h2 dir="auto">${title}</h2>`}
         ${state.muted &&
         html`<span class="mark" role="img" aria-label=${words.say("muted")} title=${words.say("muted")}><${Icon} name="muted" /></span>`}
-        <${Present} words=${words} state=${state} />
+        <${Present} words=${words} state=${state} isLive=${connection.state === "live"} />
         <button
           type="button"
           class="bare"
@@ -698,8 +698,8 @@ function notice(words, connection, state) {
   return state.state === "behind" ? words.say("behind") : "";
 }
 
-/** @param {{words: any, state: any}} props */
-function Present({ words, state }) {
+/** Who has it open; not shown while one does not hear who leaves. @param {{words: any, state: any, isLive: boolean}} props */
+function Present({ words, state, isLive }) {
   const { present, typing } = state;
   if (!present.length) return null;
   const writes = new Set(typing.map((/** @type {any} */ { id }) => id));
@@ -708,7 +708,7 @@ function Present({ words, state }) {
     present.map((/** @type {any} */ { name }) => name),
   );
   return html`
-    <div class="present" part="presence" role="img" aria-label=${words.say("present", { names })} title=${names}>
+    <div class="present ${isLive ? "" : "unsure"}" part="presence" role="img" aria-label=${words.say("present", { names })} title=${names}>
       ${present
         .slice(0, MOST_AVATARS)
         .map((/** @type {any} */ person) => html`<${Avatar} key=${person.id} person=${person} isTyping=${writes.has(person.id)} />`)}

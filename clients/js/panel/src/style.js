@@ -75,6 +75,7 @@ button:disabled { cursor: default; }
 .who .icon { width: 12px; height: 12px; }
 ::slotted([slot="header"]) { flex: 1; }
 .present { display: flex; align-items: center; }
+.present.unsure { visibility: hidden; }
 .present .avatar + .avatar { margin-inline-start: -8px; }
 .present .avatar { width: 24px; height: 24px; font-size: 10px; box-shadow: 0 0 0 2px var(--sheet); position: relative; }
 .present .quiet { margin-inline-start: 6px; }
