@@ -56,6 +56,32 @@ def test_messages_are_read_whatever_the_pieces(
     assert read(data, pieces=pieces) == sent
 
 
+sizes = st.one_of(st.integers(0, 300), st.sampled_from([125, 126, 65_535, 65_536, 70_000]))
+kinds = st.sampled_from([frames.TEXT, frames.BINARY, frames.CLOSE])
+
+
+@given(st.lists(st.tuples(kinds, sizes), max_size=6), st.lists(st.integers(1, 40_000), max_size=20))
+def test_what_a_server_has_joined_is_cut_again_whatever_the_pieces(
+    sent: list[tuple[int, int]], pieces: list[int]
+) -> None:
+    ready = [frames.frame(kind, b"x" * size) for kind, size in sent]
+    data, cutter = b"".join(ready), frames.FrameCutter()
+    found: list[bytes] = []
+    for size in [*pieces, len(data)]:
+        found += cutter.feed(data[:size])
+        data = data[size:]
+    assert found == ready
+    assert [(frames.opcode_of(one), len(frames.payload_of(one))) for one in found] == sent
+
+
+@given(st.binary(max_size=10), sizes)
+def test_a_frame_of_a_client_is_read_as_one(start: bytes, size: int) -> None:
+    payload = start + b"y" * size
+    assert read(frames.frame_of_client(frames.BINARY, payload), max_bytes=80_000) == [
+        (frames.BINARY, payload)
+    ]
+
+
 @given(
     st.text(max_size=120), st.lists(st.integers(0, 9), max_size=9), st.lists(st.integers(1, 9), max_size=50)
 )

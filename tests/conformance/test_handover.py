@@ -42,6 +42,7 @@ class One:
     served: Served
 
     scheme: str = "http"
+    is_asgi: bool = False
 
     @property
     def url(self) -> str:
@@ -65,10 +66,11 @@ Start = Callable[..., One]
 
 
 @contextmanager
-def starting() -> Iterator[Start]:
-    """Starts servers that know each other, by name."""
+def starting(*, transport: str = "lean") -> Iterator[Start]:
+    """Starts servers that know each other, by name; with this transport."""
     with ExitStack() as stack:
         neighbours = Neighbours()
+        environment = stack.enter_context(pytest.MonkeyPatch.context())
 
         def start(
             name: str,
@@ -76,14 +78,16 @@ def starting() -> Iterator[Start]:
             keys: KeyRing = KEYS,
             path: Path | None = None,
             tls: dict[str, Any] | None = None,
+            transport: str = transport,
             **options: Any,
         ) -> One:
+            environment.setenv("COLLAB_TRANSPORT", transport)
             handing = Handing(neighbours, name, keys=keys, path=None if path is None else str(path))
             server = echo_engine(elsewhere=handing.elsewhere, **options)
             served = stack.enter_context(
                 serve_application(handing.application(server), server, **WAYS["lean"], **(tls or {}))
             )
-            one = One(handing, served, "http" if tls is None else "https")
+            one = One(handing, served, "http" if tls is None else "https", transport == "asgi")
             assert one.place
             return one
 
@@ -97,9 +101,21 @@ def start() -> Iterator[Start]:
         yield start
 
 
-@pytest.fixture(scope="module", params=["tcp", "unix", "tls"])
+@pytest.fixture(params=["lean", "asgi"])
+def start_either(request: pytest.FixtureRequest) -> Iterator[Start]:
+    """Starts servers of one test, with either transport."""
+    with starting(transport=request.param) as start:
+        yield start
+
+
+ASGI = {"asgi": "abc", "asgi and lean": "bc"}
+"""Which of three have the plain ASGI way."""
+
+
+@pytest.fixture(scope="module", params=["tcp", "unix", "tls", *ASGI])
 def three(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[list[One]]:
-    """Three of them, shared; they reach each other by TCP or on one machine, or clients reach them by TLS."""
+    """Three of them, shared; they reach each other by TCP or on one machine, clients reach them by TLS, or two or all
+    have the plain ASGI way."""
     folder = write_certificates(tmp_path_factory.mktemp("folder"))
     tls = {"ssl_keyfile": folder / "key.pem", "ssl_certfile": folder / "cert.pem"}
     with starting() as start:
@@ -108,6 +124,7 @@ def three(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
                 name,
                 path=folder / name if request.param == "unix" else None,
                 tls=tls if request.param == "tls" else None,
+                transport="asgi" if name in ASGI.get(request.param, "") else "lean",
             )
             for name in "abc"
         ]
@@ -200,18 +217,35 @@ async def test_large_packets_go_both_ways(three: list[One], http: aiohttp.Client
 
 
 async def test_who_is_not_trusted_sends_as_little_by_another_way(
-    start: Start, http: aiohttp.ClientSession
+    start_either: Start, http: aiohttp.ClientSession
 ) -> None:
-    home, other = start("a", bounds=Bounds(stranger_bytes=1_000)), start("b")
+    home, other = start_either("a", bounds=Bounds(stranger_bytes=1_000)), start_either("b")
     sid = await handshake(http, home)
     assert (await post(http, other, sid, "4" + "z" * 1_000))[0] == 413
     assert await post(http, other, sid, "4" + "z" * 900) == (200, "ok")
+    for is_somebodys in (False, True):
+        sid = await handshake(http, home)
+        async with http.ws_connect(f"{other.url}{SOCKET}&sid={sid}") as websocket:
+            await websocket.send_str("2probe")
+            assert (await websocket.receive()).data == "3probe"
+            await websocket.send_str("5")
+            if is_somebodys:
+                on_loop(home.served.server, home.served.server.trust, sid)
+                on_loop(home.served.server, home.served.server.send_text, sid, "welcome")
+                assert (await websocket.receive()).data == "4welcome"
+                await websocket.send_str("4" + "z" * 50_000)
+                assert (await websocket.receive()).data == "4" + "z" * 50_000
+                continue
+            transport: Any = websocket._response.connection.transport  # type: ignore[union-attr]
+            transport.write(b"\x81\xfe" + struct.pack(">H", 1_001))  # what is too large is not gathered
+            closed = await websocket.receive()
+            assert (closed.type, closed.data) == (aiohttp.WSMsgType.CLOSE, 1009)
 
 
 async def test_a_session_ends_with_the_poll_of_a_client_that_has_gone(
-    start: Start, http: aiohttp.ClientSession
+    start_either: Start, http: aiohttp.ClientSession
 ) -> None:
-    home, other = start("a"), start("b")
+    home, other = start_either("a"), start_either("b")
     sid = await handshake(http, home)
     asked = asyncio.create_task(poll(http, other, sid))
     session = home.served.server.sockets[sid]
@@ -223,10 +257,10 @@ async def test_a_session_ends_with_the_poll_of_a_client_that_has_gone(
 
 
 async def test_an_answer_that_was_not_passed_on_ends_the_session(
-    start: Start, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    start_either: Start, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A balancer asks another node once more, and nobody would know that something is missing."""
-    home, other = start("a"), start("b")
+    home, other = start_either("a"), start_either("b")
     sid = await handshake(http, home)
     assert await post(http, other, sid, "4x") == (200, "ok")
     loop, listener = home.served.server.loop, home.handing.listener
@@ -243,9 +277,9 @@ async def test_an_answer_that_was_not_passed_on_ends_the_session(
 
 
 async def test_where_the_home_is_gone_the_client_is_told_to_begin_anew(
-    start: Start, http: aiohttp.ClientSession
+    start_either: Start, http: aiohttp.ClientSession
 ) -> None:
-    home, other = start("a"), start("b")
+    home, other = start_either("a"), start_either("b")
     sid = await handshake(http, home)
     assert await post(http, other, sid, "4x") == (200, "ok")
     assert await poll(http, other, sid) == (200, "4x")
@@ -262,9 +296,9 @@ async def test_where_the_home_is_gone_the_client_is_told_to_begin_anew(
 
 
 async def test_a_node_that_stops_lets_go_of_what_it_has_for_others(
-    start: Start, http: aiohttp.ClientSession
+    start_either: Start, http: aiohttp.ClientSession
 ) -> None:
-    home, other = start("a"), start("b")
+    home, other = start_either("a"), start_either("b")
     stays, leaves = await handshake(http, home), await handshake(http, home)
     asked = asyncio.create_task(poll(http, other, stays))
     session = home.served.server.sockets[stays]
@@ -275,6 +309,11 @@ async def test_a_node_that_stops_lets_go_of_what_it_has_for_others(
         await websocket.send_str("5")
         await websocket.send_str("4x")
         assert (await websocket.receive()).data == "4x"
+        if other.is_asgi:  # the others are told by their connections, too
+            drained = asyncio.run_coroutine_threadsafe(
+                other.handing.elsewhere.drain(), other.served.server.loop
+            )
+            await asyncio.wrap_future(drained)
         stopping = asyncio.create_task(asyncio.to_thread(other.served.stop))
         assert await asked == (200, "6"), "the client asks again, elsewhere"
         assert (await websocket.receive()).type is aiohttp.WSMsgType.CLOSE
@@ -286,9 +325,9 @@ async def test_a_node_that_stops_lets_go_of_what_it_has_for_others(
 
 
 async def test_who_does_not_read_by_another_way_is_put_out_all_the_same(
-    start: Start, http: aiohttp.ClientSession
+    start_either: Start, http: aiohttp.ClientSession
 ) -> None:
-    home, other = start("a"), start("b")
+    home, other = start_either("a"), start_either("b")
     sid = await handshake(http, home)
     async with http.ws_connect(f"{other.url}{SOCKET}&sid={sid}", max_msg_size=0) as websocket:
         await websocket.send_str("2probe")

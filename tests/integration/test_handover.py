@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from pathlib import Path
 
 import aiohttp
-import pytest
 
 from collab_server.demo.embedded import free_port
 from collab_server.demo.nginx import EmbeddedNginx, balancer_config
@@ -22,30 +22,38 @@ from tests.integration.doors import say
 POLL = "/socket.io/?EIO=4&transport=polling"
 
 
-@pytest.fixture(scope="module")
-def round_robin(shared_cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def round_robin(nodes: Sequence[Node], folder: Path) -> EmbeddedNginx:
     """NGINX that gives each request to the next node, whosever it is."""
     port = free_port()
-    nodes = [f"127.0.0.1:{node.port}" for node in shared_cluster.nodes]
-    config = balancer_config(port, nodes, is_sticky=False)
-    with EmbeddedNginx(config, tmp_path_factory.mktemp("nginx"), port=port):
-        yield f"http://127.0.0.1:{port}"
+    config = balancer_config(port, [f"127.0.0.1:{node.port}" for node in nodes], is_sticky=False)
+    return EmbeddedNginx(config, folder / "nginx", port=port)
 
 
 async def test_twelve_clients_talk_by_polling_and_upgrade(
-    round_robin: str, cluster: Cluster, topic: str
+    cluster: Cluster, topic: str, tmp_path: Path
 ) -> None:
+    with round_robin(cluster.nodes, tmp_path) as nginx:
+        await talk(nginx, cluster, topic)
+
+
+async def test_so_they_do_the_plain_asgi_way(make_cluster: MakeCluster, topic: str, tmp_path: Path) -> None:
+    cluster = await make_cluster(nodes=2, env={"COLLAB_TRANSPORT": "asgi"})
+    with round_robin(cluster.nodes, tmp_path) as nginx:
+        await talk(nginx, cluster, topic)
+
+
+async def talk(nginx: EmbeddedNginx, cluster: Cluster, topic: str) -> None:
+    """Twelve clients comment on a topic, six by polling and six that have upgraded, and see each other's comments."""
+    url = f"http://{nginx.host}:{nginx.port}"
     async with AsyncExitStack() as stack:
 
         async def client(number: int) -> Client:
             token = await (await cluster.person("ann" if number % 2 else "bob")).identity_token()
-            made = await Client.connect(
-                round_robin, identity_token=token, transport="polling", upgrades=number >= 6
-            )
+            made = await Client.connect(url, identity_token=token, transport="polling", upgrades=number >= 6)
             return await stack.enter_async_context(made)
 
         clients = await asyncio.gather(*(client(number) for number in range(12)))
-        assert len({one.hello["node"] for one in clients}) == 3
+        assert len({one.hello["node"] for one in clients}) == len(cluster.nodes)
         assert [one.sio.transport() for one in clients] == ["polling"] * 6 + ["websocket"] * 6
         for one in clients:
             await one.call("topic.subscribe", {"topic": topic})

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import SAFE
-from collab_server.realtime.engine.requests import subprotocol_of, trace_header
+from collab_server.realtime.engine.asgi_bytes import STALLED_SECONDS, AsgiBytes, Receive, Send, as_handshake
+from collab_server.realtime.engine.bounds import Bounds
+from collab_server.realtime.engine.requests import UNKNOWN_SID, subprotocol_of, trace_header
 from collab_server.realtime.engine.session import (
     REASON,
     Exchange,
@@ -20,21 +21,20 @@ from collab_server.realtime.engine.session import (
     Refusal,
     Scope,
     Session,
+    Taker,
     Waiter,
     WebSocketCarrier,
 )
 
-STALLED_SECONDS = 30.0
-
 EXTENSION = "collab_server.websocket"
 """In a websocket's scope, among the extensions: uvicorn's protocol that carries it (`lean/stock_websockets.py`)."""
 
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
-
 
 class Engine(Protocol):
-    """What decides on requests."""
+    """What decides on requests. `max_http_buffer_size` is how many bytes a packet may have."""
+
+    bounds: Bounds
+    max_http_buffer_size: int
 
     def most_body_bytes(self, scope: Scope) -> int | None:
         """How much of a request's body is worth to be gathered; None if it is to be refused."""
@@ -125,12 +125,17 @@ class AsgiWebSocket:
     name = "websocket"
     is_handed = False
 
-    def __init__(self, scope: Scope) -> None:
-        self._subprotocol = subprotocol_of(scope)
-        self._headers = [trace_header(scope)]
+    def __init__(self, scope: Scope, server: Engine) -> None:
+        headers = [trace_header(scope)]
+        self._accepted = {
+            "type": "websocket.accept",
+            "subprotocol": subprotocol_of(scope),
+            "headers": headers,
+        }
         self._protocol: Any = scope.get("extensions", {}).get(EXTENSION)
+        self._server = server
         self.session: Session | None = None
-        self.decided: asyncio.Future[Refusal | None] = asyncio.get_running_loop().create_future()
+        self.decided: asyncio.Future[Refusal | AsgiBytes | None] = asyncio.get_running_loop().create_future()
         self._ready: list[bytes] = []
         self._ready_bytes = 0
         self._in_flight_bytes = 0
@@ -139,6 +144,7 @@ class AsgiWebSocket:
         self._may_read.set()
         self._is_closed = False
         self._tasks: list[asyncio.Task[None]] = []
+        self.trust(server.bounds.stranger_bytes or server.max_http_buffer_size)  # until it is decided on
 
     def accept(self, session: Session, ready: list[bytes]) -> None:
         """The handshake may be completed; these frames come first."""
@@ -149,7 +155,16 @@ class AsgiWebSocket:
 
     def refuse(self, refusal: Refusal) -> None:
         """The handshake is to be answered with an error."""
-        self.decided.set_result(refusal)
+        if not self.decided.done():
+            self.decided.set_result(refusal)
+
+    def pass_on(self, taker: Taker) -> bool:
+        """Let `taker` have the bytes that this would be, were they seen; False if the handshake is decided on."""
+        if self.decided.done():
+            return False
+        server = self._server
+        self.decided.set_result(AsgiBytes(taker, server.bounds.pace, self.trust, server.max_http_buffer_size))
+        return True
 
     def turn_away(self) -> None:
         """Complete the handshake, then close at once."""
@@ -190,8 +205,7 @@ class AsgiWebSocket:
 
     async def shake_hands(self, send: Send) -> None:
         """Complete the handshake."""
-        accepted = {"type": "websocket.accept", "subprotocol": self._subprotocol, "headers": self._headers}
-        await send(accepted)
+        await send(self._accepted)
 
     async def serve(self, receive: Receive, send: Send) -> None:
         """Complete the handshake and carry, until either side closes."""
@@ -254,17 +268,40 @@ class AsgiWebSocket:
 async def serve_websocket(server: Engine, scope: Scope, receive: Receive, send: Send) -> None:
     """Serve one websocket."""
     await receive()  # websocket.connect
-    websocket = AsgiWebSocket(scope)
-    server.serve_websocket(scope, websocket)
-    refusal = await websocket.decided
-    if refusal is None and websocket.session is not None:
+    websocket = AsgiWebSocket(scope, server)
+    server.serve_websocket(as_handshake(scope), websocket)
+    decided = await websocket.decided
+    if isinstance(decided, AsgiBytes):
+        await _serve_passed(scope, decided, receive, send)
+    elif decided is not None:
+        await _refuse(scope, send, decided.status, decided.body)
+    elif websocket.session is not None:
         await websocket.serve(receive, send)
-    elif refusal is None:  # turned away
+    else:  # turned away
         await websocket.shake_hands(send)
         await send({"type": "websocket.close", "code": frames.NORMAL})
-    elif "websocket.http.response" in scope.get("extensions", {}):
+
+
+async def _serve_passed(scope: Scope, passed: AsgiBytes, receive: Receive, send: Send) -> None:
+    try:
+        answer = await passed.answer()
+        if answer is None:
+            await _refuse(scope, send, UNKNOWN_SID.status, UNKNOWN_SID.body)
+        elif answer.status != frames.SWITCHING:
+            await _refuse(scope, send, answer.status, answer.body)
+        else:
+            headers = answer.for_the_client
+            await send({"type": "websocket.accept", "subprotocol": answer.subprotocol, "headers": headers})
+            await passed.carry(receive, send)
+    finally:
+        passed.end()
+
+
+async def _refuse(scope: Scope, send: Send, status: int, body: bytes) -> None:
+    """Answer a handshake with an error, as far as the server can."""
+    if "websocket.http.response" in scope.get("extensions", {}):
         headers = [*SAFE, (b"content-type", b"application/json")]
-        await send({"type": "websocket.http.response.start", "status": refusal.status, "headers": headers})
-        await send({"type": "websocket.http.response.body", "body": refusal.body})
+        await send({"type": "websocket.http.response.start", "status": status, "headers": headers})
+        await send({"type": "websocket.http.response.body", "body": body})
     else:
         await send({"type": "websocket.close"})

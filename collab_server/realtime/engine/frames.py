@@ -22,6 +22,8 @@ _CONTINUATION = 0x0
 _FINAL = 0x80
 _MASKED = 0x80
 
+SWITCHING = 101
+"""The status of a handshake that is completed."""
 NORMAL, GOING_AWAY, PROTOCOL_ERROR, INVALID_TEXT, TOO_BIG = 1000, 1001, 1002, 1007, 1009
 
 _short = Struct("!BB").pack
@@ -29,6 +31,7 @@ _medium = Struct("!BBH").pack
 _long = Struct("!BBQ").pack
 _read_16 = Struct("!H").unpack_from
 _read_64 = Struct("!Q").unpack_from
+_NO_MASK = b"\0\0\0\0"
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
@@ -58,6 +61,21 @@ def close_frame(code: int) -> bytes:
     return frame(CLOSE, code.to_bytes(2, "big"))
 
 
+def frame_of_client(opcode: int, payload: bytes) -> bytes:
+    """One whole frame as a client sends it: masked, by zeros."""
+    size = len(payload)
+    if size < 126:
+        return _short(_FINAL | opcode, _MASKED | size) + _NO_MASK + payload
+    if size < 65536:
+        return _medium(_FINAL | opcode, _MASKED | 126, size) + _NO_MASK + payload
+    return _long(_FINAL | opcode, _MASKED | 127, size) + _NO_MASK + payload
+
+
+def opcode_of(ready: bytes) -> int:
+    """Of which kind a frame is."""
+    return ready[0] & 0x0F
+
+
 def payload_of(ready: bytes) -> bytes:
     """What `frame` wrapped."""
     size = ready[1]
@@ -67,6 +85,41 @@ def payload_of(ready: bytes) -> bytes:
 def is_text(ready: bytes) -> bool:
     """True for a text frame, False for a binary one."""
     return ready[0] & 0x0F == TEXT
+
+
+class FrameCutter:
+    """Cuts what another node has sent into the ready frames that it was joined of."""
+
+    __slots__ = ("_needed", "_partial")
+
+    def __init__(self) -> None:
+        self._partial = bytearray()
+        self._needed = 2  # below this size nothing can be cut off
+
+    def feed(self, data: bytes) -> Iterator[bytes]:
+        """Yield each frame that is now whole."""
+        partial = self._partial
+        partial += data
+        start = 0
+        while len(partial) - start >= self._needed:
+            size = _size_of_ready(partial, start)
+            if len(partial) - start < size:
+                self._needed = size
+                break
+            yield bytes(partial[start : start + size])
+            start += size
+            self._needed = 2
+        del partial[:start]
+
+
+def _size_of_ready(data: bytearray, start: int) -> int:
+    """How many bytes the frame at `start` has, or the least that is needed to know."""
+    length, held = data[start + 1], len(data) - start
+    if length < 126:
+        return 2 + length
+    if length == 126:
+        return 4 if held < 4 else 4 + int(_read_16(data, start + 2)[0])
+    return 10 if held < 10 else 10 + int(_read_64(data, start + 2)[0])
 
 
 class FrameError(Exception):

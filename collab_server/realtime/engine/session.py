@@ -96,6 +96,14 @@ class Taker(asyncio.Protocol):
         """Carry it from now on, as one of the web server's `connections`."""
 
 
+@runtime_checkable
+class Gathering(Protocol):
+    """A transport that hands messages on when they are whole."""
+
+    def trust(self, most_bytes: int) -> None:
+        """Gather messages of so many bytes from now on."""
+
+
 class Waiter(Protocol):
     """Who will answer a request when there is something to say."""
 

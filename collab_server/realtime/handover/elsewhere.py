@@ -10,8 +10,8 @@ What runs concurrently
     after the links, and says which node cannot be reached. A task for each link that is being connected, and for each
     websocket on its way, of which there are `MOST_CONNECTING` at most.
 How it stops
-    `drain` has the homes of the websockets that go through here close them, spread over some seconds; when `run`
-    ends, all links do.
+    `drain` has the homes of the websockets that go through here close them, spread over some seconds, and then answer
+    the polls that wait here; when `run` ends, all links do.
 """
 
 from __future__ import annotations
@@ -75,6 +75,7 @@ class Elsewhere:
         self._links: dict[bytes, Link] = {}
         self._pipes: set[Pipe] = set()
         self._connecting = 0
+        self._is_leaving = False
         self._unreachable: dict[bytes, _Trouble] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         if metrics is not None:
@@ -165,6 +166,8 @@ class Elsewhere:
         if not self._may_be_there(home):
             return None
         link = self._links[home] = Link(self.figures)
+        if self._is_leaving:
+            link.leave()
         self._spawn(self._open(home, link))
         return link
 
@@ -243,10 +246,14 @@ class Elsewhere:
         self._unreachable = {home: one for home, one in self._unreachable.items() if home in homes}
 
     async def drain(self) -> None:
-        """Have the websockets that go through here closed by their homes, spread over at most `SPREAD_SECONDS`."""
+        """Have the websockets that go through here closed by their homes, spread over at most `SPREAD_SECONDS`, then
+        the polls that wait here answered."""
         async for some in spread(self._pipes):
             for pipe in some:
                 pipe.shutdown()
+        self._is_leaving = True
+        for link in self._links.values():
+            link.leave()
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)

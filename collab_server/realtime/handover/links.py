@@ -11,6 +11,7 @@ What runs
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -26,6 +27,8 @@ MOST_UNDER_WAY = 20_000
 MOST_HELD_BYTES = 16_000_000
 """What may wait to be sent to one home, connected or not."""
 SILENT_LOOKS = 3
+POLL_SECONDS = 0.25
+"""So long a poll may wait for its answer while this node is about to stop."""
 
 Refuse = Callable[[Exchange, Refusal], None]
 
@@ -57,6 +60,7 @@ class Link:
         self._under_way: dict[int, _Asked] = {}
         self._waiting_bytes = 0  # of bodies, until it is connected
         self._silent_looks = 0
+        self._is_leaving = False
 
     def __len__(self) -> int:
         return len(self._under_way)
@@ -95,6 +99,8 @@ class Link:
             self._figures.requests += 1
             channel.send(Said.REQUEST, *pack_request(number, exchange.scope, exchange.body))
             exchange.body = b""
+            if self._is_leaving and exchange.scope["method"] == "GET":
+                asyncio.get_running_loop().call_later(POLL_SECONDS, self.let_go, number)
 
     def cancel(self, number: int) -> None:
         """Its client has gone."""
@@ -105,6 +111,13 @@ class Link:
         """An answer is wanted soon, if only an empty one: its connection is about to end."""
         if number in self._under_way and self._channel is not None:
             self._channel.send(Said.LET_GO, NUMBER.pack(number))
+
+    def leave(self) -> None:
+        """This node is about to stop: have the polls answered that wait, and those that still come soon."""
+        self._is_leaving = True
+        for number, asked in list(self._under_way.items()):
+            if asked.exchange.scope["method"] == "GET":
+                self.let_go(number)
 
     # --- what the home says
 

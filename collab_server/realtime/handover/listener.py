@@ -20,6 +20,8 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from typing_extensions import override
+
 from collab_server.ports import Announcement
 from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.polling import Polling
@@ -33,13 +35,13 @@ from collab_server.realtime.handover.links import MOST_UNDER_WAY
 from collab_server.realtime.handover.places import Place, address_towards
 from collab_server.realtime.handover.tunnels import TunnelTransport
 from collab_server.realtime.handover.words import (
-    NUMBER,
     Answer,
     For,
     Garbled,
     Said,
     pack_answer,
     unpack_hello,
+    unpack_number,
     unpack_request,
     unpack_scope,
 )
@@ -215,10 +217,22 @@ class Listener:
 
 
 class _HandedWebSocket(WebSocket):
-    """One whose client has reached another node."""
+    """One whose client has reached another node, which may have to know how large a message may be."""
 
     __slots__ = ()
     is_handed = True
+
+    @override
+    def accept(self, session: Session, ready: list[bytes]) -> None:
+        """Complete the handshake, with these frames."""
+        self._transport.trust(session.most_bytes)
+        super().accept(session, ready)
+
+    @override
+    def trust(self, most_bytes: int) -> None:
+        """Take packets of so many bytes from now on."""
+        super().trust(most_bytes)
+        self._transport.trust(most_bytes)
 
 
 class _Newcomer:
@@ -323,7 +337,7 @@ class _Asked:
         self.channel.send(Said.ANSWER, *pack_answer(answer))
 
     def _cancel(self, payload: bytes) -> None:
-        number = _number(payload)
+        number = unpack_number(payload)
         exchange = self._under_way.pop(number, None)
         if exchange is not None and exchange.waiter is not None:
             exchange.waiter.cancel()
@@ -338,12 +352,12 @@ class _Asked:
             self._untaken[number] = session
 
     def _taken(self, payload: bytes) -> None:
-        session = self._untaken.pop(_number(payload), None)
+        session = self._untaken.pop(unpack_number(payload), None)
         if session is not None:
             session.untaken -= 1
 
     def _let_go(self, payload: bytes) -> None:
-        exchange = self._under_way.get(_number(payload))
+        exchange = self._under_way.get(unpack_number(payload))
         if exchange is None or exchange.waiter is None:
             return
         session = self._engine.sockets.get(query_of(exchange.scope)["sid"])
@@ -403,10 +417,3 @@ def _lose(session: Session) -> None:
     """What a session's client was told may not have come: it is to begin anew."""
     session.untaken -= 1
     session.owner.end(session, REASON.TRANSPORT_ERROR)
-
-
-def _number(payload: bytes) -> int:
-    if len(payload) != NUMBER.size:
-        raise Garbled("no number")
-    number: int = NUMBER.unpack(payload)[0]
-    return number

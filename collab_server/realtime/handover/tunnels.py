@@ -13,9 +13,9 @@ from typing import Any, Protocol
 
 from typing_extensions import override
 
-from collab_server.realtime.engine.session import Taker
+from collab_server.realtime.engine.session import Gathering, Taker
 from collab_server.realtime.handover.channel import Channel
-from collab_server.realtime.handover.words import Said
+from collab_server.realtime.handover.words import NUMBER, Garbled, Said, unpack_number
 
 __all__ = ["Carrying", "Pipe", "TunnelTransport"]
 
@@ -27,7 +27,7 @@ ASK_SECONDS = 1.0
 
 
 class Pipe(Taker):
-    """The client's side: uvicorn's transport on one end, a channel to the home on the other."""
+    """The client's side: a web server's transport on one end, a channel to the home on the other."""
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
@@ -109,6 +109,11 @@ class Pipe(Taker):
                 self._transport.write_eof()
             except (OSError, NotImplementedError):  # not over TLS
                 self._transport.close()
+        elif kind == Said.TRUST and isinstance(self._transport, Gathering):
+            try:
+                self._transport.trust(unpack_number(payload))
+            except Garbled:
+                self._channel.abort()
 
     def lost(self) -> None:
         """The home has closed, or is gone: the client may read what it was sent, for a while."""
@@ -198,6 +203,10 @@ class TunnelTransport:
     def is_closing(self) -> bool:
         """Closed, or about to be."""
         return self._channel.is_closing
+
+    def trust(self, most_bytes: int) -> None:
+        """Tell the other node how large a message may be from now on."""
+        self._channel.send(Said.TRUST, NUMBER.pack(most_bytes))
 
     def get_write_buffer_size(self) -> int:
         """So many bytes wait here."""

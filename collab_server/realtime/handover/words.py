@@ -2,8 +2,8 @@
 big-endian; heads are JSON, their texts the bytes that came, as Latin-1.
 
 A connection is for requests or for one websocket, as its first message (HELLO) says. By the first kind go REQUEST,
-CANCEL, LET_GO, TAKEN (of an answer) and PING, and ANSWER, PONG back; by the other OPEN, then DATA, EOF either way, and
-LEAVE, PING. Kinds that are not known are ignored.
+CANCEL, LET_GO, TAKEN (of an answer) and PING, and ANSWER, PONG back; by the other OPEN, then DATA, EOF either way,
+LEAVE, PING, and TRUST back: how large a message may be. Kinds that are not known are ignored.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import json
 import struct
 from dataclasses import dataclass
 from enum import IntEnum
-from urllib.parse import unquote
+from urllib.parse import quote, unquote
 
 from collab_server.realtime.engine.requests import HANDED
 from collab_server.realtime.engine.session import Headers, Scope
@@ -30,6 +30,7 @@ __all__ = [
     "pack_scope",
     "unpack_answer",
     "unpack_hello",
+    "unpack_number",
     "unpack_request",
     "unpack_scope",
 ]
@@ -51,6 +52,7 @@ class Said(IntEnum):
     EOF = 11
     LEAVE = 12
     TAKEN = 13
+    TRUST = 14
 
 
 class For(IntEnum):
@@ -65,7 +67,7 @@ class Garbled(ValueError):
 
 
 NUMBER = struct.Struct(">I")
-"""Which request is meant: counted by who asks."""
+"""Which request is meant, counted by who asks; or how many bytes."""
 _HELLO = struct.Struct(f">B{HOME_BYTES}s")
 _REQUEST = struct.Struct(">II")
 _ANSWER = struct.Struct(">IHBI")
@@ -80,6 +82,14 @@ class Answer:
     is_trusted: bool
     headers: Headers
     body: bytes
+
+
+def unpack_number(payload: bytes) -> int:
+    """Raises `Garbled`."""
+    if len(payload) != NUMBER.size:
+        raise Garbled("no number")
+    number: int = NUMBER.unpack(payload)[0]
+    return number
 
 
 def pack_hello(purpose: For, home: bytes) -> bytes:
@@ -98,12 +108,13 @@ def unpack_hello(payload: bytes) -> tuple[For, bytes]:
 
 def pack_scope(scope: Scope) -> bytes:
     """The head of a request, and how it has come."""
+    raw_path = scope.get("raw_path") or quote(scope["path"]).encode()  # not every server gives it
     head = (
         scope["method"],
-        scope["raw_path"].decode("latin-1"),
+        raw_path.decode("latin-1"),
         scope["query_string"].decode("latin-1"),
         scope["scheme"],
-        scope["client"],
+        scope.get("client"),
         scope.get("server"),
         [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]],
     )
