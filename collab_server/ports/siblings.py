@@ -17,8 +17,9 @@ class Siblings(Protocol):
     """
 
     async def ask(self, name: str, question: bytes, *, is_another: bool = False) -> bytes | None:
-        """What the keeper of `name` answers. None: find out yourself, for you are the keeper, or it gives no sign of
-        being at it for a quarter of a second. Never raises; waits for as long as the keeper shows that it is at it.
+        """What the keeper of `name` answers. None: find out yourself, for you are the keeper, or it cannot be asked.
+        Nothing, `b""`: the same, but it may have heard the question: it gave no sign of being at it for a quarter of a
+        second. Never raises; waits for as long as the keeper shows that it is at it.
 
         `is_another`: whoever would be the keeper if you were not; who was, if you have just come.
         """

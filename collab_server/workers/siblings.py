@@ -76,7 +76,7 @@ class OwnSiblings:
         if keeper is None:
             return None
         answer = await self._way_to(keeper).ask(question)
-        if answer is None:
+        if not answer:
             self._quiet_until[keeper.number] = asyncio.get_running_loop().time() + QUIET_SECONDS
         return answer
 
@@ -193,7 +193,7 @@ class _Asking(_Framed):
 
     def __init__(self, path: str) -> None:
         super().__init__()
-        self._asked: dict[int, asyncio.Future[bytes | None]] = {}
+        self._asked: dict[int, asyncio.Future[bytes]] = {}
         self._heard_at = 0.0  # or it had nothing to say before
         self._timer: asyncio.TimerHandle | None = None
         self._numbers = itertools.count(1)
@@ -233,7 +233,7 @@ class _Asking(_Framed):
             self.say(0, TOLD, word)
 
     async def ask(self, question: bytes) -> bytes | None:
-        """Its answer; None if it gives none, or no sign for `WORD_SECONDS`."""
+        """Its answer; nothing if it gives none, or no sign for `WORD_SECONDS`; None if it was not asked."""
         if self._connecting is not None:
             await asyncio.wait({self._connecting})
         number = next(self._numbers) & 0xFFFFFFFF
@@ -244,7 +244,7 @@ class _Asking(_Framed):
             self._heard_at = loop.time()
         if self._timer is None:
             self._timer = loop.call_later(WORD_SECONDS, self._look)
-        answer: asyncio.Future[bytes | None] = loop.create_future()
+        answer: asyncio.Future[bytes] = loop.create_future()
         self._asked[number] = answer
         try:
             return await answer
@@ -262,20 +262,20 @@ class _Asking(_Framed):
             else:
                 self._settle_all()
 
-    def _settle(self, number: int, said: bytes | None) -> None:
+    def _settle(self, number: int, said: bytes) -> None:
         answer = self._asked.pop(number, None)
         if answer is not None and not answer.done():
             answer.set_result(said)
 
     def _settle_all(self) -> None:
         for number in list(self._asked):
-            self._settle(number, None)
+            self._settle(number, b"")
 
     @override
     def heard(self, number: int, kind: int, said: bytes) -> None:
         self._heard_at = asyncio.get_running_loop().time()
         if kind != AT_IT:
-            self._settle(number, said if kind == ANSWERED else None)
+            self._settle(number, said if kind == ANSWERED else b"")
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:

@@ -461,3 +461,63 @@ async def test_a_use_is_told_with_the_cookies_so_that_one_keeps_the_session_aliv
     assert other._known.hear_used(digest, node.now - 25) is None, "what is older says nothing"
     other._known.hear_used(digest, node.now + 1000)
     assert other.sessions.age_seconds(OF_ANN) == 0.0, "what has not been yet is not believed"
+
+
+async def test_what_others_go_on_with_is_not_logged_out_by_a_worker_that_ends(node: Node) -> None:
+    session = await node.workers[1].signs_in()
+    node.workers[2] = Worker(node, 2)  # it has not heard when the session was begun
+    assert await node.workers[2].signs_in() == session
+    await node.workers[2].library.stop()
+    assert session in node.librarian.alive
+
+
+async def test_what_a_keeper_may_have_taken_is_not_logged_out_where_its_answer_is_lost(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper, one, other = node.workers
+    node.keeper = None
+    earlier = await other.signs_in()
+    node.keeper = 0
+
+    async def lose(_name: str, question: bytes, *, is_another: bool = False) -> bytes | None:
+        if is_another:
+            return await other.answer(question)
+        await keeper.answer(question)
+        return b""
+
+    async def ask_nobody(_name: str, _question: bytes, *, is_another: bool = False) -> bytes | None:
+        return None
+
+    monkeypatch.setattr(one, "ask", lose)
+    monkeypatch.setattr(one, "hear", lambda _word: None)
+    monkeypatch.setattr(keeper, "ask", ask_nobody)
+    assert await one.signs_in() == earlier
+    taken = await keeper.signs_in()
+    assert taken != earlier, "the keeper has taken what was brought to it"
+    await node.stop()
+    assert {earlier, taken} <= node.librarian.alive
+
+
+async def test_what_a_keeper_may_have_taken_is_not_logged_out_where_whoever_signs_in_has_gone(
+    node: Node, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keeper, one, _ = node.workers
+    has_taken = asyncio.Event()
+
+    async def ask(_name: str, question: bytes, *, is_another: bool = False) -> bytes | None:
+        if is_another:
+            return None
+        await keeper.answer(question)
+        has_taken.set()
+        await asyncio.Event().wait()
+        return None
+
+    monkeypatch.setattr(one, "ask", ask)
+    monkeypatch.setattr(one, "hear", lambda _word: None)
+    signing_in = asyncio.create_task(one.signs_in())
+    await has_taken.wait()
+    taken = await keeper.signs_in()
+    signing_in.cancel()
+    await asyncio.gather(signing_in, return_exceptions=True)
+    await one.library.stop()
+    assert taken in node.librarian.alive

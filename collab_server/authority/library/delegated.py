@@ -12,7 +12,7 @@ from cachetools import LRUCache
 from collab_server.authority.library.api import LibraryApi
 from collab_server.authority.library.calls import Refused, SessionGone
 from collab_server.authority.library.cookies import Cookies, Jar
-from collab_server.authority.library.keepers import Keepers
+from collab_server.authority.library.keepers import Keepers, Unheard
 from collab_server.authority.library.known import KnownSessions
 from collab_server.authority.library.turns import Turns
 from collab_server.authority.library.upkeep import LogOuts
@@ -44,26 +44,50 @@ class Delegated:
         self._sessions: LRUCache[str, AuthoritySession] = LRUCache(MOST_DELEGATED)  # by user id
 
     def log_out_unsealed(self) -> None:
-        """End those that nobody else may be using, in the background."""
+        """End those that nobody else may be using, in the background; none where the node has other workers."""
+        if self._keepers is not None:
+            return
         for session in self._sessions.values():
             delegated = self._known.find(session)
             if delegated is not None and not delegated.is_sealed:
                 self._log_outs.later(session)
 
     async def one_per_user(self, api: LibraryApi, new: SignedIn) -> SignedIn:
-        """With the user's one delegated session on this node: an earlier one that still lives, else the new one."""
-        told = None
-        if self._keepers is not None:
-            told = await self._keepers.settle(new, self.session_of(new.user.id))
-        if told is None:
-            await self._recall(new.user.id)
-            settled = await self._living(api, new) or self._begin(new)
-        else:
-            settled, shown = told
-            self._cookies.adopt(shown.session, shown.cookies)
-            self._take(settled)
-        if settled.session != new.session:
+        """With the user's one delegated session on this node: an earlier one that still lives, else the new one.
+
+        What is not used of the two is logged out; but not where the keeper may have taken it for the person's, and
+        nobody knows.
+        """
+        try:
+            settled = await self._settle_by_keeper(new)
+            is_ours = True
+        except Unheard:
+            settled, is_ours = None, False
+        except Unavailable:
             self._log_outs.later(new.session)
+            raise
+        if settled is None:
+            try:
+                await self._recall(new.user.id)
+                settled = await self._living(api, new) or self._begin(new)
+            except BaseException:
+                if is_ours:
+                    self._log_outs.later(new.session)
+                raise
+        if is_ours and settled.session != new.session:
+            self._log_outs.later(new.session)
+        return settled
+
+    async def _settle_by_keeper(self, new: SignedIn) -> SignedIn | None:
+        """Which of the two the keeper says; None without one. Raises as `Keepers.settle` does."""
+        if self._keepers is None:
+            return None
+        told = await self._keepers.settle(new, self.session_of(new.user.id))
+        if told is None:
+            return None
+        settled, shown = told
+        self._cookies.adopt(shown.session, shown.cookies)
+        self._take(settled)
         return settled
 
     async def settle(self, new: SignedIn, earlier: AuthoritySession | None) -> SignedIn:

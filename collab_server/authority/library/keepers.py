@@ -17,6 +17,7 @@ Nothing runs here. The other side is `keeper`.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import math
 from collections.abc import Callable
@@ -37,7 +38,7 @@ from collab_server.domain.people import AuthoritySession, Identity, Recipient, U
 from collab_server.errors import Unauthenticated, Unavailable
 from collab_server.ports import Busy, Siblings, SignedIn, Silent
 
-__all__ = ["ANSWERS", "Keepers", "Shown", "Told", "as_json", "refusal_of", "shown_by"]
+__all__ = ["ANSWERS", "Keepers", "Shown", "Told", "Unheard", "as_json", "refusal_of", "shown_by"]
 
 T = TypeVar("T")
 
@@ -52,6 +53,10 @@ ANSWERS: dict[str, Any] = {
     "recipients": tuple[Recipient, ...],
 }
 """What there is to ask, by its first word, and what the answer is."""
+
+
+class Unheard(Exception):
+    """The keeper may have heard what it was asked, and done as it should: nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +98,9 @@ class Keepers:
             "atMost": None if at_most_seconds_old == math.inf else at_most_seconds_old,
         }
         read = partial(self._told, _codec(str(question[0])))
-        return await self._ask(who.user.id, asked, read)
+        with contextlib.suppress(Unheard):
+            return await self._ask(who.user.id, asked, read)
+        return None
 
     def _told(self, codec: TypeAdapter[Any], told: dict[str, Any]) -> Told:
         return Told(codec.validate_python(told["value"]), max(0.0, self._known.clock() - told["saidAt"]))
@@ -101,7 +108,8 @@ class Keepers:
     async def settle(self, new: SignedIn, earlier: AuthoritySession | None) -> tuple[SignedIn, Shown] | None:
         """Which session is the person's on this node, `new` or one that was so before; None: settle it yourself.
 
-        `earlier` is the one that this worker knows of. Raises `Silent`, `Busy` or `Unavailable`.
+        `earlier` is the one that this worker knows of. Raises `Silent`, `Busy` or `Unavailable`, and then it is none;
+        or `Unheard`, and then `new` may be the person's.
         """
         asked = {
             "of": new.user.id,
@@ -113,7 +121,9 @@ class Keepers:
 
     async def recall(self, user_id: str) -> Shown | None:
         """The user's session on this node, for a keeper that knows of none, as one that has just been started."""
-        return await self._ask(user_id, {"sessionOf": user_id}, _recalled, is_another=True)
+        with contextlib.suppress(Unheard):
+            return await self._ask(user_id, {"sessionOf": user_id}, _recalled, is_another=True)
+        return None
 
     async def _ask(
         self,
@@ -123,8 +133,8 @@ class Keepers:
         *,
         is_another: bool = False,
     ) -> T | None:
-        """What `read` makes of the answer. None also where that is not understood: the other may be of another
-        version."""
+        """What `read` makes of the answer; None without a keeper to ask. Raises `Unheard`, also where the answer is not
+        understood: the other may be of another version."""
         question = json.dumps(asked, separators=(",", ":")).encode()
         answer = await self._siblings.ask(user_id, question, is_another=is_another)
         if answer is None:
@@ -135,7 +145,7 @@ class Keepers:
             refusal = None if refused is None else _REFUSALS[refused](told["why"])
             found = read(told) if refusal is None else None
         except (ValueError, LookupError, TypeError, AttributeError):
-            return None
+            raise Unheard from None
         if refusal is not None:
             raise refusal
         return found

@@ -86,15 +86,13 @@ class Sessions:
             except Refused:
                 raise not_accepted() from None
             try:
-                return await self._delegated.one_per_user(api, await who_is(api, mine))
+                new = await who_is(api, mine)
             except SessionGone:
                 raise not_accepted() from None
             except BaseException:
-                if (
-                    self._known.find(mine) is None
-                ):  # else it has become the user's all the same, by another worker
-                    self._log_outs.later(mine)
+                self._log_outs.later(mine)
                 raise
+            return await self._delegated.one_per_user(api, new)
 
     async def sign_in_with_auth_token(
         self, token: str, cookie: str | None, cookie_header: str = "", *, origin: Origin = NOBODY
