@@ -487,3 +487,19 @@ async def test_the_head_is_that_of_the_last_delivered_event_and_a_new_epoch_forg
     assert [(claim.seq, claim.identity) for claim in feed.heads()] == [(2, event(2).identity)]
     feed.reset()
     assert feed.heads() == []
+
+
+async def test_nothing_of_the_epoch_before_reaches_whoever_follows_in_the_new_one(
+    feed: Feed, mailbox: Mailbox, database: FakeDatabase
+) -> None:
+    """An event that came too early, and a hint of one, are of a past that is not stored."""
+    subscribe(feed, "before", 1)
+    feed.offer(events(3))
+    feed.hold("early", "content:2:2")
+    feed.hint("content:2:2", 5)
+    feed.reset()
+    subscribe(feed, "after", 2)
+    subscribe(feed, "late", 0, "content:2:2")
+    assert mailbox.got == {}
+    assert feed.position(TOPIC) == 2
+    assert feed.missing.take() == (set(), False)

@@ -17,8 +17,8 @@ from collab_server.cluster.alone import Alone
 from collab_server.config import Limits
 from collab_server.domain.commenting import CommentingRules
 from collab_server.domain.contents import ContentInfo
-from collab_server.domain.events import event_of
-from collab_server.domain.jsontext import JsonText, dumps
+from collab_server.domain.events import Event, event_of
+from collab_server.domain.jsontext import NOTHING, JsonText, dumps
 from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.domain.permissions import Standing
 from collab_server.domain.presence import SetTyping
@@ -27,6 +27,7 @@ from collab_server.domain.topics import content_topic
 from collab_server.errors import Forbidden, NotFound, Paused, TooLarge, Unavailable
 from collab_server.ports import ContentAnswer, Gate
 from collab_server.services.commands.limiter import RateLimiter
+from collab_server.services.commands.weights import BYTES_OUT
 from collab_server.services.commenting import Commenting
 from collab_server.services.epoch import Epoch
 from collab_server.services.hub import Hub
@@ -38,7 +39,7 @@ from collab_server.services.live.presence import Presence
 from collab_server.services.live.rights_watch import RightsWatch
 from collab_server.services.live.subscriptions import Subscriptions
 from collab_server.services.live.watches import Watches
-from collab_server.storage import topics
+from collab_server.storage import event_log, topics
 from collab_server.storage.topics import Snapshot
 from collab_server.telemetry.metrics import Metrics
 from tests.harness.waiting import until
@@ -131,7 +132,7 @@ class Live:
         self.listeners: dict[str, Listening] = {}
         self.metrics = Metrics()
         self.hub, self.gate = Hub(self, self.metrics), Doorman()
-        presence = Presence("n1", self.hub, Alone())
+        self.presence = presence = Presence("n1", self.hub, Alone())
         audience = Audience(self.hub, presence, moves := Moves())
         self.feed = Feed(audience)
         commenting = Commenting(CommentingRules(), self.gate)
@@ -143,7 +144,7 @@ class Live:
             database=None,
             commenting=commenting,
         )
-        limiter = RateLimiter(per_second=1000, burst=1000)
+        self.limiter = limiter = RateLimiter(per_second=1000, burst=1000)
         watches = Watches(cast("Any", backends), self.hub, audience, moves, limiter)
         self.subscriptions = Subscriptions(
             cast("Any", None), cast("Any", backends), self.hub, self.feed, audience, limiter, watches
@@ -186,8 +187,12 @@ class Live:
         seq = self.heads[topic] = self.heads.get(topic, 0) + 1
         self.feed.offer([event_of(topic, seq, "comment.added", AT, dumps({"id": "X"}), dumps({}))])
 
-    async def subscribe(self, listener: Listening, topic: str = SALES) -> None:
-        await self.subscriptions.subscribe(listener, Subscribe(topic), listener.acknowledge)
+    async def subscribe(self, listener: Listening, topic: str = SALES, *, after: int | None = None) -> None:
+        await self.subscriptions.subscribe(listener, Subscribe(topic, after=after), listener.acknowledge)
+
+    def present(self, topic: str = SALES) -> list[str]:
+        """Who is shown there, by their ids; to somebody who is not."""
+        return [user["id"] for user in json.loads(self.presence.present(topic, "nobody"))]
 
 
 @pytest.fixture
@@ -273,6 +278,34 @@ async def test_nobody_types_where_they_are_not_subscribed(live: Live) -> None:
     assert ann.got[-1] == "done"
 
 
+async def test_whoever_leaves_leaves_nothing_behind(live: Live) -> None:
+    ann, bob = live.enter(), live.enter(BOB, "b")
+    for listener in (ann, bob):
+        seq = await live.subscriptions.hold_inbox(listener)
+        assert seq is not None
+        live.subscriptions.release_inbox(listener, seq)
+        await live.subscribe(listener)
+    assert len(live.feed.topics) == 3, "a dashboard and two inboxes"
+    live.subscriptions.leave_all(ann, is_for_good=True)
+    assert (len(live.feed.topics), live.present()) == (2, [BOB])
+    live.subscriptions.leave_all(bob, is_for_good=True)
+    assert (live.feed.topics, live.present()) == ([], [])
+
+
+async def test_what_somebody_has_missed_costs_what_it_weighs(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def read(*_: Any, **__: Any) -> list[Event]:
+        return [event_of(SALES, 2, "comment.added", AT, NOTHING, dumps({"text": "x" * 3 * BYTES_OUT}))]
+
+    monkeypatch.setattr(event_log, "read", read)
+    live.heads[SALES] = 2
+    ann, bob = live.enter(), live.enter(BOB, "b")
+    await live.subscribe(ann, after=1)
+    await live.subscribe(bob, after=2)
+    assert live.limiter.report() == dumps({ANN: 3}).encode()
+
+
 # --- rights
 
 
@@ -287,6 +320,7 @@ async def test_a_refusal_ends_the_subscription_at_once_and_nobody_elses(live: Li
     assert ann.got == [(SALES, 0), (COSTS, 0), ("rights lost", SALES), 1]
     assert tab.got == [(SALES, 0), ("rights lost", SALES)]
     assert bob.got == [(SALES, 0), 1]
+    assert live.present() == [BOB], "whoever is put out is seen no more, not even for a while"
 
 
 async def test_a_round_asks_once_for_each_person_and_topic_about_what_was_not_said_lately(live: Live) -> None:
