@@ -1,0 +1,95 @@
+"""Comments that go into one transaction: each is as if it had come by itself, after those before it."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import pytest
+import pytest_asyncio
+
+from collab_server.domain.comments import NO_MENTIONS, AddComment, CommentFacts
+from collab_server.domain.ids import uuid7
+from collab_server.domain.people import AuthoritySession, Identity, User
+from collab_server.domain.search import said_text
+from collab_server.domain.topics import content_topic
+from collab_server.errors import ClientError
+from collab_server.services.commands.joining import Asked
+from collab_server.services.comments import commit_together
+from collab_server.storage.database import Database
+from collab_server.storage.server import Server
+from tests.harness.world import TestDatabase
+
+TOPIC = content_topic("F" * 32, "D" * 32)
+Addition = Asked[AddComment, CommentFacts]
+
+
+@pytest_asyncio.fixture
+async def db(database: TestDatabase) -> AsyncIterator[Database]:
+    reached = Database(Server(**database.connect_arguments()))
+    await reached.start()
+    await reached.until_up()
+    yield reached
+    await reached.stop()
+
+
+def added(name: str, text: str, *, to: UUID | None = None, id: UUID | None = None) -> Addition:
+    session = AuthoritySession(name, None, is_delegated=True)
+    who = Identity(User(name, name, name[0]), session, False, datetime.now(UTC))
+    facts = CommentFacts(TOPIC, text, said_text(text), NO_MENTIONS, {}, reply_to=to, id=id)
+    return Asked(who, AddComment(topic=TOPIC.name, text=text), facts)
+
+
+async def together(db: Database, *asked: Addition) -> list[Any]:
+    """What each is answered: the comment, or the code of an error."""
+    answers, _ = await commit_together(db, asked, [None] * len(asked), asyncio.get_running_loop().time())
+    return [
+        answer.code if isinstance(answer, ClientError) else json.loads(answer)["comment"]
+        for answer in answers
+    ]
+
+
+def told(database: TestDatabase) -> set[tuple[str, ...]]:
+    """Who is told of whose comment, and why."""
+    rows = database.sql(
+        "SELECT user_id || ' ' || (by_user::json ->> 'id') || ' ' || kind FROM collab.notifications ORDER BY 1"
+    )
+    return {tuple(row.split()) for row in str(rows).splitlines()}
+
+
+async def test_whoever_replies_is_told_of_the_replies_that_come_after_theirs(
+    db: Database, database: TestDatabase
+) -> None:
+    [root] = await together(db, added("ann", "Root"))
+    of = UUID(root["id"])
+    replies = await together(db, *(added(name, "Reply", to=of) for name in ("bob", "carol", "bob")))
+    assert [reply["seq"] for reply in replies] == [2, 3, 4]
+    assert told(database) == {
+        ("ann", "bob", "reply"),
+        ("ann", "carol", "reply"),
+        ("bob", "carol", "reply"),
+        ("carol", "bob", "reply"),
+    }
+
+
+@pytest.mark.parametrize("is_reply", [False, True], ids=["plain ones", "replies"])
+async def test_of_two_that_choose_one_id_the_second_is_refused_and_all_others_are_stored(
+    db: Database, *, is_reply: bool
+) -> None:
+    [root] = await together(db, added("ann", "Root"))
+    to = UUID(root["id"]) if is_reply else None
+    id = uuid7()
+    one, two, three, four = await together(
+        db,
+        added("ann", "First", to=to, id=id),
+        added("bob", "Second", to=to, id=id),
+        added("carol", "Third", to=to),
+        added("ann", "Root's", to=to, id=UUID(root["id"])),
+    )
+    assert (one["id"], one["text"]) == (str(id), "First")
+    assert (two, four) == ("conflict", "conflict")
+    assert three["seq"] == one["seq"] + 1
