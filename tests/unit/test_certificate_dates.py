@@ -75,11 +75,18 @@ def test_of_a_chain_the_first_to_end_counts(folder: Path) -> None:
     assert "expires in 3 days" in problems_of(folder, trustedCerts=["ends.pem"])["trustedCerts[0]"]
 
 
+def spoken(writer: asyncio.StreamWriter) -> str | None:
+    """The protocol that the two ends have agreed on."""
+    protocol: str | None = writer.get_extra_info("ssl_object").selected_alpn_protocol()
+    return protocol
+
+
 async def test_a_context_in_use_trusts_whom_it_is_told_to_trust_next() -> None:
     ours, theirs = trustme.CA(), trustme.CA()
     serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     ours.issue_cert("localhost").configure_cert(serving)
     used = Renewable(serving)
+    used.set_alpn_protocols(["collab"])
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(await reader.readline())
@@ -92,6 +99,7 @@ async def test_a_context_in_use_trusts_whom_it_is_told_to_trust_next() -> None:
     async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=used) as server:
         port = server.sockets[0].getsockname()[1]
         calling = Renewable(trusting(theirs))
+        calling.set_alpn_protocols(["collab"])
 
         async def call() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
             return await asyncio.open_connection("127.0.0.1", port, ssl=calling, server_hostname="localhost")
@@ -100,11 +108,16 @@ async def test_a_context_in_use_trusts_whom_it_is_told_to_trust_next() -> None:
             await call()
         calling.use(trusting(ours))
         reader, writer = await call()  # trusted now
+        assert spoken(writer) == "collab", "what was agreed on before is so with the next one too"
         other = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         theirs.issue_cert("localhost", key_type=trustme.KeyType.RSA).configure_cert(other)
         used.use(other)
         with pytest.raises(ssl.SSLCertVerificationError):
             await call()
+        calling.use(trusting(theirs))
+        _, other_writer = await call()
+        assert spoken(other_writer) == "collab"
+        other_writer.close()
         writer.write(b"still open\n")
         assert await reader.readline() == b"still open\n"
         writer.close()

@@ -648,6 +648,29 @@ def test_dburl_describes_the_database_where_data_source_is_absent(file: Path) ->
     )
 
 
+@pytest.mark.parametrize(
+    ("how", "is_tls"),
+    [
+        *((f"sslmode={mode}", False) for mode in ("disable", "allow", "prefer")),
+        *((f"sslmode={mode}", True) for mode in ("require", "verify-ca", "verify-full")),
+        *((f"ssl={value}", False) for value in ("false", "0")),
+        *((f"ssl={value}", True) for value in ("true", "1")),
+        ("target_session_attrs=read-write", False),
+    ],
+)
+def test_a_dburl_that_asks_for_tls_gets_it(file: Path, how: str, *, is_tls: bool) -> None:
+    assert load(file, {"dburl": f"postgres://u:p@h/d?{how}"}).config.database.is_tls is is_tls
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o400, 0o640, 0o660, 0o604, 0o606, 0o610])
+def test_a_key_file_that_anybody_else_may_read_is_warned_of(file: Path, mode: int) -> None:
+    key_file = file.parent / "key"
+    create_key_file(key_file)
+    key_file.chmod(mode)
+    found = warnings(file, {"dataSource": {"encryptionKeyFile": "key"}})
+    assert ("dataSource.encryptionKeyFile" in found) is (mode & 0o077 != 0)
+
+
 @pytest.mark.parametrize("name", ["sslRootCertFile", "sslRootCertificate"])
 def test_any_ssl_key_turns_ssl_on(file: Path, name: str) -> None:
     write_certificates(file.parent)
@@ -662,6 +685,9 @@ def test_any_ssl_key_turns_ssl_on(file: Path, name: str) -> None:
         ("redis://h", (("h", 6379),), 0, False, None),
         ("rediss://u:p@h:6380/2", (("h", 6380),), 2, True, None),
         ("valkey://[::1]:7", (("::1", 7),), 0, False, None),
+        ("valkeys://h", (("h", 6379),), 0, True, None),
+        ("valkey+sentinel://a/main", (("a", 26379),), 0, False, "main"),
+        ("valkeys+sentinel://a/main", (("a", 26379),), 0, True, "main"),
         ("redis+sentinel://a,b:1/main", (("a", 26379), ("b", 1)), 0, False, "main"),
         ("rediss+sentinel://u:p@a/main/3", (("a", 26379),), 3, True, "main"),
     ],

@@ -289,6 +289,18 @@ async def test_what_is_heard_while_an_answer_is_on_its_way_is_later_than_it(
     assert bool(one.refused) is not may_open
 
 
+async def test_what_another_node_was_told_is_believed_no_longer_than_there(node: Node) -> None:
+    worker = node.workers[0]
+    opened = ContentInfo(OBJECT, "Sales", 55)
+    worker.library.questions.hear(ContentAnswer(ANN.id, PROJECT, OBJECT, opened, age_seconds=50.0))
+    assert worker.library.questions.content_age_seconds(ANN.id, PROJECT, OBJECT) == 50.0
+    assert await worker.opens()
+    assert not node.librarian.asked
+    node.now += 11
+    assert await worker.opens()
+    assert node.librarian.asked["content 55"] == 1
+
+
 async def test_without_a_keeper_each_asks_itself(node: Node) -> None:
     node.keeper = None
     assert await together(*(worker.opens() for worker in node.workers)) == [True] * 3
@@ -358,6 +370,7 @@ async def test_a_silent_library_is_silent_for_all_and_what_was_said_before_holds
     for worker in (one, other):
         with pytest.raises(Silent):
             await worker.opens()
+        assert is_silent(worker), "nobody who comes next has to wait for it"
 
 
 CIRCLES = (Circle("privilege", "7"), Circle("group", GROUP))

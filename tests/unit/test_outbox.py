@@ -110,6 +110,10 @@ async def test_a_way_that_does_not_answer_is_left_and_what_carries_is_called_by_
     now = 0.9
     outbox.look()
     assert road.closed_because is None
-    now = 1.1
+    now = 101.0
+    outbox.stood_still(100.0)  # the process did: nobody could have read the answer
+    outbox.look()
+    assert road.closed_because is None
+    now = 101.1
     outbox.look()
     assert road.closed_because == "the courier does not answer"

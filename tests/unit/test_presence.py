@@ -317,7 +317,8 @@ def test_whoever_subscribes_in_a_burst_ends_with_who_is_present(node: Node) -> N
         seconds = random.choice([0.001, 0.05, 0.1, 0.5])
         wait(node, seconds)
         for connections, _, data in node.told:
-            for connection in known.keys() & connections:
+            assert connections <= known.keys(), "nobody is told who has unsubscribed"
+            for connection in connections:
                 known[connection] |= {user["id"] for user in data["joined"]}
                 known[connection] -= {user["id"] for user in data["left"]}
         node.told.clear()

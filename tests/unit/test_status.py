@@ -173,6 +173,20 @@ def test_connections_are_counted_in_total_now_and_at_most(node: Node) -> None:
     assert node.status.report()["main"]["connections"] == {"total": 4, "current": 2, "max": 3}
 
 
+def test_the_other_workers_learn_of_each_who_comes_and_goes() -> None:
+    told: list[tuple[int, int]] = []
+
+    class Workers:
+        def connections(self, *, total: int, current: int) -> None:
+            told.append((total, current))
+
+    counters = Counters(together=cast("Any", Workers()))
+    counters.connected()
+    counters.connected()
+    counters.disconnected("transport close")
+    assert told == [(1, 1), (2, 2), (2, 1)]
+
+
 def test_since_is_the_time_of_the_last_change(node: Node) -> None:
     def since() -> str:
         return str(node.status.verbose_report()["dependencies"][DATABASE]["since"])

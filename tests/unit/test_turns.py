@@ -128,6 +128,21 @@ async def test_who_stops_waiting_leaves_no_place_behind() -> None:
     assert not node.turns._under_way
 
 
+async def test_who_gives_up_as_their_turn_comes_leaves_it_to_the_next() -> None:
+    node = Node()
+    tasks = node.start("e" * (EACH + 1))
+    await settle()
+    node._ends[0].set()
+    async with asyncio.timeout(20):
+        while node.turns.waiting:
+            await asyncio.sleep(0)
+    tasks[-1].cancel()  # it was let in, and does not know yet
+    await asyncio.gather(tasks[-1], return_exceptions=True)
+    assert len(node.begun) == EACH
+    await node.end_all(tasks)
+    assert (node.turns._under_way, node.turns._all_under_way) == ({}, 0)
+
+
 async def test_who_waits_too_long_or_with_too_many_is_told_so(monkeypatch: pytest.MonkeyPatch) -> None:
     node = Node()
     tasks = node.start("e" * EACH)

@@ -204,6 +204,41 @@ def test_what_waits_for_a_frozen_worker_is_looked_at_when_it_is_due_and_not_late
         process.theirs.close()
 
 
+def test_what_a_worker_has_not_taken_counts_as_its_no_more_once_it_is_for_others() -> None:
+    worker = Process(Figures().row(1), 0, *passing.pair(), 0.0)
+    worker.row[Number.IS_TAKING] = 1
+    handing = Handing([], selectors.DefaultSelector())
+    ours, theirs = socket.socketpair()
+    assert handing._hand(ours.fileno(), [worker])
+    assert (worker.waiting, worker.load) == (1, 1)
+    handing.take_back(worker)
+    assert (worker.waiting, worker.load) == (0, 0)
+    handing.close()
+    for one in (ours, theirs, worker.ours, worker.theirs):
+        one.close()
+
+
+def test_a_worker_is_frozen_that_does_not_run_for_so_long_at_a_stretch(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    killed: list[int] = []
+    monkeypatch.setattr(Supervisor, "_kill", lambda _, worker, number: killed.append(number))
+    figures = Figures()
+    looking = Supervisor([], 1, figures, lambda *_: 0, lambda: None)
+    worker = looking._workers[1] = Process(figures.row(1), 0, *passing.pair(), 0.0)
+    worker.row[Number.IS_TAKING] = 1
+    for beat in range(1, 101):  # busy for a second again and again
+        worker.row[Number.BEAT] = beat
+        looking._look(0.5)
+        looking._look(1.0)
+    assert not killed
+    for _ in range(int(supervisor.FROZEN_SECONDS)):
+        looking._look(1.0)
+    assert killed == [signal.SIGKILL]
+    worker.ours.close()
+    worker.theirs.close()
+
+
 def serve(node: Node, number: int, end: socket.socket) -> int:
     """A worker as nodes have it, which answers each request with its number; the first may have few open files."""
     row = node.figures.row(number)
