@@ -53,10 +53,12 @@ def main() -> int:
         outcome = asyncio.run(run_stock(steps, seed, **how))
     else:
         how |= {"readers": options.readers, "writers": options.writers, "arrangement": arrangement}
+        how |= {"calm_seconds": options.calm}
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             outcome = runner.run(run(steps, seed, plant=options.plant, **how))
     if options.save is not None:
-        shown = f"--pause {options.pause:g} --writers {options.writers} --readers {options.readers}"
+        shown = f"--pause {options.pause:g} --calm {options.calm:g}"
+        shown += f" --writers {options.writers} --readers {options.readers}"
         options.save.write_text(json.dumps(as_json(outcome, shown, arrangement)))
     print()
     print(as_text(table(tallies(outcome))))
@@ -108,6 +110,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--stock", action="store_true", help="against the ready-made stack instead")
     parser.add_argument("--pause", type=float, default=0.2, help="mean pause of each writer, in seconds")
+    parser.add_argument("--calm", type=float, default=0.0, help="more time between two faults, in seconds")
     parser.add_argument("--writers", type=int, default=len(WRITERS), help="how many write")
     parser.add_argument("--readers", type=int, default=READERS, help="how many read, 5 at least")
     parser.add_argument("--save", type=Path, default=None, help="write what the report needs into this file")

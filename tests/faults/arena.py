@@ -174,7 +174,7 @@ class Arena:
                     postgres=self.proxies["postgres", number].address,
                     redis=self.proxies["redis", number].address if has_redis else None,
                     library=self.proxies["library", number].address,
-                    overrides={"limits": LIMITS, **({"cpus": cpus} if cpus > 1 else {})},
+                    overrides={"limits": LIMITS, "logging": False, **({"cpus": cpus} if cpus > 1 else {})},
                 )
             )
 

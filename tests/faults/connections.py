@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from typing import Any, Literal, Protocol
 
 import aiohttp
@@ -21,6 +21,7 @@ from tests.harness.wire import Wire
 __all__ = ["CONNECT_SECONDS", "LOST", "Connection", "Hear", "Kind", "ask", "connect", "until_all_have_left"]
 
 CONNECT_SECONDS = 4.0
+GIVE_UP_SECONDS = 0.5
 ANSWER_SECONDS = 4.0
 LEAVE_SECONDS = 6.0
 
@@ -33,7 +34,7 @@ Kind = Literal["lean", "websocket", "polling"]
 Hear = Callable[[str, Any], None]
 """Gets an event's name and data."""
 
-_leaving: set[asyncio.Task[None]] = set()
+_leaving: set[asyncio.Task[Any]] = set()
 
 
 class Connection(Protocol):
@@ -91,7 +92,7 @@ async def connect(kind: Kind, url: str, auth: dict[str, str], hear: Hear) -> Con
             hear(name, data[0] if data else None)
 
         return _Lean(await Wire.connect(url, auth, hear=take, timeout=CONNECT_SECONDS))
-    client = await Client.connect(url, auth=auth, transport=kind, timeout=CONNECT_SECONDS)
+    client = await _connected(Client.connect(url, auth=auth, transport=kind, timeout=CONNECT_SECONDS))
     # aiohttp repeats a GET whose connection was cut. The answer that was cut with it held events of a poll: a client
     # that goes on as if nothing had happened has lost them itself. Official clients give up and come back.
     client.http._retry_connection = False
@@ -101,6 +102,27 @@ async def connect(kind: Kind, url: str, auth: dict[str, str], hear: Hear) -> Con
     if not client.is_connected:
         ended.set()
     return _Official(client, ended)
+
+
+async def _connected(connecting: Coroutine[Any, Any, Client]) -> Client:
+    """A client that connects in time. Another one may take ten seconds more to give up; nobody waits for that."""
+    task = asyncio.create_task(connecting)
+    done: set[asyncio.Task[Client]] = set()
+    try:
+        done, _ = await asyncio.wait({task}, timeout=CONNECT_SECONDS + GIVE_UP_SECONDS)
+    finally:
+        if not done:
+            _leaving.add(task)
+            task.add_done_callback(_gave_up)
+    if not done:
+        raise TimeoutError
+    return task.result()
+
+
+def _gave_up(task: asyncio.Task[Client]) -> None:
+    _leaving.discard(task)
+    if not task.cancelled() and task.exception() is None:
+        _Official(task.result(), asyncio.Event()).leave()
 
 
 async def ask(

@@ -110,6 +110,7 @@ async def run(
     arrangement: Arrangement = "nodes",
     plant: str | None = None,
     pause_seconds: float = 0.2,
+    calm_seconds: float = 0.0,
     heal_seconds: float = HEAL_SECONDS,
     keep_folder: bool = False,
     readers: int = READERS,
@@ -118,13 +119,13 @@ async def run(
     """Carry the schedule out and judge what it left. Main thread only; servers are started and removed.
 
     `say` is told what happens. `plant` names a bug for the nodes to have. Each writer pauses for `pause_seconds` on
-    average; a fault that has not healed `heal_seconds` after its end is a finding. There are so many `readers`, at
-    least one for each person, and `writers`.
+    average, and between two faults are `calm_seconds` more; a fault that has not healed `heal_seconds` after its end is
+    a finding. There are so many `readers`, at least one for each person, and `writers`.
     """
     arena = Arena(arrangement=arrangement, plant=plant)
     try:
         async with arena:
-            run = _Run(arena, steps, seed, say, pause_seconds, heal_seconds, readers, writers)
+            run = _Run(arena, steps, seed, say, pause_seconds, calm_seconds, heal_seconds, readers, writers)
             return await run.carry_out()
     finally:
         if keep_folder:
@@ -141,6 +142,7 @@ class _Run:
         seed: int,
         say: Say,
         pause_seconds: float,
+        calm_seconds: float,
         heal_seconds: float,
         readers: int,
         writers: int,
@@ -152,6 +154,7 @@ class _Run:
         self._seed = seed
         self._say = say
         self._pause_seconds = pause_seconds
+        self._calm_seconds = calm_seconds
         self._heal_seconds = heal_seconds
         self._chance = random.Random(seed)
         self._history = History()
@@ -175,7 +178,7 @@ class _Run:
                 if step.number == 2:
                     await self._take_right()
                 await self._strike(step)
-                await asyncio.sleep(self._chance.uniform(*GAP_SECONDS))
+                await asyncio.sleep(self._chance.uniform(*GAP_SECONDS) + self._calm_seconds)
             self._say("the schedule is over; coming to rest")
             await self._come_to_rest(writing)
             await self._look_at_the_end()
