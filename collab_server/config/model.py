@@ -382,6 +382,14 @@ class Config(Properties):
         """Where Library is, whose pages are the dashboards; what another authority has there serves no such pages."""
         return self.authorizationServerUrl if self.authorization.kind == "library" else None
 
+    @property
+    def may_call_by_tls(self) -> bool:
+        """False where nobody is called but a Library that speaks no TLS: unless it leads elsewhere, no root certificate
+        is of use."""
+        url = self._library_url
+        is_told_elsewhere = any(channel.kind != "inbox" for channel in self.channels)
+        return url is None or not url.startswith("http:") or is_told_elsewhere or bool(self.trustedCerts)
+
     @cached_property
     def database(self) -> DatabaseSection:
         """The one description of the database, whether `dataSource` or `dburl` was used; password in clear.

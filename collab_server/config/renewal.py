@@ -1,7 +1,8 @@
 """The certificates of a running node, which may be replaced while it runs.
 
 Who serves or calls by TLS keeps one context for as long as it lives. `Renewable` is one that begins each connection by
-the context that is the latest; those that are open stay as they are.
+the context that is the latest; those that are open stay as they are. `MadeWhenUsed` is one that is made when the first
+connection begins by it: the machine's root certificates are two megabytes.
 
 Contexts are made in any thread (`Certificates.made`), and replaced on the event loop (`Certificates.use`). Nothing
 runs here.
@@ -10,8 +11,9 @@ runs here.
 from __future__ import annotations
 
 import ssl
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from typing_extensions import override
@@ -20,18 +22,60 @@ from collab_server.config import certificates
 from collab_server.config.expiry import Expiry, expiries
 from collab_server.config.model import Config
 
-__all__ = ["Certificates", "Made", "Renewable"]
+__all__ = ["Certificates", "Made", "MadeWhenUsed", "Renewable"]
 
 
-class Renewable(ssl.SSLContext):
-    """Begins connections by another context, the latest it was given."""
+class _Another(ssl.SSLContext):
+    """Begins connections by another context, the one that there is now."""
+
+    _protocols: list[str] | None = None
+
+    def _current(self) -> ssl.SSLContext:
+        raise NotImplementedError
+
+    @override
+    def wrap_bio(self, *arguments: Any, **more: Any) -> ssl.SSLObject:
+        return self._current().wrap_bio(*arguments, **more)
+
+    @override
+    def wrap_socket(self, *arguments: Any, **more: Any) -> ssl.SSLSocket:
+        return self._current().wrap_socket(*arguments, **more)
+
+
+class MadeWhenUsed(_Another):
+    """One for calling, that `make` makes when a connection begins by it for the first time: of those who most likely
+    never call by TLS. It takes some milliseconds then. `make` raises nothing."""
+
+    def __new__(cls, make: Callable[[], ssl.SSLContext]) -> MadeWhenUsed:
+        return super().__new__(cls, ssl.PROTOCOL_TLS_CLIENT)
+
+    def __init__(self, make: Callable[[], ssl.SSLContext]) -> None:
+        self._make = make
+        self._made: ssl.SSLContext | None = None
+
+    @override
+    def _current(self) -> ssl.SSLContext:
+        if self._made is None:
+            self._made = self._make()
+            if self._protocols is not None:
+                self._made.set_alpn_protocols(self._protocols)
+        return self._made
+
+    @override
+    def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
+        self._protocols = list(alpn_protocols)
+        if self._made is not None:
+            self._made.set_alpn_protocols(self._protocols)
+
+
+class Renewable(_Another):
+    """Begins connections by the latest context it was given."""
 
     def __new__(cls, first: ssl.SSLContext) -> Renewable:
         return super().__new__(cls, first.protocol)
 
     def __init__(self, first: ssl.SSLContext) -> None:
         self._latest = first
-        self._protocols: list[str] | None = None
 
     def use(self, context: ssl.SSLContext) -> None:
         """Begin connections by this one from now on."""
@@ -40,17 +84,13 @@ class Renewable(ssl.SSLContext):
         self._latest = context
 
     @override
+    def _current(self) -> ssl.SSLContext:
+        return self._latest
+
+    @override
     def set_alpn_protocols(self, alpn_protocols: Iterable[str]) -> None:
         self._protocols = list(alpn_protocols)
         self._latest.set_alpn_protocols(self._protocols)
-
-    @override
-    def wrap_bio(self, *arguments: Any, **more: Any) -> ssl.SSLObject:
-        return self._latest.wrap_bio(*arguments, **more)
-
-    @override
-    def wrap_socket(self, *arguments: Any, **more: Any) -> ssl.SSLSocket:
-        return self._latest.wrap_socket(*arguments, **more)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +125,7 @@ class Certificates:
         serving, redis = config.server_tls, config.redis
         return Made(
             serving=None if serving is None else certificates.server_context(serving),
-            library=certificates.client_context(config.trustedCerts),
+            library=_for_calling(config),
             postgres=certificates.postgres_context(config.database),
             redis=None if redis is None else certificates.redis_context(redis),
             ends=expiries(config),
@@ -102,3 +142,9 @@ class Certificates:
             if ours is not None and theirs is not None:
                 ours.use(theirs)
         self.ends = made.ends
+
+
+def _for_calling(config: Config) -> ssl.SSLContext:
+    """For Library and channels."""
+    make = partial(certificates.client_context, config.trustedCerts)
+    return make() if config.may_call_by_tls else MadeWhenUsed(make)

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import trustme
 
-from collab_server.config import load_config
+from collab_server.config import Config, certificates, load_config
 from collab_server.config.expiry import WARN_DAYS
-from collab_server.config.renewal import Renewable
+from collab_server.config.renewal import Certificates, Renewable
 from tests.harness.certificates import PASSPHRASE, write_certificates
 
 NOW = datetime.now(UTC)
@@ -121,3 +121,53 @@ async def test_a_context_in_use_trusts_whom_it_is_told_to_trust_next() -> None:
         writer.write(b"still open\n")
         assert await reader.readline() == b"still open\n"
         writer.close()
+
+
+LIBRARY = {"authorizationServerUrl": "http://library.example.com/api"}
+OVER_TLS = {"authorizationServerUrl": "https://library.example.com/api"}
+
+
+@pytest.mark.parametrize(
+    ("content", "is_made"),
+    [
+        (LIBRARY, False),
+        (OVER_TLS, True),
+        ({}, True),
+        ({**LIBRARY, "trustedCerts": ["ca.pem"]}, True),
+        ({**LIBRARY, "channels": [{"kind": "inbox"}, {"kind": "post"}]}, True),
+        ({**LIBRARY, "authorization": {"kind": "gate"}}, True),
+    ],
+)
+async def test_the_machines_root_certificates_are_read_at_the_start_where_tls_may_be_spoken(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, content: dict[str, object], is_made: bool
+) -> None:
+    ours = trustme.CA()
+    serving = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.issue_cert("localhost", key_type=trustme.KeyType.RSA).configure_cert(serving)
+    made = []
+
+    def client_context(trusted: tuple[Path, ...]) -> ssl.SSLContext:
+        made.append(trusted)
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        ours.configure_trust(context)
+        return context
+
+    config = Config.model_validate(content, strict=False)
+    monkeypatch.setattr(certificates, "client_context", client_context)
+    calling = Certificates(config).library
+    assert len(made) == is_made
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.close()
+
+    calling.set_alpn_protocols(["http/1.1"])  # as the client of HTTP does before each connection
+    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=serving) as server:
+        port = server.sockets[0].getsockname()[1]
+        for _ in range(2):
+            _, writer = await asyncio.open_connection(
+                "127.0.0.1", port, ssl=calling, server_hostname="localhost"
+            )
+            writer.close()
+        with pytest.raises(ssl.SSLCertVerificationError, match="Hostname mismatch"):
+            await asyncio.open_connection("127.0.0.1", port, ssl=calling, server_hostname="example.com")
+    assert len(made) == 1
