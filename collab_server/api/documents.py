@@ -1,6 +1,8 @@
 """`/openapi.json` and `/docs`: what the REST calls are, for tools and for people; `/asyncapi.json`: what Socket.IO
 carries. Nothing in them is from outside.
 
+A document is built when somebody first asks for it, in a thread, for that takes a tenth of a second; then it is kept.
+
 Behind a proxy that offers them under a prefix, as `deploy/nginx/sticky.conf` does, the page finds everything beside
 itself, and the document names the prefix, which the proxy has to say in `X-Forwarded-Prefix`.
 """
@@ -14,6 +16,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import anyio
 import anyio.to_thread
 import fastapi_offline
 from fastapi import APIRouter, Request, Response
@@ -72,13 +75,19 @@ def documents_router(*, has_page: bool, has_sign_in: bool) -> APIRouter:
     """The three routes, or those of the documents alone; the page needs the files of `DocumentFiles` at `/docs-static`.
     Where people try the server with a stand-in for Library, they can sign in there on the page."""
     router = APIRouter()
+    one_at_a_time = anyio.CapacityLimiter(1)
     page = _PAGE.replace("</html>", _SIGN_IN) if has_sign_in else _PAGE
 
     async def get_openapi(request: Request) -> Response:
+        prefix = _prefix(request)
+        if not _is_built(prefix):
+            await anyio.to_thread.run_sync(document, prefix, limiter=one_at_a_time)
         headers = {**_NO_CACHE, "Vary": "X-Forwarded-Prefix"}
-        return Response(document(_prefix(request)), headers=headers, media_type="application/json")
+        return Response(document(prefix), headers=headers, media_type="application/json")
 
     async def get_asyncapi() -> Response:
+        if not _messages.cache_info().currsize:
+            await anyio.to_thread.run_sync(_messages, limiter=one_at_a_time)
         return Response(_messages(), headers=_NO_CACHE, media_type="application/json")
 
     async def get_page() -> Response:
@@ -94,13 +103,16 @@ def documents_router(*, has_page: bool, has_sign_in: bool) -> APIRouter:
 def document(prefix: str) -> bytes:
     """`/openapi.json` behind a proxy that offers all this under `prefix`, empty where none does.
 
-    It takes some milliseconds to build and anybody may ask for it, with any prefix: it is built once with one and once
-    without.
+    Anybody may ask for it, with any prefix: it is built once with one and once without.
     """
     if not prefix:
         return _without_prefix()
     before, after = _around_prefix()
     return b"".join((before, prefix.encode(), after))
+
+
+def _is_built(prefix: str) -> bool:
+    return bool((_around_prefix if prefix else _without_prefix).cache_info().currsize)
 
 
 @functools.cache

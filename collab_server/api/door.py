@@ -32,7 +32,6 @@ from collab_server.api.waiting import answer_in_time, take_seconds
 from collab_server.contract.catalogue import ROUTES
 from collab_server.contract.openapi import openapi
 from collab_server.contract.rows import Route
-from collab_server.contract.schemas import payload_schema, plain
 from collab_server.domain.jsontext import dumps, shown_name
 from collab_server.domain.people import Identity
 from collab_server.errors import (
@@ -125,7 +124,7 @@ class RestDoor:
 
     def _add(self, app: FastAPI, route: Route) -> None:
         entry = TABLE[route.command]
-        types = _field_types(entry.name)
+        types = route.row.field_types
 
         async def endpoint(request: Request) -> Response:
             return await self._answer(request, route, entry, types)
@@ -138,7 +137,7 @@ class RestDoor:
             include_in_schema=False,
         )
 
-    async def _answer(self, request: Request, route: Route, entry: Entry, types: dict[str, str]) -> Response:
+    async def _answer(self, request: Request, route: Route, entry: Entry, types: dict[str, Any]) -> Response:
         self._counters.rest_calls_received += 1
         try:
             who = await self.identify(request, is_leaving=entry.name == LEAVING)
@@ -163,7 +162,7 @@ class RestDoor:
         return Answer(answer, route.call.status, end)
 
     async def _carry_out(
-        self, request: Request, who: Identity, route: Route, entry: Entry, types: dict[str, str]
+        self, request: Request, who: Identity, route: Route, entry: Entry, types: dict[str, Any]
     ) -> str:
         user_id = who.user.id
         payload, seconds = await self._admitted(request, user_id, route, entry, types)
@@ -180,7 +179,7 @@ class RestDoor:
             return await gate.answer(who, gate.read(user_id, entry.name, payload))
 
     async def _admitted(
-        self, request: Request, user_id: str, route: Route, entry: Entry, types: dict[str, str]
+        self, request: Request, user_id: str, route: Route, entry: Entry, types: dict[str, Any]
     ) -> tuple[dict[str, Any], int]:
         """The payload of a call, which is let in, and for how many seconds it may wait."""
         try:
@@ -191,7 +190,7 @@ class RestDoor:
             self._gate.refuse(user_id, entry.name, error)
 
     async def _leave_again(
-        self, request: Request, over: SignInOver, route: Route, entry: Entry, types: dict[str, str]
+        self, request: Request, over: SignInOver, route: Route, entry: Entry, types: dict[str, Any]
     ) -> Response:
         """Whoever ends their sign-in once more, for no answer came, is answered as they were."""
         if entry.name != LEAVING:
@@ -251,7 +250,7 @@ class RestDoor:
         return await self._authenticator.identify(credentials, is_leaving=is_leaving)
 
     async def _payload(
-        self, request: Request, user_id: str, route: Route, entry: Entry, types: dict[str, str]
+        self, request: Request, user_id: str, route: Route, entry: Entry, types: dict[str, Any]
     ) -> dict[str, Any]:
         payload = await self._body(request, user_id, is_expected=route.has_body)
         if payload and not route.has_body:
@@ -363,19 +362,11 @@ def _utf8(raw: bytes, what: str, field: str | None = None) -> str:
         raise Invalid(f"expected UTF-8 in the {what}", field=field) from None
 
 
-def _from_query(name: str, text: str, types: dict[str, str]) -> Any:
+def _from_query(name: str, text: str, types: dict[str, Any]) -> Any:
     """A query parameter as the type its field has; what does not fit is left to be refused by the parser."""
-    match types.get(name):
-        case "integer":
-            return int(text) if _INTEGER.fullmatch(text) else text
-        case "boolean":
-            return {"true": True, "false": False}.get(text, text)
-        case _:
-            return text
-
-
-def _field_types(name: str) -> dict[str, str]:
-    """Wire name → JSON type, for fields of a command that a query may give."""
-    return {
-        field: plain(schema).get("type", "") for field, schema in payload_schema(name)["properties"].items()
-    }
+    wanted = types.get(name)
+    if wanted is int:
+        return int(text) if _INTEGER.fullmatch(text) else text
+    if wanted is bool:
+        return {"true": True, "false": False}.get(text, text)
+    return text

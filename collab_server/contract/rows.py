@@ -12,6 +12,8 @@ import inspect
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import NoneType, UnionType
+from typing import Any, Union, get_args, get_origin, get_type_hints
 
 from pydantic import BaseModel
 
@@ -98,6 +100,12 @@ class CommandType:
         return [camel(one.name) for one in dataclasses.fields(self.payload)]
 
     @property
+    def field_types(self) -> dict[str, Any]:
+        """What each of `fields` is, whether it may be left out or not: `int`, `str`, `list[str]`, …"""
+        hints = get_type_hints(self.payload)
+        return {camel(one.name): _given(hints[one.name]) for one in dataclasses.fields(self.payload)}
+
+    @property
     def is_write(self) -> bool:
         """Whether it changes something, and may be repeated under its `requestId`."""
         return REPEATABLE in self.fields
@@ -178,6 +186,13 @@ def by_name(rows: Iterable[CommandType], families: Mapping[str, str]) -> dict[st
     if wrong:
         raise Incomplete("contract/commands: " + "; ".join(wrong))
     return table
+
+
+def _given(hint: Any) -> Any:
+    """A type without the None that says that it may be left out."""
+    parts = get_args(hint) if get_origin(hint) in (Union, UnionType) else ()
+    given = [part for part in parts if part is not NoneType]
+    return given[0] if len(given) == 1 else hint
 
 
 def _missing_in(row: CommandType, table: Mapping[str, CommandType]) -> Iterator[str]:

@@ -52,7 +52,7 @@ def object_schemas() -> Mapping[str, Schema]:
     models = [
         model
         for _, model in inspect.getmembers(shapes, inspect.isclass)
-        if issubclass(model, BaseModel) and model.__module__ == shapes.__name__
+        if issubclass(model, shapes.Answered) and model is not shapes.Answered
     ]
     modes: list[tuple[type[BaseModel], Literal["validation"]]] = [(model, "validation") for model in models]
     _, made = models_json_schema(modes, ref_template=REF + "{model}")
@@ -100,7 +100,7 @@ def payload_schema(name: str) -> Schema:
 @cache
 def field_names() -> frozenset[str]:
     """All fields of all payloads."""
-    return frozenset(field for name in COMMANDS for field in payload_schema(name)["properties"])
+    return frozenset(field for row in COMMANDS.values() for field in row.fields)
 
 
 def payload_parts(name: str, reference: str) -> tuple[Schema, Mapping[str, Schema]]:

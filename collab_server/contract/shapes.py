@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
 
 Block = Literal["paragraph", "quote", "list", "item", "codeBlock"]
 Inline = Literal["text", "break", "code", "bold", "italic", "strike", "link", "mention"]
 
 
-class UserShape(BaseModel):
+class Answered(BaseModel):
+    """What is made a schema of, and never by a node that nobody asks for its documents: then it takes no memory."""
+
+    model_config = ConfigDict(defer_build=True)
+
+
+class UserShape(Answered):
     """A person as Library knows them."""
 
     id: str = Field(examples=["0000000000000000000000000000A001"], description="32 hex digits, upper case.")
@@ -18,7 +24,7 @@ class UserShape(BaseModel):
     initials: str = Field(examples=["AA"])
 
 
-class MentionShape(BaseModel):
+class MentionShape(Answered):
     """Somebody named in a text."""
 
     kind: str = Field(examples=["user"], description="`user` or `group`.")
@@ -26,14 +32,14 @@ class MentionShape(BaseModel):
     name: str
 
 
-class ResolvedShape(BaseModel):
+class ResolvedShape(Answered):
     """Who resolved a thread, and when."""
 
     by: UserShape
     at: str
 
 
-class BodyPartShape(BaseModel):
+class BodyPartShape(Answered):
     """A part of a comment's body. What it has besides `type` hangs on that; what it has not is left out."""
 
     type: Block | Inline
@@ -48,7 +54,7 @@ class BodyPartShape(BaseModel):
     name: str = ""
 
 
-class CommentShape(BaseModel):
+class CommentShape(Answered):
     """A comment as it stands."""
 
     id: str = Field(description="A UUIDv7.")
@@ -72,20 +78,20 @@ class CommentShape(BaseModel):
     seq: int = Field(description="Its place in the topic: the `seq` of its `comment.added`.")
 
 
-class CommentAndSeqShape(BaseModel):
+class CommentAndSeqShape(Answered):
     """A comment that was just stored and the `seq` of its event."""
 
     comment: CommentShape
     seq: int
 
 
-class SeqShape(BaseModel):
+class SeqShape(Answered):
     """The `seq` of the event that was stored."""
 
     seq: int
 
 
-class ThreadMarkShape(BaseModel):
+class ThreadMarkShape(Answered):
     """What the asker has chosen for a thread."""
 
     threadId: str
@@ -93,14 +99,14 @@ class ThreadMarkShape(BaseModel):
     muted: bool
 
 
-class ThreadMarksShape(BaseModel):
+class ThreadMarksShape(Answered):
     """Threads that the asker follows or has muted."""
 
     items: list[ThreadMarkShape]
     next: str | None
 
 
-class CommentsShape(BaseModel):
+class CommentsShape(Answered):
     """A page of comments."""
 
     items: list[CommentShape]
@@ -110,7 +116,7 @@ class CommentsShape(BaseModel):
     next: str | None = Field(description="The `cursor` of the next page.")
 
 
-class RevisionShape(BaseModel):
+class RevisionShape(Answered):
     """What a comment said from `at` on."""
 
     revision: int
@@ -119,14 +125,14 @@ class RevisionShape(BaseModel):
     at: str
 
 
-class RevisionsShape(BaseModel):
+class RevisionsShape(Answered):
     """A page of revisions, oldest first."""
 
     items: list[RevisionShape]
     next: str | None
 
 
-class EventShape(BaseModel):
+class EventShape(Answered):
     """A stored fact."""
 
     topic: str
@@ -137,7 +143,7 @@ class EventShape(BaseModel):
     data: dict[str, Any]
 
 
-class EventsShape(BaseModel):
+class EventsShape(Answered):
     """A stretch of a topic's log."""
 
     epoch: str
@@ -146,7 +152,7 @@ class EventsShape(BaseModel):
     more: bool
 
 
-class TopicShape(BaseModel):
+class TopicShape(Answered):
     """A topic as the asker finds it."""
 
     topic: str
@@ -161,7 +167,7 @@ class TopicShape(BaseModel):
     present: list[UserShape]
 
 
-class UnreadShape(BaseModel):
+class UnreadShape(Answered):
     """How much is not read."""
 
     unread: int
@@ -175,11 +181,11 @@ class BadgeShape(UnreadShape):
     )
 
 
-class EmptyShape(BaseModel):
+class EmptyShape(Answered):
     """Done, and nothing more to say."""
 
 
-class SummaryShape(BaseModel):
+class SummaryShape(Answered):
     """A topic at a glance."""
 
     topic: str
@@ -190,13 +196,13 @@ class SummaryShape(BaseModel):
     lastAt: str | None
 
 
-class SummariesShape(BaseModel):
+class SummariesShape(Answered):
     """Topics at a glance, without those that the asker may not open."""
 
     items: list[SummaryShape]
 
 
-class PlaceShape(BaseModel):
+class PlaceShape(Answered):
     """What there is at one place: unresolved threads, the asker's unread comments, all comments."""
 
     pageKey: str | None
@@ -206,14 +212,14 @@ class PlaceShape(BaseModel):
     total: int
 
 
-class UnreadThreadShape(BaseModel):
+class UnreadThreadShape(Answered):
     """A thread in which the asker has not read everything."""
 
     threadId: str
     unread: int
 
 
-class AnchorsShape(BaseModel):
+class AnchorsShape(Answered):
     """Every place that has comments, and every thread with unread ones."""
 
     items: list[PlaceShape]
@@ -227,14 +233,14 @@ class MemberShape(UserShape):
     joinedAt: str
 
 
-class ContentShape(BaseModel):
+class ContentShape(Answered):
     """An object of Library."""
 
     projectId: str
     objectId: str
 
 
-class DiscussionShape(BaseModel):
+class DiscussionShape(Answered):
     """A discussion as it stands; `unread` and `muted` are the asker's."""
 
     id: str
@@ -249,21 +255,21 @@ class DiscussionShape(BaseModel):
     muted: bool
 
 
-class DiscussionAndSeqShape(BaseModel):
+class DiscussionAndSeqShape(Answered):
     """A discussion and the `seq` of the event that made it so."""
 
     discussion: DiscussionShape
     seq: int
 
 
-class DiscussionsShape(BaseModel):
+class DiscussionsShape(Answered):
     """A page of discussions."""
 
     items: list[DiscussionShape]
     next: str | None
 
 
-class NotificationShape(BaseModel):
+class NotificationShape(Answered):
     """What one person is told."""
 
     id: str
@@ -279,7 +285,7 @@ class NotificationShape(BaseModel):
     readAt: str | None
 
 
-class NotificationsShape(BaseModel):
+class NotificationsShape(Answered):
     """A page of notifications."""
 
     items: list[NotificationShape]
@@ -289,13 +295,13 @@ class NotificationsShape(BaseModel):
     next: str | None
 
 
-class SharedShape(BaseModel):
+class SharedShape(Answered):
     """With how many people."""
 
     shared: int
 
 
-class RecipientShape(BaseModel):
+class RecipientShape(Answered):
     """Somebody, or a group, that can be mentioned, invited and shared with."""
 
     kind: str = Field(examples=["user"], description="`user` or `group`.")
@@ -303,14 +309,14 @@ class RecipientShape(BaseModel):
     name: str
 
 
-class RecipientsShape(BaseModel):
+class RecipientsShape(Answered):
     """A page of users and groups; with a `kind` it may be short and still have a next one."""
 
     items: list[RecipientShape]
     next: str | None
 
 
-class FoundCommentShape(BaseModel):
+class FoundCommentShape(Answered):
     """A comment that was found."""
 
     comment: CommentShape
@@ -320,21 +326,21 @@ class FoundCommentShape(BaseModel):
     )
 
 
-class FoundShape(BaseModel):
+class FoundShape(Answered):
     """A page of what was found; it may be short, or empty, and still have a next one."""
 
     items: list[FoundCommentShape]
     next: str | None
 
 
-class MeShape(BaseModel):
+class MeShape(Answered):
     """Who the asker is."""
 
     user: UserShape
     administrator: bool
 
 
-class ErrorShape(BaseModel):
+class ErrorShape(Answered):
     """What went wrong."""
 
     code: str = Field(examples=["invalid"])

@@ -11,12 +11,12 @@ from jsonschema import Draft202012Validator, FormatChecker, ValidationError
 
 from collab_server.api import documents
 from collab_server.contract import examples
-from collab_server.contract.catalogue import ROUTES
+from collab_server.contract.catalogue import COMMANDS, ROUTES
 from collab_server.contract.events import EVENTS
 from collab_server.contract.examples import payload_example
 from collab_server.contract.openapi import SECURITY_SCHEMES, TAGS, openapi
 from collab_server.contract.rows import WAIT
-from collab_server.contract.schemas import object_schemas, payload_schema
+from collab_server.contract.schemas import object_schemas, payload_schema, plain
 from collab_server.domain.jsontext import dumps
 from collab_server.errors import CODES
 from collab_server.services.commands.table import TABLE, OfConnection
@@ -76,6 +76,17 @@ def test_a_call_is_described_with_all_it_takes(name: str) -> None:
         one["name"] for one in operation["parameters"] if one["in"] == "path"
     }
     assert "security" not in operation, "all calls need what the document as a whole asks for"
+
+
+def test_a_query_is_read_as_what_the_documents_say_its_fields_are() -> None:
+    named = {int: "integer", bool: "boolean"}
+    read, described = {}, {}
+    for name, row in COMMANDS.items():
+        read[name] = {field: named.get(kind) for field, kind in row.field_types.items()}
+        types = {field: plain(of).get("type") for field, of in payload_schema(name)["properties"].items()}
+        described[name] = {field: kind if kind in named.values() else None for field, kind in types.items()}
+    assert read == described
+    assert {kind for kinds in read.values() for kind in kinds.values()} == {"integer", "boolean", None}
 
 
 @pytest.mark.parametrize("name", CALLS)
