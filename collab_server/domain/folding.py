@@ -21,7 +21,7 @@ from itertools import accumulate, chain
 from typing import Final
 
 from collab_server.domain.ids import OPAQUE_ID
-from collab_server.domain.letters import IGNORABLE
+from collab_server.domain.letters import is_ignorable
 from collab_server.domain.mentions import MENTION
 from collab_server.domain.spellings import LETTERS, ORDERS, SEQUENCES
 
@@ -240,7 +240,7 @@ def _is_folded(cluster: str) -> bool:
     return "\uac00" <= cluster <= "\ud7a3" or (
         unicodedata.category(cluster) == "Lo"
         and ord(cluster) not in LETTERS
-        and cluster not in IGNORABLE
+        and not is_ignorable(cluster)
         and unicodedata.is_normalized("NFKD", cluster)
     )
 
@@ -264,7 +264,7 @@ def _is_dropped(character: str) -> bool:
         kind in (1, 7)
         or 10 <= kind <= 36
         or kind >= 200
-        or character in IGNORABLE
+        or is_ignorable(character)
         or unicodedata.category(character) in ("Cf", "Me")
         or "\U0001f3fb" <= character <= "\U0001f3ff"
     )

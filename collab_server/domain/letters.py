@@ -125,8 +125,15 @@ def one_name(name: str) -> str:
     return " ".join(_IDLE_JOINERS.sub("", seen).split())
 
 
-IGNORABLE: Final = frozenset(chr(point) for first, last in _IGNORABLE for point in range(first, last + 1))
-"""What Unicode calls default-ignorable: not to be seen, unless it does something to what is beside it."""
+# Without the last range, which has 4,096 of them: half a megabyte.
+_SCATTERED = frozenset(chr(point) for first, last in _IGNORABLE[:-1] for point in range(first, last + 1))
+_FIRST_OF_MANY, _LAST_OF_MANY = map(chr, _IGNORABLE[-1])
+
+
+def is_ignorable(character: str) -> bool:
+    """Whether Unicode calls it default-ignorable: not to be seen, unless it does something to what is beside it."""
+    return character in _SCATTERED or _FIRST_OF_MANY <= character <= _LAST_OF_MANY
+
 
 # What is seen as one letter with what is in front of it, besides marks: vowels that are drawn around it, joiners, voice
 # marks, the later letters of a Korean syllable, tones and tags of emoji.
