@@ -40,7 +40,8 @@ from collab_server.config.problems import ConfigError, Problem
 from collab_server.imports import without
 from collab_server.telemetry import traces
 
-with without("rich"):  # which draws tracebacks as nobody reads them in a log, and takes 4 MB
+# Which draw tracebacks as nobody reads them in a log, for 4 MB, and switch between what nobody runs here, for 1 MB.
+with without("rich", "greenlet"):
     import structlog
 from structlog.types import EventDict, Processor, WrappedLogger
 

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import gzip
 import io
-import tarfile
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from tarfile import TarInfo
 
 __all__ = [
     "CLIENTS",
@@ -62,6 +64,8 @@ SERVED: Final[Mapping[str, Path]] = MappingProxyType(
 
 def tarball(name: str) -> bytes:
     """A client as npm packs it, to be installed by its address; the same bytes for the same files."""
+    import tarfile  # of no use but here
+
     packed = io.BytesIO()
     with (
         gzip.GzipFile(fileobj=packed, mode="wb", mtime=0) as zipped,
@@ -72,7 +76,7 @@ def tarball(name: str) -> bytes:
     return packed.getvalue()
 
 
-def _anybody(entry: tarfile.TarInfo) -> tarfile.TarInfo:
+def _anybody(entry: TarInfo) -> TarInfo:
     entry.uid = entry.gid = entry.mtime = 0
     entry.uname = entry.gname = ""
     entry.mode = 0o755 if entry.isdir() else 0o644

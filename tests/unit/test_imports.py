@@ -12,15 +12,26 @@ ROOT = Path(__file__).resolve().parents[2]
 ASKING = """
 import json, sys
 import collab_server.app
-named = ("redis", "valkey", "aiohttp", "requests", "cryptography.x509")
+named = ("redis", "valkey", "aiohttp", "requests", "cryptography.x509", "greenlet", "rich", "tarfile")
 before = [name for name in named if name in sys.modules]
+import fastapi.openapi.models as described
+from collab_server.contract import shapes
+built = [kind.__name__ for kind in (described.OpenAPI, described.Components, shapes.CommentShape)
+         if kind.__pydantic_complete__]
+assert described.Contact(name="Ann").name == "Ann" and shapes.UserShape(id="A", name="Ann", initials="A").id == "A"
+import pydantic
+class Later(pydantic.BaseModel):
+    name: str
 import engineio.async_client, engineio.client
 before += [name for name in named if name in sys.modules]
 error = engineio.async_client.aiohttp.ClientError
 import aiohttp, aiohttp.abc, requests.exceptions
 import collab_server.cluster.sentinels, redis.asyncio, valkey
+import tarfile, rich.console, greenlet
 print(json.dumps({
     "before": before,
+    "built": built,
+    "is_built": Later.__pydantic_complete__,
     "is_it": error is aiohttp.ClientError and aiohttp.abc is sys.modules["aiohttp.abc"],
     "is_it_too": engineio.client.requests.exceptions is requests.exceptions,
     "is_redis": "redis.asyncio" in sys.modules,
@@ -33,4 +44,11 @@ def test_clients_that_a_node_does_not_use_are_not_imported_and_not_hidden_either
         [sys.executable, "-c", ASKING], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
     )
     found = json.loads(done.stdout)
-    assert found == {"before": [], "is_it": True, "is_it_too": True, "is_redis": True}
+    assert found == {
+        "before": [],
+        "built": [],
+        "is_built": True,
+        "is_it": True,
+        "is_it_too": True,
+        "is_redis": True,
+    }
