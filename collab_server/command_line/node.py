@@ -7,7 +7,7 @@ import signal
 from functools import partial
 
 from .arguments import Commands, add_config, load, port
-from .outcome import DONE, FAILED, WRONG, print_problems
+from .outcome import DONE, FAILED, WRONG, print_problems, tell
 
 
 def serve(arguments: argparse.Namespace) -> int:
@@ -74,7 +74,7 @@ def check_config(arguments: argparse.Namespace) -> int:
     print_problems(loaded.warnings)
     if loaded.warnings and arguments.strict:
         return WRONG
-    print(f"{loaded.path or 'the defaults'}: no error")
+    tell(f"{loaded.path or 'the defaults'}: no error")
     if not arguments.connect:
         return DONE
 
@@ -82,7 +82,7 @@ def check_config(arguments: argparse.Namespace) -> int:
 
     outcomes = try_all(loaded.config)
     for name, problem in outcomes.items():
-        print(f"{name}: {problem or 'answers'}")
+        tell(f"{name}: {problem or 'answers'}")
     return DONE if not any(outcomes.values()) else FAILED
 
 

@@ -7,13 +7,14 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
     from collab_server.config import Problem
 
-DONE, FAILED, WRONG, INTERRUPTED = 0, 1, 2, 130
-"""Exit statuses: done; could not be done; wrong command line or configuration; interrupted."""
+DONE, FAILED, WRONG, INTERRUPTED, UNREAD = 0, 1, 2, 130, 141
+"""Exit statuses: done; could not be done; wrong command line or configuration; interrupted; whoever read the result has
+gone, as of `collab-server … | head -1`. The last is what a shell says of a program that SIGPIPE has ended."""
 
 
 class Failure(Exception):
@@ -22,6 +23,14 @@ class Failure(Exception):
     def __init__(self, message: str, status: int = FAILED) -> None:
         super().__init__(message)
         self.status = status
+
+
+class Untold(Exception):
+    """A result could not be written to standard output, for this reason."""
+
+    def __init__(self, why: OSError) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 @contextlib.contextmanager
@@ -51,5 +60,55 @@ def print_problems(problems: list[Problem]) -> None:
 
 
 def say(text: str) -> None:
-    """To the person who runs the command, not into its result."""
-    print(text, file=sys.stderr)
+    """To the person who runs the command, not into its result. Where nobody can hear it, it is lost."""
+    with contextlib.suppress(OSError):
+        print(text, file=sys.stderr)
+
+
+def tell(text: str) -> None:
+    """A line of the result. Raises `Untold`, which ends the command."""
+    try:
+        print(text)
+    except OSError as error:
+        raise Untold(error) from None
+
+
+def status_once_told(status: int) -> int:
+    """With what a command ends whose result may still be on its way out: if that fails with `status_untold`."""
+    try:
+        _flush(sys.stdout)
+    except OSError as error:
+        untold = status_untold(error)
+        return status or untold
+    _say_no_more()
+    return status
+
+
+def status_untold(why: OSError) -> int:
+    """With what a command ends whose result could not be told; says why, unless nobody wants to know."""
+    _give_up_on(sys.stdout)
+    if not isinstance(why, BrokenPipeError):
+        say(f"collab-server: standard output: {why.strerror or why}")
+    _say_no_more()
+    return UNREAD if isinstance(why, BrokenPipeError) else FAILED
+
+
+def _say_no_more() -> None:
+    """What was said and nobody can hear is lost."""
+    try:
+        _flush(sys.stderr)
+    except OSError:
+        _give_up_on(sys.stderr)
+
+
+def _flush(stream: TextIO | None) -> None:
+    if stream is not None:  # closed by whoever started us: nobody wants to know
+        stream.flush()
+
+
+def _give_up_on(stream: TextIO) -> None:
+    """What is left of it goes nowhere: Python would try once more when it ends, and tell of that in its own words and
+    by an exit status of its own."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)

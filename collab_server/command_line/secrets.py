@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from .arguments import Commands, add_config, load
 from .database import up_to_date, with_database
-from .outcome import DONE, Failure, say
+from .outcome import DONE, Failure, say, tell
 
 if TYPE_CHECKING:
     from collab_server.storage.database import Database
@@ -33,7 +33,7 @@ def encrypt_password(arguments: argparse.Namespace) -> int:
         f'Put this into config.json as "password", beside "encryptionKeyFile": "{arguments.key_file}".\n'
         "The cipher is Fernet, not that of the original server: neither can read the other's values."
     )
-    print(value)
+    tell(value)
     return DONE
 
 

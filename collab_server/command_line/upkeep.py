@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from .arguments import Commands, add_config
 from .database import up_to_date, with_database
-from .outcome import DONE, say
+from .outcome import DONE, say, tell
 
 if TYPE_CHECKING:
     from collab_server.storage.database import Database
@@ -21,9 +21,9 @@ def migrate(arguments: argparse.Namespace) -> int:
     work = migrations.pending if arguments.dry_run else migrations.apply
     names = with_database(arguments, work)
     for name in names:
-        print(f"{'would apply' if arguments.dry_run else 'applied'} {name}")
+        tell(f"{'would apply' if arguments.dry_run else 'applied'} {name}")
     if not names:
-        print("nothing to apply: the database is up to date")
+        tell("nothing to apply: the database is up to date")
     return DONE
 
 
@@ -48,7 +48,7 @@ def new_epoch(arguments: argparse.Namespace) -> int:
     """Begin a new epoch, and print it."""
     from collab_server.storage import installation
 
-    print(with_database(arguments, partial(up_to_date, work=installation.new_epoch)))
+    tell(with_database(arguments, partial(up_to_date, work=installation.new_epoch)))
     say("Running nodes notice it by themselves; clients then begin afresh.")
     return DONE
 

@@ -14,6 +14,7 @@ from collab_server.command_line.outcome import (
     FAILED,
     WRONG,
     Failure,
+    Untold,
     in_words,
     leaving_at_once,
     print_problems,
@@ -24,7 +25,10 @@ from collab_server.command_line.outcome import (
 def run(argv: Sequence[str] | None) -> int:
     """Run one command; return the exit status."""
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    try:
+        arguments = parser.parse_args(argv)
+    except BrokenPipeError as error:  # of what shows its help without a buffer
+        raise Untold(error) from None
     if arguments.run is None:
         parser.print_help(sys.stderr)
         return WRONG

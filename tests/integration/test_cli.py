@@ -89,6 +89,22 @@ class Cli:
         assert "Traceback" not in err
         return process.returncode, out, err
 
+    def into(self, output: int, *arguments: str, is_heard: bool = True, **environ: str) -> tuple[int, str]:
+        """Exit status and standard error of a command that writes its result, and what it says, to this descriptor;
+        what it says is kept where it `is_heard`."""
+        done = subprocess.run(
+            [sys.executable, "-m", "collab_server", *arguments],
+            cwd=self.folder,
+            env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT), **environ},
+            input="hunter2\n",
+            stdout=output,
+            stderr=subprocess.PIPE if is_heard else output,
+            text=True,
+            timeout=DEADLINE_SECONDS,
+        )
+        assert "Traceback" not in (done.stderr or "")
+        return done.returncode, done.stderr or ""
+
     def errors(self) -> str:
         return (self.folder / "stderr").read_text()
 
@@ -389,6 +405,47 @@ def test_what_the_system_refuses_is_a_line(cli: Cli, command: tuple[str, ...]) -
     assert status in (1, 2)
     assert "Traceback" not in err
     assert len(err.splitlines()) == 1
+
+
+# --- where nobody reads what it tells
+
+
+@pytest.mark.parametrize(
+    ("command", "is_heard"),
+    [
+        (("--help",), True),
+        (("library", "--help"), False),
+        (("check-config",), False),
+        (("encrypt-password",), True),
+    ],
+)
+def test_when_its_reader_has_gone_a_command_ends_without_a_word(
+    cli: Cli, command: tuple[str, ...], is_heard: bool
+) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    status, err = cli.into(writer, *command, is_heard=is_heard)
+    os.close(writer)
+    assert (status, err) == (141, err if is_heard else "")
+    assert "Exception ignored" not in err
+    assert "Broken" not in err
+
+
+@pytest.mark.parametrize("is_buffered", [True, False])
+def test_a_result_that_the_system_does_not_take_is_a_failure(cli: Cli, is_buffered: bool) -> None:
+    full = os.open("/dev/full", os.O_WRONLY)
+    status, err = cli.into(full, "check-config", PYTHONUNBUFFERED="" if is_buffered else "1")
+    os.close(full)
+    assert status == 1
+    assert err.splitlines()[-1] == "collab-server: standard output: No space left on device"
+    assert "Exception ignored" not in err
+
+
+def test_a_failure_is_told_by_the_exit_status_where_nobody_hears_it(cli: Cli) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    assert cli.into(writer, "check-config", "--config", "nowhere.json", is_heard=False) == (2, "")
+    os.close(writer)
 
 
 # --- the database
