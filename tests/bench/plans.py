@@ -50,6 +50,7 @@ from collab_server.services.search import MOST_CALLS
 from collab_server.services.search.back_in_time import END as LAST
 from collab_server.services.search.back_in_time import walk
 from collab_server.services.search.page import MOST_NEAR
+from collab_server.services.search.settling import SETTLED_AT_ONCE
 from collab_server.storage import (
     comments,
     discussions,
@@ -494,7 +495,7 @@ def cases(world: World) -> list[Case]:
         Case("notification.count", lambda db, chance: inbox.counted(db, user(chance))),
         Case("notification.read", read_notifications),
         Case("requests, 16 looked up and stored", requested),
-        Case("search, settle 1000", lambda db, chance: search.settle(db, 1000)),
+        Case(f"search, settle {SETTLED_AT_ONCE}", lambda db, chance: search.settle(db, SETTLED_AT_ONCE)),
         Case("requests, forget old", lambda db, chance: requests.forget_old(db)),
         Case("search, what is near", lambda db, chance: search.near(db, user(chance), MOST_NEAR)),
         Case(
