@@ -17,7 +17,9 @@ import pytest
 
 from collab_server.demo.embedded import free_port
 from collab_server.domain.keys import KeyRing
+from collab_server.realtime.engine import requests
 from collab_server.realtime.engine.bounds import Bounds
+from collab_server.realtime.engine.session import Refusal
 from collab_server.realtime.handover import channel, tunnels
 from collab_server.realtime.handover.ids import HOME_BYTES, SealedIds
 from collab_server.realtime.handover.keys import HandoverKeys
@@ -32,6 +34,7 @@ from .test_bounds import on_loop
 
 POLL = "/engine.io/?EIO=4&transport=polling"
 SOCKET = "/engine.io/?EIO=4&transport=websocket"
+REFUSALS = [value for value in vars(requests).values() if isinstance(value, Refusal)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,6 +209,19 @@ async def test_a_websocket_goes_through(three: list[One], http: aiohttp.ClientSe
         assert (await websocket.receive()).type is aiohttp.WSMsgType.CLOSE
     wait_until(lambda: sid in home.served.server.ended)
     assert home.served.server.ended[sid] == "client disconnect"
+
+
+async def test_what_was_handed_over_is_not_kept(start_either: Start, http: aiohttp.ClientSession) -> None:
+    home, other = start_either("a"), start_either("b")
+    sid, large = await handshake(http, home), "4" + "k" * 900_000
+    assert await post(http, other, sid, large) == (200, "ok")
+    assert await poll(http, other, sid) == (200, large)
+    async with http.ws_connect(f"{other.url}{SOCKET}&sid={sid}") as websocket:
+        await websocket.send_str("2probe")
+        assert (await websocket.receive()).data == "3probe"
+    await asyncio.to_thread(wait_until, lambda: not other.handing.elsewhere._pipes)
+    kept = [refusal for refusal in REFUSALS if refusal.__traceback__ is not None]
+    assert kept == [], "their frames hold requests"
 
 
 async def test_large_packets_go_both_ways(three: list[One], http: aiohttp.ClientSession) -> None:

@@ -164,9 +164,12 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             else:
                 raise BAD_METHOD
         except Refusal as refusal:
+            refusal.with_traceback(
+                None
+            )  # they are raised again and again, and would keep all that this concerns
             if refusal is not UNKNOWN_SID or not self._handing_over.ask(exchange):
                 self._on_refused(scope, refusal)
-                self._answers.refuse(exchange, refusal.with_traceback(None))
+                self._answers.refuse(exchange, refusal)
 
     def _on_refused(self, scope: Scope, refusal: Refusal) -> None:
         """A request is answered with an error; for those who derive from this."""
@@ -193,9 +196,10 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
                 websocket.turn_away()
                 return
         except Refusal as refusal:
+            refusal.with_traceback(None)
             if refusal is not UNKNOWN_SID or not self._handing_over.carry(scope, websocket):
                 self._on_refused(scope, refusal)
-                websocket.refuse(refusal.with_traceback(None))
+                websocket.refuse(refusal)
             return
         self.sessions.begin_upgrade(session, websocket)
 
