@@ -186,10 +186,21 @@ async def test_one_command_tells_so_many_people_and_one_hour_too(
         assert (refused.value.code, refused.value.error["field"]) == ("too_large", field)
     for _ in range(2):
         assert (await ann.call("share", {"content": content, "recipients": everybody}))["shared"] == CROWD
-    with pytest.raises(Failed) as refused:
-        await ann.call("comment.add", {"topic": topic, "text": f"@[All](group:{EVERYBODY})"})
-    assert refused.value.code == "rate_limited"
-    assert 0 < refused.value.error["retryAfter"] < 3600
+    own = (await ann.call("comment.add", {"topic": topic, "text": "Mine"}))["comment"]["id"]
+    room = (await ann.call("discussion.create", {"name": "x", "members": []}))["discussion"]["id"]
+    text = f"@[All](group:{EVERYBODY})"
+    dear: list[tuple[str, dict[str, Any]]] = [
+        ("comment.add", {"topic": topic, "text": text}),
+        ("comment.edit", {"commentId": own, "text": text}),
+        ("discussion.create", {"name": "x", "members": [], "text": text}),
+        ("discussion.invite", {"discussionId": room, "members": everybody}),
+        ("share", {"content": content, "recipients": everybody}),
+    ]
+    for name, asked in dear:
+        with pytest.raises(Failed) as refused:
+            await ann.call(name, asked)
+        assert refused.value.code == "rate_limited", name
+        assert 0 < refused.value.error["retryAfter"] < 3600
     assert (await ann.call("share", {"content": content, "recipients": users(DAN)}))["shared"] == 1
     await ann.call("comment.add", {"topic": topic, "text": "Nobody is told of this"})
 

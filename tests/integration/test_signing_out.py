@@ -397,6 +397,9 @@ async def test_of_one_person_only_so_many_ends_are_kept(
         int(database.sql(f"SELECT count(*) FROM collab.ended_sessions WHERE user_id = '{ANN}'"))
         == ends.MOST_OF_ONE + 1
     )
+    kept = database.sql(f"SELECT encode(mark, 'hex') FROM collab.ended_sessions WHERE user_id = '{ANN}'")
+    latest = range(20, ends.MOST_OF_ONE + 20)
+    assert {mark_of("sign-in", f"{number}").hex() for number in latest} <= {*str(kept).split()}
     await is_told(early)
     await early.close()
     late = await sign_in(cluster, 0, "ann")

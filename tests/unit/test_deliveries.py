@@ -150,6 +150,8 @@ async def test_what_library_does_not_say_of_one_topic_keeps_no_other_back(rows: 
     await until(lambda: rows.put == [("ann", topics[-1])])
     await until(lambda: not node._asks)
     assert rows.asked == topics  # each once: what was not said is asked about by the next sweep
+    refused = {name for _, name in rows.refused}
+    assert refused == set(topics) - rows.unsaid - rows.permitted, "what was not said was not refused"
     assert rows.kept_latest == []
     await node.stop()
 

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import random
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from collab_client import mention
 from collab_server.domain.ids import library_id, opaque_id
+from collab_server.domain.inbox import Reason
+from collab_server.domain.jsontext import dumps
 from collab_server.domain.letters import whole_letters
 from collab_server.domain.mentions import MENTION, excerpt, mentions_in
+from collab_server.domain.people import Identity, User
 from collab_server.errors import Invalid, TooLarge
+from collab_server.services.mentions import checked_mentions, newly_mentioned
 from tests.harness.vectors import vectors
 
 MENTIONS = vectors("mentions")
@@ -71,3 +76,68 @@ def test_the_client_writes_mentions_of_whom_they_are_made_for_whatever_the_name(
     for _ in range(500):
         name = "".join(chance.choices(parts, k=chance.randint(1, 12)))
         assert [found[3] for found in MENTION.finditer(f"@[ {mention('user', 'A', name)}")] == ["A"], name
+
+
+# --- whom they reach
+
+
+class Directory:
+    """Two groups: `TEAM` of Ann, Bob and Carol, `OTHERS` of Bob and Dan."""
+
+    async def user(self, _who: Identity, user_id: str) -> User:
+        return User(user_id, f"User {user_id[0]}", user_id[0])
+
+    async def group_members(self, _who: Identity, group_id: str, _most: int) -> tuple[User, ...]:
+        return tuple([await self.user(_who, letter * 32) for letter in MEMBERS[group_id]])
+
+    async def group_name(self, _who: Identity, group_id: str) -> str:
+        return "the team" if group_id == TEAM else "the others"
+
+
+ANN, BOB, CAROL, DAN = (letter * 32 for letter in "ABCD")
+TEAM, OTHERS = "1" * 32, "2" * 32
+MEMBERS = {TEAM: "ABC", OTHERS: "BD"}
+OF = {BOB: f"@[Bob](user:{BOB})", TEAM: f"@[T](group:{TEAM})", OTHERS: f"@[O](group:{OTHERS})"}
+
+
+async def reached(*named: str, by: str = ANN, most: int = 50) -> dict[str, Reason]:
+    limits = SimpleNamespace(mentionsPerComment=50, recipientsPerCommand=most)
+    backends = SimpleNamespace(directory=Directory(), gate=SimpleNamespace(read_id=library_id), limits=limits)
+    who = SimpleNamespace(user=User(by, by, "A"))
+    text = " ".join(OF[one] for one in named)
+    _, found = await checked_mentions(cast("Any", backends), cast("Any", who), text)
+    return found
+
+
+@pytest.mark.parametrize("named", [(BOB, TEAM, OTHERS), (TEAM, BOB, OTHERS), (OTHERS, TEAM, BOB)])
+async def test_whoever_is_named_themselves_is_told_so_whatever_groups_they_are_in(
+    named: tuple[str, ...],
+) -> None:
+    found = await reached(*named)
+    assert found[BOB] == Reason("mention", "mentioned you", BOB)
+    assert found[CAROL] == Reason("mention", "mentioned the team", TEAM)
+    assert found[DAN] == Reason("mention", "mentioned the others", OTHERS)
+
+
+async def test_who_writes_does_not_count_among_those_whom_one_comment_may_reach() -> None:
+    assert len(await reached(TEAM, by=ANN, most=2)) == 3
+    with pytest.raises(TooLarge):
+        await reached(TEAM, by=DAN, most=2)
+    with pytest.raises(TooLarge):
+        await reached(TEAM, OTHERS, by=ANN, most=2)
+
+
+@pytest.mark.parametrize(
+    ("before", "new"),
+    [((), {BOB, CAROL, DAN}), ((TEAM,), {DAN}), ((BOB,), {CAROL, DAN}), ((TEAM, OTHERS), set())],
+)
+def test_an_edit_reaches_nobody_whom_the_comment_has_reached_by_name_or_group(
+    before: tuple[str, ...], new: set[str]
+) -> None:
+    mentioned = {
+        BOB: Reason("mention", "mentioned the team", TEAM),
+        CAROL: Reason("mention", "mentioned the team", TEAM),
+        DAN: Reason("mention", "mentioned the others", OTHERS),
+    }
+    earlier = dumps([{"kind": "group", "id": id, "name": ""} for id in before])
+    assert newly_mentioned(mentioned, earlier).keys() == new
