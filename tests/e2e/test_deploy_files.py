@@ -84,6 +84,17 @@ def test_the_three_nodes_differ_in_nothing_and_have_time_to_drain() -> None:
     assert int(services["node1"]["stop_grace_period"].removesuffix("s")) > 10
 
 
+def test_only_nginx_is_reached_from_outside_and_nothing_else_reaches_out() -> None:
+    whole = compose()
+    inside = {name for name, network in whole["networks"].items() if network and network.get("internal")}
+    open_ones = {
+        name
+        for name, service in whole["services"].items()
+        if service.get("ports") or "network_mode" in service or not inside.issuperset(service["networks"])
+    }
+    assert open_ones == {"nginx"}
+
+
 def test_every_file_that_compose_mounts_exists() -> None:
     for service in compose()["services"].values():
         for volume in service.get("volumes", []):

@@ -143,6 +143,21 @@ def test_what_leads_to_the_service_names_its_port_and_the_autoscaler_names_the_n
     assert the("Deployment", "overlays/tls")["spec"]["replicas"] > 1
 
 
+def test_nodes_are_more_soon_and_fewer_seldom_and_one_at_a_time() -> None:
+    """Each that goes sends its clients elsewhere, and one more than needed is there always."""
+    scaler = the("HorizontalPodAutoscaler")["spec"]
+    assert 1 < scaler["minReplicas"] < scaler["maxReplicas"]
+    up, down = (scaler["behavior"][way] for way in ("scaleUp", "scaleDown"))
+    for policy in down["policies"]:
+        assert (policy["type"], policy["value"]) == ("Pods", 1)
+        assert policy["periodSeconds"] >= 2 * pod()["terminationGracePeriodSeconds"]
+    assert up["stabilizationWindowSeconds"] < down["stabilizationWindowSeconds"]
+    assert min(policy["periodSeconds"] for policy in down["policies"]) > max(
+        policy["periodSeconds"] for policy in up["policies"]
+    )
+    assert the("Deployment", "base")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+
+
 def test_a_node_may_do_nothing_that_it_need_not() -> None:
     for folder in RENDERED:
         spec, node = pod(folder), container(folder)

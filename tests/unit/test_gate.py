@@ -17,6 +17,7 @@ from collab_server.services.commands.figures import Figures
 from collab_server.services.commands.gate import CommandGate
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.turns import EACH, EACH_WAITING, Turns
+from collab_server.services.commands.weights import BYTES_OUT
 from collab_server.telemetry.journal import Journal
 from collab_server.telemetry.metrics import Metrics
 
@@ -31,6 +32,7 @@ class FakeCommands:
 
     def __init__(self) -> None:
         self.answers: Any = None
+        self.answer_text = "{}"
 
     def check_text(self, text: str) -> None: ...
 
@@ -40,7 +42,7 @@ class FakeCommands:
     async def answer(self, who: Any, entry: Any, command: Any) -> JsonText:
         if isinstance(self.answers, BaseException):
             raise self.answers
-        return JsonText("{}")
+        return JsonText(self.answer_text)
 
 
 class House:
@@ -50,7 +52,8 @@ class House:
         self.metrics = Metrics()
         self.commands, self.figures, self.now = FakeCommands(), Figures(self.metrics), 0.0
         self.begun = 0
-        turns = Turns(RateLimiter(per_second=1, burst=5))
+        self.limiter = RateLimiter(per_second=1, burst=5)
+        turns = Turns(self.limiter)
         self.gate = CommandGate(
             "rest", cast("Any", self.commands), turns, self.figures, Journal(), clock=lambda: self.now
         )
@@ -113,6 +116,12 @@ async def test_a_command_that_is_worth_more_than_is_left_is_refused_when_it_is_r
     assert house.counted() == {}
     assert house.gate.refused(ANN, "me", RateLimited("too many")).code == "rate_limited"
     assert house.counted() == {("me", "rate_limited"): 1}
+
+
+async def test_an_answer_costs_what_it_weighs(house: House) -> None:
+    house.commands.answer_text = "x" * (3 * BYTES_OUT + 1)
+    await house.pass_one()
+    assert house.limiter.report() == b'{"%s":3}' % ANN.encode()
 
 
 async def test_of_a_bug_the_client_hears_a_ticket_that_stands_in_the_log(

@@ -522,6 +522,25 @@ def test_a_log_file_that_processes_share_is_rotated_by_one_at_a_time_and_loses_n
             assert sum(f"line {number} of {writer} ." in line for line in lines) == 1
 
 
+def test_what_one_process_has_rotated_the_others_go_on_in_the_new_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "log"
+    one, other = (logs._SharedFileHandler(file, maxBytes=1000, backupCount=2) for _ in range(2))
+
+    def say(handler: logging.Handler, words: str) -> None:
+        handler.emit(logging.LogRecord("x", logging.INFO, "", 0, words, None, None))
+
+    say(one, "before")
+    say(other, "x" * 1000)
+    say(one, "this one rotates it")
+    say(other, "this one has not")
+    for handler in (one, other):
+        handler.close()
+    assert file.read_text() == "this one rotates it\nthis one has not\n"
+    assert (tmp_path / "log.1").read_text() == "before\n" + "x" * 1000 + "\n"
+
+
 def test_metrics_of_all_workers_are_one_page_with_each_family_once() -> None:
     one = '# HELP a_total x\n# TYPE a_total counter\na_total{door="r {"} 1.0\n# HELP b y\n# TYPE b gauge\nb 2.0\n'
     two = "# HELP b y\n# TYPE b gauge\nb 3.0\n# HELP c z\n# TYPE c gauge\nc 4e+06\n"
