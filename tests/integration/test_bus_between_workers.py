@@ -9,6 +9,8 @@ import socket
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -82,6 +84,16 @@ async def test_the_socket_of_a_killed_worker_goes_and_one_that_was_taken_away_is
         async with running(tmp_path, "c"):
             await until(lambda: set(a.nodes) == {"b", "c"})
         await until(lambda: set(a.nodes) == {"b"})
+
+
+async def test_that_an_old_connection_has_ended_ends_not_the_one_in_its_place(tmp_path: Path) -> None:
+    sockets = WorkersBus(tmp_path, worker="a").sockets
+    old, new = (cast("Any", SimpleNamespace(name="b.bus")) for _ in range(2))
+    sockets.others["b.bus"] = new
+    sockets._gone(old)
+    assert sockets.others == {"b.bus": new}
+    sockets._gone(new)
+    assert sockets.others == {}
 
 
 async def test_what_is_no_frame_ends_its_connection_alone(tmp_path: Path) -> None:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from collab_server.domain.keys import KeyRing
 from collab_server.ports import Peer
-from collab_server.realtime.engine.requests import UNKNOWN_SID
+from collab_server.realtime.engine.requests import NO_ROOM, UNKNOWN_SID
 from collab_server.realtime.handover import elsewhere, homes
 from collab_server.realtime.handover.elsewhere import Elsewhere
 from collab_server.realtime.handover.homes import FACT
+from collab_server.realtime.handover.listener import _Newcomer
+from collab_server.realtime.handover.words import For, Said, pack_hello
 from collab_server.telemetry.metrics import Metrics
 from tests.harness.waiting import until
 
@@ -59,6 +62,45 @@ async def test_a_crowd_that_waits_for_a_node_is_one_that_looks(monkeypatch: pyte
     await until(lambda: all(websocket.refused for websocket in waiting), 20, "all were answered")
     assert {websocket.refused[0] for websocket in waiting} == {UNKNOWN_SID}
     assert bus.asked <= 0.2 / homes.MEETING_STEP_SECONDS + 2
+
+
+async def test_those_beyond_so_many_on_their_way_are_refused_and_there_is_room_again_behind_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(homes, "MEETING_SECONDS", 0.01)
+    monkeypatch.setattr(elsewhere, "MOST_CONNECTING", 2)
+    here = elsewhere_of(Bus())
+    for _ in range(3):
+        there = elsewhere_of(Bus())  # one that is found to be gone is not waited for again
+        waiting = [Websocket() for _ in range(3)]
+        for websocket in waiting:
+            assert here.carry(there.new_id(), {}, websocket)  # type: ignore[arg-type]
+        assert [websocket.refused for websocket in waiting] == [[], [], [NO_ROOM]]
+        await until(lambda: not here._tasks, 20, "nobody is on the way any more")
+        assert [websocket.refused for websocket in waiting[:2]] == [[UNKNOWN_SID]] * 2
+
+
+class Caller:
+    """A channel by which a node has come, and what it was told."""
+
+    def __init__(self) -> None:
+        self.told: list[int] = []
+        self.is_ended = False
+
+    def send(self, kind: int, *_: bytes) -> None:
+        self.told.append(kind)
+
+    def abort(self) -> None:
+        self.is_ended = True
+
+
+@pytest.mark.parametrize("is_meant", [True, False], ids=["for this node", "for the one before it there"])
+def test_whoever_means_another_node_that_was_at_this_address_is_not_let_in(*, is_meant: bool) -> None:
+    here, before = (elsewhere_of(Bus()).home for _ in range(2))
+    listener, caller = SimpleNamespace(home=here), Caller()
+    newcomer = _Newcomer(cast("Any", listener), cast("Any", caller))
+    newcomer.heard(Said.HELLO, pack_hello(For.WEBSOCKET, here if is_meant else before))
+    assert (caller.told, caller.is_ended) == (([Said.WELCOME], False) if is_meant else ([], True))
 
 
 async def test_a_node_that_is_there_and_cannot_be_reached_is_told_until_it_can_or_is_gone(
