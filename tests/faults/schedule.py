@@ -141,4 +141,5 @@ def make_schedule(
 
 
 def _subject(kind: str) -> str:
-    return kind.partition(" ")[0]
+    """What a fault strikes; a node that is killed takes its workers with it."""
+    return "node" if kind in OF_WORKERS else kind.partition(" ")[0]
