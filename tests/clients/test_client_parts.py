@@ -1,0 +1,287 @@
+"""The parts of `collab-client` by themselves, in Node, with a server whose answers the test holds back: what comes
+while something else is under way, which no real server can be made to do."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+from collab_server.web import CLIENTS
+from tests.harness.node_js import node_binary
+
+HEAD = """
+const source = process.argv[1];
+const part = (name) => import(`${source}/${name}.js`);
+const { Refused } = await part("refused");
+const turn = () => new Promise((done) => setImmediate(done));
+// Time passes when the test says so.
+const timers = new Map();
+let timed = 0;
+globalThis.setTimeout = globalThis.setInterval = (act, ms) => (timers.set((timed += 1), { act, ms }), timed);
+globalThis.clearTimeout = globalThis.clearInterval = (timer) => timers.delete(timer);
+const pass = async (most) => {
+  for (const [timer, { act, ms }] of [...timers]) if (ms <= most && timers.delete(timer)) act();
+  await turn();
+};
+const asked = [];
+const ask = (name, payload) =>
+  new Promise((resolve, reject) => asked.push({ name, payload, resolve, reject }));
+const answer = async (name, value) => {
+  const at = asked.findIndex((each) => each.name === name);
+  if (at < 0) throw new Error(`${name} was not asked, but ${asked.map((each) => each.name)}`);
+  const [{ payload, resolve, reject }] = asked.splice(at, 1);
+  if (value instanceof Error) reject(value);
+  else resolve(value);
+  await turn();
+  return payload;
+};
+const nobody = { subscribe: () => () => {}, snapshot: () => [] };
+const heard = {};
+const client = {
+  ask, me: { id: "me" }, outbox: nobody, connection: { isLive: true, subscribe: (act) => (heard.connection = act) },
+  on: (name, act) => ((heard[name] = act), () => {}), change: ask, topicEvent: () => {},
+};
+const subscribed = {
+  recovered: false, epoch: "e", seq: 1, events: [], readSeq: 0, unread: 0, rights: [], commenting: true, present: [],
+};
+const said = {};
+"""
+
+
+def run(script: str, source: Path | None = None) -> dict[str, Any]:
+    """What the script leaves in `said`."""
+    done = subprocess.run(
+        [
+            node_binary(),
+            "--input-type=module",
+            "-e",
+            f"{HEAD}{script}\nconsole.log(JSON.stringify(said));process.exit();",
+            source or CLIENTS["collab-client"] / "src",
+        ],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+def test_of_a_topic_one_change_is_under_way_and_comes_again_when_the_server_says_so() -> None:
+    said = run("""
+const { Outbox } = await part("outbox");
+const { memory } = await part("keeping");
+const outbox = new Outbox({ isLive: true, ask }, Promise.resolve(memory()), () => {});
+await outbox.hello("me");
+outbox.add("comment.edit", { text: "one" }, "a");
+outbox.add("comment.edit", { text: "two" }, "a");
+outbox.add("comment.edit", { text: "other" }, "b");
+await turn();
+const texts = () => asked.map(({ payload }) => payload.text);
+said.first = texts();
+const { requestId } = await answer("comment.edit", new Refused({ code: "rate_limited", message: "", retryAfter: 30 }));
+await pass(29_000);
+said.early = texts();
+await pass(30_000);
+said.again = texts();
+said.isSame = asked[1].payload.requestId === requestId;
+asked.reverse();
+await answer("comment.edit", {});
+said.next = texts();
+""")
+    assert said["first"] == ["one", "other"]
+    assert said["early"] == ["other"]
+    assert said["again"] == ["other", "one"]
+    assert said["isSame"]
+    assert said["next"] == ["other", "two"]
+
+
+def test_what_is_not_among_the_counts_any_more_is_known_no_more() -> None:
+    said = run("""
+const { summariesOf } = await part("summaries");
+const summaries = summariesOf(client);
+const both = [{ topic: "a", unread: 1 }, { topic: "b", unread: 2 }];
+const known = () => ["a", "b"].map((topic) => summaries.snapshot().of(topic)?.unread ?? null);
+both.forEach(({ topic }) => summaries.watch(topic));
+await pass(1000);
+await answer("topic.watch", { items: both });
+said.before = known();
+client.connection.isLive = false;
+heard.connection();
+client.connection.isLive = true;
+heard.connection();
+await answer("topic.watch", { items: [{ topic: "b", unread: 3 }] });
+said.after = known();
+""")
+    assert said == {"before": [1, 2], "after": [None, 3]}
+
+
+def test_what_was_read_meanwhile_is_not_unread_among_the_older_notifications() -> None:
+    said = run("""
+const { Inbox } = await part("inbox");
+const inbox = new Inbox(client);
+const one = (id, readAt = null) => ({ id, readAt });
+inbox.hello("inbox:me");
+await answer("topic.subscribe", { ...subscribed, seq: 5 });
+await answer("notification.count", { unread: 2, seq: 5 });
+await answer("notification.list", { items: [one("new")], next: "more", seq: 5 });
+const older = inbox.older();
+inbox.said("notification.read", { type: "notification.read", seq: 6, at: "now", data: { ids: ["old"], unread: 1 } });
+await answer("notification.list", { items: [one("old")], next: null, seq: 5 });
+await answer("notification.list", { items: [one("old", "now")], next: null, seq: 6 });
+await older;
+const { notifications, unread, hasOlder } = inbox.snapshot();
+said.read = notifications.map(({ id, readAt }) => [id, readAt]);
+said.rest = [unread, hasOlder, asked.length];
+""")
+    assert said == {"read": [["new", None], ["old", "now"]], "rest": [1, False, 0]}
+
+
+def test_a_mark_that_is_told_while_all_are_read_is_newer_than_they_are() -> None:
+    said = run("""
+const { marksOf } = await part("marks");
+const marks = marksOf(client, { name: "a", subscribe: () => () => {}, snapshot: () => ({ state: "live" }) });
+marks.subscribe(() => {});
+heard["thread.was_marked"]({ data: { topic: "a", thread: { threadId: "t", following: false, muted: true } } });
+const items = [{ threadId: "t", following: true, muted: false }, { threadId: "u", following: true, muted: false }];
+await answer("thread.marks", { items, next: null });
+for (const thread of ["t", "u", "v"]) said[thread] = marks.snapshot().of(thread);
+""")
+    assert said == {
+        "t": {"following": False, "muted": True},
+        "u": {"following": True, "muted": False},
+        "v": {"following": False, "muted": False},
+    }
+
+
+TOPIC = """
+const { Topic } = await part("topic");
+const comment = (id, seq, more) => ({
+  id, seq, threadId: "root", author: { id: "you" }, replyCount: 0, reactions: {}, deletedAt: null, text: id, ...more,
+});
+const added = (id, seq) => ({ type: "comment.added", seq, actor: { id: "you" }, data: { comment: comment(id, seq) } });
+const topic = new Topic(client, "a");
+topic.open();
+await answer("topic.subscribe", { ...subscribed, unread: 1 });
+await answer("topic.get", { muted: false });
+await answer("topic.comments", { items: [comment("root", 1)], next: null, seq: 1 });
+topic.said("", added("reply", 2));
+"""
+
+
+def test_a_reply_that_was_read_with_its_thread_is_not_counted_once_more() -> None:
+    said = run(f"""{TOPIC}
+const count = () => topic.snapshot().threads[0].root.replyCount;
+said.first = count();
+const thread = topic.thread("root");
+const items = [comment("root", 1, {{ replyCount: 2 }}), comment("reply", 2), comment("late", 3)];
+await answer("topic.comments", {{ items, next: null, seq: 3 }});
+await thread;
+said.asRead = count();
+topic.said("", added("late", 3));
+said.afterTheEvent = count();
+topic.said("", added("later", 4));
+said.afterTheNext = count();
+said.shown = topic.snapshot().threads[0].comments.map(({{ id }}) => id);
+""")
+    assert said == {
+        "first": 1,
+        "asRead": 2,
+        "afterTheEvent": 2,
+        "afterTheNext": 3,
+        "shown": ["root", "reply", "late", "later"],
+    }
+
+
+def test_what_one_is_reading_is_not_unread_for_what_another_device_has_read() -> None:
+    said = run(f"""{TOPIC}
+const state = () => [topic.snapshot().readSeq, topic.snapshot().unread];
+said.before = state();
+topic.read();
+said.reading = state();
+topic.inboxEvent({{ type: "topic.was_read", data: {{ topic: "a", seq: 1, unread: 1 }} }});
+said.other = state();
+await answer("topic.read", {{ unread: 0 }});
+said.read = state();
+topic.inboxEvent({{ type: "topic.was_unread", data: {{ topic: "a", seq: 0, unread: 2 }} }});
+said.unread = state();
+""")
+    assert said == {"before": [0, 2], "reading": [2, 0], "other": [2, 0], "read": [2, 0], "unread": [0, 2]}
+
+
+def test_of_a_deleted_comment_its_page_is_left_and_nothing_that_was_in_it() -> None:
+    said = run("""
+const { fold } = await part("fold");
+const anchor = { pageKey: "K1", visualizationKey: "W1", dataPoint: { secret: 1 } };
+const before = { id: "c", text: "words", mentions: [1], body: [1], viewState: {}, deletedAt: null, anchor };
+for (const type of ["comment.deleted", "comment.delete"]) {
+  const { text, mentions, body, viewState, anchor: left } = fold(before, { type, data: { commentId: "c" }, at: "now" });
+  said[type] = [text, mentions, body, viewState, left];
+}
+said.nowhere = fold({ ...before, anchor: { dataPoint: 1 } }, { type: "comment.deleted", data: {}, at: "now" }).anchor;
+""")
+    tombstone: list[Any] = ["", [], None, None, {"pageKey": "K1", "visualizationKey": "W1"}]
+    assert said == {"comment.deleted": tombstone, "comment.delete": tombstone, "nowhere": None}
+
+
+def test_a_store_tells_every_change_and_of_many_in_a_turn_once() -> None:
+    said = run("""
+const { Store } = await part("store");
+const store = new Store();
+let told = 0;
+const end = store.subscribe(() => (told += 1));
+for (const changes of [1, 3, 2]) {
+  for (let change = 0; change < changes; change += 1) store.changed();
+  await turn();
+}
+said.told = told;
+end();
+store.changed();
+await turn();
+said.afterwards = told;
+""")
+    assert said == {"told": 3, "afterwards": 3}
+
+
+FAKE_SOCKET = """
+export const sockets = [];
+export function io() {
+  const listeners = new Map();
+  const socket = {
+    id: "s", active: false, connects: 0,
+    on: (name, act) => listeners.set(name, act), onAny: () => {}, connect: () => (socket.connects += 1),
+    disconnect: () => {}, say: (name, said) => listeners.get(name)(said),
+  };
+  sockets.push(socket);
+  return socket;
+}
+"""
+
+
+def test_a_client_that_is_closed_does_not_come_back(tmp_path: Path) -> None:
+    shutil.copytree(CLIENTS["collab-client"] / "src", tmp_path / "src")
+    (tmp_path / "src" / "socket.js").write_text(FAKE_SOCKET)
+    said = run(
+        """
+const { Connection } = await part("connection");
+const { sockets } = await part("socket");
+const start = async () => {
+  const connection = new Connection("http://127.0.0.1", () => ({ authToken: "t" }), {}, () => {}, () => {});
+  await turn();
+  const socket = sockets.at(-1);
+  const problem = Object.assign(new Error("rate_limited"), { data: { retryAfter: 30 } });
+  socket.say("connect_error", problem);
+  return { connection, socket };
+};
+const stays = await start();
+const closed = await start();
+closed.connection.close();
+await pass(29_000);
+said.early = [stays.socket.connects, closed.socket.connects];
+await pass(30_000);
+said.late = [stays.socket.connects, closed.socket.connects];
+""",
+        tmp_path / "src",
+    )
+    assert said == {"early": [1, 1], "late": [2, 1]}
