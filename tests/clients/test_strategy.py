@@ -130,6 +130,8 @@ said.isHeld = other.calls.slice(0, -1).every(([, json]) => json.holdSubmit ?? js
 said.isSame = JSON.stringify(other.filters) === JSON.stringify(all);
 said.page = other.getCurrentPage().nodeKey;
 said.applied = otherView.snapshot().applied;
+await otherView.apply({ pageKey: "K53--K46", filters: [] }, { name: "Bob" }); // one after the other
+said.next = otherView.snapshot().applied.name;
 await otherView.back();
 await turn();
 said.isBack = JSON.stringify(other.filters) === JSON.stringify(own) && other.getCurrentPage().nodeKey === "K53--K48";
@@ -148,9 +150,24 @@ said.handlers = other.handlers;
     assert said["isSame"]
     assert said["page"] == "K53--K46"
     assert said["applied"] == {"name": "Ann", "at": "2026-03-03T10:00:00Z", "missing": []}
-    assert said["isBack"]
+    assert said["next"] == "Bob"
+    assert said["isBack"], "to what one saw oneself, however many views later"
     assert said["left"] is None
     assert said["handlers"] == 0
+
+
+def test_of_a_view_state_without_end_no_more_is_used_than_the_page_can_take() -> None:
+    said = run("""
+const items = Array.from({ length: 5000 }, (_, number) => ({ name: `${number}`, value: `h${number};Y` }));
+const filter = { key: "W2", name: "Year", type: "attributeSearchSelector", items };
+const filters = Array.from({ length: 500 }, (_, number) => (number ? { ...filter, key: `X${number}` } : filter));
+said.missing = (await view.apply({ filters })).length;
+said.told = dossier.calls.find(([name]) => name === "filterSearchMultiAttributes")[1].selections.length;
+said.words = filtersInWords({ filters }).length;
+""")
+    assert said["told"] == 200
+    assert said["missing"] == 99
+    assert said["words"] < 250
 
 
 def test_what_is_gone_or_was_made_up_is_said_and_changes_nothing() -> None:

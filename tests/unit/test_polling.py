@@ -1,0 +1,62 @@
+"""Long-polling by itself: what one POST may hold, and what a websocket takes over from it."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from collab_server.realtime.engine.polling import PACKETS_PER_PAYLOAD, Polling
+from collab_server.realtime.engine.sessions import Sessions
+
+
+class Side:
+    """All that is around a carrier: the session, who keeps it, who answers requests, and the next carrier."""
+
+    def __init__(self, *, is_paused: bool = False) -> None:
+        self.inbox = SimpleNamespace(is_paused=is_paused)
+        self.allowance = SimpleNamespace(seconds_to_wait=lambda: 0.0)
+        self.outgoing_bytes = 1000
+        self.owner = self
+        self.packets = 0
+        self.said: list[str] = []
+        self.carrier: Any = Polling(cast("Any", self), cast("Any", self))
+
+    def receive(self, _session: Any, packet: str) -> bool:
+        self.packets += 1
+        return True
+
+    def end(self, _session: Any, _reason: str) -> None:
+        self.said.append("ended")
+
+    def refuse(self, _exchange: Any) -> None:
+        self.said.append("refused")
+
+    def respond(self, *_: Any) -> None:
+        self.said.append("answered")
+
+    def write(self, ready: list[bytes]) -> None:
+        self.said += [frame.decode() for frame in ready]
+
+    def pause_reading(self) -> None:
+        self.said.append("paused")
+
+
+@pytest.mark.parametrize("more", [0, 1])
+def test_one_post_holds_so_many_packets_and_no_more(more: int) -> None:
+    side = Side()
+    body = "\x1e".join(["4"] * (PACKETS_PER_PAYLOAD + more)).encode()
+    side.carrier.post(SimpleNamespace(body=body))
+    assert side.said == (["ended", "refused"] if more else ["answered"])
+    assert side.packets == (0 if more else PACKETS_PER_PAYLOAD)
+
+
+@pytest.mark.parametrize("is_paused", [True, False])
+def test_whoever_sends_too_much_is_read_no_faster_by_a_websocket(*, is_paused: bool) -> None:
+    side = Side(is_paused=is_paused)
+    side.carrier.write([b"one", b"two"])
+    websocket = side
+    Sessions._carry_by(cast("Any", None), cast("Any", side), cast("Any", websocket))
+    assert side.carrier is websocket
+    assert side.said == ["one", "two"] + (["paused"] if is_paused else [])
