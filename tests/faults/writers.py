@@ -25,13 +25,14 @@ from collab_server.demo.embedded import EmbeddedError
 from tests.faults.arena import Arena
 from tests.faults.connections import LOST, Connection, ask, connect
 from tests.faults.history import Answer, History, Write
-from tests.harness.clients import Failed, LibraryUser
+from tests.harness.clients import Failed, LibraryUser, Refused
 from tests.harness.waiting import until
 
 ANSWER_SECONDS = 4.0
 LOOK_SECONDS = 30.0
 PAUSE_SECONDS = (0.02, 0.3)
 TWICE_PROBABILITY = 0.05
+RESUME_PROBABILITY = 0.8
 MINE_KEPT = 50
 LARGE_CHARACTERS = 65_450
 LARGE_ENDINGS = ("25", "75")
@@ -87,6 +88,7 @@ class Writer:
         self._connection: Connection | None = None
         self._asked_at = 0.0
         self._identity_token: str | None = None
+        self._resume_token: str | None = None
         self._rewinds_known = 0
 
     def stop(self) -> None:
@@ -230,9 +232,22 @@ class Writer:
     async def _connected(self) -> Connection:
         if self._connection is None or self._connection.ended.is_set():
             self._hang_up()
-            auth = {"identityToken": await self._token()}
-            self._connection = await connect("lean", self._any_url(), auth, lambda *_: None)
+            auth = await self._auth()
+            try:
+                self._connection = await connect("lean", self._any_url(), auth, lambda *_: None)
+            except Refused as refusal:
+                if refusal.code == "unauthenticated":
+                    self.unexpected.append(f"{self.name} was refused with {next(iter(auth))}: {refusal}")
+                    self._identity_token = self._resume_token = None
+                raise
+            self._resume_token = self._connection.hello["resumeToken"]
         return self._connection
+
+    async def _auth(self) -> dict[str, str]:
+        """Mostly as clients come back that have been here before."""
+        if self._resume_token is not None and self._chance.random() < RESUME_PROBABILITY:
+            return {"resumeToken": self._resume_token}
+        return {"identityToken": await self._token()}
 
     def _hang_up(self) -> None:
         connection, self._connection = self._connection, None
