@@ -19,6 +19,7 @@ from typing import Any
 
 import pytest
 import uvicorn
+import uvloop
 from typing_extensions import override
 
 from collab_server import logs
@@ -279,6 +280,37 @@ def test_a_worker_without_open_files_loses_a_few_connections_and_no_count(make_n
         until(lambda: node.figures.sum(Number.TAKEN) == made, "nothing is thought to wait for it")
     told = [line for line in node.log.read_text().splitlines() if "can take no more connections" in line]
     assert len(told) == 1, "once a minute"
+
+
+@pytest.mark.parametrize("new_loop", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_a_connection_that_is_given_up_while_it_is_made_is_not_waited_for(
+    new_loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    async def answer(scope: Any, receive: Any, send: Any) -> None: ...
+
+    async def give_up() -> None:
+        config = uvicorn.Config(answer, log_config=None, lifespan="off")
+        config.load()
+        end, other_end = socket.socketpair()
+        server = FedServer(config, Feed(end, Figures().row(1)))
+        server.lifespan = config.lifespan_class(config)
+        with end, other_end:
+            for turns in range(1, 8):
+                client, connection = socket.socketpair()
+                making = asyncio.create_task(server._make(connection))
+                for _ in range(turns):
+                    await asyncio.sleep(0)
+                making.cancel()
+                await asyncio.gather(making, return_exceptions=True)
+                client.close()
+            for _ in range(1000):  # those that were made are lost with their clients
+                if not server.server_state.connections:
+                    return
+                await asyncio.sleep(0.01)
+        raise AssertionError(server.server_state.connections)
+
+    with asyncio.Runner(loop_factory=new_loop) as runner:
+        runner.run(give_up())
 
 
 def test_a_worker_that_ends_again_and_again_is_said_and_slowed(

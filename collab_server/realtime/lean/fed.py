@@ -133,20 +133,23 @@ class FedServer(uvicorn.Server):
     async def _make(self, connection: socket.socket) -> None:
         """A connection as uvicorn would have let it in."""
         connection.setblocking(False)
-        try:
-            await asyncio.get_running_loop().connect_accepted_socket(
-                self._protocol, connection, ssl=self.config.ssl
-            )
-        except OSError:  # of TLS too: the client has gone, or speaks something else
-            with contextlib.suppress(OSError):
-                connection.close()
-        except asyncio.CancelledError:
-            connection.close()
-            raise
-
-    def _protocol(self) -> Any:
-        return self.config.http_protocol_class(  # type: ignore[call-arg]
+        protocol: Any = self.config.http_protocol_class(  # type: ignore[call-arg]
             config=self.config,
             server_state=self.server_state,
             app_state=self.lifespan.state,
         )
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                lambda: protocol, connection, ssl=self.config.ssl
+            )
+        except OSError:  # of TLS too: the client has gone, or speaks something else
+            self._give_up(protocol, connection)
+        except asyncio.CancelledError:
+            self._give_up(protocol, connection)
+            raise
+
+    def _give_up(self, protocol: Any, connection: socket.socket) -> None:
+        """Close it. uvloop may have said that it is there, and then never says that it is lost; uvicorn would wait."""
+        self.server_state.connections.discard(protocol)
+        with contextlib.suppress(OSError):
+            connection.close()
