@@ -271,6 +271,9 @@ class _Socket:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await self._sio.disconnect()
+                websocket = self._sio.eio.ws
+                if websocket is not None:  # which stays open where the server has gone silent
+                    await websocket.close()
         for task in (self._sio.eio.read_loop_task, self._sio.eio.write_loop_task):
             if task is not None:
                 task.cancel()
