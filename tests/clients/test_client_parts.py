@@ -155,6 +155,46 @@ for (const thread of ["t", "u", "v"]) said[thread] = marks.snapshot().of(thread)
     }
 
 
+def test_of_what_gone_windows_have_left_one_takes_what_is_ones_own_and_once() -> None:
+    said = run("""
+const { indexedDb } = await part("keeping");
+const rows = new Map();
+const request = (result) => {
+  const asked = { result };
+  queueMicrotask(() => (asked.onupgradeneeded?.(), asked.onsuccess()));
+  return asked;
+};
+const store = {
+  put: (row) => request(void rows.set(row.key, row)), delete: (key) => request(void rows.delete(key)),
+  get: (key) => request(rows.get(key)), getAll: () => request([...rows.values()]),
+};
+const database = { createObjectStore: () => {}, transaction: () => ({ objectStore: () => store }) };
+globalThis.indexedDB = { open: () => request(database) };
+const alive = new Set();
+const query = async () => ({ held: [...alive].map((name) => ({ name })) });
+const locks = { request: (name, held) => (alive.add(name), held()), query };
+Object.defineProperty(globalThis, "navigator", { value: { locks } });
+const entry = (key, space) => ({ key, space, at: 1 });
+const [gone, living] = [await indexedDb("gone"), await indexedDb("living")];
+for (const each of [entry("mine", "me"), entry("theirs", "you"), entry("also mine", "me")]) await gone.put(each);
+await living.put(entry("of a living window", "me"));
+alive.delete("gone");
+const [here, there] = [await indexedDb("here"), await indexedDb("there")];
+const keys = (entries) => entries.map(({ key }) => key).sort();
+said.here = keys(await here.adopt("me"));
+said.there = keys(await there.adopt("me"));
+said.others = keys(await there.adopt("you"));
+await here.remove("mine");
+said.left = keys([...rows.values()]);
+""")
+    assert said == {
+        "here": ["also mine", "mine"],
+        "there": [],
+        "others": ["theirs"],
+        "left": ["also mine", "of a living window", "theirs"],
+    }
+
+
 TOPIC = """
 const { Topic } = await part("topic");
 const comment = (id, seq, more) => ({

@@ -13,12 +13,13 @@ import pytest
 from collab_server.demo.embedded import free_port
 from collab_server.demo.nginx import EmbeddedNginx
 from tests.conftest import MakeCluster
-from tests.e2e.deployed import deployed_nginx
+from tests.e2e.deployed import ROOT, deployed_nginx
 from tests.harness.clients import Rest, Transport, new_session
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
 
 FILES = ["ip_hash", "sticky"]
+NGINX = ROOT / "deploy" / "nginx"
 TRANSPORTS: list[Transport] = ["websocket", "polling"]
 
 
@@ -90,6 +91,45 @@ async def test_ip_hash_keeps_one_address_on_one_node(cluster: Cluster, tmp_path:
 async def rest_behind(nginx: EmbeddedNginx, cluster: Cluster, login: str) -> Rest:
     token = await (await cluster.person(login)).identity_token()
     return Rest.open(f"{url(nginx)}/collaboration", identity_token=token)
+
+
+FORWARDED = {
+    "Host": "$http_host",
+    "X-Forwarded-For": "$proxy_add_x_forwarded_for",
+    "X-Request-ID": "$request_id",
+    "X-Forwarded-Proto": "$scheme",
+}
+
+
+def locations(text: str) -> Iterator[tuple[str, dict[str, str], str]]:
+    """Each location, the headers that it sends on, and where: its own, or, where it has none, those around it."""
+    text = re.sub(r"#[^\n]*", "", text)
+    above: list[tuple[str, dict[str, str], dict[str, str]]] = [("", {}, {})]
+    for statement, end in re.findall(r"((?:[^;{}'\"]|'[^']*'|\"[^\"]*\")*)([;{}])", text):
+        words = statement.split(None, 2)
+        name, own, said = above[-1]
+        if end == "{":
+            above.append((words[-1] if words[:1] == ["location"] else "", {}, {}))
+        elif end == ";" and words[:1] == ["proxy_set_header"]:
+            own[words[1]] = words[2]
+        elif end == ";" and words[:1] == ["proxy_pass"]:
+            said["to"] = words[1]
+        elif end == "}":
+            above.pop()
+            if "to" in said:
+                around = [headers for _, headers, _ in above if headers]
+                yield name, own or (around[-1] if around else {}), said["to"]
+
+
+@pytest.mark.parametrize("file", sorted(NGINX.glob("*.conf")), ids=lambda file: file.name)
+def test_a_node_is_told_who_has_called_how_wherever_somebody_signs_in(file: Path) -> None:
+    """By the address it counts wrong tokens, by scheme and host it judges origins."""
+    found = [
+        (name, sent) for name, sent, to in locations(file.read_text()) if "socket.io" in name or "/api/" in to
+    ]
+    assert bool(found) is (file.name != "compose.conf")
+    for name, sent in found:
+        assert FORWARDED.items() <= sent.items(), name
 
 
 async def test_rest_is_under_the_prefix(sticky: EmbeddedNginx, cluster: Cluster, topic: str) -> None:

@@ -22,8 +22,8 @@ from collab_server.domain.jsontext import NOTHING, JsonText, dumps
 from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.domain.permissions import Standing
 from collab_server.domain.presence import SetTyping
-from collab_server.domain.subscriptions import Subscribe, Unsubscribe
-from collab_server.domain.topics import content_topic
+from collab_server.domain.subscriptions import Subscribe, Unsubscribe, WatchTopics
+from collab_server.domain.topics import Topic, content_topic
 from collab_server.errors import Forbidden, NotFound, Paused, TooLarge, Unavailable
 from collab_server.ports import ContentAnswer, Gate
 from collab_server.services.commands.limiter import RateLimiter
@@ -32,6 +32,7 @@ from collab_server.services.commenting import Commenting
 from collab_server.services.epoch import Epoch
 from collab_server.services.hub import Hub
 from collab_server.services.live import rights_watch
+from collab_server.services.live import watches as watches_module
 from collab_server.services.live.audience import Audience
 from collab_server.services.live.feed import Feed
 from collab_server.services.live.moves import Moves
@@ -40,7 +41,7 @@ from collab_server.services.live.rights_watch import RightsWatch
 from collab_server.services.live.subscriptions import Subscriptions
 from collab_server.services.live.watches import Watches
 from collab_server.storage import event_log, topics
-from collab_server.storage.topics import Snapshot
+from collab_server.storage.topics import Snapshot, Summary
 from collab_server.telemetry.metrics import Metrics
 from tests.harness.waiting import until
 
@@ -133,7 +134,8 @@ class Live:
         self.metrics = Metrics()
         self.hub, self.gate = Hub(self, self.metrics), Doorman()
         self.presence = presence = Presence("n1", self.hub, Alone())
-        audience = Audience(self.hub, presence, moves := Moves())
+        self.moves = moves = Moves()
+        audience = Audience(self.hub, presence, moves)
         self.feed = Feed(audience)
         commenting = Commenting(CommentingRules(), self.gate)
         backends = SimpleNamespace(
@@ -143,12 +145,14 @@ class Live:
             gate=self.gate,
             database=None,
             commenting=commenting,
+            authority_name="Library",
         )
         self.limiter = limiter = RateLimiter(per_second=1000, burst=1000)
         watches = Watches(cast("Any", backends), self.hub, audience, moves, limiter)
         self.subscriptions = Subscriptions(
             cast("Any", None), cast("Any", backends), self.hub, self.feed, audience, limiter, watches
         )
+        self.watches = watches
         self.watch = RightsWatch(
             self.hub,
             self.gate,
@@ -360,6 +364,32 @@ async def test_whoever_is_put_out_while_they_subscribe_is_refused(live: Live) ->
     live.publish(SALES)
     assert ann.got == [("rights lost", SALES)]
     assert ann.topics == {}
+
+
+# --- watching
+
+
+async def test_a_watch_that_is_refused_leaves_the_one_before_as_it_was(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def shown_summaries(_backends: Any, _who: Identity, asked: Sequence[Topic]) -> list[Summary]:
+        live.publish(SALES)  # meanwhile
+        live.moves.note(SALES)
+        if live.is_away:
+            raise Unavailable
+        return [Summary(topic.name, 1, 1, 0, 0, AT) for topic in asked]
+
+    monkeypatch.setattr(watches_module, "shown_summaries", shown_summaries)
+    ann = live.enter()
+    answers: list[JsonText] = []
+    await live.watches.watch(cast("Any", ann), WatchTopics([SALES]), answers.append)
+    live.is_away = True
+    with pytest.raises(Unavailable):
+        await live.watches.watch(cast("Any", ann), WatchTopics([SALES, COSTS]), answers.append)
+    assert len(answers) == 1
+    assert live.moves.of(cast("Any", ann)) == [SALES]
+    to_be_told = live.moves.listeners(SALES, live.moves.take(SALES))
+    assert to_be_told == {ANN: [ann]}, "nothing is held back any more"
 
 
 # --- figures

@@ -1,0 +1,106 @@
+"""The parts of the Python client by themselves, with a server that is the test's own."""
+
+from __future__ import annotations
+
+import asyncio
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+from typing_extensions import override
+
+from collab_client import connection as module
+from collab_client.connection import Connection
+from collab_client.fold import after
+from collab_client.inbox import Inbox
+from collab_client.refused import Refused
+
+
+def test_an_edit_that_is_told_after_the_deletion_brings_no_word_back() -> None:
+    comment: Any = {"id": "c", "text": "one", "mentions": [], "body": None, "anchor": None, "deletedAt": None}
+    edited: Any = {
+        "comment": {"id": "c", "text": "two", "mentions": [1], "body": [1], "editedAt": "t", "revision": 2}
+    }
+    edit = {"type": "comment.edited", "data": edited}
+    delete = {"type": "comment.deleted", "data": {"commentId": "c"}, "at": "now"}
+    assert after(comment, edit)["text"] == "two"
+    for events in ([delete, edit], [edit, delete], [delete, edit, delete]):
+        now = comment
+        for event in events:
+            now = after(now, event)
+        assert [now[name] for name in ("text", "mentions", "body", "deletedAt")] == ["", [], None, "now"]
+        assert now.get("revision", 2) == 2
+
+
+class Lonely(Connection):
+    """One that nobody lets in: each try is refused with this."""
+
+    def __init__(self, problem: Refused) -> None:
+        def nothing(*_: Any) -> None: ...
+
+        super().__init__(
+            "http://127.0.0.1:9", {"authToken": "t"}, tls=None, heard=nothing, hello=nothing, changed=nothing
+        )
+        self.refusal = problem
+        self._credentials = {"resumeToken": "r"}
+
+    @override
+    async def _be_there(self, http: Any) -> None:
+        raise self.refusal
+
+
+@pytest.mark.parametrize(
+    ("problem", "least", "most"),
+    [
+        (Refused("rate_limited", "", retryAfter=30), 15.0, 45.0),
+        (Refused("unavailable", "", retryAfter=0.2), 0.1, 0.3),
+        (Refused("no_answer", ""), 0.3, 7.5),
+    ],
+    ids=["as it is told to", "soon where it is told to", "later and later"],
+)
+async def test_a_client_that_is_not_let_in_comes_back_when_it_may(
+    monkeypatch: pytest.MonkeyPatch, problem: Refused, least: float, most: float
+) -> None:
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 20:
+            raise asyncio.CancelledError
+
+    known = {name: getattr(asyncio, name) for name in dir(asyncio) if not name.startswith("__")}
+    monkeypatch.setattr(module, "asyncio", SimpleNamespace(**{**known, "sleep": sleep}))
+    with pytest.raises(asyncio.CancelledError):
+        await Lonely(problem)._stay_connected()
+    assert all(least <= seconds <= most for seconds in waits), waits
+
+
+@pytest.mark.parametrize(
+    ("reason", "state"), [("session_ended", "signed_out"), ("session_expired", "connecting")]
+)
+async def test_whoever_is_signed_out_stays_so_and_whose_time_is_up_comes_back(
+    reason: str, state: str
+) -> None:
+    connection = Lonely(Refused("no_answer", ""))
+    source = connection._current = cast("Any", SimpleNamespace(ended=asyncio.Event()))
+    connection._hear(source, "server.signed_out", {"reason": reason})
+    assert (connection.state, connection._credentials) == (state, None)
+    assert source.ended.is_set()
+
+
+async def test_what_was_read_meanwhile_is_not_unread_among_the_older_notifications() -> None:
+    pages = [
+        {"seq": 5, "items": [{"id": "old", "readAt": None}], "next": None},
+        {"seq": 6, "items": [{"id": "old", "readAt": "now"}], "next": None},
+    ]
+
+    async def ask(_name: str, _payload: Any) -> Any:
+        return pages.pop(0)
+
+    inbox = Inbox(cast("Any", SimpleNamespace(ask=ask)), cast("Any", None), {}, lambda _: None)
+    inbox._following = cast("Any", SimpleNamespace(seq=6, is_live=True))
+    inbox._older_cursor = "more"
+    await inbox.older()
+    assert [one["readAt"] for one in inbox._notifications.values()] == ["now"]
+    assert not inbox._look().has_older
+    assert not pages
