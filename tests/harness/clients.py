@@ -21,9 +21,6 @@ from tests.harness.waiting import Stopwatch, until
 
 TIMEOUT_SECONDS = 20
 MORE_SECONDS = 0.05
-SHORT_PING_SECONDS, PATIENCE_SECONDS = 10, 120
-"""The official client gives up when it has had nothing to send for 5 s more than a ping takes: where both of them wait
-for a processor, that is soon. Those that a test gives short pings are to notice."""
 
 Transport = Literal["websocket", "polling"]
 
@@ -209,8 +206,6 @@ class Client:
                     headers=dict(headers or {}),
                     wait_timeout=timeout,
                 )
-                if sio.eio.ping_timeout > SHORT_PING_SECONDS:
-                    sio.eio.ping_timeout = PATIENCE_SECONDS
                 await client.wait_for("server.hello", timeout=timeout)
         except (socketio.exceptions.ConnectionError, TimeoutError) as error:
             await client.close()
