@@ -1,0 +1,218 @@
+"""Parts of the panel and of the React hooks by themselves, in Node: what they make of what others wrote, what they
+keep, and what they take for read. No browser, and no hooks but such as run at once."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from collab_server.web import CLIENTS, PREACT
+from tests.harness.node_js import node_binary
+
+HOOKS = """
+export const useRef = (current) => ({ current });
+export const useEffect = (act) => act();
+export const useLayoutEffect = () => {};
+export const useMemo = (make) => make();
+export const useCallback = (act) => act;
+export const useState = (start) => [typeof start === "function" ? start() : start, () => {}];
+export const useReducer = (_, start) => [start, () => {}];
+export const useSyncExternalStore = (_, snapshot) => snapshot();
+"""
+CLIENT = """
+export * from "../client/mentions.js";
+export const createClient = null, discussionsOf = null, marksOf = null, placesOf = null, summariesOf = null;
+"""
+REACT = """
+export * from "./hooks.js";
+export const createContext = () => ({ current: null });
+export const useContext = () => globalThis.client;
+export const createElement = null;
+"""
+HEAD = "const said = {}; const part = (name) => import(`${process.argv[1]}/${name}.js`);\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("parts")
+    for name in ("client", "panel", "react"):
+        shutil.copytree(CLIENTS[f"collab-{name}"] / "src", folder / name)
+    shutil.copy(PREACT, folder / "panel" / "vendor.js")
+    (folder / "panel" / "preact.js").write_text(f'export {{ html, render }} from "./vendor.js";{HOOKS}')
+    (folder / "panel" / "client.js").write_text(CLIENT)
+    (folder / "react" / "hooks.js").write_text(HOOKS)
+    (folder / "react" / "react.js").write_text(REACT)
+    hooks = folder / "react" / "index.js"
+    text = hooks.read_text().replace('from "react"', 'from "./react.js"')
+    hooks.write_text(re.sub(r'from "collab-client/(\w+)"', r'from "../client/\1.js"', text))
+    return folder
+
+
+def run(folder: Path, script: str, given: Any = None) -> dict[str, Any]:
+    """What the script leaves in `said`."""
+    text = (
+        f"const given = {json.dumps(given)};{HEAD}{script}\nconsole.log(JSON.stringify(said));process.exit();"
+    )
+    done = subprocess.run(
+        [node_binary(), "--input-type=module", "-e", text, folder],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer: dict[str, Any] = json.loads(done.stdout)
+    return answer
+
+
+SAFE = ["https://a.example/x", "http://a.example", "mailto:ann@a.example"]
+UNSAFE = [
+    "javascript:alert(1)", "JaVaScRiPt:alert(1)", " javascript:alert(1)", "java\tscript:alert(1)", "vbscript:x",
+    "data:text/html,<script>alert(1)</script>", "file:///etc/passwd", "blob:https://a.example/1", "ftp://a.example",
+    "//a.example", "/x", "x", "", "https:", None,
+]  # fmt: skip
+
+
+def test_of_whatever_address_only_links_to_pages_and_people_are_made_and_tell_nobody_where_from(
+    folder: Path,
+) -> None:
+    said = run(
+        folder,
+        """
+const { Said } = await part("panel/body");
+const links = (part) =>
+  Array.isArray(part) ? part.flatMap(links)
+  : !part || typeof part !== "object" ? []
+  : [...(part.type === "a" ? [part.props] : []), ...links(part.props?.children)];
+const text = { type: "text", text: "words" };
+const of = (url) => Said({ body: [{ type: "paragraph", children: [{ type: "link", url, children: [text] }] }] }, "me");
+const inText = (url) => Said({ text: `see ${url} there`, body: null, mentions: [] }, "me");
+said.body = given.map((url) => links(of(url)).map(({ href, rel, target }) => [href, rel, target]));
+said.text = given.map((url) => links(inText(url)).map(({ href, rel, target }) => [href.split(":")[0], rel, target]));
+""",
+        [*SAFE, *UNSAFE],
+    )
+    how = ["noopener noreferrer nofollow ugc", "_blank"]
+    assert [[href for href, *_ in links] for links in said["body"][: len(SAFE)]] == [
+        ["https://a.example/x"],
+        ["http://a.example/"],
+        ["mailto:ann@a.example"],
+    ]
+    assert said["body"][len(SAFE) :] == [[] for _ in UNSAFE]
+    for links in (*said["body"], *said["text"]):
+        for href, *so in links:
+            assert so == how, "the page there neither learns of ours nor gets hold of it"
+            assert href.split(":")[0] in ("https", "http", "mailto")
+
+
+def test_a_name_that_begins_with_another_is_whose_it_is_in_whatever_order_they_were_chosen(
+    folder: Path,
+) -> None:
+    said = run(
+        folder,
+        """
+const { textOf, draftOf } = await part("panel/composer");
+const { mentionsOf } = await part("client/mentions");
+const people = [["1", "Ann"], ["2", "Ann Archer"], ["3", "Ann Archer Jr"]].map(([id, name]) => (
+  { kind: "user", id: id.repeat(32), name }
+));
+const text = "@Ann Archer and @Ann, not @Annabel Lee or ann@archer.example but @Ann Archer Jr";
+said.texts = [people, [...people].reverse(), [people[1], people[0], people[2]]].map((whom) => textOf({ text, whom }));
+const stored = said.texts[0];
+const again = draftOf({ text: stored, mentions: mentionsOf(stored) });
+said.again = [again.text === text.replace("@Annabel", "@Annabel"), textOf(again) === stored];
+""",
+    )
+    ann, archer, junior = (f"user:{number * 32}" for number in "123")
+    [text] = set(said["texts"])
+    assert text.startswith(f"@[Ann Archer]({archer}) and @[Ann]({ann}), not ")
+    assert text.endswith(f" or ann@archer.example but @[Ann Archer Jr]({junior})")
+    assert said["again"][1]
+
+
+def test_a_draft_comes_back_with_whom_it_mentions_to_whoever_wrote_it_where_they_did(folder: Path) -> None:
+    said = run(
+        folder,
+        """
+const kept = new Map();
+globalThis.localStorage = {
+  getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value),
+  removeItem: (key) => kept.delete(key),
+};
+const { draftAt, keepDraft } = await part("panel/drafts");
+const whom = [{ kind: "user", id: "1".repeat(32), name: "Ann" }];
+keepDraft(["me", "topic", "thread"], { text: "for @Ann", whom });
+said.mine = draftAt(["me", "topic", "thread"]);
+said.others = [["you", "topic", "thread"], ["me", "other", "thread"], ["me", "topic", "other"]].map(draftAt);
+keepDraft(["me", "topic", "thread"], { text: " ", whom });
+said.left = kept.size;
+""",
+    )
+    assert said["mine"] == {"text": "for @Ann", "whom": [{"kind": "user", "id": "1" * 32, "name": "Ann"}]}
+    assert said["others"] == [{"text": "", "whom": []}] * 3
+    assert said["left"] == 0
+
+
+def test_what_is_in_sight_is_read_after_a_second_in_a_window_that_somebody_looks_at(folder: Path) -> None:
+    said = run(
+        folder,
+        """
+const { useReading } = await part("panel/reading");
+let look = null;
+globalThis.setInterval = (act) => (look = act);
+const box = (top, bottom) => ({ top, bottom, height: bottom - top });
+const comment = (id, seq) => ({ id, seq });
+const shown = (id, top, bottom) => ({ dataset: { comment: id }, getBoundingClientRect: () => box(top, bottom) });
+for (const [name, { visibilityState = "visible", hasFocus = true, isPaused = false, unread = 2 }] of given) {
+  globalThis.document = { visibilityState, hasFocus: () => hasFocus };
+  const read = [];
+  const comments = [comment("a", 3), comment("b", 4)];
+  const list = {
+    getBoundingClientRect: () => box(0, 100),
+    querySelectorAll: () => [shown("a", 10, 40), shown("b", 90, 120)], // of the second one a third
+  };
+  useReading({
+    topic: { read: (seq) => read.push(seq) }, list: { current: list }, isUnread: () => true,
+    state: { unread, state: "live", threads: [{ unread: 2, comments }] }, isPaused: () => isPaused,
+  });
+  for (let tick = 0; tick < 3; tick += 1) look();
+  const early = [...read];
+  for (let tick = 0; tick < 3; tick += 1) look();
+  said[name] = [early, [...new Set(read)]];
+}
+""",
+        [
+            ["seen", {}],
+            ["hidden", {"visibilityState": "hidden"}],
+            ["behind another window", {"hasFocus": False}],
+            ["while something else is open", {"isPaused": True}],
+            ["while older ones are not loaded", {"unread": 3}],
+        ],
+    )
+    assert said.pop("seen") == [[], [3]]
+    assert said == {name: [[], []] for name in said}
+    assert len(said) == 4
+
+
+def test_threads_are_narrowed_by_place_and_whether_they_are_resolved(folder: Path) -> None:
+    said = run(
+        folder,
+        """
+const { useThreads } = await part("react/index");
+const root = (pageKey, visualizationKey, resolved) => (
+  { anchor: pageKey ? { pageKey, visualizationKey } : null, resolved: resolved ? { by: {}, at: "" } : null }
+);
+const threads = [
+  { id: "1", root: root("K1", "W1", false) }, { id: "2", root: root("K1", "W2", true) },
+  { id: "3", root: root(null, null, false) }, { id: "4", root: undefined },
+];
+globalThis.client = { topic: () => ({ subscribe: () => () => {}, snapshot: () => ({ threads }) }) };
+for (const which of given) said[JSON.stringify(which)] = useThreads("a", which).map(({ id }) => id).join("");
+""",
+        [{}, {"resolved": False}, {"resolved": True}, {"pageKey": "K1"}, {"pageKey": "K1", "resolved": True},
+         {"visualizationKey": "W1"}, {"pageKey": "K2"}],
+    )  # fmt: skip
+    assert list(said.values()) == ["1234", "134", "2", "12", "2", "1", ""]
