@@ -11,7 +11,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from collab_server.realtime.engine import polling
+from collab_server.realtime.engine import marks as marking
 from collab_server.realtime.engine.bounds import KnownBy
 from tests.harness.waiting import Stopwatch
 
@@ -222,7 +222,7 @@ async def polled(http: aiohttp.ClientSession, served: Served, *marks: str) -> li
 async def test_poll_that_comes_again_ends_the_session(
     http: aiohttp.ClientSession, engine: Served, marks: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(polling, "CLOCK_STANDS_SECONDS", -1.0)
+    monkeypatch.setattr(marking, "CLOCK_STANDS_SECONDS", 3600.0)  # however soon it comes
     *answers, again, later = await polled(http, engine, *marks)
     assert answers == [(200, f"4{number}") for number in range(len(answers))]
     assert (again[0], later[0]) == (400, 400)
@@ -235,12 +235,31 @@ async def test_polls_that_clients_mark_alike_are_answered(
     assert await polled(http, engine, *[mark] * 5) == [(200, f"4{number}") for number in range(4)]
 
 
-async def test_a_clock_that_stands_still_for_some_polls_marks_them_alike(
-    http: aiohttp.ClientSession, engine: Served, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("greeted_at", "answered"),
+    [((47.0, 47.0, 47.016), 3), ((47.0, 47.0, 47.004), 0), ((47.0, 47.016, 47.032), 0)],
+    ids=["stands still", "takes small steps", "has not stood still"],
+)
+async def test_a_clock_that_stood_still_while_its_client_was_greeted_marks_polls_alike(
+    http: aiohttp.ClientSession,
+    engine: Served,
+    greeted_at: tuple[float, ...],
+    answered: int,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(polling, "CLOCK_STANDS_SECONDS", 3600.0)
-    marks = [f"&t=1795901500.{tick}" for tick in (47, 48, 48, 48, 49, 49)]
-    assert await polled(http, engine, *marks) == [(200, f"4{number}") for number in range(5)]
+    monkeypatch.setattr(marking, "CLOCK_STANDS_SECONDS", 3600.0)
+    server = engine.server
+
+    async def poll(at: float) -> int:
+        server.loop.call_soon_threadsafe(server.send_text, sid, "hello")
+        return (await get(http, engine, f"{POLL}&sid={sid}&t=17959015{at:.3f}"))[0]
+
+    _, text = await get(http, engine, POLL)
+    sid = json.loads(text[1:])["sid"]
+    assert [await poll(at) for at in greeted_at] == [200] * 3
+    assert await post(http, engine, f"{POLL}&sid={sid}", "4I want to hear all") == (200, "ok")
+    statuses = [await poll(48.5) for _ in range(4)]
+    assert statuses == [200] * (answered + 1) + [400] * (3 - answered)
 
 
 async def test_cancelled_poll_ends_the_session(http: aiohttp.ClientSession, engine: Served) -> None:

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import re
-import time
 
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import TEXT, Answers
+from collab_server.realtime.engine.marks import Marks
 from collab_server.realtime.engine.session import NOOP, REASON, Exchange, Headers, Session
 
 PACKETS_PER_PAYLOAD = 16_384
-CLOCK_STANDS_SECONDS = 0.1
-"""A clock that tells fractions of a second may stand still for less than that: Python's for 16 ms on Windows."""
 PACKETS_PER_POLL = 16  # the clients of python-engineio disconnect when they get more at once
 _SEPARATOR = "\x1e"
-_FRACTION = re.compile(rb"[0-9]+\.[0-9]+")
 
 
 class Polling:
@@ -24,14 +20,11 @@ class Polling:
 
     __slots__ = (
         "_answers",
-        "_asked",
-        "_asked_at",
         "_backlog",
         "_backlog_bytes",
-        "_first_mark",
         "_greeting",
         "_keeps_none_waiting",
-        "_marks_differ",
+        "_marks",
         "_post",
         "_session",
         "_waiting",
@@ -47,47 +40,20 @@ class Polling:
         self._greeting: Headers = []
         self._backlog: list[bytes] = []
         self._backlog_bytes = 0
-        self._asked = b""  # the query of the last poll
-        self._asked_at = 0.0  # when it came first
-        self._first_mark = b""
-        self._marks_differ = False
+        self._marks = Marks()
 
     def greet(self, exchange: Exchange, headers: Headers) -> None:
         """The handshake waits as the first poll."""
         self._greeting = headers
-        self._first_mark = _mark_of(exchange.scope["query_string"])
+        self._marks.greet(exchange.scope["query_string"])
         self._wait(exchange)
 
     def poll(self, exchange: Exchange) -> None:
-        """A GET; a second one while the first waits ends the session.
-
-        So does one that comes once more: a balancer, or a browser, asks again where the connection was cut by which the
-        answer went, and nobody would know that what was in it is lost.
-        """
-        query = exchange.scope["query_string"]
-        if query != self._asked:
-            self._marks_differ = self._asked != b""
-            self._asked, self._asked_at = query, time.monotonic()
-        elif self._comes_again(query):
-            self._refuse(exchange)
-            return
-        if self._waiting is not None:
+        """A GET; a second one while the first waits ends the session, and so does one that comes again (`marks`)."""
+        if self._marks.come_again(exchange.scope["query_string"]) or self._waiting is not None:
             self._refuse(exchange)
         else:
             self._wait(exchange)
-
-    def _comes_again(self, query: bytes) -> bool:
-        """Whether a poll like the one before is that one: clients mark each with another `t`. Some with the time of a
-        clock, which may stand still between two, or with what is always the same."""
-        mark = _mark_of(query)
-        if mark.isdigit() or (_FRACTION.fullmatch(mark) and self._asked_seconds <= CLOCK_STANDS_SECONDS):
-            return False
-        return mark != b"" and (self._marks_differ or mark != self._first_mark)
-
-    @property
-    def _asked_seconds(self) -> float:
-        """How long ago this poll came first."""
-        return time.monotonic() - self._asked_at
 
     def _refuse(self, exchange: Exchange) -> None:
         self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
@@ -131,6 +97,7 @@ class Polling:
             return False
         if len(packets) > PACKETS_PER_PAYLOAD:
             return False
+        self._marks.note_said(packets)
         owner = self._session.owner
         return all(owner.receive(self._session, packet) for packet in packets)
 
@@ -217,12 +184,6 @@ class Polling:
         """The client of the poll that waits has gone."""
         self._waiting = None
         self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
-
-
-def _mark_of(query: bytes) -> bytes:
-    """The `t` of a query; empty without one."""
-    _, _, rest = (b"&" + query).partition(b"&t=")
-    return rest.partition(b"&")[0]
 
 
 def _packet_of(ready: bytes) -> bytes:
