@@ -16,12 +16,24 @@ from collab_server.web import CLIENTS, PREACT
 from tests.harness.node_js import node_binary
 
 HOOKS = """
-export const useRef = (current) => ({ current });
+// What a component keeps from one time that it is drawn to the next, once `draw` is used.
+const slots = [];
+let at = 0;
+const slot = (current) => {
+  const own = at++;
+  return (slots[own] ??= { current });
+};
+export const draw = (component, props) => ((at = 0), component(props));
+export const kept = () => slots.map(({ current }) => current);
+export const useRef = (current) => slot(current);
 export const useEffect = (act) => act();
 export const useLayoutEffect = () => {};
 export const useMemo = (make) => make();
 export const useCallback = (act) => act;
-export const useState = (start) => [typeof start === "function" ? start() : start, () => {}];
+export const useState = (start) => {
+  const kept = slot(typeof start === "function" ? start() : start);
+  return [kept.current, (value) => (kept.current = value)];
+};
 export const useReducer = (_, start) => [start, () => {}];
 export const useSyncExternalStore = (_, snapshot) => snapshot();
 """
@@ -195,6 +207,49 @@ for (const [name, { visibilityState = "visible", hasFocus = true, isPaused = fal
     assert said.pop("seen") == [[], [3]]
     assert said == {name: [[], []] for name in said}
     assert len(said) == 4
+
+
+def test_what_was_found_for_other_words_takes_not_the_place_of_what_is_looked_for_now(folder: Path) -> None:
+    said = run(
+        folder,
+        """
+const { draw, kept } = await part("panel/preact");
+const { Search } = await part("panel/search");
+const { Words } = await part("panel/words");
+globalThis.setTimeout = (act) => act();
+globalThis.clearTimeout = () => {};
+const turn = () => new Promise((done) => setImmediate(done));
+const asked = [];
+const ask = (_, payload) => new Promise((resolve) => asked.push({ q: payload.q, resolve }));
+const connection = { subscribe: () => () => {}, snapshot: () => ({ state: "live" }) };
+const props = { client: { connection, ask }, words: new Words("en", {}), host: {}, name: "a", rooms: {} };
+const inputs = (part) =>
+  Array.isArray(part) ? part.flatMap(inputs)
+  : !part?.props ? []
+  : part.type === "input" ? [part.props] : inputs(part.props.children);
+const type = (value) => inputs(draw(Search, props))[0].onInput({ target: { value } });
+const comment = (id) => ({ id, author: { id: "", name: "" }, text: id, mentions: [] });
+const found = (id) => ({ items: [{ comment: comment(id) }], next: null });
+const shown = () => kept().flatMap((each) => each?.items ?? []).map(({ comment }) => comment.id);
+type("one");
+draw(Search, props);
+const first = asked.at(-1);
+type("two");
+draw(Search, props);
+const last = asked.at(-1);
+said.asked = [first.q, last.q];
+first.resolve(found("of one"));
+await turn();
+said.early = shown();
+last.resolve(found("of two"));
+await turn();
+said.then = shown();
+asked[0].resolve(found("of one, late"));
+await turn();
+said.late = shown();
+""",
+    )
+    assert said == {"asked": ["one", "two"], "early": [], "then": ["of two"], "late": ["of two"]}
 
 
 def test_threads_are_narrowed_by_place_and_whether_they_are_resolved(folder: Path) -> None:

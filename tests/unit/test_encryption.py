@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import getpass
+import io
 import json
 import os
 import stat
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cryptography.fernet import Fernet
 
+from collab_server.command_line.outcome import Failure
+from collab_server.command_line.secrets import _ask_password
 from collab_server.config import ConfigError, load_config
 from collab_server.config.encryption import EncryptionError, create_key_file, decrypt, encrypt, is_encrypted
 from tests.harness.certificates import PASSPHRASE, write_certificates
@@ -127,3 +133,22 @@ def test_a_key_file_that_others_may_read_is_a_warning(key_file: Path) -> None:
         "chmod 600"
         in {problem.property: problem.message for problem in warnings}["dataSource.encryptionKeyFile"]
     )
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", ""], ids=["a line", "a line of Windows", "no line"])
+def test_a_password_is_read_as_it_is_with_its_blanks(monkeypatch: pytest.MonkeyPatch, end: str) -> None:
+    password = " pass  word\t "
+    monkeypatch.setattr(sys, "stdin", io.StringIO(password + end + ("the next line" if end else "")))
+    assert _ask_password() == password
+
+
+def test_a_password_that_is_none_or_was_typed_in_two_ways_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    with pytest.raises(Failure):
+        _ask_password()
+    typed = iter(["one", "two", "same", "same"])
+    monkeypatch.setattr(sys, "stdin", SimpleNamespace(isatty=lambda: True))
+    monkeypatch.setattr(getpass, "getpass", lambda _prompt: next(typed))
+    with pytest.raises(Failure):
+        _ask_password()
+    assert _ask_password() == "same"
