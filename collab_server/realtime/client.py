@@ -37,8 +37,8 @@ class ClientHost(Host, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """How a client has come: what its handshake `brought` besides a token, for one that it may bring later, `at` which
-    time of the loop, and the `trace` that names its connection in logs, where its own name, a secret, is not.
+    """How a client has come: what its handshake `brought` besides a token, for one that it may bring later, the `trace`
+    that names its connection in logs, where its own name, a secret, is not, and `at` which time of the monotonic clock.
     """
 
     brought: Credentials
@@ -85,7 +85,7 @@ class Client:
         self.commands = ClientCommands(host, self, arrival.trace)
         self.is_closed = False
         self.is_signed_out = False
-        self.ends_at = math.inf  # of the loop's clock: when its sign-in has lasted as long as it may
+        self.ends_at = math.inf  # of the monotonic clock: when its sign-in has lasted as long as it may
         self.renew_at = who.expires_at  # when its resume token should be replaced by a younger one
 
     @property

@@ -15,6 +15,7 @@ import asyncio
 import contextlib
 import functools
 import logging
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from typing import Any, cast
 
@@ -83,6 +84,7 @@ class Door:
         self._counters = counters
         self._journal = journal
         self._tasks: set[asyncio.Task[None]] = set()
+        self.send_text = server.eio.send_text  # as it is: it is on the way of every answer
         server.serve(self)
 
     # --- coming and going
@@ -161,7 +163,7 @@ class Door:
             # The database has just gone. The client comes back by itself, as it would not after a refusal.
             self._server.eio.close_transport(client.connection, "paused")
 
-    async def forget(self, sid: str, reason: str = "unknown") -> None:
+    def forget(self, sid: str, reason: str = "unknown") -> None:
         """Socket.IO's disconnect handler."""
         eio_sid = self._server.manager.eio_sid_from_sid(sid, "/")
         client = self._clients.get(eio_sid) if eio_sid is not None else None
@@ -173,7 +175,7 @@ class Door:
         self._sign_ins.end(client)
         why = "signed out" if client.is_signed_out else reason
         self._counters.disconnected(why)
-        seconds = asyncio.get_running_loop().time() - client.arrival.at
+        seconds = time.monotonic() - client.arrival.at
         facts = {"seconds": round(seconds, 1), "commands": client.commands.count, "trace": client.trace}
         self._journal.line("disconnected", person(client.who.user.id), why=why, **facts)
 
@@ -239,10 +241,6 @@ class Door:
     ) -> None:
         acknowledge(await self._sign_ins.refresh(client, command))
 
-    def send_text(self, eio_sid: str, text: str) -> None:
-        """Queue a ready Socket.IO packet for one client."""
-        self._server.eio.send_text(eio_sid, text)
-
     # --- tasks
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
@@ -294,6 +292,9 @@ class Door:
         return sum(client.commands.is_busy for client in self._clients.values())
 
 
+_FIELD_OF = dict(zip(TOKENS, ("identity_token", "auth_token", "resume_token"), strict=True))
+
+
 def _trace_of(environ: dict[str, Any]) -> str:
     """That of the handshake; a new one for who signs in once more on the same connection."""
     scope = environ.get("asgi.scope")
@@ -301,7 +302,7 @@ def _trace_of(environ: dict[str, Any]) -> str:
 
 
 def _arrival(environ: dict[str, Any], trace: str) -> Arrival:
-    return Arrival(_came_with(environ), trace, asyncio.get_running_loop().time())
+    return Arrival(_came_with(environ), trace, time.monotonic())
 
 
 def _kind_of(auth: Any) -> str:
@@ -318,16 +319,12 @@ def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:
     Raises `Unauthenticated` when there is no token.
     """
     tokens = auth if isinstance(auth, dict) else {}
-    given = {name: value for name in TOKENS if (value := tokens.get(name)) is not None}
-    if len(given) != 1 or not isinstance(next(iter(given.values())), str):
+    given = [name for name in TOKENS if tokens.get(name) is not None]
+    if len(given) != 1 or not isinstance(tokens[given[0]], str):
         raise Unauthenticated("expected auth: {identityToken}, {authToken} or {resumeToken}")
-    return Credentials(
-        identity_token=given.get("identityToken"),
-        auth_token=given.get("authToken"),
-        resume_token=given.get("resumeToken"),
-        cookie_header=environ.get("HTTP_COOKIE", ""),
-        address=environ.get("REMOTE_ADDR"),
-    )
+    address, cookie_header = environ.get("REMOTE_ADDR"), environ.get("HTTP_COOKIE", "")
+    shown = {_FIELD_OF[given[0]]: tokens[given[0]]}
+    return Credentials(**shown, cookie_header=cookie_header, address=address)
 
 
 def _came_with(environ: dict[str, Any]) -> Credentials:

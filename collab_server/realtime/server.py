@@ -67,8 +67,8 @@ class Receiver(Protocol):
         """Somebody who was proved at once has been answered; what is left to be waited for, if anything."""
         ...
 
-    async def forget(self, sid: str, reason: str = "unknown") -> None:
-        """Somebody is gone."""
+    def forget(self, sid: str, reason: str = "unknown") -> None:
+        """Somebody is gone. Waits for nothing."""
 
     def admit(self, eio_sid: str, text: str) -> None:
         """Let a packet in before it is decoded, or raise a `ClientError`."""
@@ -236,6 +236,20 @@ class CollabServer(SocketServer):
         self.manager.finish(sid, "/")
         self._welcome(eio_sid)
         await self._door.greet(eio_sid)  # so that it follows the CONNECT answer
+
+    @override
+    def _leave(self, eio_sid: str, reason: str) -> Awaitable[None] | None:
+        """As the stock class, for one namespace whose one handler waits for nothing: without a task."""
+        manager = self.manager
+        sid = manager.sid_from_eio_sid(eio_sid, "/")
+        try:
+            if sid is not None and manager.is_connected(sid, "/"):
+                self._door.forget(sid, reason)
+        finally:
+            if sid is not None:
+                manager.basic_disconnect(sid, "/")
+            self.environ.pop(eio_sid, None)
+        return None
 
     @override
     def _handle_eio_message(self, eio_sid: str, data: Any) -> Awaitable[None] | None:

@@ -10,6 +10,7 @@ One task, `run`, owned by the composition root.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -129,7 +130,7 @@ class SignIns:
         """
         while True:
             await asyncio.sleep(RENEWAL_ROUND_SECONDS)
-            now, over_at = datetime.now(UTC), asyncio.get_running_loop().time()
+            now, over_at = datetime.now(UTC), time.monotonic()
             clients = list(self._clients.values())
             for client in clients:
                 if client.ends_at <= over_at:
@@ -189,7 +190,7 @@ class SignIns:
         client.session_use = self._authenticator.attach(client.who, partial(self._over, client))
 
     def _set_end(self, client: Client) -> None:
-        client.ends_at = asyncio.get_running_loop().time() + self._authenticator.seconds_left(client.who)
+        client.ends_at = time.monotonic() + self._authenticator.seconds_left(client.who)
 
     # --- ending
 

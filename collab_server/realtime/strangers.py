@@ -94,7 +94,14 @@ class Strangers(Generic[T]):
             crowd.silent[who] = None
             crowd.size += 1
             crowd.bytes += weight
-        return self._put_out_of(address)
+        share = crowds[-1]
+        is_too_much = (
+            everybody.size > self._most
+            or everybody.bytes > self._most_bytes
+            or share.size > self._most_per_address
+            or share.bytes > self._most_bytes // SHARE
+        )
+        return self._put_out_of(address) if is_too_much else []
 
     def weigh(self, who: T, weight: int) -> list[T]:
         """One takes so many bytes now; returns those who have to go, as `add` does. Of no meaning for others."""

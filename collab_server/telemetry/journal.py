@@ -81,6 +81,7 @@ class Journal:
         self._fields = frozenset(fields)
         self._clock = clock
         self._minutes: OrderedDict[tuple[str, Whose | str], _Minute] = OrderedDict()
+        self._first_ends_at = float("inf")  # of these
 
     async def run(self) -> None:
         """Write the counts of minutes that are over, until cancelled; then all that there are."""
@@ -158,7 +159,8 @@ class Journal:
 
     def _minute(self, kind: str, whose: Whose | str, most: int) -> _Minute | None:
         now = self._clock()
-        self._close(now)
+        if self._first_ends_at <= now:
+            self._close(now)
         key = (kind, whose)
         minute = self._minutes.get(key)
         if minute is None:
@@ -166,6 +168,7 @@ class Journal:
                 return None
             facts = {"all": whose} if isinstance(whose, str) else whose.facts
             minute = self._minutes[key] = _Minute(facts, now + MINUTE_SECONDS, most)
+            self._first_ends_at = min(self._first_ends_at, minute.ends_at)
         return minute
 
     def _close(self, now: float) -> None:
@@ -173,9 +176,11 @@ class Journal:
         while self._minutes:
             key, minute = next(iter(self._minutes.items()))
             if minute.ends_at > now:
+                self._first_ends_at = minute.ends_at
                 return
             del self._minutes[key]
             _sum_up(key[0], minute)
+        self._first_ends_at = float("inf")
 
 
 def _sum_up(kind: str, minute: _Minute) -> None:

@@ -9,10 +9,11 @@ Anybody may send any id: one that does not look like an id is not taken.
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterable
 from contextvars import ContextVar
+
+from collab_server.domain.chance import chance
 
 __all__ = ["CURRENT", "HEADER", "MOST_CHARACTERS", "carried", "name_of", "of_carried", "of_request"]
 
@@ -42,7 +43,7 @@ def of_request(headers: Iterable[tuple[bytes, bytes]]) -> str:
             return value.decode("ascii")
         if name == _PARENT and parent is None and (found := _TRACEPARENT.fullmatch(value)):
             parent = found[1]
-    return os.urandom(8).hex() if parent is None else parent.decode("ascii")
+    return chance(8).hex() if parent is None else parent.decode("ascii")
 
 
 def carried() -> bytes:

@@ -229,7 +229,7 @@ async def test_halves_of_strangers_packets_count_together(way: dict[str, Any]) -
         assert clients[-1].sid in server.eio.sockets
         assert clients[0].read_to_end() == b""
     await asyncio.to_thread(wait_until, lambda: not len(server.newcomers.strangers))
-    assert not server.newcomers._head_bytes
+    assert not server.newcomers._known
 
 
 async def test_what_was_answered_before_the_close_frame_goes_before_it(way: dict[str, Any]) -> None:

@@ -195,7 +195,7 @@ async def test_a_session_is_not_used_for_ever_by_who_left_while_refreshing_it(
     authenticator.may_answer.clear()
     refreshing = asyncio.create_task(house.sign_ins.refresh(client, RefreshSession(auth_token="second")))
     await asyncio.sleep(0)
-    await door.forget("ann")
+    door.forget("ann")
     authenticator.may_answer.set()
     await refreshing
     assert authenticator.attached == set()
@@ -238,12 +238,12 @@ async def test_a_subscription_under_way_ends_with_its_client_and_not_with_the_ne
         )
         await asyncio.sleep(0.03)
         if len(subscribing) == 1:
-            await door.forget("ann")
+            door.forget("ann")
             assert house.feed.topics == []
     may_read.set()
     await asyncio.gather(*subscribing)
     assert list(house.feed.clients_of(topic.name)) == ["eio-ann"]
-    await door.forget("ann")
+    door.forget("ann")
     assert house.feed.topics == []
 
 
@@ -259,7 +259,7 @@ async def test_what_a_client_still_had_to_unsubscribe_from_is_left_to_the_next_o
 
     passage = Passage("A" * 32, OfConnection("topic.unsubscribe"), Unsubscribe(topic), 0.0)
     unsubscribing = door.spawn(house.client().commands.answer_in_turn(1, passage, door.spawn(wait())))
-    await door.forget("ann")
+    door.forget("ann")
     await door.sign_in("ann", {}, {"resumeToken": "first"})
     house.feed.hold("eio-ann", topic)
     is_done.set()

@@ -63,6 +63,11 @@ class Jar:
         """Keep none of that name and path any more."""
         self._cookies.pop((cookie.name, cookie.path), None)
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether there are none."""
+        return not self._cookies
+
     def cookies(self, now: float) -> list[Cookie]:
         """What has not run out, oldest first."""
         return [c for c in self._cookies.values() if c.expires_at is None or c.expires_at > now]
@@ -131,7 +136,9 @@ class Cookies:
     def kept(self, session: AuthoritySession) -> list[Cookie]:
         """What has to go along with the session to another node, the oldest first."""
         jar = self.of(session)
-        found = [] if jar is None else jar.cookies(self._now())
+        if jar is None or jar.is_empty:
+            return []
+        found = jar.cookies(self._now())
         return [c for c in found if (c.name, c.value) != (SESSION_COOKIE, session.cookie)]
 
     # --- to Library

@@ -180,6 +180,8 @@ class KnownSessions:
 
     def why_ended(self, session: AuthoritySession) -> Ended | None:
         """Why it is known to be over; None where it is not."""
+        if session not in self._ended:  # nearly always; to get what is not there costs five times as much
+            return None
         end = self._ended.get(session)
         return None if end is None else end.why
 

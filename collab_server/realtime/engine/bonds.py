@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hmac
 import re
-import secrets
 
-from collab_server.realtime.engine.requests import header
+from collab_server.domain.chance import base64url, chance
+from collab_server.realtime.engine.requests import BY_NAME, header
 from collab_server.realtime.engine.session import Bond, Headers, Scope, Session
 
 _BOND_BYTES = 16
@@ -20,10 +20,11 @@ _BOND = re.compile(rb"[A-Za-z0-9_-]{22}")
 class Bonds:
     """Binds by the cookie of this name; None for not at all."""
 
-    __slots__ = ("_cookie",)
+    __slots__ = ("_cookie", "_start")
 
     def __init__(self, cookie: str | None) -> None:
         self._cookie = cookie
+        self._start = f"{cookie}=".encode()
 
     def bind(self, session: Session, scope: Scope) -> Headers:
         """Bind a new session to its client: by the cookie that it has, or by one that is set here."""
@@ -33,7 +34,7 @@ class Bonds:
         if shown is not None and _BOND.fullmatch(shown):
             session.bond = Bond(shown, is_shown=True)
             return []
-        value = secrets.token_urlsafe(_BOND_BYTES)
+        value = base64url(chance(_BOND_BYTES))
         session.bond = Bond(value.encode(), is_shown=False)
         # Without a path it is for that of this request, as the browser knows it, whatever proxies make of it.
         cookie = f"{self._cookie}={value}; HttpOnly; SameSite=Lax"
@@ -60,7 +61,9 @@ class Bonds:
 
     def _shown_in(self, scope: Scope) -> bytes | None:
         """The value of our cookie in a request."""
-        start = f"{self._cookie}=".encode()
+        by_name, start = scope.get(BY_NAME), self._start
+        if by_name is not None and b"cookie" not in by_name:
+            return None
         for name, value in scope["headers"]:
             if name == b"cookie" and start in value:
                 for part in value.split(b";"):

@@ -16,16 +16,15 @@ How it stops
 from __future__ import annotations
 
 import asyncio
-import base64
 import functools
-import os
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
 import engineio
 
-from collab_server.domain.jsontext import JsonText, dumps, json_in_front, json_shape, json_string
+from collab_server.domain.chance import base64url, chance
+from collab_server.domain.jsontext import JsonText, dumps, json_begun, json_ended, json_shape, json_string
 from collab_server.realtime.engine import asgi, frames
 from collab_server.realtime.engine.admission import Admission
 from collab_server.realtime.engine.answers import TEXT, Answers
@@ -57,6 +56,7 @@ from collab_server.realtime.engine.session import (
 )
 from collab_server.realtime.engine.sessions import Sessions
 
+_named = json_shape("sid")
 _transport = json_shape("upgrades", "pingTimeout", "pingInterval", "maxPayload")
 
 
@@ -232,7 +232,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         )
         if scope["type"] != "websocket" or self._registered.is_async("connect"):
             session.carrier = Polling(session, self._answers)
-        opening = frames.frame_of("0" + _opening_of(self, session.sid, upgrades))
+        opening = frames.frame_of(_opening_of(self, session.sid, upgrades))
         self.sessions.open(session, opening, self.environ_of(scope), accept, refuse)
 
     def _greet(self, exchange: Exchange, session: Session) -> None:
@@ -271,7 +271,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
 
     def generate_id(self) -> str:
         """A new session id. Whoever knows one acts as its client: 128 bits of chance, where python-engineio has 96."""
-        return base64.urlsafe_b64encode(os.urandom(16)).rstrip(b"=").decode()
+        return base64url(chance(16))
 
     @property
     def overflows(self) -> int:
@@ -321,11 +321,11 @@ def _cookie(server: EngineServer, sid: str) -> list[tuple[bytes, bytes]]:
     return [(b"set-cookie", cookie.encode())]
 
 
-def _opening_of(server: EngineServer, sid: str, upgrades: list[str]) -> JsonText:
-    """What a session's client is told first."""
+def _opening_of(server: EngineServer, sid: str, upgrades: list[str]) -> str:
+    """The packet that a session's client gets first."""
     seconds = server.ping_timeout, server.ping_interval + server.ping_interval_grace_period
     transport = _transport_of(tuple(upgrades), seconds, server.max_http_buffer_size)
-    return json_in_front(transport, sid=json_string(sid))
+    return "0" + json_ended(json_begun(_named(sid=json_string(sid))), transport)
 
 
 @functools.lru_cache(64)

@@ -29,6 +29,8 @@ NORMAL, GOING_AWAY, PROTOCOL_ERROR, INVALID_TEXT, TOO_BIG = 1000, 1001, 1002, 10
 _short = Struct("!BB").pack
 _medium = Struct("!BBH").pack
 _long = Struct("!BBQ").pack
+_SHORT = [_short(_FINAL | TEXT, size) for size in range(126)]
+"""How a text of so many bytes begins."""
 _read_16 = Struct("!H").unpack_from
 _read_64 = Struct("!Q").unpack_from
 _NO_MASK = b"\0\0\0\0"
@@ -53,7 +55,11 @@ def frame_of(packet: str | bytes) -> bytes:
 
 def message_of(text: str | bytes) -> bytes:
     """A ready Socket.IO packet, text or its bytes, as the ready frame of an Engine.IO message."""
-    return frame(TEXT, b"4" + (text.encode() if isinstance(text, str) else text))
+    payload = text.encode() if isinstance(text, str) else text
+    size = len(payload) + 1
+    if size >= 65536:
+        return frame(TEXT, b"4" + payload)
+    return (_SHORT[size] if size < 126 else _medium(_FINAL | TEXT, 126, size)) + b"4" + payload
 
 
 def close_frame(code: int) -> bytes:
@@ -209,7 +215,12 @@ class FrameReader:
         if opcode >= CLOSE:
             return opcode, payload
         if data[start] & _FINAL and self._fragments is None:
-            return opcode, _text(payload) if opcode == TEXT else payload
+            if opcode != TEXT:
+                return opcode, payload
+            try:
+                return TEXT, payload.decode()
+            except UnicodeDecodeError:
+                raise FrameError(INVALID_TEXT) from None
         return self._add_fragment(opcode, payload, is_last=bool(data[start] & _FINAL))
 
     def _add_fragment(self, opcode: int, payload: bytes, *, is_last: bool) -> tuple[int, str | bytes] | None:

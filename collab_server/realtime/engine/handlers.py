@@ -1,7 +1,7 @@
 """The functions that are called when a client connects, says something or has gone.
 
 They are registered by python-engineio's API and are plain functions or coroutine functions. A plain one is called at
-once, without a task; one for `message` may return something that has to be waited for before the next.
+once, without a task; one for `message` or `disconnect` may return something that has to be waited for before the next.
 """
 
 from __future__ import annotations
@@ -71,12 +71,19 @@ class Handlers:
         work = self.call("message", sid, message)
         return work if work is not None and inspect.isawaitable(work) else None
 
+    def part(self, sid: str, reason: str) -> Awaitable[Any] | None:
+        """Call the disconnect handler; what is left to be waited for, if anything."""
+        if self._is_async["disconnect"]:
+            return self.run("disconnect", sid, reason)
+        work = self.call("disconnect", sid, reason)
+        return work if work is not None and inspect.isawaitable(work) else None
+
     async def finish(self, work: Awaitable[Any]) -> None:
-        """Wait for what `hand_in` has left."""
+        """Wait for what `hand_in` or `part` has left."""
         try:
             await work
         except Exception:
-            self._logger.exception("message handler error")
+            self._logger.exception("handler error")
 
 
 def decode_message(packet: str) -> Any:

@@ -18,7 +18,7 @@ from typing import Any
 
 from collab_server.realtime.engine.deadlines import Deadlines
 from collab_server.realtime.engine.handlers import Handlers
-from collab_server.realtime.engine.session import NOOP, REASON, Ended, Session
+from collab_server.realtime.engine.session import NOOP, REASON, Ended, Inbox, Session
 
 _WAITING_MESSAGE_BYTES = 64  # what a message that waits costs besides its text
 
@@ -58,16 +58,34 @@ class Incoming:
     def end(self, session: Session, reason: str) -> None:
         """Call the disconnect handler behind what came before, then forget the session."""
         inbox = session.inbox
-        if inbox.worker is None and not self._handlers.is_async("disconnect"):
-            self._handlers.call("disconnect", session.sid, reason)
-            session.owner.forget(session)
+        if inbox.worker is None and session.allowance.left >= 0:
+            # Not in the midst of what ends it, nor before handlers that run as tasks of their own have begun.
+            asyncio.get_running_loop().call_soon(self._part, session, reason)
             return
+        self._end_behind(inbox, reason)
+        if inbox.worker is None:
+            inbox.worker = asyncio.get_running_loop().create_task(self._work(session))
+
+    def _end_behind(self, inbox: Inbox, reason: str) -> None:
         inbox.is_paused = False
         if inbox.messages is None:
             inbox.messages = deque()
         inbox.messages.append(Ended(reason))
-        if inbox.worker is None:
-            inbox.worker = asyncio.get_running_loop().create_task(self._work(session))
+
+    def _part(self, session: Session, reason: str) -> None:
+        if session.inbox.worker is not None:  # the message that has ended it is still being handled
+            self._end_behind(session.inbox, reason)
+            return
+        work = self._handlers.part(session.sid, reason)
+        if work is None:
+            session.owner.forget(session)
+        else:
+            session.inbox.worker = asyncio.get_running_loop().create_task(self._finish_parting(session, work))
+
+    async def _finish_parting(self, session: Session, work: Awaitable[Any]) -> None:
+        await self._handlers.finish(work)
+        session.owner.forget(session)
+        session.inbox.worker = None
 
     def _hand_in(self, session: Session, message: str | bytes) -> None:
         """Give a message to its handler, behind those that came before it. There is no task where none has to wait."""
@@ -95,7 +113,9 @@ class Incoming:
             message = inbox.messages.popleft()
             if isinstance(message, Ended):
                 await asyncio.sleep(0)  # handlers that run as tasks of their own begin before it
-                await self._handlers.run("disconnect", session.sid, message.reason)
+                work = self._handlers.part(session.sid, message.reason)
+                if work is not None:
+                    await self._handlers.finish(work)
                 session.owner.forget(session)
                 break
             inbox.held_bytes -= _weight(message)

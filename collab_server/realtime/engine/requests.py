@@ -16,6 +16,7 @@ _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]{1,256}")
 _PAIRS = re.compile(r"(?:\A|&)([^&=]*)=([^&]+)")
 
 _TRACE = "collab_server.trace"
+_TRACE_NAME = traces.HEADER.lower().encode()
 _HAS_ORIGIN = "collab_server.has_origin"
 
 BY_NAME = "collab_server.by_name"
@@ -64,7 +65,10 @@ def has_origin(scope: Scope) -> bool:
 def subprotocol_of(scope: Scope) -> str | None:
     """The first subprotocol that a websocket's handshake offers, which is the one that is answered: clients that offer
     some take no answer for a failure. None where it offers none, or what is none."""
-    first = (header(scope, b"sec-websocket-protocol") or "").partition(",")[0].strip()
+    offered = header(scope, b"sec-websocket-protocol")
+    if offered is None:
+        return None
+    first = offered.partition(",")[0].strip()
     return first if _TOKEN.fullmatch(first) else None
 
 
@@ -78,7 +82,7 @@ def trace_of(scope: Scope) -> str:
 
 def trace_header(scope: Scope) -> tuple[bytes, bytes]:
     """What gives it back with the answer to a handshake."""
-    return traces.HEADER.lower().encode(), trace_of(scope).encode()
+    return _TRACE_NAME, trace_of(scope).encode()
 
 
 def query_of(scope: Scope) -> dict[str, str]:

@@ -327,6 +327,10 @@ class Session:
     async def close(self, wait: bool = True, abort: bool = False, reason: str | None = None) -> None:
         """End the session, as python-engineio's socket does, and wait for the disconnect handler."""
         self.owner.end(self, reason or REASON.SERVER_DISCONNECT)
+        if not wait:
+            return
+        if self.inbox.worker is None:
+            await asyncio.sleep(0)  # the handler is called in the loop's next turn
         worker = self.inbox.worker
-        if wait and worker is not None and worker is not asyncio.current_task():
+        if worker is not None and worker is not asyncio.current_task():
             await asyncio.wait([worker])

@@ -11,10 +11,10 @@ same node. An id in another form is of a node that hands nothing over.
 from __future__ import annotations
 
 import base64
-import os
 
 from cryptography.exceptions import InvalidTag
 
+from collab_server.domain.chance import base64url, chance
 from collab_server.realtime.handover.keys import HandoverKeys
 
 __all__ = ["HOME_BYTES", "SealedIds"]
@@ -34,10 +34,10 @@ class SealedIds:
 
     def new(self) -> str:
         """A new id that names this node; before there are keys, one that names nobody."""
-        chance = os.urandom(_CHANCE_BYTES)
+        made = chance(_CHANCE_BYTES)
         if not self._keys.ids:
-            return _spelled(chance)
-        return _spelled(chance + self._keys.ids[0].encrypt(chance[:_NONCE_BYTES], self._home, chance))
+            return base64url(made)
+        return base64url(made + self._keys.ids[0].encrypt(made[:_NONCE_BYTES], self._home, made))
 
     @staticmethod
     def may_name_somebody(sid: str) -> bool:
@@ -52,16 +52,12 @@ class SealedIds:
             made = base64.urlsafe_b64decode(sid + "==")
         except ValueError:
             return None
-        if _spelled(made) != sid:
+        if base64url(made) != sid:
             return None  # another spelling of the same
-        chance, sealed = made[:_CHANCE_BYTES], made[_CHANCE_BYTES:]
+        own, sealed = made[:_CHANCE_BYTES], made[_CHANCE_BYTES:]
         for key in self._keys.ids:
             try:
-                return key.decrypt(chance[:_NONCE_BYTES], sealed, chance)
+                return key.decrypt(own[:_NONCE_BYTES], sealed, own)
             except (InvalidTag, ValueError):
                 continue
         return None
-
-
-def _spelled(made: bytes) -> str:
-    return base64.urlsafe_b64encode(made).rstrip(b"=").decode()

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from collab_server.realtime.engine.engine import EngineServer
+from collab_server.realtime.engine.requests import header
 from collab_server.realtime.engine.session import Headers, Scope, Waiter
 
 SWALLOWED_BYTES = 16_384  # of a body behind an answer, so that its client may use the connection again
@@ -67,7 +68,7 @@ class LeanExchange:
         if self.scope["method"] != "POST":
             return
         most_bytes = self.engine.most_body_bytes(self.scope)
-        announced = next((value for name, value in self.scope["headers"] if name == b"content-length"), b"")
+        announced = header(self.scope, b"content-length")
         length = int(announced[-20:]) if announced else 0
         self.most_bytes = most_bytes or 0
         if most_bytes is None:  # the answer is known; a short body may come behind it

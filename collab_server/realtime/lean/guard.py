@@ -185,7 +185,8 @@ class Guarded:
             self._requests = self._guard.requests
         else:
             self._requests = Lane(REQUEST_SECONDS, _give_up)
-        self._wait_for_the_rest(0)
+        self._is_awaited = True
+        self._requests.start(self)
         self._wait_as_a_stranger()
 
     def _wait_as_a_stranger(self) -> None:

@@ -75,9 +75,8 @@ class HttpProtocol(LateHttpProtocol):
         """A plain request for us is served at once, anything else is read."""
         if self.transport.is_closing():
             return
-        latest = self._exchange
-        has_to_answer = self._has_to_answer() if latest is None else not latest.response_complete
-        is_next = not (self._is_in_request or self._unread or has_to_answer)
+        latest = self.cycle if self._exchange is None else self._exchange
+        is_next = (latest is None or latest.response_complete) and not (self._is_in_request or self._unread)
         if is_next and (self._poll_again(data) or self._serve_plain(data)):
             return
         super().data_received(data)
@@ -107,8 +106,9 @@ class HttpProtocol(LateHttpProtocol):
             self._become_websocket(engine, scope)
             return True
         exchange = LeanExchange(self, engine, scope, keep_alive=True)
-        exchange.judge()
-        exchange.body += request.body
+        exchange.body = request.body
+        if len(request.body) > (engine.bounds.stranger_bytes or 0):  # as much may come for any session
+            exchange.judge()
         self._serve_whole(exchange)
         if request.method == "GET":
             rest = data[data.find(b"\r\n") + 2 :]
@@ -327,6 +327,7 @@ def _whole_answer(
 
 def _scope_of(engine: EngineServer, request: heads.PlainRequest, transport: Any, client: Any) -> Scope:
     path, _, query = request.target.partition(b"?")
+    text = path.decode("ascii")
     scheme = "ws" if request.is_handshake else "http"
     scope = {
         "type": "websocket" if request.is_handshake else "http",
@@ -334,7 +335,7 @@ def _scope_of(engine: EngineServer, request: heads.PlainRequest, transport: Any,
         "method": request.method,
         "scheme": f"{scheme}s" if is_ssl(transport) else scheme,
         "client": client,
-        "path": unquote(path.decode("ascii")),
+        "path": unquote(text) if "%" in text else text,
         "raw_path": path,
         "query_string": query,
         "headers": request.headers,

@@ -23,6 +23,7 @@ class LateHttpProtocol(StockHttpProtocol):
     client: Any = None
     cycle: Any = None
     flow: Any = None
+    loop: Any = None  # until an answer is out
     pipeline: Any = ()
     timeout_keep_alive_task: asyncio.TimerHandle | None = None
 
@@ -35,7 +36,6 @@ class LateHttpProtocol(StockHttpProtocol):
         self.server_state = server_state
         self.timeout_keep_alive = config.timeout_keep_alive
         self.connections = server_state.connections
-        self.loop = _loop or asyncio.get_running_loop()
 
     @override
     def connection_made(self, transport: Any) -> None:
@@ -60,9 +60,12 @@ class LateHttpProtocol(StockHttpProtocol):
     def _be_quiet(self) -> None:
         """An answer is out, and nothing waits. The timer of the answer before goes on: most clients ask again long
         before it ends, and to stop and start one costs as much as to find a session."""
-        self._quiet_since = self.loop.time()
+        loop = self.loop
+        if loop is None:
+            loop = self.loop = asyncio.get_running_loop()
+        self._quiet_since = loop.time()
         if self.timeout_keep_alive_task is None:
-            self.timeout_keep_alive_task = self.loop.call_later(
+            self.timeout_keep_alive_task = loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
 

@@ -58,8 +58,12 @@ class Reading:
         """Read what has come, or keep it for later."""
         if self._resting is not None:
             self._unread += data  # came before reading was paused
-        else:
+        elif len(data) > PIECE_BYTES:
             self._read(data)
+        else:
+            self._read_piece(data)
+            if self._session.allowance.left < 0:
+                self._keep_pace(b"")
 
     def trust(self, most_bytes: int) -> None:
         """Take messages of so many bytes from now on."""
@@ -99,10 +103,17 @@ class Reading:
             self._read_piece(data[start : start + PIECE_BYTES])
             if self._frames is None:
                 return
-            if allowance.left < 0 and not self._hearer.is_closing:
-                if seconds := allowance.seconds_to_wait():
-                    self._rest(seconds, data[start + PIECE_BYTES :])
-                    return
+            if allowance.left < 0 and self._keep_pace(data[start + PIECE_BYTES :]):
+                return
+
+    def _keep_pace(self, unread: bytes) -> bool:
+        """Rest, with what is `unread`, if the client has come too fast; False if it may go on."""
+        if self._frames is None or self._hearer.is_closing:
+            return False
+        seconds = self._session.allowance.seconds_to_wait()
+        if seconds:
+            self._rest(seconds, unread)
+        return seconds > 0
 
     def _rest(self, seconds: float, unread: bytes) -> None:
         self._unread = unread

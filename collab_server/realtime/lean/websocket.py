@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import http
-from base64 import b64decode
+from binascii import a2b_base64, b2a_base64
+from hashlib import sha1
 from typing import Any
 
 from typing_extensions import override
-from websockets.utils import accept_key
+from websockets.utils import GUID
 
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import SAFE_LINES
@@ -111,7 +112,8 @@ class WebSocket(asyncio.Protocol):
         else:
             subprotocol = subprotocol_of(scope)
             chosen = f"sec-websocket-protocol: {subprotocol}\r\n" if subprotocol else ""
-            head = _ACCEPTED + f"{accept_key(key)}\r\n{chosen}".encode()
+            accepted = b2a_base64(sha1((key + GUID).encode()).digest(), newline=False)
+            head = _ACCEPTED + accepted + b"\r\n" + chosen.encode()
             self._handshake = head + b"%b: %b\r\n\r\n" % trace_header(scope)
             self._engine.serve_websocket(scope, self)
 
@@ -275,6 +277,6 @@ class WebSocket(asyncio.Protocol):
 
 def _is_key(key: str) -> bool:
     try:
-        return len(b64decode(key, validate=True)) == 16
+        return len(a2b_base64(key, strict_mode=True)) == 16
     except ValueError:  # no base64, or not even ASCII
         return False

@@ -6,6 +6,7 @@ Nothing here closes a connection: who has to go is returned, or told to `give_up
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -16,6 +17,12 @@ from collab_server.realtime.strangers import StrangerLimits, Strangers
 
 STRANGER_WEIGHT = 2_000
 """Bytes that a session takes besides its handshake's head, which is kept twice, and its target, kept four times."""
+
+
+@dataclass(slots=True)
+class _Newcomer:
+    head_bytes: int  # what its session takes, but for what it sends
+    tries: int = 0  # CONNECT packets
 
 
 class Newcomers:
@@ -30,8 +37,7 @@ class Newcomers:
     def __init__(self, limits: StrangerLimits, seconds: float, give_up: Callable[[str], None]) -> None:
         self._limits = limits
         self._waiting: Lane[str] = Lane(seconds, lambda eio_sid, due: give_up(eio_sid))
-        self._tries: dict[str, int] = {}  # CONNECT packets
-        self._head_bytes: dict[str, int] = {}  # what a session takes, but for what it sends
+        self._known: dict[str, _Newcomer] = {}
         self.strangers: Strangers[str] = Strangers(
             most=limits.most, most_per_address=limits.most_per_address, most_bytes=limits.most_bytes
         )
@@ -39,18 +45,16 @@ class Newcomers:
     def enter(self, eio_sid: str, environ: dict[str, Any]) -> list[str]:
         """One more, with what its handshake brought; returns those who have to go."""
         self._waiting.start(eio_sid)
-        self._tries[eio_sid] = 0
         head = environ["asgi.scope"]["headers"] if "asgi.scope" in environ else ()
         weight = STRANGER_WEIGHT + 2 * sum(map(len, chain.from_iterable(head)))
         weight += 4 * (len(environ.get("PATH_INFO", "")) + len(environ.get("QUERY_STRING", "")))
-        self._head_bytes[eio_sid] = weight
+        self._known[eio_sid] = _Newcomer(weight)
         return self.strangers.add(eio_sid, network_of(environ.get("REMOTE_ADDR", "")), weight)
 
     def weigh(self, eio_sid: str, held_bytes: int) -> list[str]:
         """So much is kept of what one sends; returns those who have to go."""
-        if eio_sid not in self._head_bytes:
-            return []
-        return self.strangers.weigh(eio_sid, self._head_bytes[eio_sid] + held_bytes)
+        newcomer = self._known.get(eio_sid)
+        return [] if newcomer is None else self.strangers.weigh(eio_sid, newcomer.head_bytes + held_bytes)
 
     def count_try(self, eio_sid: str, size: int) -> None:
         """One asks to be connected, by a packet of this size.
@@ -61,16 +65,16 @@ class Newcomers:
         limits = self._limits
         if limits.packet_bytes is not None and size > limits.packet_bytes:
             raise MalformedPacket("too large a CONNECT packet")
-        if eio_sid not in self._tries:
+        newcomer = self._known.get(eio_sid)
+        if newcomer is None:
             return  # no stranger
-        self._tries[eio_sid] += 1
-        if limits.tries is not None and self._tries[eio_sid] > limits.tries:
+        newcomer.tries += 1
+        if limits.tries is not None and newcomer.tries > limits.tries:
             raise MalformedPacket("too many CONNECT packets")
         self.strangers.has_shown_a_token(eio_sid)
 
     def leave(self, eio_sid: str) -> None:
         """One is connected, or has gone."""
-        self._waiting.stop(eio_sid)
-        self.strangers.remove(eio_sid)
-        self._tries.pop(eio_sid, None)
-        self._head_bytes.pop(eio_sid, None)
+        if self._known.pop(eio_sid, None) is not None:
+            self._waiting.stop(eio_sid)
+            self.strangers.remove(eio_sid)

@@ -30,7 +30,18 @@ def _refuse_constant(name: str) -> Any:
     raise MalformedPacket(f"{name} is not JSON")
 
 
-_decode_json = json.JSONDecoder(parse_constant=_refuse_constant).decode
+_JSON: Any = json.JSONDecoder(parse_constant=_refuse_constant)
+
+
+def _decode_json(text: str) -> Any:
+    """As the decoder does, without looking for spaces where there are none. Raises `ValueError` for what is no JSON."""
+    try:
+        value, end = _JSON.scan_once(text, 0)
+    except StopIteration:
+        return _JSON.decode(text)
+    if end != len(text) and text[end:].strip(" \t\n\r"):
+        raise ValueError("more than one value")
+    return value
 
 
 class StrictPacket(sio_packet.Packet):  # type: ignore[misc]

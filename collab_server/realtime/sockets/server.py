@@ -137,10 +137,8 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if not data:  # the stock class decodes nothing then; JSON that is no packet may be 0, false or null
             raise MalformedPacket("empty")
         try:
-            packet = self.packet_class(encoded_packet=data)
-        except MalformedPacket:
-            raise
-        except Exception as error:  # of another serializer
+            packet = self.packet_class(binary=False, encoded_packet=data)
+        except Exception as error:  # also of another serializer
             raise MalformedPacket(str(error)) from None
         packet.size = len(data)
         if not packet.attachment_count:
@@ -281,12 +279,14 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._put_out(self.newcomers.enter(eio_sid, self.environ[eio_sid]))
             self.eio.distrust(eio_sid)
 
-    async def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> None:
-        self._binary_packet.pop(eio_sid, None)
-        self._attachment_bytes.pop(eio_sid, None)
-        self._running.pop(eio_sid, None)
-        await super()._handle_eio_disconnect(eio_sid, reason)
+    def _handle_eio_disconnect(self, eio_sid: str, reason: str) -> Awaitable[None] | None:
+        for kept in (self._binary_packet, self._attachment_bytes, self._running):
+            kept.pop(eio_sid, None)
         self.newcomers.leave(eio_sid)
+        return self._leave(eio_sid, reason)
+
+    def _leave(self, eio_sid: str, reason: str) -> Awaitable[None] | None:
+        return super()._handle_eio_disconnect(eio_sid, reason)  # type: ignore[no-any-return]
 
 
 def _what_is_kept_of(environ: dict[str, Any]) -> dict[str, Any]:

@@ -96,9 +96,14 @@ class RateLimiter:
         """Take so many units if the bucket has as many; False if it has not."""
         now = self._clock()
         tokens = self._tokens(user_id, now)
-        if tokens >= weight:
+        if tokens < weight:
+            return False
+        if len(self._buckets) > FORGET_ABOVE:
             self._take(user_id, tokens, weight, now)
-        return tokens >= weight
+        else:  # the same in one step
+            self._buckets[user_id] = (tokens - weight, now)
+            self._spent[user_id] = self._spent.get(user_id, 0) + weight
+        return True
 
     def wait_seconds(self, user_id: str) -> float:
         """After how many seconds the user's bucket owes nothing; 0 if it owes nothing now."""

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import secrets
 from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
+from collab_server.domain.chance import chance
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import Identity
 from collab_server.domain.sign_ins import ID_BYTES, Begun
@@ -48,7 +48,7 @@ class Authenticator:
         ends: KnownEnds | None = None,
         session_hours: float = 12.0,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
-        chance: Callable[[int], bytes] = secrets.token_bytes,
+        chance: Callable[[int], bytes] = chance,
     ) -> None:
         """`administrators` are user ids. `failures`: see `Exchange`. A sign-in lasts `session_hours` at
         most. `chance` makes random bytes."""

@@ -1,0 +1,45 @@
+"""Random bytes that are fetched many at a time: nobody gets what somebody else has got."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from base64 import urlsafe_b64encode
+from concurrent.futures import ThreadPoolExecutor
+
+from collab_server.domain.chance import base64url, chance
+
+
+def test_everybody_gets_other_bytes_in_whatever_thread() -> None:
+    with ThreadPoolExecutor(8) as threads:
+        got = [
+            piece
+            for some in threads.map(lambda _: [chance(16) for _ in range(500)], range(16))
+            for piece in some
+        ]
+    assert len(set(got)) == len(got) == 8000
+    assert {len(chance(size)) for size in (0, 1, 8, 16, 17, 32)} == {0, 1, 8, 16, 17, 32}
+
+
+FORKING = """
+import os, sys
+from collab_server.domain.chance import chance
+
+chance(16)
+if os.fork():
+    os.wait()
+sys.stdout.buffer.write(b"".join(chance(16) for _ in range(64)))
+sys.stdout.flush()
+"""
+
+
+def test_a_process_that_is_forked_gets_other_bytes_than_its_parent() -> None:
+    told = subprocess.run([sys.executable, "-c", FORKING], stdout=subprocess.PIPE, check=True).stdout
+    pieces = {told[at : at + 16] for at in range(0, len(told), 16)}
+    assert len(pieces) == 128
+
+
+def test_bytes_are_spelled_as_base64url_is() -> None:
+    for size in range(40):
+        data = bytes(range(200, 200 + size))
+        assert base64url(data) == urlsafe_b64encode(data).decode().rstrip("=")
