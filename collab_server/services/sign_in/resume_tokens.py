@@ -22,6 +22,7 @@ from collab_server.domain.sign_ins import ID_BYTES, Begun
 from collab_server.errors import Paused, Unauthenticated
 from collab_server.ports import MOST_SESSION_SECONDS
 from collab_server.services.sign_in.proofs import Proof
+from collab_server.services.sign_in.sealer import Sealer
 
 MOST_RESUME_CHARACTERS = 32_768
 MOST_SEALED_BYTES = 6_000
@@ -35,10 +36,12 @@ class ResumeTokens:
 
     def __init__(self) -> None:
         self._fernet: MultiFernet | None = None
+        self._sealer: Sealer | None = None
 
     def use_keys(self, keys: KeyRing) -> None:
         """Seal with the ring's key from now on. Tokens that none of its keys opens are not accepted any more."""
         self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys.in_order])
+        self._sealer = Sealer(keys.sealing)
 
     def require_key(self) -> MultiFernet:
         """Raises `Paused` before there is one."""
@@ -48,7 +51,9 @@ class ResumeTokens:
 
     def seal(self, proof: Proof, cookies: Sequence[Cookie]) -> str:
         """A token that proves it, with as many of the session's cookies as fit, the youngest first."""
-        return self.require_key().encrypt(_to_bytes(proof, cookies)).decode("ascii")
+        self.require_key()
+        assert self._sealer is not None
+        return self._sealer.seal(_to_bytes(proof, cookies))
 
     def open(self, token: str, now: datetime) -> tuple[Proof, list[Cookie]]:
         """What was sealed. Raises `Unauthenticated` for what is no token of ours. `now` is the time for all nodes."""
