@@ -1,14 +1,17 @@
-"""uvicorn's websocket protocol with bounds: the size of a message may change, fragments cost what they hold, and who
-sends many frames that are no messages is read slowly."""
+"""uvicorn's websocket protocol with bounds: the size of a message may change, fragments cost what they hold, who sends
+many frames that are no messages is read slowly, and who does not read is cut off when it is over. What a client does is
+no error of ours: broken text, a handshake that is refused, and what comes before its answer are not told as such."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 from typing_extensions import override
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
+from collab_server.realtime.engine import deadlines, frames
 from collab_server.realtime.engine.asgi import EXTENSION
 from collab_server.realtime.lean.quiet import QuietTransport
 
@@ -18,17 +21,45 @@ SMALL_SECONDS = 0.002
 """Of so much that comes, so many frames may be no messages; each then takes so long, a hundred times what it costs."""
 
 
+class _EndingTransport(QuietTransport):
+    """One that, once closed, waits `FAREWELL_SECONDS` for a client that does not read, not for ever."""
+
+    __slots__ = ("_cutting_off", "_loop")
+
+    def __init__(self, transport: Any, loop: asyncio.AbstractEventLoop) -> None:
+        super().__init__(transport)
+        self._loop = loop
+        self._cutting_off: asyncio.TimerHandle | None = None
+
+    def close(self) -> None:
+        """Close, behind what was written."""
+        if not self.transport.is_closing():
+            self._cutting_off = self._loop.call_later(deadlines.FAREWELL_SECONDS, self.transport.abort)
+        self.transport.close()
+
+    def forget(self) -> None:
+        """It is closed."""
+        if self._cutting_off is not None:
+            self._cutting_off.cancel()
+
+
 class StockWebSocketProtocol(WebSocketsSansIOProtocol):
     """What uvicorn runs for `--ws websockets-sansio`, bounded."""
 
+    _transport: _EndingTransport
     _small = 0  # frames that were no messages, of what is being read
     _resting: asyncio.TimerHandle | None = None  # until the client may go on …
     _unread = b""  # … with what it had sent already
 
+    @property
+    def _is_deciding(self) -> bool:
+        """Whether the handshake has no answer yet: uvicorn's parser can answer nothing else meanwhile."""
+        return self.handshake_initiated and not self.handshake_complete
+
     @override
     def data_received(self, data: bytes) -> None:
         """Read frames, a piece at a time, none while the application has a message to take."""
-        if self._resting is not None or self._unread:
+        if self._resting is not None or self._unread or self._is_deciding:
             self._unread += data
             self.transport.pause_reading()
             return
@@ -67,7 +98,25 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
         """The client or the network has closed."""
         if self._resting is not None:
             self._resting.cancel()
+        self._transport.forget()
         super().connection_lost(exc)
+
+    @override
+    async def send(self, message: Any) -> None:
+        """What the application sends."""
+        await super().send(message)
+        if message["type"] == "websocket.http.response.body" and self.close_sent:
+            self.handshake_complete = True  # by a refusal; uvicorn would complain that there is none
+
+    @override
+    def send_receive_event_to_app(self) -> None:
+        """A message is whole; broken text is answered, and not told in the log."""
+        if self.curr_msg_data_type == "text" and not (self.close_sent or _is_text(self.frames)):
+            self.frames = []
+            self.conn.send_close(frames.INVALID_TEXT)
+            self.handle_parser_exception()
+            return
+        super().send_receive_event_to_app()
 
     @override
     def handle_ping(self) -> None:
@@ -84,7 +133,8 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
     @override
     def connection_made(self, transport: Any) -> None:
         """The connection of a handshake."""
-        quiet: Any = QuietTransport(transport)
+        self._transport = ends = _EndingTransport(transport, self.loop)
+        quiet: Any = ends
         super().connection_made(quiet)
 
     def take(self, most_bytes: int) -> None:
@@ -110,3 +160,11 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
         self.frames = [bytes(whole) if event.fin else whole]
         if event.fin:
             self.send_receive_event_to_app()
+
+
+def _is_text(pieces: Sequence[bytes]) -> bool:
+    try:
+        b"".join(pieces).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
