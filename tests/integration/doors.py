@@ -19,6 +19,7 @@ import aiohttp
 
 from tests.harness.clients import Client, Failed, Rest
 from tests.harness.cluster import Cluster
+from tests.harness.waiting import until
 
 DoorName = Literal["socket", "rest"]
 
@@ -171,6 +172,19 @@ async def log_of(door: Door | Client, topic: str) -> list[dict[str, Any]]:
         events += page["events"]
         if not page["more"]:
             return events
+
+
+async def heard_all(door: Door | Client, device: Client) -> int:
+    """Once another device of the person at the door has heard all that is in their inbox: how many events those are in
+    `device.events`, so that what comes next is told from what was under way."""
+    inbox = f"inbox:{device.hello['user']['id']}"
+    head = (await door.call("topic.get", {"topic": inbox}))["seq"]
+
+    def heard() -> int:
+        return max((event.seq or 0 for event in device.events_of(inbox)), default=device.hello["inboxSeq"])
+
+    await until(lambda: heard() >= head, what="the device hears what is in the inbox")
+    return len(device.events)
 
 
 def _in_query(value: Any) -> str:

@@ -12,7 +12,7 @@ import pytest
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
-from tests.integration.doors import Door, DoorName, log_of
+from tests.integration.doors import Door, DoorName, heard_all, log_of
 from tests.integration.scene import (
     ANN,
     BOB,
@@ -223,7 +223,7 @@ async def test_notifications_are_read_by_id_and_up_to_a_seq(
     for number in range(4):
         await added(ann, topic, f"{number} {mention(BOB)}")
     third, *_, first = reversed((await told(bob, topic))[::-1][:3])
-    mark = len(device.events)
+    mark = await heard_all(bob, device)
     assert await bob.call("notification.read", {"ids": [first["id"], first["id"]]}) == {"unread": 3}
     event = await device.wait_for("notification.read", skip=mark)
     assert event.data["data"] == {"ids": [first["id"]], "unread": 3}
@@ -298,7 +298,7 @@ async def test_reading_the_topic_reads_its_notifications(
     second = await ann.call("comment.add", {"topic": topic, "text": f"Two {mention(BOB)}"})
     elsewhere = await created(ann, BOB)
     assert await badge(bob) == before + 3
-    mark = len(device.events)
+    mark = await heard_all(bob, device)
     assert await bob.call("topic.read", {"topic": topic, "seq": first["seq"]}) == {"unread": 1}
     assert await badge(bob) == before + 2
     assert [item["readAt"] is None for item in await told(bob, topic)] == [True, False]
@@ -348,7 +348,7 @@ async def test_a_deleted_comment_leaves_no_words_behind(cluster: Cluster, topic:
 async def test_a_muted_topic_tells_nothing(cluster: Cluster, topic: str, door: DoorName) -> None:
     ann, bob = await doors(cluster, door, "ann", "bob")
     device = await cluster.client(2, "bob")
-    mark = len(device.events)
+    mark = await heard_all(bob, device)
     assert await bob.call("topic.mute", {"topic": topic, "muted": True}) == {}
     event = await device.wait_for("topic.was_muted", skip=mark)
     assert event.data["data"] == {"topic": topic, "muted": True, "until": None}

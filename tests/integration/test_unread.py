@@ -15,7 +15,7 @@ from tests.faults.proxy import Proxy
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
 from tests.harness.world import PROJECT_ID, StandInLibrary, TestDatabase, fresh_topic
-from tests.integration.doors import BOARD, Door, DoorName
+from tests.integration.doors import BOARD, Door, DoorName, heard_all
 from tests.integration.scene import ANN, BOB, CAROL, added, created
 
 BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
@@ -145,7 +145,7 @@ async def test_a_second_device_learns_at_once_what_the_first_has_read(cluster: C
     ann = await Door.open(cluster, "rest", "ann")
     phone, laptop = await cluster.client(1, "bob"), await cluster.client(2, "bob")
     said = await ann.call("comment.add", {"topic": topic, "text": "Hello"})
-    mark = len(laptop.events)
+    mark = await heard_all(phone, laptop)
     await phone.call("topic.read", {"topic": topic, "seq": said["seq"]})
     for device in (phone, laptop):
         event = await device.wait_for(
@@ -169,7 +169,7 @@ async def test_what_was_read_can_be_marked_unread_again(cluster: Cluster, topic:
     assert await bob.call("topic.unread", {"topic": topic, "fromSeq": 1}) == {"unread": 4}, "nothing was read"
     await bob.call("topic.read", {"topic": topic, "seq": seqs[3]})
     await added(bob, topic, "Mine")
-    mark = len(laptop.events)
+    mark = await heard_all(bob, laptop)
     assert await bob.call("topic.unread", {"topic": topic, "fromSeq": 10**9}) == {"unread": 0}
     assert await bob.call("topic.unread", {"topic": topic, "fromSeq": seqs[2]}) == {"unread": 2}
     assert await unread(bob, topic) == 2
