@@ -75,14 +75,14 @@ def group_of(nodeid: str) -> str:
 
 
 def _workers(config: pytest.Config) -> int:
-    """How many a run is worth; they wait as much as they compute, hence two more than processors."""
+    """How many a run is worth; they wait more than they compute, hence one more than processors."""
     option = config.option
     if option.usepdb or option.collectonly or option.keyword or option.markexpr or option.capture == "no":
         return 0
     paths = [Path(config.invocation_params.dir, argument.partition("::")[0]) for argument in config.args]
     if not any(path.resolve() in LARGE for path in paths):
         return 0
-    return min(len(os.sched_getaffinity(0)) + 2, MOST_WORKERS)
+    return min(len(os.sched_getaffinity(0)) + 1, MOST_WORKERS)
 
 
 @pytest.hookimpl(tryfirst=True)
