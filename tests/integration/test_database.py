@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import itertools
 import socket
-import time
 from collections.abc import AsyncIterator, Awaitable, Iterator
 from functools import partial
 from typing import Any
@@ -29,7 +28,7 @@ NOTICED_SECONDS = 5.0
 
 
 class Timed:
-    """`await Timed(work)`: the result or the error, and the seconds it took."""
+    """`await Timed(work)`: the result or the error, and the seconds it took, of a machine that does nothing else."""
 
     def __init__(self, work: Awaitable[Any]) -> None:
         self._work = work
@@ -38,12 +37,12 @@ class Timed:
         self.seconds = 0.0
 
     def __await__(self) -> Any:
-        began = time.monotonic()
+        watch = Stopwatch()
         try:
             self.result = yield from self._work.__await__()
         except Exception as error:
             self.error = error
-        self.seconds = time.monotonic() - began
+        self.seconds = watch.seconds
         return self
 
 
