@@ -5,14 +5,17 @@ named in the log, and takes a restart. A configuration with an error changes not
 
 Besides, a certificate that is about to expire, or has, is one line a day. One task, `run`, owned by the node; files
 are read in a thread, which is left behind where that takes longer than `READ_SECONDS`: a drive may hang, or a pipe be
-there in place of a file. Nothing waits for it, the end of the node neither.
+there in place of a file. The end of the process waits for it for `LEAVING_SECONDS`: whoever still makes certificates of
+what was read when OpenSSL is taken down crashes, and the process with it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import atexit
 import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -37,6 +40,9 @@ LOOK_SECONDS = 24 * 3600.0
 """Between two warnings of the same certificate."""
 READ_SECONDS = 10.0
 MOST_LEFT_BEHIND = 4
+LEAVING_SECONDS = 1.0
+
+_threads: list[threading.Thread] = []  # that read, or have read
 
 _LOG = frozenset({"logging", "logFile", "logFormat"})
 _ORIGINS = frozenset({"allowedOrigins"})
@@ -154,8 +160,10 @@ class Reloading:
             except BaseException as error:
                 reading.set_exception(error)
 
-        # Not the loop's own threads, which the end of the process waits for.
-        threading.Thread(target=read, name="reading again", daemon=True).start()
+        # Not the loop's own threads, for which the end of the process waits however long they take.
+        thread = threading.Thread(target=read, name="reading again", daemon=True)
+        thread.start()
+        _threads[:] = [*(one for one in _threads if one.is_alive()), thread]
         self._readings.append(reading)
         async with asyncio.timeout(READ_SECONDS):
             return await asyncio.wrap_future(reading)
@@ -178,6 +186,13 @@ class Reloading:
         if left:
             log.warning("SIGHUP: changed, which takes a restart: %s", ", ".join(sorted(left)))
         return ", ".join(sorted(changed))
+
+
+@atexit.register
+def _let_them_end() -> None:
+    ends_at = time.monotonic() + LEAVING_SECONDS
+    for thread in _threads:
+        thread.join(max(0.0, ends_at - time.monotonic()))
 
 
 def _differences(one: Config, other: Config) -> list[str]:

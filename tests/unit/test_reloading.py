@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any, cast
@@ -50,3 +52,33 @@ async def test_a_file_that_hangs_is_said_and_the_next_time_looked_at_again(
         monkeypatch.setattr(reloading, "READ_SECONDS", 10.0)
         await again.look_again()
     assert caplog.messages[-1] == BROKEN
+
+
+LEAVING = """
+import asyncio, threading
+from collab_server.reloading import Reloading
+
+begun, goes_on = threading.Event(), threading.Event()
+
+def read():
+    begun.set()
+    goes_on.wait({patience})
+    print("read to its end", flush=True)
+
+async def leave():
+    task = asyncio.create_task(Reloading(None, read, None, None).look_again())
+    await asyncio.to_thread(begun.wait)
+    task.cancel()
+
+asyncio.run(leave())
+"""
+
+
+@pytest.mark.parametrize(("patience", "expected"), [(0.2, "read to its end\n"), (600, "")])
+def test_the_end_of_the_process_waits_a_moment_for_what_is_being_read(patience: float, expected: str) -> None:
+    """Within OpenSSL a thread would crash the process that takes it down; what hangs holds nobody up."""
+    script = LEAVING.format(patience=patience)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert (done.stdout, done.stderr) == (expected, "")
