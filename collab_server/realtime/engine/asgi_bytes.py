@@ -7,7 +7,7 @@ told to the home.
 
 What it promises
     A message is read when the home has taken the one before, at the pace of a client. Of what the home has said
-    `HIGH_WATER_BYTES` and one piece wait for the client at most; then it is asked to say no more.
+    `HIGH_WATER_BYTES` and one message wait for the client at most; then it is asked to say no more.
 What runs concurrently
     Within `carry`, one task reads and one writes.
 How it stops
