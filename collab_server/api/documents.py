@@ -37,13 +37,17 @@ THREADS = 4
 """So many read files at a time, of which anybody may ask for any number: a thread takes 64 MB of addresses and more."""
 
 _SCRIPT = """\
-const page = SwaggerUIBundle({
-  url: "openapi.json",
-  dom_id: "#page",
-  deepLinking: true,
-  displayRequestDuration: true,
-  persistAuthorization: false,
-  validatorUrl: null,
+let page;
+const documentIsRead = new Promise((isRead) => {
+  page = SwaggerUIBundle({
+    url: "openapi.json",
+    dom_id: "#page",
+    deepLinking: true,
+    displayRequestDuration: true,
+    persistAuthorization: false,
+    validatorUrl: null,
+    onComplete: isRead,
+  });
 });
 """
 

@@ -130,14 +130,18 @@ async def test_what_was_written_offline_survives_a_reload(open_page: Open, proxy
     proxy.refuse()
     proxy.cut()
     await _shows(page, "topic.snapshot().state", "behind")
-    await page.evaluate("void topic.add({text: 'one'}), void topic.add({text: 'two'})")
-    await _shows(page, TEXTS, ["one", "two"])
-    await page.reload()
-    await page.evaluate("void topic.add({text: 'three'})")
+    offline = [f"offline {n}" for n in range(20)]
+    # Whoever has seen their words finds them again, however soon the page goes away.
+    leave = f"topic.subscribe(() => {TEXTS}.length === {len(offline)} && location.reload())"
+    async with page.expect_navigation():
+        await page.evaluate(
+            f"texts => {{ {leave}; texts.forEach(text => void topic.add({{text}})); }}", offline
+        )
+    await page.evaluate("void topic.add({text: 'back'})")
     proxy.heal()
-    await _shows(page, TEXTS, ["one", "two", "three"])
+    await _shows(page, TEXTS, [*offline, "back"])
     await _shows(page, PENDING, 0)
-    await _shows(page, "topic.snapshot().seq", 3)
+    await _shows(page, "topic.snapshot().seq", 21)
 
 
 @needs_chromium

@@ -1,5 +1,5 @@
 // On `/docs`, where people try the server: who can sign in at the stand-in Library, and with a click the token of one of
-// them for all calls. `page` is the Swagger UI that the page has made.
+// them for all calls. `page` is the Swagger UI that the page has made; it takes no token before `documentIsRead`.
 
 import { LibraryError, authTokenOf, people } from "./library.js";
 
@@ -9,7 +9,9 @@ bar.style.cssText = "font: 14px sans-serif; margin: 1em auto 0; max-width: 1420p
 
 async function signIn({ login, fullName }) {
   try {
-    page.preauthorizeApiKey("AuthToken", await authTokenOf(login, login));
+    const token = await authTokenOf(login, login);
+    await documentIsRead;
+    page.preauthorizeApiKey("AuthToken", token);
     said.textContent = ` Calls are made as ${fullName}.`;
   } catch (problem) {
     if (!(problem instanceof LibraryError)) throw problem;
