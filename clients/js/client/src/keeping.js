@@ -32,17 +32,6 @@ export async function indexedDb(window) {
   /** @param {"readonly" | "readwrite"} mode */
   const entries = (mode) => database.transaction(ENTRIES, mode).objectStore(ENTRIES);
 
-  /**
-   * One change that is told to the database at once. One that commits by itself waits for its request first, and is
-   * undone where the page goes away before.
-   * @param {(store: IDBObjectStore) => IDBRequest<any>} act
-   */
-  const change = (act) => {
-    const request = act(entries("readwrite"));
-    request.transaction?.commit?.();
-    return done(request);
-  };
-
   // A window holds the lock of its name for as long as it lives. Without locks (on http://) what is old is taken for
   // left: should its window live, both send it, and the server does it once.
   const { locks } = navigator;
@@ -56,9 +45,9 @@ export async function indexedDb(window) {
   });
 
   return {
-    put: (entry) => change((store) => store.put({ ...entry, window })),
+    put: (entry) => done(entries("readwrite").put({ ...entry, window }), true),
 
-    remove: (key) => change((store) => store.delete(key)),
+    remove: (key) => done(entries("readwrite").delete(key)),
 
     async adopt(space) {
       const kept = await done(entries("readonly").getAll());
@@ -81,9 +70,12 @@ export async function indexedDb(window) {
 /**
  * @template Result
  * @param {IDBRequest<Result>} request
+ * @param {boolean} [isAll] of its transaction, which is told so at once: by itself it would commit after the request, and
+ *   be undone where the page goes away before
  * @returns {Promise<Result>}
  */
-function done(request) {
+function done(request, isAll) {
+  if (isAll) /** @type {IDBTransaction} */ (request.transaction).commit();
   return new Promise((resolve, reject) => {
     request.onsuccess = () => resolve(request.result);
     request.onerror = () => reject(request.error);

@@ -121,8 +121,14 @@ export class Outbox extends Store {
   retry(key, payload) {
     const entry = this.#refused(key);
     if (!entry) return;
-    const again = payload ?? entry.payload;
-    this.#put({ ...entry, payload: again, requestId: randomId(), at: Date.now(), state: "waiting", problem: null });
+    this.#put({
+      ...entry,
+      payload: payload ?? entry.payload,
+      requestId: randomId(),
+      at: Date.now(),
+      state: "waiting",
+      problem: null,
+    });
     this.#send();
   }
 
@@ -276,6 +282,6 @@ export class Outbox extends Store {
    * @param {(keeping: Keeping) => Promise<Result>} act
    */
   #kept(act) {
-    return this.#keeping.then(act).catch(() => undefined);
+    return this.#keeping.then(act).catch(() => {});
   }
 }
