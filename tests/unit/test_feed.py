@@ -438,6 +438,44 @@ async def test_a_topic_followed_again_starts_from_its_new_head(feed: Feed, mailb
     assert mailbox.got == {"a": [1, 4]}
 
 
+async def test_whoever_comes_back_soon_goes_on_from_where_the_node_is(
+    feed: Feed, mailbox: Mailbox, database: FakeDatabase
+) -> None:
+    subscribe(feed, "a", 0)
+    feed.offer(events(1))
+    assert feed.leave("a", TOPIC, may_come_back=True)
+    feed.offer(events(2))
+    feed.forget_left()
+    assert feed.follow("b", TOPIC) == 2
+    feed.offer(events(3))
+    assert mailbox.got == {"a": [1], "b": [3]}
+    assert database.reads == []
+
+
+async def test_a_topic_to_which_nobody_has_come_back_is_forgotten(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for topic in ("left", "again", "again and left"):
+        subscribe(feed, "a", 1, topic)
+        feed.leave("a", topic, may_come_back=True)
+    monkeypatch.setattr(feed_module, "KEPT_SECONDS", 0.0)
+    subscribe(feed, "b", 1, "again")
+    subscribe(feed, "b", 1, "again and left")
+    feed.leave("b", "again and left")
+    feed.forget_left()
+    assert feed.topics == ["again"]
+    assert feed.follow("a", "left") is None
+    feed.leave("b", "again", may_come_back=True)
+    feed.forget_left()
+    assert feed.topics == []
+
+
+async def test_what_was_never_read_is_not_kept_for_those_who_may_come_back(feed: Feed) -> None:
+    feed.hold("a", TOPIC)
+    feed.leave("a", TOPIC, may_come_back=True)
+    assert feed.topics == []
+
+
 # --- putting out
 
 

@@ -23,7 +23,7 @@ from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.domain.permissions import Standing
 from collab_server.domain.presence import SetTyping
 from collab_server.domain.subscriptions import Subscribe, Unsubscribe, WatchTopics
-from collab_server.domain.topics import Topic, content_topic
+from collab_server.domain.topics import Topic, content_topic, inbox_topic
 from collab_server.errors import Forbidden, NotFound, Paused, TooLarge, Unavailable
 from collab_server.ports import ContentAnswer, Gate
 from collab_server.services.commands.limiter import RateLimiter
@@ -294,6 +294,21 @@ async def test_whoever_leaves_leaves_nothing_behind(live: Live) -> None:
     assert (len(live.feed.topics), live.present()) == (2, [BOB])
     live.subscriptions.leave_all(bob, is_for_good=True)
     assert (live.feed.topics, live.present()) == ([], [])
+
+
+async def test_whoever_comes_back_soon_follows_their_inbox_at_once(live: Live) -> None:
+    inbox = inbox_topic(ANN).name
+    for is_for_good, is_known in ((False, True), (True, False)):
+        ann = live.enter()
+        seq = await live.subscriptions.hold_inbox(ann)
+        assert seq is not None
+        live.subscriptions.release_inbox(ann, seq)
+        live.subscriptions.leave_all(ann, is_for_good=is_for_good)
+        live.publish(inbox)
+        found = live.subscriptions.follow_inbox(live.enter(ANN, "back"))
+        assert found == (live.heads[inbox] if is_known else None)
+        live.subscriptions.leave_all(live.listeners["back"], is_for_good=is_for_good)
+    assert live.reads == [inbox], "once, for it was known when she came again"
 
 
 async def test_what_somebody_has_missed_costs_what_it_weighs(

@@ -13,6 +13,8 @@ What it promises.
   database may have gone back in time (`epoch_watch`).
 - Between subscribing and its acknowledgement nothing of the topic reaches the client; after it comes every event
   beyond the acknowledged `seq`.
+- A topic whose last client may come back (`leave`) goes on for `KEPT_SECONDS`, for nobody: whoever follows it then need
+  not ask Postgres.
 
 What runs concurrently: nothing; all of it is synchronous on one event loop. What is missing is read by `repair`.
 """
@@ -33,6 +35,8 @@ from collab_server.storage.event_log import Claim
 GAP_WAIT_SECONDS = 0.03
 WAITING_EVENTS = 2000
 """How many events that came too early a topic keeps; Postgres has the others."""
+KEPT_SECONDS = 15.0
+"""Official clients that have lost their connection try three times in this time."""
 PUTTING_OUT = frozenset({"member.removed", "discussion.deleted"})
 
 log = logging.getLogger(__name__)
@@ -124,6 +128,7 @@ class Feed:
         self.missing = Missing()
         self.witness = Witness()
         self._logs: dict[str, _Log] = {}
+        self._left: dict[str, float] = {}  # topics without a client, and since when, in order
         self.delivered = 0
 
     # --- events in
@@ -283,18 +288,40 @@ class Feed:
             if event.seq > known and client in followed.live:
                 self._deliver((client,), event)
 
-    def leave(self, client: str, topic: str) -> bool:
-        """End a client's following; nothing of the topic reaches it any more. False when there was none."""
+    def leave(self, client: str, topic: str, *, may_come_back: bool = False) -> bool:
+        """End a client's following; nothing of the topic reaches it any more. False when there was none.
+
+        Where it `may_come_back`, or another one of its user's, the topic goes on for a while.
+        """
         followed = self._logs.get(topic)
         if followed is None or not self.follows(client, topic):
             return False
         followed.live.pop(client, None)
         followed.held.pop(client, None)
         if not followed.live and not followed.held:
-            if followed.gap_timer is not None:
-                followed.gap_timer.cancel()
-            del self._logs[topic]
+            if may_come_back and followed.applied is not None:
+                self._left.pop(topic, None)
+                self._left[topic] = asyncio.get_running_loop().time()
+            else:
+                self._forget(followed)
         return True
+
+    def _forget(self, followed: _Log) -> None:
+        if followed.gap_timer is not None:
+            followed.gap_timer.cancel()
+        del self._logs[followed.name]
+
+    def forget_left(self) -> None:
+        """Forget topics to whom nobody has come back. To be called every few seconds."""
+        too_long = asyncio.get_running_loop().time() - KEPT_SECONDS
+        while self._left:
+            topic, since = next(iter(self._left.items()))
+            if since > too_long:
+                return
+            del self._left[topic]
+            followed = self._logs.get(topic)
+            if followed is not None and not followed.live and not followed.held:
+                self._forget(followed)
 
     def follows(self, client: str, topic: str) -> bool:
         """Whether the client follows the topic, held or live."""

@@ -62,6 +62,8 @@ class Repair:
 
     async def _repair(self, topics: set[str], is_full: bool) -> None:
         behind = {topic for topic in topics if self._feed.is_followed(topic)}
+        if is_full:
+            self._feed.forget_left()
         if is_full and self._feed.topics:
             behind |= await self._compare()
         while behind:

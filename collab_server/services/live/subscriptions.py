@@ -257,7 +257,7 @@ class Subscriptions:
         for name in listener.topics:
             self._feed.leave(listener.connection, name)
             self._presence.depart(name, user_id, listener.connection, is_for_good=is_for_good)
-        self._feed.leave(listener.connection, inbox_topic(user_id).name)
+        self._feed.leave(listener.connection, inbox_topic(user_id).name, may_come_back=not is_for_good)
 
     def close(self, user_id: str, topic: str, reason: str) -> int:
         """End a user's subscriptions to a topic on this node; nothing of it comes after `topic.closed`.
