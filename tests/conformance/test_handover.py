@@ -413,6 +413,21 @@ async def test_an_id_that_nobody_has_made_leads_nowhere(start: Start, http: aioh
     assert other.handed == 0
 
 
+async def test_a_session_that_began_on_a_websocket_stays_there(
+    start: Start, http: aiohttp.ClientSession
+) -> None:
+    home, other = start("a"), start("b")
+    async with http.ws_connect(home.url + SOCKET) as websocket:
+        sid = json.loads((await websocket.receive_str())[1:])["sid"]
+        assert not home.handing.elsewhere.ids.may_name_somebody(sid)
+        assert await poll(http, other, sid) == UNKNOWN
+        with pytest.raises(aiohttp.WSServerHandshakeError):
+            await http.ws_connect(f"{other.url}{SOCKET}&sid={sid}")
+        assert other.handed == 0
+        await websocket.send_str("4still here")
+        assert await websocket.receive_str() == "4still here"
+
+
 def test_ids_tell_nothing(start: Start) -> None:
     one, other = (start(name).handing.elsewhere for name in "ab")
     made = [one.new_id() for _ in range(200)] + [other.new_id() for _ in range(200)]

@@ -69,7 +69,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         bounds: what one client may take.
         known_by: how clients are known again.
         accepts_handshakes: is asked at each; if not, new clients get 503.
-        elsewhere: names new sessions, and takes requests of those that other nodes have; None for a node that is alone.
+        elsewhere: names sessions that begin by polling, takes requests of those of other nodes; None where it is alone.
         on_held: is told how much is kept of a packet of a session that is not trusted: id, bytes.
     """
 
@@ -164,9 +164,8 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             else:
                 raise BAD_METHOD
         except Refusal as refusal:
-            refusal.with_traceback(
-                None
-            )  # they are raised again and again, and would keep all that this concerns
+            # They are raised again and again, and would keep all that this concerns.
+            refusal.with_traceback(None)
             if refusal is not UNKNOWN_SID or not self._handing_over.ask(exchange):
                 self._on_refused(scope, refusal)
                 self._answers.refuse(exchange, refusal)
@@ -223,14 +222,15 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             raise NO_ROOM
         see_through_proxies(scope, self._addresses)
         stranger_bytes = self.bounds.stranger_bytes
+        may_move = scope["type"] != "websocket"  # else nothing of it can come another way
         session = Session(
             self.sessions,
-            self._new_sid(),
+            self._new_sid() if may_move else self.generate_id(),
             most_bytes=stranger_bytes or self.max_http_buffer_size,
             pace=self.bounds.pace if stranger_bytes is None else self.bounds.pace_of_strangers,
             is_trusted=stranger_bytes is None,
         )
-        if scope["type"] != "websocket" or self._registered.is_async("connect"):
+        if may_move or self._registered.is_async("connect"):
             session.carrier = Polling(session, self._answers)
         opening = frames.frame_of(_opening_of(self, session.sid, upgrades))
         self.sessions.open(session, opening, self.environ_of(scope), accept, refuse)

@@ -5,7 +5,8 @@
     tag        16 bytes     of AES-256-GCM, with the chance as nonce and, all of it, as what is authenticated
 
 in base64url, 54 characters. Nobody else can make one, learn from one where its session is, or see that two are of the
-same node. An id in another form is of a node that hands nothing over.
+same node. An id in another form is of a session that began on a websocket, of which nothing can come another way, or
+of a node that hands nothing over.
 """
 
 from __future__ import annotations
