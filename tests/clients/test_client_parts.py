@@ -160,7 +160,7 @@ def test_of_what_gone_windows_have_left_one_takes_what_is_ones_own_and_once() ->
 const { indexedDb } = await part("keeping");
 const rows = new Map();
 const request = (result) => {
-  const asked = { result };
+  const asked = { result, transaction: { commit: () => {} } };
   queueMicrotask(() => (asked.onupgradeneeded?.(), asked.onsuccess()));
   return asked;
 };
