@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 import ssl
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TypeVar
@@ -126,6 +127,12 @@ def check(config: Config, *, now: datetime | None = None) -> list[Problem]:
     attempt(client_context, lambda: config.trustedCerts)
     attempt(postgres_context, lambda: config.database)
     attempt(redis_context, lambda: config.redis)
+    if config.dataSource.sslRootCertFile is None and config.dataSource.sslRootCertificate is not None:
+        older = "dataSource.sslRootCertificate"
+        problems = [
+            replace(one, property=older) if one.property == "dataSource.sslRootCertFile" else one
+            for one in problems
+        ]
     ends = expiries(config)
     at = now or datetime.now(UTC)
     return problems + [Problem(one.property, words, "warning") for one in ends if (words := one.warning(at))]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
@@ -22,11 +23,15 @@ from collab_server.config.values import json_type
 
 ENVIRONMENT_PREFIX = "COLLAB_"
 FILE_VARIABLE = "COLLAB_CONFIG"
-SWITCHES = frozenset({FILE_VARIABLE, "COLLAB_TRANSPORT"})  # variables that are no properties
+TRANSPORT_VARIABLE = "COLLAB_TRANSPORT"
+SWITCHES = frozenset({FILE_VARIABLE, TRANSPORT_VARIABLE})  # variables that are no properties
 DEFAULT_FILE = Path("config.json")
 COMMENT_PREFIX = "//"
 
 _CONFIG_FILE_BYTES = 1_000_000
+_TRANSPORTS = ("", "lean", "asgi")
+_NO_TEXT = re.compile("[\0\ud800-\udfff]")
+"""What no file and no service takes in a text: NUL, and halves of what UTF-16 has two of."""
 _OF_FILE = "_FILE"
 _VALUE_FILE_BYTES = 64_000
 
@@ -48,12 +53,17 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] = os.enviro
     file, values = _read_file(path, environ, problems)
     overrides = _apply_environment(values, environ, problems)
     problems += _unknown_names(Config, values)
+    if unusable := list(_no_texts(values)):
+        raise ConfigError([_with_origin(problem, overrides) for problem in [*unusable, *problems]])
 
     context = {"directory": (file or DEFAULT_FILE).absolute().parent}
+    wrong: set[str] = set()
     try:
         config = Config.model_validate(values, context=context)
     except ValidationError as error:
-        problems += problems_of(error)
+        found = problems_of(error)
+        problems += found
+        wrong = {problem.property.split("[")[0] for problem in found}
         for detail in error.errors(include_url=False):
             if detail["type"] != "default_factory_not_called":
                 _remove(values, detail["loc"])
@@ -62,7 +72,11 @@ def load_config(path: Path | None = None, environ: Mapping[str, str] = os.enviro
 
     for check in (cross_check, certificates.check):
         already_named = {problem.property for problem in problems if problem.severity == "error"}
-        problems += [problem for problem in check(config) if problem.property not in already_named]
+        problems += [
+            problem
+            for problem in check(config)
+            if problem.property not in already_named and not _is_hearsay(problem, wrong)
+        ]
     problems = [_with_origin(problem, overrides) for problem in problems]
     if any(problem.severity == "error" for problem in problems):
         raise ConfigError(problems)
@@ -92,13 +106,18 @@ def _read_file(
     if len(content) > _CONFIG_FILE_BYTES:
         raise ConfigError([Problem(str(file), f"is larger than {_CONFIG_FILE_BYTES} bytes")])
 
+    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:4]:
+        raise ConfigError([Problem(str(file), "is in UTF-16, or no text at all: save it in UTF-8")])
+
+    twice: dict[int, list[str]] = {}
+
     def keep_last(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found: dict[str, Any] = {}
         for name, value in pairs:
             if name.startswith(COMMENT_PREFIX):
                 continue
             if name in found:
-                problems.append(Problem(name, "is given twice; the last one counts", "warning"))
+                twice.setdefault(id(found), []).append(name)
             found[name] = value
         return found
 
@@ -106,12 +125,67 @@ def _read_file(
         values = json.loads(content.decode("utf-8-sig"), object_pairs_hook=keep_last)
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
-        raise ConfigError([Problem(str(file), f"is not valid JSON: {error.msg} ({where})")]) from None
+        words = f"is not valid JSON: {error.msg} ({where}){_hint(error)}"
+        raise ConfigError([Problem(str(file), words)]) from None
     except (UnicodeDecodeError, RecursionError, ValueError):
         raise ConfigError([Problem(str(file), "is not valid JSON in UTF-8")]) from None
     if not isinstance(values, dict):
         raise ConfigError([Problem(str(file), f"expected an object {{…}}, not {json_type(values)}")])
+    problems += [
+        Problem(f"{place}.{name}".removeprefix("."), "is given twice; the last one counts", "warning")
+        for place, value in _walk(values)
+        for name in twice.get(id(value), ())
+    ]
     return file, values
+
+
+def _no_texts(values: dict[str, Any]) -> Iterator[Problem]:
+    """What holds a character that neither a path nor a message may hold, which nothing below has to think of."""
+    for place, value in _walk(values):
+        texts = value if isinstance(value, dict) else [value]
+        if any(isinstance(text, str) and _NO_TEXT.search(text) for text in texts):
+            message = "holds a character that no text can have: NUL, or one half of a surrogate pair"
+            yield Problem(place, message)
+
+
+def _walk(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Everything in a file, by its name, however deep."""
+    waiting: list[tuple[str, Any]] = [("", values)]
+    while waiting:
+        place, value = waiting.pop()
+        yield place, value
+        if isinstance(value, dict):
+            waiting += [(f"{place}.{name}".removeprefix("."), inner) for name, inner in value.items()]
+        elif isinstance(value, list):
+            waiting += [(f"{place}[{index}]", inner) for index, inner in enumerate(value)]
+
+
+_MARKS = "'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"
+
+
+def _hint(error: json.JSONDecodeError) -> str:
+    """What to do about a mistake that is often made, where it is one."""
+    before, rest = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
+    if not error.doc.strip():
+        return ": the file is empty"
+    if not rest:
+        return ": it ends too early"
+    if rest.startswith(("//", "/*", "#")):
+        return f"; there are no comments: use properties whose names begin with {COMMENT_PREFIX}"
+    if rest[0] in "}]" and before.endswith(","):
+        return f": a comma too many before {rest[0]}"
+    if rest[0] in _MARKS:
+        return ': names and texts stand in straight double quotes, "…"'
+    if rest.startswith(("True", "False", "None")):
+        return ": it is true, false and null, in small letters"
+    return ""
+
+
+def _is_hearsay(problem: Problem, wrong: Collection[str]) -> bool:
+    """Whether a warning only follows from the default in the place of a property that is wrong."""
+    return problem.severity == "warning" and any(
+        re.search(rf"\b{re.escape(name)}\b", problem.message) for name in wrong
+    )
 
 
 def _apply_environment(
@@ -126,11 +200,17 @@ def _apply_environment(
         for name, annotation in leaves(Config)
     }
     overrides: dict[str, str] = {}
+    if environ.get(TRANSPORT_VARIABLE, "").lower() not in _TRANSPORTS:
+        problems.append(Problem(TRANSPORT_VARIABLE, "is not used: expected asgi, or nothing", "warning"))
     for variable in sorted(environ):
         if not variable.startswith(ENVIRONMENT_PREFIX) or variable in SWITCHES:
             continue
         full = variable.upper()
         base = full if full in known else full.removesuffix(_OF_FILE)
+        if inside := [name for name in known if name.startswith(f"{base}__")]:
+            message = f"this is a section: each property of it has its own variable, like {inside[0]}"
+            problems.append(Problem(variable, message, "warning"))
+            continue
         if base not in known:
             suggestion = _did_you_mean(variable, [*known, FILE_VARIABLE])
             problems.append(
@@ -184,8 +264,10 @@ def _from_text(text: str, annotation: Any) -> Any:
     stripped = text.strip()
     if bool in kinds:
         return {"true": True, "false": False}.get(stripped.lower(), text)
-    if int in kinds:
-        return int(stripped) if re.fullmatch(r"[+-]?[0-9]{1,18}", stripped) else text
+    if kinds & {int, float} and re.fullmatch(r"[+-]?[0-9]{1,18}", stripped):
+        return int(stripped)
+    if float in kinds and re.fullmatch(r"[+-]?[0-9]{1,18}\.[0-9]{1,18}", stripped):
+        return float(stripped)
     if dict in kinds:
         try:
             return json.loads(stripped)
@@ -196,7 +278,7 @@ def _from_text(text: str, annotation: Any) -> Any:
             return [item.strip() for item in text.split(",")]
         try:
             return json.loads(stripped)
-        except ValueError:
+        except (ValueError, RecursionError):
             return text
     return text
 
@@ -287,6 +369,8 @@ def _remove(values: dict[str, Any], location: tuple[int | str, ...]) -> None:
 
 _EXPECTED = {
     "int_type": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
     "bool_type": "true or false",
     "string_type": "a string",
     "tuple_type": "an array",
@@ -299,12 +383,16 @@ def _in_words(detail: ErrorDetails) -> str:
     """pydantic's finding in the words of an administrator. Only numbers and misspelt choices are repeated."""
     kind, given, context = detail["type"], detail["input"], detail.get("ctx", {})
     if kind in _EXPECTED:
-        found = "one with a fraction or exponent" if isinstance(given, float) else json_type(given)
+        found = json_type(given)
+        if isinstance(given, float):
+            found = "one with a fraction or exponent" if math.isfinite(given) else str(given)
         return f"expected {_EXPECTED[kind]}, not {found}"
+    if kind == "greater_than":
+        return f"must be more than {context['gt']:g} (is {given})"
     if kind == "greater_than_equal":
         return f"must be at least {context['ge']} (is {given})"
     if kind == "less_than_equal":
-        return f"must be at most {context['le']} (is {given})"
+        return f"must be at most {context['le']:.15g} (is {given})"
     if kind == "literal_error":
         found = f'"{given[:40]}"' if isinstance(given, str) else json_type(given)
         return f"expected {context['expected']}, not {found}"

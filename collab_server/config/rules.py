@@ -17,6 +17,9 @@ from collab_server.domain.commenting import parse_circles
 from collab_server.domain.ids import library_id
 from collab_server.errors import Invalid
 
+_MOST_PER_PROCESSOR = 4
+"""More workers than these were not meant; a few more than processors are for trying."""
+
 
 def cross_check(config: Config) -> Iterator[Problem]:
     yield from _library_problems(config)
@@ -31,8 +34,8 @@ def cross_check(config: Config) -> Iterator[Problem]:
     yield from _open_doors(config)
     for index, certificate in enumerate(config.trustedCerts):
         yield from _file_problems(f"trustedCerts[{index}]", certificate)
-    if config.logFile is not None and not config.logFile.parent.is_dir():
-        yield Problem("logFile", f"there is no directory {config.logFile.parent}")
+    if config.logFile is not None:
+        yield from _log_file_problems(config.logFile)
 
 
 def _library_problems(config: Config) -> Iterator[Problem]:
@@ -169,6 +172,10 @@ def _scaling_problems(config: Config) -> Iterator[Problem]:
     if config.handover is not None and config.handover.port + config.workers - 1 > 65535:
         words = f"is port {config.handover.port}, and each of {config.workers} workers takes the next one"
         yield Problem("advertise", f"{words}: there is none beyond 65535")
+    processors = len(os.sched_getaffinity(0))
+    if config.workers > _MOST_PER_PROCESSOR * processors:
+        words = f"is {config.cpus}, more than {_MOST_PER_PROCESSOR} for each processor of this machine ({processors})"
+        yield Problem("cpus", words, "warning")
     for name in ("poolSize", "readPoolSize"):
         size = getattr(config.dataSource, name)
         if size < config.workers:
@@ -270,6 +277,19 @@ def _limit_problems(config: Config) -> Iterator[Problem]:
             f"must be at least packetBytes, {limits.packetBytes} (is {limits.outgoingBytes}): an event of"
             " that size would close every connection",
         )
+
+
+def _log_file_problems(path: Path) -> Iterator[Problem]:
+    """Nothing is made yet: a file that is not there may be opened in its folder."""
+    try:
+        if path.is_dir():
+            yield Problem("logFile", f"{path} is a directory")
+        elif not path.parent.is_dir():
+            yield Problem("logFile", f"there is no directory {path.parent}")
+        elif not os.access(path if path.exists() else path.parent, os.W_OK):
+            yield Problem("logFile", f"{path} may not be written by this user")
+    except OSError as error:
+        yield Problem("logFile", f"{path} cannot be looked at: {error.strerror}")
 
 
 def _file_problems(name: str, path: Path | None) -> Iterator[Problem]:

@@ -73,12 +73,24 @@ def _host_and_port(parts: SplitResult, example: str) -> tuple[str | None, int | 
         ) from None
 
 
+def _refuse_unless_name(host: str) -> None:
+    """Refuse what nobody could look up: the system would not say so in words."""
+    is_name = bool(host) and not any(character.isspace() or not character.isprintable() for character in host)
+    try:
+        host.encode("idna")
+    except UnicodeError:
+        is_name = False
+    if not is_name:
+        raise refuse("names a host that none can have: 1 to 63 letters, digits and - between its dots")
+
+
 def _web_url(url: str) -> str:
     example = "https://library.example.com/MicroStrategyLibrary/api"
     parts = _split_url(url, ("https", "http"), example)
     host, _ = _host_and_port(parts, example)
     if not host:
         raise refuse(f"names no host; expected a URL like {example}")
+    _refuse_unless_name(host)
     if "@" in parts.netloc:
         raise refuse("must not hold a user name or password")
     if parts.query or parts.fragment:
@@ -127,6 +139,7 @@ def _hosts(text: str, default_port: int) -> tuple[HostAndPort, ...] | None:
         port = int((matched and matched[2]) or default_port)
         if matched is None or not 0 < port < 65536:
             return None
+        _refuse_unless_name(matched[1].strip("[]"))
         found.append((matched[1].strip("[]"), port))
     return tuple(found) if len(found) <= MOST_HOSTS else None
 
@@ -137,6 +150,8 @@ def database_hosts(value: str, default_port: int) -> tuple[HostAndPort, ...]:
     if not bare:
         raise refuse("must not be empty")
     if "," not in bare and (bare.startswith("/") or bare.count(":") != 1):
+        if not bare.startswith("/"):
+            _refuse_unless_name(bare)
         return ((bare, default_port),)  # a folder of sockets, an address of IPv6, a name
     found = _hosts(bare, default_port)
     if found is None:

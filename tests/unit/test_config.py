@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, get_origin
 
 import pytest
 
 from collab_server.config import Config, ConfigError, DataSource, LoadedConfig, Problem, load_config
 from collab_server.config.encryption import create_key_file, encrypt
-from collab_server.config.loading import leaves
+from collab_server.config.loading import alternatives, leaves
 from collab_server.domain.commenting import Circle
 from collab_server.domain.ids import library_id
 from tests.harness.certificates import PASSPHRASE, write_certificates
@@ -210,6 +210,31 @@ def test_what_is_no_json_object_is_refused_in_words(file: Path, content: str, me
     assert message in errors(file, content)[str(file)]
 
 
+@pytest.mark.parametrize(
+    ("content", "hint"),
+    [
+        ("", "the file is empty"),
+        ('{"port": 3000', "it ends too early"),
+        ('{"port": 3000,\n}', "comma"),
+        ('{"trustedProxies": ["::1",]}', "comma"),
+        ("{'port': 3000}", "straight double quotes"),
+        ("{\u201cport\u201d: 3000}", "straight double quotes"),
+        ('{"logging": True}', "small letters"),
+        ('{"port": 3000 // the usual one\n}', "whose names begin with //"),
+        ('# mine\n{"port": 3000}', "whose names begin with //"),
+    ],
+)
+def test_mistakes_that_are_often_made_in_json_are_said(file: Path, content: str, hint: str) -> None:
+    assert hint in errors(file, content)[str(file)]
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-16-be", "utf-32"])
+def test_a_file_of_an_editor_that_saves_in_utf_16_is_refused_in_words(file: Path, encoding: str) -> None:
+    file.write_bytes('{"port": 3000}'.encode(encoding))
+    with pytest.raises(ConfigError, match="save it in UTF-8"):
+        load_config(file, {})
+
+
 def test_what_is_not_utf_8_is_refused(file: Path) -> None:
     file.write_bytes('{"logFile": "ä"}'.encode("latin-1"))
     with pytest.raises(ConfigError, match="UTF-8"):
@@ -264,6 +289,82 @@ def test_all_problems_are_found_at_once_by_name(file: Path) -> None:
     assert found["limits.packetBytes"] == "expected a whole number, not null"
     assert "placeholder" in found["authorizationServerUrl"]
     assert "redis://" in found["redisServerUrl"]
+
+
+ODD: tuple[Any, ...] = (
+    *(None, True, -1, 10**30, 1.5, float("nan"), "", " ", "a\nb", "\x1b[31mred", "a\0b", "\ud800"),
+    *(
+        "x" * 5000,
+        "a..b",
+        ".",
+        [None],
+        ["\x1b"],
+        [{"kind": "a\nb"}],
+        {"": 1},
+        {"\ud800": {}},
+        {"a\nb": {"c": 1}},
+    ),
+)
+
+
+@pytest.mark.parametrize("value", ODD)
+def test_whatever_stands_anywhere_is_taken_or_refused_in_a_line_of_our_own_words(
+    file: Path, value: Any
+) -> None:
+    everywhere: dict[str, Any] = {}
+    for name, _ in leaves(Config):
+        section, _, leaf = name.rpartition(".")
+        (everywhere.setdefault(section, {}) if section else everywhere)[leaf] = value
+    sections = {name: value for name, inner in everywhere.items() if isinstance(inner, dict)}
+    for content in (everywhere, sections, {"commenting": {"projects": {"x": value}}}):
+        file.write_text(json.dumps(content))
+        try:
+            lines = [str(problem) for problem in load_config(file, {}).warnings]
+        except ConfigError as error:
+            lines = [str(problem) for problem in error.problems]
+        for line in lines:
+            assert line.isprintable()
+            assert len(line) < 600
+            assert "Input should" not in line  # pydantic's
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        ({"sessionHours": "8"}, "expected a number, not a string"),
+        ({"sessionHours": 0}, "must be more than 0 (is 0)"),
+        ({"sessionHours": 721}, "must be at most 720 (is 721)"),
+        ({"authorizationServerUrl": "https://a..b/api"}, "names a host that none can have"),
+        ({"dataSource": {"host": "db..example.com"}}, "names a host that none can have"),
+        ({"dataSource": {"host": "a" * 64}}, "names a host that none can have"),
+        ({"dataSource": {"host": "db1,db 2"}}, "names a host that none can have"),
+        (
+            {"scaling": "horizontal", "redisServerUrl": "redis://:hunter2@.a"},
+            "names a host that none can have",
+        ),
+        ({"logFile": "."}, "is a directory"),
+        ({"dataSource": {"sslRootCertificate": "absent.pem"}}, "there is no file"),
+        ({"dataSource": {"username": "a\0b"}}, "holds a character that no text can have"),
+    ],
+)
+def test_what_is_wrong_is_said_of_the_property_that_was_given(
+    file: Path, content: dict[str, Any], message: str
+) -> None:
+    [(name, said)] = errors(file, content).items()
+    assert message in said
+    assert name.rpartition(".")[2] in json.dumps(content)
+    assert "hunter2" not in said
+
+
+def test_a_log_file_that_cannot_be_written_is_said_before_the_start(file: Path, monkeypatch: Any) -> None:
+    monkeypatch.setattr("os.access", lambda path, mode: Path(path) != file.parent)  # root may do anything
+    assert "may not be written by this user" in errors(file, {**LIBRARY, "logFile": "collab.log"})["logFile"]
+
+
+def test_what_only_follows_from_something_wrong_is_not_said(file: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load(file, {**LIBRARY, "scaling": "horizontl", "redisServerUrl": "redis://localhost"})
+    assert [problem.property for problem in raised.value.problems] == ["scaling"]
 
 
 @pytest.mark.parametrize("value", ["true", "yes", 1, 0, None, []])
@@ -478,6 +579,18 @@ def test_a_name_given_twice_is_a_warning(file: Path) -> None:
     assert "port" in {problem.property for problem in loaded.warnings}
 
 
+def test_a_name_given_twice_is_said_with_its_section(file: Path) -> None:
+    content = '{"port": 1, "dataSource": {"port": 5432, "port": 5433}, "authorizationServerUrl": "http://localhost/api"}'
+    assert warnings(file, content) == {"dataSource.port": "is given twice; the last one counts"}
+
+
+def test_many_more_workers_than_processors_are_a_warning(file: Path) -> None:
+    pools = {"dataSource": {"poolSize": 1000, "readPoolSize": 1000}}
+    found = warnings(file, {**LIBRARY, **pools, "cpus": 999})
+    assert list(found) == ["cpus"]
+    assert found["cpus"].startswith("is 999, more than 4 for each processor of this machine")
+
+
 def test_no_library_is_a_warning(file: Path) -> None:
     assert warnings(file, {}) == {"authorizationServerUrl": "is not set: nobody can sign in"}
 
@@ -523,6 +636,31 @@ def test_every_property_can_be_overridden(file: Path) -> None:
     assert config.administrators == ("54F3D26011D2896560009A8E67019608", "0" * 32)
 
 
+def test_every_property_is_the_same_from_the_environment_as_from_the_file(file: Path) -> None:
+    def outcome(content: Any, environ: dict[str, str]) -> Any:
+        try:
+            return load(file, content, environ).config.model_dump()
+        except ConfigError as error:
+            return [problem.message.partition(" (from ")[0] for problem in error.problems]
+
+    samples: dict[Any, list[Any]] = {
+        bool: [True, False],
+        int: [0, 40, 10**6],
+        float: [0, 9, 9.5, 10**6],
+        tuple: [[], ["nobody"], [{"kind": "inbox"}]],
+        dict: [{}, {PROJECT: ["nobody"]}],
+    }
+    for name, annotation in leaves(Config):
+        kinds = {get_origin(kind) or kind for kind in alternatives(annotation)}
+        for value in next((values for kind, values in samples.items() if kind in kinds), ["x", "json"]):
+            content = value
+            for step in reversed(name.split(".")):
+                content = {step: content}
+            variable = f"COLLAB_{name.replace('.', '__').upper()}"
+            text = value if isinstance(value, str) else json.dumps(value)
+            assert outcome({}, {variable: text}) == outcome(content, {}), (name, text)
+
+
 def test_wrong_values_from_the_environment_name_property_and_variable(file: Path) -> None:
     found = errors(
         file,
@@ -548,7 +686,9 @@ def test_unknown_variables_are_warnings_with_a_suggestion(file: Path) -> None:
         file, {}, {"COLLAB_DATASOURCE_PASSWORD": "x", "COLLAB_DATASOURCE": "{}", "COLLAB_XYZZY": "1"}
     )
     assert "did you mean COLLAB_DATASOURCE__PASSWORD?" in found["COLLAB_DATASOURCE_PASSWORD"]
-    assert {"COLLAB_DATASOURCE", "COLLAB_XYZZY"} < set(found)
+    assert "own variable, like COLLAB_DATASOURCE__USERNAME" in found["COLLAB_DATASOURCE"]
+    assert "COLLAB_XYZZY" in found
+    assert "expected asgi" in warnings(file, {}, {"COLLAB_TRANSPORT": "agsi"})["COLLAB_TRANSPORT"]
 
 
 # --- what follows
