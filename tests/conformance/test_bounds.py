@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import json
 import socket
 import ssl
 import struct
+from collections import deque
 from pathlib import Path
 from typing import Any
 
@@ -218,7 +220,7 @@ async def test_halves_of_strangers_packets_count_together(way: dict[str, Any]) -
     if way.get("lifespan") == "off":
         pytest.skip("uvicorn's own websockets keep them there")
     limits = StrangerLimits(most=100, most_per_address=100, most_bytes=1_000_000, packet_bytes=30_000)
-    server = echo_sockets(strangers=limits)
+    server = echo_sockets(strangers=limits, connect_seconds=120.0)
     half = masked(1, b"4" + b"x" * 20_000)[:-10]
     with serve(server, **way) as served, contextlib.ExitStack() as stack:
         clients = [stack.enter_context(Raw(served, SOCKETS)) for _ in range(8)]
@@ -230,6 +232,83 @@ async def test_halves_of_strangers_packets_count_together(way: dict[str, Any]) -
         assert clients[0].read_to_end() == b""
     await asyncio.to_thread(wait_until, lambda: not len(server.newcomers.strangers))
     assert not server.newcomers._known
+
+
+LONG = "x" * 30_000
+POLL_SOCKETS = "/socket.io/?EIO=4&transport=polling"
+WAITING = {
+    "a poll with a long query": f"&t={LONG} HTTP/1.1\r\nHost: x\r\n\r\n",
+    "a poll with a long header": f" HTTP/1.1\r\nHost: x\r\nX-Long: {LONG}\r\n\r\n",
+    "a poll with many headers": " HTTP/1.1\r\nHost: x\r\n" + "X: \r\n" * 250 + "\r\n",
+}
+
+
+@pytest.mark.parametrize("waiting", WAITING)
+async def test_polls_of_strangers_count_together_while_they_wait(way: dict[str, Any], waiting: str) -> None:
+    limits = StrangerLimits(most=100, most_per_address=100, most_bytes=1_000_000, packet_bytes=30_000)
+    server = echo_sockets(strangers=limits, connect_seconds=120.0)
+    with serve(server, **way) as served, contextlib.ExitStack() as stack:
+        address = served.url.removeprefix("http://").split(":")
+        async with aiohttp.ClientSession() as http:
+            opened = [(await get(http, served, POLL_SOCKETS))[1] for _ in range(8)]
+        for sid in (json.loads(text[1:])["sid"] for text in opened):
+            client = stack.enter_context(socket.create_connection((address[0], int(address[1]))))
+            client.sendall(f"GET {POLL_SOCKETS}&sid={sid}{WAITING[waiting]}".encode())
+        # One address may take 100,000 bytes: three of them, or less, and what they take besides.
+        await asyncio.to_thread(wait_until, lambda: len(server.eio.sockets) <= 3)
+
+
+async def test_messages_of_strangers_count_together_while_they_wait(way: dict[str, Any]) -> None:
+    limits = StrangerLimits(most=100, most_per_address=100, most_bytes=1_000_000, packet_bytes=30_000)
+    server, gate = echo_sockets(strangers=limits, connect_seconds=120.0), asyncio.Event()
+
+    @server.on("connect")
+    async def connect(sid: str, environ: Any, auth: Any) -> None:
+        await gate.wait()
+
+    with serve(server, **way) as served, contextlib.ExitStack() as stack:
+        for _ in range(8):
+            client = stack.enter_context(Raw(served, SOCKETS))
+            client.socket.sendall(masked(1, b"40") + masked(1, b'42["message","' + b"x" * 25_000 + b'"]'))
+        await asyncio.to_thread(wait_until, lambda: len(server.newcomers.strangers) <= 3)
+        assert sum(one.inbox.held_bytes for one in [*server.eio.sockets.values()]) <= 100_000
+        on_loop(server, gate.set)
+        await asyncio.to_thread(wait_until, lambda: len(server.eio.sockets) <= 3)
+
+
+def kept_by(one: Any, seen: set[int]) -> int:
+    """How many bytes a connection keeps of what has come."""
+    if id(one) in seen:
+        return 0
+    seen.add(id(one))
+    if isinstance(one, bytes | bytearray | str):
+        return len(one)
+    is_ours = type(one).__module__.startswith(("uvicorn.protocols.http", "collab_server.realtime.lean"))
+    if not isinstance(one, dict | list | tuple | deque) and not is_ours:
+        return 0
+    parts = (
+        gc.get_referents(one)
+        if not is_ours
+        else [*getattr(one, "__dict__", {}).values(), *gc.get_referents(one)]
+    )
+    return sum(kept_by(part, seen) for part in parts)
+
+
+@pytest.mark.parametrize("path", ["/other?", f"{POLL}&sid=nobody&", POLL + "&"])
+async def test_a_connection_keeps_nothing_of_what_was_answered(way: dict[str, Any], path: str) -> None:
+    if way.get("lifespan") == "off":
+        pytest.skip("the HTTP protocol is uvicorn's own there")
+    server = echo_engine()
+    with serve(server, **way) as served:
+        connections: Any = served.uvicorn.server_state.connections
+        async with aiohttp.ClientSession() as http:
+            for long in (f"{path}{LONG}", path):
+                async with http.get(served.url + long, headers={"X-Long": LONG}) as answer:
+                    await answer.read()
+            await asyncio.to_thread(
+                wait_until, lambda: all(kept_by(one, set()) < 10_000 for one in connections)
+            )
+            assert len(connections) == 1
 
 
 async def test_what_was_answered_before_the_close_frame_goes_before_it(way: dict[str, Any]) -> None:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
+from collab_server.realtime.engine.marks import Marks
 from collab_server.realtime.engine.polling import PACKETS_PER_PAYLOAD, Polling
 from collab_server.realtime.engine.sessions import Sessions
+from collab_server.realtime.sockets.newcomers import Newcomers
+from collab_server.realtime.strangers import StrangerLimits
 
 
 class Side:
@@ -60,3 +64,28 @@ def test_whoever_sends_too_much_is_read_no_faster_by_a_websocket(*, is_paused: b
     Sessions._carry_by(cast("Any", None), cast("Any", side), cast("Any", websocket))
     assert side.carrier is websocket
     assert side.said == ["one", "two"] + (["paused"] if is_paused else [])
+
+
+@pytest.mark.parametrize("size", [8, 60_000])
+def test_however_long_a_mark_is_a_poll_that_comes_again_is_known_and_little_is_kept(size: int) -> None:
+    marks = Marks()
+    marks.greet(b"EIO=4&t=" + b"g" * size)
+    first, second = (b"sid=a&t=" + letter * size for letter in (b"f", b"s"))
+    assert [marks.come_again(query) for query in (first, second, second, first)] == [
+        False,
+        False,
+        True,
+        False,
+    ]
+    assert sum(map(sys.getsizeof, (getattr(marks, name) for name in Marks.__slots__))) < 2_000
+
+
+def test_what_a_stranger_weighs_grows_with_the_number_of_their_headers() -> None:
+    limits = StrangerLimits(most_bytes=1_000_000)  # one address may take a tenth
+    for headers, may_stay in ((10, 40), (250, 3)):
+        newcomers = Newcomers(limits, 60.0, cast("Any", None))
+        newcomers._waiting = cast("Any", SimpleNamespace(start=lambda _: None, stop=lambda _: None))
+        environ = {"asgi.scope": {"headers": [(b"x", b"")] * headers}, "REMOTE_ADDR": "192.0.2.1"}
+        for number in range(50):
+            newcomers.enter(str(number), environ)
+        assert may_stay <= len(newcomers.strangers) <= may_stay * 1.5

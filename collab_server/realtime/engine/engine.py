@@ -70,7 +70,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         known_by: how clients are known again.
         accepts_handshakes: is asked at each; if not, new clients get 503.
         elsewhere: names sessions that begin by polling, takes requests of those of other nodes; None where it is alone.
-        on_held: is told how much is kept of a packet of a session that is not trusted: id, bytes.
+        on_held: is told how much is kept of what a session that is not trusted has sent: id, bytes.
     """
 
     sockets: dict[str, Session]

@@ -55,9 +55,16 @@ class Incoming:
             return False
         return True
 
-    def end(self, session: Session, reason: str) -> None:
-        """Call the disconnect handler behind what came before, then forget the session."""
+    def end(self, session: Session, reason: str, *, is_abrupt: bool = False) -> None:
+        """Call the disconnect handler behind what came before, then forget the session.
+
+        What a stranger who is put out has sent is not handled any more: it would take room for as long as their sign-in
+        takes.
+        """
         inbox = session.inbox
+        if is_abrupt and not session.is_trusted and inbox.messages is not None:
+            inbox.messages.clear()
+            inbox.held_bytes = 0
         if inbox.worker is None and session.allowance.left >= 0:
             # Not in the midst of what ends it, nor before handlers that run as tasks of their own have begun.
             asyncio.get_running_loop().call_soon(self._part, session, reason)
@@ -102,6 +109,8 @@ class Incoming:
         if inbox.held_bytes > session.most_bytes and not inbox.is_paused:
             inbox.is_paused = True
             session.carrier.pause_reading()
+        if not session.is_trusted:
+            session.owner.holds(session, 0)  # its carrier says what that holds
 
     async def _work(self, session: Session, work: Awaitable[Any] | None = None) -> None:
         """Finish what is under way, then work the inbox off, in order."""

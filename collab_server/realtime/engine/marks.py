@@ -11,12 +11,15 @@ import re
 import time
 from collections.abc import Iterable
 from enum import Enum
+from hashlib import sha256
 
 CLOCK_STANDS_SECONDS = 0.1
 """A clock that tells fractions of a second may stand still for less than that: Python's for 16 ms on Windows."""
 LEAST_STEP_SECONDS = 0.015
 """One that goes on by less does not do so."""
 _FRACTION = re.compile(rb"[0-9]{1,20}\.[0-9]{1,20}")
+LONGEST = 256
+"""Bytes of what is compared with the next: of what is longer a digest is kept, for as long as its session lasts."""
 _OF_GREETING = ("40", "3")
 """What a client posts before it has said anything: that it connects, that it is there."""
 
@@ -53,12 +56,13 @@ class Marks:
 
     def come_again(self, query: bytes) -> bool:
         """Whether the poll with this query is the one before once more. To be asked once for each."""
-        if query == self._asked:
+        asked = _short(query)
+        if asked == self._asked:
             return self._is_once_more(_mark_of(query))
         if self._clock is not _Clock.FINE:
             self._look_at_clock(_mark_of(self._asked) or self._first, _mark_of(query))
         self._is_varied = self._asked != b""
-        self._asked, self._asked_at = query, time.monotonic()
+        self._asked, self._asked_at = asked, time.monotonic()
         return False
 
     def _is_once_more(self, mark: bytes) -> bool:
@@ -88,4 +92,8 @@ class Marks:
 def _mark_of(query: bytes) -> bytes:
     """The `t` of a query; empty without one."""
     _, _, rest = (b"&" + query).partition(b"&t=")
-    return rest.partition(b"&")[0]
+    return _short(rest.partition(b"&")[0])
+
+
+def _short(text: bytes) -> bytes:
+    return text if len(text) <= LONGEST else sha256(text).digest()

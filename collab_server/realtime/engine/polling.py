@@ -8,6 +8,7 @@ import base64
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import TEXT, Answers
 from collab_server.realtime.engine.marks import Marks
+from collab_server.realtime.engine.requests import held_bytes
 from collab_server.realtime.engine.session import NOOP, REASON, Exchange, Headers, Session
 
 PACKETS_PER_PAYLOAD = 16_384
@@ -54,6 +55,13 @@ class Polling:
             self._refuse(exchange)
         else:
             self._wait(exchange)
+            self._tell_held_bytes()
+
+    def _tell_held_bytes(self) -> None:
+        session = self._session
+        if not session.is_trusted:
+            waiting = [one.scope for one in (self._waiting, self._post) if one is not None]
+            session.owner.holds(session, sum(map(held_bytes, waiting)))
 
     def _refuse(self, exchange: Exchange) -> None:
         self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
@@ -79,12 +87,17 @@ class Polling:
             self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
             self._answers.refuse(exchange)
         elif self._session.inbox.is_paused:
-            self._post = exchange
+            self._hold_back(exchange)
         elif seconds := self._session.allowance.seconds_to_wait():
-            self._post = exchange
             asyncio.get_running_loop().call_later(seconds, self._end_of_rest)
+            self._hold_back(exchange)
         else:
             self._answers.respond(exchange, 200, TEXT, b"ok")
+
+    def _hold_back(self, exchange: Exchange) -> None:
+        exchange.body = b""  # it is read
+        self._post = exchange
+        self._tell_held_bytes()
 
     def _end_of_rest(self) -> None:
         if not self._session.inbox.is_paused:  # else when the inbox has room again

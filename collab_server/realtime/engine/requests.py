@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -18,6 +19,11 @@ _PAIRS = re.compile(r"(?:\A|&)([^&=]*)=([^&]+)")
 _TRACE = "collab_server.trace"
 _TRACE_NAME = traces.HEADER.lower().encode()
 _HAS_ORIGIN = "collab_server.has_origin"
+
+USUAL_HEADERS = 32
+"""So many are in what any session is taken to hold."""
+HEADER_BYTES = 130
+"""What one takes besides its text."""
 
 BY_NAME = "collab_server.by_name"
 """In the scope of a request of which it is known that it has no header twice: its headers, once more."""
@@ -51,6 +57,18 @@ def header(scope: Scope, name: bytes) -> str | None:
             text: str = value.decode("latin-1")
             return text
     return None
+
+
+def held_bytes(scope: Scope) -> int:
+    """What a request takes while it is remembered: its headers, and its query, which is kept in its target too."""
+    headers = scope["headers"]
+    held = 2 * len(scope["query_string"]) + sum([len(name) + len(value) for name, value in headers])
+    return held + unusual_bytes(headers)
+
+
+def unusual_bytes(headers: Sequence[object]) -> int:
+    """What so many headers take besides their texts, as far as that is more than any request is taken to hold."""
+    return max(0, len(headers) - USUAL_HEADERS) * HEADER_BYTES
 
 
 def has_origin(scope: Scope) -> bool:

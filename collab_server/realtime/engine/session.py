@@ -173,7 +173,7 @@ class Owner(Protocol):
         """Send one ready frame."""
 
     def holds(self, session: Session, held_bytes: int) -> None:
-        """So much is kept of a packet of a session that is not trusted."""
+        """So much is kept by the carrier of a session that is not trusted: of a packet, or of requests that wait."""
 
     def end(self, session: Session, reason: str, *, farewell: bytes = CLOSE, is_abrupt: bool = False) -> None:
         """End a session: close its transport, then call the disconnect handler, behind its last message."""

@@ -46,7 +46,7 @@ class Sessions:
         handlers: are told of connects, disconnects and messages.
         sending: the way out.
         deadlines: what has to happen after a while.
-        on_held: is told how much is kept of a packet of a session that is not trusted: id, bytes.
+        on_held: is told how much is kept of what a session that is not trusted has sent: id, bytes.
         logger: is told who was put out.
     """
 
@@ -89,7 +89,7 @@ class Sessions:
         self._sending.send(session, ready)
 
     def holds(self, session: Session, held_bytes: int) -> None:
-        self._on_held(session.sid, held_bytes)
+        self._on_held(session.sid, held_bytes + session.inbox.held_bytes)
 
     # --- beginning
 
@@ -227,7 +227,7 @@ class Sessions:
             if ready:
                 carrier.write(ready)
             carrier.close(farewell)
-        self._incoming.end(session, reason)
+        self._incoming.end(session, reason, is_abrupt=is_abrupt)
 
     def forget(self, session: Session) -> None:
         """Nothing is left to be done for a session."""

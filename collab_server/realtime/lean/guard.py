@@ -163,6 +163,8 @@ class Guarded:
     client: Any
     connections: Any
     cycle: Any
+    scope: Any
+    headers: list[tuple[bytes, bytes]]
     timeout_keep_alive: int
     timeout_keep_alive_task: asyncio.TimerHandle | None
     timeout_keep_alive_handler: Any
@@ -210,11 +212,18 @@ class Guarded:
         if self._has_to_answer():
             if self._guard is not None:
                 self._guard.end(self)
-        elif self.timeout_keep_alive_task is None and not self.transport.is_closing():
+            return
+        self._forget()
+        if self.timeout_keep_alive_task is None and not self.transport.is_closing():
             # Its answer was out before its end: uvicorn has stopped its own timer for those who ask no more.
             self.timeout_keep_alive_task = self.loop.call_later(
                 self.timeout_keep_alive, self.timeout_keep_alive_handler
             )
+
+    def _forget(self) -> None:
+        """The latest request is whole and answered: it may be large, and the next one long in coming."""
+        self.cycle = self.scope = None
+        self.headers = []
 
     @property
     def _latest(self) -> Any:

@@ -110,7 +110,8 @@ class HttpProtocol(LateHttpProtocol):
         if len(request.body) > (engine.bounds.stranger_bytes or 0):  # as much may come for any session
             exchange.judge()
         self._serve_whole(exchange)
-        if request.method == "GET":
+        # Of strangers nothing is kept.
+        if request.method == "GET" and (exchange.is_trusted or self._is_trusted):
             rest = data[data.find(b"\r\n") + 2 :]
             self._learned = LearnedPoll.of(exchange, rest) or self._learned
         return True
@@ -133,7 +134,7 @@ class HttpProtocol(LateHttpProtocol):
             super()._begin_request()
             self._has_to_queue, self._exchange = False, None
             return
-        scope = self._whole_scope()
+        scope = _whole_scope(self.scope, self.parser, self.url)
         has_to_wait = self._has_to_answer()
         keep_alive = scope["http_version"] != "1.0" and self.parser.should_keep_alive()
         exchange = LeanExchange(self, engine, scope, keep_alive)
@@ -159,16 +160,11 @@ class HttpProtocol(LateHttpProtocol):
     def _latest(self) -> Any:
         return self.cycle if self._exchange is None else self._exchange
 
-    def _whole_scope(self) -> Scope:
-        parser = self.parser
-        scope: Scope = self.scope
-        path, _, query = self.url.partition(b"?")
-        scope["method"] = parser.get_method().decode("ascii")
-        scope["http_version"] = parser.get_http_version()
-        scope["path"] = unquote(path.decode("latin-1"))
-        scope["raw_path"] = path
-        scope["query_string"] = query.partition(b"#")[0]
-        return scope
+    @override
+    def _forget(self) -> None:
+        self._exchange = self._served = None
+        if self._is_awake:
+            super()._forget()
 
     @override
     def on_body(self, body: bytes) -> None:
@@ -242,6 +238,8 @@ class HttpProtocol(LateHttpProtocol):
             self.on_response_complete()
             return
         self.server_state.total_requests += 1
+        if exchange is self._exchange and not self._is_in_request:
+            self._forget()
         self._be_quiet()
         if flow is not None:
             flow.resume_reading()
@@ -252,6 +250,7 @@ class HttpProtocol(LateHttpProtocol):
     def on_response_complete(self) -> None:
         """An answer is out: the next request has to wait while the client does not read."""
         super(Guarded, self).on_response_complete()
+        self._forget_if_whole()
         if not self._is_trusted:
             self._wait_as_a_stranger()
         if self.pipeline or self._unread:
@@ -274,7 +273,7 @@ class HttpProtocol(LateHttpProtocol):
             return
         engine = engine_for(self.app_state, self.url)
         assert engine is not None  # or the offer was not taken
-        scope = self._whole_scope()
+        scope = _whole_scope(self.scope, self.parser, self.url)
         scope["type"] = "websocket"
         scope["scheme"] = "wss" if self.scheme == "https" else "ws"
         self._become_websocket(engine, scope)
@@ -323,6 +322,17 @@ def _whole_answer(
     if exchange.scope["method"] != "HEAD":
         parts.append(body)
     return b"".join(parts)
+
+
+def _whole_scope(scope: Scope, parser: Any, target: bytes) -> Scope:
+    """A scope that uvicorn has begun, of the request that the parser has read."""
+    path, _, query = target.partition(b"?")
+    scope["method"] = parser.get_method().decode("ascii")
+    scope["http_version"] = parser.get_http_version()
+    scope["path"] = unquote(path.decode("latin-1"))
+    scope["raw_path"] = path
+    scope["query_string"] = query.partition(b"#")[0]
+    return scope
 
 
 def _scope_of(engine: EngineServer, request: heads.PlainRequest, transport: Any, client: Any) -> Scope:

@@ -40,6 +40,13 @@ class StockH11Protocol(Guarded, H11Protocol):
             self._settle()
 
     @override
+    def on_response_complete(self) -> None:
+        """An answer is out: another request may come."""
+        super().on_response_complete()
+        if self.conn.their_state is h11.IDLE and not self._has_to_answer():
+            self._forget()
+
+    @override
     def _held_bytes(self, read_bytes: int) -> int:
         return self._head_bytes or super()._held_bytes(read_bytes)
 

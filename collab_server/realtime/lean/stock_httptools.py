@@ -93,7 +93,17 @@ class StockHttpProtocol(Guarded, HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """An answer is out: the next request's turn comes, then that of what was not read yet."""
         super().on_response_complete()
+        self._forget_if_whole()
         self._go_on()
+
+    def _forget_if_whole(self) -> None:
+        if not (self._is_in_request or self._has_to_answer()):
+            self._forget()
+
+    @override
+    def _forget(self) -> None:
+        super()._forget()
+        self.url = b""
 
     def _go_on(self) -> None:
         if self.pipeline and not self.transport.is_closing():

@@ -12,6 +12,7 @@ from typing import Any
 
 from collab_server.domain.addresses import network_of
 from collab_server.realtime.engine.lanes import Lane
+from collab_server.realtime.engine.requests import unusual_bytes
 from collab_server.realtime.sockets.packets import MalformedPacket
 from collab_server.realtime.strangers import StrangerLimits, Strangers
 
@@ -47,6 +48,7 @@ class Newcomers:
         self._waiting.start(eio_sid)
         head = environ["asgi.scope"]["headers"] if "asgi.scope" in environ else ()
         weight = STRANGER_WEIGHT + 2 * sum(map(len, chain.from_iterable(head)))
+        weight += unusual_bytes(head)
         weight += 4 * (len(environ.get("PATH_INFO", "")) + len(environ.get("QUERY_STRING", "")))
         self._known[eio_sid] = _Newcomer(weight)
         return self.strangers.add(eio_sid, network_of(environ.get("REMOTE_ADDR", "")), weight)
