@@ -25,6 +25,7 @@ def node_with_packages(folder: Path) -> Path:
     """
     if not (folder / "node_modules").exists():
         node_with_socket_io(folder)
+        shutil.copy(DRIVER, folder)  # once: a process may just be reading it
         for name, source in CLIENTS.items():
             shutil.copytree(source, folder / "node_modules" / name)
     return node_binary()
@@ -51,11 +52,9 @@ class JavaScriptClient:
     async def start(cls, url: str, user: LibraryUser, folder: Path, *, kept: Path | None = None) -> Self:
         """Start one. `folder` holds its packages; several may share it."""
         node = node_with_packages(folder)
-        script = folder / "driver.mjs"
-        shutil.copy(DRIVER, script)
         process = await asyncio.create_subprocess_exec(
             node,
-            script,
+            folder / DRIVER.name,
             url,
             user.url,
             user.auth_token,
