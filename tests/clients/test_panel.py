@@ -218,11 +218,7 @@ async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(site: S
     assert await page.locator("[data-thread]").count() <= 60
     await page.locator("div.list").evaluate("list => list.scrollTop = list.scrollHeight")
     await expect(page.locator(".count")).to_have_count(0)
-
-    async def is_read() -> bool:  # the page counts before the server does
-        return bool((await carol.call("topic.get", {"topic": topic}))["unread"] == 0)
-
-    await until(is_read)
+    await until(lambda: _is_all_read(carol, topic))  # the page counts before the server does
 
     # At the end one stays there; above nothing moves, and it is said that there is more.
     await bob.call("comment.add", {"topic": topic, "text": "the newest"})
