@@ -50,7 +50,7 @@ def serve_by_workers(loaded: LoadedConfig, read: Callable[[], LoadedConfig], *, 
     try:
         bound = listening.sockets_at(host, port)
     except OSError as error:
-        log.error("cannot listen on port %d: %s", port, error.strerror)
+        log.error("cannot listen on port %d%s: %s", port, listening.of(host), error.strerror)
         return FAILED
     try:
         held = Held()

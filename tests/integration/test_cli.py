@@ -324,7 +324,16 @@ def test_serve_exits_with_1_and_says_why_when_the_port_is_taken(cli: Cli) -> Non
         cli.write(port=port, dataSource={"port": free_port()})
         status, _, err = cli("serve", "--host", "127.0.0.1")
     assert status == 1
-    assert "address already in use" in err
+    assert f"cannot listen on port {port} of 127.0.0.1: Address already in use" in err
+    assert "the node has started" not in err
+
+
+def test_serve_exits_with_1_and_says_why_where_it_cannot_listen(cli: Cli) -> None:
+    cli.write(port=free_port(), dataSource={"port": free_port()})
+    status, _, err = cli("serve", "--host", "192.0.2.1")
+    assert status == 1
+    assert "of 192.0.2.1: Cannot assign requested address" in err
+    assert "the node has started" not in err
 
 
 # --- the stand-in

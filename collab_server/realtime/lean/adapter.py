@@ -73,10 +73,12 @@ def serve(app: Any, settings: Settings, *, host: str = "", port: int = 0, feed: 
     """
     context, sockets = settings.ssl_context, None
     try:
-        if feed is None and host in listening.EVERYWHERE:
-            sockets = listening.everywhere(port)
+        if (
+            feed is None
+        ):  # before the node starts: one that nobody can reach is not to migrate, nor to be found
+            sockets = listening.sockets_at(host, port)
     except OSError as error:
-        log.error("cannot listen on port %d: %s", port, error.strerror)
+        log.error("cannot listen on port %d%s: %s", port, listening.of(host), error.strerror)
         return False
     config = uvicorn.Config(
         app,

@@ -12,6 +12,11 @@ _EACH = ((socket.AF_INET6, "::"), (socket.AF_INET, "0.0.0.0"))
 _IS_MISSING = (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT, errno.EPROTONOSUPPORT)
 
 
+def of(host: str) -> str:
+    """Whose port it is, in words; nothing where it is every address's."""
+    return "" if host in EVERYWHERE else f" of {host}"
+
+
 def sockets_at(host: str, port: int) -> list[socket.socket]:
     """Sockets bound to this port, at every address that `host` has; nobody is let in yet. Raises `OSError`."""
     if host in EVERYWHERE:
