@@ -18,7 +18,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any
 
 from collab_server.cluster.counters import Counters
-from collab_server.cluster.link import Link, LinkError, find_server, open_link
+from collab_server.cluster.link import Link, LinkError, find_server, open_link, silence
 from collab_server.cluster.outbox import Outbox
 from collab_server.cluster.proof import Proof
 from collab_server.cluster.reception import COMPLAINT_SECONDS
@@ -150,9 +150,11 @@ class Connections:
                 return await open_link(
                     self._redis, server, ssl_context=self._ssl, name=self._name, on_message=on_message
                 )
-        except BaseException:
+        except BaseException as error:
             if server == self._redis.hosts[self._turn % len(self._redis.hosts)]:
                 self._turn += 1  # of several: the next one, unless the other connection has said so already
+            if isinstance(error, TimeoutError):
+                raise LinkError(silence(self._redis, server)) from None
             raise
 
     async def _follow_master(self) -> None:

@@ -25,7 +25,7 @@ from typing_extensions import override
 
 from collab_server.config.values import RedisSection
 
-__all__ = ["Link", "LinkError", "find_server", "in_words", "open_link"]
+__all__ = ["Link", "LinkError", "find_server", "in_words", "open_link", "silence"]
 
 SENTINEL_SECONDS = 0.5
 MAX_REPLY_BYTES = 16_777_216
@@ -33,6 +33,7 @@ MAX_REPLY_BYTES = 16_777_216
 MAX_WORDS = 200
 
 _NOTHING = object()
+_CLOSED = "Redis closed the connection"
 
 
 class LinkError(Exception):
@@ -140,7 +141,7 @@ class Link(asyncio.Protocol):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self._transport = None
-        self.close(f"the connection ended: {_words_of(exc)}" if exc else "Redis closed the connection")
+        self.close(f"the connection ended: {_words_of(exc)}" if exc else _CLOSED)
 
 
 async def open_link(
@@ -172,8 +173,23 @@ async def open_link(
                 raise LinkError(f"{server[0]}:{server[1]} is not the master of {redis.sentinel_master}")
     except BaseException as error:
         link.close(str(error))
+        if str(error) == _CLOSED:  # before it has answered anything
+            raise LinkError(f"{server[0]}:{server[1]} closed the connection: {_wrong_way(redis)}") from None
         raise
     return link
+
+
+def silence(redis: RedisSection, server: tuple[str, int]) -> str:
+    """What is wrong with a server that has said nothing in time."""
+    return f"{server[0]}:{server[1]} does not answer{f': {_wrong_way(redis)}' if redis.is_tls else ''}"
+
+
+def _wrong_way(redis: RedisSection) -> str:
+    return (
+        "does Redis speak TLS there, as rediss:// wants it?"
+        if redis.is_tls
+        else "is it Redis, and without TLS? With TLS it is rediss://"
+    )
 
 
 async def _check_cluster(link: Link, server: tuple[str, int]) -> None:

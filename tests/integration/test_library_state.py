@@ -47,6 +47,9 @@ def answer_instead(fault: str) -> Response:
         "gateway 401": JSONResponse({"message": "Unauthorized"}, 401, headers={"WWW-Authenticate": "Basic"}),
         "empty 401": Response(status_code=401),
         "plain 404": PlainTextResponse("no such app", 404),
+        "a node": JSONResponse(
+            {"code": "not_found", "message": "There is no such path.", "ticketId": "1"}, 404
+        ),
         "page": HTMLResponse(page),
         "raw bytes": Response(
             status_code=302, headers={"Location": f"https://idp.example.com/\xfc?x={SECRET}"}
@@ -132,6 +135,7 @@ FAULTS = {
     "404": r"404 at http://\S+/api/auth/identityToken: check authorizationServerUrl",
     "spring 404": r"404 at http://\S+: check authorizationServerUrl",
     "plain 404": r"404 at http://\S+: check authorizationServerUrl",
+    "a node": r"404 at http://\S+: check authorizationServerUrl",
     "page": r"200 with text/html instead of JSON at http://\S+: check authorizationServerUrl",
     "401": r"401 at http://\S+, and not from Library: ",
     "403": r"403 at http://\S+, and not from Library: ",

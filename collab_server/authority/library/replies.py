@@ -32,6 +32,8 @@ USER_GROUP = 8705  # Library's subtype of a user group; a user has 8704
 
 PROBED = "/auth/identityToken"
 
+_CODE_OF_OURS = re.compile(r"[a-z_]+")
+"""A node of this server answers where authorizationServerUrl leads to one."""
 _TOKEN = re.compile(r"[!-~]+")  # what may go into a header: printable ASCII
 
 
@@ -106,7 +108,11 @@ def _is_error_of_library(response: httpx2.Response) -> bool:
     except (ValueError, RecursionError):
         return False
     code = body.get("code") if isinstance(body, dict) else None
-    return isinstance(code, str) and (code.startswith("ERR") or "ticketId" in body)
+    return (
+        isinstance(code, str)
+        and (code.startswith("ERR") or "ticketId" in body)
+        and _CODE_OF_OURS.fullmatch(code) is None
+    )
 
 
 def outcome_of(response: httpx2.Response, *, is_in_session: bool) -> Outcome:
