@@ -82,6 +82,11 @@ def inbox_topic(user_id: str) -> Topic:
     return Topic("inbox", user_id)
 
 
+def inbox_name(user_id: str) -> str:
+    """The name of that topic."""
+    return f"inbox:{user_id}"
+
+
 @dataclass(frozen=True, slots=True)
 class Content:
     """An object of Library by its ids, as a command names it."""

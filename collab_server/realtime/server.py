@@ -200,7 +200,7 @@ class CollabServer(SocketServer):
         environ = self.environ[eio_sid]
         signed_in = self._door.prove_at_once(environ, data) if namespace in (None, "/") else None
         if signed_in is None:
-            return self._handle_connect(eio_sid, namespace, data)
+            return super()._begin_connect(eio_sid, namespace, data)
         sid = self.manager.enter(eio_sid, "/")
         self.eio.send_text(eio_sid, f"0{_connected(sid=json_string(sid))}")
         self._welcome(eio_sid)

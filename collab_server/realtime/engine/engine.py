@@ -16,7 +16,6 @@ How it stops
 from __future__ import annotations
 
 import asyncio
-import functools
 from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
@@ -24,7 +23,7 @@ from typing import Any
 import engineio
 
 from collab_server.domain.chance import base64url, chance
-from collab_server.domain.jsontext import JsonText, dumps, json_begun, json_ended, json_shape, json_string
+from collab_server.domain.jsontext import json_list, json_shape, json_string
 from collab_server.realtime.engine import asgi, frames
 from collab_server.realtime.engine.admission import Admission
 from collab_server.realtime.engine.answers import TEXT, Answers
@@ -56,8 +55,7 @@ from collab_server.realtime.engine.session import (
 )
 from collab_server.realtime.engine.sessions import Sessions
 
-_named = json_shape("sid")
-_transport = json_shape("upgrades", "pingTimeout", "pingInterval", "maxPayload")
+_opening = json_shape("sid", "upgrades", "pingTimeout", "pingInterval", "maxPayload")
 
 
 class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
@@ -323,18 +321,11 @@ def _cookie(server: EngineServer, sid: str) -> list[tuple[bytes, bytes]]:
 
 def _opening_of(server: EngineServer, sid: str, upgrades: list[str]) -> str:
     """The packet that a session's client gets first."""
-    seconds = server.ping_timeout, server.ping_interval + server.ping_interval_grace_period
-    transport = _transport_of(tuple(upgrades), seconds, server.max_http_buffer_size)
-    return "0" + json_ended(json_begun(_named(sid=json_string(sid))), transport)
-
-
-@functools.lru_cache(64)
-def _transport_of(upgrades: tuple[str, ...], seconds: tuple[float, float], most_bytes: int) -> JsonText:
-    """What is the same for all sessions; `seconds` are how long a pong may take, and between two pings."""
-    timeout, interval = seconds
-    return _transport(
-        upgrades=dumps(upgrades),
-        pingTimeout=round(timeout * 1000),
-        pingInterval=round(interval * 1000),
-        maxPayload=most_bytes,
+    text = _opening(
+        sid=json_string(sid),
+        upgrades=json_list(map(json_string, upgrades)),
+        pingTimeout=round(server.ping_timeout * 1000),
+        pingInterval=round((server.ping_interval + server.ping_interval_grace_period) * 1000),
+        maxPayload=server.max_http_buffer_size,
     )
+    return f"0{text}"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -27,6 +28,9 @@ HEADER_BYTES = 130
 
 BY_NAME = "collab_server.by_name"
 """In the scope of a request of which it is known that it has no header twice: its headers, once more."""
+
+HEAD_BYTES = "collab_server.head_bytes"
+"""In the scope of a request whose headers came in so many bytes, where that is known."""
 
 HANDED = "collab_server.handed"
 """In the scope of a request that another node has handed over: it goes no further."""
@@ -61,9 +65,13 @@ def header(scope: Scope, name: bytes) -> str | None:
 
 def held_bytes(scope: Scope) -> int:
     """What a request takes while it is remembered: its headers, and its query, which is kept in its target too."""
-    headers = scope["headers"]
-    held = 2 * len(scope["query_string"]) + sum([len(name) + len(value) for name, value in headers])
-    return held + unusual_bytes(headers)
+    return 2 * len(scope["query_string"]) + head_bytes(scope) + unusual_bytes(scope["headers"])
+
+
+def head_bytes(scope: Scope) -> int:
+    """How many bytes the texts of a request's headers take."""
+    known: int | None = scope.get(HEAD_BYTES)
+    return sum(map(len, chain.from_iterable(scope["headers"]))) if known is None else known
 
 
 def unusual_bytes(headers: Sequence[object]) -> int:

@@ -36,6 +36,8 @@ class PlainRequest:
     target: bytes
     headers: list[tuple[bytes, bytes]]
     by_name: dict[bytes, bytes]
+    head_bytes: int
+    """What the headers came in."""
     body: bytes
     is_handshake: bool
     """It offers to become a websocket, and nothing else."""
@@ -67,7 +69,7 @@ def read(data: bytes) -> PlainRequest | None:
             and b"sec-websocket-key" in by_name
             and _HANDSHAKE_TARGET.search(target) is not None
         )
-        return PlainRequest("GET", target, headers, by_name, b"", True) if is_handshake else None
+        return PlainRequest("GET", target, headers, by_name, len(lines), b"", True) if is_handshake else None
     if connection not in _KEEPS_ALIVE:
         return None
     if method == b"GET":
@@ -76,4 +78,4 @@ def read(data: bytes) -> PlainRequest | None:
         is_whole = length is not None and _LENGTH.fullmatch(length) is not None and int(length) == len(body)
     if not is_whole:
         return None
-    return PlainRequest(method.decode("ascii"), target, headers, by_name, body, False)
+    return PlainRequest(method.decode("ascii"), target, headers, by_name, len(lines), body, False)

@@ -20,7 +20,7 @@ from uvicorn.protocols.utils import get_local_addr, is_ssl
 
 from collab_server.realtime.engine.answers import SAFE_LINES, TEXT
 from collab_server.realtime.engine.engine import EngineServer
-from collab_server.realtime.engine.requests import BY_NAME
+from collab_server.realtime.engine.requests import BY_NAME, HEAD_BYTES
 from collab_server.realtime.engine.session import Headers, Scope
 from collab_server.realtime.lean import heads
 from collab_server.realtime.lean.exchange import SWALLOWED_BYTES, LeanExchange, LearnedPoll
@@ -350,6 +350,7 @@ def _scope_of(engine: EngineServer, request: heads.PlainRequest, transport: Any,
         "query_string": query,
         "headers": request.headers,
         BY_NAME: request.by_name,
+        HEAD_BYTES: request.head_bytes,
     }
     if engine.asks_where:
         scope["server"] = get_local_addr(transport)

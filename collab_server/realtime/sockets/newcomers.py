@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import chain
 from typing import Any
 
 from collab_server.domain.addresses import network_of
 from collab_server.realtime.engine.lanes import Lane
-from collab_server.realtime.engine.requests import unusual_bytes
+from collab_server.realtime.engine.requests import head_bytes, unusual_bytes
 from collab_server.realtime.sockets.packets import MalformedPacket
 from collab_server.realtime.strangers import StrangerLimits, Strangers
 
@@ -46,9 +45,10 @@ class Newcomers:
     def enter(self, eio_sid: str, environ: dict[str, Any]) -> list[str]:
         """One more, with what its handshake brought; returns those who have to go."""
         self._waiting.start(eio_sid)
-        head = environ["asgi.scope"]["headers"] if "asgi.scope" in environ else ()
-        weight = STRANGER_WEIGHT + 2 * sum(map(len, chain.from_iterable(head)))
-        weight += unusual_bytes(head)
+        weight = STRANGER_WEIGHT
+        if "asgi.scope" in environ:
+            scope = environ["asgi.scope"]
+            weight += 2 * head_bytes(scope) + unusual_bytes(scope["headers"])
         weight += 4 * (len(environ.get("PATH_INFO", "")) + len(environ.get("QUERY_STRING", "")))
         self._known[eio_sid] = _Newcomer(weight)
         return self.strangers.add(eio_sid, network_of(environ.get("REMOTE_ADDR", "")), weight)
@@ -73,6 +73,9 @@ class Newcomers:
         newcomer.tries += 1
         if limits.tries is not None and newcomer.tries > limits.tries:
             raise MalformedPacket("too many CONNECT packets")
+
+    def wait(self, eio_sid: str) -> None:
+        """One that asks waits for the answer: it goes later than those who have not asked."""
         self.strangers.has_shown_a_token(eio_sid)
 
     def leave(self, eio_sid: str) -> None:

@@ -56,9 +56,9 @@ class StrictPacket(sio_packet.Packet):  # type: ignore[misc]
         head = HEAD.match(encoded_packet) if isinstance(encoded_packet, str) else None
         if head is None:
             raise MalformedPacket("no packet")
-        self.packet_type = int(head["type"])
-        self.namespace = head["namespace"]
-        self.id = int(head["id"]) if head["id"] else None
+        kind, attachments, self.namespace, id = head.groups()
+        self.packet_type = int(kind)
+        self.id = int(id) if id else None
         rest = encoded_packet[head.end() :]
         try:
             self.data = _decode_json(rest) if rest else None
@@ -67,9 +67,9 @@ class StrictPacket(sio_packet.Packet):  # type: ignore[misc]
         if rest.count("[") + rest.count("{") > JSON_DEPTH and _is_deep(self.data):
             raise MalformedPacket("payload is too deep")
         is_binary = self.packet_type in (sio_packet.BINARY_EVENT, sio_packet.BINARY_ACK)
-        if is_binary is not bool(head["attachments"]):
+        if is_binary is not bool(attachments):
             raise MalformedPacket("attachments are announced wrongly")
-        count = int(head["attachments"] or 0)
+        count = int(attachments or 0)
         if count > ATTACHMENTS:
             raise MalformedPacket("too many attachments")
         if is_binary and count == 0:

@@ -36,6 +36,8 @@ from collab_server.realtime.strangers import StrangerLimits
 EVENTS_AT_ONCE = 1000
 CONNECT_SECONDS = 10.0
 
+_EVENTS = (sio_packet.EVENT, sio_packet.BINARY_EVENT)
+
 
 class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     """A `socketio.AsyncServer` whose connections are `EngineServer`'s (`self.eio`).
@@ -91,8 +93,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
     def _hold(self, eio_sid: str, packet: Any) -> bool:
         """Keep a packet back if its namespace is about to be connected, and this is not the answer to that."""
         namespace, packets = self._held.get(eio_sid, (None, []))
-        is_event = packet.packet_type in (sio_packet.EVENT, sio_packet.BINARY_EVENT)
-        if namespace != (packet.namespace or "/") or not is_event:
+        if namespace != (packet.namespace or "/") or packet.packet_type not in _EVENTS:
             return False
         packets.append(packet)
         return True
@@ -158,7 +159,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         if kind == sio_packet.DISCONNECT:
             return self._handle_disconnect(eio_sid, namespace, self.reason.CLIENT_DISCONNECT)
         self._must_be_connected(eio_sid, packet)
-        if kind in (sio_packet.EVENT, sio_packet.BINARY_EVENT):
+        if kind in _EVENTS:
             return self._take_event(eio_sid, packet)
         return self._handle_ack(eio_sid, namespace, packet.id, packet.data)  # type: ignore[no-any-return]
 
@@ -216,6 +217,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def _begin_connect(self, eio_sid: str, namespace: str | None, data: Any) -> Awaitable[None] | None:
         """Connect a client to a namespace; what is left to be waited for, if anything."""
+        self.newcomers.wait(eio_sid)
         return self._handle_connect(eio_sid, namespace, data)
 
     async def _handle_connect(self, eio_sid: str, namespace: str | None, data: Any) -> None:

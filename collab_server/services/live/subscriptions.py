@@ -20,7 +20,7 @@ from collab_server.domain.jsontext import NOTHING, JsonText, json_list, json_obj
 from collab_server.domain.permissions import Role, Standing
 from collab_server.domain.presence import SetTyping
 from collab_server.domain.subscriptions import Subscribe, Unsubscribe
-from collab_server.domain.topics import Topic, inbox_topic, read_topic
+from collab_server.domain.topics import Topic, inbox_name, read_topic
 from collab_server.errors import Forbidden, NotFound, Paused, TooLarge
 from collab_server.services.access import access_topic
 from collab_server.services.backends import Backends
@@ -220,14 +220,14 @@ class Subscriptions:
     def follow_inbox(self, listener: Listener) -> int | None:
         """Let a listener that has just come follow its inbox, where that is followed here already; the inbox's `seq`,
         which it has to be told now. None elsewhere: `hold_inbox` looks for it."""
-        return self._feed.follow(listener.connection, inbox_topic(listener.who.user.id).name)
+        return self._feed.follow(listener.connection, inbox_name(listener.who.user.id))
 
     async def hold_inbox(self, listener: Listener) -> int | None:
         """Let a listener that has just come follow its inbox, held back until `release_inbox`; the inbox's `seq`.
 
         None where it has left meanwhile. Raises `Paused`; in both cases it follows nothing.
         """
-        name = inbox_topic(listener.who.user.id).name
+        name = inbox_name(listener.who.user.id)
         self._feed.hold(listener.connection, name)
         seq = self._feed.position(name)
         try:
@@ -242,11 +242,11 @@ class Subscriptions:
 
     def release_inbox(self, listener: Listener, seq: int) -> None:
         """Let come what is beyond this `seq`, of which the listener has just been told."""
-        self._feed.release(listener.connection, inbox_topic(listener.who.user.id).name, seq)
+        self._feed.release(listener.connection, inbox_name(listener.who.user.id), seq)
 
     def inbox_seq(self, listener: Listener) -> int | None:
         """Up to which `seq` a listener that follows its inbox has got it; None while that is not known."""
-        return self._feed.position(inbox_topic(listener.who.user.id).name)
+        return self._feed.position(inbox_name(listener.who.user.id))
 
     # --- ends
 
@@ -257,7 +257,7 @@ class Subscriptions:
         for name in listener.topics:
             self._feed.leave(listener.connection, name)
             self._presence.depart(name, user_id, listener.connection, is_for_good=is_for_good)
-        self._feed.leave(listener.connection, inbox_topic(user_id).name, may_come_back=not is_for_good)
+        self._feed.leave(listener.connection, inbox_name(user_id), may_come_back=not is_for_good)
 
     def close(self, user_id: str, topic: str, reason: str) -> int:
         """End a user's subscriptions to a topic on this node; nothing of it comes after `topic.closed`.

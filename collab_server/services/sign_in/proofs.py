@@ -49,8 +49,10 @@ def is_token(text: str) -> bool:
 
 def digest_of(kind: Kind, token: str, cookie: str | None, *more: str) -> bytes:
     """What a token is remembered by: not the token. The parts are kept apart by their lengths."""
-    parts = (kind, token, "" if cookie is None else "=" + cookie, *more)
-    spelled = "".join([f"{len(part)}:{part}" for part in parts])
+    shown = "" if cookie is None else f"={cookie}"
+    spelled = f"{len(kind)}:{kind}{len(token)}:{token}{len(shown)}:{shown}"
+    if more:
+        spelled += "".join([f"{len(part)}:{part}" for part in more])
     return hashlib.sha256(spelled.encode("utf-8", "surrogatepass")).digest()
 
 
