@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 
 from collab_server.realtime import build_asgi
-from collab_server.realtime.engine import deadlines, frames
+from collab_server.realtime.engine import both, deadlines, frames
 from tests.harness.waiting import until
 
 from .conftest import DEADLINE_SECONDS, WAYS, echo_engine, serve, serve_application, wait_until
@@ -24,6 +24,7 @@ from .test_engineio import SOCKET
 def plain(monkeypatch: pytest.MonkeyPatch) -> None:
     """Servers of these tests have the lean protocol classes switched off."""
     monkeypatch.setenv("COLLAB_TRANSPORT", "asgi")
+    monkeypatch.setattr(both, "_told", set())  # what one test was told is news to the next
 
 
 EARLY = {

@@ -11,7 +11,8 @@ from typing import Any, Protocol
 
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import SAFE
-from collab_server.realtime.engine.asgi_bytes import STALLED_SECONDS, AsgiBytes, Receive, Send, as_handshake
+from collab_server.realtime.engine.asgi_bytes import STALLED_SECONDS, AsgiBytes, as_handshake
+from collab_server.realtime.engine.both import Receive, Send, say, until_either_ends
 from collab_server.realtime.engine.bounds import Bounds
 from collab_server.realtime.engine.requests import UNKNOWN_SID, subprotocol_of, trace_header
 from collab_server.realtime.engine.session import (
@@ -215,7 +216,7 @@ class AsgiWebSocket:
                 asyncio.ensure_future(self._read(receive)),
                 asyncio.ensure_future(self._write(send)),
             ]
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+            await until_either_ends(self._tasks)
         finally:
             self.abort()
             assert self.session is not None
@@ -256,12 +257,12 @@ class AsgiWebSocket:
                 payload = frames.payload_of(frame)
                 async with asyncio.timeout(STALLED_SECONDS):  # for the client to take what was sent before
                     if frames.is_text(frame):
-                        await send({"type": "websocket.send", "text": payload.decode()})
+                        await say(send, {"type": "websocket.send", "text": payload.decode()})
                     else:
-                        await send({"type": "websocket.send", "bytes": payload})
+                        await say(send, {"type": "websocket.send", "bytes": payload})
                 self._in_flight_bytes -= len(frame)
             if self._is_closed and not self._ready:
-                await send({"type": "websocket.close", "code": frames.NORMAL})
+                await say(send, {"type": "websocket.close", "code": frames.NORMAL})
                 return
 
 

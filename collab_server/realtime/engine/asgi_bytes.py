@@ -19,15 +19,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import deque
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from collab_server.realtime.engine import frames
+from collab_server.realtime.engine.both import Receive, Send, say, until_either_ends
 from collab_server.realtime.engine.pace import Allowance, Pace
 from collab_server.realtime.engine.session import Headers, Scope, Taker
 
-__all__ = ["Answer", "AsgiBytes", "Receive", "Send", "as_handshake"]
+__all__ = ["Answer", "AsgiBytes", "as_handshake"]
 
 ANSWER_SECONDS = 10.0
 """So long the home has for its answer to the handshake."""
@@ -41,9 +42,6 @@ _KEY = (b"sec-websocket-key", b"AAAAAAAAAAAAAAAAAAAAAA==")  # nobody looks at wh
 _VERSION = (b"sec-websocket-version", b"13")
 _OF_THE_HOP = (b"connection", b"upgrade", b"sec-websocket-accept", b"sec-websocket-protocol")
 _END_OF_HEAD = b"\r\n\r\n"
-
-Receive = Callable[[], Awaitable[dict[str, Any]]]
-Send = Callable[[dict[str, Any]], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,11 +227,7 @@ class AsgiBytes:
     async def carry(self, receive: Receive, send: Send) -> None:
         """Carry the websocket, whose handshake is completed, until either side closes."""
         self._tasks = [asyncio.ensure_future(self._read(receive)), asyncio.ensure_future(self._write(send))]
-        try:
-            await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for task in self._tasks:
-                task.cancel()
+        await until_either_ends(self._tasks)
 
     def end(self) -> None:
         """The connection is no more; may be called twice."""
@@ -279,12 +273,12 @@ class AsgiBytes:
         opcode, payload = frames.opcode_of(frame), frames.payload_of(frame)
         async with asyncio.timeout(STALLED_SECONDS):
             if opcode == frames.TEXT:
-                await send({"type": "websocket.send", "text": payload.decode()})
+                await say(send, {"type": "websocket.send", "text": payload.decode()})
             elif opcode == frames.BINARY:
-                await send({"type": "websocket.send", "bytes": payload})
+                await say(send, {"type": "websocket.send", "bytes": payload})
             elif opcode == frames.CLOSE:
                 code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else frames.NORMAL
-                await send({"type": "websocket.close", "code": code})
+                await say(send, {"type": "websocket.close", "code": code})
                 self._say(frames.CLOSE, payload[:2])
                 return False
         return True
