@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
+from starlette.responses import PlainTextResponse
 from starlette.types import Receive, Scope, Send
 
 from collab_server import hangup, logs
@@ -29,6 +30,11 @@ from collab_server.workers.folder import FolderError
 from collab_server.workers.seat import Seat, seat_under
 
 log = logging.getLogger(__name__)
+
+NOT_STARTED = (
+    "this node was never started: its web server has no lifespan, which is when a node starts. "
+    "Leave out --lifespan off, or run it by another server (collab-server serve, uvicorn, hypercorn)."
+)
 
 
 class Application:
@@ -43,6 +49,7 @@ class Application:
     ) -> None:
         self._config = config
         self._seat = seat
+        self._has_begun = self._is_refusing = False
         certificates = Certificates(config)
         self.settings = settings_of(config, certificates)
         self._node = Node(config, certificates, read, seat)
@@ -56,14 +63,28 @@ class Application:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
+        elif not self._has_begun:
+            await self._refuse(scope, receive, send)
         elif scope["path"].startswith("/socket.io"):
             await self._node.realtime(scope, receive, send)
         else:
             await self._node.rest(scope, receive, send)
 
+    async def _refuse(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Tell whoever asks a node that was never started, and the log once."""
+        if not self._is_refusing:
+            self._is_refusing = True
+            log.error(NOT_STARTED)
+        if scope["type"] == "http":
+            await PlainTextResponse(NOT_STARTED + "\n", 503)(scope, receive, send)
+        else:
+            await receive()
+            await send({"type": "websocket.close"})
+
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         node = self._node
         await receive()
+        self._has_begun = True
         hangup.listen()
         adapter.adopt(receive, self.settings)
         if adapter.install(scope, receive, {"/socket.io/": node.server.eio}, node.guard):

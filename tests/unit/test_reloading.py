@@ -56,8 +56,10 @@ async def test_a_file_that_hangs_is_said_and_the_next_time_looked_at_again(
 
 LEAVING = """
 import asyncio, threading
+from collab_server import reloading
 from collab_server.reloading import Reloading
 
+reloading.LEAVING_SECONDS = {leaving}
 begun, goes_on = threading.Event(), threading.Event()
 
 def read():
@@ -74,10 +76,14 @@ asyncio.run(leave())
 """
 
 
-@pytest.mark.parametrize(("patience", "expected"), [(0.2, "read to its end\n"), (600, "")])
-def test_the_end_of_the_process_waits_a_moment_for_what_is_being_read(patience: float, expected: str) -> None:
+@pytest.mark.parametrize(
+    ("patience", "leaving", "expected"), [(0.2, 30.0, "read to its end\n"), (600, 0.1, "")]
+)
+def test_the_end_of_the_process_waits_a_moment_for_what_is_being_read(
+    patience: float, leaving: float, expected: str
+) -> None:
     """Within OpenSSL a thread would crash the process that takes it down; what hangs holds nobody up."""
-    script = LEAVING.format(patience=patience)
+    script = LEAVING.format(patience=patience, leaving=leaving)
     done = subprocess.run(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
