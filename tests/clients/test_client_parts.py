@@ -290,7 +290,8 @@ export function io() {
   const listeners = new Map();
   const socket = {
     id: "s", active: false, connects: 0,
-    on: (name, act) => listeners.set(name, act), onAny: () => {}, connect: () => (socket.connects += 1),
+    on: (name, act) => listeners.set(name, act), onAny: (act) => (socket.any = act),
+    connect: () => (socket.connects += 1),
     disconnect: () => {}, say: (name, said) => listeners.get(name)(said),
   };
   sockets.push(socket);
@@ -325,3 +326,63 @@ said.late = [stays.socket.connects, closed.socket.connects];
         tmp_path / "src",
     )
     assert said == {"early": [1, 1], "late": [2, 1]}
+
+
+def test_what_is_no_json_is_an_error_at_once_and_holds_nothing_up() -> None:
+    said = run("""
+const { Outbox } = await part("outbox");
+const { memory } = await part("keeping");
+const connection = { isLive: true, ask };
+const outbox = new Outbox(connection, Promise.resolve(memory()), () => {});
+outbox.hello("me");
+await turn();
+const circle = {};
+circle.self = circle;
+const fate = (promise) => promise.then(() => "done", (error) => error.name ?? error.code);
+const refused = [];
+for (const text of [circle, 1n]) refused.push(await fate(outbox.add("comment.add", { text }, "t")));
+said.refused = refused;
+const text = { of: "then" };
+const fine = fate(outbox.add("comment.add", { text }, "t"));
+text.of = "now";
+said.sent = asked[0].payload.text;
+await answer("comment.add", { comment: {} });
+said.fine = await fine;
+said.left = outbox.snapshot().length;
+outbox.close();
+said.closed = await outbox.add("comment.add", {}, "t").catch((error) => error.code);
+""")
+    assert said == {
+        "refused": ["TypeError", "TypeError"],
+        "sent": {"of": "then"},
+        "fine": "done",
+        "left": 0,
+        "closed": "closed",
+    }
+
+
+def test_what_a_listener_throws_is_told_and_keeps_nothing_from_anybody(tmp_path: Path) -> None:
+    shutil.copytree(CLIENTS["collab-client"] / "src", tmp_path / "src")
+    (tmp_path / "src" / "socket.js").write_text(FAKE_SOCKET)
+    said = run(
+        """
+const { Client } = await part("client");
+const { Store } = await part("store");
+const { sockets } = await part("socket");
+said.thrown = [];
+said.heard = [];
+process.on("unhandledRejection", (error) => said.thrown.push(error.message));
+const store = new Store();
+store.subscribe(() => { throw new Error("of a change"); });
+store.subscribe(() => said.heard.push("the change"));
+store.changed();
+await turn();
+const page = new Client({ url: "http://127.0.0.1", auth: () => ({ authToken: "t" }), keeping: null });
+page.on("server.hello", () => { throw new Error("of an event"); });
+page.on("server.hello", () => said.heard.push("the event"));
+sockets.at(-1).any("server.hello", {});
+await turn();
+""",
+        tmp_path / "src",
+    )
+    assert said == {"heard": ["the change", "the event"], "thrown": ["of a change", "of an event"]}

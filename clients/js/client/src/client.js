@@ -38,7 +38,7 @@ export class Client {
   /** @type {Map<string, Set<(said: any) => void>>} */ #listeners = new Map();
 
   /** @internal @param {Options} options */
-  constructor({ url, auth, keeping, socket = {} }) {
+  constructor({ url, auth, keeping, socket }) {
     this.connection = new Connection(
       url,
       typeof auth === "function" ? auth : () => auth,
@@ -139,7 +139,8 @@ export class Client {
   #said(name, said) {
     const topic = said?.topic;
     (topic === this.inbox.name ? this.inbox : this.#topics.get(topic))?.said(name, said);
-    this.#listeners.get(name)?.forEach((listener) => listener(said));
+    // As those of a store: what one throws is not to keep the connection from what was said.
+    this.#listeners.get(name)?.forEach((listener) => new Promise(() => listener(said)));
   }
 
   /** What the inbox tells of a topic. @internal @param {any} event */
@@ -150,12 +151,12 @@ export class Client {
 
 /** A topic as the server spells it. @param {string} name */
 function spell(name) {
-  return name.replace(/:.*/, (ids) => (name.startsWith("discussion") ? ids.toLowerCase() : ids.toUpperCase()));
+  return name.replace(/:.*/, (ids) => (name[0] === "d" ? ids.toLowerCase() : ids.toUpperCase()));
 }
 
 /** @param {Keeping | null | undefined} given @returns {Promise<Keeping>} */
 async function keepingOf(given) {
   if (given) return given;
-  if (given === null || typeof indexedDB === "undefined") return memory();
+  if (given === null || !globalThis.indexedDB) return memory();
   return indexedDb(randomId()).catch(memory); // some browsers keep nothing for some pages
 }

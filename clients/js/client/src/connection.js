@@ -54,7 +54,7 @@ export class Connection extends Store {
    * @internal
    * @param {string} url where the server is; a path is that of the place under which a proxy offers it
    * @param {() => Promise<Credentials | null> | Credentials | null} auth
-   * @param {object} options of socket.io-client
+   * @param {object | undefined} options of socket.io-client
    * @param {(user: User) => void} onHello called whenever one is let in, before anybody is told
    * @param {(name: string, said: any) => void} onSaid called with every event and signal: its name, and its argument
    */
@@ -64,13 +64,12 @@ export class Connection extends Store {
     this.#onHello = onHello;
     this.#onSaid = onSaid;
     const place = new URL(url, /** @type {any} */ (globalThis.location));
-    const isBrowser = typeof document !== "undefined";
     this.#socket = io(place.origin, {
       path: place.pathname.replace(/\/+$/, "") + "/socket.io",
       autoConnect: false,
       forceNew: true,
       // Polling needs every request at the same node, by a cookie that Node does not keep.
-      transports: isBrowser ? ["websocket", "polling"] : ["websocket"],
+      transports: globalThis.document ? ["websocket", "polling"] : ["websocket"],
       tryAllTransports: true,
       reconnectionDelay: 300,
       reconnectionDelayMax: 5000,
@@ -193,6 +192,7 @@ export class Connection extends Store {
    */
   async ask(name, payload) {
     if (this.#state.state === "closed") throw new Refused({ code: "closed", message: "The client is closed." });
+    payload = JSON.parse(JSON.stringify(payload)); // what is no JSON would break the connection off
     const connection = this.#greeted;
     /** @type {any} */ let answer;
     try {

@@ -88,7 +88,7 @@ function deleted(comment, at) {
  */
 function reacted(comment, { emoji, userId }, isThere) {
   // As it is spelled in the comment, if it is there: events of former servers have some without U+FE0F.
-  const bare = (/** @type {string} */ each) => each.replace(/[\ufe0e\ufe0f]/gu, "");
+  const bare = (/** @type {string} */ each) => each.replace(/[\ufe0e\ufe0f]/g, "");
   const spelled = Object.keys(comment.reactions).find((each) => bare(each) === bare(emoji)) ?? emoji;
   const { [spelled]: users = [], ...others } = comment.reactions;
   if (users.includes(userId) === isThere) return comment;

@@ -11,6 +11,5 @@ export const randomId = () =>
 export function uuid7(now) {
   const time = now.toString(16).padStart(12, "0");
   const id = randomId();
-  const variant = "89ab"[parseInt(id[0], 16) % 4];
-  return `${time.slice(0, 8)}-${time.slice(8)}-7${id.slice(1, 4)}-${variant}${id.slice(4, 7)}-${id.slice(7, 19)}`;
+  return `${time.slice(0, 8)}-${time.slice(8)}-7${id.slice(1, 4)}-${"89ab"[id.charCodeAt(0) % 4]}${id.slice(4, 7)}-${id.slice(7, 19)}`;
 }

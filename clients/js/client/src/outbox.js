@@ -27,7 +27,7 @@ import { Store } from "./store.js";
  */
 
 const ENTRIES = 200;
-const DAYS_MS = 7 * 24 * 3600 * 1000; // for so long the server knows a requestId
+const DAYS_MS = 604_800_000; // seven: for so long the server knows a requestId
 const ADOPT_MS = 30_000;
 
 /** @extends {Store<readonly Entry[]>} */
@@ -39,6 +39,7 @@ export class Outbox extends Store {
   /** @type {Map<string, {resolve: (answer: any) => void, reject: (problem: Refused) => void}>} */ #askers = new Map();
   #space = "";
   #lastAt = 0;
+  /** @type {Refused | undefined} */ #closed;
   #isReady = false; // what was left is known: nothing goes before it
   /** @type {ReturnType<typeof setInterval> | undefined} */ #adopting;
 
@@ -88,6 +89,7 @@ export class Outbox extends Store {
    */
   add(name, payload, topic) {
     const promise = new Promise((resolve, reject) => {
+      if (this.#closed) throw this.#closed;
       if (this.#entries.length >= ENTRIES) {
         throw new Refused({ code: "outbox_full", message: `${ENTRIES} changes wait.` });
       }
@@ -97,7 +99,7 @@ export class Outbox extends Store {
         key,
         space: this.#space,
         name,
-        payload,
+        payload: JSON.parse(JSON.stringify(payload)), // what cannot be sent is an error now, and not for ever
         requestId: randomId(),
         topic,
         at: (this.#lastAt = Math.max(Date.now(), this.#lastAt + 1)), // what is kept is put in order by it
@@ -123,7 +125,7 @@ export class Outbox extends Store {
     if (!entry) return;
     this.#put({
       ...entry,
-      payload: payload ?? entry.payload,
+      payload: JSON.parse(JSON.stringify(payload ?? entry.payload)),
       requestId: randomId(),
       at: Date.now(),
       state: "waiting",
@@ -145,9 +147,8 @@ export class Outbox extends Store {
   /** @internal */
   close() {
     clearInterval(this.#adopting);
-    for (const { reject } of this.#askers.values()) {
-      reject(new Refused({ code: "closed", message: "The client is closed." }));
-    }
+    this.#closed = new Refused({ code: "closed", message: "The client is closed." });
+    for (const { reject } of this.#askers.values()) reject(this.#closed);
     this.#askers.clear();
   }
 

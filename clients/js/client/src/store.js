@@ -29,7 +29,8 @@ export class Store {
     this.#isTold = false;
     queueMicrotask(() => {
       this.#isTold = true;
-      for (const listener of this.#listeners) listener();
+      // In a promise: what one throws is told as any error of the page, and keeps it from nobody else.
+      for (const listener of this.#listeners) new Promise(listener);
     });
   }
 

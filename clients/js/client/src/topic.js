@@ -63,7 +63,7 @@ const LINGER_MS = 5000; // so long it is followed when nobody looks any more
 const COUNT_MS = 300;
 const TYPING_MS = 7000; // the server ends it after 6 s
 const SAY_TYPING_MS = 3000;
-const AT_THE_END = Number.MAX_SAFE_INTEGER;
+const AT_THE_END = 2 ** 53 - 1;
 
 /** @type {Said} */
 const NOTHING = { problem: null, muted: false, rights: [], commenting: true, present: [], discussion: null };
