@@ -4,8 +4,10 @@ import { createClient, pieces, Refused, type Client, type Code, type Comment } f
 import { connect, type Attachment } from "collab-panel";
 import { CollabProvider, useCommand, useCounts, useInbox, useThreads, useTopic, useTyping } from "collab-react";
 import type { CommandsByName, Event } from "collab-client/wire";
+import type {} from "collab-panel/react";
+import type { CollabPanel } from "collab-panel";
 import { attach } from "collab-strategy";
-import { createElement } from "react";
+import { createElement, useRef } from "react";
 
 const client: Client = createClient({ url: "http://127.0.0.1:8080", auth: async () => ({ identityToken: "t" }) });
 const topic = client.topic("content:1:2");
@@ -72,6 +74,20 @@ function beside(dossier: object) {
   // @ts-expect-error no such option
   attach(dossier, panel, { adress: "" });
   return name;
+}
+
+export function Beside({ name }: { name: string }) {
+  const panel = useRef<CollabPanel>(null);
+  const goThere = () => panel.current?.show("019ab1c2-d3e4-7f50-8a1b-2c3d4e5f6071");
+  // @ts-expect-error no such attribute
+  const wrong = <collab-panel topik={name} />;
+  return (
+    <main onClick={goThere} title={String(wrong)}>
+      <collab-panel ref={panel} topic={name} sheet="half" lang="de" style={{ height: "90vh" }}></collab-panel>
+      <collab-badge topic={name} anchor='{"pageKey": "K53"}' />
+      <collab-bell />
+    </main>
+  );
 }
 
 void beside;
