@@ -120,6 +120,23 @@ said.text = given.map((url) => links(inText(url)).map(({ href, rel, target }) =>
             assert href.split(":")[0] in ("https", "http", "mailto")
 
 
+def test_nobody_is_shown_as_here_before_it_is_known_again_who_has_left(folder: Path) -> None:
+    said = run(
+        folder,
+        """
+const { draw } = await part("panel/preact");
+const { Present } = await part("panel/panel");
+const { Words } = await part("panel/words");
+const present = [{ id: "b", name: "Bob Baker", initials: "BB" }];
+const words = new Words("en", {});
+const shown = (state) => draw(Present, { words, state: { state, present, typing: [] } });
+for (const state of given) said[state] = shown(state).props.class.trim();
+""",
+        ["live", "behind"],
+    )
+    assert said == {"live": "present", "behind": "present unsure"}
+
+
 def test_a_name_that_begins_with_another_is_whose_it_is_in_whatever_order_they_were_chosen(
     folder: Path,
 ) -> None:

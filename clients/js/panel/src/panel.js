@@ -540,7 +540,7 @@ export function Panel(props) {
         ${rooms.isHome ? html`<slot name="header"><h2>${title}</h2></slot>` : html`<h2 dir="auto">${title}</h2>`}
         ${state.muted &&
         html`<span class="mark" role="img" aria-label=${words.say("muted")} title=${words.say("muted")}><${Icon} name="muted" /></span>`}
-        <${Present} words=${words} state=${state} isLive=${connection.state === "live"} />
+        <${Present} words=${words} state=${state} />
         <button
           type="button"
           class="bare"
@@ -698,9 +698,11 @@ function notice(words, connection, state) {
   return state.state === "behind" ? words.say("behind") : "";
 }
 
-/** Who has it open; not shown while one does not hear who leaves. @param {{words: any, state: any, isLive: boolean}} props */
-function Present({ words, state, isLive }) {
+/** Who has it open; not shown while one does not hear who leaves, also not while that is caught up with.
+ * @param {{words: any, state: any}} props */
+export function Present({ words, state }) {
   const { present, typing } = state;
+  const isSure = state.state === "live";
   if (!present.length) return null;
   const writes = new Set(typing.map((/** @type {any} */ { id }) => id));
   const names = listed(
@@ -708,7 +710,7 @@ function Present({ words, state, isLive }) {
     present.map((/** @type {any} */ { name }) => name),
   );
   return html`
-    <div class="present ${isLive ? "" : "unsure"}" part="presence" role="img" aria-label=${words.say("present", { names })} title=${names}>
+    <div class="present ${isSure ? "" : "unsure"}" part="presence" role="img" aria-label=${words.say("present", { names })} title=${names}>
       ${present
         .slice(0, MOST_AVATARS)
         .map((/** @type {any} */ person) => html`<${Avatar} key=${person.id} person=${person} isTyping=${writes.has(person.id)} />`)}
