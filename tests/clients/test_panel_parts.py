@@ -162,6 +162,22 @@ said.again = [again.text === text, textOf(again) === stored];
     assert said["again"] == [True, True]
 
 
+def test_yesterday_is_the_day_before_also_where_a_day_has_23_hours(folder: Path) -> None:
+    said = run(
+        folder,
+        """
+process.env.TZ = "Europe/Berlin";
+const { Words } = await part("panel/words");
+const words = new Words("en", { now: "just now" });
+const now = Date.parse("2026-03-30T08:00:00+02:00"); // the night to Sunday had an hour less
+said.ago = given.map((at) => words.ago(at, now));
+""",
+        ["2026-03-30T07:59:30+02:00", "2026-03-29T06:00:00+02:00", "2026-03-28T09:00:00+01:00",
+         "2026-03-28T00:30:00+01:00", "2026-03-23T09:00:00+01:00", "2026-03-23T06:00:00+01:00"],
+    )  # fmt: skip
+    assert said["ago"] == ["just now", "yesterday", "2 days ago", "2 days ago", "7 days ago", "Mar 23, 2026"]
+
+
 def test_a_draft_comes_back_with_whom_it_mentions_to_whoever_wrote_it_where_they_did(folder: Path) -> None:
     said = run(
         folder,

@@ -18,11 +18,11 @@ const AGAIN_MS = 3000;
 
 const MINUTE = 60;
 const UNITS = /** @type {const} */ ([
-  ["day", 24 * 60 * MINUTE],
   ["hour", 60 * MINUTE],
   ["minute", MINUTE],
 ]);
-const WEEK = 7 * 24 * 60 * MINUTE;
+const DAY = 24 * 60 * MINUTE;
+const WEEK = 7 * DAY;
 
 export class Words {
   #strings;
@@ -74,6 +74,8 @@ export class Words {
   ago(at, now) {
     const seconds = Math.max(0, (now - Date.parse(at)) / 1000);
     if (seconds >= WEEK) return this.#date.format(new Date(at));
+    // Days are those of the calendar: what was said 47 hours ago was not said yesterday.
+    if (seconds >= DAY) return this.#relative.format(dayOf(Date.parse(at)) - dayOf(now), "day");
     for (const [unit, length] of UNITS) {
       if (seconds >= length) return this.#relative.format(-Math.floor(seconds / length), unit);
     }
@@ -85,6 +87,12 @@ export class Words {
     return this.#exact.format(new Date(at));
   }
 }
+
+/** The number of a day, here. @param {number} at */
+const dayOf = (at) => {
+  const date = new Date(at);
+  return Date.UTC(date.getFullYear(), date.getMonth(), date.getDate()) / (DAY * 1000);
+};
 
 /** Letters that go from right to left, and signs that turn the order of others. */
 const TURNS = /[\u0590-\u08ff\u202a-\u202e\u2066-\u2069\ufb1d-\ufdff\ufe70-\ufeff\u{10800}-\u{10fff}\u{1e800}-\u{1efff}]/u;
