@@ -178,6 +178,45 @@ said.ago = given.map((at) => words.ago(at, now));
     assert said["ago"] == ["just now", "yesterday", "2 days ago", "2 days ago", "7 days ago", "Mar 23, 2026"]
 
 
+def test_of_two_people_of_one_name_each_is_told_where_they_were_chosen(folder: Path) -> None:
+    said = run(
+        folder,
+        """
+const { changedTo, draftOf, textOf } = await part("panel/composer");
+const { mentionsOf } = await part("client/mentions");
+const [one, other, team] = ["1", "2", "3"].map((id) => (
+  { kind: id === "3" ? "group" : "user", id: id.repeat(32), name: "Ann" }
+));
+const ids = (draft) => textOf(draft).match(/(?<=:)[123]/gu)?.join("") ?? "";
+const choose = (draft, at, whom) => {
+  const text = `${draft.text.slice(0, at)}@Ann ${draft.text.slice(at)}`;
+  return changedTo(draft, text, at + 5, { at, whom });
+};
+const type = (draft, at, gone, text) =>
+  changedTo(draft, draft.text.slice(0, at) + text + draft.text.slice(at + gone), at + text.length);
+const none = { text: "", whom: [] };
+const both = choose(choose(none, 0, one), 5, other);
+said.both = ids(both);
+said.before = ids(choose(both, 0, team));
+said.between = ids(choose(both, 5, team));
+said.again = ids(choose(type(choose(none, 0, one), 0, 5, ""), 0, other));
+said.first = ids(type(both, 0, 5, ""));
+said.last = ids(type(both, 5, 5, ""));
+said.half = ids(type(both, 0, 3, ""));
+said.words = ids(type(type(type(both, 0, 0, "x "), 7, 0, "and "), 16, 0, "!"));
+const gone = type(choose(none, 0, one), 0, 5, "");
+said.undone = [ids(gone), ids(changedTo(gone, "@Ann ", 5))];
+said.written = ids(type(choose(none, 0, one), 5, 0, "@Ann"));
+const text = textOf(both);
+said.edited = textOf(type(draftOf({ text, mentions: mentionsOf(text) }), 0, 0, "x ")) === `x ${text}`;
+""",
+    )
+    assert said == {
+        "both": "12", "before": "312", "between": "132", "again": "2", "first": "2", "last": "1", "half": "2",
+        "words": "12", "undone": ["", "1"], "written": "11", "edited": True,
+    }  # fmt: skip
+
+
 def test_a_draft_comes_back_with_whom_it_mentions_to_whoever_wrote_it_where_they_did(folder: Path) -> None:
     said = run(
         folder,

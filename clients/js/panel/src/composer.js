@@ -31,20 +31,58 @@ export function draftOf({ text, mentions }) {
 }
 
 /** A draft as it is sent: every name of somebody who was chosen is a mention. @param {Draft} draft */
-export function textOf({ text, whom }) {
+/**
+ * Whom the names in a draft mean, in order. Of several people of one name each is meant where they were chosen.
+ * @param {Draft} draft
+ * @returns {{at: number, end: number, whom: Whom}[]}
+ */
+function meantIn({ text, whom }) {
   // The longest first: "Ann" is not meant where "Ann Archer" is written.
-  const known = [...whom].sort((one, other) => other.name.length - one.name.length);
-  let left = text.trim();
-  let made = "";
-  while (left) {
-    const at = left.indexOf("@");
-    if (at < 0) break;
-    const meant = known.find(({ name }) => left.startsWith(`@${name}`, at));
-    const end = at + 1 + (meant ? meant.name.length : 0);
-    made += left.slice(0, at) + (meant ? mention(meant) : "@");
-    left = left.slice(end);
+  const names = [...new Set(whom.map(({ name }) => name))].sort((one, other) => other.length - one.length);
+  const left = new Map(names.map((name) => [name, whom.filter((each) => each.name === name)]));
+  const found = [];
+  for (let at = text.indexOf("@"); at >= 0; at = text.indexOf("@", at)) {
+    const name = names.find((each) => text.startsWith(each, at + 1));
+    const end = at + 1 + (name?.length ?? 0);
+    const people = left.get(name ?? "");
+    if (people) found.push({ at, end, whom: /** @type {Whom} */ (people.length > 1 ? people.shift() : people[0]) });
+    at = end;
   }
-  return made + left;
+  return found;
+}
+
+/**
+ * A draft after its text was changed: whoever was meant still is, and somebody of the same name in their own place.
+ * @param {Draft} before
+ * @param {string} text
+ * @param {number} caret where the change ended
+ * @param {{at: number, whom: Whom} | null} [chosen] who was chosen, and where
+ * @returns {Draft}
+ */
+export function changedTo(before, text, caret, chosen = null) {
+  const known = chosen ? [...before.whom, chosen.whom] : before.whom;
+  const moved = text.length - before.text.length;
+  let first = 0; // letters that are the same before what was changed; after it all are
+  while (first < Math.min(caret, caret - moved) && text[first] === before.text[first]) first += 1;
+  const stays = new Map();
+  for (const { at, end, whom } of meantIn(before)) {
+    if (end <= first) stays.set(at, whom);
+    else if (at >= caret - moved) stays.set(at + moved, whom);
+  }
+  if (chosen) stays.set(chosen.at, chosen.whom);
+  const now = meantIn({ text, whom: known }).map(({ at, whom }) => (stays.get(at)?.name === whom.name ? stays.get(at) : whom));
+  // Whom nothing names any more stays known: the change may be undone.
+  return { text, whom: [...now, ...known.filter(({ name }) => !now.some((each) => each.name === name))] };
+}
+
+export function textOf({ text, whom }) {
+  let made = "";
+  let from = 0;
+  for (const { at, end, whom: meant } of meantIn({ text, whom })) {
+    made += text.slice(from, at) + mention(meant);
+    from = end;
+  }
+  return (made + text.slice(from)).trim();
 }
 
 /**
@@ -183,7 +221,7 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
 
   const onInput = (/** @type {any} */ event) => {
     const { value, selectionStart } = event.target;
-    keep({ text: value, whom: draft.whom });
+    keep(changedTo(draft, value, selectionStart));
     topic.type(value.trim() !== "");
     search(value, selectionStart);
   };
@@ -195,8 +233,8 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     const isWritable = mentionsOf(mention(person)).length > 0;
     asked.current.caret = before.length + name.length + 2;
     asked.current.number += 1;
-    const whom = draft.whom.filter((each) => each.id !== id);
-    keep({ text: `${before}@${name} ${after}`, whom: isWritable ? [...whom, { kind, id, name }] : whom });
+    const chosen = isWritable ? { at: before.length, whom: { kind, id, name } } : null;
+    keep(changedTo(draft, `${before}@${name} ${after}`, asked.current.caret, chosen));
     setPicking(null);
     area.current.focus();
   };
