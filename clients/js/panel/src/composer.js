@@ -1,8 +1,9 @@
 // Where one writes: a new comment, a reply, a change; with people to mention.
 
 import { mention, mentionsOf, pieces } from "./client.js";
-import { draftAt, keepDraft, NO_DRAFT } from "./drafts.js";
-import { Avatar, Icon } from "./parts.js";
+import { draftAt, keepDraft, NO_DRAFT, onDraft } from "./drafts.js";
+import { Icon } from "./parts.js";
+import { People } from "./people.js";
 import { isSamePlace, placeOf } from "./places.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
 
@@ -163,6 +164,8 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
   const listId = `people-${place.at(-1)}`;
 
   useEffect(() => () => clearTimeout(asked.current.timer), []);
+  // Windows that show the same go on to do so: what was sent in one is not sent again in another.
+  useEffect(() => onDraft(place, (before, now) => setDraft((shown) => (shown.text === before ? now : shown))), [String(place)]);
   useEffect(() => {
     if (!isMain) {
       area.current.focus();

@@ -2,10 +2,11 @@
 
 import { change } from "./changing.js";
 import { discussionsOf, summariesOf } from "./client.js";
+import { draftAt, keepDraft, NO_DRAFT } from "./drafts.js";
 import { Head } from "./head.js";
 import { Avatar, Count, Icon, inSentence, listed, useStore } from "./parts.js";
 import { Picker } from "./picker.js";
-import { html, useEffect, useRef, useState } from "./preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
 import { useWindow } from "./window.js";
 
 const MOST_NAMES = 3;
@@ -59,12 +60,12 @@ export function DiscussionList({ client, words, rooms, now }) {
               </span>
               <span class="what">
                 <span class="first">
-                  <bdi class="name">${name}</bdi>
+                  <bdi class="name" title=${name}>${name}</bdi>
                   ${muted &&
                   html`<span class="mark" role="img" aria-label=${words.say("muted")}><${Icon} name="muted" /></span>`}
                   <time class="quiet" datetime=${at} title=${words.exact(at)}>${words.ago(at, now)}</time>
                 </span>
-                <span class="quiet cut"><bdi>${listed(words, membersOf(words, discussion, client.me))}</bdi></span>
+                <span class="quiet cut">${listed(words, membersOf(words, discussion, client.me))}</span>
               </span>
               <${Count} count=${unread} label=${words.say("unread", { count: unread })} />
             </button>
@@ -111,9 +112,14 @@ export function NameField({ id, value, onChange, isFirst = false }) {
 
 /** Whom, about what, and the first words. @param {any} props */
 export function NewDiscussion({ client, words, rooms }) {
-  const [name, setName] = useState("");
-  const [members, setMembers] = useState(/** @type {any[]} */ ([]));
-  const [text, setText] = useState("");
+  // Whoever only looks at something else in between finds what they wrote.
+  const places = ["begin", "begin-name"].map((what) => [client.me?.id ?? "", rooms.home, what]);
+  const [draft] = useState(() => places.map(draftAt));
+  const [name, setName] = useState(draft[1].text);
+  const [members, setMembers] = useState(/** @type {any[]} */ (draft[0].whom));
+  const [text, setText] = useState(draft[0].text);
+  useLayoutEffect(() => [{ text, whom: members }, { text: name, whom: [] }].forEach((each, at) => keepDraft(places[at], each)), [name, members, text]);
+  const forget = () => places.forEach((place) => keepDraft(place, NO_DRAFT));
   const [isAbout, setAbout] = useState(true);
   const [isWaiting, setWaiting] = useState(false);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
@@ -139,6 +145,7 @@ export function NewDiscussion({ client, words, rooms }) {
         ...(canBeAbout && isAbout && { about: { projectId, objectId } }),
         ...(text.trim() && { text: text.trim(), format: "markdown" }),
       });
+      forget();
       if (isThere.current) rooms.replace({ kind: "topic", topic: discussion.topic });
     } catch (refused) {
       setProblem(refused);
@@ -176,7 +183,7 @@ export function NewDiscussion({ client, words, rooms }) {
         ${problem && !["name", "members", "text"].includes(field) && html`<p class="wrong" role="alert">${inSentence(words, problem)}</p>`}
         <p class="quiet" role="status">${isWaiting && words.say(isLive ? "sending" : "waiting")}</p>
         <div class="row">
-          <button type="button" class="plain" onClick=${rooms.onBack}>${words.say("cancel")}</button>
+          <button type="button" class="plain" onClick=${() => (forget(), rooms.onBack())}>${words.say("cancel")}</button>
           <button type="submit" class="send" disabled=${isWaiting || !name.trim() || !members.length}>
             ${words.say("discussion.begin")}
           </button>

@@ -12,14 +12,30 @@ export const NO_DRAFT = Object.freeze({ text: "", whom: [] });
 
 const keyOf = (/** @type {string[]} */ place) => `collab-draft:${place.join(":")}`;
 
-/** @param {string[]} place whose, of which topic, and of which thread @returns {Draft} */
-export function draftAt(place) {
+/** @param {() => string | null} get @returns {Draft} */
+function read(get) {
   try {
-    const { text, whom } = JSON.parse(localStorage.getItem(keyOf(place)) ?? "");
+    const { text, whom } = JSON.parse(get() ?? "");
     return typeof text === "string" && Array.isArray(whom) ? { text, whom } : NO_DRAFT;
   } catch {
     return NO_DRAFT; // none, or some pages may keep nothing
   }
+}
+
+/** @param {string[]} place whose, of which topic, and of which thread */
+export const draftAt = (place) => read(() => localStorage.getItem(keyOf(place)));
+
+/**
+ * Hear when another window writes there, or has sent it.
+ * @param {string[]} place
+ * @param {(before: string, now: Draft) => void} act is told which text was kept until then
+ * @returns {() => void} to hear no more
+ */
+export function onDraft(place, act) {
+  const hear = (/** @type {StorageEvent} */ { key, oldValue, newValue }) =>
+    key === keyOf(place) && act(read(() => oldValue).text, read(() => newValue));
+  addEventListener("storage", hear);
+  return () => removeEventListener("storage", hear);
 }
 
 /** @param {string[]} place @param {Draft} draft */
