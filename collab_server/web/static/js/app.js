@@ -72,8 +72,12 @@ function Languages({ words, language, onChoose }) {
 
 function SignIn({ words, languages, isEnded, onSignedIn }) {
   const [known, setKnown] = useState([]);
-  const [problem, setProblem] = useState(isEnded ? words.say("sign.ended") : "");
+  const [problem, setProblem] = useState("");
   const [isBusy, setBusy] = useState(false);
+  const said = useRef(null);
+  useEffect(() => {
+    if (problem) said.current.scrollIntoView({ block: "nearest" });
+  }, [problem]);
   useEffect(() => {
     people().then(setKnown);
   }, []);
@@ -83,6 +87,7 @@ function SignIn({ words, languages, isEnded, onSignedIn }) {
     try {
       const session = await signIn(username, password);
       forgetNode(); // so that the next window may meet another node
+      scrollTo(0, 0); // where one was on this page is nowhere on the next
       onSignedIn(session);
     } catch (error) {
       if (!(error instanceof LibraryError)) throw error;
@@ -99,7 +104,7 @@ function SignIn({ words, languages, isEnded, onSignedIn }) {
     <main class="sign-in">
       <p class="eyebrow">${words.say("server")}</p>
       <h1>${words.say("sign.who")}</h1>
-      <p class="lead">${words.say("sign.lead")}</p>
+      ${isEnded ? html`<p class="ended" role="status">${words.say("sign.ended")}</p>` : html`<p class="lead">${words.say("sign.lead")}</p>`}
       ${known.length > 0 &&
       html`
         <ul class="people">
@@ -131,7 +136,7 @@ function SignIn({ words, languages, isEnded, onSignedIn }) {
           <button type="submit" class="filled" disabled=${isBusy}>${words.say("sign.in")}</button>
         </form>
       </details>
-      <p class="problem" role="alert">${problem}</p>
+      <p class="problem" role="alert" ref=${said}>${problem}</p>
       ${languages}
     </main>
   `;
