@@ -105,6 +105,9 @@ async def test_two_people_talk_by_keyboard_alone(site: Site) -> None:
     assert await _focused(bob) in ("Thread of Ann Archer", "Thread of Ann Archer, unread")
     await bob.keyboard.press("r")
     await expect(bob.get_by_role("textbox", name="Reply to Ann Archer")).to_be_focused()
+    await bob.keyboard.type("@")  # where there is no room above it
+    await expect(bob.get_by_role("option").first).to_be_in_viewport(ratio=0.9)
+    await bob.keyboard.press("Backspace")
     await bob.keyboard.type("The summer sale.")
     await bob.keyboard.press("Control+Enter")
     await expect(bob.get_by_role("button", name="Reply to Ann Archer")).to_be_focused()
@@ -315,8 +318,7 @@ async def test_texts_of_others_change_nothing_outside_of_their_box(site: Site, t
         "Z" + "\u0301" * 4000,
         "שלום 123 \u202e evil",
     ]
-    for text in texts:
-        await bob.call("comment.add", {"topic": topic, "text": text})
+    added = [await bob.call("comment.add", {"topic": topic, "text": text}) for text in texts]
     page = await site.open("ann")
     await expect(comments(page)).to_have_count(len(texts))
     await expect(page.locator(".text").locator("img, b")).to_have_count(0)
@@ -327,6 +329,11 @@ async def test_texts_of_others_change_nothing_outside_of_their_box(site: Site, t
     # What stands on top of one another is clipped to its own box.
     assert await page.locator(".text").nth(2).evaluate("text => getComputedStyle(text).contain") == "paint"
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    # Nor is a thread wider for what does not fit into one line of it.
+    wide = {"text": f"```\n{'x' * 300}\n```", "format": "markdown", "replyTo": added[0]["comment"]["id"]}
+    await bob.call("comment.add", {"topic": topic, **wide})
+    await expect(page.locator(".replies pre")).to_be_visible()
+    assert await page.locator("div.list").evaluate("list => list.scrollWidth <= list.clientWidth")
     # However much there is to say, a button and a number are never one letter under the other.
     await page.evaluate("panel.describeView = () => 'a view that says much '.repeat(20)")
     ann = "@[Ann Archer](user:A11A0000000000000000000000000001)"

@@ -162,22 +162,6 @@ said.again = [again.text === text, textOf(again) === stored];
     assert said["again"] == [True, True]
 
 
-def test_yesterday_is_the_day_before_also_where_a_day_has_23_hours(folder: Path) -> None:
-    said = run(
-        folder,
-        """
-process.env.TZ = "Europe/Berlin";
-const { Words } = await part("panel/words");
-const words = new Words("en", { now: "just now" });
-const now = Date.parse("2026-03-30T08:00:00+02:00"); // the night to Sunday had an hour less
-said.ago = given.map((at) => words.ago(at, now));
-""",
-        ["2026-03-30T07:59:30+02:00", "2026-03-29T06:00:00+02:00", "2026-03-28T09:00:00+01:00",
-         "2026-03-28T00:30:00+01:00", "2026-03-23T09:00:00+01:00", "2026-03-23T06:00:00+01:00"],
-    )  # fmt: skip
-    assert said["ago"] == ["just now", "yesterday", "2 days ago", "2 days ago", "7 days ago", "Mar 23, 2026"]
-
-
 def test_of_two_people_of_one_name_each_is_told_where_they_were_chosen(folder: Path) -> None:
     said = run(
         folder,
@@ -217,6 +201,48 @@ said.edited = textOf(type(draftOf({ text, mentions: mentionsOf(text) }), 0, 0, "
     }  # fmt: skip
 
 
+def test_yesterday_is_the_day_before_also_where_a_day_has_23_hours(folder: Path) -> None:
+    said = run(
+        folder,
+        """
+process.env.TZ = "Europe/Berlin";
+const { Words } = await part("panel/words");
+const words = new Words("en", { now: "just now" });
+const now = Date.parse("2026-03-30T08:00:00+02:00"); // the night to Sunday had an hour less
+said.ago = given.map((at) => words.ago(at, now));
+""",
+        ["2026-03-30T07:59:30+02:00", "2026-03-29T06:00:00+02:00", "2026-03-28T09:00:00+01:00",
+         "2026-03-28T00:30:00+01:00", "2026-03-23T09:00:00+01:00", "2026-03-23T06:00:00+01:00"],
+    )  # fmt: skip
+    assert said["ago"] == ["just now", "yesterday", "2 days ago", "2 days ago", "7 days ago", "Mar 23, 2026"]
+
+
+def test_a_sentence_goes_as_its_language_goes_whoever_is_named_first_in_it(folder: Path) -> None:
+    # An element that goes by its first letters is for what people wrote, not for what is said of it.
+    sources = (folder / "panel").glob("*.js")
+    turned = [
+        file.name for file in sources if re.search(r"<bdi[^>]*>\$\{(?:words\.|listed)", file.read_text())
+    ]
+    assert not turned
+    said = run(
+        folder,
+        """
+const { listed } = await part("panel/parts");
+const { wordsOf } = await part("panel/words");
+for (const language of given) {
+  const words = await wordsOf(language);
+  const isolates = /[\\u2066-\\u2069]/gu;
+  said[language] = [1, 2, 3, 11, 100].map((count) =>
+    listed(words, ["Ann", words.say("more.people", { count })]).replace(isolates, ""));
+}
+""",
+        ["en", "de", "ar", "ja"],
+    )
+    for language, joined in said.items():  # what joins them is said once
+        joins = {"en": " and ", "de": " und ", "ar": "و", "ja": "、"}[language]
+        assert [text.removeprefix("Ann").strip().count(joins.strip()) for text in joined] == [1] * 5, joined
+
+
 def test_a_draft_comes_back_with_whom_it_mentions_to_whoever_wrote_it_where_they_did(folder: Path) -> None:
     said = run(
         folder,
@@ -226,18 +252,33 @@ globalThis.localStorage = {
   getItem: (key) => kept.get(key) ?? null, setItem: (key, value) => kept.set(key, value),
   removeItem: (key) => kept.delete(key),
 };
-const { draftAt, keepDraft } = await part("panel/drafts");
+const { draftAt, keepDraft, onDraft } = await part("panel/drafts");
 const whom = [{ kind: "user", id: "1".repeat(32), name: "Ann" }];
 keepDraft(["me", "topic", "thread"], { text: "for @Ann", whom });
 said.mine = draftAt(["me", "topic", "thread"]);
 said.others = [["you", "topic", "thread"], ["me", "other", "thread"], ["me", "topic", "other"]].map(draftAt);
 keepDraft(["me", "topic", "thread"], { text: " ", whom });
 said.left = kept.size;
+// Another window is told what becomes of it, and of nothing else.
+const listeners = new Set();
+globalThis.addEventListener = (_, hear) => listeners.add(hear);
+globalThis.removeEventListener = (_, hear) => listeners.delete(hear);
+const told = [];
+const end = onDraft(["me", "topic", "thread"], (before, now) => told.push([before, now.text]));
+const draft = (text) => text && JSON.stringify({ text, whom: [] });
+const tell = (key, oldValue, newValue) =>
+  listeners.forEach((hear) => hear({ key, oldValue: draft(oldValue), newValue: draft(newValue) }));
+tell("collab-draft:me:topic:thread", null, "for");
+tell("collab-draft:me:topic:other", "for", "for others");
+tell("collab-draft:me:topic:thread", "for all", null);
+end();
+said.told = [told, listeners.size];
 """,
     )
     assert said["mine"] == {"text": "for @Ann", "whom": [{"kind": "user", "id": "1" * 32, "name": "Ann"}]}
     assert said["others"] == [{"text": "", "whom": []}] * 3
     assert said["left"] == 0
+    assert said["told"] == [[["", "for"], ["for all", ""]], 0]
 
 
 def test_what_is_in_sight_is_read_after_a_second_in_a_window_that_somebody_looks_at(folder: Path) -> None:

@@ -31,7 +31,6 @@ export function draftOf({ text, mentions }) {
   return { text: read.join(""), whom };
 }
 
-/** A draft as it is sent: every name of somebody who was chosen is a mention. @param {Draft} draft */
 /**
  * Whom the names in a draft mean, in order. Of several people of one name each is meant where they were chosen.
  * @param {Draft} draft
@@ -76,6 +75,7 @@ export function changedTo(before, text, caret, chosen = null) {
   return { text, whom: [...now, ...known.filter(({ name }) => !now.some((each) => each.name === name))] };
 }
 
+/** A draft as it is sent: every name of somebody who was chosen is a mention. @param {Draft} draft */
 export function textOf({ text, whom }) {
   let made = "";
   let from = 0;
@@ -173,6 +173,10 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
       area.current.closest(".composer").scrollIntoView({ block: "nearest" });
     }
   }, []);
+  useEffect(() => {
+    // On a short screen what stands below the text would not be in sight.
+    if (isIn) area.current.closest(".composer").scrollIntoView({ block: "nearest" });
+  }, [isIn]);
   useLayoutEffect(() => {
     const { caret } = asked.current;
     if (caret >= 0) area.current.setSelectionRange(caret, caret);
@@ -302,7 +306,7 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
    */
   const chip = (icon, isOn, set, label) => html`
     <button type="button" class="chip" part="attach" aria-pressed=${isOn ? "true" : "false"} onClick=${() => set(!isOn)}>
-      <${Icon} name=${isOn ? "resolve" : icon} /><bdi>${label}</bdi>
+      <${Icon} name=${isOn ? "resolve" : icon} /><span>${label}</span>
     </button>
   `;
   return html`
@@ -318,30 +322,15 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     >
       ${picking &&
       html`
-        <div class="people" part="people">
-          ${picking.found.length > 0 &&
-          html`<ul role="listbox" id=${listId} aria-label=${words.say("people")}>
-            ${picking.found.map(
-              (person, index) => html`
-                <li
-                  key=${person.id}
-                  id="${listId}-${index}"
-                  role="option"
-                  aria-selected=${index === chosen ? "true" : "false"}
-                  onPointerDown=${(/** @type {Event} */ event) => {
-                    event.preventDefault(); // the caret stays where it is
-                    take(person);
-                  }}
-                >
-                  <${Avatar} person=${person} />
-                  <bdi class="name">${person.name}</bdi>
-                  <span class="quiet">${person.why ? words.say(person.why) : person.kind === "group" ? words.say("group") : ""}</span>
-                </li>
-              `,
-            )}
-          </ul>`}
-          ${picking.problem && html`<p class="quiet none">${picking.problem}</p>`}
-        </div>
+        <${People}
+          words=${words}
+          id=${listId}
+          label=${words.say("people")}
+          people=${picking.found}
+          chosen=${chosen}
+          problem=${picking.problem}
+          onTake=${take}
+        />
       `}
       <textarea
         ref=${area}

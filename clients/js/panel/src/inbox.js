@@ -11,6 +11,7 @@ import { useWindow } from "./window.js";
 
 const FILTERS = ["all", "unread", "mentions"];
 const MOST_NAMES = 2;
+const MOST_PAGES = 20; // that are loaded at once to find another thread
 
 /**
  * @typedef {object} Group what was told of one thread
@@ -72,7 +73,12 @@ export function Inbox({ client, words, host, rooms }) {
   const older = async () => {
     if (held.isLoading || !hasOlder) return;
     held.isLoading = true;
-    await inbox.older().catch(() => {});
+    // Very much may be told of one thread: what is older is loaded until something else comes.
+    const before = groupsOf(inbox.snapshot().notifications).length;
+    for (let page = 0; page < MOST_PAGES && inbox.snapshot().hasOlder; page += 1) {
+      const isLoaded = await inbox.older().then(() => true, () => false);
+      if (!isLoaded || groupsOf(inbox.snapshot().notifications).length > before) break;
+    }
     held.isLoading = false;
   };
   const { inSight, onScroll } = useWindow(list, groups, ({ key }) => key, older);
@@ -197,7 +203,7 @@ function Line({ group, host, words, now, where, onChoose, onRead }) {
         <span class="what">
           ${isNew && html`<span class="unseen">${words.say("is.unread")}</span>`}
           <span class="first">
-            <span class="who-why"><bdi class="name">${who}</bdi> <span class="quiet">${whyOf(words, latest)}</span></span>
+            <span class="who-why"><span class="name">${who}</span> <span class="quiet">${whyOf(words, latest)}</span></span>
             <time class="quiet" datetime=${createdAt} title=${words.exact(createdAt)}>${words.ago(createdAt, now)}</time>
           </span>
           ${read && html`<span class="snippet" dir="auto">${read}</span>`}

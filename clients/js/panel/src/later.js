@@ -1,8 +1,10 @@
 // The rooms that the comments can be shown without, and how they look: they come when there is nothing else to do, or
 // when somebody goes there.
 
-export { Discussing as discussions, NewDiscussion as begin } from "./discussing.js";
+export { NewDiscussion as begin } from "./beginning.js";
+export { Discussing as discussions } from "./discussing.js";
 export { Inbox as inbox } from "./inbox.js";
+export { Keys } from "./keys.js";
 export { Members as members } from "./members.js";
 export { Search as search } from "./search.js";
 
@@ -37,7 +39,7 @@ export const STYLE = /* css */ `
 .pill.above { position: sticky; top: 8px; bottom: auto; z-index: 1; margin: 8px auto -40px; }
 .wide { display: flex; align-items: center; justify-content: center; gap: 8px; width: 100%; margin-top: 8px; min-height: 36px; }
 .form { display: grid; grid-template-columns: minmax(0, 1fr); gap: 4px; padding: 8px 16px; }
-form.form { overflow: auto; align-content: start; }
+.panel > form.form { flex: 1; min-height: 0; overflow: auto; align-content: start; }
 .form label { margin-top: 8px; font-size: 0.9em; font-weight: 600; }
 .form label.check { display: flex; gap: 8px; align-items: center; font-weight: 400; }
 .check input { width: 16px; height: 16px; margin: 0; accent-color: var(--accent); }
@@ -50,11 +52,23 @@ input::placeholder, .form textarea::placeholder { color: var(--soft); opacity: 1
 .picker { min-width: 0; position: relative; display: flex; flex-wrap: wrap; gap: 4px; padding: 4px; border: 1px solid var(--edge); border-radius: var(--radius); }
 .picker:focus-within { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
 .form .picker input { flex: 1; min-width: 120px; width: auto; min-height: 26px; padding: 2px 8px; border: 0; box-shadow: none; }
-.people.below { inset-inline: -1px; bottom: auto; top: calc(100% + 4px); }
 .wrong { padding: 4px 0; color: var(--bad); font-size: 0.9em; }
 .list > .wrong { padding: 8px 16px; }
 .member { display: flex; align-items: center; gap: 10px; padding: 8px 16px; min-height: 44px; }
 .member .quiet { flex: 1; white-space: nowrap; }
 .member .popup-box { position: relative; }
 .search-room .head { padding-inline-end: 16px; }
+.keys { margin: 8px 16px; padding: 12px; border: 1px solid var(--line); border-radius: var(--radius); }
+.keys dl { display: grid; gap: 4px; margin-bottom: 10px; }
+.keys dl div { display: flex; gap: 10px; }
+.keys dt { min-width: 84px; }
+kbd { padding: 1px 6px; border: 1px solid var(--line); border-radius: 4px; font: inherit; font-size: 0.86em; }
+@media print {
+  :host, :host([sheet]) { position: static; height: auto; }
+  .house, .rooms, .room, .panel, .list { display: block; height: auto; overflow: visible; }
+  :host([sheet]) .house { border: 0; box-shadow: none; }
+  .room[inert], .foot, .filters, .actions, .handle, .reply, .text + .link, .toast, .head > :is(button, .popup-box, .present) { display: none; }
+  .text.long { max-height: none; mask-image: none; }
+  .thread { break-inside: avoid; }
+}
 `;

@@ -1,7 +1,7 @@
 // Who is in a discussion; its owner names it, and says who is in it.
 
+import { NameField } from "./beginning.js";
 import { change } from "./changing.js";
-import { NameField } from "./discussing.js";
 import { Head } from "./head.js";
 import { Avatar, inSentence, useStore } from "./parts.js";
 import { Picker } from "./picker.js";
@@ -88,7 +88,7 @@ export function Members({ client, words, name: topicName, rooms }) {
             const isOwner = person.id === owner.id;
             return html`<li key=${person.id} class="member">
               <${Avatar} person=${person} />
-              <bdi class="name">${person.name}</bdi>
+              <bdi class="name" title=${person.name}>${person.name}</bdi>
               <span class="quiet">${isOwner ? words.say("owner") : ""}${isMe ? ` ${words.say("you.too")}` : ""}</span>
               ${!isMe &&
               topic.may("discussion.remove") &&

@@ -537,7 +537,7 @@ export function Panel(props) {
     <aside class="panel" part="panel" aria-label=${title} ref=${box} onKeyDown=${onKeyDown}>
       <header class="head" part="header">
         ${back}
-        ${rooms.isHome ? html`<slot name="header"><h2>${title}</h2></slot>` : html`<h2 dir="auto">${title}</h2>`}
+        ${rooms.isHome ? html`<slot name="header"><h2>${title}</h2></slot>` : html`<h2 dir="auto" title=${title}>${title}</h2>`}
         ${state.muted &&
         html`<span class="mark" role="img" aria-label=${words.say("muted")} title=${words.say("muted")}><${Icon} name="muted" /></span>`}
         <${Present} words=${words} state=${state} />
@@ -581,7 +581,7 @@ export function Panel(props) {
       </header>
       ${discussion &&
       html`<button type="button" class="link who quiet" onClick=${() => rooms.enter({ kind: "members", topic: topic.name })}>
-        <${Icon} name="lock" /><bdi>${listed(words, membersOf(words, discussion, client.me))}</bdi>
+        <${Icon} name="lock" /><span>${listed(words, membersOf(words, discussion, client.me))}</span>
       </button>`}
       <p class="notice ${problem ? "" : "nothing"}" part="connection" role="status">
         ${problem && html`<span>${problem}</span>`}
@@ -593,7 +593,7 @@ export function Panel(props) {
         <span>${words.say("gone")}</span>
         <button type="button" class="link" onClick=${() => setGone(false)}>${words.say("close")}</button>
       </p>`}
-      ${isHelping && html`<${Keys} words=${words} onClose=${() => (setHelping(false), focus(".more-button"))} />`}
+      ${isHelping && rooms.Keys && html`<${rooms.Keys} words=${words} onClose=${() => (setHelping(false), focus(".more-button"))} />`}
       <${Tabs}
         words=${words}
         label=${words.say("filter")}
@@ -716,18 +716,5 @@ export function Present({ words, state }) {
         .map((/** @type {any} */ person) => html`<${Avatar} key=${person.id} person=${person} isTyping=${writes.has(person.id)} />`)}
       ${present.length > MOST_AVATARS && html`<span class="quiet">+${present.length - MOST_AVATARS}</span>`}
     </div>
-  `;
-}
-
-/** @param {{words: any, onClose: () => void}} props */
-function Keys({ words, onClose }) {
-  const keys = { c: "c", j: "j", k: "k", r: "r", e: "e", search: "/", send: "Ctrl Enter", escape: "Esc", help: "?" };
-  return html`
-    <section class="keys" part="keys" aria-label=${words.say("keys")}>
-      <dl>
-        ${Object.entries(keys).map(([name, key]) => html`<div><dt><kbd>${key}</kbd></dt><dd>${words.say(`keys.${name}`)}</dd></div>`)}
-      </dl>
-      <button type="button" class="plain" onClick=${onClose}>${words.say("close")}</button>
-    </section>
   `;
 }

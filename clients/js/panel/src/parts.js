@@ -21,7 +21,7 @@ export function hueOf(id) {
 
 /** @param {{person: {id: string, initials?: string, name?: string}, isTyping?: boolean}} props */
 export function Avatar({ person, isTyping = false }) {
-  const names = (person.name ?? "").split(" ");
+  const names = (person.name ?? "").replace(/(?<=\s)[^\p{L}\p{N}]+/gu, "").split(" "); // of `Sales (Europe)` SE
   const initials = person.initials || [names[0], names.length > 1 ? names[names.length - 1] : ""].map(([first = ""]) => first).join("");
   return html`<span class="avatar hue${hueOf(person.id)} ${isTyping ? "writes" : ""}" part="avatar" aria-hidden="true"
     >${initials}</span
@@ -33,15 +33,15 @@ const STROKES = {
   resolve: "m5 12.5 4.5 4.5L19 7.5",
   more: "M5 12h.01M12 12h.01M19 12h.01",
   down: "M12 5v14m-6-6 6 6 6-6",
-  place: "M12 21s7-6.2 7-11.5A7 7 0 0 0 5 9.500C5 14.800 12 21 12 21Zm0-9a2.500 2.500 0 1 0 0-5 2.500 2.500 0 0 0 0 5Z",
-  bold: "M7 5h6a3.500 3.500 0 0 1 0 7H7Zm0 7h7a3.500 3.500 0 0 1 0 7H7Z",
+  place: "M12 21s7-6.2 7-11.5A7 7 0 0 0 5 9.5C5 14.8 12 21 12 21Zm0-9a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5Z",
+  bold: "M7 5h6a3.5 3.5 0 0 1 0 7H7Zm0 7h7a3.5 3.5 0 0 1 0 7H7Z",
   italic: "M10 5h8M6 19h8M14 5l-4 14",
-  list: "M9 6h11M9 12h11M9 18h11M4.500 6h.01M4.500 12h.01M4.500 18h.01",
+  list: "M9 6h11M9 12h11M9 18h11M4.5 6h.01M4.5 12h.01M4.5 18h.01",
   code: "m8 8-4 4 4 4m8-8 4 4-4 4",
   view: "M4 6h16M7 12h10M10 18h4",
-  bell: "M6 16V11a6 6 0 1 1 12 0v5l1.500 2h-15L6 16Zm4 4.500h4",
-  muted: "M6 16V11a6 6 0 0 1 9.500-4.900M18 11v5l1.500 2h-15L6 16M10 20.500h4M4 4l16 16",
-  search: "M10.500 17a6.500 6.500 0 1 0 0-13 6.500 6.500 0 0 0 0 13Zm4.700-1.800L20 20",
+  bell: "M6 16V11a6 6 0 1 1 12 0v5l1.5 2h-15L6 16Zm4 4.5h4",
+  muted: "M6 16V11a6 6 0 0 1 9.5-4.9M18 11v5l1.5 2h-15L6 16M10 20.5h4M4 4l16 16",
+  search: "M10.5 17a6.5 6.5 0 1 0 0-13 6.5 6.5 0 0 0 0 13Zm4.7-1.8L20 20",
   back: "M19 12H5m6-6-6 6 6 6",
   close: "M6 6l12 12M18 6 6 18",
   lock: "M7 11V8a5 5 0 0 1 10 0v3M6 11h12v9H6z",

@@ -1,6 +1,7 @@
 // Whom to have in a discussion: a field with a list of whom Library finds, and those who are chosen.
 
-import { Avatar, Icon } from "./parts.js";
+import { Icon } from "./parts.js";
+import { People } from "./people.js";
 import { html, useEffect, useRef, useState } from "./preact.js";
 
 const ASK_MS = 150;
@@ -107,7 +108,7 @@ export function Picker({ client, words, id, chosen, onChange, known = [] }) {
         aria-autocomplete="list"
         aria-expanded=${isOpen ? "true" : "false"}
         aria-controls=${isOpen ? `${id}-list` : null}
-        aria-activedescendant=${isOpen ? `${id}-${at}` : null}
+        aria-activedescendant=${isOpen ? `${id}-list-${at}` : null}
         placeholder=${chosen.length ? "" : words.say("people.search")}
         value=${query}
         onInput=${(/** @type {any} */ event) => search(event.target.value)}
@@ -115,28 +116,16 @@ export function Picker({ client, words, id, chosen, onChange, known = [] }) {
         onBlur=${shut}
       />
       ${(isOpen || problem) &&
-      html`<div class="people below">
-        ${isOpen &&
-        html`<ul role="listbox" id="${id}-list" aria-label=${words.say("people.found")}>
-          ${found?.map(
-            (/** @type {Whom} */ person, /** @type {number} */ index) => html`<li
-              key=${person.id}
-              id="${id}-${index}"
-              role="option"
-              aria-selected=${index === at ? "true" : "false"}
-              onPointerDown=${(/** @type {Event} */ event) => {
-                event.preventDefault(); // the field keeps the focus
-                take(person);
-              }}
-            >
-              <${Avatar} person=${person} />
-              <bdi class="name">${person.name}</bdi>
-              <span class="quiet">${person.kind === "group" ? words.say("group") : ""}</span>
-            </li>`,
-          )}
-        </ul>`}
-        ${problem && html`<p class="quiet none">${problem}</p>`}
-      </div>`}
+      html`<${People}
+        words=${words}
+        id="${id}-list"
+        label=${words.say("people.found")}
+        people=${found ?? []}
+        chosen=${at}
+        problem=${problem}
+        onTake=${take}
+        isBelow=${true}
+      />`}
       <p class="unseen" role="status">${problem || (isOpen && words.say("people.count", { count: found?.length ?? 0 }))}</p>
     </div>
   `;

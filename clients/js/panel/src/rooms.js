@@ -177,7 +177,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
           const isTop = index === stack.length - 1;
           const isHome = index === 0;
           const onBack = isHome ? (kind === "topic" ? null : onClose) : () => cut(index);
-          const rooms = { open, enter, replace, later, tell, isHome, isTop, onBack, home: home.topic ? spelled(home.topic) : "" };
+          const rooms = { open, enter, replace, later, tell, isHome, isTop, onBack, Keys: others?.Keys, home: home.topic ? spelled(home.topic) : "" };
           const isLeaving = (/** @type {any} */ event) => event.key === "Escape" && !event.defaultPrevented && onBack;
           return html`<div
             key=${`${kind}:${topic ?? ""}`}
@@ -205,7 +205,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
         })}
         ${going &&
         html`<p class="toast" role="status">
-          <bdi>${going.text}</bdi>
+          <span>${going.text}</span>
           ${going.act && html`<button type="button" class="link" onClick=${undo}>${words.say("undo")}</button>`}
         </p>`}
       </div>

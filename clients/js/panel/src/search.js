@@ -45,7 +45,9 @@ export function Search({ client, words, host, name, rooms }) {
       }
     } catch (refused) {
       if (number !== run.current) return;
-      setProblem(inSentence(words, refused));
+      const { code } = /** @type {any} */ (refused);
+      // Of a query all that can be wrong is that it has no word.
+      setProblem(code === "invalid" ? words.say("search.words") : inSentence(words, refused));
     }
     setAsking(false);
   };
@@ -109,7 +111,7 @@ export function Search({ client, words, host, name, rooms }) {
       />
       <div class="list" part="list" ref=${list} onScroll=${onScroll} aria-busy=${isAsking ? "true" : "false"}>
         ${problem && html`<p class="wrong" role="alert">${problem}</p>`}
-        ${!isLive && html`<p class="empty quiet" role="status">${words.say("inbox.offline")}</p>`}
+        ${!isLive && html`<p class="empty quiet" role="status">${words.say("search.offline")}</p>`}
         ${isLive && !query.trim() && html`<p class="empty quiet">${words.say("search.hint")}</p>`}
         ${isAsking && !items.length && html`<p class="empty quiet">${words.say("searching")}</p>`}
         ${isDone &&
@@ -130,7 +132,7 @@ export function Search({ client, words, host, name, rooms }) {
                 <${Avatar} person=${comment.author} />
                 <span class="what">
                   <span class="first">
-                    <bdi class="name">${comment.author.name}</bdi>
+                    <bdi class="name" title=${comment.author.name}>${comment.author.name}</bdi>
                     <time class="quiet" datetime=${comment.createdAt} title=${words.exact(comment.createdAt)}
                       >${words.ago(comment.createdAt, now)}</time
                     >

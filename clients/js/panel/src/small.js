@@ -73,7 +73,6 @@ const BELL = /* css */ `
 :host { display: inline-block; height: auto; background: none; }
 .bell { position: relative; width: 32px; height: 32px; color: inherit; }
 .bell .icon { width: 20px; height: 20px; }
-.bell .count { inset-inline-start: 17px; }
 .sheet { position: fixed; inset: auto; margin: 0; padding: 0; overflow: hidden; border: 1px solid var(--line); border-radius: 12px; background: var(--sheet); color: var(--ink); box-shadow: 0 12px 40px rgb(0 0 0 / 22%); }
 .sheet .rooms { height: 100%; }
 `;

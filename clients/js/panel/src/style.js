@@ -63,15 +63,15 @@ button:disabled { cursor: default; }
 
 .head { display: flex; align-items: center; gap: 4px; min-height: 44px; padding-block: 8px 2px; padding-inline: 16px 10px; }
 .head:has(> .back) { padding-inline-start: 10px; }
-.head h2 { flex: 1; min-width: 0; margin: 0; overflow: hidden; font-size: 1.08em; font-weight: 600; text-overflow: ellipsis; white-space: nowrap; text-align: start; }
+.head h2 { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; flex: 1; min-width: 0; margin: 0; overflow: hidden; font-size: 1.08em; font-weight: 600; line-height: 1.25; text-align: start; }
 .head .present { margin-inline: 4px; }
 .head .bell { position: relative; }
-.bell .count { position: absolute; inset-block-start: -3px; inset-inline-start: 14px; margin: 0; padding: 0 4px; min-width: 15px; font-size: 10px; line-height: 15px; box-shadow: 0 0 0 2px var(--sheet); }
+.bell .count { position: absolute; inset-block-start: -3px; inset-inline: 7px -8px; width: fit-content; min-width: 15px; margin: 0 auto; padding: 0 4px; font-size: 10px; line-height: 15px; box-shadow: 0 0 0 2px var(--sheet); }
 .back:dir(rtl) .icon { transform: scaleX(-1); }
 .mark { display: inline-grid; color: var(--soft); }
 .mark .icon { width: 13px; height: 13px; }
 .who { display: flex; align-items: center; gap: 6px; align-self: flex-start; max-width: 100%; margin: -4px 0 2px; padding-inline: 46px 16px; color: var(--soft); }
-.who bdi { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.who > span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .who .icon { width: 12px; height: 12px; }
 ::slotted([slot="header"]) { flex: 1; }
 .present { display: flex; align-items: center; }
@@ -101,16 +101,16 @@ button:disabled { cursor: default; }
 .threads > li:last-child { border-bottom: 0; }
 .thread { position: relative; padding: 14px 16px 10px; }
 .thread:focus-visible { outline-offset: -2px; border-radius: var(--radius); }
-.thread.unread::before { content: ""; position: absolute; inset-inline-start: 5px; top: 24px; width: 6px; height: 6px; border-radius: 50%; background: var(--accent); }
+.thread.unread::before { content: ""; position: absolute; inset-inline-start: 5px; top: 24px; width: 6px; height: 6px; border-radius: 50%; background: var(--accent); z-index: 1; }
 .new-line { display: flex; align-items: center; gap: 8px; padding: 4px 16px 0; color: var(--accent); font-size: 0.8em; font-weight: 600; }
 .replies .new-line { padding: 4px 0; }
 .new-line::before, .new-line::after { content: ""; flex: 1; height: 1px; background: currentColor; opacity: 0.5; }
 .comment { position: relative; display: flex; gap: 10px; border-radius: var(--radius); }
 .comment.shown { background: var(--wash); box-shadow: 0 0 0 6px var(--wash); }
 .body { flex: 1; min-width: 0; }
-.comment header { display: flex; align-items: baseline; gap: 6px; min-height: 20px; padding-inline-end: 4px; }
+.comment header { display: flex; flex-wrap: wrap; align-items: baseline; gap: 0 6px; min-height: 20px; padding-inline-end: 4px; }
 .comment header .quiet { flex: none; }
-.replies { display: grid; gap: 12px; padding-inline-start: 38px; margin-top: 12px; }
+.replies { display: grid; grid-template-columns: minmax(0, 1fr); gap: 12px; padding-inline-start: 38px; margin-top: 12px; }
 .replies .avatar { width: 24px; height: 24px; font-size: 10px; }
 .text { white-space: pre-wrap; overflow: clip; contain: paint; text-align: start; }
 .text.long { max-height: 12em; mask-image: linear-gradient(#000 75%, transparent); }
@@ -135,7 +135,7 @@ button:disabled { cursor: default; }
 .gone .link { font-style: normal; margin-inline-start: 6px; }
 .chips, .reactions { display: flex; flex-wrap: wrap; gap: 6px; margin-top: 6px; }
 .chip { display: inline-flex; align-items: center; gap: 6px; max-width: 100%; min-height: 26px; padding: 2px 10px; border: 1px solid var(--line); border-radius: 999px; font-size: 0.86em; text-align: start; }
-.chip bdi { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.chip > :is(bdi, span:not(.unseen)) { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .chip strong { color: var(--accent); font-weight: 600; }
 .chip .icon { width: 13px; height: 13px; color: var(--soft); }
 button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-color: var(--accent); }
@@ -163,7 +163,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .thread:has(> .fold) { padding: 6px 16px; }
 .fold { display: flex; align-items: center; gap: 6px; width: 100%; padding: 4px 0; color: var(--soft); font-size: 0.9em; text-align: start; }
 .fold:hover { color: var(--ink); }
-.fold bdi { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.fold .by { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 
 .empty { display: grid; place-content: center; justify-items: center; gap: 4px; min-height: 60%; padding: 32px 24px; text-align: center; }
 .closed { display: grid; align-content: center; justify-items: center; gap: 10px; height: 100%; padding: 32px 24px; text-align: center; }
@@ -188,16 +188,12 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .people { position: absolute; inset-inline: -1px; bottom: calc(100% + 4px); max-height: 260px; overflow: auto; padding: 4px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); box-shadow: 0 -4px 20px rgb(0 0 0 / 14%); z-index: 4; }
 .people li { display: flex; align-items: center; gap: 8px; padding: 5px 8px; border-radius: 6px; cursor: pointer; }
 .people li[aria-selected="true"] { background: var(--wash); }
+.people .name { white-space: normal; }
 .people .quiet { margin-inline-start: auto; white-space: nowrap; }
+.people.below { bottom: auto; top: calc(100% + 4px); }
 .people .none { padding: 6px 8px; }
-.toast { position: absolute; inset-inline: 12px; bottom: 12px; z-index: 5; display: flex; align-items: center; justify-content: space-between; gap: 12px; padding: 10px 14px; border-radius: var(--radius); background: var(--ink); color: var(--sheet); box-shadow: 0 6px 20px rgb(0 0 0 / 20%); }
+.toast { position: absolute; inset-inline: 12px; bottom: 92px; z-index: 5; display: flex; align-items: center; justify-content: space-between; gap: 12px; padding: 10px 14px; border-radius: var(--radius); background: var(--ink); color: var(--sheet); box-shadow: 0 6px 20px rgb(0 0 0 / 20%); }
 .toast .link { color: inherit; text-decoration: underline; }
-.keys { margin: 8px 16px; padding: 12px; border: 1px solid var(--line); border-radius: var(--radius); }
-.keys dl { display: grid; gap: 4px; margin-bottom: 10px; }
-.keys dl div { display: flex; gap: 10px; }
-.keys dt { min-width: 84px; }
-kbd { padding: 1px 6px; border: 1px solid var(--line); border-radius: 4px; font: inherit; font-size: 0.86em; }
-
 .in-place { display: flex; align-items: center; gap: 6px; padding: 6px 16px; border-bottom: 1px solid var(--line); background: var(--wash); font-size: 0.9em; }
 .in-place bdi { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .in-place .icon { width: 13px; height: 13px; }
@@ -208,6 +204,7 @@ kbd { padding: 1px 6px; border: 1px solid var(--line); border-radius: 4px; font:
   :host([sheet="full"]) { height: calc(100dvh - 48px); }
   :host([sheet]) .house { border: 1px solid var(--line); border-bottom: 0; border-radius: 16px 16px 0 0; overflow: hidden; box-shadow: 0 -6px 24px rgb(0 0 0 / 18%); }
   :host([sheet="low"]) .panel > :not(.head, .unseen) { display: none; }
+  :host([sheet="low"]) .toast { bottom: 4px; }
   :host([sheet]) .head { padding-top: 0; }
   .handle { display: block; flex: none; width: 100%; min-height: 24px; padding: 0; border-radius: 0; touch-action: none; }
   .handle::before { content: ""; display: block; width: 40px; height: 4px; margin: auto; border-radius: 2px; background: var(--edge); }
@@ -219,8 +216,19 @@ kbd { padding: 1px 6px; border: 1px solid var(--line); border-radius: 4px; font:
   .actions { transition: opacity 120ms; }
   .comment.shown { transition: background 160ms, box-shadow 160ms; }
 }
+/* A mouse does not draw aside what is beyond the edge. */
+@media (hover: hover) { .filters { flex-wrap: wrap; } }
+@media (max-height: 420px) {
+  /* Where there is hardly room for what is written, all of it scrolls. */
+  .panel { overflow: auto; overscroll-behavior: contain; }
+  .list { flex: 1 0 auto; min-height: 96px; max-height: 100%; overscroll-behavior: auto; }
+}
 @media (forced-colors: active) {
   .avatar, .composer, .pill, .popup { border: 1px solid; }
-  .people li[aria-selected="true"], .tab[aria-pressed="true"] { forced-color-adjust: none; background: Highlight; color: HighlightText; }
+  .people li[aria-selected="true"], :is(.tab, .chip, .reaction)[aria-pressed="true"] { forced-color-adjust: none; background: Highlight; color: HighlightText; }
+  :is(.chip, .reaction)[aria-pressed="true"] :is(.icon, strong) { color: inherit; }
+  :is(.thread, .note).unread::before, .avatar.writes::after { forced-color-adjust: none; background: Highlight; }
+  .new-line::before, .new-line::after { background: CanvasText; }
+  .comment.shown { outline: 2px solid Highlight; }
 }
 `;

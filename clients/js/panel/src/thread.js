@@ -40,7 +40,7 @@ export function Thread({ panel, thread, index, count }) {
       <article ...${attributes} part="thread resolved">
         <button type="button" class="fold" aria-expanded="false" onClick=${() => toggle(id, true)}>
           <${Icon} name="resolve" />
-          <bdi>${words.say("resolved.by", { name: root.resolved.by.name })}</bdi>
+          <span class="by">${words.say("resolved.by", { name: root.resolved.by.name })}</span>
           ${root.replyCount > 0 && html`<span>· ${words.say("resolved.replies", { count: root.replyCount })}</span>`}
         </button>
       </article>
@@ -53,7 +53,7 @@ export function Thread({ panel, thread, index, count }) {
   const to = last >= many ? many : last;
   const missing = isWhole ? 0 : Math.max(0, (root?.replyCount ?? 0) - many);
   const hidden = from + missing;
-  const canReply = topic.may("comment.add") && comments.some((/** @type {any} */ each) => !each.deletedAt);
+  const canReply = topic.may("comment.add") && comments.some((/** @type {any} */ each) => !each.deletedAt && !panel.deleting.has(each.id));
   const people = [...new Map(comments.map((/** @type {any} */ each) => [each.author.id, each.author])).values()];
   const line = html`<p class="new-line" part="new"><span>${words.say("new")}</span></p>`;
   const shown = (/** @type {any} */ comment, isRoot = false) => html`
@@ -69,7 +69,7 @@ export function Thread({ panel, thread, index, count }) {
     <article ...${attributes} part="thread">
       ${root?.resolved &&
       html`<p class="resolved-by quiet">
-        <${Icon} name="resolve" /><bdi>${words.say("resolved.by", { name: root.resolved.by.name })}</bdi>
+        <${Icon} name="resolve" /><span>${words.say("resolved.by", { name: root.resolved.by.name })}</span>
         <button type="button" class="link" onClick=${() => toggle(id, false)}>${words.say("fold")}</button>
         ${topic.may("thread.reopen") &&
         html`<button type="button" class="link" onClick=${() => panel.resolve(thread)}>${words.say("reopen")}</button>`}
@@ -172,7 +172,7 @@ function Comment({ panel, comment, thread, isRoot }) {
       <${Avatar} person=${author} />
       <div class="body">
         <header>
-          <bdi class="name" part="name">${author.name}</bdi>
+          <bdi class="name" part="name" title=${author.name}>${author.name}</bdi>
           <time class="quiet" part="time" datetime=${comment.createdAt} title=${words.exact(comment.createdAt)}
             >${words.ago(comment.createdAt, now)}</time
           >

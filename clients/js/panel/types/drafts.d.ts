@@ -13,7 +13,14 @@ export type Draft = {
  */
 /** @type {Draft} */
 export declare const NO_DRAFT: Draft;
-/** @param {string[]} place whose, of which topic, and of which thread @returns {Draft} */
-export declare function draftAt(place: string[]): Draft;
+/** @param {string[]} place whose, of which topic, and of which thread */
+export declare const draftAt: (place: string[]) => Draft;
+/**
+ * Hear when another window writes there, or has sent it.
+ * @param {string[]} place
+ * @param {(before: string, now: Draft) => void} act is told which text was kept until then
+ * @returns {() => void} to hear no more
+ */
+export declare function onDraft(place: string[], act: (before: string, now: Draft) => void): () => void;
 /** @param {string[]} place @param {Draft} draft */
 export declare function keepDraft(place: string[], { text, whom }: Draft): void;

@@ -1,5 +1,7 @@
-export { Discussing as discussions, NewDiscussion as begin } from "./discussing.js";
+export { NewDiscussion as begin } from "./beginning.js";
+export { Discussing as discussions } from "./discussing.js";
 export { Inbox as inbox } from "./inbox.js";
+export { Keys } from "./keys.js";
 export { Members as members } from "./members.js";
 export { Search as search } from "./search.js";
 /** @type {string} */
