@@ -11,7 +11,7 @@ from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
 from tests.harness.cluster import Cluster
 
-PATIENCE_MS = 10_000
+PATIENCE_MS = 30_000
 
 PAGE = """<!doctype html>
 <html lang="{lang}" dir="{dir}">
