@@ -66,7 +66,7 @@ button:disabled { cursor: default; }
 .head h2 { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; flex: 1; min-width: 0; margin: 0; overflow: hidden; font-size: 1.08em; font-weight: 600; line-height: 1.25; text-align: start; }
 .head .present { margin-inline: 4px; }
 .head .bell { position: relative; }
-.bell .count { position: absolute; inset-block-start: -3px; inset-inline: 7px -8px; width: fit-content; min-width: 15px; margin: 0 auto; padding: 0 4px; font-size: 10px; line-height: 15px; box-shadow: 0 0 0 2px var(--sheet); }
+.bell .count { position: absolute; inset-block-start: -6px; inset-inline: 7px -8px; width: fit-content; min-width: 15px; margin: 0 auto; padding: 0 4px; font-size: 10px; line-height: 15px; box-shadow: 0 0 0 2px var(--sheet); }
 .back:dir(rtl) .icon { transform: scaleX(-1); }
 .mark { display: inline-grid; color: var(--soft); }
 .mark .icon { width: 13px; height: 13px; }

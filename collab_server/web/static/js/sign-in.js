@@ -26,6 +26,6 @@ const buttons = (await people()).map((person) => {
   return button;
 });
 if (buttons.length > 0) {
-  bar.append("Sign in at the stand-in Library: ", ...buttons, said);
+  bar.append("Sign in at the stand-in Library: ", ...buttons.flatMap((button) => [button, " "]), said);
   document.body.prepend(bar);
 }
