@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -39,7 +39,8 @@ class Proof:
         age_seconds = sessions.age_seconds(self.session)
         if age_seconds is None:
             return self
-        return replace(self, said_at=max(self.said_at, now - timedelta(seconds=age_seconds)))
+        said_at = max(self.said_at, now - timedelta(seconds=age_seconds))
+        return Proof(self.user, self.session, self.timeout_seconds, said_at, self.begun)
 
 
 def is_token(text: str) -> bool:

@@ -6,13 +6,12 @@ Any node opens them, one of the version before too; what it adds, that one drops
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import json
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
-
-from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 
 from collab_server.domain.cookies import Cookie
 from collab_server.domain.jsontext import dumps
@@ -22,7 +21,7 @@ from collab_server.domain.sign_ins import ID_BYTES, Begun
 from collab_server.errors import Paused, Unauthenticated
 from collab_server.ports import MOST_SESSION_SECONDS
 from collab_server.services.sign_in.proofs import Proof
-from collab_server.services.sign_in.sealer import Sealer
+from collab_server.services.sign_in.sealer import Opener, Sealer
 
 MOST_RESUME_CHARACTERS = 32_768
 MOST_SEALED_BYTES = 6_000
@@ -35,34 +34,41 @@ class ResumeTokens:
     """See the module. Raises `Paused` before there is a key."""
 
     def __init__(self) -> None:
-        self._fernet: MultiFernet | None = None
         self._sealer: Sealer | None = None
+        self._openers: tuple[Opener, ...] = ()
 
     def use_keys(self, keys: KeyRing) -> None:
         """Seal with the ring's key from now on. Tokens that none of its keys opens are not accepted any more."""
-        self._fernet = MultiFernet([Fernet(base64.urlsafe_b64encode(key)) for key in keys.in_order])
+        self._openers = tuple(map(Opener, keys.in_order))
         self._sealer = Sealer(keys.sealing)
 
-    def require_key(self) -> MultiFernet:
+    def require_key(self) -> Sealer:
         """Raises `Paused` before there is one."""
-        if self._fernet is None:
+        if self._sealer is None:
             raise Paused("the database, which keeps the key of resume tokens, has not been reached yet")
-        return self._fernet
+        return self._sealer
 
     def seal(self, proof: Proof, cookies: Sequence[Cookie]) -> str:
         """A token that proves it, with as many of the session's cookies as fit, the youngest first."""
-        self.require_key()
-        assert self._sealer is not None
-        return self._sealer.seal(_to_bytes(proof, cookies))
+        return self.require_key().seal(_to_bytes(proof, cookies))
 
     def open(self, token: str, now: datetime) -> tuple[Proof, list[Cookie]]:
         """What was sealed. Raises `Unauthenticated` for what is no token of ours. `now` is the time for all nodes."""
-        if len(token) > MOST_RESUME_CHARACTERS or not _is_as_written(token):
+        sealed = _as_written(token) if len(token) <= MOST_RESUME_CHARACTERS else None
+        if sealed is None:
             raise Unauthenticated("this resume token is not one of ours")
+        self.require_key()
         try:
-            return _from_bytes(self.require_key().decrypt(token), now)
-        except (InvalidToken, ValueError, TypeError, KeyError, OverflowError, OSError):
+            return _from_bytes(self._opened(sealed), now)
+        except (ValueError, TypeError, KeyError, OverflowError, OSError):
             raise Unauthenticated("this resume token is not one of ours") from None
+
+    def _opened(self, sealed: bytes) -> bytes:
+        """Raises `ValueError` for what none of the keys has sealed."""
+        for opener in self._openers[:-1]:
+            with contextlib.suppress(ValueError):
+                return opener.open(sealed)
+        return self._openers[-1].open(sealed)
 
 
 def _to_bytes(proof: Proof, cookies: Sequence[Cookie]) -> bytes:
@@ -126,11 +132,13 @@ def _from_bytes(data: bytes, now: datetime) -> tuple[Proof, list[Cookie]]:
     return proof, cookies
 
 
-def _is_as_written(token: str) -> bool:
-    """Whether this is how we write a token. Fernet reads over what is no base64, and over all that follows its end:
-    one token would have many spellings, and whatever is kept about one of them would not hold for the others.
+def _as_written(token: str) -> bytes | None:
+    """What a token is in base64, if this is how we write one. What reads it reads over what is no base64, and over all
+    that follows its end: one token would have many spellings, and whatever is kept about one of them would not hold for
+    the others.
     """
     try:
-        return base64.urlsafe_b64encode(base64.urlsafe_b64decode(token)).decode() == token
+        sealed = base64.urlsafe_b64decode(token)
+        return sealed if base64.urlsafe_b64encode(sealed).decode() == token else None
     except ValueError:
-        return False
+        return None
