@@ -134,13 +134,14 @@ _RECENT = f"""
      WHERE terms @> $1::integer[]
 """
 
-# A topic's own number is looked for with some others: the time of a look grows with the square of their count.
+# A topic's own number is looked for with a hundred others: each look walks the word's list anew, and the time in which
+# it compares that with the topics' grows with the square of their count.
 # `OFFSET 0` has each look planned by itself, with both conditions in the index: PostgreSQL may else read all comments
 # that have the word, once, and compare each with all parts. It takes every word for a rare one.
 _HITS = """
     parts AS MATERIALIZED (
         SELECT array_agg(topic_id) AS topic_ids, array_agg((topic_id % 1073741824)::integer) AS terms
-          FROM (SELECT topic_id, row_number() OVER () / 30 AS part FROM allowed) AS numbered
+          FROM (SELECT topic_id, row_number() OVER () / 100 AS part FROM allowed) AS numbered
          GROUP BY part
     ),
     hits AS MATERIALIZED (
