@@ -13,7 +13,9 @@ from collab_client import connection as module
 from collab_client.connection import Connection
 from collab_client.fold import after
 from collab_client.inbox import Inbox
+from collab_client.outbox import Outbox
 from collab_client.refused import Refused
+from collab_client.store import tell
 
 
 def test_an_edit_that_is_told_after_the_deletion_brings_no_word_back() -> None:
@@ -104,3 +106,60 @@ async def test_what_was_read_meanwhile_is_not_unread_among_the_older_notificatio
     assert [one["readAt"] for one in inbox._notifications.values()] == ["now"]
     assert not inbox._look().has_older
     assert not pages
+
+
+CIRCLE: dict[str, Any] = {}
+CIRCLE["self"] = CIRCLE
+DEEP: list[Any] = []
+for _ in range(100_000):
+    DEEP = [DEEP]
+
+
+@pytest.mark.parametrize("odd", [{1, 2}, b"x", float("nan"), CIRCLE, DEEP], ids=type)
+async def test_what_is_no_json_is_an_error_at_once_and_holds_nothing_up(odd: Any) -> None:
+    sent: list[Any] = []
+
+    async def ask(name: str, payload: Any) -> Any:
+        sent.append(payload)
+        return {}
+
+    connection = cast("Connection", SimpleNamespace(state="live", live_on="e", ask=ask))
+    outbox = Outbox(connection, None, answered=lambda entry, answer: None, changed=lambda: None)
+    outbox.hello("me")
+    with pytest.raises((TypeError, ValueError)):
+        outbox.add("comment.add", {"topic": "t", "text": odd}, "t")
+    text = {"of": "then"}
+    fine = outbox.add("comment.add", {"topic": "t", "text": text}, "t")
+    text["of"] = "now"
+    assert await asyncio.wait_for(fine, 20) == {}
+    assert [payload["text"] for payload in sent] == [{"of": "then"}]
+    assert outbox.entries == ()
+    with pytest.raises((TypeError, ValueError)):
+        await Lonely(Refused("no_answer", "")).ask("topic.get", {"topic": odd})
+
+
+async def test_what_a_listener_raises_is_told_and_keeps_nothing_from_anybody() -> None:
+    told: list[Any] = []
+    asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))
+    heard: list[str] = []
+
+    def fail(said: str) -> None:
+        raise ArithmeticError(said)
+
+    tell([fail, heard.append], "a change")
+    asyncio.get_running_loop().set_exception_handler(None)
+    assert heard == ["a change"]
+    assert [str(error) for error in told] == ["a change"]
+
+
+async def test_credentials_that_are_none_are_said_to_be() -> None:
+    def nothing(*_: Any) -> None: ...
+
+    odd: Any = "a token"
+    connection = Connection(
+        "http://127.0.0.1:9", odd, tls=None, heard=nothing, hello=nothing, changed=nothing
+    )
+    connection.sign_in()
+    with pytest.raises(Refused, match="identityToken"):
+        await asyncio.wait_for(connection.live(), 20)
+    await connection.close()

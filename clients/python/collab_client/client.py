@@ -19,6 +19,7 @@ from collab_client.inbox import Inbox
 from collab_client.keeping import Entry, Keeping
 from collab_client.outbox import Outbox
 from collab_client.refused import Refused
+from collab_client.store import tell
 from collab_client.topic import Topic
 from collab_client.wire import Commands, User
 
@@ -179,5 +180,4 @@ class Client(Commands):
             reader.heard(name, said)
         if name == "comment.added":
             self._skew = datetime.datetime.fromisoformat(said["at"]).timestamp() - time.time()
-        for listener in tuple(self._listeners.get(name, ())):
-            listener(said)
+        tell(self._listeners.get(name, ()), said)

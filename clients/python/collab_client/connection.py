@@ -15,6 +15,7 @@ from typing import Any, Final, Literal
 import aiohttp
 import socketio
 
+from collab_client.ids import wired
 from collab_client.refused import Refused
 from collab_client.wire import User
 
@@ -90,7 +91,9 @@ class Connection:
         return self.user
 
     async def ask(self, name: str, payload: Mapping[str, Any]) -> Any:
-        """Send a command once and return what it answers. Raises `Refused`."""
+        """Send a command once and return what it answers. Raises `Refused`, and `TypeError` and `ValueError` for what
+        is no JSON: sent, it would break the connection off."""
+        payload = wired(payload)
         current: _Socket | None = None
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
@@ -178,6 +181,8 @@ class Connection:
             raise Refused("unavailable", str(error) or type(error).__name__) from error
         if self._credentials is None:
             raise Refused("unauthenticated", "Nobody is signed in.")
+        if not isinstance(self._credentials, Mapping):
+            raise Refused("unauthenticated", "Expected auth: {identityToken}, {authToken} or {resumeToken}.")
 
     async def _be_there(self, http: aiohttp.ClientSession) -> None:
         """Connect, and return when the connection has ended."""

@@ -1,9 +1,12 @@
-"""Ids that a client chooses, and topics as the server spells them."""
+"""Ids that a client chooses, and topics and payloads as they are sent."""
 
 from __future__ import annotations
 
+import json
 import secrets
 import uuid
+from collections.abc import Mapping
+from typing import Any
 
 
 def random_id() -> str:
@@ -23,3 +26,12 @@ def spelled(topic: str) -> str:
     """A topic as the server spells it."""
     kind, colon, ids = topic.partition(":")
     return kind + colon + (ids.lower() if kind == "discussion" else ids.upper())
+
+
+def wired(payload: Mapping[str, Any]) -> dict[str, Any]:
+    """A payload as it is sent, whatever becomes of the object. Raises `TypeError`, `ValueError` for what is no JSON."""
+    try:
+        sent: dict[str, Any] = json.loads(json.dumps(dict(payload), allow_nan=False))
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+    return sent

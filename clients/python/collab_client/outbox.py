@@ -10,7 +10,7 @@ from collections.abc import Callable, Coroutine, Mapping
 from typing import Any, Final
 
 from collab_client.connection import Connection
-from collab_client.ids import random_id
+from collab_client.ids import random_id, wired
 from collab_client.keeping import Entry, Keeping
 from collab_client.refused import Refused
 
@@ -62,7 +62,7 @@ class Outbox:
 
     def add(self, name: str, payload: Mapping[str, Any], topic: str | None) -> asyncio.Future[Any]:
         """Have a command take effect, once. The answer may be left alone; an entry that is refused stays until it is
-        discarded."""
+        discarded. Raises `TypeError` and `ValueError` for what is no JSON."""
         answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         answer.add_done_callback(_look)
         if self._connection.state == "closed":
@@ -70,9 +70,10 @@ class Outbox:
         elif len(self._entries) >= _ENTRIES:
             answer.set_exception(Refused("outbox_full", f"{_ENTRIES} changes wait."))
         else:
+            sent = wired(payload)
             self._last_at = max(time.time(), self._last_at + 1e-6)  # what is kept is put in order by it
-            lane = topic or self._lane(payload)
-            entry = Entry(random_id(), self._space, name, dict(payload), random_id(), lane, self._last_at)
+            lane = topic or self._lane(sent)
+            entry = Entry(random_id(), self._space, name, sent, random_id(), lane, self._last_at)
             self._askers[entry.key] = answer
             self._put(entry)
             self.send()
@@ -83,7 +84,7 @@ class Outbox:
         entry = self._entries.get(key)
         if entry is None or entry.state != "refused":
             return
-        again = dict(entry.payload if payload is None else payload)
+        again = wired(entry.payload if payload is None else payload)
         self._put(
             dataclasses.replace(
                 entry, payload=again, request_id=random_id(), at=time.time(), state="waiting", problem=None

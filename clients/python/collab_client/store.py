@@ -4,10 +4,20 @@ from __future__ import annotations
 
 import abc
 import asyncio
-from collections.abc import AsyncIterator, Callable
-from typing import Generic, TypeVar
+from collections.abc import AsyncIterator, Callable, Iterable
+from typing import Any, Generic, TypeVar
 
 Snapshot = TypeVar("Snapshot")
+
+
+def tell(listeners: Iterable[Callable[..., None]], *said: Any) -> None:
+    """Call each. What one of them raises is told to the loop's exception handler, and keeps nothing from the others."""
+    for listener in tuple(listeners):
+        try:
+            listener(*said)
+        except Exception as error:
+            context = {"message": "A listener of collab_client has failed", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
 
 
 class Store(abc.ABC, Generic[Snapshot]):
@@ -51,8 +61,7 @@ class Store(abc.ABC, Generic[Snapshot]):
 
     def _tell(self) -> None:
         self._is_told = True
-        for listener in tuple(self._listeners):
-            listener()
+        tell(self._listeners)
 
     @abc.abstractmethod
     def _look(self) -> Snapshot: ...
