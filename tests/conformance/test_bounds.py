@@ -276,6 +276,48 @@ async def test_messages_of_strangers_count_together_while_they_wait(way: dict[st
         await asyncio.to_thread(wait_until, lambda: len(server.eio.sockets) <= 3)
 
 
+@pytest.mark.parametrize("last", ["a message", "a part of a frame"])
+async def test_all_that_waits_for_a_stranger_counts_whatever_comes_last(
+    way: dict[str, Any], last: str
+) -> None:
+    if last != "a message" and way.get("lifespan") == "off":
+        pytest.skip("uvicorn's own websockets keep them there")
+    limits = StrangerLimits(most=100, most_per_address=100, most_bytes=1_000_000, packet_bytes=30_000)
+    server, gate = echo_sockets(strangers=limits, connect_seconds=120.0), asyncio.Event()
+    weights: list[int] = []
+    weigh = server.newcomers.weigh
+
+    def note(sid: str, held_bytes: int) -> list[str]:
+        weights.append(held_bytes)
+        put_out: list[str] = weigh(sid, held_bytes)
+        return put_out
+
+    server.newcomers.weigh = note
+
+    @server.on("connect")
+    async def connect(sid: str, environ: Any, auth: Any) -> None:
+        await gate.wait()
+
+    with serve(server, **way) as served, contextlib.ExitStack() as stack:
+        address = served.url.removeprefix("http://").split(":")
+        async with aiohttp.ClientSession() as http:
+            sid = json.loads((await get(http, served, POLL_SOCKETS))[1][1:])["sid"]
+            client = stack.enter_context(socket.create_connection((address[0], int(address[1]))))
+            client.sendall(f"GET {POLL_SOCKETS}&sid={sid}&t={LONG} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            await asyncio.to_thread(wait_until, lambda: weights)
+            if last == "a message":
+                assert (await post(http, served, f"{POLL_SOCKETS}&sid={sid}", "40"))[0] == 200
+                assert (await post(http, served, f"{POLL_SOCKETS}&sid={sid}", '42["message",1]'))[0] == 200
+            else:
+                upgrading = stack.enter_context(socket.create_connection((address[0], int(address[1]))))
+                upgrading.sendall(upgrade_request(f"{SOCKETS}&sid={sid}"))
+                assert b" 101 " in upgrading.recv(100)
+                upgrading.sendall(masked(1, b"2" * 20_000)[:-10])
+            await asyncio.to_thread(wait_until, lambda: len(weights) > 1)
+        on_loop(server, gate.set)
+    assert weights[-1] > weights[0] > 2 * len(LONG)
+
+
 def kept_by(one: Any, seen: set[int]) -> int:
     """How many bytes a connection keeps of what has come."""
     if id(one) in seen:

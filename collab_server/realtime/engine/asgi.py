@@ -125,6 +125,7 @@ class AsgiWebSocket:
 
     name = "websocket"
     is_handed = False
+    held_bytes = 0  # here: the server gathers messages
 
     def __init__(self, scope: Scope, server: Engine) -> None:
         headers = [trace_header(scope)]

@@ -110,7 +110,7 @@ class Incoming:
             inbox.is_paused = True
             session.carrier.pause_reading()
         if not session.is_trusted:
-            session.owner.holds(session, 0)  # its carrier says what that holds
+            session.owner.weigh(session)
 
     async def _work(self, session: Session, work: Awaitable[Any] | None = None) -> None:
         """Finish what is under way, then work the inbox off, in order."""

@@ -55,13 +55,16 @@ class Polling:
             self._refuse(exchange)
         else:
             self._wait(exchange)
-            self._tell_held_bytes()
+            self._be_weighed()
 
-    def _tell_held_bytes(self) -> None:
-        session = self._session
-        if not session.is_trusted:
-            waiting = [one.scope for one in (self._waiting, self._post) if one is not None]
-            session.owner.holds(session, sum(map(held_bytes, waiting)))
+    def _be_weighed(self) -> None:
+        if not self._session.is_trusted:
+            self._session.owner.weigh(self._session)
+
+    @property
+    def held_bytes(self) -> int:
+        """What the requests take that wait."""
+        return sum([held_bytes(one.scope) for one in (self._waiting, self._post) if one is not None])
 
     def _refuse(self, exchange: Exchange) -> None:
         self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
@@ -97,7 +100,7 @@ class Polling:
     def _hold_back(self, exchange: Exchange) -> None:
         exchange.body = b""  # it is read
         self._post = exchange
-        self._tell_held_bytes()
+        self._be_weighed()
 
     def _end_of_rest(self) -> None:
         if not self._session.inbox.is_paused:  # else when the inbox has room again

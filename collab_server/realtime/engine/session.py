@@ -47,6 +47,10 @@ class Carrier(Protocol):
 
     name: str
 
+    @property
+    def held_bytes(self) -> int:
+        """So much is kept here of what the client has sent: of a packet, or of requests that wait."""
+
     def write(self, ready: list[bytes]) -> bool:
         """Take these frames; False if the client lets too much pile up."""
 
@@ -172,8 +176,8 @@ class Owner(Protocol):
     def send_frame(self, session: Session, ready: bytes) -> None:
         """Send one ready frame."""
 
-    def holds(self, session: Session, held_bytes: int) -> None:
-        """So much is kept by the carrier of a session that is not trusted: of a packet, or of requests that wait."""
+    def weigh(self, session: Session) -> None:
+        """Another amount is kept now of what a session that is not trusted has sent."""
 
     def end(self, session: Session, reason: str, *, farewell: bytes = CLOSE, is_abrupt: bool = False) -> None:
         """End a session: close its transport, then call the disconnect handler, behind its last message."""
@@ -195,6 +199,7 @@ class _Nowhere:
     """Carries a session that has ended, or has no carrier yet: whoever writes to it does no harm."""
 
     name = "none"
+    held_bytes = 0
 
     def write(self, ready: list[bytes]) -> bool:
         return True

@@ -88,8 +88,11 @@ class Sessions:
     def send_frame(self, session: Session, ready: bytes) -> None:
         self._sending.send(session, ready)
 
-    def holds(self, session: Session, held_bytes: int) -> None:
-        self._on_held(session.sid, held_bytes + session.inbox.held_bytes)
+    def weigh(self, session: Session) -> None:
+        held_bytes = session.inbox.held_bytes + session.carrier.held_bytes
+        if session.upgrading is not None:
+            held_bytes += session.upgrading.held_bytes
+        self._on_held(session.sid, held_bytes)
 
     # --- beginning
 

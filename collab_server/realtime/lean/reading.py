@@ -148,11 +148,16 @@ class Reading:
             session.allowance.left -= reader.fragments_read
             reader.fragments_read = 0
 
+    @property
+    def held_bytes(self) -> int:
+        """So much is kept of what has come."""
+        return 0 if self._frames is None else self._frames.held_bytes + len(self._unread)
+
     def _tell_held_bytes(self) -> None:
         session = self._session
-        if session.is_trusted or self._frames is None or session.carrier is not self._hearer:
+        if session.is_trusted:
             return
-        held_bytes = self._frames.held_bytes + len(self._unread)
+        held_bytes = self.held_bytes
         if held_bytes or self._has_told:
             self._has_told = held_bytes > 0
-            session.owner.holds(session, held_bytes)
+            session.owner.weigh(session)

@@ -93,6 +93,10 @@ class WebSocket(asyncio.Protocol):
         """What carries the connection."""
         return self._transport
 
+    @property
+    def held_bytes(self) -> int:
+        return 0 if self._reading is None else self._reading.held_bytes
+
     def cut(self) -> None:
         """The client takes nothing: put it out."""
         if self._session is not None and self._session.carrier is self:
@@ -110,8 +114,8 @@ class WebSocket(asyncio.Protocol):
         elif scope["method"] != "GET" or not _is_key(key):
             self._refuse(400, b"")
         else:
-            subprotocol = subprotocol_of(scope)
-            chosen = f"sec-websocket-protocol: {subprotocol}\r\n" if subprotocol else ""
+            offered = subprotocol_of(scope)
+            chosen = f"sec-websocket-protocol: {offered}\r\n" if offered else ""
             accepted = b2a_base64(sha1((key + GUID).encode()).digest(), newline=False)
             head = _ACCEPTED + accepted + b"\r\n" + chosen.encode()
             self._handshake = head + b"%b: %b\r\n\r\n" % trace_header(scope)
@@ -190,9 +194,7 @@ class WebSocket(asyncio.Protocol):
     def _take_out(self) -> bytes:
         """What was already sent to the client in this turn of the loop: it goes before our close frame."""
         session = self._session
-        if session is None or session.carrier is not self:
-            return b""
-        return b"".join(session.take_out())
+        return b"" if session is None or session.carrier is not self else b"".join(session.take_out())
 
     def fail(self, code: int) -> None:
         """The client broke the protocol of websockets: say so and go."""
