@@ -227,8 +227,9 @@ async def test_a_finished_transaction_cannot_be_used(db: Database) -> None:
 
 
 async def test_more_commands_than_connections_all_get_through(db: Database) -> None:
-    values = await asyncio.gather(*(db.run(add) for _ in range(200)))
-    assert sorted(values) == list(range(1, 201))
+    count = 60  # over ten
+    values = await asyncio.gather(*(db.run(add) for _ in range(count)))
+    assert sorted(values) == list(range(1, count + 1))
 
 
 async def test_sessions_carry_the_limits(db: Database) -> None:
