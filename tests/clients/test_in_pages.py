@@ -41,6 +41,18 @@ async def test_the_modules_are_for_any_page_and_nothing_else_is_there(cluster: C
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
             assert answer.headers["Content-Type"].startswith("text/javascript")
             etag = answer.headers["ETag"]
+            text = await answer.text()
+        for taken, encoding in (
+            ("gzip, br", "gzip"),
+            ("GZIP;q=0.5", "gzip"),
+            ("gzip;q=0, *;q=0", None),
+            ("br", None),
+        ):
+            asked = {"Accept-Encoding": taken}
+            async with http.get(f"{clients}/collab-client/index.js", headers=asked) as answer:
+                assert answer.headers.get("Content-Encoding") == encoding, taken
+                assert "Accept-Encoding" in answer.headers["Vary"]
+                assert await answer.text() == text
         async with http.get(
             f"{clients}/collab-client/index.js", headers={"If-None-Match": etag, **headers}
         ) as answer:
