@@ -301,12 +301,37 @@ async def _texts(person: Client, topic: str, expected: list[str]) -> bool:
     return [comment["text"] for comment in stored["items"]] == expected
 
 
+FORGOTTEN = """async (module) => {
+  const { connect } = await import(module);
+  const later = window.setTimeout;
+  window.setTimeout = (act, ms) => later(act, ms / 1000);
+  document.body.append(document.createElement("collab-panel"));
+  window.setTimeout = later;
+  connect({ url: location.origin, auth: () => { throw new Error("mine"); } });
+  return [undefined, {}, { url: location.origin }, { auth: null }].map((options) => {
+    try {
+      connect(options);
+    } catch (error) {
+      return error.message;
+    }
+  });
+}"""
+
+
 @needs_chromium
 async def test_a_dashboard_that_is_unknown_or_closed_says_so(site: Site) -> None:
     nowhere = "content:F0000000000000000000000000000001:0000000000000000000000000000DEAD"
     page = await site.open("ann", topic=nowhere)
     await expect(page.get_by_role("alert")).to_contain_text("There is no such dashboard.")
     await expect(page.get_by_role("textbox")).to_have_count(0)
+    # Whoever develops the page is told what it lacks.
+    said: list[str] = []
+    page.on("console", lambda line: said.append(line.text) if line.type in ("error", "warning") else None)
+    refused = await page.evaluate(FORGOTTEN, f"{site.node[0].url}/clients/collab-panel/index.js")
+    assert refused == ["connect: expected {url, auth}, or a client of createClient"] * 4
+    hint = "<collab-panel> shows nothing, for it has not got a topic"
+    failed = "collab-panel: auth has failed; it is asked again"
+    await until(lambda: hint in said and any(failed in line and "mine" in line for line in said), 20)
 
 
 @needs_chromium

@@ -6,6 +6,8 @@ import { wordsOf } from "./words.js";
 
 /** @import { Client, Options } from "collab-client" */
 
+const HINT_MS = 5000; // what is not there by then was probably forgotten
+
 /** @type {Client | null} */
 let shared = null;
 /** @type {Set<CollabElement>} */
@@ -17,12 +19,41 @@ const sheets = new Map();
  * Connect: the elements of this page talk over this client, unless they have one of their own.
  * @param {Options | Client} options what `createClient` of collab-client takes, or a client of one's own
  * @returns {Client}
+ * @throws {TypeError} for what is neither
  */
 export function connect(options) {
-  const client = /** @type {Client} */ ("auth" in options ? createClient(options) : options);
+  const client = clientOf(options);
   shared = client;
   connected.forEach((element) => element.redraw());
   return client;
+}
+
+/** @param {any} options @returns {Client} */
+function clientOf(options) {
+  if (options?.connection) return options;
+  if (typeof options?.url !== "string" || !("auth" in options)) {
+    throw new TypeError("connect: expected {url, auth}, or a client of createClient");
+  }
+  return createClient({ ...options, auth: telling(options.auth) });
+}
+
+/**
+ * As `auth`; what it throws is told to whoever develops the page, for people see no more than that it takes long.
+ * @param {Options["auth"]} auth
+ * @returns {Options["auth"]}
+ */
+function telling(auth) {
+  if (typeof auth !== "function") return auth;
+  let told = "";
+  return async () => {
+    try {
+      return await auth();
+    } catch (error) {
+      if (told !== String(error)) console.error("collab-panel: auth has failed; it is asked again", error);
+      told = String(error);
+      throw error;
+    }
+  };
 }
 
 /** A style that is parsed once, however many elements have it. @param {string} style */
@@ -85,6 +116,14 @@ export class CollabElement extends HTMLElement {
   connectedCallback() {
     connected.add(this);
     this.redraw();
+    setTimeout(() => this.#hint(), HINT_MS);
+  }
+
+  /** Say to whoever develops the page why there is nothing to be seen. */
+  #hint() {
+    const needsTopic = /panel|badge/.test(this.localName);
+    const lacks = this.client ? needsTopic && !this.topic && "a topic" : "a client: call connect({url, auth})";
+    if (lacks && this.isConnected) console.warn(`<${this.localName}> shows nothing, for it has not got ${lacks}`);
   }
 
   disconnectedCallback() {

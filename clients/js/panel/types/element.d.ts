@@ -3,6 +3,7 @@ import type { Client, Options } from "collab-client";
  * Connect: the elements of this page talk over this client, unless they have one of their own.
  * @param {Options | Client} options what `createClient` of collab-client takes, or a client of one's own
  * @returns {Client}
+ * @throws {TypeError} for what is neither
  */
 export declare function connect(options: Options | Client): Client;
 /**
