@@ -17,7 +17,7 @@ import pytest
 
 from collab_server.demo.embedded import free_port
 from collab_server.domain.keys import KeyRing
-from collab_server.realtime.engine import requests
+from collab_server.realtime.engine import asgi_bytes, requests
 from collab_server.realtime.engine.bounds import Bounds
 from collab_server.realtime.engine.session import Refusal
 from collab_server.realtime.handover import channel, tunnels
@@ -30,7 +30,7 @@ from tests.harness.homes import KEYS, Handing, Neighbours
 from tests.harness.waiting import until
 
 from .conftest import DEADLINE_SECONDS, WAYS, Served, echo_engine, serve_application, wait_until
-from .test_bounds import on_loop
+from .test_bounds import on_loop, upgrade_request
 
 POLL = "/engine.io/?EIO=4&transport=polling"
 SOCKET = "/engine.io/?EIO=4&transport=websocket"
@@ -270,6 +270,21 @@ async def test_a_session_ends_with_the_poll_of_a_client_that_has_gone(
     await asyncio.gather(asked, return_exceptions=True)
     wait_until(lambda: home.served.server.ended.get(sid) == "transport error")
     assert await poll(http, other, sid) == UNKNOWN
+
+
+async def test_who_leaves_before_the_home_has_answered_a_handshake_leaves_nothing_behind(
+    start_either: Start, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asgi_bytes, "ANSWER_SECONDS", 3600.0)
+    home, other = start_either("a"), start_either("b")
+    sid = await handshake(http, home)
+    monkeypatch.setattr(home.served.server, "serve_websocket", lambda scope, websocket: None)
+    host, port = other.url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port))) as client:
+        client.sendall(upgrade_request(f"{SOCKET}&sid={sid}"))
+        await asyncio.to_thread(wait_until, lambda: other.handing.elsewhere._pipes)
+    await asyncio.to_thread(wait_until, lambda: not other.handing.elsewhere._pipes)
+    await asyncio.to_thread(wait_until, lambda: not other.served.uvicorn.server_state.tasks)
 
 
 async def test_an_answer_that_was_not_passed_on_ends_the_session(

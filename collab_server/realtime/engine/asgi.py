@@ -285,8 +285,13 @@ async def serve_websocket(server: Engine, scope: Scope, receive: Receive, send: 
 
 
 async def _serve_passed(scope: Scope, passed: AsgiBytes, receive: Receive, send: Send) -> None:
+    leaving = asyncio.ensure_future(receive())  # nothing else may come before the answer
+    leaving.add_done_callback(lambda left: None if left.cancelled() else passed.close())
     try:
         answer = await passed.answer()
+        if leaving.done():
+            return
+        leaving.cancel()
         if answer is None:
             await _refuse(scope, send, UNKNOWN_SID.status, UNKNOWN_SID.body)
         elif answer.status != frames.SWITCHING:
@@ -296,6 +301,7 @@ async def _serve_passed(scope: Scope, passed: AsgiBytes, receive: Receive, send:
             await send({"type": "websocket.accept", "subprotocol": answer.subprotocol, "headers": headers})
             await passed.carry(receive, send)
     finally:
+        leaving.cancel()
         passed.end()
 
 
