@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import logging
 import threading
 import time
@@ -191,8 +192,9 @@ class Reloading:
 @atexit.register
 def _let_them_end() -> None:
     ends_at = time.monotonic() + LEAVING_SECONDS
-    for thread in _threads:
-        thread.join(max(0.0, ends_at - time.monotonic()))
+    with contextlib.suppress(KeyboardInterrupt):  # somebody does not want to wait
+        for thread in _threads:
+            thread.join(max(0.0, ends_at - time.monotonic()))
 
 
 def _differences(one: Config, other: Config) -> list[str]:

@@ -341,7 +341,7 @@ async def test_a_connection_keeps_nothing_of_what_was_answered(way: dict[str, An
     if way.get("lifespan") == "off":
         pytest.skip("the HTTP protocol is uvicorn's own there")
     server = echo_engine()
-    with serve(server, **way) as served:
+    with serve(server, timeout_keep_alive=120, **way) as served:  # however busy the machine is
         connections: Any = served.uvicorn.server_state.connections
         async with aiohttp.ClientSession() as http:
             for long in (f"{path}{LONG}", path):

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
@@ -88,3 +89,11 @@ def test_the_end_of_the_process_waits_a_moment_for_what_is_being_read(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
     assert (done.stdout, done.stderr) == (expected, "")
+
+
+def test_whoever_interrupts_that_too_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    def join(_timeout: float) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(reloading, "_threads", [SimpleNamespace(join=join)])
+    reloading._let_them_end()
