@@ -285,6 +285,9 @@ async def test_whoever_signs_in_next_sees_nothing_of_the_former_persons_discussi
     names = "return tools.discussionsOf(client).snapshot().discussions.map(({name}) => name)"
     await ann.run("tools.discussionsOf(client).subscribe(() => {})")
     await ann.until(names, lambda names: "Ours" in names)
+    begin = 'await client.change("discussion.create", {name: "Begun", members: [{kind: "user", id: given}]})'
+    await ann.run(begin, bob)
+    await ann.until(names, lambda names: "Begun" in names)
     at_first = await ann.run(
         """
         await client.signOut();

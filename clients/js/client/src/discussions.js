@@ -39,6 +39,7 @@ export class Discussions extends Store {
   /** @type {string | undefined} */ #whose;
   #isLoaded = false;
   #isLive = false;
+  #isBeginning = false;
   #pages = 1;
 
   /** @internal @param {Client} client */
@@ -57,6 +58,7 @@ export class Discussions extends Store {
         this.#summaries.subscribe(() => this.#count()),
         client.on("topic.closed", ({ topic }) => this.#forget(topic)),
         client.on("notification.added", ({ data }) => data.notification.kind === "invited" && this.#soon()),
+        client.outbox.subscribe(() => this.#begun()),
         ...SIGNS.map((name) => client.on(name, () => this.#soon())),
       ];
       this.#follow();
@@ -84,6 +86,13 @@ export class Discussions extends Store {
     }
     if (isLive && !this.#isLive) this.#soon();
     this.#isLive = isLive;
+  }
+
+  /** Nobody is told of a discussion that they have begun themselves. */
+  #begun() {
+    const isBeginning = this.#client.outbox.snapshot().some(({ name }) => name === "discussion.create");
+    if (this.#isBeginning && !isBeginning) this.#soon();
+    this.#isBeginning = isBeginning;
   }
 
   #soon() {
