@@ -9,6 +9,7 @@ from typing import Any, cast
 import pytest
 from typing_extensions import override
 
+from collab_client import Client, SyncClient
 from collab_client import connection as module
 from collab_client.connection import Connection
 from collab_client.fold import after
@@ -163,3 +164,23 @@ async def test_credentials_that_are_none_are_said_to_be() -> None:
     with pytest.raises(Refused, match="identityToken"):
         await asyncio.wait_for(connection.live(), 20)
     await connection.close()
+
+
+@pytest.mark.parametrize(
+    "url", ["", "127.0.0.1:8080", "localhost/collaboration", "ftp://localhost", "https://"]
+)
+async def test_an_address_that_is_none_is_refused_at_once(url: str) -> None:
+    with pytest.raises(ValueError, match="expected where the server is"):
+        Client(url, {"authToken": "t"})
+
+
+def test_a_script_is_told_why_it_is_not_let_in_and_that_its_client_is_closed() -> None:
+    def fail() -> None:
+        raise OSError("no such Library")
+
+    client: Any = SyncClient("http://127.0.0.1:9", cast("Any", fail), timeout=0.2)
+    with pytest.raises(TimeoutError, match=r"^not let in within 0\.2 s: no such Library$"), client:
+        pass
+    for use in (client.ask, client.change):
+        with pytest.raises(Refused, match="closed"):
+            use("topic.get", {"topic": "t"})

@@ -54,6 +54,8 @@ class Connection:
         changed: Callable[[], None],
     ) -> None:
         place = urllib.parse.urlsplit(url)
+        if place.scheme not in ("http", "https") or not place.hostname:
+            raise ValueError("url: expected where the server is, such as https://reports.example.com")
         self._origin = f"{place.scheme}://{place.netloc}"
         self._path = f"{place.path.strip('/')}/socket.io".lstrip("/")
         self._auth = auth
@@ -67,6 +69,7 @@ class Connection:
         self._current: _Socket | None = None
         self._news = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._lacking = ""
 
     @property
     def live_on(self) -> object | None:
@@ -177,7 +180,9 @@ class Connection:
         except Refused:
             raise
         except Exception as error:
-            _log.warning("No credentials yet: %s", type(error).__name__)
+            if self._lacking != type(error).__name__:  # said once, however often it is tried
+                self._lacking = type(error).__name__
+                _log.warning("No credentials yet: %s", self._lacking)
             raise Refused("unavailable", str(error) or type(error).__name__) from error
         if self._credentials is None:
             raise Refused("unauthenticated", "Nobody is signed in.")

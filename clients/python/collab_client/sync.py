@@ -15,6 +15,7 @@ from typing_extensions import override
 from collab_client.client import Client
 from collab_client.connection import Auth
 from collab_client.following import Gap
+from collab_client.refused import Refused
 from collab_client.wire import SyncCommands, TopicEvent, User
 
 _Result = TypeVar("_Result")
@@ -91,8 +92,10 @@ class SyncClient(SyncCommands):
 
     @override
     def _change(self, name: str, payload: Mapping[str, Any], topic: str | None) -> Any:
+        there = self._there()
+
         async def change() -> Any:
-            return await self._there()._change(name, payload, topic)
+            return await there._change(name, payload, topic)
 
         return self._run(change())
 
@@ -100,10 +103,17 @@ class SyncClient(SyncCommands):
         url, auth, outbox, tls = self._arguments
         self._client = Client(url, auth, outbox=outbox, tls=tls)
         self._client.sign_in()
-        async with asyncio.timeout(self._timeout):
-            await self._client.live()
+        try:
+            async with asyncio.timeout(self._timeout):
+                await self._client.live()
+        except TimeoutError:
+            problem = self._client.problem
+            why = "" if problem is None else f": {problem.message}"
+            raise TimeoutError(f"not let in within {self._timeout:g} s{why}") from None
 
     def _there(self) -> Client:
+        if self._loop.is_closed():
+            raise Refused("closed", "The client is closed.")
         if self._client is None:
             raise RuntimeError("with SyncClient(…) as client: …")
         return self._client
