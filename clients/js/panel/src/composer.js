@@ -166,7 +166,8 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
   useEffect(() => () => clearTimeout(asked.current.timer), []);
   // Windows that show the same go on to do so: what was sent in one is not sent again in another.
   useEffect(() => onDraft(place, (before, now) => setDraft((shown) => (shown.text === before ? now : shown))), [String(place)]);
-  useEffect(() => {
+  // At once: the next letter would be a key of the panel, and some of those change something.
+  useLayoutEffect(() => {
     if (!isMain) {
       area.current.focus();
       area.current.setSelectionRange(draft.text.length, draft.text.length);
