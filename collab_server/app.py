@@ -58,7 +58,9 @@ class Application:
     def warn(problems: Iterable[Problem]) -> None:
         """Log what the configuration is warned of, in the format that it asks for and under the node's name."""
         for problem in problems:
-            log.warning("%s", problem)
+            log.warning(
+                "%s", str(problem).removeprefix(f"{problem.severity}: ")
+            )  # which the line says already
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

@@ -8,6 +8,7 @@ from typing import Any, get_origin
 
 import pytest
 
+from collab_server.app import Application
 from collab_server.config import Config, ConfigError, DataSource, LoadedConfig, Problem, load_config
 from collab_server.config.encryption import create_key_file, encrypt
 from collab_server.config.loading import alternatives, leaves
@@ -904,6 +905,11 @@ def test_no_repr_shows_a_secret(file: Path) -> None:
 
 def test_a_problem_reads_as_one_line() -> None:
     assert str(Problem("port", "is odd", "warning")) == "warning: port: is odd"
+
+
+def test_in_the_log_a_warning_begins_with_its_property(caplog: pytest.LogCaptureFixture) -> None:
+    Application.warn([Problem("port", "is odd", "warning")])
+    assert caplog.messages == ["port: is odd"]
 
 
 # --- insecure settings
