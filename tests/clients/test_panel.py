@@ -276,6 +276,11 @@ async def test_what_is_refused_stays_with_the_reason_and_the_way_out(
     admin = await site.node.client(0, "admin")
     ann = await site.open("ann")
     await say(ann, "Before")
+    await composer(ann).fill("x" * 10_001)  # said before it is refused, and not cut
+    await expect(ann.get_by_role("alert")).to_have_text("It is too long.")
+    await expect(ann.get_by_role("button", name="Comment", exact=True)).to_be_disabled()
+    await composer(ann).fill("x" * 10_000)
+    await expect(ann.get_by_role("button", name="Comment", exact=True)).to_be_enabled()
     proxy.refuse()
     proxy.cut()
     await expect(ann.get_by_text("Offline.")).to_be_visible()

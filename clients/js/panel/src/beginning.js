@@ -83,7 +83,7 @@ export function NewDiscussion({ client, words, rooms }) {
           id="discussion-text"
           rows="3"
           dir="auto"
-          maxlength="10000"
+          maxlength="20000"
           value=${text}
           onInput=${(/** @type {any} */ event) => setText(event.target.value)}
         ></textarea>

@@ -2,7 +2,7 @@
 
 import { mention, mentionsOf, pieces } from "./client.js";
 import { draftAt, keepDraft, NO_DRAFT, onDraft } from "./drafts.js";
-import { Icon } from "./parts.js";
+import { Icon, inSentence } from "./parts.js";
 import { People } from "./people.js";
 import { isSamePlace, placeOf } from "./places.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
@@ -19,6 +19,7 @@ const press = (/** @type {Event} */ event) => {
 for (const name of ["pointerdown", "pointerup", "pointercancel"]) globalThis.addEventListener?.(name, press, true);
 const MOST_PEOPLE = 8;
 const MOST_TYPED = 200; // lines
+const MOST_SENT = 10_000; // code points, with what a mention is written as
 const WRITES = /(?:^|[\s(])@([^\s@\n][^@\n]{0,38}|)$/u;
 
 /** A stored text as it is edited: names, and whom they mean. @param {any} comment @returns {Draft} */
@@ -247,9 +248,12 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     area.current.focus();
   };
 
+  const hasText = draft.text.trim() !== "";
+  const isLong = [...textOf(draft)].length > MOST_SENT; // nothing is cut off of what somebody pastes
+
   const send = () => {
     const text = textOf(draft);
-    if (!text) return;
+    if (!text || isLong) return;
     clearTimeout(asked.current.timer);
     asked.current.number += 1;
     setPicking(null);
@@ -299,7 +303,6 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     if (isPressed) addEventListener("pointerup", shut, { once: true });
     else shut();
   };
-  const hasText = draft.text.trim() !== "";
   const about = anchor && placeOf(panel.host, anchor);
   /**
    * What goes with it while it is pressed.
@@ -338,7 +341,7 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
         part="input"
         rows="1"
         dir="auto"
-        maxlength="10000"
+        maxlength="20000"
         placeholder=${label}
         aria-label=${label}
         aria-autocomplete="list"
@@ -356,6 +359,7 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
       <p class="unseen" role="status">
         ${picking && (picking.problem || words.say("people.count", { count: picking.found.length }))}
       </p>
+      ${isLong && html`<p class="wrong" role="alert">${inSentence(words, { code: "too_large" })}</p>`}
       <div class="row">
         ${(about || viewState) &&
         html`<div class="chips">
@@ -380,7 +384,7 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
         </span>
         <span class="end">
           ${onCancel && html`<button type="button" class="plain" onClick=${cancel}>${words.say("cancel")}</button>`}
-          <button type="submit" class="send" part="send" disabled=${!hasText}>${sendLabel}</button>
+          <button type="submit" class="send" part="send" disabled=${!hasText || isLong}>${sendLabel}</button>
         </span>
       </div>
     </form>

@@ -54,6 +54,7 @@ input::placeholder, .form textarea::placeholder { color: var(--soft); opacity: 1
 .form .picker input { flex: 1; min-width: 120px; width: auto; min-height: 26px; padding: 2px 8px; border: 0; box-shadow: none; }
 .wrong { padding: 4px 0; color: var(--bad); font-size: 0.9em; }
 .list > .wrong { padding: 8px 16px; }
+.composer > .wrong { padding: 0 12px 6px; }
 .member { display: flex; align-items: center; gap: 10px; padding: 8px 16px; min-height: 44px; }
 .member .quiet { flex: 1; white-space: nowrap; }
 .member .popup-box { position: relative; }
