@@ -31,10 +31,7 @@ from collab_server.workers.seat import Seat, seat_under
 
 log = logging.getLogger(__name__)
 
-NOT_STARTED = (
-    "this node was never started: its web server has no lifespan, which is when a node starts. "
-    "Leave out --lifespan off, or run it by another server (collab-server serve, uvicorn, hypercorn)."
-)
+NOT_STARTED = "This node was never started: its web server has no lifespan. Its log says more."
 
 
 class Application:
@@ -76,7 +73,10 @@ class Application:
         """Tell whoever asks a node that was never started, and the log once."""
         if not self._is_refusing:
             self._is_refusing = True
-            log.error(NOT_STARTED)
+            log.error(
+                "this node was never started: its web server has no lifespan, which is when a node starts; leave out"
+                " --lifespan off, or run it by another server, as uvicorn or hypercorn"
+            )
         if scope["type"] == "http":
             await PlainTextResponse(NOT_STARTED + "\n", 503)(scope, receive, send)
         else:
