@@ -160,14 +160,17 @@ def test_of_what_gone_windows_have_left_one_takes_what_is_ones_own_and_once() ->
 const { indexedDb } = await part("keeping");
 const rows = new Map();
 const request = (result) => {
-  const asked = { result, transaction: { commit: () => {} } };
-  queueMicrotask(() => (asked.onupgradeneeded?.(), asked.onsuccess()));
+  const asked = { result, transaction: {} };
+  queueMicrotask(() => (asked.onupgradeneeded?.(), asked.onsuccess?.(), asked.transaction.oncomplete?.()));
   return asked;
 };
+let stores = true; // else it never comes to it
 const store = {
-  put: (row) => request(void rows.set(row.key, row)), delete: (key) => request(void rows.delete(key)),
-  get: (key) => request(rows.get(key)), getAll: () => request([...rows.values()]),
+  put: (row) => stores ? request(void rows.set(row.key, row)) : { transaction: {} },
+  delete: (key) => request(void rows.delete(key)), getAll: () => request([...rows.values()]),
 };
+globalThis.localStorage = { "of somebody else": "no JSON" };
+globalThis.addEventListener = () => {};
 const database = { createObjectStore: () => {}, transaction: () => ({ objectStore: () => store }) };
 globalThis.indexedDB = { open: () => request(database) };
 const alive = new Set();
@@ -176,8 +179,11 @@ const locks = { request: (name, held) => (alive.add(name), held()), query };
 Object.defineProperty(globalThis, "navigator", { value: { locks } });
 const entry = (key, space) => ({ key, space, at: 1 });
 const [gone, living] = [await indexedDb("gone"), await indexedDb("living")];
-for (const each of [entry("mine", "me"), entry("theirs", "you"), entry("also mine", "me")]) await gone.put(each);
+for (const each of [entry("mine", "me"), entry("theirs", "you")]) await gone.put(each);
 await living.put(entry("of a living window", "me"));
+stores = false;
+gone.put(entry("also mine, and new", "me"));
+stores = true;
 alive.delete("gone");
 const [here, there] = [await indexedDb("here"), await indexedDb("there")];
 const keys = (entries) => entries.map(({ key }) => key).sort();
@@ -186,12 +192,14 @@ said.there = keys(await there.adopt("me"));
 said.others = keys(await there.adopt("you"));
 await here.remove("mine");
 said.left = keys([...rows.values()]);
+said.new = Object.keys(localStorage);
 """)
     assert said == {
-        "here": ["also mine", "mine"],
+        "here": ["also mine, and new", "mine"],
         "there": [],
         "others": ["theirs"],
-        "left": ["also mine", "of a living window", "theirs"],
+        "left": ["also mine, and new", "of a living window", "theirs"],
+        "new": ["of somebody else"],
     }
 
 

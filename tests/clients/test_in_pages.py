@@ -143,7 +143,7 @@ async def test_what_was_written_offline_survives_a_reload(open_page: Open, proxy
     proxy.cut()
     await _shows(page, "topic.snapshot().state", "behind")
     offline = [f"offline {n}" for n in range(20)]
-    # Whoever has seen their words finds them again, however soon the page goes away.
+    # Whoever has seen their words finds them again, however soon the page goes away and slow its database is.
     leave = f"topic.subscribe(() => {TEXTS}.length === {len(offline)} && location.reload())"
     async with page.expect_navigation():
         await page.evaluate(

@@ -156,7 +156,6 @@ function spell(name) {
 
 /** @param {Keeping | null | undefined} given @returns {Promise<Keeping>} */
 async function keepingOf(given) {
-  if (given) return given;
-  if (given === null || !globalThis.indexedDB) return memory();
-  return indexedDb(randomId()).catch(memory); // some browsers keep nothing for some pages
+  if (given !== undefined) return given ?? memory();
+  return indexedDb(randomId()).catch(memory); // Node has none, and some browsers keep nothing for some pages
 }

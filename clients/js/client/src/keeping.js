@@ -1,4 +1,5 @@
-// Where commands wait that are not answered yet: in IndexedDB, over reloads, where there is one; else in memory.
+// Where commands wait that are not answered yet: in IndexedDB, over reloads, where there is one; else in memory. What it
+// has not stored yet is in localStorage, which is written at once: a page may go away at any moment.
 
 /** @import { Entry } from "./outbox.js" */
 
@@ -18,6 +19,7 @@ export function memory() {
 }
 
 const ENTRIES = "entries";
+const NAME = "collab-client";
 const GONE_MS = 150_000;
 
 /**
@@ -25,59 +27,54 @@ const GONE_MS = 150_000;
  * @returns {Promise<Keeping>} rejects where the browser has no database for this page
  */
 export async function indexedDb(window) {
-  const opening = indexedDB.open("collab-client", 1);
+  const opening = indexedDB.open(NAME, 1);
   opening.onupgradeneeded = () => opening.result.createObjectStore(ENTRIES, { keyPath: "key" });
   /** @type {IDBDatabase} */ const database = await done(opening);
 
-  /** @param {"readonly" | "readwrite"} mode */
-  const entries = (mode) => database.transaction(ENTRIES, mode).objectStore(ENTRIES);
-
-  // A window holds the lock of its name for as long as it lives. Without locks (on http://) what is old is taken for
-  // left: should its window live, both send it, and the server does it once.
+  // A window holds the lock of its name for as long as it lives; the page that comes after a reload is not to find it
+  // alive. Without locks (on http://) what is old is taken for left: should its window live, both send it, and the server
+  // does it once.
   const { locks } = navigator;
-  await new Promise((held) => {
-    if (!locks) return held(undefined);
-    locks.request(window, () => {
-      held(undefined);
-      // The page that comes after a reload is not to find it alive.
-      return new Promise((release) => addEventListener("pagehide", release));
-    });
-  });
+  locks?.request(window, () => new Promise((end) => addEventListener("pagehide", end)));
+
+  const entries = () => database.transaction(ENTRIES, "readwrite").objectStore(ENTRIES);
+
+  /** @param {any} row */
+  const put = async (row) => {
+    const { transaction } = entries().put(row);
+    localStorage[NAME + row.key] = JSON.stringify(row);
+    await done(transaction);
+    delete localStorage[NAME + row.key];
+  };
 
   return {
-    put: (entry) => done(entries("readwrite").put({ ...entry, window }), true),
+    put: (entry) => put({ ...entry, window }),
 
-    remove: (key) => done(entries("readwrite").delete(key)),
+    remove: (key) => done(entries().delete(key)),
 
     async adopt(space) {
-      const kept = await done(entries("readonly").getAll());
-      const held = (await locks?.query())?.held?.map(({ name }) => name);
-      const store = entries("readwrite");
-      const adopted = [];
-      for (const { window: theirs, key, at } of kept) {
-        if (theirs === window || (held ? held.includes(theirs) : at > Date.now() - GONE_MS)) continue;
-        // Whether it is still the gone window's is asked in the transaction that takes it.
-        const { window: owner, ...entry } = (await done(store.get(key))) ?? {};
-        if (owner !== theirs || entry.space !== space) continue;
-        await done(store.put({ ...entry, window }));
-        adopted.push(entry);
+      for (const name in localStorage) if (name.startsWith(NAME)) await put(JSON.parse(localStorage[name]));
+      const held = (await locks?.query())?.held;
+      const store = entries();
+      const left = [];
+      for (const row of await done(store.getAll())) {
+        if (row.window === window || row.space !== space) continue;
+        if (held ? held.some(({ name }) => name === row.window) : row.at > Date.now() - GONE_MS) continue;
+        store.put({ ...row, window });
+        left.push(row);
       }
-      return adopted;
+      return left;
     },
   };
 }
 
 /**
- * @template Result
- * @param {IDBRequest<Result>} request
- * @param {boolean} [isAll] of its transaction, which is told so at once: by itself it would commit after the request, and
- *   be undone where the page goes away before
- * @returns {Promise<Result>}
+ * @param {any} request or a transaction
+ * @returns {Promise<any>}
  */
-function done(request, isAll) {
-  if (isAll) /** @type {IDBTransaction} */ (request.transaction).commit();
+function done(request) {
   return new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
+    request.onsuccess = request.oncomplete = () => resolve(request.result);
+    request.onerror = request.onabort = reject;
   });
 }

@@ -71,8 +71,7 @@ export class Outbox extends Store {
     }
     await this.#adopt();
     this.#isReady = true;
-    this.#entries = this.#entries.map((entry) => (entry.state === "sending" ? { ...entry, state: "waiting" } : entry));
-    this.#entries.forEach((entry) => this.#keep(entry));
+    for (const entry of this.#entries) this.#put(entry.state === "sending" ? { ...entry, state: "waiting" } : entry);
     clearInterval(this.#adopting);
     this.#adopting = setInterval(() => this.#adopt(), ADOPT_MS);
     this.#send();
@@ -149,7 +148,6 @@ export class Outbox extends Store {
     clearInterval(this.#adopting);
     this.#closed = new Refused({ code: "closed", message: "The client is closed." });
     for (const { reject } of this.#askers.values()) reject(this.#closed);
-    this.#askers.clear();
   }
 
   /** @internal */
