@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import socket
+from typing import Any
 
 EVERYWHERE = ("", "::")
 """Hosts that mean every address. `0.0.0.0` is all of IPv4."""
@@ -21,11 +22,14 @@ def sockets_at(host: str, port: int) -> list[socket.socket]:
     """Sockets bound to this port, at every address that `host` has; nobody is let in yet. Raises `OSError`."""
     if host in EVERYWHERE:
         return everywhere(port)
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    try:
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except UnicodeError:
+        raise OSError(errno.EINVAL, "no host can have this name") from None
     bound: list[socket.socket] = []
     try:
-        for family, address in dict.fromkeys((family, where[0]) for family, *_, where in found):
-            bound.append(_bound(family, str(address), port))
+        for family, where in dict.fromkeys((family, where) for family, *_, where in found):
+            bound.append(_bound(family, where))
     except OSError:
         for before in bound:
             before.close()
@@ -41,7 +45,7 @@ def everywhere(port: int) -> list[socket.socket]:
     bound: list[socket.socket] = []
     for family, address in _EACH:
         try:
-            bound.append(_bound(family, address, port))
+            bound.append(_bound(family, (address, port)))
         except OSError as error:
             if error.errno not in _IS_MISSING:
                 for before in bound:
@@ -52,13 +56,14 @@ def everywhere(port: int) -> list[socket.socket]:
     return bound
 
 
-def _bound(family: socket.AddressFamily, address: str, port: int) -> socket.socket:
+def _bound(family: socket.AddressFamily, where: tuple[Any, ...]) -> socket.socket:
+    """Bound to this; an address of IPv6 may be one of a link alone, which is named behind its port."""
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
         made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         if family == socket.AF_INET6:
             made.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        made.bind((address, port))
+        made.bind(where)
     except OSError:
         made.close()
         raise
