@@ -193,6 +193,9 @@ said.others = keys(await there.adopt("you"));
 await here.remove("mine");
 said.left = keys([...rows.values()]);
 said.new = Object.keys(localStorage);
+localStorage["collab-client-of the page"] = "no JSON";
+alive.delete("living");
+said.last = keys(await here.adopt("me"));
 """)
     assert said == {
         "here": ["also mine, and new", "mine"],
@@ -200,6 +203,7 @@ said.new = Object.keys(localStorage);
         "others": ["theirs"],
         "left": ["also mine, and new", "of a living window", "theirs"],
         "new": ["of somebody else"],
+        "last": ["of a living window"],
     }
 
 

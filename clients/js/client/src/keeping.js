@@ -53,17 +53,17 @@ export async function indexedDb(window) {
     remove: (key) => done(entries().delete(key)),
 
     async adopt(space) {
-      for (const name in localStorage) if (name.startsWith(NAME)) await put(JSON.parse(localStorage[name]));
+      try {
+        for (const name in localStorage) if (name.startsWith(NAME)) await put(JSON.parse(localStorage[name]));
+      } catch {} // it is of the page, or there is none, as in a worker: what the database has is left all the same
       const held = (await locks?.query())?.held;
       const store = entries();
-      const left = [];
-      for (const row of await done(store.getAll())) {
-        if (row.window === window || row.space !== space) continue;
-        if (held ? held.some(({ name }) => name === row.window) : row.at > Date.now() - GONE_MS) continue;
-        store.put({ ...row, window });
-        left.push(row);
-      }
-      return left;
+      /** @type {any[]} */ const rows = await done(store.getAll());
+      return rows.filter((row) => {
+        if (row.window === window || row.space !== space) return false;
+        if (held ? held.some(({ name }) => name === row.window) : row.at > Date.now() - GONE_MS) return false;
+        return store.put({ ...row, window });
+      });
     },
   };
 }
