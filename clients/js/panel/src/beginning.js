@@ -30,11 +30,14 @@ export function NewDiscussion({ client, words, rooms }) {
   const [name, setName] = useState(draft[1].text);
   const [members, setMembers] = useState(/** @type {any[]} */ (draft[0].whom));
   const [text, setText] = useState(draft[0].text);
-  useLayoutEffect(() => [{ text, whom: members }, { text: name, whom: [] }].forEach((each, at) => keepDraft(places[at], each)), [name, members, text]);
+  const keep = () => [{ text, whom: members }, { text: name, whom: [] }].forEach((each, at) => keepDraft(places[at], each));
   const forget = () => places.forEach((place) => keepDraft(place, NO_DRAFT));
   const [isAbout, setAbout] = useState(true);
   const [isWaiting, setWaiting] = useState(false);
   const [problem, setProblem] = useState(/** @type {any} */ (null));
+  useLayoutEffect(() => {
+    if (!isWaiting) keep();
+  }, [name, members, text, isWaiting]);
   const isThere = useRef(true);
   useEffect(
     () => () => {
@@ -50,6 +53,7 @@ export function NewDiscussion({ client, words, rooms }) {
     if (isWaiting || !name.trim() || !members.length) return;
     setWaiting(true);
     setProblem(null);
+    forget(); // the outbox has it now: whoever comes back meanwhile is not to begin it twice
     try {
       const { discussion } = await change(client, "discussion.create", {
         name: name.trim(),
@@ -57,9 +61,9 @@ export function NewDiscussion({ client, words, rooms }) {
         ...(canBeAbout && isAbout && { about: { projectId, objectId } }),
         ...(text.trim() && { text: text.trim(), format: "markdown" }),
       });
-      forget();
       if (isThere.current) rooms.replace({ kind: "topic", topic: discussion.topic });
     } catch (refused) {
+      if (places.every((place) => !draftAt(place).text)) keep(); // else somebody begins another one
       setProblem(refused);
       setWaiting(false);
     }

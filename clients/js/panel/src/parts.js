@@ -21,7 +21,7 @@ export function hueOf(id) {
 
 /** @param {{person: {id: string, initials?: string, name?: string}, isTyping?: boolean}} props */
 export function Avatar({ person, isTyping = false }) {
-  const names = (person.name ?? "").replace(/(?<=\s)[^\p{L}\p{N}]+/gu, "").split(" "); // of `Sales (Europe)` SE
+  const names = (person.name ?? "").replace(/(\s)[^\p{L}\p{N}]+/gu, "$1").split(" "); // of `Sales (Europe)` SE
   const initials = person.initials || [names[0], names.length > 1 ? names[names.length - 1] : ""].map(([first = ""]) => first).join("");
   return html`<span class="avatar hue${hueOf(person.id)} ${isTyping ? "writes" : ""}" part="avatar" aria-hidden="true"
     >${initials}</span
