@@ -312,7 +312,7 @@ FORGOTTEN = """async (module) => {
   window.setTimeout = (act, ms) => later(act, ms / 1000);
   document.body.append(document.createElement("collab-panel"));
   window.setTimeout = later;
-  connect({ url: location.origin, auth: () => { throw new Error("mine"); } });
+  connect({ url: new URL(location.origin), auth: () => { throw new Error("mine"); } });
   return [undefined, {}, { url: location.origin }, { auth: null }].map((options) => {
     try {
       connect(options);

@@ -31,7 +31,7 @@ export function connect(options) {
 /** @param {any} options @returns {Client} */
 function clientOf(options) {
   if (options?.connection) return options;
-  if (typeof options?.url !== "string" || !("auth" in options)) {
+  if (!options?.url || !("auth" in options)) {
     throw new TypeError("connect: expected {url, auth}, or a client of createClient");
   }
   return createClient({ ...options, auth: telling(options.auth) });
