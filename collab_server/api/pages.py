@@ -37,7 +37,7 @@ class Pages(StaticFiles):
         """A file, or that it has not changed."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers.update(HEADERS)
-        return _in_few_bytes(response, stat_result, scope)
+        return _in_few_bytes(response, full_path, stat_result, scope)
 
 
 class ClientFiles(StaticFiles):
@@ -84,25 +84,28 @@ class ClientFiles(StaticFiles):
         """A file, or that it has not changed."""
         response = super().file_response(full_path, stat_result, scope, status_code)
         response.headers.update(CLIENT_HEADERS)
-        return _in_few_bytes(response, stat_result, scope)
+        return _in_few_bytes(response, full_path, stat_result, scope)
 
 
 _TEXTS: Final = frozenset({".css", ".html", ".js", ".json", ".svg"})
 _GZIP: Final = re.compile(r"(?:^|,)\s*gzip\s*(?:;\s*q=(?!0(?:\.0*)?\s*(?:,|$))|,|$)", re.IGNORECASE)
 
 
-def _in_few_bytes(response: Response, stat: stat_result, scope: Scope) -> Response:
-    """The same file, zipped for whoever takes that."""
+def _in_few_bytes(
+    response: Response, full_path: str | PathLike[str], stat: stat_result, scope: Scope
+) -> Response:
+    """The same file, or that it has not changed, for whoever takes it zipped."""
     response.headers.add_vary_header("Accept-Encoding")
-    if not isinstance(response, FileResponse) or Path(response.path).suffix not in _TEXTS:
+    path = Path(full_path)
+    if path.suffix not in _TEXTS or not _GZIP.search(Headers(scope=scope).get("accept-encoding", "")):
         return response
-    if not _GZIP.search(Headers(scope=scope).get("accept-encoding", "")):
+    response.headers["etag"] = f"W/{response.headers['etag']}"
+    if not isinstance(response, FileResponse):
         return response
-    headers = {**response.headers, "content-encoding": "gzip", "etag": f"W/{response.headers['etag']}"}
+    headers = {**response.headers, "content-encoding": "gzip"}
     for name in ("content-length", "accept-ranges"):
         headers.pop(name, None)
-    packed = _zipped(fspath(response.path), stat.st_mtime_ns, stat.st_size)
-    return Response(packed, response.status_code, headers)
+    return Response(_zipped(fspath(path), stat.st_mtime_ns, stat.st_size), response.status_code, headers)
 
 
 @lru_cache(256)

@@ -57,6 +57,7 @@ async def test_the_modules_are_for_any_page_and_nothing_else_is_there(cluster: C
             f"{clients}/collab-client/index.js", headers={"If-None-Match": etag, **headers}
         ) as answer:
             assert answer.status == 304
+            assert answer.headers["ETag"] == etag
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
         async with http.get(f"{clients}/collab-client/socket.js") as answer:
             assert "socket.io" in (await answer.text()).lower()
