@@ -129,7 +129,7 @@ def own_postgres(tmp_path: Path) -> Iterator[EmbeddedPostgres]:
 
     server = EmbeddedPostgres(tmp_path / "postgres", settings=NOT_DURABLE).start()
     yield server
-    server.kill()
+    server.abort()
 
 
 @pytest.fixture

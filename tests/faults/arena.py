@@ -244,9 +244,11 @@ class Arena:
             if node.is_running:
                 node.thaw()
         await asyncio.gather(*(node.stop(15) for node in self.nodes if node.is_running))
-        for server in (self.nginx, self.valkey, self.postgres):
+        for server in (self.nginx, self.valkey):
             if server is not None and server.is_running:
                 server.kill()
+        if self.postgres.is_running:
+            self.postgres.abort()
         await asyncio.to_thread(self.library.stop)
         for proxy in self.proxies.values():
             await asyncio.to_thread(proxy.stop)

@@ -587,7 +587,7 @@ async def arena(
     finally:
         library.stop()
         valkey.kill()
-        postgres.kill()
+        postgres.abort()
         shutil.rmtree(folder, ignore_errors=True)
 
 

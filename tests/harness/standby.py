@@ -67,7 +67,7 @@ class Pair:
 
     def close(self) -> None:
         """End all but the primary that was given."""
-        self.standby.kill()
+        self.standby.abort()
         self._way.stop()
         self.line.stop()
 

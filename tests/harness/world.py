@@ -191,7 +191,7 @@ class World:
         if self._valkey is not None:
             self._valkey.stop()
         if self._postgres is not None:
-            self._postgres.kill()  # nobody will look at the data again
+            self._postgres.abort()
         shutil.rmtree(self.folder, ignore_errors=True)
 
     def __enter__(self) -> Self:

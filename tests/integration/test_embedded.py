@@ -89,7 +89,7 @@ def reachable_folder() -> Iterator[Path]:
 def one_postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedPostgres]:
     server = EmbeddedPostgres(tmp_path_factory.mktemp("data") / "postgres", settings=NOT_DURABLE).start()
     yield server
-    server.kill()
+    server.abort()
 
 
 @pytest.fixture
@@ -98,6 +98,19 @@ def own_postgres(one_postgres: EmbeddedPostgres) -> EmbeddedPostgres:
     if not one_postgres.is_running:
         one_postgres.start()
     return one_postgres
+
+
+@pytest.mark.skipif(not Path("/proc/sysvipc/shm").exists(), reason="Linux tells it there")
+def test_what_is_aborted_leaves_no_shared_memory(own_postgres: EmbeddedPostgres) -> None:
+    def ids() -> set[str]:
+        lines = Path("/proc/sysvipc/shm").read_text().splitlines()[1:]
+        return {line.split()[1] for line in lines}
+
+    key_and_id = (own_postgres.folder / "pgdata" / "postmaster.pid").read_text().splitlines()[6]
+    own = key_and_id.split()[1]
+    assert own in ids()
+    own_postgres.abort()
+    assert own not in ids()
 
 
 def ordinary_user() -> Privileges:
