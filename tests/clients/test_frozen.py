@@ -60,7 +60,7 @@ async def test_a_node_that_is_frozen_is_left_for_another(
                 timeout=PATIENCE,
                 given=topic,
             )
-            assert shown.snapshot.seq == 2
+            await until(lambda: shown.snapshot.seq == 2)  # an answer may be quicker than its event
             assert bob.node == (await ann.run("return client.connection.snapshot().node"))
             first.thaw()
 
@@ -112,5 +112,6 @@ async def test_what_a_killed_process_has_left_another_sends_once_and_two_never_s
     async with Client(url_of(proxy), auth, outbox=kept) as client, client.topic(topic) as shown:
         await until(partial(shows, shown, "0", "1", "2"), 20)
         assert [thread.comments[0]["text"] for thread in shown.snapshot.threads] == ["0", "1", "2"]
-        assert shown.snapshot.seq == 3
-        assert client.outbox.entries == ()
+        await until(
+            lambda: shown.snapshot.seq == 3 and client.outbox.entries == ()
+        )  # in whatever order they come

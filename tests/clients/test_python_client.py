@@ -53,6 +53,9 @@ class Reader:
     def shows(self, *texts: str) -> bool:
         return self.texts == list(texts)
 
+    def has_heard(self, count: int) -> bool:
+        return len(self.events) == count
+
     def has_sent(self) -> bool:
         """Whether the server has answered everything."""
         return all(entry.state == "refused" for entry in self.client.outbox.entries)
@@ -127,6 +130,7 @@ async def test_what_is_written_while_the_network_is_away_arrives_once_and_in_ord
     assert [(await answer)["comment"]["text"] for answer in answers] == ["one", "two", "first"]
     for reader in (ann, bob):
         await until(partial(reader.shows, "meanwhile", "first", "two"))
+        await until(partial(reader.has_heard, 4))
         assert [event["seq"] for event in reader.events] == [1, 2, 3, 4]
     assert ann.client.outbox.entries == ()
 
