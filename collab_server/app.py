@@ -55,9 +55,8 @@ class Application:
     def warn(problems: Iterable[Problem]) -> None:
         """Log what the configuration is warned of, in the format that it asks for and under the node's name."""
         for problem in problems:
-            log.warning(
-                "%s", str(problem).removeprefix(f"{problem.severity}: ")
-            )  # which the line says already
+            # How severe it is the line says already.
+            log.warning("%s", str(problem).removeprefix(f"{problem.severity}: "))
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "lifespan":

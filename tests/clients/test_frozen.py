@@ -112,6 +112,5 @@ async def test_what_a_killed_process_has_left_another_sends_once_and_two_never_s
     async with Client(url_of(proxy), auth, outbox=kept) as client, client.topic(topic) as shown:
         await until(partial(shows, shown, "0", "1", "2"), 20)
         assert [thread.comments[0]["text"] for thread in shown.snapshot.threads] == ["0", "1", "2"]
-        await until(
-            lambda: shown.snapshot.seq == 3 and client.outbox.entries == ()
-        )  # in whatever order they come
+        # The event and its answer come in whatever order.
+        await until(lambda: shown.snapshot.seq == 3 and client.outbox.entries == ())

@@ -511,9 +511,8 @@ async def test_axe_finds_nothing(site: Site, proxy: Proxy, topic: str) -> None:
         await check(page, "emojis")
         await page.keyboard.press("Escape")
         await page.locator("button.reply").first.click()
-        await expect(page.locator("textarea:focus")).to_have_count(
-            1
-        )  # or the first letters are keys of the panel
+        # Or the first letters are keys of the panel.
+        await expect(page.locator("textarea:focus")).to_have_count(1)
         await page.keyboard.type("to @b")
         await expect(page.get_by_role("option")).not_to_have_count(0)
         await check(page, "people")

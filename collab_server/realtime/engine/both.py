@@ -48,9 +48,8 @@ def _tell(error: BaseException) -> None:
     at = error.__traceback__
     while at is not None and at.tb_next is not None:
         at = at.tb_next
-    place = (
-        (type(error), "", 0) if at is None else (type(error), at.tb_frame.f_code.co_filename, at.tb_lineno)
-    )
+    where = ("", 0) if at is None else (at.tb_frame.f_code.co_filename, at.tb_lineno)
+    place = (type(error), *where)
     if place not in _told and len(_told) < MOST_TOLD:
         _told.add(place)
         log.error("a websocket was ended by a bug; the next of the kind are not told", exc_info=error)

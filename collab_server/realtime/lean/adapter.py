@@ -73,9 +73,8 @@ def serve(app: Any, settings: Settings, *, host: str = "", port: int = 0, feed: 
     """
     context, sockets = settings.ssl_context, None
     try:
-        if (
-            feed is None
-        ):  # before the node starts: one that nobody can reach is not to migrate, nor to be found
+        # Before the node starts: one that nobody can reach is not to migrate, nor to be found.
+        if feed is None:
             sockets = listening.sockets_at(host, port)
     except OSError as error:
         log.error("cannot listen on port %d%s: %s", port, listening.of(host), error.strerror)
