@@ -29,6 +29,7 @@ DEFAULT_FILE = Path("config.json")
 COMMENT_PREFIX = "//"
 
 _CONFIG_FILE_BYTES = 1_000_000
+_LONGEST_PLACE = 500
 _TRANSPORTS = ("", "lean", "asgi")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 """What no file and no service takes in a text: NUL, and halves of what UTF-16 has two of."""
@@ -132,7 +133,7 @@ def _read_file(
     if not isinstance(values, dict):
         raise ConfigError([Problem(str(file), f"expected an object {{…}}, not {json_type(values)}")])
     problems += [
-        Problem(f"{place}.{name}".removeprefix("."), "is given twice; the last one counts", "warning")
+        Problem(_inside(place, f".{name}"), "is given twice; the last one counts", "warning")
         for place, value in _walk(values)
         for name in twice.get(id(value), ())
     ]
@@ -155,9 +156,14 @@ def _walk(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
         place, value = waiting.pop()
         yield place, value
         if isinstance(value, dict):
-            waiting += [(f"{place}.{name}".removeprefix("."), inner) for name, inner in value.items()]
+            waiting += [(_inside(place, f".{name[:_LONGEST_PLACE]}"), inner) for name, inner in value.items()]
         elif isinstance(value, list):
-            waiting += [(f"{place}[{index}]", inner) for index, inner in enumerate(value)]
+            waiting += [(_inside(place, f"[{index}]"), inner) for index, inner in enumerate(value)]
+
+
+def _inside(place: str, what: str) -> str:
+    """Cut off: a long name is part of the place of all that is in it."""
+    return f"{place}{what}".removeprefix(".")[:_LONGEST_PLACE]
 
 
 _MARKS = "'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"

@@ -357,6 +357,12 @@ def test_what_is_wrong_is_said_of_the_property_that_was_given(
     assert "hunter2" not in said
 
 
+def test_a_long_name_takes_no_room_for_each_of_what_is_in_it(file: Path) -> None:
+    inside = {f"{number}": "a\0b" for number in range(2000)}
+    found = errors(file, {**LIBRARY, "n" * 400_000: {"inside": inside}})
+    assert max(map(len, found)) <= 500
+
+
 def test_a_log_file_that_cannot_be_written_is_said_before_the_start(file: Path, monkeypatch: Any) -> None:
     monkeypatch.setattr("os.access", lambda path, mode: Path(path) != file.parent)  # root may do anything
     assert "may not be written by this user" in errors(file, {**LIBRARY, "logFile": "collab.log"})["logFile"]
