@@ -193,8 +193,12 @@ said.others = keys(await there.adopt("you"));
 await here.remove("mine");
 said.left = keys([...rows.values()]);
 said.new = Object.keys(localStorage);
-localStorage["collab-client-of the page"] = "no JSON";
 alive.delete("living");
+// What is of the page is in the way of nothing, neither in the database nor behind it in the storage.
+for (const [name, text] of [["a", "no JSON"], ["b", "null"], ["c", "{}"]]) localStorage[`collab-client-${name}`] = text;
+stores = false;
+living.put(entry("of a living window, and new", "me"));
+stores = true;
 said.last = keys(await here.adopt("me"));
 """)
     assert said == {
@@ -203,7 +207,7 @@ said.last = keys(await here.adopt("me"));
         "others": ["theirs"],
         "left": ["also mine, and new", "of a living window", "theirs"],
         "new": ["of somebody else"],
-        "last": ["of a living window"],
+        "last": ["of a living window", "of a living window, and new"],
     }
 
 
@@ -298,10 +302,10 @@ said.afterwards = told;
 
 FAKE_SOCKET = """
 export const sockets = [];
-export function io() {
+export function io(url) {
   const listeners = new Map();
   const socket = {
-    id: "s", active: false, connects: 0,
+    url, id: "s", active: false, connects: 0,
     on: (name, act) => listeners.set(name, act), onAny: (act) => (socket.any = act),
     connect: () => (socket.connects += 1),
     disconnect: () => {}, say: (name, said) => listeners.get(name)(said),
@@ -338,6 +342,47 @@ said.late = [stays.socket.connects, closed.socket.connects];
         tmp_path / "src",
     )
     assert said == {"early": [1, 1], "late": [2, 1]}
+
+
+def test_a_client_is_of_its_pages_server_unless_it_is_told_and_what_signs_nobody_in_is_said(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(CLIENTS["collab-client"] / "src", tmp_path / "src")
+    (tmp_path / "src" / "socket.js").write_text(FAKE_SOCKET)
+    said = run(
+        """
+const { Client } = await part("client");
+const { sockets } = await part("socket");
+const auth = { authToken: "t" };
+const made = (options) => {
+  try {
+    const { connection } = new Client({ keeping: null, ...options });
+    return [sockets.at(-1).url, connection];
+  } catch (error) {
+    return [error.name, error.message];
+  }
+};
+said.nowhere = made({ auth });
+const url = "http://127.0.0.1/below";
+said.text = made({ url, auth: "t" });
+const [, ended] = made({ url, auth: async () => "t" });
+await turn();
+const { state, problem } = ended.snapshot();
+said.asked = [state, problem.code, problem.message, sockets.at(-1).connects];
+globalThis.location = { href: "https://a.example:8443/page/?x#y", toString() { return this.href; } };
+said.page = made({ auth })[0];
+said.told = [made({ url, auth })[0], made({ url: new URL(url), auth })[0], made({ url: "/below", auth })[0]];
+""",
+        tmp_path / "src",
+    )
+    expected = "Expected {url, auth: {identityToken}}."
+    assert said == {
+        "nowhere": ["TypeError", expected],
+        "text": ["TypeError", expected],
+        "asked": ["signed_out", "unauthenticated", expected, 0],
+        "page": "https://a.example:8443",
+        "told": ["http://127.0.0.1", "http://127.0.0.1", "https://a.example:8443"],
+    }
 
 
 def test_what_is_no_json_is_an_error_at_once_and_holds_nothing_up() -> None:

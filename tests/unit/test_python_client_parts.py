@@ -156,10 +156,13 @@ async def test_what_a_listener_raises_is_told_and_keeps_nothing_from_anybody() -
 async def test_credentials_that_are_none_are_said_to_be() -> None:
     def nothing(*_: Any) -> None: ...
 
-    odd: Any = "a token"
-    connection = Connection(
-        "http://127.0.0.1:9", odd, tls=None, heard=nothing, hello=nothing, changed=nothing
-    )
+    def start(auth: Any) -> Connection:
+        address = "http://127.0.0.1:9"
+        return Connection(address, auth, tls=None, heard=nothing, hello=nothing, changed=nothing)
+
+    with pytest.raises(TypeError, match=r"auth: .*identityToken"):
+        start("a token")
+    connection = start(lambda: "a token")
     connection.sign_in()
     with pytest.raises(Refused, match="identityToken"):
         await asyncio.wait_for(connection.live(), 20)

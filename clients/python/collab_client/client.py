@@ -33,6 +33,8 @@ class Client(Commands):
 
     `async with Client(…) as client` connects; it comes back by itself until the block ends. What waits then is
     answered with `Refused`, and kept where there is a file.
+
+    Raises `ValueError` for a `url` that is none, and `TypeError` for `auth` that can sign nobody in, such as a text.
     """
 
     def __init__(

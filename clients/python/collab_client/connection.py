@@ -36,6 +36,8 @@ _LAST_PAUSE: Final = 5.0
 _LEAVE_SECONDS: Final = 1
 _MOST_BYTES: Final = 64 * 2**20  # of one message
 
+_EXPECTED: Final = "expected {identityToken}, {authToken} or {resumeToken}"
+
 _log = logging.getLogger("collab_client")
 
 
@@ -56,6 +58,8 @@ class Connection:
         place = urllib.parse.urlsplit(url)
         if place.scheme not in ("http", "https") or not place.hostname:
             raise ValueError("url: expected where the server is, such as https://reports.example.com")
+        if not callable(auth) and not isinstance(auth, Mapping):
+            raise TypeError(f"auth: {_EXPECTED}, or a function that gets them")
         self._origin = f"{place.scheme}://{place.netloc}"
         self._path = f"{place.path.strip('/')}/socket.io".lstrip("/")
         self._auth = auth
@@ -187,7 +191,7 @@ class Connection:
         if self._credentials is None:
             raise Refused("unauthenticated", "Nobody is signed in.")
         if not isinstance(self._credentials, Mapping):
-            raise Refused("unauthenticated", "Expected auth: {identityToken}, {authToken} or {resumeToken}.")
+            raise Refused("unauthenticated", f"auth: {_EXPECTED}.")
 
     async def _be_there(self, http: aiohttp.ClientSession) -> None:
         """Connect, and return when the connection has ended."""

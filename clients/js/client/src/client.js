@@ -13,8 +13,8 @@ import { Topic } from "./topic.js";
 
 /**
  * @typedef {object} Options
- * @property {string} url where the server is, such as `https://reports.example.com`; with a path where a proxy offers it
- *   under one
+ * @property {string | URL} [url] where the server is, such as `https://reports.example.com`; with a path where a proxy
+ *   offers it under one; left out: where the page is from
  * @property {Credentials | (() => Promise<Credentials | null> | Credentials | null)} auth a token of Library, or better
  *   what gets one: it is asked again whenever a new one is needed; null when nobody is signed in
  * @property {Keeping | null} [keeping] where what is not sent yet waits; left out: in IndexedDB where there is one. Null:
@@ -25,6 +25,7 @@ import { Topic } from "./topic.js";
 /**
  * Connect. The client comes back by itself, and is there until it is closed.
  * @param {Options} options
+ * @throws {TypeError} where `auth` is a text, or there is no page and no `url`
  */
 export function createClient(options) {
   return new Client(options);
@@ -41,7 +42,7 @@ export class Client {
   constructor({ url, auth, keeping, socket }) {
     this.connection = new Connection(
       url,
-      typeof auth === "function" ? auth : () => auth,
+      auth,
       socket,
       (user) => this.#hello(user),
       (name, said) => this.#said(name, said),
@@ -50,7 +51,9 @@ export class Client {
       this.#topics.get(entry.topic)?.answered(entry, answer),
     );
     this.inbox = new Inbox(this);
-    this.connection.subscribe(() => this.connection.isLive || this.#lost());
+    this.connection.subscribe(() => {
+      if (!this.connection.isLive) [this.inbox, ...this.#topics.values()].forEach((log) => log.lost());
+    });
   }
 
   /** Who is signed in; null before the first connection. @type {User | null} */ me = null;
@@ -61,12 +64,10 @@ export class Client {
    * @returns {Topic} the same one for the same name
    */
   topic(name) {
-    const spelled = spell(name);
-    let topic = this.#topics.get(spelled);
-    if (!topic) {
-      topic = new Topic(this, spelled);
-      this.#topics.set(spelled, topic);
-    }
+    // As the server spells it.
+    const spelled = name.replace(/:.*/, (ids) => (name[0] === "d" ? ids.toLowerCase() : ids.toUpperCase()));
+    const topic = this.#topics.get(spelled) ?? new Topic(this, spelled);
+    this.#topics.set(spelled, topic);
     return topic;
   }
 
@@ -127,11 +128,6 @@ export class Client {
     this.#topics.forEach((topic) => topic.hello());
   }
 
-  #lost() {
-    this.inbox.lost();
-    this.#topics.forEach((topic) => topic.lost());
-  }
-
   /**
    * @param {string} name
    * @param {any} said
@@ -147,11 +143,6 @@ export class Client {
   topicEvent(event) {
     this.#topics.get(event.data.topic)?.inboxEvent(event);
   }
-}
-
-/** A topic as the server spells it. @param {string} name */
-function spell(name) {
-  return name.replace(/:.*/, (ids) => (name[0] === "d" ? ids.toLowerCase() : ids.toUpperCase()));
 }
 
 /** @param {Keeping | null | undefined} given @returns {Promise<Keeping>} */

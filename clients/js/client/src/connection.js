@@ -35,6 +35,7 @@ import { Store } from "./store.js";
 
 const ANSWER_MS = 10_000; // the server's own limits are below that
 const AGAIN_SECONDS = 3;
+const EXPECTED = "Expected {url, auth: {identityToken}}.";
 const FRESH_MS = 20_000; // a token that was got so recently and is refused is not worth asking for again
 
 /** @extends {Store<ConnectionState>} */
@@ -46,24 +47,25 @@ export class Connection extends Store {
   #onHello;
   #onSaid;
   /** @type {Credentials | null} */ #credentials = null;
-  #askedAt = -Infinity;
+  #askedAt = 0;
   /** The connection that has said hello. @type {string | undefined} */ #greeted;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #later;
 
   /**
    * @internal
-   * @param {string} url where the server is; a path is that of the place under which a proxy offers it
-   * @param {() => Promise<Credentials | null> | Credentials | null} auth
+   * @param {string | URL | undefined} url where the server is; a path is that of the place under which a proxy offers it
+   * @param {import("./client.js").Options["auth"]} auth
    * @param {object | undefined} options of socket.io-client
    * @param {(user: User) => void} onHello called whenever one is let in, before anybody is told
    * @param {(name: string, said: any) => void} onSaid called with every event and signal: its name, and its argument
    */
   constructor(url, auth, options, onHello, onSaid) {
     super();
-    this.#auth = auth;
+    if (typeof auth === "string" || !(url ?? globalThis.location)) throw new TypeError(EXPECTED);
+    this.#auth = typeof auth === "function" ? auth : () => auth;
     this.#onHello = onHello;
     this.#onSaid = onSaid;
-    const place = new URL(url, /** @type {any} */ (globalThis.location));
+    const place = new URL(url ?? "/", /** @type {any} */ (globalThis.location));
     this.#socket = io(place.origin, {
       path: place.pathname.replace(/\/+$/, "") + "/socket.io",
       autoConnect: false,
@@ -72,7 +74,6 @@ export class Connection extends Store {
       transports: globalThis.document ? ["websocket", "polling"] : ["websocket"],
       tryAllTransports: true,
       reconnectionDelay: 300,
-      reconnectionDelayMax: 5000,
       timeout: 8000,
       ...options,
       auth: (/** @type {(credentials: object) => void} */ give) => give(this.#credentials ?? {}),
@@ -100,8 +101,8 @@ export class Connection extends Store {
       return;
     }
     if (this.#isEnded()) return;
-    if (this.#credentials) this.#socket.connect();
-    else this.#signedOut("Nobody is signed in.");
+    if (Object(this.#credentials) === this.#credentials) this.#socket.connect();
+    else this.#signedOut(this.#credentials ? EXPECTED : "Nobody is signed in.");
   }
 
   #listen() {

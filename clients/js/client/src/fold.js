@@ -48,9 +48,8 @@ export function fold(comment, { type, data, at, actor }) {
     case "thread.reopen":
     case "thread.reopened":
       return { ...comment, resolved: null };
-    default:
-      return comment;
   }
+  return comment;
 }
 
 /**
@@ -75,8 +74,15 @@ export function foresee(comment, pending, me) {
  */
 function deleted(comment, at) {
   const { dataPoint: _dataPoint, ...anchor } = { ...comment.anchor };
-  const left = Object.keys(anchor).length ? anchor : null;
-  return { ...comment, text: "", mentions: [], body: null, viewState: null, anchor: left, deletedAt: at };
+  return {
+    ...comment,
+    text: "",
+    mentions: [],
+    body: null,
+    viewState: null,
+    deletedAt: at,
+    anchor: Object.keys(anchor).length ? anchor : null,
+  };
 }
 
 /**

@@ -46,7 +46,7 @@ export class Inbox extends Log {
   /** Load older notifications. @returns {Promise<void>} when they are there */
   async older() {
     const cursor = this.#olderCursor;
-    if (cursor === null) return;
+    if (!cursor) return;
     const page = await this.client.ask("notification.list", { limit: PAGE, cursor });
     if (this.#olderCursor !== cursor) return;
     if (page.seq < this.seq) return this.older(); // something has happened meanwhile

@@ -54,8 +54,11 @@ export async function indexedDb(window) {
 
     async adopt(space) {
       try {
-        for (const name in localStorage) if (name.startsWith(NAME)) await put(JSON.parse(localStorage[name]));
-      } catch {} // it is of the page, or there is none, as in a worker: what the database has is left all the same
+        // What is of the page keeps nothing else from being found.
+        await Promise.allSettled(
+          Object.keys(localStorage).map(async (name) => name.startsWith(NAME) && put(JSON.parse(localStorage[name]))),
+        );
+      } catch {} // there is none, as in a worker: what the database has is left all the same
       const held = (await locks?.query())?.held;
       const store = entries();
       /** @type {any[]} */ const rows = await done(store.getAll());

@@ -60,7 +60,7 @@ export class Log extends Store {
     this.#kept = [];
     const { client, name: topic } = this;
     try {
-      const from = this.#epoch === undefined ? {} : { after: this.seq, epoch: this.#epoch };
+      const from = this.#epoch && { after: this.seq, epoch: this.#epoch };
       const answer = await client.ask("topic.subscribe", { topic, ...from });
       if (isOver()) return;
       if (!answer.recovered) {
@@ -132,12 +132,11 @@ export class Log extends Store {
 
   /** @param {any} event */
   #apply(event) {
-    if (event.seq <= this.seq) return;
     if (event.seq > this.seq + 1) {
       this.start(); // a gap: never seen, but closed like this
-      return;
+    } else if (event.seq > this.seq) {
+      this.seq = event.seq;
+      this.event(event);
     }
-    this.seq = event.seq;
-    this.event(event);
   }
 }

@@ -71,7 +71,7 @@ export class Outbox extends Store {
     }
     await this.#adopt();
     this.#isReady = true;
-    for (const entry of this.#entries) this.#put(entry.state === "sending" ? { ...entry, state: "waiting" } : entry);
+    for (const entry of this.#entries) this.#put(entry.state === "refused" ? entry : { ...entry, state: "waiting" });
     clearInterval(this.#adopting);
     this.#adopting = setInterval(() => this.#adopt(), ADOPT_MS);
     this.#send();
@@ -245,7 +245,6 @@ export class Outbox extends Store {
   #refuse(entry, problem) {
     this.#put({ ...entry, state: "refused", problem: { ...problem } });
     this.#askers.get(entry.key)?.reject(problem);
-    this.#askers.delete(entry.key);
   }
 
   /** Whether nothing else has become of it. @param {Entry} entry */

@@ -88,7 +88,7 @@ export class Topic extends Log {
   #isMarked = false;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #counting;
   /** @type {Map<string, {user: User, end: ReturnType<typeof setTimeout>}>} */ #typing = new Map();
-  #saidTyping = -Infinity;
+  #saidTyping = 0;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #leaving;
   #isOpen = false;
   #isPinned = false;
@@ -141,12 +141,15 @@ export class Topic extends Log {
   open() {
     this.#isPinned = true;
     this.#follow();
-    const isLive = new Promise((resolve, reject) => {
+    /** @type {Promise<void>} */ const isLive = new Promise((resolve, reject) => {
       const look = () => {
-        if (this.state === "live") resolve(undefined);
-        else if (this.state === "closed") reject(this.#now.problem);
-        else return;
-        end();
+        if (this.state === "live") {
+          end();
+          resolve();
+        } else if (this.state === "closed") {
+          end();
+          reject(this.#now.problem);
+        }
       };
       const end = this.subscribe(look);
       look();
@@ -265,7 +268,7 @@ export class Topic extends Log {
       this.#readDiscussion().catch(() => {}); // it is closed then, or comes with the next connection
     }
     this.#count();
-    this.#answered = this.#answered.filter((each) => each.seq > seq || void this.#stale(each.entry));
+    this.#answered = this.#answered.filter((each) => each.seq > seq || this.#stale(each.entry));
     this.changed();
   }
 
@@ -283,10 +286,10 @@ export class Topic extends Log {
     } else if (name === "topic.rights") {
       this.#set({ rights: said.rights });
     } else if (name === "typing") {
-      this.#endTyping(said.user.id);
-      if (said.typing) {
-        const end = setTimeout(() => this.#endTyping(said.user.id), TYPING_MS);
-        this.#typing.set(said.user.id, { user: said.user, end });
+      const { user, typing } = said;
+      this.#endTyping(user.id);
+      if (typing) {
+        this.#typing.set(user.id, { user, end: setTimeout(() => this.#endTyping(user.id), TYPING_MS) });
         this.changed();
       }
     }
@@ -365,7 +368,7 @@ export class Topic extends Log {
   older() {
     return this.#load(async () => {
       const cursor = this.#olderCursor;
-      if (cursor === null) return;
+      if (!cursor) return;
       const page = await this.#ask("topic.comments", { order: "newest", limit: PAGE * 2, cursor });
       if (this.#olderCursor === cursor) this.#takePage(page);
     });
@@ -440,7 +443,7 @@ export class Topic extends Log {
 
   /** Ask the server how many are unread, where not all that may be are loaded, until what it says is of now. */
   #count(isNeeded = false) {
-    if (this.#counting || !this.isReady || !(isNeeded || !this.#coversUnread())) return;
+    if (this.#counting || !this.isReady || (!isNeeded && this.#coversUnread())) return;
     this.#counting = setTimeout(async () => {
       const now = await this.#ask("topic.get", {}).catch(() => undefined);
       this.#counting = undefined;
@@ -527,9 +530,8 @@ export class Topic extends Log {
    * @returns {string | undefined}
    */
   #threadOf(id) {
-    if (!id) return undefined;
     const entry = this.#waiting.find(({ name, payload }) => name === "comment.add" && payload.commentId === id);
-    return this.#comments.get(id)?.threadId ?? this.#threadOf(entry?.payload.replyTo) ?? id;
+    return id && (this.#comments.get(id)?.threadId ?? this.#threadOf(entry?.payload.replyTo) ?? id);
   }
 
   /**
@@ -591,9 +593,9 @@ export class Topic extends Log {
 
   /** Say that this person is writing here, as often as they press a key; or not any more. @param {boolean} isTyping */
   type(isTyping = true) {
-    const now = Date.now();
-    if (isTyping ? now - this.#saidTyping < SAY_TYPING_MS : this.#saidTyping === -Infinity) return;
-    this.#saidTyping = isTyping ? now : -Infinity;
+    const now = isTyping ? Date.now() : 0;
+    if (isTyping ? now - this.#saidTyping < SAY_TYPING_MS : !this.#saidTyping) return;
+    this.#saidTyping = now;
     if (!this.isReady) return;
     this.#ask("typing", { typing: isTyping }).catch(() => {});
   }

@@ -7,10 +7,10 @@ import type { Keeping } from "./keeping.js";
 import type { CommandsByName, User } from "../types/wire.js";
 export type Options = {
     /**
-     * where the server is, such as `https://reports.example.com`; with a path where a proxy offers it
-     * under one
+     * where the server is, such as `https://reports.example.com`; with a path where a proxy
+     * offers it under one; left out: where the page is from
      */
-    url: string;
+    url?: string | URL;
     /**
      * a token of Library, or better
      * what gets one: it is asked again whenever a new one is needed; null when nobody is signed in
@@ -31,8 +31,8 @@ export type Options = {
 /** @import { CommandsByName, User } from "../types/wire.js" */
 /**
  * @typedef {object} Options
- * @property {string} url where the server is, such as `https://reports.example.com`; with a path where a proxy offers it
- *   under one
+ * @property {string | URL} [url] where the server is, such as `https://reports.example.com`; with a path where a proxy
+ *   offers it under one; left out: where the page is from
  * @property {Credentials | (() => Promise<Credentials | null> | Credentials | null)} auth a token of Library, or better
  *   what gets one: it is asked again whenever a new one is needed; null when nobody is signed in
  * @property {Keeping | null} [keeping] where what is not sent yet waits; left out: in IndexedDB where there is one. Null:
@@ -42,6 +42,7 @@ export type Options = {
 /**
  * Connect. The client comes back by itself, and is there until it is closed.
  * @param {Options} options
+ * @throws {TypeError} where `auth` is a text, or there is no page and no `url`
  */
 export declare function createClient(options: Options): Client;
 export declare class Client {
