@@ -7,7 +7,7 @@ import sys
 from base64 import urlsafe_b64encode
 from concurrent.futures import ThreadPoolExecutor
 
-from collab_server.domain.chance import base64url, chance
+from collab_server.domain.chance import base64url, chance, of_base64url
 
 
 def test_everybody_gets_other_bytes_in_whatever_thread() -> None:
@@ -43,3 +43,32 @@ def test_bytes_are_spelled_as_base64url_is() -> None:
     for size in range(40):
         data = bytes(range(200, 200 + size))
         assert base64url(data) == urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def test_bytes_have_one_spelling() -> None:
+    for size in range(40):
+        data = bytes(range(200, 200 + size))
+        bare, filled = base64url(data), urlsafe_b64encode(data).decode()
+        assert (of_base64url(bare), of_base64url(filled, is_filled=True)) == (data, data)
+        near = (
+            bare[:-1] + chr(ord(bare[-1]) + 1) if size % 3 else bare + "A"
+        )  # in the last one's bits to spare
+        between = [
+            bare[:at] + other + bare[at:]
+            for at in (0, size // 2, len(bare))
+            for other in "\n\t =!%+/?\0é日\ud800"
+        ]
+        for other in {
+            near,
+            bare + "=",
+            bare + "==",
+            bare + "===",
+            *between,
+            *map(spelled_plainly, (bare, filled)),
+        }:
+            assert of_base64url(other) == (data if other == bare else None), other
+            assert of_base64url(other, is_filled=True) == (data if other == filled else None), other
+
+
+def spelled_plainly(text: str) -> str:
+    return text.replace("-", "+").replace("_", "/")

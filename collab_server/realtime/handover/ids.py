@@ -11,11 +11,9 @@ of a node that hands nothing over.
 
 from __future__ import annotations
 
-import base64
-
 from cryptography.exceptions import InvalidTag
 
-from collab_server.domain.chance import base64url, chance
+from collab_server.domain.chance import base64url, chance, of_base64url
 from collab_server.realtime.handover.keys import HandoverKeys
 
 __all__ = ["HOME_BYTES", "SealedIds"]
@@ -49,12 +47,9 @@ class SealedIds:
         """Whom an id names; None for what no node of this installation and epoch has made."""
         if len(sid) != _CHARACTERS:
             return None
-        try:
-            made = base64.urlsafe_b64decode(sid + "==")
-        except ValueError:
+        made = of_base64url(sid)
+        if made is None:
             return None
-        if base64url(made) != sid:
-            return None  # another spelling of the same
         own, sealed = made[:_CHANCE_BYTES], made[_CHANCE_BYTES:]
         for key in self._keys.ids:
             try:

@@ -7,14 +7,13 @@ The same place is sealed the same each time (AES-SIV), so that a cursor tells no
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Callable, Iterable, Sequence
 from typing import TypeVar
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
+from collab_server.domain.chance import base64url, of_base64url
 from collab_server.domain.jsontext import NULL, JsonText, json_list, json_object, json_string
 from collab_server.domain.keys import KeyRing, purpose_key
 from collab_server.domain.people import Identity
@@ -84,7 +83,7 @@ class Cursors:
         text = ".".join(map(str, place)).encode()
         padded = text.ljust(-(-len(text) // _PADDED_TO) * _PADDED_TO)
         sealed = self._usable()[0].encrypt(padded, [_bound_to(who, command)])
-        return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
+        return base64url(sealed)
 
     def read(
         self, who: Identity, command: str, cursor: str | None, *, parts: int | None = 1
@@ -104,10 +103,9 @@ class Cursors:
         ciphers = self._usable()
         if len(cursor) > MOST_CURSOR_CHARACTERS:
             raise _unknown()
-        try:
-            sealed = base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True)
-        except (binascii.Error, ValueError):
-            raise _unknown() from None
+        sealed = of_base64url(cursor)
+        if sealed is None:
+            raise _unknown()
         for cipher in ciphers:
             try:
                 return cipher.decrypt(sealed, [bound_to]).rstrip()

@@ -5,7 +5,6 @@ Any node opens them, one of the version before too; what it adds, that one drops
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import hashlib
 import json
@@ -13,6 +12,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from collab_server.domain.chance import of_base64url
 from collab_server.domain.cookies import Cookie
 from collab_server.domain.jsontext import dumps
 from collab_server.domain.keys import KeyRing
@@ -54,7 +54,7 @@ class ResumeTokens:
 
     def open(self, token: str, now: datetime) -> tuple[Proof, list[Cookie]]:
         """What was sealed. Raises `Unauthenticated` for what is no token of ours. `now` is the time for all nodes."""
-        sealed = _as_written(token) if len(token) <= MOST_RESUME_CHARACTERS else None
+        sealed = of_base64url(token, is_filled=True) if len(token) <= MOST_RESUME_CHARACTERS else None
         if sealed is None:
             raise Unauthenticated("this resume token is not one of ours")
         self.require_key()
@@ -130,15 +130,3 @@ def _from_bytes(data: bytes, now: datetime) -> tuple[Proof, list[Cookie]]:
         for name, value, path, end, *_ in sealed.get("cookies", ())
     ]
     return proof, cookies
-
-
-def _as_written(token: str) -> bytes | None:
-    """What a token is in base64, if this is how we write one. What reads it reads over what is no base64, and over all
-    that follows its end: one token would have many spellings, and whatever is kept about one of them would not hold for
-    the others.
-    """
-    try:
-        sealed = base64.urlsafe_b64decode(token)
-        return sealed if base64.urlsafe_b64encode(sealed).decode() == token else None
-    except ValueError:
-        return None
