@@ -209,6 +209,8 @@ def _changes_the_last(character: str) -> bool:
     return (
         unicodedata.category(character)[0] == "M"
         or "\u1160" <= character <= "\u11ff"  # the later letters of a Korean syllable
+        or character
+        in "\U00016d67\U00016d68"  # of Kirat Rai, since Unicode 16: letters, and parts of longer ones
         or character in _VOICED
     )
 
