@@ -90,6 +90,7 @@ async def test_a_context_in_use_trusts_whom_it_is_told_to_trust_next() -> None:
 
     async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         writer.write(await reader.readline())
+        writer.close()
 
     def trusting(authority: trustme.CA) -> ssl.SSLContext:
         context = ssl.create_default_context()

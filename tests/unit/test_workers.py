@@ -34,6 +34,9 @@ from collab_server.workers.seat import seat_under
 from collab_server.workers.supervisor import Supervisor
 from collab_server.workers.tallies import MOST_SEATS, SharedTally, Tallies
 
+# The process of pytest-xdist has a thread that reads; what is forked here needs nothing of what that may hold.
+pytestmark = pytest.mark.filterwarnings("ignore:.* is multi-threaded, use of fork:DeprecationWarning")
+
 SECONDS = 20.0
 
 
