@@ -17,7 +17,7 @@ import pytest
 
 from collab_server.demo.embedded import free_port
 from collab_server.domain.keys import KeyRing
-from collab_server.realtime.engine import asgi_bytes, requests
+from collab_server.realtime.engine import asgi_bytes, handing, requests
 from collab_server.realtime.engine.bounds import Bounds
 from collab_server.realtime.engine.session import Refusal
 from collab_server.realtime.handover import channel, tunnels
@@ -209,6 +209,25 @@ async def test_a_websocket_goes_through(three: list[One], http: aiohttp.ClientSe
         assert (await websocket.receive()).type is aiohttp.WSMsgType.CLOSE
     wait_until(lambda: sid in home.served.server.ended)
     assert home.served.server.ended[sid] == "client disconnect"
+
+
+async def test_a_second_websocket_does_not_overtake_what_the_first_was_told(
+    start_either: Start, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(handing, "ASIDE_SECONDS", 3600.0)
+    home, other = start_either("a"), start_either("b")
+    sid = await handshake(http, home)
+    async with http.ws_connect(f"{other.url}{SOCKET}&sid={sid}") as websocket:
+        second = asyncio.create_task(http.ws_connect(f"{other.url}{SOCKET}&sid={sid}"))
+        await asyncio.to_thread(wait_until, lambda: len(other.handing.elsewhere._pipes) == 2)
+        for said, answer in (("2probe", "3probe"), ("5", None), ("4hello", "4hello")):
+            await websocket.send_str(said)
+            assert answer is None or (await websocket.receive()).data == answer
+        assert not second.done()
+        second.cancel()
+        await asyncio.gather(second, return_exceptions=True)
+        await asyncio.to_thread(wait_until, lambda: len(other.handing.elsewhere._pipes) == 1)
+    await asyncio.to_thread(wait_until, lambda: not other.handing.elsewhere._pipes)
 
 
 async def test_what_was_handed_over_is_not_kept(start_either: Start, http: aiohttp.ClientSession) -> None:

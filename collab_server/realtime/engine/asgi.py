@@ -171,7 +171,8 @@ class AsgiWebSocket:
     def turn_away(self) -> None:
         """Complete the handshake, then close at once."""
         self._is_closed = True
-        self.decided.set_result(None)
+        if not self.decided.done():
+            self.decided.set_result(None)
 
     def write(self, ready: list[bytes]) -> bool:
         """Take these frames; False if the client lets too much pile up."""

@@ -190,7 +190,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             if not self.allow_upgrades:
                 raise BAD_REQUEST
             if session.upgraded or session.upgrading is not None:
-                websocket.turn_away()
+                self._handing_over.turn_away(scope, session, websocket)
                 return
         except Refusal as refusal:
             refusal.with_traceback(None)

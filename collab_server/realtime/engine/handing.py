@@ -2,7 +2,7 @@
 
 Requests of one client may take different ways to the node that has the session, and one that was sent a moment later
 may come a moment earlier. Where that would show, what was sent first is given the time: what was said on a websocket,
-beside a request of the same session, and the poll beside which the client has said goodbye.
+beside a request of the same session or a second websocket, and the poll beside which the client has said goodbye.
 """
 
 from __future__ import annotations
@@ -103,11 +103,23 @@ class HandingOver:
                 session.owner.end(session, REASON.TRANSPORT_ERROR)
                 return False
         else:
-            is_far = getattr(session.upgrading or session.carrier, "is_handed", False)
-            if before is not None or not (is_far or HANDED in exchange.scope):
+            if before is not None or not _is_another_way(session, exchange.scope):
                 return False
         exchange.waiter = _Aside(exchange, serve, 1 if before is None else before.times + 1)
         return True
+
+    def turn_away(self, scope: Scope, session: Session, websocket: WebSocketCarrier) -> None:
+        """Turn away a second websocket of a session: where the two have not come the same way, once what the first was
+        told before has had the time to come."""
+        if _is_another_way(session, scope):
+            asyncio.get_running_loop().call_later(ASIDE_SECONDS, websocket.turn_away)
+        else:
+            websocket.turn_away()
+
+
+def _is_another_way(session: Session, scope: Scope) -> bool:
+    """Whether a request beside a session's websocket may have overtaken what is on that, or its answer may."""
+    return HANDED in scope or getattr(session.upgrading or session.carrier, "is_handed", False)
 
 
 class _Aside:

@@ -134,8 +134,9 @@ class WebSocket(asyncio.Protocol):
 
     def turn_away(self) -> None:
         """Complete the handshake, then close at once."""
-        self._transport.write(self._handshake + frames.close_frame(frames.NORMAL))
-        self._linger()
+        if not self.is_closing:
+            self._transport.write(self._handshake + frames.close_frame(frames.NORMAL))
+            self._linger()
 
     def refuse(self, refusal: Refusal) -> None:
         """Answer the handshake with an error."""
