@@ -167,6 +167,26 @@ async def test_people_edit_and_delete_what_is_theirs_and_may_think_again(site: S
     await expect(comments(bob)).to_contain_text("A second thought")
     await expect(comments(bob)).to_contain_text("edited")
 
+    # What was changed in another window meanwhile is shown before it is replaced.
+    other = await site.open("ann")
+    fields = [window.get_by_role("textbox", name="Edit your comment") for window in (ann, other)]
+    for window, field in zip((ann, other), fields, strict=True):
+        await window.get_by_role("button", name="More for the comment of Ann Archer").press("Enter")
+        await window.get_by_role("menuitem", name="Edit").press("Enter")
+        await expect(field).to_have_value("A second thought")
+    await fields[1].fill("A thought of the other window")
+    await fields[1].press("Control+Enter")
+    await expect(comments(bob)).to_contain_text("A thought of the other window")
+    await fields[0].fill("A third thought")
+    await fields[0].press("Control+Enter")
+    await expect(ann.get_by_role("alert")).to_contain_text("changed meanwhile")
+    await expect(comments(ann)).to_contain_text("A thought of the other window")
+    await expect(fields[0]).to_have_value("A third thought")
+    await expect(comments(bob)).to_contain_text("A thought of the other window")
+    await fields[0].press("Control+Enter")
+    await expect(comments(bob)).to_contain_text("A third thought")
+    await other.close()
+
     for is_undone in (True, False):
         await menu.focus()
         await ann.keyboard.press("Enter")
@@ -174,9 +194,9 @@ async def test_people_edit_and_delete_what_is_theirs_and_may_think_again(site: S
         await expect(ann.get_by_role("button", name="Undo")).to_be_focused()
         if is_undone:
             await ann.keyboard.press("Enter")
-            await expect(comments(ann)).to_contain_text("A second thought")
+            await expect(comments(ann)).to_contain_text("A third thought")
     await expect(comments(bob)).to_contain_text("This comment was deleted")
-    await expect(comments(ann)).not_to_contain_text("A second thought")
+    await expect(comments(ann)).not_to_contain_text("A third thought")
 
 
 @needs_chromium
@@ -208,7 +228,9 @@ async def test_words_are_safe_offline_over_a_reload_and_as_a_draft(
 
 
 @needs_chromium
-async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(site: Site, topic: str) -> None:
+async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(
+    site: Site, proxy: Proxy, topic: str
+) -> None:
     bob = await site.node.client(0, "bob")
     carol = await site.node.client(0, "carol")
     for number in range(70):
@@ -249,6 +271,15 @@ async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(site: S
     await page.get_by_role("button", name="Mark all as read").click()
     await expect(page.locator(".count")).to_have_count(0)
     await until(lambda: _is_all_read(carol, topic), 20)
+
+    # Who asks for more while there is no connection is told so.
+    page = await site.open("bob")
+    await expect(comments(page).filter(has_text="one more")).to_be_in_viewport()
+    proxy.refuse()
+    proxy.cut()
+    await expect(page.get_by_text("Offline.")).to_be_visible()
+    await page.get_by_role("button", name="Earlier comments").click()
+    await expect(page.locator(".toast")).to_contain_text("could not be loaded")
 
 
 async def _is_all_read(person: Client, topic: str) -> bool:

@@ -1,7 +1,7 @@
 // What a comment says: its text or, where it was written as markdown, the elements of its body.
 
 import { pieces } from "./client.js";
-import { linkTo, withLinks } from "./parts.js";
+import { addressOf, linkTo, withLinks } from "./parts.js";
 import { html } from "./preact.js";
 
 /** @typedef {{mentions: readonly any[], meId: string | undefined, isLink?: boolean}} Known whom the comment mentions, and
@@ -54,7 +54,7 @@ function shown(part, known, levels) {
 
 /** @param {any} part @param {any} words */
 function link({ url, title, children }, words) {
-  const address = URL.canParse(url) ? new URL(url) : null;
+  const address = addressOf(url);
   if (!address || !/^(?:https?|mailto):$/u.test(address.protocol)) return words;
   return linkTo(address, words, plain(children), title);
 }

@@ -1,5 +1,6 @@
 // Where one writes: a new comment, a reply, a change; with people to mention.
 
+import { Said } from "./body.js";
 import { mention, mentionsOf, pieces } from "./client.js";
 import { draftAt, keepDraft, NO_DRAFT, onDraft } from "./drafts.js";
 import { Icon, inSentence } from "./parts.js";
@@ -19,17 +20,19 @@ const press = (/** @type {Event} */ event) => {
 for (const name of ["pointerdown", "pointerup", "pointercancel"]) globalThis.addEventListener?.(name, press, true);
 const MOST_PEOPLE = 8;
 const MOST_TYPED = 200; // lines
+const MOST_GONE = 50; // who were meant, and may be again
 const MOST_SENT = 10_000; // code points, with what a mention is written as
 const WRITES = /(?:^|[\s(])@([^\s@\n][^@\n]{0,38}|)$/u;
 
 /** A stored text as it is edited: names, and whom they mean. @param {any} comment @returns {Draft} */
 export function draftOf({ text, mentions }) {
+  const of = text;
   /** @type {Whom[]} */ const whom = [];
   const read = pieces(text, mentions).map((/** @type {any} */ piece) => {
     if (piece.mention) whom.push({ ...piece.mention });
     return piece.text;
   });
-  return { text: read.join(""), whom };
+  return { text: read.join(""), whom, of };
 }
 
 /**
@@ -71,9 +74,14 @@ export function changedTo(before, text, caret, chosen = null) {
     else if (at >= caret - moved) stays.set(at + moved, whom);
   }
   if (chosen) stays.set(chosen.at, chosen.whom);
-  const now = meantIn({ text, whom: known }).map(({ at, whom }) => (stays.get(at)?.name === whom.name ? stays.get(at) : whom));
+  const free = known.filter((each) => ![...stays.values()].includes(each)); // those who went last are first
+  const now = meantIn({ text, whom: known }).map(({ at, whom }) => {
+    if (stays.get(at)?.name === whom.name) return stays.get(at);
+    const back = free.findIndex(({ name }) => name === whom.name);
+    return back < 0 ? whom : free.splice(back, 1)[0];
+  });
   // Whom nothing names any more stays known: the change may be undone.
-  return { text, whom: [...now, ...known.filter(({ name }) => !now.some((each) => each.name === name))] };
+  return { ...before, text, whom: [...now, ...known.filter((each) => !now.includes(each)).slice(0, MOST_GONE)] };
 }
 
 /** A draft as it is sent: every name of somebody who was chosen is a mention. @param {Draft} draft */
@@ -144,10 +152,9 @@ const FORM_KEYS = new Map([
  */
 export function Composer({ panel, place, label, sendLabel, onSend, onCancel, comment, people = [], isMain = false }) {
   const { words, client, topic, attachment, sendsByEnter } = panel;
-  const [draft, setDraft] = useState(() => {
-    const kept = draftAt(place);
-    return kept.text || !comment ? kept : draftOf(comment);
-  });
+  const orComment = (/** @type {Draft} */ kept) => (kept.text || !comment ? kept : draftOf(comment));
+  const [draft, setDraft] = useState(() => orComment(draftAt(place)));
+  const [isOther, setOther] = useState(false); // what is edited was edited elsewhere meanwhile
   const { viewState, anchor } = (isMain && attachment) || {};
   const [isIn, setIn] = useState(false);
   const [hasView, setView] = useState(false);
@@ -166,7 +173,7 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
 
   useEffect(() => () => clearTimeout(asked.current.timer), []);
   // Windows that show the same go on to do so: what was sent in one is not sent again in another.
-  useEffect(() => onDraft(place, (before, now) => setDraft((shown) => (shown.text === before ? now : shown))), [String(place)]);
+  useEffect(() => onDraft(place, (before, now) => setDraft((shown) => (shown.text === before ? orComment(now) : shown))), [String(place)]);
   // At once: the next letter would be a key of the panel, and some of those change something.
   useLayoutEffect(() => {
     if (!isMain) {
@@ -254,6 +261,12 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
   const send = () => {
     const text = textOf(draft);
     if (!text || isLong) return;
+    if (comment && comment.text !== (draft.of ?? comment.text)) {
+      // Whoever has read that may replace it.
+      setOther(true);
+      keep({ ...draft, of: comment.text });
+      return;
+    }
     clearTimeout(asked.current.timer);
     asked.current.number += 1;
     setPicking(null);
@@ -360,6 +373,9 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
         ${picking && (picking.problem || words.say("people.count", { count: picking.found.length }))}
       </p>
       ${isLong && html`<p class="wrong" role="alert">${inSentence(words, { code: "too_large" })}</p>`}
+      ${isOther &&
+      html`<p class="wrong" role="alert">${words.say("edit.other")}</p>
+        <div class="text quiet" dir="auto">${Said(comment, client.me?.id)}</div>`}
       <div class="row">
         ${(about || viewState) &&
         html`<div class="chips">

@@ -29,7 +29,6 @@ export function DiscussionList({ client, words, rooms, now }) {
   const all = [...here, ...discussions.filter((/** @type {any} */ each) => !here.includes(each))];
   const list = useRef(/** @type {any} */ (null));
   const { inSight, start, onScroll } = useWindow(list, all, (/** @type {any} */ { topic }) => topic);
-  const earlier = () => store.older().catch(() => {});
   return html`
     <div class="list" part="list" ref=${list} onScroll=${onScroll} aria-busy=${isLoaded ? "false" : "true"}>
       ${!isLoaded && html`<p class="empty quiet" role="status">${words.say("loading.discussions")}</p>`}
@@ -69,7 +68,7 @@ export function DiscussionList({ client, words, rooms, now }) {
           </li>`;
         })}
       </ol>`}
-      ${hasOlder && html`<button type="button" class="link earlier-all" onClick=${earlier}>${words.say("discussions.earlier")}</button>`}
+      ${hasOlder && html`<button type="button" class="link earlier-all" onClick=${() => rooms.more(() => store.older())}>${words.say("discussions.earlier")}</button>`}
     </div>
     <div class="foot" part="footer">
       <button type="button" class="plain wide" onClick=${() => rooms.enter({ kind: "begin" })}>

@@ -4,7 +4,8 @@ const MOST = 20_000; // characters, twice what a comment may have
 
 /**
  * @typedef {{kind: string, id: string, name: string}} Whom
- * @typedef {{text: string, whom: Whom[]}} Draft whom the text mentions, by the names that it has
+ * @typedef {{text: string, whom: Whom[], of?: string}} Draft whom the text mentions, by the names that it has; of a change,
+ *   what the comment said before it
  */
 
 /** @type {Draft} */
@@ -15,8 +16,8 @@ const keyOf = (/** @type {string[]} */ place) => `collab-draft:${place.join(":")
 /** @param {() => string | null} get @returns {Draft} */
 function read(get) {
   try {
-    const { text, whom } = JSON.parse(get() ?? "");
-    return typeof text === "string" && Array.isArray(whom) ? { text, whom } : NO_DRAFT;
+    const { text, whom, of } = JSON.parse(get() ?? "");
+    return typeof text === "string" && Array.isArray(whom) ? { text, whom, of } : NO_DRAFT;
   } catch {
     return NO_DRAFT; // none, or some pages may keep nothing
   }
@@ -39,9 +40,9 @@ export function onDraft(place, act) {
 }
 
 /** @param {string[]} place @param {Draft} draft */
-export function keepDraft(place, { text, whom }) {
+export function keepDraft(place, { text, whom, of }) {
   try {
-    if (text.trim()) localStorage.setItem(keyOf(place), JSON.stringify({ text: text.slice(0, MOST), whom }));
+    if (text.trim()) localStorage.setItem(keyOf(place), JSON.stringify({ text: text.slice(0, MOST), whom, of }));
     else localStorage.removeItem(keyOf(place));
   } catch {
     // it lives as long as the page, then

@@ -73,15 +73,18 @@ export function Inbox({ client, words, host, rooms }) {
   const older = async () => {
     if (held.isLoading || !hasOlder) return;
     held.isLoading = true;
-    // Very much may be told of one thread: what is older is loaded until something else comes.
-    const before = groupsOf(inbox.snapshot().notifications).length;
-    for (let page = 0; page < MOST_PAGES && inbox.snapshot().hasOlder; page += 1) {
-      const isLoaded = await inbox.older().then(() => true, () => false);
-      if (!isLoaded || groupsOf(inbox.snapshot().notifications).length > before) break;
+    try {
+      // Very much may be told of one thread: what is older is loaded until something else comes.
+      const before = groupsOf(inbox.snapshot().notifications).length;
+      for (let page = 0; page < MOST_PAGES && inbox.snapshot().hasOlder; page += 1) {
+        await inbox.older();
+        if (groupsOf(inbox.snapshot().notifications).length > before) break;
+      }
+    } finally {
+      held.isLoading = false;
     }
-    held.isLoading = false;
   };
-  const { inSight, onScroll } = useWindow(list, groups, ({ key }) => key, older);
+  const { inSight, onScroll } = useWindow(list, groups, ({ key }) => key, () => older().catch(() => {}));
 
   const read = async (/** @type {any} */ ids) => {
     if (ids && !ids.length) return;
@@ -176,7 +179,7 @@ export function Inbox({ client, words, host, rooms }) {
               </li>`,
           )}
         </ol>`}
-        ${hasOlder && !isLoading && html`<button type="button" class="link earlier-all" onClick=${older}>${words.say("inbox.earlier")}</button>`}
+        ${hasOlder && !isLoading && html`<button type="button" class="link earlier-all" onClick=${() => rooms.more(older)}>${words.say("inbox.earlier")}</button>`}
       </div>
       <p class="unseen" aria-live="polite">${fresh.length ? words.say("new.pill", { count: fresh.length }) : said}</p>
     </section>

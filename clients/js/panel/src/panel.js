@@ -255,15 +255,16 @@ export function Panel(props) {
     } else if (scroller.scrollTop < NEAR && start > 0) {
       startAt(start - STEP);
     } else if (scroller.scrollTop < NEAR && state.hasOlder && filter === "all") {
-      await earlier();
+      await earlier().catch(() => {});
     }
   };
 
   const earlier = async () => {
     live.isLoading = true;
     if (inSight.length) setStartId(inSight[0].id);
-    await topic.older().catch(() => {});
-    live.isLoading = false;
+    await topic.older().finally(() => {
+      live.isLoading = false;
+    });
   };
 
   const toEnd = () => {
@@ -440,10 +441,10 @@ export function Panel(props) {
     },
     /** Show other replies of a thread. @param {string} id @param {number} from @param {number} to */
     unfold: async (id, from, to) => {
-      const before = topic.snapshot().threads.find((/** @type {any} */ each) => each.id === id)?.comments.length;
-      await topic.thread(id).catch(() => {});
-      const after = topic.snapshot().threads.find((/** @type {any} */ each) => each.id === id)?.comments.length;
-      const more = after - before; // older ones, that were loaded
+      const thread = () => /** @type {any} */ (topic.snapshot().threads.find((/** @type {any} */ each) => each.id === id));
+      const before = thread();
+      if (!before.isWhole) await rooms.more(() => topic.thread(id));
+      const more = thread().comments.length - before.comments.length; // older ones, that were loaded
       setRanges((/** @type {Map<string, [number, number]>} */ known) =>
         new Map(known).set(id, [Math.max(0, from + more), to + more]),
       );
@@ -627,7 +628,7 @@ export function Panel(props) {
         ${!isLoading &&
         state.hasOlder &&
         start === 0 &&
-        html`<button type="button" class="link earlier-all" onClick=${earlier}>${words.say("earlier")}</button>`}
+        html`<button type="button" class="link earlier-all" onClick=${() => rooms.more(earlier)}>${words.say("earlier")}</button>`}
         ${filter === "unread" &&
         state.unread > 0 &&
         html`<button type="button" class="link earlier-all" onClick=${() => topic.read()}>${words.say("read.all")}</button>`}

@@ -111,15 +111,25 @@ export function viewChip(host, words, name, detail) {
 
 const LINK = /https?:\/\/[^\s<>"\u202a-\u202e\u2066-\u2069]+/gu;
 
+/** An address; null where the text is none. @param {string} text */
+export function addressOf(text) {
+  try {
+    return new URL(text);
+  } catch {
+    return null;
+  }
+}
+
 /** Words with their links. @param {string} text */
 export function withLinks(text) {
   const found = [];
   let end = 0;
   for (const { 0: whole, index } of text.matchAll(LINK)) {
     const address = whole.replace(/[.,;:!?)\]}'»”]+$/u, "");
-    if (!URL.canParse(address)) continue;
+    const place = addressOf(address);
+    if (!place) continue;
     found.push(text.slice(end, index));
-    found.push(linkTo(new URL(address), address, address));
+    found.push(linkTo(place, address, address));
     end = index + address.length;
   }
   found.push(text.slice(end));

@@ -150,6 +150,13 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     clearTimeout(due.current?.timer);
     setGoing({ text, act: null, timer: setTimeout(() => setGoing(null), UNDO_MS) });
   };
+  /** Load more, for somebody who has asked for it. */
+  const more = async (/** @type {() => Promise<unknown>} */ load) => {
+    const done = client.connection.isLive ? load() : Promise.reject({ code: "no_answer" });
+    await done.catch((/** @type {any} */ problem) => {
+      tell(problem.code === "no_answer" ? words.say("room.failed") : inSentence(words, problem));
+    });
+  };
   const later = (/** @type {string} */ text, /** @type {() => Promise<unknown>} */ act) => {
     finish();
     setGoing({ text, act, timer: setTimeout(finish, UNDO_MS) });
@@ -177,7 +184,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
           const isTop = index === stack.length - 1;
           const isHome = index === 0;
           const onBack = isHome ? (kind === "topic" ? null : onClose) : () => cut(index);
-          const rooms = { open, enter, replace, later, tell, isHome, isTop, onBack, Keys: others?.Keys, home: home.topic ? spelled(home.topic) : "" };
+          const rooms = { open, enter, replace, later, tell, more, isHome, isTop, onBack, Keys: others?.Keys, home: home.topic ? spelled(home.topic) : "" };
           const isLeaving = (/** @type {any} */ event) => event.key === "Escape" && !event.defaultPrevented && onBack;
           return html`<div
             key=${`${kind}:${topic ?? ""}`}

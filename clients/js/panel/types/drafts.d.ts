@@ -6,10 +6,12 @@ export type Whom = {
 export type Draft = {
     text: string;
     whom: Whom[];
+    of?: string;
 };
 /**
  * @typedef {{kind: string, id: string, name: string}} Whom
- * @typedef {{text: string, whom: Whom[]}} Draft whom the text mentions, by the names that it has
+ * @typedef {{text: string, whom: Whom[], of?: string}} Draft whom the text mentions, by the names that it has; of a change,
+ *   what the comment said before it
  */
 /** @type {Draft} */
 export declare const NO_DRAFT: Draft;
@@ -23,4 +25,4 @@ export declare const draftAt: (place: string[]) => Draft;
  */
 export declare function onDraft(place: string[], act: (before: string, now: Draft) => void): () => void;
 /** @param {string[]} place @param {Draft} draft */
-export declare function keepDraft(place: string[], { text, whom }: Draft): void;
+export declare function keepDraft(place: string[], { text, whom, of }: Draft): void;
