@@ -23,7 +23,7 @@ from typing import Any
 import hiredis
 from typing_extensions import override
 
-from collab_server.config.values import RedisSection
+from collab_server.config.values import RedisSection, shown
 
 __all__ = ["Link", "LinkError", "find_server", "in_words", "open_link", "silence"]
 
@@ -170,18 +170,18 @@ async def open_link(
         if redis.sentinel_master:
             role = await link.ask("ROLE")
             if role[0] != b"master":
-                raise LinkError(f"{server[0]}:{server[1]} is not the master of {redis.sentinel_master}")
+                raise LinkError(f"{shown(*server)} is not the master of {redis.sentinel_master}")
     except BaseException as error:
         link.close(str(error))
         if str(error) == _CLOSED:  # before it has answered anything
-            raise LinkError(f"{server[0]}:{server[1]} closed the connection: {_wrong_way(redis)}") from None
+            raise LinkError(f"{shown(*server)} closed the connection: {_wrong_way(redis)}") from None
         raise
     return link
 
 
 def silence(redis: RedisSection, server: tuple[str, int]) -> str:
     """What is wrong with a server that has said nothing in time."""
-    return f"{server[0]}:{server[1]} does not answer{f': {_wrong_way(redis)}' if redis.is_tls else ''}"
+    return f"{shown(*server)} does not answer{f': {_wrong_way(redis)}' if redis.is_tls else ''}"
 
 
 def _wrong_way(redis: RedisSection) -> str:
@@ -200,12 +200,10 @@ async def _check_cluster(link: Link, server: tuple[str, int]) -> None:
     try:
         said = await link.ask("CLUSTER", "INFO")
     except LinkError as error:
-        words = f"{server[0]}:{server[1]} is no node of a Redis Cluster, and several addresses are for one: {error}"
+        words = f"{shown(*server)} is no node of a Redis Cluster, and several addresses are for one: {error}"
         raise LinkError(words) from error
     if b"cluster_state:ok" not in said:
-        raise LinkError(
-            f"the Redis Cluster at {server[0]}:{server[1]} is not well: its cluster_state is not ok"
-        )
+        raise LinkError(f"the Redis Cluster at {shown(*server)} is not well: its cluster_state is not ok")
 
 
 async def find_server(
@@ -227,11 +225,11 @@ async def find_server(
                 found = await sentinels.ask(redis, host, port, ssl_context)
             if found is not None:
                 return found
-            reason = f"the Sentinel {host}:{port} does not know {redis.sentinel_master}"
+            reason = f"the Sentinel {shown(host, port)} does not know {redis.sentinel_master}"
         except TimeoutError:
-            reason = f"the Sentinel {host}:{port} does not answer"
+            reason = f"the Sentinel {shown(host, port)} does not answer"
         except sentinels.RedisError as error:
-            reason = f"the Sentinel {host}:{port} cannot be asked: {error}"
+            reason = f"the Sentinel {shown(host, port)} cannot be asked: {error}"
     raise LinkError(reason)
 
 
@@ -248,9 +246,9 @@ async def _connect(
             lambda: Link(on_message), server[0], server[1], ssl=ssl_context if redis.is_tls else None
         )
     except socket.gaierror as error:
-        raise LinkError(f"the name in {server[0]}:{server[1]} cannot be found") from error
+        raise LinkError(f"the name in {shown(*server)} cannot be found") from error
     except OSError as error:  # ssl.SSLError is one
-        raise LinkError(f"cannot reach {server[0]}:{server[1]}: {_words_of(error)}") from error
+        raise LinkError(f"cannot reach {shown(*server)}: {_words_of(error)}") from error
     return link
 
 

@@ -63,6 +63,16 @@ def _split_url(url: str, schemes: tuple[str, ...], example: str) -> SplitResult:
     return parts
 
 
+def _split_url_of_hosts(url: str, schemes: tuple[str, ...], example: str) -> SplitResult:
+    """`_split_url` of a URL that may name several hosts, with any of them in brackets: urllib knows one, and its later
+    versions refuse more."""
+    head, separator, rest = url.partition("://")
+    netloc = re.split("[/?#]", rest, maxsplit=1)[0]
+    bare = netloc.replace("[", "").replace("]", "")
+    parts = _split_url(f"{head}{separator}{bare}{rest[len(netloc) :]}", schemes, example)
+    return parts._replace(netloc=netloc)
+
+
 def _host_and_port(parts: SplitResult, example: str) -> tuple[str | None, int | None]:
     try:
         return parts.hostname, parts.port
@@ -75,6 +85,8 @@ def _host_and_port(parts: SplitResult, example: str) -> tuple[str | None, int | 
 
 def _refuse_unless_name(host: str) -> None:
     """Refuse what nobody could look up: the system would not say so in words."""
+    if ":" in host and not _is_ipv6(host):
+        raise refuse("names a host that none can have: only an address of IPv6 holds colons")
     is_name = bool(host) and not any(character.isspace() or not character.isprintable() for character in host)
     try:
         host.encode("idna")
@@ -82,6 +94,13 @@ def _refuse_unless_name(host: str) -> None:
         is_name = False
     if not is_name:
         raise refuse("names a host that none can have: 1 to 63 letters, digits and - between its dots")
+
+
+def _is_ipv6(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).version == 6
+    except ValueError:
+        return False
 
 
 def _web_url(url: str) -> str:
@@ -128,7 +147,12 @@ HostAndPort = tuple[str, int]
 """A host name or address (IPv6 without brackets) and a port."""
 
 MOST_HOSTS = 16
-_HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[^\[\]:,@]+)(?::(\d{1,5}))?")
+_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+(?:%[^\[\]:,@/\s]+)?)\]|([^\[\]:,@]+))(?::(\d{1,5}))?")
+
+
+def shown(host: str, port: int) -> str:
+    """An address as people write it, IPv6 with brackets."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _hosts(text: str, default_port: int) -> tuple[HostAndPort, ...] | None:
@@ -136,26 +160,31 @@ def _hosts(text: str, default_port: int) -> tuple[HostAndPort, ...] | None:
     found = []
     for one in text.split(","):
         matched = _HOST.fullmatch(one.strip())
-        port = int((matched and matched[2]) or default_port)
-        if matched is None or not 0 < port < 65536:
+        port = default_port if matched is None or matched[3] is None else int(matched[3])
+        if matched is None or not 0 < port < 65536 or (matched[1] and not _is_ipv6(matched[1])):
             return None
-        _refuse_unless_name(matched[1].strip("[]"))
-        found.append((matched[1].strip("[]"), port))
+        host = matched[1] or matched[2]
+        _refuse_unless_name(host)
+        found.append((host, port))
     return tuple(found) if len(found) <= MOST_HOSTS else None
 
 
 def database_hosts(value: str, default_port: int) -> tuple[HostAndPort, ...]:
     """The hosts of `dataSource.host`, in order: one, or several that may be the primary. Raises what `refuse` makes."""
-    bare = value[1:-1] if value.startswith("[") and value.endswith("]") and "," not in value else value
-    if not bare:
+    if not value or value == "[]":
         raise refuse("must not be empty")
-    if "," not in bare and (bare.startswith("/") or bare.count(":") != 1):
-        if not bare.startswith("/"):
-            _refuse_unless_name(bare)
-        return ((bare, default_port),)  # a folder of sockets, an address of IPv6, a name
-    found = _hosts(bare, default_port)
+    if "," not in value and (value.startswith("/") or _is_ipv6(value)):
+        return ((value, default_port),)  # a folder of sockets, an address of IPv6
+    return _database_hosts(value, default_port)
+
+
+def _database_hosts(text: str, default_port: int) -> tuple[HostAndPort, ...]:
+    found = _hosts(text, default_port)
     if found is None:
-        raise refuse(f"expected a host, or up to {MOST_HOSTS} like db1.example.com,db2.example.com:5433")
+        raise refuse(
+            f"expected a host, or up to {MOST_HOSTS} like db1.example.com,db2.example.com:5433 (an address of IPv6 with"
+            " a port, or beside others, in brackets: [fd00::5]:5433)"
+        )
     return found
 
 
@@ -273,10 +302,10 @@ class ServerTlsSection:
 def parse_dburl(url: str) -> DatabaseSection:
     """What a `dburl` says. Raises what `refuse` makes."""
     example = "postgres://user:password@localhost:5432/mstr_collab"
-    parts = _split_url(url, ("postgres", "postgresql"), example)
+    parts = _split_url_of_hosts(url, ("postgres", "postgresql"), example)
     credentials, _, netloc = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
-    hosts = database_hosts(unquote(netloc), 5432) if netloc else (("localhost", 5432),)
+    hosts = _database_hosts(unquote(netloc), 5432) if netloc else (("localhost", 5432),)
     is_tls = False
     for name, value in parse_qsl(parts.query, keep_blank_values=True):
         if name == "sslmode" and value in (
@@ -323,7 +352,7 @@ def parse_redis_url(url: str) -> RedisSection:
         f"has a wrong host, port or path; expected {example}, rediss://user:password@host:6379/0 or"
         " redis+sentinel://host:26379,host2:26379/mymaster (in a password, write / ? # @ : %-encoded)"
     )
-    parts = _split_url(
+    parts = _split_url_of_hosts(
         url, _REDIS_SCHEMES + tuple(f"{scheme}+sentinel" for scheme in _REDIS_SCHEMES), example
     )
     base_scheme, _, sentinel = parts.scheme.partition("+")
@@ -338,7 +367,7 @@ def parse_redis_url(url: str) -> RedisSection:
 
     credentials, _, netloc = parts.netloc.rpartition("@")
     username, _, password = credentials.partition(":")
-    hosts = _hosts(netloc, 26379 if sentinel else 6379)
+    hosts = _hosts(unquote(netloc), 26379 if sentinel else 6379)
     if hosts is None:
         raise wrong
     path = [unquote(step) for step in parts.path.strip("/").split("/") if step]

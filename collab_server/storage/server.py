@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, TypeAlias
 import asyncpg
 
 from collab_server.config import certificates
-from collab_server.config.values import DatabaseSection, HostAndPort
+from collab_server.config.values import DatabaseSection, HostAndPort, shown
 from collab_server.storage.poolers import SharesSessions, is_behind_pooler, is_sign
 from collab_server.storage.statements import Statements, TimedConnection
 
@@ -138,7 +138,7 @@ class Server:
 
     @property
     def address(self) -> str:
-        return ", ".join(f"{host}:{port}" for host, port in self.hosts)
+        return ", ".join(shown(host, port) for host, port in self.hosts)
 
     async def find(self, timeout: float) -> Connection:
         """A new connection to the primary, to which `connect` leads from then on. All hosts are tried at once.

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_origin
 
 import pytest
+from pydantic_core import PydanticCustomError
+from redis.asyncio.connection import parse_url
 
 from collab_server.app import Application
 from collab_server.config import Config, ConfigError, DataSource, LoadedConfig, Problem, load_config
 from collab_server.config.encryption import create_key_file, encrypt
 from collab_server.config.loading import alternatives, leaves
+from collab_server.config.values import database_hosts, parse_dburl, parse_redis_url
 from collab_server.domain.commenting import Circle
 from collab_server.domain.ids import library_id
 from tests.harness.certificates import PASSPHRASE, write_certificates
@@ -1004,10 +1010,93 @@ def test_hosts_that_are_none_are_refused(file: Path, host: str) -> None:
     assert "expected a host" in errors(file, {**LIBRARY, "dataSource": {"host": host}})["dataSource.host"]
 
 
-def test_an_ipv6_address_may_stand_in_brackets(file: Path) -> None:
-    for host in ("[::1]", "::1"):
-        config, _, _ = load(file, {**LIBRARY, "dataSource": {"host": host}})
-        assert config.database.host == "::1"
+HOSTS = [
+    "db1.example.com",
+    "localhost",
+    "10.0.0.2",
+    "::1",
+    "fd00::5",
+    "fd00::5:5433",
+    "fe80::1%eth0",
+    "::ffff:10.0.0.2",
+]
+PORTS = [None, 1, 5433, 65535]
+
+
+def spelled(host: str, port: int | None) -> str:
+    """As administrators write one of several: IPv6 in brackets."""
+    return (f"[{host}]" if ":" in host else host) + ("" if port is None else f":{port}")
+
+
+def combinations() -> Iterator[list[tuple[str, int | None]]]:
+    """One, two and three hosts, with ports and without."""
+    each = list(itertools.product(HOSTS, PORTS))
+    yield from ([one] for one in each)
+    yield from ([one, other] for one, other in zip(each, each[5:] + each[:5], strict=True))
+    yield from ([each[at], each[at - 7], each[at - 13]] for at in range(len(each)))
+
+
+def test_hosts_are_read_as_they_are_written() -> None:
+    for hosts in combinations():
+        text = ",".join(spelled(*one) for one in hosts)
+
+        def of(default: int, hosts: list[tuple[str, int | None]] = hosts) -> tuple[tuple[str, int], ...]:
+            return tuple((host, port or default) for host, port in hosts)
+
+        in_url = text.replace("%", "%25")
+        assert database_hosts(text, 6000) == of(6000)
+        assert parse_dburl(f"postgres://u:p[%40]@{in_url}/db").hosts == of(5432)
+        assert parse_redis_url(f"redis://u:p[@{in_url}/0").hosts == of(6379)
+        assert parse_redis_url(f"redis+sentinel://{in_url}/main").hosts == of(26379)
+        if len(hosts) == 1:
+            said = parse_url(f"redis://{in_url}")
+            assert (said["host"], said.get("port", 6379)) == of(6379)[0], "as redis-py reads it"
+
+
+@pytest.mark.parametrize("host", [host for host in HOSTS if ":" in host])
+def test_one_address_of_ipv6_needs_no_brackets(host: str) -> None:
+    assert database_hosts(host, 6000) == ((host, 6000),)
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        *(
+            "a:b:c",
+            "10.0.0.2:5432:5433",
+            ":::",
+            "12345::1",
+            "::1,a",
+            "a,::1",
+            "::1:99999",
+            ":5432",
+            "a:",
+            "a:b",
+        ),
+        *(
+            "[::1",
+            "::1]",
+            "[::1]5433",
+            "[::1]:",
+            "[::1]:0",
+            "[::1]:x",
+            "[a]",
+            "[10.0.0.2]",
+            "[]:1",
+            "[[::1]]",
+        ),
+        *("[::1%]", "[::1]:5433:1", "x[::1]", "[:::]", "[::1],,[::2]"),
+    ],
+)
+def test_what_is_no_host_is_refused_in_words(host: str) -> None:
+    for parse in (
+        lambda: database_hosts(host, 6000),
+        lambda: parse_dburl(f"postgres://{host}/db"),
+        lambda: parse_redis_url(f"redis://{host}"),
+    ):
+        with pytest.raises(PydanticCustomError) as refused:
+            parse()
+        assert re.search("expected|names a host", refused.value.message())
 
 
 # --- values from files

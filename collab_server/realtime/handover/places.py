@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from typing_extensions import override
 
+from collab_server.config.values import shown
+
 __all__ = ["MOST_PLACES", "Place", "address_towards", "connect", "parse", "parse_all"]
 
 MOST_PLACES = 4
@@ -27,7 +29,7 @@ class Place:
     def __str__(self) -> str:
         if self.is_path:
             return _UNIX + self.host
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+        return shown(self.host, self.port)
 
 
 def parse(text: str) -> Place:
