@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import errno
+import logging
 import socket
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, TypeAlias
+
+log = logging.getLogger(__name__)
+
+Where: TypeAlias = tuple[Any, ...]
 
 EVERYWHERE = ("", "::")
 """Hosts that mean every address. `0.0.0.0` is all of IPv4."""
@@ -19,21 +25,18 @@ def of(host: str) -> str:
 
 
 def sockets_at(host: str, port: int) -> list[socket.socket]:
-    """Sockets bound to this port, at every address that `host` has; nobody is let in yet. Raises `OSError`."""
+    """Sockets bound to this port, at every address that `host` has here; nobody is let in yet. Raises `OSError`."""
     if host in EVERYWHERE:
         return everywhere(port)
     try:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except UnicodeError:
         raise OSError(errno.EINVAL, "no host can have this name") from None
-    bound: list[socket.socket] = []
-    try:
-        for family, where in dict.fromkeys((family, where) for family, *_, where in found):
-            bound.append(_bound(family, where))
-    except OSError:
-        for before in bound:
-            before.close()
-        raise
+    bound, missing = _bound_to(dict.fromkeys((family, where) for family, *_, where in found))
+    for where, error in missing.items():
+        if not bound:
+            raise error
+        log.warning("not listening at %s, which %s has too: %s", where[0], host, error.strerror)
     return bound
 
 
@@ -42,21 +45,32 @@ def everywhere(port: int) -> list[socket.socket]:
 
     Each family has its own, so that clients of IPv4 keep their addresses as everybody writes them. Raises `OSError`.
     """
-    bound: list[socket.socket] = []
-    for family, address in _EACH:
-        try:
-            bound.append(_bound(family, (address, port)))
-        except OSError as error:
-            if error.errno not in _IS_MISSING:
-                for before in bound:
-                    before.close()
-                raise
+    bound, _ = _bound_to((family, (address, port)) for family, address in _EACH)
     if not bound:
         raise OSError(errno.EADDRNOTAVAIL, "this machine has neither IPv4 nor IPv6")
     return bound
 
 
-def _bound(family: socket.AddressFamily, where: tuple[Any, ...]) -> socket.socket:
+def _bound_to(
+    addresses: Iterable[tuple[socket.AddressFamily, Where]],
+) -> tuple[list[socket.socket], dict[Where, OSError]]:
+    """Sockets bound to those that the machine has, and why not to the others: a hosts file names `::1` also where IPv6
+    is switched off. Raises any other `OSError`."""
+    bound: list[socket.socket] = []
+    missing: dict[Where, OSError] = {}
+    for family, where in addresses:
+        try:
+            bound.append(_bound(family, where))
+        except OSError as error:
+            if error.errno not in _IS_MISSING:
+                for before in bound:
+                    before.close()
+                raise
+            missing[where] = error
+    return bound, missing
+
+
+def _bound(family: socket.AddressFamily, where: Where) -> socket.socket:
     """Bound to this; an address of IPv6 may be one of a link alone, which is named behind its port."""
     made = socket.socket(family, socket.SOCK_STREAM)
     try:
