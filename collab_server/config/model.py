@@ -236,7 +236,7 @@ class Properties(Section):
     cpus: int = Field(
         default=1,
         ge=1,
-        le=1024,
+        le=128,
         description="Processes of one node, its workers, unless `scaling` is `none`: on one port, and one node to"
         " everybody outside ([workers.md](operations/workers.md)).",
     )

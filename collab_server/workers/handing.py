@@ -27,6 +27,7 @@ AT_ONCE = 64
 """Connections that are let in before anything else is looked at."""
 ASLEEP_SECONDS = 1.0
 """Without a sign of life, after which others get what would be this worker's."""
+STARTING_SECONDS = 5.0
 HELD_SECONDS = 0.05
 """So long a connection may wait for its worker while another one has nothing to take."""
 
@@ -52,6 +53,10 @@ class Process:
     def is_ready(self) -> bool:
         """Whether it takes connections."""
         return bool(self.row[Number.IS_TAKING])
+
+    def is_starting(self, now: float) -> bool:
+        """Whether it is about to be ready; one that takes long is not waited for."""
+        return not self.is_ready and now - self.started_at < STARTING_SECONDS
 
     @property
     def waiting(self) -> int:

@@ -5,6 +5,8 @@ What it promises:
 - *Even*: a connection goes to the worker that has the fewest, of those that run. One that does not is passed by, and
   what it had not taken goes to the others; what one that ends had not taken, too. So no connection is lost that was let
   in, but those that a worker had.
+- *In turns*: where there are many workers, so many start at a time as there are processors; so the first serve at
+  once, and a signal is never behind all of them.
 - *Back soon*: a worker that ends is started again at once: it is forked from this process, which has imported all that
   it needs. One that ends again and again is said, and waits longer each time, up to `LONGEST_PAUSE_SECONDS`. One that
   has not run for `FROZEN_SECONDS` is ended.
@@ -45,6 +47,9 @@ SHORT_SECONDS, MOST_SHORT = 60.0, 5
 """A worker that lived no longer has hardly served: after so many of them in a row the next one has to wait."""
 FIRST_PAUSE_SECONDS, LONGEST_PAUSE_SECONDS = 0.5, 30.0
 LEAVING_SECONDS = 12.0
+STARTING_AT_ONCE = max(2, len(os.sched_getaffinity(0)))
+"""So many that no processor waits, and no more: they would only keep each other from being ready."""
+STARTING_TICK_SECONDS = 0.02
 
 FAILED = 1
 
@@ -125,7 +130,9 @@ class Supervisor:
 
     def _patience(self, now: float) -> float:
         """Seconds until something has to be looked at."""
-        due = min(self._due.values(), default=now + TICK_SECONDS) if self._leaving_since is None else now + 1
+        due = min(self._due.values(), default=now + TICK_SECONDS)
+        if due <= now:
+            due = now if self._room(now) else now + STARTING_TICK_SECONDS
         seconds = max(0.0, min(TICK_SECONDS, due - now))
         return self._handing.patience(self._workers.values(), seconds)
 
@@ -160,9 +167,14 @@ class Supervisor:
     # --- workers
 
     def _start_due(self, now: float) -> None:
-        for number in [number for number, at in self._due.items() if at <= now]:
+        due = sorted((at, number) for number, at in self._due.items() if at <= now)
+        for _, number in due[: self._room(now)]:
             del self._due[number]
             self._start(number)
+
+    def _room(self, now: float) -> int:
+        """How many may be started, beside those that are about to be ready."""
+        return max(0, STARTING_AT_ONCE - sum(worker.is_starting(now) for worker in self._workers.values()))
 
     def _start(self, number: int) -> None:
         row = self._figures.row(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +21,7 @@ from collab_server.config.loading import alternatives, leaves
 from collab_server.config.values import database_hosts, parse_dburl, parse_redis_url
 from collab_server.domain.commenting import Circle
 from collab_server.domain.ids import library_id
+from collab_server.workers.tallies import MOST_SEATS
 from tests.harness.certificates import PASSPHRASE, write_certificates
 from tests.harness.packages import EXAMPLES, install
 
@@ -597,11 +599,20 @@ def test_a_name_given_twice_is_said_with_its_section(file: Path) -> None:
     assert warnings(file, content) == {"dataSource.port": "is given twice; the last one counts"}
 
 
-def test_many_more_workers_than_processors_are_a_warning(file: Path) -> None:
+def test_many_more_workers_than_processors_are_a_warning(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
     pools = {"dataSource": {"poolSize": 1000, "readPoolSize": 1000}}
-    found = warnings(file, {**LIBRARY, **pools, "cpus": 999})
+    found = warnings(file, {**LIBRARY, **pools, "cpus": 9})
     assert list(found) == ["cpus"]
-    assert found["cpus"].startswith("is 999, more than 4 for each processor of this machine")
+    assert found["cpus"].startswith("is 9, more than 4 for each processor of this machine (2)")
+    assert warnings(file, {**LIBRARY, **pools, "cpus": 8}) == {}
+
+
+def test_a_node_has_as_many_workers_as_can_count_together(file: Path) -> None:
+    assert load(file, {**LIBRARY, "cpus": MOST_SEATS}).config.workers == MOST_SEATS
+    found = errors(file, {**LIBRARY, "cpus": MOST_SEATS + 1})
+    assert list(found) == ["cpus"]
+    assert str(MOST_SEATS) in found["cpus"]
 
 
 def test_no_library_is_a_warning(file: Path) -> None:

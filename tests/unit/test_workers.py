@@ -25,7 +25,7 @@ from typing_extensions import override
 from collab_server import logs
 from collab_server.realtime.lean.fed import FedServer, Feed
 from collab_server.workers import folder as folders
-from collab_server.workers import memory, passing, supervisor
+from collab_server.workers import handing, memory, passing, supervisor
 from collab_server.workers.figures import Figures, Number
 from collab_server.workers.folder import FolderError, Held
 from collab_server.workers.handing import HELD_SECONDS, Handing, Process
@@ -174,6 +174,38 @@ def test_connections_are_spread_evenly_also_after_a_worker_was_killed(make_node:
     until(lambda: killed not in node.pids() and node.figures.sum(Number.IS_TAKING) == 3, "it is back")
     for client, _ in (*kept, *more):
         client.close()
+
+
+def hesitate(node: Node, number: int, end: socket.socket) -> int:
+    """A worker that is ready once it is told, by a file."""
+    (node.folder / f"begun {number}").touch()
+    while not (node.folder / "go").exists():
+        time.sleep(0.002)
+    return node.answer(number, end)
+
+
+def test_many_workers_are_started_in_turns_and_none_once_the_node_is_to_stop(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(supervisor, "STARTING_AT_ONCE", 2)
+    monkeypatch.setattr(handing, "STARTING_SECONDS", 3600.0)
+
+    def begun() -> int:
+        return len(list(tmp_path.glob("begun *")))
+
+    node = make_node(7, hesitate)
+    until(lambda: begun() == 2)
+    os.kill(node.pid, signal.SIGTERM)
+    until(node.is_over)
+    assert begun() == 2
+    (tmp_path / "go").touch()
+    node = make_node(7, hesitate)
+    until(lambda: node.figures.sum(Number.IS_TAKING) == 7 and node.is_open())
+    monkeypatch.setattr(handing, "STARTING_SECONDS", 0.0)
+    slow = Process(Figures().row(1), 0, *passing.pair(), time.monotonic())
+    assert not slow.is_starting(time.monotonic()), "one that takes long is not waited for"
+    slow.ours.close()
+    slow.theirs.close()
 
 
 def test_a_frozen_worker_is_passed_by_and_what_it_had_not_taken_goes_to_others(
