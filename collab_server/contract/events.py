@@ -138,8 +138,9 @@ _ENTRIES = (
     EventType(
         "topic.was_read",
         {"topic": "string", "seq": "integer", "unread": "integer"},
-        ("topic.read",),
-        "This person has read the topic up to `seq`, perhaps on another device; `unread` comments are left.",
+        ("topic.read", "discussion.create"),
+        "This person has read the topic up to `seq`, perhaps on another device; `unread` comments are left. It is how"
+        " their devices hear of a discussion that they have begun.",
         on=_INBOX,
     ),
     EventType(

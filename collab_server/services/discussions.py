@@ -30,7 +30,7 @@ from collab_server.domain.ids import uuid7
 from collab_server.domain.inbox import Notice, Reason
 from collab_server.domain.jsontext import NOTHING, JsonText, dumps, json_object, now_ms
 from collab_server.domain.people import Identity, User
-from collab_server.domain.topics import Topic, read_topic
+from collab_server.domain.topics import Topic, inbox_topic, read_topic
 from collab_server.errors import Conflict, Invalid, NotFound, TooLarge
 from collab_server.services import comments
 from collab_server.services.access import access_content, access_discussion, lock_topic
@@ -38,6 +38,7 @@ from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import page_limit, page_of
 from collab_server.services.mentions import checked_mentions
 from collab_server.services.people import people_named
+from collab_server.services.reading import move_mark
 from collab_server.services.succession import settle_owner
 from collab_server.storage import discussions, event_log, inbox, reviews, topics
 from collab_server.storage.database import Transaction
@@ -91,6 +92,9 @@ async def create(tx: Transaction, who: Identity, command: CreateDiscussion, fact
     if facts.first is not None:
         first = AddComment(topic=topic.name, text=facts.first.text)
         await comments.add(tx, who, first, facts.first)
+    # Nobody is invited by themselves: this is how their other devices hear that it is there.
+    own = await topics.lock(tx, inbox_topic(who.user.id))
+    await move_mark(tx, who, own, topic, event.seq, at)
     return await _answer(tx, who, id, event.seq)
 
 

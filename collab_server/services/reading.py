@@ -16,6 +16,7 @@ from collab_server.services.inbox import tell_read
 from collab_server.services.topics import check_after
 from collab_server.storage import event_log, inbox, reading, topics
 from collab_server.storage.database import Transaction
+from collab_server.storage.topics import LockedTopic
 
 
 async def ask_read_topic(backends: Backends, who: Identity, command: ReadTopic) -> Topic:
@@ -33,13 +34,21 @@ async def read_topic(tx: Transaction, who: Identity, command: ReadTopic, on: Top
     seq = unread = 0
     if found is not None:  # otherwise nothing was ever said there; it may have been shared
         seq = min(command.seq, found.last_seq)
-        has_moved = seq > 0 and await reading.mark_read(tx, user_id, found.id, seq)
-        unread = await reading.unread_comments(tx, user_id, found.id)
-        if has_moved:
-            data = dumps({"topic": on.name, "seq": seq, "unread": unread})
-            await event_log.append(tx, own, "topic.was_read", who.user, at, data)
+        unread = await move_mark(tx, who, own, found, seq, at)
     await tell_read(tx, who, own, await inbox.read_of_topic(tx, user_id, on.name, seq, at), at)
     return json_object(unread=unread)
+
+
+async def move_mark(
+    tx: Transaction, who: Identity, own: LockedTopic, topic: LockedTopic, seq: int, at: datetime
+) -> int:
+    """Move the read mark forward, never back, and tell that to `own`, their inbox. Returns how much is unread then."""
+    has_moved = seq > 0 and await reading.mark_read(tx, who.user.id, topic.id, seq)
+    unread = await reading.unread_comments(tx, who.user.id, topic.id)
+    if has_moved:
+        data = dumps({"topic": topic.name, "seq": seq, "unread": unread})
+        await event_log.append(tx, own, "topic.was_read", who.user, at, data)
+    return unread
 
 
 async def ask_unread_topic(backends: Backends, who: Identity, command: UnreadTopic) -> Topic:

@@ -108,8 +108,10 @@ async def test_no_line_of_the_inbox_moves_under_the_pointer(site: Site, topic: s
 
 @needs_chromium
 async def test_a_private_discussion_from_its_beginning_to_the_end(site: Site, topic: str) -> None:
-    ann, bob = await site.open("ann"), await site.open("bob")
-    await ann.get_by_role("button", name="Discussions").click()
+    ann, bob, other = [await site.open(who) for who in ("ann", "bob", "ann")]
+    for window in (ann, other):
+        await window.get_by_role("button", name="Discussions").click()
+    await expect(other.get_by_text("No private discussions yet.")).to_be_visible()
     await ann.get_by_role("button", name="New discussion").click()
     await expect(ann.get_by_role("textbox", name="Name")).to_be_focused()
     await ann.keyboard.type("Board figures")
@@ -122,6 +124,8 @@ async def test_a_private_discussion_from_its_beginning_to_the_end(site: Site, to
     await ann.get_by_role("button", name="Begin").press("Enter")
     await expect(ann.get_by_role("heading", name="Board figures")).to_be_visible()
     await expect(comments(ann)).to_contain_text("What do we tell the board?")  # formatted, as any comment
+    await expect(lines(other)).to_contain_text("Board figures")
+    await other.close()
 
     # Bob finds it in his inbox, and answers.
     await expect(bell(bob)).to_have_accessible_name("Inbox, 1 unread")

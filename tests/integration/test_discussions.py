@@ -535,8 +535,10 @@ async def test_discussion_lists_asked_for_wrongly(cluster: Cluster, door: DoorNa
 
 async def test_members_hear_of_their_invitation_wherever_they_are(cluster: Cluster) -> None:
     [ann] = await doors(cluster, "rest", "ann")
-    bob = await cluster.client(1, "bob")
+    bob, device = await cluster.client(1, "bob"), await cluster.client(1, "ann")
     discussion = await created(ann, BOB, name="You too")
+    begun = await device.wait_for("topic.was_read")
+    assert begun.data["data"] == {"topic": discussion["topic"], "seq": 1, "unread": 0}
     told = await bob.wait_for(
         lambda event: (
             event.name == "notification.added"

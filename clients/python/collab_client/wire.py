@@ -1367,7 +1367,8 @@ class TopicWasReadData(TypedDict):
 
 
 class TopicWasReadEvent(TypedDict):
-    """This person has read the topic up to `seq`, perhaps on another device; `unread` comments are left."""
+    """This person has read the topic up to `seq`, perhaps on another device; `unread` comments are left. It
+    is how their devices hear of a discussion that they have begun."""
     # The name of a topic: `content:{projectId}:{objectId}`, `discussion:{id}` or `inbox:{userId}`.
     topic: str
     # The place in the topic's log.

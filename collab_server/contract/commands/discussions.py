@@ -32,8 +32,8 @@ ROWS = (
             },
         ),
         shown=("about", "text", "requestId"),
-        remark="The asker is a member and the owner. Those invited find it in their inboxes; `seq` is the event"
-        " `discussion.created`.",
+        remark="The asker is a member and the owner. Those invited find it in their inboxes, the asker's"
+        " other devices learn of it by `topic.was_read`; `seq` is the event `discussion.created`.",
         refusals=(
             "`not_found`: `about` may not be opened",
             "`invalid`: no such user or group (`field` is `members[0].id`), a blank name or text",

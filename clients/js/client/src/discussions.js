@@ -58,6 +58,7 @@ export class Discussions extends Store {
         this.#summaries.subscribe(() => this.#count()),
         client.on("topic.closed", ({ topic }) => this.#forget(topic)),
         client.on("notification.added", ({ data }) => data.notification.kind === "invited" && this.#soon()),
+        client.on("topic.was_read", ({ data }) => this.#isNew(data.topic) && this.#soon()),
         client.outbox.subscribe(() => this.#begun()),
         ...SIGNS.map((name) => client.on(name, () => this.#soon())),
       ];
@@ -88,7 +89,12 @@ export class Discussions extends Store {
     this.#isLive = isLive;
   }
 
-  /** Nobody is told of a discussion that they have begun themselves. */
+  /** One that was begun on another device has been read there. @param {string} topic */
+  #isNew(topic) {
+    return topic.startsWith("discussion:") && !this.#known.has(topic);
+  }
+
+  /** A node of a former version tells nobody of a discussion that they have begun themselves. */
   #begun() {
     const isBeginning = this.#client.outbox.snapshot().some(({ name }) => name === "discussion.create");
     if (this.#isBeginning && !isBeginning) this.#soon();

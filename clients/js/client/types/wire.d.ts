@@ -1888,7 +1888,10 @@ export interface TopicWasReadData {
   unread: number;
 }
 
-/** This person has read the topic up to `seq`, perhaps on another device; `unread` comments are left. */
+/**
+ * This person has read the topic up to `seq`, perhaps on another device; `unread` comments are left. It is
+ * how their devices hear of a discussion that they have begun.
+ */
 export interface TopicWasReadEvent {
   /** The name of a topic: `content:{projectId}:{objectId}`, `discussion:{id}` or `inbox:{userId}`. */
   topic: string;
