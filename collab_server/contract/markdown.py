@@ -30,7 +30,7 @@ GROUPS = {
 BEYOND: dict[str, str] = {
     "textCharacters": "`too_large`",
     "viewStateBytes": "`too_large`",
-    "packetBytes": "over Socket.IO the transport is closed; over REST `too_large`",
+    "packetBytes": "`too_large`; over Socket.IO the transport is closed, too",
     "discussionMembers": "`too_large`",
     "mentionsPerComment": "`too_large`",
     "recipientsPerCommand": "`too_large`",

@@ -16,7 +16,7 @@ from typing_extensions import override
 
 from collab_server.config.limits import Limits
 from collab_server.domain.jsontext import JsonText, dumps, json_shape, json_string
-from collab_server.errors import ClientError, RateLimited
+from collab_server.errors import ClientError, Invalid, RateLimited, TooLarge
 from collab_server.realtime.engine import requests
 from collab_server.realtime.engine.bounds import Bounds, KnownBy
 from collab_server.realtime.engine.engine import EngineServer
@@ -259,6 +259,16 @@ class CollabServer(SocketServer):
             except ClientError as error:
                 return self._refuse_unread(eio_sid, data, error)
         return super()._handle_eio_message(eio_sid, data)
+
+    @override
+    def _turn_down(self, eio_sid: str, packet: Any, why: str = "") -> None:
+        """Who hears nothing comes back and sends it again, for ever."""
+        head = HEAD.match(packet) if isinstance(packet, str) and packet.startswith(COMMANDS) else None
+        if head is None or not head["id"]:
+            return
+        most = self.eio.max_http_buffer_size
+        error = Invalid(why) if why else TooLarge(f"expected at most {most} bytes in a packet")
+        self._door.refuse(eio_sid, int(head["id"]), error)
 
     def _refuse_unread(self, eio_sid: str, text: str, error: ClientError) -> Awaitable[None] | None:
         """Answer a command without decoding it; what is none ends the connection. What comes after too many waits for

@@ -138,6 +138,20 @@ async def test_what_is_refused_stays_at_the_comment_until_it_is_discarded(start:
     await ann.until(
         SHOWN, lambda shown: shown["texts"] == ["short"] and shown["pending"] == [None], given=topic
     )
+    # What ends the connection for it is not sent again and again.
+    codes = await ann.run(
+        """
+        let deep = {}, codes = [];
+        for (let level = 0; level < 200; level += 1) deep = {in: deep};
+        for (const odd of [{text: "x".repeat(1500000)}, {text: "x", viewState: deep}]) {
+          codes.push(await client.topic(given).add(odd).then(() => null, ({code}) => code));
+          client.outbox.discard(client.outbox.snapshot()[0].key);
+        }
+        return codes;
+        """,
+        topic,
+    )
+    assert codes == ["too_large", "invalid"]
     assert await ann.run("return client.outbox.snapshot()") == []
 
 

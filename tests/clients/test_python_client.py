@@ -193,6 +193,17 @@ async def test_what_is_refused_stays_until_it_is_sent_otherwise_or_discarded(
     ann.add("")
     await until(lambda: [entry.state for entry in ann.client.outbox.entries] == ["refused"])
     ann.client.outbox.discard(ann.client.outbox.entries[0].key)
+    # What ends the connection for it is not sent again and again.
+    change: Any = ann.client.change
+    deep: dict[str, Any] = {}
+    for _ in range(200):
+        deep = {"in": deep}
+    odd = {"text": "x" * 1_500_000, "viewState": {}}, {"text": "x", "viewState": deep}
+    for payload, code in zip(odd, ("too_large", "invalid"), strict=True):
+        with pytest.raises(Refused) as refused:
+            await change("comment.add", {"topic": ann.topic, **payload})
+        assert refused.value.code == code
+        ann.client.outbox.discard(ann.client.outbox.entries[0].key)
     assert ann.client.outbox.entries == ()
 
 

@@ -114,7 +114,7 @@ async def test_reserved_names_are_no_commands(cluster: Cluster, name: str) -> No
     async with await raw(cluster, "ann") as ann:
         await ann.send(f'421["{name}",{{}}]', '422["me",{}]')
         frame = await ann.next()
-        assert frame is None or '"code":"unknown_command"' in str(frame)
+        assert '"code":"invalid"' in str(frame)
     assert await is_well(cluster)
 
 
@@ -213,14 +213,14 @@ async def test_each_command_gets_its_own_ack_once_and_no_more(cluster: Cluster, 
     ids=["a number of 5,000 digits", "100,000 levels", "900 levels", "NaN", "an infinite number"],
 )
 async def test_json_that_is_hard_to_read_does_no_harm(cluster: Cluster, topic: str, packet: str) -> None:
-    """It is acknowledged as invalid, or the connection is closed as for any packet that is no packet."""
+    """It is acknowledged as invalid, also where the connection is closed for it, as for any packet that is no packet:
+    who hears nothing sends it again."""
     async with await raw(cluster, "bob") as bob, await raw(cluster, "ann") as ann:
         await ann.send(packet.replace("TOPIC", topic))
+        assert str(await ann.next()).startswith('431[{"ok":false,"error":{"code":"invalid"')
+        await ann.send('422["me"]')
         frame = await ann.next()
-        if frame is not None:
-            assert str(frame).startswith('431[{"ok":false,"error":{"code":"invalid"')
-            await ann.send('422["me"]')
-            assert (await ann.answer(2))["ok"]
+        assert frame is None or str(frame).startswith('432[{"ok":true')
         await bob.send(get_topic(1, topic))
         assert (await bob.answer(1))["data"]["seq"] == 0
     assert await is_well(cluster)

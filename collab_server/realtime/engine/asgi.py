@@ -240,7 +240,11 @@ class AsgiWebSocket:
                 packet = event.get("text") or ""
             if session.upgrading is self:
                 owner.probe(session, packet)
-            elif len(packet) > session.most_bytes or not owner.receive(session, packet):
+            elif len(packet) > session.most_bytes:
+                if isinstance(packet, str):
+                    owner.turn_down(session, packet[: frames.BEGIN_BYTES])
+                owner.end(session, REASON.TRANSPORT_ERROR)
+            elif not owner.receive(session, packet):
                 owner.end(session, REASON.TRANSPORT_ERROR)
             if session.allowance.left < 0 and (seconds := session.allowance.seconds_to_wait()):
                 await asyncio.sleep(seconds)

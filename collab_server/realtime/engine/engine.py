@@ -46,11 +46,13 @@ from collab_server.realtime.engine.requests import (
 from collab_server.realtime.engine.sending import Sending
 from collab_server.realtime.engine.session import (
     NOOP,
+    UNWATCHED,
     Elsewhere,
     Exchange,
     Refusal,
     Scope,
     Session,
+    Watcher,
     WebSocketCarrier,
 )
 from collab_server.realtime.engine.sessions import Sessions
@@ -68,7 +70,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         known_by: how clients are known again.
         accepts_handshakes: is asked at each; if not, new clients get 503.
         elsewhere: names sessions that begin by polling, takes requests of those of other nodes; None where it is alone.
-        on_held: is told how much is kept of what a session that is not trusted has sent: id, bytes.
+        watcher: is told of what is kept of sessions, and of what is not read.
     """
 
     sockets: dict[str, Session]
@@ -82,7 +84,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         known_by: KnownBy | None = None,
         accepts_handshakes: Callable[[], bool] = lambda: True,
         elsewhere: Elsewhere | None = None,
-        on_held: Callable[[str, int], None] = lambda eio_sid, held_bytes: None,
+        watcher: Watcher = UNWATCHED,
         **kwargs: Any,
     ) -> None:
         super().__init__(*args, **kwargs)
@@ -110,7 +112,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             self._registered,
             self._sending,
             self._deadlines,
-            on_held,
+            watcher,
             self.logger,
         )
 

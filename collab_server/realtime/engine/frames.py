@@ -128,12 +128,18 @@ def _size_of_ready(data: bytearray, start: int) -> int:
     return 10 if held < 10 else 10 + int(_read_64(data, start + 2)[0])
 
 
-class FrameError(Exception):
-    """The client broke the protocol; `code` is the close code to answer with."""
+BEGIN_BYTES = 64
+"""So much of what is too large is looked at: whether, and by which number, it waits for an answer."""
 
-    def __init__(self, code: int) -> None:
+
+class FrameError(Exception):
+    """The client broke the protocol; `code` is the close code to answer with. `begin` is how a text begins that is too
+    big, as far as it has come."""
+
+    def __init__(self, code: int, begin: bytes = b"") -> None:
         super().__init__(code)
         self.code = code
+        self.begin = begin
 
 
 class FrameReader:
@@ -205,8 +211,16 @@ class FrameReader:
                 return 10
             length, header = _read_64(data, start + 2)[0], 14
         if length + (len(self._fragments) if self._fragments else 0) > self.max_bytes:
-            raise FrameError(TOO_BIG)
+            raise FrameError(TOO_BIG, self._begin_of(data[start : start + header + BEGIN_BYTES], header))
         return header + length
+
+    def _begin_of(self, frame: bytes, header: int) -> bytes:
+        """How the text begins that a frame is of, or goes on with."""
+        if self._fragments is not None:
+            return bytes(self._fragments[:BEGIN_BYTES]) if self._validator is not None else b""
+        if frame[0] & 0x0F != TEXT or len(frame) <= header:
+            return b""
+        return apply_mask(frame[header:], frame[header - 4 : header])
 
     def _read_frame(self, data: bytes, start: int, end: int) -> tuple[int, str | bytes] | None:
         opcode, length = data[start] & 0x0F, data[start + 1] & 0x7F

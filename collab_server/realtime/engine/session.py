@@ -176,6 +176,9 @@ class Owner(Protocol):
     def send_frame(self, session: Session, ready: bytes) -> None:
         """Send one ready frame."""
 
+    def turn_down(self, session: Session, begin: str) -> None:
+        """A packet that begins like this is too large, and was not read: it ends the session."""
+
     def weigh(self, session: Session) -> None:
         """Another amount is kept now of what a session that is not trusted has sent."""
 
@@ -193,6 +196,25 @@ class Owner(Protocol):
 
     def forget(self, session: Session) -> None:
         """Nothing is left to be done for a session."""
+
+
+class Watcher(Protocol):
+    """Who is told of what sessions cost, and of what they do not get; each is named by its id."""
+
+    def weigh(self, eio_sid: str, held_bytes: int) -> None:
+        """So much is kept now of what a session that is not trusted has sent."""
+
+    def turn_down(self, eio_sid: str, begin: str) -> None:
+        """A message that begins like this is too large, and was not read: it ends the session."""
+
+
+class _Nobody:
+    def weigh(self, eio_sid: str, held_bytes: int) -> None: ...
+
+    def turn_down(self, eio_sid: str, begin: str) -> None: ...
+
+
+UNWATCHED: Watcher = _Nobody()
 
 
 class _Nowhere:

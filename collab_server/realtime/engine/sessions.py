@@ -31,6 +31,7 @@ from collab_server.realtime.engine.session import (
     Carrier,
     Refusal,
     Session,
+    Watcher,
     WebSocketCarrier,
 )
 
@@ -46,7 +47,7 @@ class Sessions:
         handlers: are told of connects, disconnects and messages.
         sending: the way out.
         deadlines: what has to happen after a while.
-        on_held: is told how much is kept of what a session that is not trusted has sent: id, bytes.
+        watcher: is told of what is kept of sessions, and of what is not read.
         logger: is told who was put out.
     """
 
@@ -57,7 +58,7 @@ class Sessions:
         handlers: Handlers,
         sending: Sending,
         deadlines: Deadlines,
-        on_held: Callable[[str, int], None],
+        watcher: Watcher,
         logger: logging.Logger,
     ) -> None:
         self._sessions = sessions
@@ -67,7 +68,7 @@ class Sessions:
         self._deadlines = deadlines
         self._incoming = Incoming(handlers, deadlines)
         self.receive = self._incoming.receive  # as it is: it is on the way of every packet
-        self._on_held = on_held
+        self._watcher = watcher
         self._logger = logger
         self.overflows = 0  # clients put out because they did not read
 
@@ -88,11 +89,15 @@ class Sessions:
     def send_frame(self, session: Session, ready: bytes) -> None:
         self._sending.send(session, ready)
 
+    def turn_down(self, session: Session, begin: str) -> None:
+        if begin.startswith("4") and not session.closing:
+            self._watcher.turn_down(session.sid, begin[1:])
+
     def weigh(self, session: Session) -> None:
         held_bytes = session.inbox.held_bytes + session.carrier.held_bytes
         if session.upgrading is not None:
             held_bytes += session.upgrading.held_bytes
-        self._on_held(session.sid, held_bytes)
+        self._watcher.weigh(session.sid, held_bytes)
 
     # --- beginning
 

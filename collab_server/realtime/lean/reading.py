@@ -143,6 +143,8 @@ class Reading:
                     return
             self._tell_held_bytes()
         except frames.FrameError as error:
+            if error.begin:
+                session.owner.turn_down(session, error.begin.decode(errors="replace"))
             self._hearer.fail(error.code)
         if reader.fragments_read:
             session.allowance.left -= reader.fragments_read

@@ -69,7 +69,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             client_manager=client_manager or DirectManager(),
             bounds=replace(bounds or Bounds(), stranger_bytes=limits.packet_bytes),
             known_by=known_by,
-            on_held=self._weigh,
+            watcher=_Watch(self),
             **{"serializer": StrictPacket, **kwargs},
         )
         self.newcomers = Newcomers(limits, connect_seconds, self._give_up)
@@ -107,14 +107,15 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         """Take a message; what is left to be waited for before the next one, if anything."""
         try:
             packet = self._read(eio_sid, data)
-            if packet is None:
-                return None
-            check(packet)
-            return self._take(eio_sid, packet)
+            return None if packet is None else self._take(eio_sid, packet)
         except MalformedPacket as error:
             self._binary_packet.pop(eio_sid, None)
+            self._turn_down(eio_sid, data, str(error))
             self._put_out_for(eio_sid, str(error))
             return None
+
+    def _turn_down(self, eio_sid: str, packet: Any, why: str = "") -> None:
+        """Say `why` the connection is closed to whoever waits for an answer; without it, the packet is too large."""
 
     def _put_out_for(self, eio_sid: str, why: str) -> None:
         """Close the connection of a client that breaks the protocol."""
@@ -150,6 +151,7 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
         return None
 
     def _take(self, eio_sid: str, packet: Any) -> Awaitable[None] | None:
+        check(packet)
         kind, namespace = packet.packet_type, packet.namespace
         if kind == sio_packet.CONNECT:
             if self.manager.sid_from_eio_sid(eio_sid, namespace or "/") is not None:
@@ -204,9 +206,6 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self.manager_initialized = True
             self.manager.initialize()
         self.environ[eio_sid] = environ
-
-    def _weigh(self, eio_sid: str, held_bytes: int) -> None:
-        self._put_out(self.newcomers.weigh(eio_sid, held_bytes))
 
     def _put_out(self, eio_sids: list[str]) -> None:
         for eio_sid in eio_sids:
@@ -289,6 +288,19 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
 
     def _leave(self, eio_sid: str, reason: str) -> Awaitable[None] | None:
         return super()._handle_eio_disconnect(eio_sid, reason)  # type: ignore[no-any-return]
+
+
+class _Watch:
+    """Tells the server what its connections cost."""
+
+    def __init__(self, server: SocketServer) -> None:
+        self._server = server
+
+    def weigh(self, eio_sid: str, held_bytes: int) -> None:
+        self._server._put_out(self._server.newcomers.weigh(eio_sid, held_bytes))
+
+    def turn_down(self, eio_sid: str, begin: str) -> None:
+        self._server._turn_down(eio_sid, begin)
 
 
 def _what_is_kept_of(environ: dict[str, Any]) -> dict[str, Any]:
