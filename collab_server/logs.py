@@ -291,6 +291,9 @@ class _Repeats(logging.Filter):
 _NOT_NAMED = re.compile(r"/(?:health/|status(?:\Z|\?)|metrics(?:\Z|\?)|api/)")
 """Requests without a line of uvicorn's: checks of balancers and monitoring, and what has lines of our own."""
 
+_ABOUT_A_SOCKET = ("connection open", "connection closed", "connection rejected")
+"""What uvicorn's websockets say of each connection; why one was refused is a line of ours."""
+
 
 def _path_of(arguments: object) -> str:
     return str(arguments[2]) if isinstance(arguments, tuple) and len(arguments) > 2 else ""
@@ -308,7 +311,7 @@ class _UvicornFilter(logging.Filter):
         message = str(record.msg)
         if record.name == "uvicorn.access" and _NOT_NAMED.match(_path_of(record.args)):
             return False
-        is_about_a_socket = '"WebSocket ' in message or message in ("connection open", "connection closed")
+        is_about_a_socket = '"WebSocket ' in message or message.startswith(_ABOUT_A_SOCKET)
         if is_about_a_socket and record.levelno <= logging.INFO and not self._is_detailed:
             return False
         if isinstance(record.args, tuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -81,6 +82,7 @@ def starting(*, transport: str = "lean") -> Iterator[Start]:
             keys: KeyRing = KEYS,
             path: Path | None = None,
             tls: dict[str, Any] | None = None,
+            ws: str = "auto",
             transport: str = transport,
             **options: Any,
         ) -> One:
@@ -88,7 +90,7 @@ def starting(*, transport: str = "lean") -> Iterator[Start]:
             handing = Handing(neighbours, name, keys=keys, path=None if path is None else str(path))
             server = echo_engine(elsewhere=handing.elsewhere, **options)
             served = stack.enter_context(
-                serve_application(handing.application(server), server, **WAYS["lean"], **(tls or {}))
+                serve_application(handing.application(server), server, **WAYS["lean"], ws=ws, **(tls or {}))
             )
             one = One(handing, served, "http" if tls is None else "https", transport == "asgi")
             assert one.place
@@ -291,19 +293,33 @@ async def test_a_session_ends_with_the_poll_of_a_client_that_has_gone(
     assert await poll(http, other, sid) == UNKNOWN
 
 
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:.*websockets:UserWarning"
+)  # of `--ws websockets`
+@pytest.mark.parametrize(
+    ("transport", "ws"),
+    [("lean", "auto"), ("asgi", "websockets-sansio"), ("asgi", "websockets"), ("asgi", "wsproto")],
+)
 async def test_who_leaves_before_the_home_has_answered_a_handshake_leaves_nothing_behind(
-    start_either: Start, http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+    transport: str,
+    ws: str,
+    start: Start,
+    http: aiohttp.ClientSession,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(asgi_bytes, "ANSWER_SECONDS", 3600.0)
-    home, other = start_either("a"), start_either("b")
+    home, other = start("a", transport=transport), start("b", transport=transport, ws=ws)
     sid = await handshake(http, home)
     monkeypatch.setattr(home.served.server, "serve_websocket", lambda scope, websocket: None)
     host, port = other.url.removeprefix("http://").split(":")
+    caplog.clear()
     with socket.create_connection((host, int(port))) as client:
         client.sendall(upgrade_request(f"{SOCKET}&sid={sid}"))
         await asyncio.to_thread(wait_until, lambda: other.handing.elsewhere._pipes)
     await asyncio.to_thread(wait_until, lambda: not other.handing.elsewhere._pipes)
     await asyncio.to_thread(wait_until, lambda: not other.served.uvicorn.server_state.tasks)
+    assert not [record for record in caplog.records if record.levelno > logging.INFO]
 
 
 async def test_an_answer_that_was_not_passed_on_ends_the_session(

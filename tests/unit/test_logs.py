@@ -104,6 +104,7 @@ def test_every_request_and_socket_is_named_only_when_detailed(tmp_path: Path) ->
     logging.getLogger("uvicorn.access").info('%s - "%s %s HTTP/%s" %d', "a", "GET", "/", "1.1", 200)
     logging.getLogger("uvicorn.error").info('%s - "WebSocket %s" [accepted]', "a", "/socket.io/")
     logging.getLogger("uvicorn.error").info("connection open")
+    logging.getLogger("uvicorn.error").info("connection rejected (%d %s)", 400, "Bad Request")
     logging.getLogger("uvicorn.error").info("Uvicorn running on %s", "here")
     (line,) = lines(tmp_path / "log")
     assert "Uvicorn running" in line

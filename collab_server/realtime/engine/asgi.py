@@ -295,6 +295,10 @@ async def _serve_passed(scope: Scope, passed: AsgiBytes, receive: Receive, send:
     try:
         answer = await passed.answer()
         if leaving.done():
+            with contextlib.suppress(
+                OSError
+            ):  # it has gone; servers complain of a handshake without an answer
+                await say(send, {"type": "websocket.close"})
             return
         leaving.cancel()
         if answer is None:
