@@ -17,9 +17,10 @@ const keyOf = (/** @type {string[]} */ place) => `collab-draft:${place.join(":")
 function read(get) {
   try {
     const { text, whom, of } = JSON.parse(get() ?? "");
-    return typeof text === "string" && Array.isArray(whom) ? { text, whom, of } : NO_DRAFT;
+    const isOne = typeof text === "string" && whom.every((/** @type {Whom} */ each) => typeof each.name === "string");
+    return isOne ? { text, whom, of } : NO_DRAFT;
   } catch {
-    return NO_DRAFT; // none, or some pages may keep nothing
+    return NO_DRAFT; // none, or it is no draft, or some pages may keep nothing
   }
 }
 
