@@ -140,6 +140,27 @@ async def test_two_people_talk_by_keyboard_alone(site: Site) -> None:
 
 
 @needs_chromium
+async def test_what_changes_before_a_browser_has_painted_is_drawn(browser: Browser, cluster: Cluster) -> None:
+    script = """async (panel) => {
+      const { html, render } = await import(`${panel}/preact.js`);
+      const { useStore } = await import(`${panel}/parts.js`);
+      let value = "before";
+      let tell = () => {};
+      const store = { snapshot: () => value, subscribe: (listener) => ((tell = listener), () => {}) };
+      const box = document.createElement("div");
+      render(html`<${() => useStore(store)} />`, box);
+      value = "after";
+      tell();
+      await new Promise((end) => setTimeout(end));
+      return box.textContent;
+    }"""
+    page = await browser.new_page()
+    shown = await page.evaluate(script, f"{cluster[0].url}/clients/collab-panel")
+    await page.close()
+    assert shown == "after"
+
+
+@needs_chromium
 async def test_people_edit_and_delete_what_is_theirs_and_may_think_again(site: Site, topic: str) -> None:
     ann, bob = await site.open("ann"), await site.open("bob")
     await say(ann, "A first thought")

@@ -1,12 +1,13 @@
 // Small things that others are made of.
 
-import { html, useEffect, useReducer } from "./preact.js";
+import { html, useLayoutEffect, useReducer } from "./preact.js";
 import { apart } from "./words.js";
 
 /** What a store of the client shows, drawn anew when it changes. @param {any} store */
 export function useStore(store) {
   const [, redraw] = useReducer((/** @type {number} */ count) => count + 1, 0);
-  useEffect(() => store.subscribe(() => redraw(undefined)), [store]);
+  // In the turn that has drawn it: what changed before an effect would run is never shown.
+  useLayoutEffect(() => store.subscribe(() => redraw(undefined)), [store]);
   return store.snapshot();
 }
 

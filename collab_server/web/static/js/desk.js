@@ -1,7 +1,8 @@
 // A dashboard, and its panel beside it: what is chosen in one is what the other is about.
 
 import { placesOf } from "../clients/collab-client/places.js";
-import { html, useCallback, useEffect, useMemo, useReducer, useRef, useState } from "../clients/collab-panel/preact.js";
+import { useStore } from "../clients/collab-panel/parts.js";
+import { html, useCallback, useEffect, useMemo, useRef, useState } from "../clients/collab-panel/preact.js";
 import { Dashboard } from "./dashboard.js";
 import { PAGES, placeInWords } from "./figures.js";
 import { filtersInWords, filtersOf, NO_FILTERS, viewStateOf } from "./views.js";
@@ -11,7 +12,8 @@ const LIT_MS = 2500;
 export function Desk({ words, language, client, dashboard, topic: name, describeTopic, onOpen, sent }) {
   const topic = useMemo(() => client.topic(name), [client, name]);
   const places = useMemo(() => placesOf(client, topic), [client, topic]);
-  const [, redraw] = useReducer((count) => count + 1, 0);
+  const { state, threads, unread } = useStore(topic);
+  const known = useStore(places);
   const [page, setPage] = useState(PAGES[0].key);
   const [chosen, setChosen] = useState(NO_FILTERS);
   const [applied, setApplied] = useState(null); // {name, at, before}: somebody else's filters
@@ -22,14 +24,7 @@ export function Desk({ words, language, client, dashboard, topic: name, describe
   const panel = useRef(null);
   const timer = useRef(0);
 
-  useEffect(() => {
-    const ends = [topic.subscribe(redraw), places.subscribe(redraw)];
-    return () => {
-      clearTimeout(timer.current);
-      ends.forEach((end) => end());
-    };
-  }, [topic, places]);
-  const { state, threads, unread } = topic.snapshot();
+  useEffect(() => () => clearTimeout(timer.current), []);
   useEffect(() => {
     document.title = `${unread ? `(${unread}) ` : ""}${dashboard.name} · Collaboration`;
   }, [unread, dashboard.name]);
@@ -78,7 +73,7 @@ export function Desk({ words, language, client, dashboard, topic: name, describe
               <button type="button" class="plain" onClick=${back}>${words.say("back")}</button>
             </p>`}
             <${Dashboard}
-              ...${{ words, dashboard, page, chosen, selected, place, places: places.snapshot(), threads }}
+              ...${{ words, dashboard, page, chosen, selected, place, places: known, threads }}
               lit=${lit ?? pointed}
               onPage=${setPage}
               onChoose=${setChosen}
