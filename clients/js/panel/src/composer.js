@@ -286,7 +286,6 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
   };
 
   const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
-    if (event.isComposing) return;
     const count = picking?.found.length ?? 0;
     if (picking && count && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
       setChosen((chosen + (event.key === "ArrowDown" ? 1 : count - 1)) % count);

@@ -7,6 +7,7 @@ import { wordsOf } from "./words.js";
 /** @import { Client, Options } from "collab-client" */
 
 const HINT_MS = 5000; // what is not there by then was probably forgotten
+const COMPOSED = 229;
 
 /** @type {Client | null} */
 let shared = null;
@@ -85,6 +86,10 @@ export class CollabElement extends HTMLElement {
     super();
     this.#root = this.attachShadow({ mode: "open" });
     this.#root.adoptedStyleSheets = styles.map(sheetOf);
+    // Keys that an input method has taken are none of ours. Safari says so of the last one by its code alone.
+    const notComposed = (/** @type {KeyboardEvent} */ event) =>
+      (event.isComposing || event.keyCode === COMPOSED) && event.stopPropagation();
+    this.#root.addEventListener("keydown", notComposed, true);
   }
 
   /** Have one more style, once. @internal @param {string} style */

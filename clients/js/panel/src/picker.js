@@ -69,7 +69,6 @@ export function Picker({ client, words, id, chosen, onChange, known = [] }) {
     field.current.focus();
   };
   const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
-    if (event.isComposing) return;
     const count = found?.length ?? 0;
     if (count && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
       setAt((at + (event.key === "ArrowDown" ? 1 : count - 1)) % count);
