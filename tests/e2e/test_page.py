@@ -267,7 +267,7 @@ async def test_axe_finds_nothing_in_the_page(open_as: Open, address: str) -> Non
     await ann.locator(".account summary").click()
     await ann.get_by_role("combobox", name="Language").select_option("ar")
     await expect(ann.locator("html")).to_have_attribute("dir", "rtl")
-    await expect(ann.get_by_role("textbox", name="إضافة تعليق")).to_be_visible()
+    await expect(ann.get_by_role("textbox", name="إضافة تعليق")).to_have_css("direction", "rtl")
     assert await violations(ann) == []
     await ann.set_viewport_size({"width": 390, "height": 844})
     assert await violations(ann, ["dark"]) == []

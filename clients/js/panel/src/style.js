@@ -180,6 +180,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .thread > .composer { margin-inline-start: 38px; }
 .composer textarea { display: block; width: 100%; min-height: 38px; max-height: 180px; padding: 9px 12px; border: 0; outline: 0; background: none; resize: none; field-sizing: content; overflow: auto; }
 .composer textarea::placeholder { color: var(--soft); opacity: 1; }
+:placeholder-shown { direction: inherit; }
 .forms { display: flex; }
 .row { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; padding: 0 6px 6px; }
 .row .chips { flex: 1 0 100%; min-width: 0; margin: 0; }
