@@ -6,7 +6,7 @@ N ?= 30
 SEED ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help run demo test quick units snippets packages check lint format docs lock bench pictures plans faults hostile compose clean
+.PHONY: help run demo test quick units snippets packages check lint format docs lock bench pictures browsers plans faults hostile compose clean
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -75,6 +75,9 @@ bench: $(BIN)/.installed ## Measure against the peers, and BEFORE=<commit> (docs
 
 pictures: $(BIN)/.installed ## Take the pictures of the README anew, of a demo, with Debian's Chromium
 	$(BIN)/python docs/pictures.py
+
+browsers: $(BIN)/.installed ## Talk in Debian's Firefox and WebKit (CONTRIBUTING.md)
+	BROWSERS=all $(BIN)/pytest -q -n 0 -rs tests/e2e/test_other_browsers.py
 
 plans: $(BIN)/.installed ## Time every statement on a million comments
 	$(BIN)/python -m tests.bench.plans

@@ -6,17 +6,12 @@ share their cookies, as they do at home. Skipped where there is no Chromium.
 
 import re
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from pathlib import Path
+from collections.abc import AsyncIterator, Awaitable, Callable
 
-import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
 
-from collab_server.demo.embedded import free_port
-from collab_server.demo.nginx import EmbeddedNginx
 from tests.clients.panels import composer, say
-from tests.e2e.deployed import deployed_nginx
 from tests.harness.axe import violations
 from tests.harness.browsers import needs_chromium
 from tests.harness.clients import new_session
@@ -30,24 +25,6 @@ HELMETS = {"pageKey": "products", "visualizationKey": "products", "dataPoint": {
 
 pytestmark = needs_chromium
 expect.set_options(timeout=PATIENCE_MS)
-
-
-@pytest.fixture
-def nginx(shared_cluster: Cluster, library: StandInLibrary, tmp_path: Path) -> Iterator[EmbeddedNginx]:
-    nginx = deployed_nginx(
-        "sticky",
-        [node.port for node in shared_cluster.nodes],
-        port=free_port(),
-        folder=tmp_path / "nginx",
-        library_port=library.port,
-    )
-    with nginx:
-        yield nginx
-
-
-@pytest.fixture
-def address(nginx: EmbeddedNginx) -> str:
-    return f"http://127.0.0.1:{nginx.port}/"
 
 
 @pytest_asyncio.fixture
