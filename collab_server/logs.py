@@ -31,6 +31,7 @@ import re
 import sys
 import time
 from collections.abc import Callable
+from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, Literal
 
@@ -105,9 +106,22 @@ class _SharedFileHandler(_FileHandler):
             if not self._has_the_name():
                 self.reopen()  # another process has rotated it, or it was moved away
             line = self.format(record) + self.terminator
-            os.write(self._descriptor(), line.encode("utf-8", "backslashreplace"))  # as one, at the end
+            begin = "" if self._is_at_a_lines_begin() else self.terminator
+            os.write(
+                self._descriptor(), (begin + line).encode("utf-8", "backslashreplace")
+            )  # as one, at the end
         except Exception:
             self.handleError(record)
+
+    @override
+    def _open(self) -> TextIOWrapper:
+        self.mode = "a+"  # for how it ends has to be seen
+        return super()._open()
+
+    def _is_at_a_lines_begin(self) -> bool:
+        """False behind what is left of a line that found no more room on the disk, whoever wrote it."""
+        size = os.fstat(self._descriptor()).st_size
+        return not size or os.pread(self._descriptor(), 1, size - 1) == b"\n"
 
     def _descriptor(self) -> int:
         if self.stream is None:

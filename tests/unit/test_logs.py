@@ -239,3 +239,15 @@ def test_every_line_names_the_node_and_its_trace(tmp_path: Path, monkeypatch: py
     assert [line.get("trace") for line in found] == [None, "a-trace", "its-own", "a-trace"]
     assert {line["node"] for line in found} == {"node-1"}
     assert "color_message" not in found[-1]
+
+
+def test_what_is_left_of_a_line_that_found_no_room_ends_before_the_next(tmp_path: Path) -> None:
+    logs.configure(log_file=tmp_path / "log", log_format="json", is_shared=True)
+    ours.info("before")
+    with (tmp_path / "log").open("a") as another_worker:
+        another_worker.write('{"event": "torn')
+    ours.info("after")
+    ours.info("and on")
+    before, torn, *after = lines(tmp_path / "log")
+    assert torn == '{"event": "torn'
+    assert [json.loads(line)["event"] for line in (before, *after)] == ["before", "after", "and on"]
