@@ -264,7 +264,7 @@ class CollabServer(SocketServer):
     def _turn_down(self, eio_sid: str, packet: Any, why: str = "") -> None:
         """Who hears nothing comes back and sends it again, for ever."""
         head = HEAD.match(packet) if isinstance(packet, str) and packet.startswith(COMMANDS) else None
-        if head is None or not head["id"]:
+        if head is None or not head["id"] or head["namespace"] not in (None, "/"):
             return
         most = self.eio.max_http_buffer_size
         error = Invalid(why) if why else TooLarge(f"expected at most {most} bytes in a packet")

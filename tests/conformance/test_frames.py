@@ -126,6 +126,22 @@ def test_broken_frame_is_refused_with_its_code(data: bytes, code: int) -> None:
     assert code_of(data) == code
 
 
+@pytest.mark.parametrize("size", [1, 2, 7, 8, 14, 71, 72, 5000])
+@pytest.mark.parametrize("most", [10, 1000])
+def test_of_a_text_that_is_too_big_the_begin_is_told_however_it_comes(size: int, most: int) -> None:
+    text = b"421[" + bytes(range(32, 127)) * 20
+    reader, data = frames.FrameReader(most, tells_begin=True), masked(1, text)
+
+    def read_on() -> None:
+        for at in range(0, len(data), size):
+            list(reader.feed(data[at : at + size]))
+
+    with pytest.raises(frames.FrameError) as error:
+        read_on()
+    assert (error.value.code, error.value.begin) == (1009, text[: frames.BEGIN_BYTES])
+    assert reader.held_bytes <= 100
+
+
 def test_broken_text_is_noticed_before_the_message_ends() -> None:
     assert code_of(masked(1, b"ok \xff", is_final=False)) == 1007
 

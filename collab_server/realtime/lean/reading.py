@@ -48,7 +48,8 @@ class Reading:
         self._session = session
         self._transport = transport
         self._hearer = hearer
-        self._frames: frames.FrameReader | None = frames.FrameReader(session.most_bytes)
+        reader = frames.FrameReader(session.most_bytes, tells_begin=session.is_trusted)
+        self._frames: frames.FrameReader | None = reader
         self._is_paused = False
         self._resting: asyncio.TimerHandle | None = None  # until the client may go on …
         self._unread = b""  # … with what it had sent already
@@ -69,6 +70,7 @@ class Reading:
         """Take messages of so many bytes from now on."""
         if self._frames is not None:
             self._frames.max_bytes = most_bytes
+            self._frames.tells_begin = self._session.is_trusted
 
     def pause(self) -> None:
         """Read no more for now."""
