@@ -117,7 +117,7 @@ class Live:
         make_audience = Audience if spans is None else partial(SpannedAudience, spans=spans)
         make_publisher = Publisher if spans is None else partial(SpannedPublisher, spans=spans)
         self.audience = make_audience(hub, presence, moves)
-        self.feed = Feed(self.audience)
+        self.feed = Feed(self.audience, server.roster)
         self.waiting = Waiting(self.feed, gate.read_id)
         self.publisher = publisher = make_publisher(bus, self.feed, moves)
         self.deliveries = Deliveries(ground.database, gate, hub, bus, publisher, metrics, channels.kinds)

@@ -22,6 +22,7 @@ from collab_server.realtime.engine.bounds import Bounds, KnownBy
 from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.pace import Pace
 from collab_server.realtime.engine.requests import header, see_through_proxies, trace_of
+from collab_server.realtime.engine.roster import Roster
 from collab_server.realtime.engine.session import Elsewhere, Refusal, Scope
 from collab_server.realtime.sockets.manager import BusManager
 from collab_server.realtime.sockets.packets import HEAD
@@ -182,6 +183,10 @@ class CollabServer(SocketServer):
         return TellingEngine
 
     # --- out
+
+    def roster(self) -> Roster:
+        """A new one, for connections that are told the same again and again: to be given to `tell`."""
+        return self.eio.sessions.roster()
 
     def tell(self, connections: Iterable[str], name: str, data: JsonText) -> None:
         """Send an event or a signal to these. Never waits, never raises."""

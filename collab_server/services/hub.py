@@ -41,11 +41,24 @@ class Listener(Protocol):
         """Something of this person's was ended: if it is the sign-in that this connection came with, leave."""
 
 
+class Roster(Collection[str], Protocol):
+    """Connections that are told the same again and again, kept by the way out for that to cost little.
+
+    What is told to it reaches those who are on it at that moment.
+    """
+
+    def add(self, connection: str, /) -> None:
+        """Put one on it."""
+
+    def discard(self, connection: str, /) -> None:
+        """Take one off it, if it is on it."""
+
+
 class Outlet(Protocol):
     """The way out to the connections: the Socket.IO server. Never waits, never raises."""
 
     def tell(self, connections: Iterable[str], name: str, data: JsonText) -> None:
-        """Send an event or a signal to these."""
+        """Send an event or a signal to these, or to those on a `Roster` of its own."""
 
     def close_all(self, reason: str) -> None:
         """Close every connection, whoever's it is; official clients come back by themselves."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -19,6 +20,7 @@ from collab_server.domain.subscriptions import Subscribe, Unsubscribe
 from collab_server.domain.topics import content_topic
 from collab_server.realtime.client import Client
 from collab_server.realtime.door import Door
+from collab_server.realtime.engine.sending import Sending
 from collab_server.realtime.sign_ins import SignIns
 from collab_server.services.commands import table
 from collab_server.services.commands.figures import Figures
@@ -106,7 +108,7 @@ class House:
         self.hub = Hub(self.server, Metrics())
         presence = Presence("node1", self.hub, Alone())
         audience = Audience(self.hub, presence, moves := Moves())
-        self.feed = Feed(audience)
+        self.feed = Feed(audience, Sending({}, logging.getLogger()).roster)
         self.limiter = RateLimiter(per_second=1000, burst=1000)
         backends = SimpleNamespace(presence=presence, epoch=Epoch("epoch"), limits=Limits())
         watches = Watches(cast("Any", backends), self.hub, audience, moves, self.limiter)

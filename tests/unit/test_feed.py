@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import random
 from collections.abc import AsyncIterator, Iterable, Sequence
 from datetime import UTC, datetime
@@ -15,6 +16,7 @@ import pytest_asyncio
 from collab_server.domain.events import Event, event_of
 from collab_server.domain.jsontext import NOTHING
 from collab_server.errors import Paused
+from collab_server.realtime.engine.sending import Sending
 from collab_server.services.live import feed as feed_module
 from collab_server.services.live import repair as repair_module
 from collab_server.services.live.feed import Feed
@@ -92,7 +94,7 @@ async def feed(
     mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncIterator[Feed]:
     monkeypatch.setattr(repair_module, "REPAIR_SECONDS", 60.0)
-    feed = Feed(mailbox)
+    feed = Feed(mailbox, Sending({}, logging.getLogger()).roster)
     async with repaired(feed, database):
         yield feed
 
@@ -233,7 +235,7 @@ async def test_every_round_compares_all_heads_in_two_queries(
     mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repair_module, "REPAIR_SECONDS", 0.05)
-    feed = Feed(mailbox)
+    feed = Feed(mailbox, Sending({}, logging.getLogger()).roster)
     async with repaired(feed, database):
         topics = [f"t{number}" for number in range(50)]
         for topic in topics:
@@ -255,7 +257,7 @@ async def test_repair_goes_on_when_the_database_is_back(
     mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repair_module, "REPAIR_SECONDS", 0.05)
-    feed = Feed(mailbox)
+    feed = Feed(mailbox, Sending({}, logging.getLogger()).roster)
     async with repaired(feed, database):
         subscribe(feed, "a", 0)
         database.is_away, database.stored[TOPIC] = True, 2
@@ -270,7 +272,7 @@ async def test_nothing_is_asked_while_nobody_follows_anything(
     mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(repair_module, "REPAIR_SECONDS", 0.01)
-    feed = Feed(mailbox)
+    feed = Feed(mailbox, Sending({}, logging.getLogger()).roster)
     async with repaired(feed, database):
         await asyncio.sleep(0.05)
     assert database.reads == []

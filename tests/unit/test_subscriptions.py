@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
@@ -26,6 +27,7 @@ from collab_server.domain.subscriptions import Subscribe, Unsubscribe, WatchTopi
 from collab_server.domain.topics import Topic, content_topic, inbox_topic
 from collab_server.errors import Forbidden, NotFound, Paused, TooLarge, Unavailable
 from collab_server.ports import ContentAnswer, Gate
+from collab_server.realtime.engine.sending import Sending
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.weights import BYTES_OUT
 from collab_server.services.commenting import Commenting
@@ -136,7 +138,7 @@ class Live:
         self.presence = presence = Presence("n1", self.hub, Alone())
         self.moves = moves = Moves()
         audience = Audience(self.hub, presence, moves)
-        self.feed = Feed(audience)
+        self.feed = Feed(audience, Sending({}, logging.getLogger()).roster)
         commenting = Commenting(CommentingRules(), self.gate)
         backends = SimpleNamespace(
             presence=presence,

@@ -206,6 +206,10 @@ class AsgiWebSocket:
         if self._protocol is not None:
             self._protocol.take(most_bytes)
 
+    def descriptor(self) -> int:
+        """None: the server keeps it."""
+        return -1
+
     async def shake_hands(self, send: Send) -> None:
         """Complete the handshake."""
         await send(self._accepted)

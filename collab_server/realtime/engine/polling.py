@@ -170,6 +170,10 @@ class Polling:
     def trust(self, most_bytes: int) -> None:
         """Nothing to do: each POST is judged at its head."""
 
+    def descriptor(self) -> int:
+        """None: what is polled for is no frames."""
+        return -1
+
     def resume_reading(self) -> None:
         """Answer the POST that was held back."""
         exchange, self._post = self._post, None

@@ -69,6 +69,10 @@ class Carrier(Protocol):
     def trust(self, most_bytes: int) -> None:
         """Take packets of so many bytes from now on."""
 
+    def descriptor(self) -> int:
+        """The file to which ready frames may be written beside this, as long as nothing waits here; -1 if there is
+        none. Of another one from some time on the session's owner is told."""
+
 
 class WebSocketCarrier(Carrier, Protocol):
     """A websocket whose handshake the server decides on."""
@@ -179,6 +183,12 @@ class Owner(Protocol):
     def turn_down(self, session: Session, begin: str) -> None:
         """A packet that begins like this is too large, and was not read: it ends the session."""
 
+    def settle(self, session: Session) -> None:
+        """Have all that is sent to the session in this turn in its `out`."""
+
+    def reroute(self) -> None:
+        """A carrier has another descriptor."""
+
     def weigh(self, session: Session) -> None:
         """Another amount is kept now of what a session that is not trusted has sent."""
 
@@ -235,6 +245,9 @@ class _Nowhere:
     def resume_reading(self) -> None: ...
 
     def trust(self, most_bytes: int) -> None: ...
+
+    def descriptor(self) -> int:
+        return -1
 
 
 NOWHERE = _Nowhere()
@@ -299,7 +312,7 @@ class Session:
         self.owner = owner
         self.sid = sid
         self.carrier: Carrier = NOWHERE
-        self.out: list[bytes] = []  # ready frames of this loop turn
+        self.out: list[bytes] = []  # ready frames of this loop turn, but for those of a `Round`
         self.inbox = Inbox()
         self.allowance = Allowance(pace)
         self.is_trusted = is_trusted
@@ -344,6 +357,7 @@ class Session:
 
     def take_out(self) -> list[bytes]:
         """What was sent in this turn of the loop and not written yet."""
+        self.owner.settle(self)
         ready, self.out = self.out, []
         return ready
 

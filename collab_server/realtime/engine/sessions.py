@@ -23,6 +23,7 @@ from collab_server.realtime.engine.handlers import Handlers
 from collab_server.realtime.engine.incoming import Incoming
 from collab_server.realtime.engine.lanes import Lane
 from collab_server.realtime.engine.polling import Polling
+from collab_server.realtime.engine.roster import Roster
 from collab_server.realtime.engine.sending import Sending
 from collab_server.realtime.engine.session import (
     CLOSE,
@@ -93,11 +94,21 @@ class Sessions:
         if begin.startswith("4") and not session.closing:
             self._watcher.turn_down(session.sid, begin[1:])
 
+    def settle(self, session: Session) -> None:
+        self._sending.settle(session)
+
+    def reroute(self) -> None:
+        self._sending.reroute()
+
     def weigh(self, session: Session) -> None:
         held_bytes = session.inbox.held_bytes + session.carrier.held_bytes
         if session.upgrading is not None:
             held_bytes += session.upgrading.held_bytes
         self._watcher.weigh(session.sid, held_bytes)
+
+    def roster(self) -> Roster:
+        """A new one, for those who are told the same again and again."""
+        return self._sending.roster()
 
     # --- beginning
 
@@ -194,6 +205,7 @@ class Sessions:
     def _carry_by(self, session: Session, websocket: WebSocketCarrier) -> None:
         """Move a session from long-polling to a websocket, with what was not sent."""
         polling, session.carrier = session.carrier, websocket
+        self.reroute()
         assert isinstance(polling, Polling)
         polling.release()
         polling.resume_reading()
@@ -229,6 +241,7 @@ class Sessions:
             self.end_upgrade(session)
         ready = session.take_out()
         carrier, session.carrier = session.carrier, NOWHERE
+        self.reroute()  # its descriptor may soon be another's
         if is_abrupt:
             carrier.abort()
         else:

@@ -20,13 +20,14 @@ from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.requests import header, subprotocol_of, trace_header
 from collab_server.realtime.engine.session import REASON, Refusal, Scope, Session, Taker
 from collab_server.realtime.lean.reading import Reading
+from collab_server.realtime.lean.shortcut import Shortcut
 
 _ACCEPTED = (
     b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: Upgrade\r\nsec-websocket-accept: "
 )
 
 
-class WebSocket(asyncio.Protocol):
+class WebSocket(Shortcut):
     """Carries one session.
 
     What goes out waits in the transport's buffer, which `write` looks at each time; what comes in, in `reading.py`.
@@ -44,21 +45,15 @@ class WebSocket(asyncio.Protocol):
         "_handshake",
         "_is_lingering",
         "_reading",
-        "_session",
-        "_transport",
-        "is_closing",
     )
     name = "websocket"
-    is_handed = False
 
     def __init__(self, engine: EngineServer, transport: Any, connections: set[Any]) -> None:
+        super().__init__(transport)
         self._engine = engine
-        self._transport = transport
         self._connections = connections
-        self._session: Session | None = None
         self._reading: Reading | None = None  # from the handshake's end on
         self._handshake = b""  # how it is completed
-        self.is_closing = False  # our close frame is out, or the connection is no more
         self._is_lingering = False  # we send nothing more, but wait for the client to read and close
         connections.add(self)
 

@@ -30,6 +30,7 @@ from typing import Protocol
 from typing_extensions import override
 
 from collab_server.domain.events import Event
+from collab_server.services.hub import Roster
 from collab_server.services.live.witness import Witness
 from collab_server.storage.event_log import Claim
 
@@ -84,13 +85,13 @@ class _Log:
 
     __slots__ = ("applied", "gap_timer", "head", "held", "hinted", "live", "name", "waiting")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, live: Roster) -> None:
         self.name = name
         self.applied: int | None = None  # None until the first subscriber has read the head
         self.head = ""  # the identity of the event `applied`, if it is known
         self.waiting: dict[int, Event] = {}
         self.hinted = 0  # the last of which it is known, while `applied` is not, that it exists
-        self.live: dict[str, None] = {}
+        self.live = live
         self.held: dict[str, _Held] = {}
         self.gap_timer: asyncio.TimerHandle | None = None
 
@@ -122,10 +123,11 @@ class Missing:
 
 
 class Feed:
-    """Delivers to `outlet`. What is missing it notes in `missing`, which `Repair` works off."""
+    """Delivers to `outlet`, a topic's events to one roster. What is missing it notes in `missing`, for `Repair`."""
 
-    def __init__(self, outlet: Outlet) -> None:
+    def __init__(self, outlet: Outlet, new_roster: Callable[[], Roster]) -> None:
         self._outlet = outlet
+        self._new_roster = new_roster
         self.missing = Missing()
         self.witness = Witness()
         self._logs: dict[str, _Log] = {}
@@ -208,9 +210,9 @@ class Feed:
         """
         followed = self._logs.get(topic)
         if followed is None:
-            followed = self._logs[topic] = _Log(topic)
+            followed = self._logs[topic] = _Log(topic, self._new_roster())
         was_live, before = client in followed.live, followed.held.get(client)
-        followed.live.pop(client, None)
+        followed.live.discard(client)
         followed.held[client] = _Held(followed.applied)
         if was_live:
             return followed.applied
@@ -225,7 +227,7 @@ class Feed:
         followed = self._logs.get(topic)
         if followed is None or followed.applied is None:
             return None
-        followed.live[client] = None
+        followed.live.add(client)
         return followed.applied
 
     def watch(self, client: str, topic: str, ring: Callable[[], None]) -> None:
@@ -286,7 +288,7 @@ class Feed:
         if known is None or applied is None or known > applied or followed.held.get(client) is not held:
             return
         del followed.held[client]
-        followed.live[client] = None
+        followed.live.add(client)
         for event in held.events:
             if event.seq > known and client in followed.live:
                 self._deliver((client,), event)
@@ -299,7 +301,7 @@ class Feed:
         followed = self._logs.get(topic)
         if followed is None or not self.follows(client, topic):
             return False
-        followed.live.pop(client, None)
+        followed.live.discard(client)
         followed.held.pop(client, None)
         if not followed.live and not followed.held:
             if may_come_back and followed.applied is not None:
