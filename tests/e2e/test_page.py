@@ -214,6 +214,16 @@ async def test_whoever_signs_out_is_not_let_in_by_what_the_window_knew(open_as: 
     await expect(composer(ann)).to_have_value("half a thought")
 
 
+async def test_a_browser_that_keeps_nothing_shows_the_page_all_the_same(
+    context: BrowserContext, open_as: Open
+) -> None:
+    refused = "{ get() { throw new DOMException('refused', 'SecurityError'); } }"
+    for storage in ("localStorage", "sessionStorage", "indexedDB"):
+        await context.add_init_script(f"Object.defineProperty(window, '{storage}', {refused})")
+    ann = await open_as("Ann")
+    await say(ann, "Kept by the server")
+
+
 async def test_on_a_phone_the_panel_is_a_sheet_below_the_dashboard(open_as: Open) -> None:
     ann = await open_as("Ann")
     await say(ann, "A_word_without_any_space_" * 8)

@@ -9,17 +9,18 @@ import { Avatar, useStore } from "../clients/collab-panel/parts.js";
 import { html, render, useEffect, useRef, useState } from "../clients/collab-panel/preact.js";
 import { Desk } from "./desk.js";
 import { placeInWords } from "./figures.js";
+import { keptIn } from "./keep.js";
 import { LibraryError, people, signIn } from "./library.js";
 import { filtersInWords } from "./views.js";
 import { LANGUAGES, languageHere, speak } from "./words.js";
 
-const KEPT = "collaboration";
 const NODE_COOKIE = "collab_node"; // NGINX's sticky cookie: which node this browser is sent to
 
+const inWindow = keptIn("sessionStorage", "collaboration");
 const kept = {
-  read: () => JSON.parse(sessionStorage.getItem(KEPT) ?? "null"),
-  write: (session) => sessionStorage.setItem(KEPT, JSON.stringify(session)),
-  forget: () => sessionStorage.removeItem(KEPT),
+  read: () => JSON.parse(inWindow.read() ?? "null"),
+  write: (session) => inWindow.write(JSON.stringify(session)),
+  forget: inWindow.forget,
 };
 
 const topicOf = ({ projectId, id }) => `content:${projectId}:${id}`;
