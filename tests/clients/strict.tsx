@@ -11,6 +11,9 @@ import { createElement, useRef } from "react";
 
 const client: Client = createClient({ url: "http://127.0.0.1:8080", auth: async () => ({ identityToken: "t" }) });
 const topic = client.topic("content:1:2");
+createClient({ auth: async () => null }); // of the server that the page is from
+// @ts-expect-error a panel is told where its server is
+connect({ auth: async () => ({ identityToken: "t" }) });
 
 async function write() {
   const { comment, seq } = await topic.add({ text: "one", anchor: { pageKey: "K53" } });

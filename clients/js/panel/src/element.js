@@ -18,7 +18,8 @@ const sheets = new Map();
 
 /**
  * Connect: the elements of this page talk over this client, unless they have one of their own.
- * @param {Options | Client} options what `createClient` of collab-client takes, or a client of one's own
+ * @param {(Options & {url: string | URL}) | Client} options what `createClient` of collab-client takes, with the `url`,
+ *   for a panel may come from another server than its page; or a client of one's own
  * @returns {Client}
  * @throws {TypeError} for what is neither
  */

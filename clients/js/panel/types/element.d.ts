@@ -1,11 +1,14 @@
 import type { Client, Options } from "collab-client";
 /**
  * Connect: the elements of this page talk over this client, unless they have one of their own.
- * @param {Options | Client} options what `createClient` of collab-client takes, or a client of one's own
+ * @param {(Options & {url: string | URL}) | Client} options what `createClient` of collab-client takes, with the `url`,
+ *   for a panel may come from another server than its page; or a client of one's own
  * @returns {Client}
  * @throws {TypeError} for what is neither
  */
-export declare function connect(options: Options | Client): Client;
+export declare function connect(options: (Options & {
+    url: string | URL;
+}) | Client): Client;
 /**
  * An element that says what it shows in `draw`.
  *
