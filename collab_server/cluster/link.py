@@ -23,6 +23,7 @@ from typing import Any
 import hiredis
 from typing_extensions import override
 
+from collab_server import lookups
 from collab_server.config.values import RedisSection, shown
 
 __all__ = ["Link", "LinkError", "find_server", "in_words", "open_link", "silence"]
@@ -222,12 +223,15 @@ async def find_server(
     for host, port in redis.hosts:
         try:
             async with asyncio.timeout(SENTINEL_SECONDS):
+                await lookups.find(host)
                 found = await sentinels.ask(redis, host, port, ssl_context)
             if found is not None:
                 return found
             reason = f"the Sentinel {shown(host, port)} does not know {redis.sentinel_master}"
         except TimeoutError:
             reason = f"the Sentinel {shown(host, port)} does not answer"
+        except socket.gaierror:
+            reason = f"the name in {shown(host, port)} cannot be found"
         except sentinels.RedisError as error:
             reason = f"the Sentinel {shown(host, port)} cannot be asked: {error}"
     raise LinkError(reason)
@@ -242,6 +246,7 @@ async def _connect(
     if redis.is_tls and ssl_context is None:
         raise LinkError("rediss:// needs an SSL context")
     try:
+        await lookups.find(server[0])
         _, link = await asyncio.get_running_loop().create_connection(
             lambda: Link(on_message), server[0], server[1], ssl=ssl_context if redis.is_tls else None
         )

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import asyncpg
 
+from collab_server import lookups
 from collab_server.config import certificates
 from collab_server.config.values import DatabaseSection, HostAndPort, shown
 from collab_server.storage.poolers import SharesSessions, is_behind_pooler, is_sign
@@ -218,6 +219,13 @@ class Server:
 
     async def _dial(self, address: HostAndPort, timeout: float, limits: Mapping[str, str]) -> Connection:
         host, port = address
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + max(timeout, 0.01)
+        try:
+            async with asyncio.timeout_at(deadline):
+                await lookups.find(host)
+        except TimeoutError:
+            raise socket.gaierror(socket.EAI_AGAIN, "its name is not found in time") from None
         connection: TimedConnection = await asyncpg.connect(
             connection_class=TimedConnection,
             host=host,
@@ -226,7 +234,7 @@ class Server:
             password=self._learned.password or self.password,
             database=self.database,
             ssl=False if self.tls is None else self.tls,
-            timeout=max(timeout, 0.01),
+            timeout=max(deadline - loop.time(), 0.01),
             statement_cache_size=500,
             max_cached_statement_lifetime=0,
             server_settings={**limits, "application_name": f"collab {self.node}".strip()},
