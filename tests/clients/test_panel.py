@@ -282,7 +282,14 @@ async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(
 
     await until(is_first_there, 20)
     assert await page.locator("[data-thread]").count() <= 60
-    await page.locator("div.list").evaluate("list => list.scrollTop = 800")
+    # What is drawn before the browser has told of scrolling does not take it back.
+    scroll = """async list => {
+      list.scrollTop = 800;
+      panel.redraw();
+      await new Promise((end) => setTimeout(end, 200));
+      return list.scrollTop;
+    }"""
+    assert await page.locator("div.list").evaluate(scroll) == 800
     await page.wait_for_function("panel.shadowRoot.querySelector('.pill')")
     place = "list => list.scrollTop"
     before = await page.locator("div.list").evaluate(place)

@@ -472,3 +472,22 @@ for (const which of given) said[JSON.stringify(which)] = useThreads("a", which).
          {"visualizationKey": "W1"}, {"pageKey": "K2"}],
     )  # fmt: skip
     assert list(said.values()) == ["1234", "134", "2", "12", "2", "1", ""]
+
+
+def test_what_is_drawn_before_a_browser_tells_of_scrolling_keeps_what_one_has_scrolled_to(
+    folder: Path,
+) -> None:
+    script = """
+const { useWindow } = await part("panel/window");
+const { draw, kept } = await part("panel/preact");
+const keys = ["a", "b", "c", "d", "e"];
+const place = (top) => ({ top: top - scroller.scrollTop, bottom: top + 100 - scroller.scrollTop });
+const rows = keys.map((key, index) => ({ dataset: { key }, getBoundingClientRect: () => place(100 * index) }));
+const scroller = { scrollTop: 0, getBoundingClientRect: () => ({ top: 0 }), querySelectorAll: () => rows };
+const list = () => useWindow({ current: scroller }, keys, (key) => key);
+draw(list);
+scroller.scrollTop = 250;
+draw(list);
+said.anchor = kept().find((value) => value?.key);
+"""
+    assert run(folder, script)["anchor"] == {"key": "c", "top": -50}

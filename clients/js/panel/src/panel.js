@@ -54,6 +54,7 @@ export function Panel(props) {
     isOpen: false,
     isAtEnd: true,
     isLoading: false,
+    scrolled: 0,
     anchor: /** @type {{id: string, top: number} | null} */ (null),
     goal: /** @type {string | null} */ (null), // a comment to scroll to, once it is there
     pointed: "",
@@ -185,6 +186,7 @@ export function Panel(props) {
   const remember = () => {
     const scroller = list.current;
     if (!scroller) return;
+    live.scrolled = scroller.scrollTop;
     const { top } = scroller.getBoundingClientRect();
     live.isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < END && start >= last;
     live.anchor = null;
@@ -195,6 +197,9 @@ export function Panel(props) {
       break;
     }
   };
+
+  // A browser tells of scrolling a frame later. What is drawn before that, from here on, would take it back.
+  if (list.current && list.current.scrollTop !== live.scrolled) remember();
 
   useLayoutEffect(() => {
     const scroller = list.current;

@@ -16,6 +16,7 @@ const NEAR = 400; // pixels from an end, where more is shown
 export function useWindow(list, items, keyOf, onEnd) {
   const [first, setFirst] = useState(/** @type {string | null} */ (null));
   const anchor = useRef(/** @type {{key: string, top: number} | null} */ (null));
+  const scrolled = useRef(0);
   const last = Math.max(0, items.length - MOST);
   const found = first === null ? 0 : items.findIndex((item) => keyOf(item) === first);
   const start = Math.min(Math.max(0, found), last);
@@ -23,6 +24,7 @@ export function useWindow(list, items, keyOf, onEnd) {
   const remember = () => {
     const scroller = list.current;
     anchor.current = null;
+    scrolled.current = scroller?.scrollTop;
     if (!scroller || scroller.scrollTop < 1) return; // at the top one stays there
     const { top } = scroller.getBoundingClientRect();
     for (const element of scroller.querySelectorAll("[data-key]")) {
@@ -32,6 +34,9 @@ export function useWindow(list, items, keyOf, onEnd) {
       break;
     }
   };
+
+  // A browser tells of scrolling a frame later. What is drawn before that, from here on, would take it back.
+  if (list.current && list.current.scrollTop !== scrolled.current) remember();
 
   useLayoutEffect(() => {
     const scroller = list.current;
