@@ -95,6 +95,8 @@ class House:
 
     def overflow(self, session: Session) -> None:
         self.overflowed.append(session.sid)
+        if self.carriers[session.sid].is_broken:
+            raise RuntimeError("cannot be put out, either")
 
     def enter(self, sid: str, *, is_direct: bool = True) -> None:
         session = Session(

@@ -18,6 +18,7 @@ from typing_extensions import override
 from collab_server.realtime.engine.sending import FEW, Sending
 from collab_server.realtime.engine.session import Session
 from collab_server.realtime.lean.shortcut import Shortcut
+from collab_server.realtime.lean.websocket import WebSocket
 
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, uvloop.new_event_loop]
 CLIENTS = FEW + 2
@@ -38,7 +39,7 @@ class Line(Shortcut):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         self.was_open_at_the_end = self._descriptor is not None and bool(os.fstat(self._descriptor))
-        self.is_closing = True
+        self._shut()
 
     def write(self, ready: list[bytes]) -> bool:
         self._transport.write(b"".join(ready))
@@ -51,11 +52,16 @@ class Line(Shortcut):
         self._transport.close()
 
 
-async def _connect() -> tuple[Line, socket.socket]:
+def _socketpair() -> tuple[socket.socket, socket.socket]:
     ours, theirs = socket.socketpair()
     for end in (ours, theirs):
         end.setblocking(False)
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+    return ours, theirs
+
+
+async def _connect() -> tuple[Line, socket.socket]:
+    ours, theirs = _socketpair()
     _, line = await asyncio.get_running_loop().create_connection(Line, sock=ours)
     return line, theirs
 
@@ -123,3 +129,100 @@ async def _tell_clients_that_read_now_and_then() -> None:
 def test_whoever_reads_now_and_then_gets_all_in_order(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
     with asyncio.Runner(loop_factory=loop) as runner:
         runner.run(_tell_clients_that_read_now_and_then())
+
+
+async def _take_over_a_transport_that_is_full() -> None:
+    ours, client = _socketpair()
+    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+    answer = b"a" * 500_000  # the protocol before is told that it waits, and nobody after it
+    transport.write(answer)
+    line = Line()
+    line.connection_made(transport)
+    transport.set_protocol(line)
+    assert line.descriptor() == -1
+    got = b""
+    async with asyncio.timeout(60):
+        while line.descriptor() < 0:
+            await asyncio.sleep(0)
+            got += _read(client)
+    os.write(line.descriptor(), b"b")
+    assert got + _read(client) == answer + b"b"
+    line.close()
+    client.close()
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_what_waited_before_it_was_a_websocket_is_not_overtaken(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(_take_over_a_transport_that_is_full())
+
+
+class Forgetful:
+    """An owner that cannot end a session."""
+
+    burst = 1
+
+    def __init__(self, sending: Sending) -> None:
+        self.reroute, self.settle, self.farewells = sending.reroute, sending.settle, self
+
+    def stop(self, carrier: object) -> None: ...
+
+    def carrier_lost(self, session: Session, carrier: object) -> None:
+        raise ValueError("cannot be ended")
+
+
+async def _give_a_number_away() -> None:
+    sessions: dict[str, Session] = {}
+    sending = Sending(sessions, logging.getLogger("nobody"))
+    asyncio.get_running_loop().set_exception_handler(lambda *_: None)
+    roster, owner = sending.roster(), cast("Any", Forgetful(sending))
+    clients: list[socket.socket] = []
+    websockets: list[WebSocket] = []
+    for number in range(CLIENTS):
+        ours, client = _socketpair()
+        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+        websocket = WebSocket(cast("Any", None), transport, set())
+        transport.set_protocol(websocket)
+        session = sessions[f"s{number}"] = Session(
+            owner, f"s{number}", most_bytes=1, pace=owner, is_trusted=True
+        )
+        websocket.accept(session, [])
+        session.carrier = websocket
+        roster.add(session.sid)
+        clients.append(client)
+        websockets.append(websocket)
+    sending.send_to(roster, [b"one"])
+    await asyncio.sleep(0)
+    taken = websockets[0].descriptor()
+    clients[0].close()
+    async with asyncio.timeout(60):
+        while not websockets[0].is_closing:
+            await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    out, to_another = os.pipe()
+    assert min(out, to_another) <= taken  # the loop has closed it
+    if out == taken:
+        out = os.dup(out)
+    os.dup2(to_another, taken)
+    sending.send_to(roster, [b"two"])
+    await asyncio.sleep(0)
+    assert [_read(client) for client in clients[1:]] == [b"onetwo"] * (CLIENTS - 1)
+    os.set_blocking(out, False)
+    with pytest.raises(BlockingIOError):
+        os.read(out, 100)
+    for one in {out, to_another, taken}:
+        os.close(one)
+    for websocket, client in zip(websockets, clients, strict=True):
+        websocket.abort()
+        client.close()
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize("loop", LOOPS)
+def test_a_number_that_was_given_away_is_not_written_to_even_if_its_session_cannot_be_ended(
+    loop: Callable[[], asyncio.AbstractEventLoop],
+) -> None:
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(_give_a_number_away())

@@ -173,7 +173,10 @@ class Sending:
             self._logger.exception("%s: cannot be written to", session.sid)
             has_room = False
         if not has_room:
-            session.owner.overflow(session)
+            try:
+                session.owner.overflow(session)
+            except Exception:
+                self._logger.exception("%s: cannot be put out", session.sid)
 
     def _write_round(self, round: Round) -> None:
         ways, apart, sessions = self._ways_to(round.roster), round.apart, self._sessions

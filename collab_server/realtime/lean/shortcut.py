@@ -2,7 +2,7 @@
 
 Nothing overtakes: a transport that has not sent all that it was given says so before it returns, and then this has no
 descriptor until it has. Nor does anything reach another connection by a number that was given away: both event loops
-close the descriptor behind `connection_lost`, by which the session has ended, and its owner knows that it has none.
+close the descriptor behind `connection_lost`, by which the session's owner knows that it has none.
 """
 
 from __future__ import annotations
@@ -44,9 +44,15 @@ class Shortcut(asyncio.Protocol):
         socket = transport.get_extra_info("socket")
         if socket is None:
             return -1
-        # From now on it tells of whatever waits: if something does already, at once.
+        # From now on it tells of whatever waits; of what does already, perhaps only the protocol before was told.
         transport.set_write_buffer_limits(high=0)
+        self._is_full = transport.get_write_buffer_size() > 0
         return int(socket.fileno())
+
+    def _shut(self) -> None:
+        """Nothing is sent from now on, whatever becomes of the session: the descriptor may soon be another's."""
+        self.is_closing = True
+        self._reroute()
 
     @override
     def pause_writing(self) -> None:

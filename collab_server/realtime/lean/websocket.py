@@ -68,7 +68,7 @@ class WebSocket(Shortcut):
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         """The client or the network has closed."""
-        self.is_closing = True
+        self._shut()
         self._connections.discard(self)
         if self._is_lingering:
             self._engine.sessions.farewells.stop(self)
@@ -211,7 +211,7 @@ class WebSocket(Shortcut):
 
     def _let_go(self) -> None:
         """Leave the session; the client gets a while to read what was sent, and to close."""
-        self.is_closing = True
+        self._shut()
         self._leave()
         self._is_lingering = True
         self._engine.sessions.farewells.start(self)
@@ -246,7 +246,7 @@ class WebSocket(Shortcut):
     def _close(self, code: int) -> None:
         if self.is_closing:
             return
-        self.is_closing = True
+        self._shut()
         if self._reading is not None:
             self._reading.hurry()  # for the client's close frame
         self._transport.write(frames.close_frame(code))
@@ -254,7 +254,7 @@ class WebSocket(Shortcut):
 
     def abort(self) -> None:
         """Close at once, and forget what was not sent."""
-        self.is_closing = True
+        self._shut()
         self._transport.abort()
 
     def trust(self, most_bytes: int) -> None:
