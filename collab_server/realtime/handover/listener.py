@@ -15,6 +15,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import logging
+import socket
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +23,7 @@ from typing import Any
 
 from typing_extensions import override
 
+from collab_server import lookups
 from collab_server.ports import Announcement
 from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.polling import Polling
@@ -166,17 +168,18 @@ class Listener:
 
     async def _at_address(self, host: str) -> Place:
         loop, port = asyncio.get_running_loop(), self._where.port
+        await lookups.find(host)
+        found = await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         try:
-            server = await loop.create_server(self._accept, host, port)
+            sockets = listening.sockets_of(host, found)
         except OSError as error:
             if error.errno not in _NOT_HERE or not port:
                 raise
             # The address is another machine's, which passes on what comes to it.
             sockets = listening.everywhere(port)
-            server = await loop.create_server(self._accept, sock=sockets[0])
-            self._servers += [await loop.create_server(self._accept, sock=sock) for sock in sockets[1:]]
-        self._servers.append(server)
-        return Place(host, port or int(server.sockets[0].getsockname()[1]))
+        port = port or int(sockets[0].getsockname()[1])
+        self._servers += [await loop.create_server(self._accept, sock=sock) for sock in sockets]
+        return Place(host, port)
 
     def _accept(self) -> Accepted:
         channel = Accepted(self._keys, self.doorkeeper)

@@ -32,6 +32,11 @@ def sockets_at(host: str, port: int) -> list[socket.socket]:
         found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except UnicodeError:
         raise OSError(errno.EINVAL, "no host can have this name") from None
+    return sockets_of(host, found)
+
+
+def sockets_of(host: str, found: Iterable[tuple[Any, ...]]) -> list[socket.socket]:
+    """The same, of the addresses that `getaddrinfo` has found for `host`. Raises `OSError`."""
     bound, missing = _bound_to(dict.fromkeys((family, where) for family, *_, where in found))
     for where, error in missing.items():
         if not bound:
