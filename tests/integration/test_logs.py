@@ -72,7 +72,11 @@ async def test_an_incident_is_told_from_the_log_alone(node: Cluster) -> None:
     assert (line["code"], line["command"], line["trace"]) == ("invalid", "comment.add", "a-trace-of-a-test.1")
     await ann.close()
     line = await line_of(one, event="disconnected", user=ann_id)
-    assert (line["trace"], line["why"]) == ("a-trace-of-a-test", "transport close")
+    assert line["trace"] == "a-trace-of-a-test"
+    assert line["why"] in (
+        "client disconnect",
+        "transport close",
+    )  # the client says the one and does the other
     assert line["commands"] == 1
 
     # Who was refused, and why.
