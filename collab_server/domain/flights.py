@@ -30,7 +30,10 @@ class Flights:
             task = asyncio.create_task(ask())
             self._tasks[question] = task
             task.add_done_callback(lambda done: self._land(question, done))
-        answer: T = await asyncio.shield(task)
+        await asyncio.wait(
+            (task,)
+        )  # no shield, which since Python 3.14 logs a failure that nobody waits for any more
+        answer: T = task.result()
         return answer
 
     def _land(self, question: Hashable, done: asyncio.Task[Any]) -> None:
