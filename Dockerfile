@@ -1,4 +1,4 @@
-# Three kinds of stage: one installs, the others hold only the result. Any Debian-like image with Python 3.11 to 3.13 will
+# Three kinds of stage: one installs, the others hold only the result. Any Debian-like image with Python 3.11 to 3.14 will
 # do:
 #   docker build --build-arg BASE_IMAGE=python:3.12-slim .                    a node, and nothing that it does not need
 #   docker build --target library .                                          the stand-in for Library, to try it with
