@@ -73,10 +73,8 @@ async def test_an_incident_is_told_from_the_log_alone(node: Cluster) -> None:
     await ann.close()
     line = await line_of(one, event="disconnected", user=ann_id)
     assert line["trace"] == "a-trace-of-a-test"
-    assert line["why"] in (
-        "client disconnect",
-        "transport close",
-    )  # the client says the one and does the other
+    # The client says the one and does the other; which of them comes first is its own race.
+    assert line["why"] in ("client disconnect", "transport close")
     assert line["commands"] == 1
 
     # Who was refused, and why.

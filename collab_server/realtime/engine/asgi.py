@@ -299,9 +299,8 @@ async def _serve_passed(scope: Scope, passed: AsgiBytes, receive: Receive, send:
     try:
         answer = await passed.answer()
         if leaving.done():
-            with contextlib.suppress(
-                OSError
-            ):  # it has gone; servers complain of a handshake without an answer
+            # It has gone; servers complain of a handshake without an answer.
+            with contextlib.suppress(OSError):
                 await say(send, {"type": "websocket.close"})
             return
         leaving.cancel()

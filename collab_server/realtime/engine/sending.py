@@ -104,9 +104,8 @@ class Sending:
             round = self._begin_round(roster)
         round.frames += ready
         for session in round.apart.values():
-            self.settle(
-                session
-            )  # it may have come to this roster in this turn, and take part in another round
+            # It may have come to this roster in this turn, and take part in another round.
+            self.settle(session)
             self._put_out(session, ready)
         self._flush_soon()
 
