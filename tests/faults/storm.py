@@ -34,7 +34,6 @@ from typing import Any, cast
 
 import aiohttp
 import psutil
-from starlette.applications import Starlette
 from typing_extensions import override
 
 from collab_server.authority.library.library import Library
@@ -43,12 +42,11 @@ from collab_server.demo.serving import LoopbackServer
 from collab_server.demo.standin import (
     Content,
     LibraryData,
+    Member,
     Person,
     Project,
-    _Refusal,
-    _refuse,
-    _Session,
-    _StandIn,
+    Session,
+    app_of,
 )
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import AuthoritySession, Identity, User
@@ -101,9 +99,8 @@ class CrowdLibrary(LoopbackServer):
                 ),
             ),
         )
-        self._standin = _StandIn(data, SESSION_SECONDS, SESSION_SECONDS)
-        app = Starlette(routes=self._standin.routes(), exception_handlers={_Refusal: _refuse})
-        super().__init__(app, name="Library of a crowd")
+        self._standin = Member(data, SESSION_SECONDS, SESSION_SECONDS)
+        super().__init__(app_of(self._standin), name="Library of a crowd")
         self._sealer = Library(None)
 
     def resume_tokens(self, seal_key: bytes) -> list[str]:
@@ -116,7 +113,7 @@ class CrowdLibrary(LoopbackServer):
         authenticator.use_keys(KeyRing.of(seal_key))
         tokens = []
         for person in self._standin.data.people:
-            opened = _Session(person)
+            opened = Session(person)
             self._standin.sessions[opened.token] = opened
             session = AuthoritySession(opened.token, opened.cookie, is_delegated=True)
             self._sealer.sessions.adopt(session, SESSION_SECONDS, 0)
