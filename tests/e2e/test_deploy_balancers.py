@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from collab_server.demo.embedded import EmbeddedServer
-from tests.e2e.deployed import trusting, with_tls
+from tests.e2e.deployed import HaProxy, trusting, with_tls
 from tests.harness.clients import Client, Refused, Transport, new_session
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
@@ -122,12 +122,13 @@ async def test_no_log_holds_a_query(balancer: Balancer, cluster: Cluster, tmp_pa
 
 @dataclass
 class Mock:
-    """Answers as a node does that is ready, or not; counts handshakes."""
+    """Answers as a node does that is ready, or not; counts handshakes, and looks whether it is ready."""
 
     name: str
     is_ready: bool = True
     port: int = 0
     shakes: int = 0
+    looks: int = 0
     runner: web.AppRunner = field(init=False)
     listening: socket.socket = field(init=False)
 
@@ -151,7 +152,9 @@ class Mock:
     async def _answer(self, request: web.Request) -> web.Response:
         if request.path.startswith("/socket.io") and "sid" not in request.query:
             self.shakes += 1
-        status = 200 if self.is_ready else 503
+        self.looks += request.path == "/health/ready"
+        # Who has a session is served all the same.
+        status = 200 if self.is_ready or "sid" in request.query else 503
         return web.Response(status=status, text=self.name)
 
 
@@ -207,6 +210,26 @@ async def test_where_no_node_is_ready_a_node_says_so(before_mocks: Balancer, moc
         for _ in range(10):
             assert await is_said_by_a_node()
             await asyncio.sleep(0.03)  # HAProxy takes its time to find them all away: nobody may notice
+
+
+async def test_while_no_node_is_ready_whoever_has_one_stays_with_it(
+    before_mocks: Balancer, mocks: list[Mock]
+) -> None:
+    async with new_session(tls=trusting()) as http:
+
+        async def answering(path: str) -> str:
+            async with http.get(before_mocks.url + path) as answer:
+                assert answer.status == 200
+                return await answer.text()
+
+        mine = await answering(SHAKE)
+        for mock in mocks:
+            mock.is_ready, mock.looks = False, 0
+        if isinstance(
+            before_mocks.server, HaProxy
+        ):  # two in vain are enough; the answer to the second is known then
+            await until(lambda: all(mock.looks > 2 for mock in mocks))
+        assert {await answering(f"{SHAKE}&sid=x") for _ in range(12)} == {mine}
 
 
 @pytest.mark.parametrize("file", ["nginx/websocket.conf", "debian/websocket.conf"])

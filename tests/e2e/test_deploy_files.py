@@ -1,6 +1,7 @@
 """The files of a deployment are what their tools expect, and agree with each other."""
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -14,6 +15,9 @@ from ruamel.yaml import YAML
 from typing_extensions import override
 
 from collab_server.config import load_config
+from collab_server.domain.addresses import Addresses
+from collab_server.domain.topics import MOST_WAIT_SECONDS
+from collab_server.realtime.server import PING_INTERVAL_SECONDS, PING_TIMEOUT_SECONDS
 from tests.e2e.deployed import ROOT
 
 SCRIPTS = Path(sys.executable).parent
@@ -118,6 +122,54 @@ def test_the_variables_in_the_compose_file_make_a_valid_configuration(tmp_path: 
     assert {problem.property for problem in loaded.warnings} <= in_clear
     assert loaded.config.redis is not None
     assert loaded.config.database.host == "postgres"
+
+
+def test_nodes_of_compose_believe_nginx_wherever_docker_puts_it(tmp_path: Path) -> None:
+    """Otherwise all clients come from one address, and share what one address may."""
+    environment = compose()["services"]["node1"]["environment"]
+    (tmp_path / "config.json").write_text("{}")
+    config = load_config(tmp_path / "config.json", environment).config
+    proxies = Addresses(config.trustedProxies)
+    docker = [
+        "172.17.0.2",
+        "172.18.0.9",
+        "172.31.255.254",
+        "192.168.0.2",
+        "192.168.240.7",
+        "10.0.0.2",
+        "10.89.0.4",
+    ]
+    assert [address for address in docker if not proxies.is_proxy(address)] == []
+    assert not any(map(proxies.is_proxy, ["172.32.0.1", "172.15.0.1", "11.0.0.1", "203.0.113.5"]))
+
+
+# --- what all load balancers have to do
+
+BALANCERS = sorted(
+    [*(ROOT / "deploy" / "nginx").glob("*.conf"), *(ROOT / "deploy" / "haproxy").glob("*.cfg")]
+)
+_SILENCES = re.compile(
+    r"^\s*(?:proxy_(?:read|send)_timeout|timeout (?:client|server|tunnel))\s+(\S+?);?$", re.MULTILINE
+)
+_LARGEST = re.compile(r"^\s*client_max_body_size\s+(\d+)([km]);$", re.MULTILINE)
+
+
+@pytest.mark.parametrize("file", BALANCERS, ids=lambda file: file.name)
+def test_a_balancer_leaves_it_to_the_node_who_is_silent_for_too_long_and_what_is_too_large(
+    file: Path,
+) -> None:
+    text, config = file.read_text(), load_config(ROOT / "config.json.example", {}).config
+    if "/socket.io" not in text:
+        return  # is a part of another one
+    silences = _SILENCES.findall(text)
+    assert silences, "one minute of NGINX itself is hardly more, and HAProxy has none"
+    longest = max(PING_INTERVAL_SECONDS + PING_TIMEOUT_SECONDS, MOST_WAIT_SECONDS)
+    for silence in silences:
+        assert silence.endswith("s")
+        assert float(silence.removesuffix("s")) > longest + 10
+    if file.suffix == ".conf" and "/api/" in text:
+        [(number, unit)] = _LARGEST.findall(text)
+        assert int(number) * {"k": 2**10, "m": 2**20}[unit] > config.limits.packetBytes
 
 
 @pytest.fixture

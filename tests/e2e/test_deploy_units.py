@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from collab_server.config import Limits
 from collab_server.demo.embedded import free_port
 from tests.e2e.deployed import ROOT, debians
 from tests.harness.cluster import Node
@@ -51,6 +52,8 @@ def test_the_unit_runs_what_there_is_and_leaves_it_time_to_drain(unit: configpar
     assert (arguments[0], check.returncode) == ("serve", 0), check.stderr
     assert int(service["TimeoutStopSec"]) > 10
     assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    # A connection is a file: strangers alone may be so many, and what is read and written besides is little.
+    assert int(service["LimitNOFILE"]) > 2 * Limits().strangers
 
 
 @pytest.fixture
