@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from typing_extensions import override
 
 from collab_server.cluster.alone import Alone
 from collab_server.domain.inbox import Notified
@@ -16,7 +17,7 @@ from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.domain.topics import Topic
 from collab_server.errors import NotFound, Unavailable
 from collab_server.services.live import deliveries
-from collab_server.services.live.deliveries import ASKED_TOGETHER, Deliveries
+from collab_server.services.live.deliveries import ASKED_TOGETHER, USERS_A_HINT, Deliveries
 from collab_server.services.live.workers import AT_ONCE
 from collab_server.storage import inbox
 from collab_server.storage.inbox import Due, Pending
@@ -90,7 +91,9 @@ def rows(monkeypatch: pytest.MonkeyPatch) -> Rows:
     return Rows(monkeypatch)
 
 
-def a_node(rows: Rows, *, is_silent: bool = False, is_connected: bool = True) -> Deliveries:
+def a_node(
+    rows: Rows, *, is_silent: bool = False, is_connected: bool = True, bus: Alone | None = None
+) -> Deliveries:
     """Deliveries on a node where everybody is connected, or nobody."""
     hub = SimpleNamespace(
         identity_of=lambda user_id: identity(user_id) if is_connected else None,
@@ -99,7 +102,12 @@ def a_node(rows: Rows, *, is_silent: bool = False, is_connected: bool = True) ->
     )
     library, publisher = SimpleNamespace(is_silent=is_silent), SimpleNamespace(announce=lambda events: None)
     return Deliveries(
-        cast("Any", rows), cast("Any", library), cast("Any", hub), Alone(), cast("Any", publisher), Metrics()
+        cast("Any", rows),
+        cast("Any", library),
+        cast("Any", hub),
+        bus or Alone(),
+        cast("Any", publisher),
+        Metrics(),
     )
 
 
@@ -196,4 +204,29 @@ async def test_nobody_waits_for_a_silent_library(rows: Rows, monkeypatch: pytest
     async with asyncio.timeout(20):
         await node.deliver(cast("Any", rows), identity("ann"))
     await until(lambda: rows.asked == [TOPIC])
+    await node.stop()
+
+
+class Noting(Alone):
+    """A bus, and what was published on it."""
+
+    def __init__(self) -> None:
+        self.published: list[bytes] = []
+
+    @override
+    def publish(self, kind: int, payload: bytes) -> None:
+        self.published.append(payload)
+
+
+@pytest.mark.parametrize("count", [1, USERS_A_HINT, USERS_A_HINT + 1, 2 * USERS_A_HINT + 7])
+async def test_of_however_many_are_told_the_other_nodes_hear_each_once_and_of_no_more_in_a_hint(
+    rows: Rows, count: int
+) -> None:
+    """Who is left out would be told by the sweep, seconds later."""
+    bus, users = Noting(), tuple(f"user{number}" for number in range(count))
+    node = a_node(rows, is_connected=False, bus=bus)
+    node.notified(Notified(users, is_permitted=False))
+    hints = [payload.decode().split(",") for payload in bus.published]
+    assert [user for hint in hints for user in hint] == list(users)
+    assert max(map(len, hints)) <= USERS_A_HINT
     await node.stop()

@@ -22,8 +22,8 @@ from collab_server.domain.ends import mark_of
 from collab_server.domain.keys import KeyRing
 from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.errors import Paused, Unauthenticated, Unavailable
-from collab_server.ports import NOBODY, Origin, SignedIn, SignsIn
-from collab_server.services.sign_in import Authenticator, Credentials, SignInOver
+from collab_server.ports import NOBODY, Origin, SignedIn, SignsIn, Silent
+from collab_server.services.sign_in import Authenticator, Credentials, SignInOver, exchange
 
 KEY = b"k" * 32
 ANN = User("A" * 32, "Ann Archer", "AA")
@@ -329,6 +329,48 @@ async def test_tokens_from_where_too_many_were_not_accepted_are_asked_about_by_a
     assert await show(101, None) == NOBODY
     clock.seconds += 30
     assert not (await show(102, "2001:db8::1")).is_distrusted
+
+
+class ChangingSessions(SignsIn):
+    """Says of every identity token what it is told to say; whatever it has said counts no longer than the moment."""
+
+    is_silent = False
+
+    def __init__(self) -> None:
+        self.says: SignedIn | Exception = SignedIn(ANN, SESSION, 1800)
+
+    @override
+    async def sign_in_with_identity_token(self, token: str, *, origin: Origin = NOBODY) -> SignedIn:
+        if isinstance(self.says, Exception):
+            raise self.says
+        return self.says
+
+    @override
+    def is_ended(self, session: AuthoritySession) -> bool:
+        return False
+
+    @override
+    def age_seconds(self, session: AuthoritySession) -> float | None:
+        return None
+
+
+async def test_a_token_that_was_refused_opens_nothing_while_the_authority_is_silent_but_one_that_was_not_does(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(exchange, "FRESH_SECONDS", 0.0)
+    monkeypatch.setattr(exchange, "REFUSAL_SECONDS", 0.0)
+    clock, sessions = Clock(), ChangingSessions()
+    authenticator = Authenticator(replace(Library(None).as_authority(), sessions=sessions), now=clock.now)
+    shown = Credentials(identity_token="of-library")
+    assert (await authenticator.identify(shown)).user == ANN
+    sessions.says = Silent("silent")
+    assert (await authenticator.identify(shown)).user == ANN
+    sessions.says = Unauthenticated("no")
+    with pytest.raises(Unauthenticated):
+        await authenticator.identify(shown)
+    sessions.says = Silent("silent")
+    with pytest.raises(Unavailable):
+        await authenticator.identify(shown)
 
 
 # --- the end

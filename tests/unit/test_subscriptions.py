@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import logging
 import math
+import weakref
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from types import SimpleNamespace
@@ -407,6 +409,28 @@ async def test_a_watch_that_is_refused_leaves_the_one_before_as_it_was(
     assert live.moves.of(cast("Any", ann)) == [SALES]
     to_be_told = live.moves.listeners(SALES, live.moves.take(SALES))
     assert to_be_told == {ANN: [ann]}, "nothing is held back any more"
+
+
+async def test_of_whoever_leaves_while_their_watch_is_read_nothing_is_kept(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def shown_summaries(_backends: Any, who: Identity, asked: Sequence[Topic]) -> list[Summary]:
+        [listener] = live.hub.of(who.user.id)
+        cast("Any", listener).is_closed = True
+        live.hub.leave(listener)
+        live.subscriptions.leave_all(listener, is_for_good=False)
+        return [Summary(topic.name, 1, 1, 0, 0, AT) for topic in asked]
+
+    monkeypatch.setattr(watches_module, "shown_summaries", shown_summaries)
+    live.enter()
+    ann = live.listeners.pop("a")
+    answers: list[JsonText] = []
+    await live.watches.watch(cast("Any", ann), WatchTopics([SALES]), answers.append)
+    assert answers == []
+    kept = weakref.ref(ann)
+    del ann
+    gc.collect()
+    assert kept() is None, "or a node would know everybody for ever who left in such a moment"
 
 
 # --- figures
