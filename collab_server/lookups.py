@@ -35,9 +35,8 @@ async def find(host: str) -> None:
     if task is None:
         task = tasks[host] = asyncio.create_task(_look_up(host))
         task.add_done_callback(partial(_end, tasks, host))
-    await asyncio.wait(
-        (task,)
-    )  # no shield, which since Python 3.14 logs a failure that nobody waits for any more
+    # No shield, which since Python 3.14 logs a failure that nobody waits for any more.
+    await asyncio.wait((task,))
     task.result()
 
 

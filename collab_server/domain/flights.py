@@ -30,9 +30,8 @@ class Flights:
             task = asyncio.create_task(ask())
             self._tasks[question] = task
             task.add_done_callback(lambda done: self._land(question, done))
-        await asyncio.wait(
-            (task,)
-        )  # no shield, which since Python 3.14 logs a failure that nobody waits for any more
+        # No shield, which since Python 3.14 logs a failure that nobody waits for any more.
+        await asyncio.wait((task,))
         answer: T = task.result()
         return answer
 
