@@ -163,7 +163,7 @@ class Listener:
 
     async def _at_path(self, path: str) -> Place:
         loop = asyncio.get_running_loop()
-        self._servers.append(await loop.create_unix_server(self._accept, path))
+        await self._serve(await loop.create_unix_server(self._accept, path, start_serving=False))
         return Place(path, is_path=True)
 
     async def _at_address(self, host: str) -> Place:
@@ -177,9 +177,23 @@ class Listener:
                 raise
             # The address is another machine's, which passes on what comes to it.
             sockets = listening.everywhere(port)
-        port = port or int(sockets[0].getsockname()[1])
-        self._servers += [await loop.create_server(self._accept, sock=sock) for sock in sockets]
+        try:
+            port = port or int(sockets[0].getsockname()[1])
+            for sock in sockets:
+                sock.listen()  # uvloop would tell nobody that it cannot
+            while sockets:
+                server = await loop.create_server(self._accept, sock=sockets[0], start_serving=False)
+                del sockets[0]  # it is the server's
+                await self._serve(server)
+        finally:
+            for sock in sockets:
+                sock.close()
         return Place(host, port)
+
+    async def _serve(self, server: asyncio.AbstractServer) -> None:
+        """Let nodes in here: whatever becomes of that, the server is one of those that are closed."""
+        self._servers.append(server)
+        await server.start_serving()
 
     def _accept(self) -> Accepted:
         channel = Accepted(self._keys, self.doorkeeper)
