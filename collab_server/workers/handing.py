@@ -113,6 +113,7 @@ class Handing:
         """Let nobody come any more; those who came and were not taken are cut off, as far as this process is asked."""
         for listening in self._listening:
             listening.close()
+        self._listening = ()
         for connection in self._left:
             os.close(connection)
         self._left.clear()

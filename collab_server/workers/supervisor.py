@@ -263,7 +263,13 @@ class Supervisor:
             return
         if not any(worker.is_ready for worker in self._workers.values()):
             return
-        self._handing.open()
+        try:
+            self._handing.open()
+        except OSError as error:  # another program has begun to, while the workers started
+            log.error("cannot listen any more: %s", error.strerror)
+            self._handing.close()
+            self._signals.append(signal.SIGTERM)
+            return
         missing = set(self._numbers) - self._workers.keys() - self._due.keys()
         self._due.update(dict.fromkeys(missing, 0.0))
         log.info("the node serves", extra={"workers": len(self._numbers)})

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
+import os
+import signal
 import socket
 from typing import Any
 
 import pytest
 
-from collab_server.realtime.lean import listening
+from collab_server.demo.embedded import free_port
+from collab_server.realtime.lean import adapter, listening
 
 
 def test_an_address_of_one_link_alone_is_asked_for_with_its_link() -> None:
@@ -55,3 +59,31 @@ def test_where_one_address_is_taken_nothing_is_listened_at(monkeypatch: pytest.M
         resolves(monkeypatch, "127.0.0.2", "127.0.0.1")
         with pytest.raises(OSError, match="Address already in use"):
             listening.sockets_at("collab.example.com", taken.getsockname()[1])
+
+
+def test_a_port_that_another_program_takes_while_the_node_starts_ends_it_in_words(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    port = free_port()
+    other = socket.socket()
+    other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    other.bind(("127.0.0.1", port))
+    ends: list[str] = []
+
+    async def application(scope: Any, receive: Any, send: Any) -> None:
+        await receive()
+        other.listen()
+        await send({"type": "lifespan.startup.complete"})
+        try:
+            async with asyncio.timeout(10):
+                ends.append((await receive())["type"])
+        except TimeoutError:
+            os.kill(os.getpid(), signal.SIGTERM)
+            await receive()
+        await send({"type": "lifespan.shutdown.complete"})
+
+    settings = adapter.Settings(port, 1_000, (), has_access_log=False, ssl_context=None)
+    with other:
+        assert not adapter.serve(application, settings, host="127.0.0.1", port=port)
+    assert ends == ["lifespan.shutdown"]
+    assert f"cannot listen on port {port} of 127.0.0.1: another program has begun to" in caplog.messages

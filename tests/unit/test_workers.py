@@ -408,6 +408,23 @@ def test_a_node_that_is_told_to_stop_before_it_serves_lets_nobody_in_any_more(ma
     assert sorted((node.folder / "starts").read_text()) == ["1", "2"]
 
 
+def test_a_node_whose_port_another_program_takes_while_its_workers_start_is_over(make_node: MakeNode) -> None:
+    def run(node: Node, number: int, end: socket.socket) -> int:
+        until((node.folder / "taken").exists)
+        return node.answer(number, end)
+
+    node = make_node(2, run)
+    with socket.socket() as other:
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        other.bind(("127.0.0.1", node.port))
+        other.listen()
+        (node.folder / "taken").touch()
+        until(node.is_over)
+    assert node.status == 1
+    assert "cannot listen any more: Address already in use" in node.log.read_text()
+    assert (node.folder / "left 1").exists() or (node.folder / "drained 1").exists()
+
+
 def test_signals_reach_all_and_nobody_outlives_the_supervisor(make_node: MakeNode) -> None:
     node = make_node(2)
     until(lambda: node.figures.sum(Number.IS_TAKING) == 2 and node.is_open())

@@ -17,6 +17,7 @@ import logging
 import multiprocessing
 import os
 import signal
+import socket
 import ssl
 import sys
 from collections.abc import Callable, Mapping, MutableMapping, Sequence
@@ -25,6 +26,7 @@ from types import FrameType
 from typing import Any
 
 import uvicorn
+from typing_extensions import override
 from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from collab_server.realtime.engine.engine import EngineServer
@@ -95,7 +97,7 @@ def serve(app: Any, settings: Settings, *, host: str = "", port: int = 0, feed: 
         access_log=settings.has_access_log,
         server_header=False,
     )
-    server = uvicorn.Server(config) if feed is None else FedServer(config, feed)
+    server = _Server(config) if feed is None else FedServer(config, feed)
     # uvicorn raises the signal again when it has stopped; a stop that was asked for is no failure.
     before = signal.signal(signal.SIGTERM, _exit)
     try:
@@ -105,7 +107,23 @@ def serve(app: Any, settings: Settings, *, host: str = "", port: int = 0, feed: 
         return server.started and not left.code
     finally:
         signal.signal(signal.SIGTERM, before)
+    if isinstance(server, _Server) and server.is_deaf:
+        log.error("cannot listen on port %d%s: another program has begun to", port, listening.of(host))
+        return False
     return server.started
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's, which stops at once where nobody can come to it."""
+
+    is_deaf = False
+
+    @override
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's."""
+        await super().startup(sockets)
+        if not all(map(listening.is_open, sockets or ())):
+            self.is_deaf = self.should_exit = True
 
 
 def adopt(

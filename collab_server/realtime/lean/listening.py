@@ -45,6 +45,12 @@ def sockets_of(host: str, found: Iterable[tuple[Any, ...]]) -> list[socket.socke
     return bound
 
 
+def is_open(sock: socket.socket) -> bool:
+    """Whether clients can come here. uvloop tells nobody that they cannot: where another program has bound the same
+    port while nobody was let in yet, and lets its own in first."""
+    return sock.fileno() >= 0 and sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN) == 1
+
+
 def everywhere(port: int) -> list[socket.socket]:
     """Sockets bound to this port, one for each family that the machine has; nobody is let in yet.
 
