@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections.abc import Mapping
 from typing import Any, ClassVar, Literal, Self
 
 __all__ = [
@@ -54,7 +55,8 @@ class ClientError(Exception):
 
     `message` is what is wrong, of which `sentence` makes one for people; `field` names the offending part of a payload
     (`members[2].id`); `retry_after` is in seconds; `outcome` says what became of a write (`none`: nothing stored,
-    `unknown`: the commit was cut, repeat it under the same `requestId`).
+    `unknown`: the commit was cut, repeat it under the same `requestId`); `now` holds what stands in the way of it, as
+    the wire has that: `{comment}` or `{discussion}`.
     """
 
     code: ClassVar[str]
@@ -68,12 +70,14 @@ class ClientError(Exception):
         field: str | None = None,
         retry_after: float | None = None,
         outcome: Outcome | None = None,
+        now: Mapping[str, Any] | None = None,
     ) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
         self.retry_after = retry_after
         self.outcome = outcome
+        self.now = now
         self.ticket_id = secrets.token_hex(8)
         self.is_told = False
 
@@ -93,7 +97,7 @@ class ClientError(Exception):
             wire["retryAfter"] = self.retry_after
         if self.outcome is not None:
             wire["outcome"] = self.outcome
-        return wire
+        return wire if self.now is None else {**wire, **self.now}
 
 
 class Invalid(ClientError):
@@ -126,7 +130,10 @@ class UnknownCommand(ClientError):
 
 class Conflict(ClientError):
     code, http_status = "conflict", 409
-    meaning = "The object is in another state, or a `requestId` was used for something else."
+    meaning = (
+        "The object is in another state, or a `requestId` was used for something else. Where the change was made of"
+        " what is not so any more (`ofRevision`, `ofName`), `comment` or `discussion` is what stands now."
+    )
 
 
 class TooLarge(ClientError):

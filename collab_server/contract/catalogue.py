@@ -7,9 +7,11 @@ answers.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields
 
 from collab_server.contract.commands import discussions, inbox, people, talking
 from collab_server.contract.rows import CommandType, Route, by_name, routes_of
+from collab_server.domain.wire import CONDITION, camel
 
 _ROWS = (*talking.ROWS, *discussions.ROWS, *inbox.ROWS, *people.ROWS)
 
@@ -29,6 +31,16 @@ FAMILIES = {
 """What the commands are about whose names begin so."""
 
 COMMANDS: Mapping[str, CommandType] = by_name(_ROWS, FAMILIES)
+
+CONDITIONS = sorted(
+    {
+        camel(field.name)
+        for row in COMMANDS.values()
+        for field in fields(row.payload)
+        if field.metadata == CONDITION
+    }
+)
+"""What says of what a change was made: fields that nodes of the version before refuse, so that this one names them."""
 
 ROUTES: tuple[Route, ...] = tuple(routes_of(_ROWS))
 """The REST calls."""

@@ -187,9 +187,12 @@ _SIGNALS = (
             "inboxSeq": "integer",
             "resumeToken": "string",
             "expiresAt": "time",
+            "knows": "string[]",
         },
         "The first thing after the CONNECT answer, and again, with a younger `resumeToken`, on a connection that"
-        " lasts. `inboxSeq` is where the inbox stood: its events after that follow by themselves.",
+        " lasts. `inboxSeq` is where the inbox stood: its events after that follow by themselves."
+        " `knows` names fields of commands that the nodes of the version before refuse: send one only where this"
+        " connection's node has named it.",
     ),
     Signal(
         "server.state",

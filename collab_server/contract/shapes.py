@@ -349,3 +349,5 @@ class ErrorShape(Answered):
     field: str | None = None
     retryAfter: float | None = None
     outcome: str | None = None
+    comment: CommentShape | None = None
+    discussion: DiscussionShape | None = None

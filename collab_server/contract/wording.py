@@ -131,6 +131,17 @@ WORDINGS: Mapping[str, Wording] = {
         "How the text is to be read, `plain` or `markdown`. Left out: plain; with `comment.edit`, as the comment is.",
         "markdown",
     ),
+    "ofRevision": Wording(
+        "The `revision` of the comment that the change was made of: where it has another one by now, nothing is"
+        " changed. Left out: whatever it says is replaced.",
+        1,
+        {"minimum": 1},
+    ),
+    "ofName": Wording(
+        "The name that the change was made of: where the discussion has another one by now, nothing is changed. Left"
+        " out: whatever its name is, it is replaced.",
+        "Board figures",
+    ),
     "emoji": Wording("One emoji, with its joiners and tones, in any spelling.", "👍"),
     "thread": Wording("The id of a thread's root: only the root and its replies.", COMMENT_ID, _UUID),
     "topic.comments.resolved": Wording("Only those in resolved threads, or only those in open ones.", False),
@@ -282,6 +293,16 @@ WORDINGS: Mapping[str, Wording] = {
     "outcome": Wording(
         "What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`.",
         "none",
+    ),
+    "Error.comment": Wording(
+        "Of a change that was made of another revision: the comment as it is now.", None
+    ),
+    "Error.discussion": Wording(
+        "Of a change that was made of another name: the discussion as it is now.", None
+    ),
+    "knows": Wording(
+        "Fields of commands that nodes of before 0.3 refuse, and this one knows. Where they are not told: none.",
+        ["ofName", "ofRevision"],
     ),
     "User.id": Wording("32 hex digits, upper case.", ANN, _LIBRARY_ID),
     "User.name": Wording("The full name.", "Ann Archer"),

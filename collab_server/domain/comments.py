@@ -27,7 +27,7 @@ from collab_server.domain.jsontext import (
 from collab_server.domain.letters import is_blank
 from collab_server.domain.people import User
 from collab_server.domain.topics import Topic
-from collab_server.domain.wire import ADDED, WIRE, AtMost, Cursor, Flag, Prose, Text, Whole, camel
+from collab_server.domain.wire import ADDED, CONDITION, WIRE, AtMost, Cursor, Flag, Prose, Text, Whole, camel
 from collab_server.errors import Invalid, TooLarge
 
 VIEW_STATE_LEVELS = 64
@@ -273,6 +273,7 @@ class EditComment:
     text: Prose
     request_id: Text | None = None
     format: Format | None = field(default=None, metadata=ADDED)
+    of_revision: Whole | None = field(default=None, metadata=CONDITION)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,6 +283,7 @@ class DeleteComment:
     __pydantic_config__: ClassVar[Any] = WIRE
     comment_id: Text
     request_id: Text | None = None
+    of_revision: Whole | None = field(default=None, metadata=CONDITION)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from collab_server.domain.jsontext import JsonText, dumps, rfc3339
 from collab_server.domain.letters import is_blank, is_clear_name, one_name
 from collab_server.domain.people import People, User
 from collab_server.domain.topics import Content, Topic
-from collab_server.domain.wire import ADDED, WIRE, Cursor, Prose, Text, Whole
+from collab_server.domain.wire import ADDED, CONDITION, WIRE, Cursor, Prose, Text, Whole
 from collab_server.errors import Invalid, TooLarge
 
 NAME_CHARACTERS = 200
@@ -108,6 +108,7 @@ class RenameDiscussion:
     discussion_id: Text
     name: Prose
     request_id: Text | None = None
+    of_name: Prose | None = field(default=None, metadata=CONDITION)
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,7 +15,19 @@ from pydantic import StrictBool as Flag
 from pydantic import StrictInt as Whole
 from pydantic_core import CoreSchema
 
-__all__ = ["ADDED", "WIRE", "AtMost", "Cursor", "Flag", "Prose", "Text", "Token", "Whole", "camel"]
+__all__ = [
+    "ADDED",
+    "CONDITION",
+    "WIRE",
+    "AtMost",
+    "Cursor",
+    "Flag",
+    "Prose",
+    "Text",
+    "Token",
+    "Whole",
+    "camel",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +64,9 @@ def camel(name: str) -> str:
 ADDED: Mapping[str, bool] = {"is_added": True}
 """The metadata of a field that a command got later and that may be left out. Left out, it does not tell the command
 from those of before: repeated on a node of the version before, or under it, it is the same one."""
+CONDITION: Mapping[str, bool] = {"is_condition": True}
+"""The metadata of a field that says of what a change was made. It tells when the command may take effect, not what it
+does: repeated without it, on a node of a version that does not know it, or with another one, it is the same command."""
 
 WIRE: dict[str, Any] = {"extra": "forbid", "alias_generator": camel}
 """The `__pydantic_config__` of every command."""

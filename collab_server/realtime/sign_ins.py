@@ -17,6 +17,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import cast
 
+from collab_server.contract.catalogue import CONDITIONS
 from collab_server.domain.jsontext import JsonText, dumps, json_shape, json_string, json_time, rfc3339
 from collab_server.domain.sign_ins import RefreshSession
 from collab_server.errors import Forbidden, Unauthenticated
@@ -32,7 +33,8 @@ RENEWAL_ROUND_SECONDS = 5.0
 RENEWALS_AT_ONCE = 50
 
 _user = json_shape("id", "name", "initials")
-_hello = json_shape("user", "node", "epoch", "inboxSeq", "resumeToken", "expiresAt")
+_hello = json_shape("user", "node", "epoch", "inboxSeq", "resumeToken", "expiresAt", "knows")
+_KNOWS = dumps(CONDITIONS)
 
 
 class SignIns:
@@ -112,6 +114,7 @@ class SignIns:
                 inboxSeq=inbox_seq,
                 resumeToken=json_string(signed_in.resume_token),
                 expiresAt=json_time(signed_in.expires_at),
+                knows=_KNOWS,
             ),
         )
 

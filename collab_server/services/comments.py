@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -313,6 +314,7 @@ async def edit(tx: Transaction, who: Identity, command: EditComment, facts: Comm
     comment = await access_comment(tx, who, facts.topic, UUID(command.comment_id), "comment.edit")
     if comment.is_deleted:
         raise Conflict("the comment was deleted")
+    await _check_revision(tx, comment, command.of_revision)
     at = now_ms()
     edited = await comments.edit(tx, comment, facts.text, facts.said, facts.mentions, at, body=facts.body)
     shown = edited.as_json()
@@ -337,6 +339,7 @@ async def delete(tx: Transaction, who: Identity, command: DeleteComment, on: Top
     comment = await access_comment(tx, who, on, UUID(command.comment_id), "comment.delete")
     if comment.is_deleted:
         raise Conflict("the comment was deleted already")
+    await _check_revision(tx, comment, command.of_revision)
     at = now_ms()
     await bury(tx, comment, at)
     await reviews.ask_of_comment(tx, comment.id)
@@ -420,6 +423,18 @@ async def list_comments(backends: Backends, who: Identity, command: ListComments
         Comment.as_json,
         lambda last: backends.cursors.write(who, "topic.comments", last.seq),
         seq=JsonText(str(seq)),
+    )
+
+
+async def _check_revision(tx: Transaction, comment: Comment, of_revision: int | None) -> None:
+    """Refuse what was made of another revision: whoever asks is shown first what it would take away."""
+    if of_revision is None or of_revision == comment.revision:
+        return
+    [today] = await people.comments_today(tx, [comment])
+    raise Conflict(
+        "the comment was changed meanwhile",
+        field="ofRevision",
+        now={"comment": json.loads(today.as_json())},
     )
 
 

@@ -6,6 +6,7 @@ their clients out when it applies it.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -122,6 +123,12 @@ async def rename(
     tx: Transaction, who: Identity, command: RenameDiscussion, facts: DiscussionFacts
 ) -> JsonText:
     topic = await lock_topic(tx, who, facts.topic, "discussion.rename")
+    if command.of_name is not None:
+        found = await discussions.get_for(tx, facts.id, who.user.id)
+        assert found is not None  # its topic is locked
+        if found.name != command.of_name:
+            now = {"discussion": json.loads(found.as_json())}
+            raise Conflict("the discussion was renamed meanwhile", field="ofName", now=now)
     await discussions.rename(tx, facts.id, facts.name)
     event = await event_log.append(
         tx, topic, "discussion.renamed", who.user, now_ms(), dumps({"name": facts.name})

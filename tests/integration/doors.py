@@ -155,7 +155,7 @@ class Door:
             <= error.keys()
             <= {
                 *("code", "message", "ticketId"),
-                *("field", "retryAfter", "outcome"),
+                *("field", "retryAfter", "outcome", "comment", "discussion"),
             }
         )
         assert error["message"]

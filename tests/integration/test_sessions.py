@@ -58,7 +58,8 @@ async def test_hello_says_what_a_client_needs_to_know(cluster: Cluster) -> None:
     ann, bob = await cluster.client(0, "ann"), await cluster.client(1, "bob")
     for client, login in ((ann, "ann"), (bob, "bob")):
         hello, person = client.hello, await cluster.person(login)
-        assert list(hello) == ["user", "node", "epoch", "inboxSeq", "resumeToken", "expiresAt"]
+        assert list(hello) == ["user", "node", "epoch", "inboxSeq", "resumeToken", "expiresAt", "knows"]
+        assert hello["knows"] == ["ofName", "ofRevision"]
         assert hello["user"] == {"id": person.id, "name": person.name, "initials": person.initials}
         assert type(hello["inboxSeq"]) is int
         expires_in = datetime.fromisoformat(hello["expiresAt"]) - datetime.now(UTC)

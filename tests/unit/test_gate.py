@@ -124,6 +124,14 @@ async def test_an_answer_costs_what_it_weighs(house: House) -> None:
     assert house.limiter.report() == b'{"%s":3}' % ANN.encode()
 
 
+async def test_a_refusal_costs_what_it_shows(house: House) -> None:
+    now = {"comment": {"text": "x" * (3 * BYTES_OUT)}}
+    house.commands.answers = Conflict("the comment was changed meanwhile", now=now)
+    with pytest.raises(Conflict):
+        await house.pass_one()
+    assert house.limiter.report() == b'{"%s":3}' % ANN.encode()
+
+
 async def test_of_a_bug_the_client_hears_a_ticket_that_stands_in_the_log(
     house: House, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -164,6 +164,9 @@ class CommentDeletePayload(TypedDict):
     commentId: str
     # Chosen by the client: the same command under the same one takes effect once.
     requestId: NotRequired[str | None]
+    # The `revision` of the comment that the change was made of: where it has another one by now, nothing is
+    # changed. Left out: whatever it says is replaced.
+    ofRevision: NotRequired[int | None]
 
 
 class CommentDeletedData(TypedDict):
@@ -200,6 +203,9 @@ class CommentEditPayload(TypedDict):
     # How the text is to be read, `plain` or `markdown`. Left out: plain; with `comment.edit`, as the comment
     # is.
     format: NotRequired[Literal['plain', 'markdown'] | None]
+    # The `revision` of the comment that the change was made of: where it has another one by now, nothing is
+    # changed. Left out: whatever it says is replaced.
+    ofRevision: NotRequired[int | None]
 
 
 class CommentEditedData(TypedDict):
@@ -448,6 +454,9 @@ class DiscussionRenamePayload(TypedDict):
     name: str
     # Chosen by the client: the same command under the same one takes effect once.
     requestId: NotRequired[str | None]
+    # The name that the change was made of: where the discussion has another one by now, nothing is changed.
+    # Left out: whatever its name is, it is replaced.
+    ofName: NotRequired[str | None]
 
 
 class DiscussionRenamedData(TypedDict):
@@ -892,7 +901,9 @@ class Seq(TypedDict):
 
 class ServerHelloSignal(TypedDict):
     """The first thing after the CONNECT answer, and again, with a younger `resumeToken`, on a connection that
-    lasts. `inboxSeq` is where the inbox stood: its events after that follow by themselves."""
+    lasts. `inboxSeq` is where the inbox stood: its events after that follow by themselves. `knows` names
+    fields of commands that the nodes of the version before refuse: send one only where this connection's node
+    has named it."""
     # The person.
     user: User
     # The name of the node, for people who look into logs.
@@ -905,6 +916,8 @@ class ServerHelloSignal(TypedDict):
     resumeToken: str
     # Until when the resume token holds without Library being asked.
     expiresAt: str
+    # Fields of commands that nodes of before 0.3 refuse, and this one knows. Where they are not told: none.
+    knows: list[str]
 
 
 class ServerSignedOutSignal(TypedDict):

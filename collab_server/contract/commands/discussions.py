@@ -69,7 +69,11 @@ ROWS = (
         OWNERS,
         shapes.DiscussionAndSeqShape,
         Call("PATCH /discussions/{discussionId}", "Rename a discussion"),
-        refusals=("`invalid`: blank", "`too_large`: over 200 characters"),
+        refusals=(
+            "`invalid`: blank",
+            "`too_large`: over 200 characters",
+            "`conflict`: it has another name than `ofName` (that is the `field`, and `discussion` is there)",
+        ),
     ),
     CommandType(
         "discussion.invite",

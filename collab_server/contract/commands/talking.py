@@ -163,10 +163,11 @@ ROWS = (
             links={"commentId=/comment/id": ("comment.revisions",)},
         ),
         remark="Only those are told that the edit newly mentions, and who was told of the comment before is not told"
-        " again.",
+        " again. [What a change was made of](#commands) keeps it from taking away what came meanwhile.",
         refusals=(
             "`forbidden`: somebody else wrote it",
-            "`conflict`: it was deleted",
+            "`conflict`: it was deleted, or has another revision than `ofRevision` (that is the `field`, and `comment`"
+            " is there)",
             "`invalid`, `too_large`: as with `comment.add`",
         ),
     ),
@@ -176,7 +177,11 @@ ROWS = (
         AUTHORS,
         shapes.SeqShape,
         Call("DELETE /comments/{commentId}", "Delete one's comment"),
-        refusals=("`forbidden`: somebody else wrote it", "`conflict`: it was deleted before"),
+        refusals=(
+            "`forbidden`: somebody else wrote it",
+            "`conflict`: it was deleted before, or has another revision than `ofRevision` (that is the `field`, and"
+            " `comment` is there)",
+        ),
     ),
     CommandType(
         "comment.react",

@@ -20,7 +20,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple, NoReturn, Self, TypeVar
 
-from collab_server.domain.jsontext import JsonText
+from collab_server.domain.jsontext import JsonText, dumps
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError
 from collab_server.services.commands.figures import DONE, GIVEN_UP, UNKNOWN, Figures, Tally
@@ -120,7 +120,12 @@ class CommandGate:
         """
         entry = passage.entry
         assert not isinstance(entry, OfConnection)
-        answer = await self.see_through(passage, self._commands.answer(who, entry, passage.command))
+        try:
+            answer = await self.see_through(passage, self._commands.answer(who, entry, passage.command))
+        except ClientError as error:
+            if error.now is not None:
+                self._limiter.charge(passage.user_id, weight_of_answer(len(dumps(error.now))))
+            raise
         self._limiter.charge(passage.user_id, weight_of_answer(len(answer)))
         return answer
 

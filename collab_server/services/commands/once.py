@@ -11,13 +11,13 @@ import asyncio
 import contextlib
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar
 
 from collab_server.domain.jsontext import JsonText, json_list, json_object, json_string
-from collab_server.domain.wire import ADDED
+from collab_server.domain.wire import ADDED, CONDITION
 from collab_server.errors import ClientError, Conflict, Invalid, Paused
 from collab_server.storage import requests
 from collab_server.storage.database import Database, Reads, Transaction
@@ -96,14 +96,19 @@ def _field_names(kind: type) -> tuple[str, ...]:
 
 @cache
 def _values_of(kind: type) -> tuple[str, ...]:
-    """What tells a command of this kind from others: all that is in it, without its `requestId`."""
-    return tuple(name for name in _field_names(kind) if name not in ("request_id", *_added_to(kind)))
+    """What tells a command of this kind from others: all that is in it, without its `requestId` and its condition."""
+    apart = {"request_id", *_added_to(kind), *_marked(kind, CONDITION)}
+    return tuple(name for name in _field_names(kind) if name not in apart)
 
 
 @cache
 def _added_to(kind: type) -> tuple[str, ...]:
     """What does so besides where it is given: see `ADDED`."""
-    return tuple(field.name for field in fields(kind) if field.metadata == ADDED)
+    return _marked(kind, ADDED)
+
+
+def _marked(kind: type, metadata: Mapping[str, bool]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind) if field.metadata == metadata)
 
 
 async def earlier_answer(database: Reads, request: Request) -> Answer | None:

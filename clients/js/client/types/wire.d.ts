@@ -240,6 +240,11 @@ export interface CommentDeletePayload {
   commentId: string;
   /** Chosen by the client: the same command under the same one takes effect once. */
   requestId?: string | null;
+  /**
+   * The `revision` of the comment that the change was made of: where it has another one by now, nothing is
+   * changed. Left out: whatever it says is replaced.
+   */
+  ofRevision?: number | null;
 }
 
 export interface CommentDeletedData {
@@ -285,6 +290,11 @@ export interface CommentEditPayload {
    * is.
    */
   format?: "plain" | "markdown" | null;
+  /**
+   * The `revision` of the comment that the change was made of: where it has another one by now, nothing is
+   * changed. Left out: whatever it says is replaced.
+   */
+  ofRevision?: number | null;
 }
 
 export interface CommentEditedData {
@@ -390,7 +400,10 @@ export interface CommentsSearchPayload {
   limit?: number;
 }
 
-/** The object is in another state, or a `requestId` was used for something else. */
+/**
+ * The object is in another state, or a `requestId` was used for something else. Where the change was made of
+ * what is not so any more (`ofRevision`, `ofName`), `comment` or `discussion` is what stands now.
+ */
 export interface ConflictError {
   /** Which error; for programs. */
   code: "conflict";
@@ -404,6 +417,10 @@ export interface ConflictError {
   retryAfter?: number;
   /** What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`. */
   outcome?: string;
+  /** Of a change that was made of another revision: the comment as it is now. */
+  comment?: Comment;
+  /** Of a change that was made of another name: the discussion as it is now. */
+  discussion?: Discussion;
 }
 
 /** An object of Library. */
@@ -617,6 +634,11 @@ export interface DiscussionRenamePayload {
   name: string;
   /** Chosen by the client: the same command under the same one takes effect once. */
   requestId?: string | null;
+  /**
+   * The name that the change was made of: where the discussion has another one by now, nothing is changed.
+   * Left out: whatever its name is, it is replaced.
+   */
+  ofName?: string | null;
 }
 
 export interface DiscussionRenamedData {
@@ -680,6 +702,10 @@ export interface Error {
   retryAfter?: number | null;
   /** What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`. */
   outcome?: string | null;
+  /** Of a change that was made of another revision: the comment as it is now. */
+  comment?: Comment | null;
+  /** Of a change that was made of another name: the discussion as it is now. */
+  discussion?: Discussion | null;
 }
 
 export interface ErrorsByName {
@@ -762,6 +788,10 @@ export interface ForbiddenError {
   retryAfter?: number;
   /** What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`. */
   outcome?: string;
+  /** Of a change that was made of another revision: the comment as it is now. */
+  comment?: Comment;
+  /** Of a change that was made of another name: the discussion as it is now. */
+  discussion?: Discussion;
 }
 
 /** A page of what was found; it may be short, or empty, and still have a next one. */
@@ -794,6 +824,10 @@ export interface InternalError {
   retryAfter?: number;
   /** What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`. */
   outcome?: string;
+  /** Of a change that was made of another revision: the comment as it is now. */
+  comment?: Comment;
+  /** Of a change that was made of another name: the discussion as it is now. */
+  discussion?: Discussion;
 }
 
 /** The payload is wrong; `field` names where, `message` says what was expected. */
@@ -810,6 +844,10 @@ export interface InvalidError {
   retryAfter?: number;
   /** What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`. */
   outcome?: string;
+  /** Of a change that was made of another revision: the comment as it is now. */
+  comment?: Comment;
+  /** Of a change that was made of another name: the discussion as it is now. */
+  discussion?: Discussion;
 }
 
 /** Who the asker is. */
@@ -905,6 +943,10 @@ export interface NotFoundError {
   retryAfter?: number;
   /** What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`. */
   outcome?: string;
+  /** Of a change that was made of another revision: the comment as it is now. */
+  comment?: Comment;
+  /** Of a change that was made of another name: the discussion as it is now. */
+  discussion?: Discussion;
 }
 
 /** What one person is told. */
@@ -1093,6 +1135,10 @@ export interface PausedError {
   retryAfter: number;
   /** What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`. */
   outcome: string;
+  /** Of a change that was made of another revision: the comment as it is now. */
+  comment?: Comment;
+  /** Of a change that was made of another name: the discussion as it is now. */
+  discussion?: Discussion;
 }
 
 /** A user or a group of Library, as a command names it. */
@@ -1139,6 +1185,10 @@ export interface RateLimitedError {
   retryAfter: number;
   /** What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`. */
   outcome?: string;
+  /** Of a change that was made of another revision: the comment as it is now. */
+  comment?: Comment;
+  /** Of a change that was made of another name: the discussion as it is now. */
+  discussion?: Discussion;
 }
 
 export interface ReactionAddedData {
@@ -1260,7 +1310,9 @@ export interface Seq {
 
 /**
  * The first thing after the CONNECT answer, and again, with a younger `resumeToken`, on a connection that
- * lasts. `inboxSeq` is where the inbox stood: its events after that follow by themselves.
+ * lasts. `inboxSeq` is where the inbox stood: its events after that follow by themselves. `knows` names
+ * fields of commands that the nodes of the version before refuse: send one only where this connection's node
+ * has named it.
  */
 export interface ServerHelloSignal {
   /** The person. */
@@ -1275,6 +1327,10 @@ export interface ServerHelloSignal {
   resumeToken: string;
   /** Until when the resume token holds without Library being asked. */
   expiresAt: string;
+  /**
+   * Fields of commands that nodes of before 0.3 refuse, and this one knows. Where they are not told: none.
+   */
+  knows: string[];
 }
 
 /**
@@ -1566,6 +1622,10 @@ export interface TooLargeError {
   retryAfter?: number;
   /** What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`. */
   outcome?: string;
+  /** Of a change that was made of another revision: the comment as it is now. */
+  comment?: Comment;
+  /** Of a change that was made of another name: the discussion as it is now. */
+  discussion?: Discussion;
 }
 
 /** A topic as the asker finds it. */
@@ -1991,6 +2051,10 @@ export interface UnauthenticatedError {
   retryAfter?: number;
   /** What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`. */
   outcome?: string;
+  /** Of a change that was made of another revision: the comment as it is now. */
+  comment?: Comment;
+  /** Of a change that was made of another name: the discussion as it is now. */
+  discussion?: Discussion;
 }
 
 /** Library does not answer; try again after `retryAfter` seconds. */
@@ -2007,6 +2071,10 @@ export interface UnavailableError {
   retryAfter: number;
   /** What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`. */
   outcome?: string;
+  /** Of a change that was made of another revision: the comment as it is now. */
+  comment?: Comment;
+  /** Of a change that was made of another name: the discussion as it is now. */
+  discussion?: Discussion;
 }
 
 /** No command has this name. */
@@ -2023,6 +2091,10 @@ export interface UnknownCommandError {
   retryAfter?: number;
   /** What became of a write: `none`, nothing was stored; `unknown`, repeat it with the same `requestId`. */
   outcome?: string;
+  /** Of a change that was made of another revision: the comment as it is now. */
+  comment?: Comment;
+  /** Of a change that was made of another name: the discussion as it is now. */
+  discussion?: Discussion;
 }
 
 /** How much is not read. */
