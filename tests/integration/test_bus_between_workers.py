@@ -70,6 +70,22 @@ async def test_a_frozen_worker_holds_up_nobody_and_what_waits_for_it_is_bounded_
             assert (a.is_hearing, b.is_hearing) == (True, True)
 
 
+async def test_whoever_was_too_slow_to_hear_of_a_new_channel_is_connected_to_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would take all that follows for another channel's, and be deaf to this worker for ever."""
+    monkeypatch.setattr(between_workers, "STALE_AFTER_SECONDS", 0.2)
+    async with running(tmp_path, "a", "b") as (a, _):
+        with frozen(tmp_path) as name:
+            await until(lambda: name in a.sockets.others)
+            slow = a.sockets.others[name]
+            for number in range(150):
+                a.publish(Kind.EVENT, b"%08d" % number + bytes(10_000))
+            await until(lambda: slow.bytes > 0)
+            a.set_epoch("e2", KEYS)
+            await until(lambda: a.sockets.others.get(name, slow) is not slow)
+
+
 async def test_the_socket_of_a_killed_worker_goes_and_one_that_was_taken_away_is_made_anew(
     tmp_path: Path,
 ) -> None:

@@ -6,9 +6,21 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import MakeCluster
 from tests.harness.cluster import Cluster
 from tests.integration.doors import BOARD, Door, DoorName
-from tests.integration.scene import ANN, BOB, CAROL, FINANCE, SALES, content_of, groups, open_to, users
+from tests.integration.scene import (
+    ANN,
+    BOB,
+    CAROL,
+    FINANCE,
+    SALES,
+    content_of,
+    groups,
+    mention,
+    open_to,
+    users,
+)
 
 BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
 
@@ -116,3 +128,27 @@ async def test_shares_that_are_refused(
     error = await dan.refusal("share", payload)
     assert (error["code"], error.get("field")) == (code, field)
     assert await got(bob, topic) == []
+
+
+async def test_of_the_people_of_an_hour_each_is_counted_whom_a_command_tells_and_never_who_gives_it(
+    make_cluster: MakeCluster, topic: str
+) -> None:
+    telling: list[tuple[str, dict[str, Any], int]] = [
+        ("comment.add", {"topic": topic, "text": f"{mention(ANN)} {mention(BOB)}"}, 1),
+        ("comment.add", {"topic": topic, "text": mention(ANN)}, 0),
+        (
+            "discussion.create",
+            {"name": "x", "members": users(BOB), "text": f"{mention(ANN)} {mention(BOB)}"},
+            1,
+        ),
+        ("discussion.create", {"name": "y", "members": users(BOB), "text": mention(CAROL)}, 2),
+        ("share", {"content": content_of(topic), "recipients": users(BOB, CAROL)}, 2),
+    ]
+    most = sum(count for _, _, count in telling)
+    cluster = await make_cluster(nodes=1, overrides={"limits": {"recipientsPerHour": most}})
+    [ann] = await doors(cluster, "socket", "ann")
+    for name, asked, _ in telling:
+        await ann.call(name, asked)
+    refused = await ann.refusal("share", {"content": content_of(topic), "recipients": users(BOB)})
+    assert refused["code"] == "rate_limited"
+    assert 3500 / most < refused["retryAfter"] <= 3600 / most

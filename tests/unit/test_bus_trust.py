@@ -417,3 +417,19 @@ async def test_many_recorded_starts_cost_little_and_keep_nobody_from_being_met()
     assert len(wire.recorded) - said < 10, "a prompt gathers all who are to be asked"
     b = wire.join("b")
     await until(lambda: a.nodes == ["found b"] and b.nodes == ["found a"])
+    await wire.pass_time(6)
+    assert not a.bus.peers.strangers, "what is not heard any more is forgotten"
+    assert len(a.bus.nodes) == 1
+
+
+async def test_a_stranger_that_goes_on_speaking_is_asked_once_who_it_is_and_then_by_heartbeats() -> None:
+    wire = Wire()
+    (a,) = await wire.meet("a")
+    gone = Seal(b"gone" + bytes(12))
+    gone.use("e1", KEYS)
+    await settled(wire)
+    said = len(wire.recorded)
+    for number in range(6):
+        a.bus.reception.receive(gone.seal(number, b"\0\0\0\1\1g" + bytes((Kind.EVENT, 0, 0, 0, 0, 1)) + b"x"))
+        await settled(wire)
+    assert len(wire.recorded) - said == 1
