@@ -155,6 +155,24 @@ for (const thread of ["t", "u", "v"]) said[thread] = marks.snapshot().of(thread)
     }
 
 
+def test_what_is_chosen_for_a_thread_shows_before_it_is_sent_and_not_after_it_was_refused() -> None:
+    said = run("""
+const { marksOf } = await part("marks");
+let entries = [];
+client.outbox = { subscribe: () => () => {}, snapshot: () => entries };
+const marks = marksOf(client, { name: "a", subscribe: () => () => {}, snapshot: () => ({ state: "behind" }) });
+for (const state of ["waiting", "sending", "refused"]) {
+  entries = [
+    { name: "thread.mute", state, payload: { commentId: "t", muted: true } },
+    { name: "comment.edit", state, payload: { commentId: "u", text: "" } },
+  ];
+  marks.changed();
+  said[state] = ["t", "u"].map((thread) => marks.snapshot().of(thread).muted);
+}
+""")
+    assert said == {"waiting": [True, False], "sending": [True, False], "refused": [False, False]}
+
+
 def test_of_what_gone_windows_have_left_one_takes_what_is_ones_own_and_once() -> None:
     said = run("""
 const { indexedDb } = await part("keeping");
@@ -248,6 +266,20 @@ said.shown = topic.snapshot().threads[0].comments.map(({{ id }}) => id);
         "afterTheNext": 3,
         "shown": ["root", "reply", "late", "later"],
     }
+
+
+def test_whoever_comes_is_there_once_though_they_are_told_of_twice() -> None:
+    """What is said while a topic is being followed again may be in the answer, too."""
+    said = run(f"""{TOPIC}
+const present = () => topic.snapshot().present.map(({{ id, name }}) => `${{id}} ${{name}}`);
+const ann = {{ id: "ann", name: "Ann" }}, bob = {{ id: "bob", name: "Bob" }};
+topic.said("presence", {{ joined: [ann, bob], left: [] }});
+topic.said("presence", {{ joined: [{{ ...ann, name: "Ann Archer" }}], left: [] }});
+said.twice = present();
+topic.said("presence", {{ joined: [], left: [ann] }});
+said.left = present();
+""")
+    assert said == {"twice": ["bob Bob", "ann Ann Archer"], "left": ["bob Bob"]}
 
 
 def test_what_one_is_reading_is_not_unread_for_what_another_device_has_read() -> None:

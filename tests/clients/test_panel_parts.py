@@ -25,11 +25,21 @@ const slot = (current) => {
 };
 export const draw = (component, props) => ((at = 0), component(props));
 export const kept = () => slots.map(({ current }) => current);
+const isSame = (before, on) => Boolean(before && on) && before.every((each, index) => each === on[index]);
 export const useRef = (current) => slot(current);
-export const useEffect = (act) => act();
+export const useEffect = (act, on) => {
+  const own = slot();
+  if (isSame(own.on, on)) return;
+  own.end?.();
+  Object.assign(own, { on, end: act() });
+};
 export const useLayoutEffect = () => {};
-export const useMemo = (make) => make();
-export const useCallback = (act) => act;
+export const useMemo = (make, on) => {
+  const own = slot();
+  if (!isSame(own.on, on)) Object.assign(own, { on, current: make() });
+  return own.current;
+};
+export const useCallback = (act, on) => useMemo(() => act, on);
 export const useState = (start) => {
   const kept = slot(typeof start === "function" ? start() : start);
   return [kept.current, (value) => (kept.current = value)];
@@ -379,17 +389,20 @@ globalThis.setInterval = (act) => (look = act);
 const box = (top, bottom) => ({ top, bottom, height: bottom - top });
 const comment = (id, seq) => ({ id, seq });
 const shown = (id, top, bottom) => ({ dataset: { comment: id }, getBoundingClientRect: () => box(top, bottom) });
-for (const [name, { visibilityState = "visible", hasFocus = true, isPaused = false, unread = 2 }] of given) {
+for (const [name, { visibilityState = "visible", hasFocus = true, isPaused = false, unread = 2, isApart }] of given) {
   globalThis.document = { visibilityState, hasFocus: () => hasFocus };
   const read = [];
   const comments = [comment("a", 3), comment("b", 4)];
+  // What came first may stand last: in another thread, which began later.
+  const apart = isApart ? [[comments[1]], [comments[0]]] : [comments];
+  const threads = apart.map((some) => ({ unread: some.length, comments: some }));
   const list = {
     getBoundingClientRect: () => box(0, 100),
     querySelectorAll: () => [shown("a", 10, 40), shown("b", 90, 120)], // of the second one a third
   };
   useReading({
     topic: { read: (seq) => read.push(seq) }, list: { current: list }, isUnread: () => true,
-    state: { unread, state: "live", threads: [{ unread: 2, comments }] }, isPaused: () => isPaused,
+    state: { unread, state: "live", threads }, isPaused: () => isPaused,
   });
   for (let tick = 0; tick < 3; tick += 1) look();
   const early = [...read];
@@ -399,13 +412,14 @@ for (const [name, { visibilityState = "visible", hasFocus = true, isPaused = fal
 """,
         [
             ["seen", {}],
+            ["seen in another thread", {"isApart": True}],
             ["hidden", {"visibilityState": "hidden"}],
             ["behind another window", {"hasFocus": False}],
             ["while something else is open", {"isPaused": True}],
             ["while older ones are not loaded", {"unread": 3}],
         ],
     )
-    assert said.pop("seen") == [[], [3]]
+    assert said.pop("seen") == said.pop("seen in another thread") == [[], [3]]
     assert said == {name: [[], []] for name in said}
     assert len(said) == 4
 
@@ -491,3 +505,123 @@ draw(list);
 said.anchor = kept().find((value) => value?.key);
 """
     assert run(folder, script)["anchor"] == {"key": "c", "top": -50}
+
+
+def test_hooks_go_on_with_another_topic_when_they_are_told_another(folder: Path) -> None:
+    said = run(
+        folder,
+        """
+const { draw } = await part("react/hooks");
+const { useSummary, useTyping } = await part("react/index");
+const { summariesOf } = await part("client/summaries");
+const none = { subscribe: () => () => {}, isLive: false };
+const typed = [];
+const topics = new Map(["a", "b"].map((name) => [name, {
+  subscribe: () => () => {}, snapshot: () => topics.get(name).state, type: () => typed.push(name),
+  state: { typing: [name] },
+}]));
+globalThis.client = { connection: none, outbox: none, on: () => () => {}, topic: (name) => topics.get(name) };
+const watched = [];
+summariesOf(client).watch = (name) => (watched.push(`+${name}`), () => watched.push(`-${name}`));
+const shown = ({ name }) => (useSummary(name), useTyping(name));
+for (const name of ["a", "a", "b"]) {
+  const [typing, say] = draw(shown, { name });
+  say();
+  said.typing = typing;
+}
+Object.assign(said, { watched, typed });
+""",
+    )
+    assert said == {"watched": ["+a", "-a", "+b"], "typed": ["a", "a", "b"], "typing": ["b"]}
+
+
+NODES = """
+const nodes = (part) =>
+  Array.isArray(part) ? part.flatMap(nodes) : !part?.props ? [] : [part, ...nodes(part.props.children)];
+const having = (part, name) => nodes(part).map(({ props }) => props).filter((props) => props[name]);
+"""
+
+
+def test_one_goes_from_the_inbox_to_the_first_that_one_has_not_read(folder: Path) -> None:
+    said = run(
+        folder,
+        f"""{NODES}
+const {{ draw }} = await part("panel/preact");
+const {{ Inbox }} = await part("panel/inbox");
+const {{ Words }} = await part("panel/words");
+const by = {{ id: "ann", name: "Ann" }};
+const told = (id, threadId, readAt) => (
+  {{ id, topic: "content:F:D", threadId, commentId: `c${{id}}`, readAt, by, text: "", createdAt: "" }}
+);
+// The newest first.
+const notifications = [
+  told("5", "t", null), told("4", "u", "now"), told("3", "t", null), told("2", "t", "now"), told("1", "u", "now"),
+];
+const state = {{ state: "live", notifications, hasOlder: false, unread: 2 }};
+const read = [], opened = [];
+const inbox = {{ subscribe: () => () => {{}}, snapshot: () => state }};
+const change = async (name, payload) => read.push(payload.ids);
+const props = {{
+  client: {{ inbox, change, connection: {{ isLive: true }} }},
+  words: new Words("en", {{}}), host: {{}}, rooms: {{ open: (...where) => opened.push(where) }},
+}};
+having(draw(Inbox, props), "onChoose").filter(({{ group }}) => group).forEach(({{ onChoose }}) => onChoose());
+Object.assign(said, {{ read, opened }});
+""",
+    )
+    assert said["read"] == [["5", "3"]]
+    assert said["opened"] == [["content:F:D", "c3"], ["content:F:D", "c4"]]
+
+
+@pytest.mark.parametrize(
+    ("at", "way", "then"),
+    [
+        ("half", -60, "full"),
+        ("half", 60, "low"),
+        ("low", -60, "half"),
+        ("full", -60, "full"),
+        ("low", 60, "low"),
+        ("half", 40, None),
+    ],
+)
+def test_a_sheet_that_is_drawn_up_is_higher_and_down_lower(
+    folder: Path, at: str, way: int, then: str | None
+) -> None:
+    said = run(
+        folder,
+        """
+const { draw } = await part("panel/preact");
+const { Handle } = await part("panel/sheet");
+const { Words } = await part("panel/words");
+said.set = null;
+const shadowRoot = { addEventListener: () => {}, removeEventListener: () => {} };
+const host = { shadowRoot, setAttribute: (_, height) => (said.set = height) };
+const { props } = draw(Handle, { words: new Words("en", {}), host, sheet: given.at });
+props.onPointerDown({ clientY: 300, pointerId: 1, currentTarget: { setPointerCapture: () => {} } });
+props.onPointerUp({ clientY: 300 + given.way });
+""",
+        {"at": at, "way": way},
+    )
+    assert said == {"set": then}
+
+
+def test_nobody_is_offered_who_is_there_already(folder: Path) -> None:
+    said = run(
+        folder,
+        f"""{NODES}
+const {{ draw }} = await part("panel/preact");
+const {{ Picker }} = await part("panel/picker");
+const {{ Words }} = await part("panel/words");
+globalThis.setTimeout = (act) => act();
+globalThis.clearTimeout = () => {{}};
+const items = ["me", "known", "chosen", "new"].map((id) => ({{ kind: "user", id, name: id }}));
+const client = {{ me: {{ id: "me" }}, connection: {{ isLive: true }}, ask: async () => ({{ items }}) }};
+const words = new Words("en", {{}});
+const props = {{ client, words, id: "p", chosen: [items[2]], known: ["known"], onChange: () => {{}} }};
+const [input] = having(draw(Picker, props), "onInput");
+input.onInput({{ target: {{ value: "x" }} }});
+await new Promise((done) => setImmediate(done));
+said.offered = having(draw(Picker, props), "people").flatMap(({{ people }}) => people.map(({{ id }}) => id));
+""",
+    )
+    assert said == {"offered": ["new"]}

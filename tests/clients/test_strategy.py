@@ -92,6 +92,23 @@ said.elsewhere = panel.attachment.anchor;
     assert said["elsewhere"] == {"pageKey": "K53--K48"}
 
 
+def test_of_what_was_asked_twice_the_last_answer_counts_in_whatever_order_they_come() -> None:
+    said = run("""
+const asked = [];
+dossier.getFilterList = () => new Promise((resolve) => asked.push(resolve));
+const filter = { filterKey: "W5", filterType: "metricQualByRank", filterDetail: { value: 1 } };
+const listed = (filterName) => [{ ...filter, filterName }];
+dossier.raise("onFilterUpdated", {});
+dossier.raise("onFilterUpdated", {});
+asked[1](listed("new"));
+await turn();
+asked[0](listed("old"));
+await turn();
+said.filters = view.snapshot().filters.map(({ name }) => name);
+""")
+    assert said == {"filters": ["new"]}
+
+
 def test_a_view_is_applied_by_the_type_of_each_filter_and_left_again() -> None:
     said = run("""
 const told = [
