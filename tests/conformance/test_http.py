@@ -46,6 +46,11 @@ class Connection:
         async with asyncio.timeout(DEADLINE_SECONDS):
             return await self._reader.readuntil(until)
 
+    async def receive_exactly(self, size: int) -> bytes:
+        """So many bytes."""
+        async with asyncio.timeout(DEADLINE_SECONDS):
+            return await self._reader.readexactly(size)
+
     async def receive_all(self) -> bytes:
         """All that comes until the server closes."""
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -162,6 +167,35 @@ async def test_requests_of_one_connection_are_each_taken_for_what_they_are(
             last = await poll(mine, "last", b"Connection: close\r\n")
             assert b"connection: close" in last
             assert await connection.receive_all() == b""
+
+
+async def test_a_poll_like_one_before_it_is_let_in_as_little_as_any_other(
+    http: aiohttp.ClientSession, way: dict[str, Any]
+) -> None:
+    server = echo_engine()
+    server.cors_allowed_origins = ["http://friend.example"]
+    with serve(server, **way) as served:
+        sid, other = await open_polling(http, served), await open_polling(http, served)
+        async with dial(served) as connection:
+
+            async def poll(sid: str, mark: int, header: bytes = b"") -> bytes:
+                head = request("GET", sid).replace(b"Host: x\r\n", b"Host: x\r\n" + header)
+                await connection.send(head.replace(b"sid=", b"t=m%d&sid=" % mark))
+                head = await connection.receive(b"\r\n\r\n")
+                length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r\n")[0])
+                body = await connection.receive_exactly(length)
+                return head.split(b" ")[1] + b" " + body
+
+            for number in range(3):
+                on_loop(server, server.send_text, sid, "told")
+                assert await poll(sid, number, b"Origin: http://friend.example\r\n") == b"200 4told"
+            server.cors_allowed_origins = ["http://another.example"]
+            assert b'"Forbidden"' in await poll(sid, 3, b"Origin: http://friend.example\r\n")
+            for number in range(3):
+                on_loop(server, server.send_text, other, "told")
+                assert await poll(other, number) == b"200 4told"
+            on_loop(server, server.close_transport, other, "over")
+            assert b'"Session ID unknown"' in await poll(other, 3)
 
 
 async def test_names_and_values_of_a_query_may_be_percent_encoded(engine: Served) -> None:

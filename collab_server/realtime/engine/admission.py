@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Mapping
 
 from collab_server.realtime.engine.bonds import Bonds
 from collab_server.realtime.engine.deadlines import Deadlines
+from collab_server.realtime.engine.polling import Polling
 from collab_server.realtime.engine.requests import (
     FORBIDDEN,
     UNKNOWN_SID,
@@ -15,7 +16,7 @@ from collab_server.realtime.engine.requests import (
     header,
     query_of,
 )
-from collab_server.realtime.engine.session import Scope, Session
+from collab_server.realtime.engine.session import Exchange, Scope, Session
 
 
 class Admission:
@@ -70,3 +71,14 @@ class Admission:
         if session is None or session.closing or not self._bonds.is_kept(session, scope):
             raise UNKNOWN_SID
         return transport, session
+
+    def let_in_again(self, exchange: Exchange, sid: str) -> Polling | None:
+        """Who takes a poll that brings what another of this session brought, which was let in; None where it is to be
+        judged anew, as an origin is: others may be let in by now."""
+        session = self._sessions.get(sid)
+        if session is None or session.closing or session.is_unsettled or self._deadlines.is_overdue(session):
+            return None
+        if self._origins_for is not None and has_origin(exchange.scope):
+            return None
+        exchange.is_trusted = session.is_trusted
+        return session.carrier if isinstance(session.carrier, Polling) else None

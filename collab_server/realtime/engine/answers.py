@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import gzip
 import zlib
 from collections.abc import Callable, Iterable
@@ -41,9 +42,9 @@ class Answers:
         if self._compress_from is not None and len(body) >= self._compress_from:
             accepted = header(scope, b"accept-encoding") or ""
             if "gzip" in accepted:
-                body, headers = gzip.compress(body, 1, mtime=0), [*headers, (b"content-encoding", b"gzip")]
+                body, headers = _gzip(body), [*headers, (b"content-encoding", b"gzip")]
             elif "deflate" in accepted:
-                body, headers = zlib.compress(body, 1), [*headers, (b"content-encoding", b"deflate")]
+                body, headers = _deflate(body), [*headers, (b"content-encoding", b"deflate")]
         if self._cors_headers is not None and has_origin(scope):
             cors = self._cors_headers(environ_of(scope))
             headers = [*headers, *((name.encode(), value.encode()) for name, value in cors)]
@@ -53,3 +54,14 @@ class Answers:
         """Answer a request with an error."""
         headers = [*_JSON, (b"retry-after", b"1")] if refusal.status == 503 else _JSON
         self.respond(exchange, refusal.status, headers, refusal.body)
+
+
+# One after the other is told the same.
+@functools.lru_cache(1)
+def _gzip(body: bytes) -> bytes:
+    return gzip.compress(body, 1, mtime=0)
+
+
+@functools.lru_cache(1)
+def _deflate(body: bytes) -> bytes:
+    return zlib.compress(body, 1)

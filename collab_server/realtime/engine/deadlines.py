@@ -44,6 +44,10 @@ class Deadlines:
         self._pings.stop(session)
         self._pongs.stop(session)
 
+    def is_overdue(self, session: Session) -> bool:
+        """Whether a session's time is up, though its turn may not have come."""
+        return self._pongs.is_overdue(session)
+
     def judge(self, session: Session) -> None:
         """End a session whose time is up, though its turn may not have come."""
         if self._pongs.is_overdue(session):

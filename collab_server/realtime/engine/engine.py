@@ -105,7 +105,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
         )
         origins_of: Any = lambda scope: self._cors_allowed_origins(self.environ_of(scope))  # noqa: E731
         origins_for = None if self.cors_allowed_origins == [] else origins_of
-        self._admission = Admission(self.sockets, self.transports, origins_for, self._bonds, self._deadlines)
+        self.admission = Admission(self.sockets, self.transports, origins_for, self._bonds, self._deadlines)
         self.sessions = Sessions(
             self.sockets,
             self.bounds,
@@ -143,7 +143,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             self._answers.respond(exchange, 200, TEXT, b"OK")
             return
         try:
-            transport, session = self._admission.verify(scope)
+            transport, session = self.admission.verify(scope)
             if transport != "polling":
                 raise BAD_REQUEST
             exchange.is_trusted = session is not None and session.is_trusted
@@ -182,7 +182,7 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
     def serve_websocket(self, scope: Scope, websocket: WebSocketCarrier) -> None:
         """Decide on a websocket handshake: a new session, or the upgrade of one; calls `accept` or `refuse`."""
         try:
-            transport, session = self._admission.verify(scope)
+            transport, session = self.admission.verify(scope)
             if transport != "websocket":
                 raise BAD_REQUEST
             if session is None:

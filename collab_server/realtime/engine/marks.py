@@ -59,16 +59,16 @@ class Marks:
         asked = _short(query)
         if asked == self._asked:
             return self._is_once_more(_mark_of(query))
-        if self._clock is not _Clock.FINE:
+        if b"." in query and self._clock is not _Clock.FINE:  # else it shows no fraction
             self._look_at_clock(_mark_of(self._asked) or self._first, _mark_of(query))
         self._is_varied = self._asked != b""
         self._asked, self._asked_at = asked, time.monotonic()
         return False
 
     def _is_once_more(self, mark: bytes) -> bool:
-        if mark.isdigit() or (_FRACTION.fullmatch(mark) and self._stands_still()):
+        if not mark or mark.isdigit() or (_FRACTION.fullmatch(mark) and self._stands_still()):
             return False
-        return mark != b"" and (self._is_varied or mark != self._first)
+        return self._is_varied or mark != self._first
 
     def _stands_still(self) -> bool:
         """Whether the clock has not gone on since the last poll.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import functools
 
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import TEXT, Answers
@@ -74,7 +75,7 @@ class Polling:
         self._waiting = exchange
         exchange.waiter = self
         if self._backlog:
-            self._answer()
+            self._answer(self.take_backlog())
         elif self._keeps_none_waiting:
             self.release()
 
@@ -126,8 +127,7 @@ class Polling:
     def release(self) -> None:
         """Let a waiting poll go, with nothing for it."""
         if self._waiting is not None:
-            self._backlog.append(NOOP)
-            self._answer()
+            self._answer([NOOP])
 
     def take_backlog(self) -> list[bytes]:
         """Hand what was not sent to another carrier."""
@@ -136,11 +136,11 @@ class Polling:
 
     def write(self, ready: list[bytes]) -> bool:
         """Take these frames; False if the client lets too much pile up."""
+        if self._waiting is not None:  # so nothing else is to be sent
+            self._answer(ready)
+            return True
         had_some = bool(self._backlog)
         self._backlog += ready
-        if self._waiting is not None:
-            self._answer()
-            return True
         self._backlog_bytes += sum(map(len, ready))
         if self._backlog_bytes <= self._session.owner.outgoing_bytes:
             return True
@@ -156,8 +156,7 @@ class Polling:
     def close(self, farewell: bytes) -> None:
         """Tell the waiting poll, if there is one."""
         if self._waiting is not None:
-            self._backlog.append(farewell)
-            self._answer()
+            self._answer([farewell])
         self.resume_reading()
 
     def abort(self) -> None:
@@ -180,19 +179,18 @@ class Polling:
         if exchange is not None:
             self._answers.respond(exchange, 200, TEXT, b"ok")
 
-    def _answer(self) -> None:
+    def _answer(self, ready: list[bytes]) -> None:
+        """Answer the poll that waits with as many of these as it may get; the others wait for the next."""
         exchange, self._waiting = self._waiting, None
         assert exchange is not None
         exchange.waiter = None
-        backlog, self._backlog, self._backlog_bytes = self._backlog, [], 0
-        if len(backlog) > PACKETS_PER_POLL:
-            backlog, self._backlog = backlog[:PACKETS_PER_POLL], backlog[PACKETS_PER_POLL:]
+        if len(ready) > PACKETS_PER_POLL:
+            ready, self._backlog = ready[:PACKETS_PER_POLL], ready[PACKETS_PER_POLL:]
             self._backlog_bytes = sum(map(len, self._backlog))
         headers = TEXT
         if self._greeting:
             headers, self._greeting = TEXT + self._greeting, []
-        body = _packet_of(backlog[0]) if len(backlog) == 1 else b"\x1e".join(map(_packet_of, backlog))
-        self._answers.respond(exchange, 200, headers, body)
+        self._answers.respond(exchange, 200, headers, _payload_of(*ready))
 
     def let_go(self) -> None:
         """The connection of the poll that waits is about to end, and so is the session."""
@@ -204,6 +202,12 @@ class Polling:
         """The client of the poll that waits has gone."""
         self._waiting = None
         self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
+
+
+# One after the other is told the same.
+@functools.lru_cache(1)
+def _payload_of(*ready: bytes) -> bytes:
+    return b"\x1e".join(map(_packet_of, ready))
 
 
 def _packet_of(ready: bytes) -> bytes:

@@ -13,8 +13,12 @@ from collab_server.realtime.engine.session import Headers, Scope, Waiter
 SWALLOWED_BYTES = 16_384  # of a body behind an answer, so that its client may use the connection again
 LEARNED_BYTES = 8_192  # of a poll that is remembered, for as long as its connection lasts
 
-# Any other request is a handshake, whose scope a connect handler gets and may change.
-_OF_SESSION = re.compile(rb"(?:\A|&)sid=[^&]")
+# With nothing that stands for something else.
+_LINE = re.compile(rb"GET [^ ?]+\?(?P<query>[^ %+]+) HTTP/1\.1\r\n")
+# Without one it is a handshake, whose scope a connect handler gets and may change.
+_SID = re.compile(rb"(?:\A|&)sid=([^&]+)")
+_MARKED = re.compile(rb"(?:\A|&)t=([^&]*)")
+_MARK, _NO_MARK = re.compile(rb"[0-9A-Za-z._-]*"), re.compile(rb"")
 
 
 class Answering(Protocol):
@@ -101,27 +105,47 @@ class LeanExchange:
 
 @dataclass(frozen=True, slots=True)
 class LearnedPoll:
-    """A poll that was parsed: one that differs from it only in its query need not be."""
+    """A poll that was parsed: one that differs from it in nothing but its mark need not be. There is one exchange for
+    all of them, for each comes when the one before it has its answer."""
 
-    rest: bytes  # all of it behind its first line
-    engine: EngineServer
-    scope: Scope
+    exchange: LeanExchange
+    sid: str
+    before: bytes  # all of it up to the mark …
+    mark: re.Pattern[bytes]
+    behind: bytes  # … and all behind
+    query_at: int
+    behind_query: int
 
     @classmethod
-    def of(cls, exchange: LeanExchange, rest: bytes) -> Self | None:
+    def of(cls, exchange: LeanExchange, data: bytes) -> Self | None:
         """What can be learned of a request that came in one read, if anything."""
-        is_one = (
-            len(rest) <= LEARNED_BYTES
-            and exchange.keep_alive
-            and _OF_SESSION.search(exchange.scope["query_string"]) is not None
-        )
-        return cls(rest, exchange.engine, exchange.scope) if is_one else None
+        line = _LINE.match(data) if len(data) <= LEARNED_BYTES and exchange.keep_alive else None
+        sids = _SID.findall(line["query"]) if line is not None else []
+        if line is None or len(sids) != 1:
+            return None
+        at, end = line.span("query")
+        marked = _MARKED.search(line["query"])
+        before, behind = (at, at) if marked is None else (at + marked.start(1), at + marked.end(1))
+        pattern = _NO_MARK if marked is None else _MARK
+        return cls(exchange, sids[0].decode(), data[:before], pattern, data[behind:], at, len(data) - end)
 
-    def scope_for(self, target: bytes, rest: bytes) -> Scope | None:
-        """The scope of a request for `target`, if it is the same but for its query."""
-        if rest != self.rest:
-            return None
-        path, _, query = target.partition(b"?")
-        if path != self.scope["raw_path"] or _OF_SESSION.search(query) is None:
-            return None
-        return {**self.scope, "query_string": query}
+    def again(self, data: bytes) -> bool:
+        """Whether `data` is one more; then the exchange is about it."""
+        if not (data.startswith(self.before) and data.endswith(self.behind)):
+            return False
+        if self.mark.fullmatch(data, len(self.before), len(data) - len(self.behind)) is None:
+            return False
+        exchange = self.exchange
+        exchange.scope["query_string"] = data[self.query_at : len(data) - self.behind_query]
+        exchange.response_complete = exchange.is_trusted = False
+        exchange.waiter = None
+        return True
+
+    def serve(self) -> None:
+        """Serve the one more."""
+        exchange = self.exchange
+        polling = exchange.engine.admission.let_in_again(exchange, self.sid)
+        if polling is None:
+            exchange.engine.serve(exchange)
+        else:
+            polling.poll(exchange)

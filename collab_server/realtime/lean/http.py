@@ -2,16 +2,16 @@
 
 `HttpProtocol` is uvicorn's httptools protocol with one difference: a request for a path of ours is answered by the
 Engine.IO server directly. All others, their parsing, pipelining and keep-alive stay uvicorn's. A plain one that came
-whole, with nothing before it to be answered, needs no parser (`heads.py`), and a poll that differs from one before it
-on its connection only in its query is not even read again. Polls are not written to the access log: their query holds
+whole, with nothing before it to be answered, needs no parser (`heads.py`), and a poll that differs from the one before
+it on its connection only in its mark is not even read again. Polls are not written to the access log: their query holds
 the session's secret, and there are too many of them.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import http
-import re
 from typing import Any
 from urllib.parse import unquote
 
@@ -34,8 +34,6 @@ _STATUS = {
 }
 
 LONGEST_BEGINNING = 69  # a method that is read here, and a path of ours
-
-_GET = re.compile(rb"GET (/[!\"$-~]+) HTTP/1\.1\r\n")  # [!"$-~]: what is visible, but #
 
 
 def _lines_of(headers: Headers) -> bytes:
@@ -83,13 +81,14 @@ class HttpProtocol(LateHttpProtocol):
 
     def _poll_again(self, data: bytes) -> bool:
         """Serve a poll like the one that was learned; False if this is none."""
-        line = None if self._learned is None else _GET.match(data)
-        if self._learned is None or line is None:
+        learned = self._learned
+        if learned is None or not learned.again(data):
             return False
-        scope = self._learned.scope_for(line[1], data[line.end() :])
-        if scope is None:
-            return False
-        self._serve_whole(LeanExchange(self, self._learned.engine, scope, keep_alive=True))
+        self._exchange = self._served = learned.exchange
+        self.cycle = None
+        learned.serve()
+        if self._is_awaited or not self._is_trusted:
+            self._settle()
         return True
 
     def _serve_plain(self, data: bytes) -> bool:
@@ -112,8 +111,7 @@ class HttpProtocol(LateHttpProtocol):
         self._serve_whole(exchange)
         # Of strangers nothing is kept.
         if request.method == "GET" and (exchange.is_trusted or self._is_trusted):
-            rest = data[data.find(b"\r\n") + 2 :]
-            self._learned = LearnedPoll.of(exchange, rest) or self._learned
+            self._learned = LearnedPoll.of(exchange, data)
         return True
 
     def _serve_whole(self, exchange: LeanExchange) -> None:
@@ -224,9 +222,11 @@ class HttpProtocol(LateHttpProtocol):
     def answer(self, exchange: LeanExchange, status: int, headers: Headers, body: bytes) -> None:
         """Write a whole answer at once."""
         defaults = _DEFAULTS.lines(self.server_state.default_headers)
+        lines = _TEXT_LINE if headers is TEXT else _lines_of(headers)
+        whole = _whole_answer(status, defaults, lines, body, exchange.keep_alive, exchange.scope["method"])
         self._is_trusted = exchange.is_trusted
         try:
-            self.transport.write(_whole_answer(exchange, status, defaults, headers, body))
+            self.transport.write(whole)
         except RuntimeError:  # uvloop's way to say that the client has gone
             if not self.transport.is_closing():
                 raise
@@ -286,14 +286,14 @@ class HttpProtocol(LateHttpProtocol):
         websocket.begin(scope)
         # Or a cycle of references keeps them alive.
         self.parser = self.cycle = self.flow = None
-        self._exchange = self._served = None
+        self._exchange = self._served = self._learned = None
 
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         """The client or the network has closed; a poll that waits ends its session."""
         waiting = [self._served, self._exchange, *(cycle for cycle, _ in self.pipeline)]
         super().connection_lost(exc)
-        self._served = self._exchange = None  # they hold us
+        self._served = self._exchange = self._learned = None  # they hold us
         for exchange in waiting:
             if isinstance(exchange, LeanExchange):
                 exchange.lose()
@@ -311,15 +311,17 @@ class HttpProtocol(LateHttpProtocol):
             waiting.waiter.let_go()
 
 
+# One after the other is told the same.
+@functools.lru_cache(1)
 def _whole_answer(
-    exchange: LeanExchange, status: int, defaults: bytes, headers: Headers, body: bytes
+    status: int, defaults: bytes, lines: bytes, body: bytes, keep_alive: bool, method: str
 ) -> bytes:
     """An answer as it is written; `defaults` are lines that are in every one."""
-    parts = [_STATUS[status], SAFE_LINES, defaults, _TEXT_LINE if headers is TEXT else _lines_of(headers)]
-    if not exchange.keep_alive:
+    parts = [_STATUS[status], SAFE_LINES, defaults, lines]
+    if not keep_alive:
         parts.append(b"connection: close\r\n")
     parts.append(b"content-length: %d\r\n\r\n" % len(body))
-    if exchange.scope["method"] != "HEAD":
+    if method != "HEAD":
         parts.append(body)
     return b"".join(parts)
 
