@@ -6,9 +6,13 @@ import json
 import os
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 
+from collab_server.storage import tellings
+from collab_server.storage.database import Database, Transaction
+from collab_server.storage.server import Server
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
@@ -95,6 +99,35 @@ async def test_what_was_read_in_the_inbox_is_not_told(
     database.sql("UPDATE collab.tellings SET due_at = now()")
     await until(lambda: told(database), 10, "nothing is left to be told")
     assert letters(folder, BOB) == []
+
+
+async def test_what_could_not_be_told_is_tried_again_later_and_later(database: TestDatabase) -> None:
+    id, told = str(uuid4()), "'B0B', gen_random_uuid(), 'mention', 'discussion:1'"
+    database.sql(
+        "INSERT INTO collab.notifications"
+        " (id, user_id, cause, kind, topic, by_user, text, why, is_permitted, created_at)"
+        f" VALUES ('{id}', {told}, '{{}}', '', '{{}}', true, now());"
+        f"INSERT INTO collab.tellings (notification_id, channel) VALUES ('{id}', 'letters')"
+    )
+    reached = Database(Server(**database.connect_arguments()))
+    await reached.start()
+    await reached.until_up()
+    waits: list[float] = []
+
+    async def fail(tx: Transaction) -> None:
+        await tellings.later(tx, "letters", id)
+        waits.append(
+            await tx.fetchval("SELECT extract(epoch FROM due_at - now())::float FROM collab.tellings")
+        )
+
+    try:
+        for _ in range(20):
+            await reached.run(fail)
+    finally:
+        await reached.stop()
+    assert waits[:12] == [10.0 * 2**tries for tries in range(12)]
+    assert waits[12:] == [6 * 3600.0] * 8
+    assert database.sql("SELECT tries FROM collab.tellings").strip() == "20"
 
 
 DAY_OLD = """

@@ -23,6 +23,7 @@ from collab_server import __version__
 from collab_server.__main__ import main
 from collab_server.config import load_config
 from collab_server.demo.embedded import EmbeddedValkey, free_port
+from collab_server.domain.keys import check_of
 from collab_server.realtime.lean import listening
 from tests.conftest import MakeCluster
 from tests.harness.certificates import PASSPHRASE, authority, write_certificates
@@ -475,6 +476,25 @@ def test_new_epoch_renews_what_the_database_says(cli: Cli, database: TestDatabas
     assert (first[0], second[0]) == (0, 0)
     assert first[1] != second[1]
     assert database.sql("SELECT epoch FROM collab.installation").strip() == second[1].strip()
+
+
+def test_rotate_key_at_once_keeps_the_secret_that_is_configured_and_forgets_another(
+    cli: Cli, database: TestDatabase
+) -> None:
+    secret = "the-secret-that-all-these-nodes-share"
+    check = check_of(secret.encode()).hex()
+    cli.write(dataSource=database.data_source())
+    assert cli("new-epoch")[0] == 0
+    database.sql(f"UPDATE collab.installation SET secret_check = '\\x{check}', secret_since = now()")
+    keys = set()
+    for configured, kept in ((secret, check), ("another-secret-of-thirty-two-letters", "")):
+        cli.write(dataSource=database.data_source(), secret=configured)
+        status, out, err = cli("rotate-key", "--now")
+        assert (status, out) == (0, "")
+        assert "everybody has to sign in again" in err
+        assert database.sql("SELECT encode(secret_check, 'hex') FROM collab.installation").strip() == kept
+        keys.add(database.sql("SELECT seal_key FROM collab.installation"))
+    assert len(keys) == 2
 
 
 def test_reindex_says_how_many_comments_it_has_indexed(cli: Cli, database: TestDatabase) -> None:

@@ -29,6 +29,7 @@ from tests.conftest import MakeCluster
 from tests.faults.proxy import Proxy
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
+from tests.harness.world import TestDatabase
 from tests.integration.doors import BOARD, Door, DoorName, seqs
 from tests.integration.scene import (
     ANN,
@@ -512,6 +513,27 @@ async def test_discussions_are_listed_by_last_activity(cluster: Cluster, topic: 
     assert [item["id"] for item in seen_by_eve if item["about"] == about["about"]] == expected
     assert [item["unread"] for item in seen_by_eve if item["id"] == made[1]["id"]] == [2]
     assert items[0] == await dan.call("discussion.get", {"discussionId": made[3]["id"]})
+
+
+async def test_discussions_of_one_moment_are_all_listed_once_on_whatever_pages(
+    make_cluster: MakeCluster, database: TestDatabase
+) -> None:
+    cluster = await make_cluster(nodes=1)
+    [ann] = await doors(cluster, "socket", "ann")
+    made = [(await created(ann, name=f"Number {number}"))["id"] for number in range(5)]
+    database.sql(
+        "UPDATE collab.topics SET last_at = '2026-11-23 18:00:00.123Z' WHERE name LIKE 'discussion:%'"
+    )
+    for limit in (1, 2, 5):
+        items: list[str] = []
+        cursor: dict[str, str] = {}
+        while len(items) <= len(made):
+            page = await ann.call("discussion.list", {"limit": limit, **cursor})
+            items += [item["id"] for item in page["items"]]
+            if page["next"] is None:
+                break
+            cursor = {"cursor": page["next"]}
+        assert items == made[::-1]
 
 
 @BOTH

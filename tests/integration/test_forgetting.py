@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
 from functools import partial
 
 import pytest
 import pytest_asyncio
 
+from collab_server.domain.ends import End
 from collab_server.storage import ends, inbox, requests
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.server import Server
@@ -67,6 +69,19 @@ async def db(database: TestDatabase) -> AsyncIterator[Database]:
     await reached.until_up()
     yield reached
     await reached.stop()
+
+
+async def test_what_was_ended_is_remembered_for_the_longest_it_was_ever_to_be(db: Database) -> None:
+    """Each time its end is later, so that it ends what was begun before."""
+    long, short = timedelta(hours=9), timedelta(hours=1)
+    found: list[End] = []
+    for kept in (short, long, short):
+        found += await db.run(
+            partial(ends.store, user_id="ann", marks=[b"m" * 32], kept=kept, most=9, person=b"p" * 32)
+        )
+    first, second, third = found
+    assert first.at < second.at < third.at
+    assert first.kept_until < second.kept_until == third.kept_until
 
 
 @pytest.mark.parametrize(

@@ -150,8 +150,10 @@ def test_how_many_workers_a_node_has_and_what_cannot_be_meant_is_a_warning(file:
     ):
         assert load(file, content).config.workers == workers
         assert warnings(file, {**LIBRARY, **content}) == warned
-    few = {**LIBRARY, "cpus": 4, "dataSource": {"poolSize": 3}}
-    assert list(warnings(file, few)) == ["dataSource.poolSize"]
+    for name in ("poolSize", "readPoolSize"):
+        few = {**LIBRARY, "cpus": 4, "dataSource": {name: 3}}
+        assert list(warnings(file, few)) == [f"dataSource.{name}"]
+        assert warnings(file, {**few, "dataSource": {name: 4}}) == {}
 
 
 def test_relative_paths_are_taken_from_the_directory_of_the_file(file: Path, monkeypatch: Any) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import logging
 import os
+import ssl
 import subprocess
 import sys
 import threading
@@ -12,9 +15,11 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+import trustme
 
 from collab_server import reloading
-from collab_server.config import ConfigError, LoadedConfig, Problem
+from collab_server.config import ConfigError, LoadedConfig, Problem, load_config
+from collab_server.config.renewal import Renewable
 from collab_server.reloading import MOST_LEFT_BEHIND, Reloading
 
 HANGS = "SIGHUP: a file cannot be read in time, or is a pipe: the configuration before stays in use"
@@ -89,6 +94,49 @@ def test_the_end_of_the_process_waits_a_moment_for_what_is_being_read(
         [sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60
     )
     assert (done.stdout, done.stderr) == (expected, "")
+
+
+async def test_what_is_set_back_to_what_it_was_at_the_start_is_taken_up_too(tmp_path: Path) -> None:
+    def configured(*origins: str) -> LoadedConfig:
+        (tmp_path / "config.json").write_text(json.dumps({"allowedOrigins": origins}))
+        return load_config(tmp_path / "config.json", {})
+
+    first, second = configured("https://a.example"), configured("https://b.example")
+    readings = iter([second, second, first])
+    taken_up: list[tuple[frozenset[str], Any]] = []
+    changing = SimpleNamespace(use=lambda config, changed: taken_up.append((changed, config.allowedOrigins)))
+    certificates = SimpleNamespace(use=lambda made: None)
+    again = Reloading(first.config, lambda: next(readings), cast("Any", certificates), cast("Any", changing))
+    for _ in range(3):
+        await again.look_again()
+    both = second.config.allowedOrigins, first.config.allowedOrigins
+    changed, nothing = frozenset({"allowedOrigins"}), frozenset[str]()
+    assert taken_up == [(changed, both[0]), (nothing, both[0]), (changed, both[1])]
+
+
+def test_a_certificate_that_takes_anothers_place_is_served_by_the_same_protocols() -> None:
+    def context() -> ssl.SSLContext:
+        made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        authority.issue_cert("node.example").configure_cert(made)
+        return made
+
+    authority = trustme.CA()
+    serving = Renewable(context())
+    serving.set_alpn_protocols(["http/1.1"])
+    client = ssl.create_default_context()
+    client.set_alpn_protocols(["h2", "http/1.1"])
+    authority.configure_trust(client)
+    for _ in range(2):
+        ways = [ssl.MemoryBIO() for _ in range(2)]
+        ends = [
+            client.wrap_bio(ways[0], ways[1], server_hostname="node.example"),
+            serving.wrap_bio(ways[1], ways[0], server_side=True),
+        ]
+        for end in ends * 2:
+            with contextlib.suppress(ssl.SSLWantReadError):
+                end.do_handshake()
+        assert [end.selected_alpn_protocol() for end in ends] == ["http/1.1"] * 2
+        serving.use(context())
 
 
 def test_whoever_interrupts_that_too_is_told_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
