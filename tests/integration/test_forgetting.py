@@ -139,3 +139,39 @@ async def test_of_a_sender_of_whom_one_may_know_nothing_the_latest_wait_and_all_
     await db.run(partial(inbox.keep_latest, user_id="ann", senders=["eve"]))
     gone = {("eve", f"waits {age}") for age in range(inbox.SENDERS_ROWS + 1, 31)}
     assert {tuple(row) for row in await db.fetch(left)} == before - gone
+
+
+async def test_what_library_says_no_to_waits_longer_each_time_and_nothing_else_does(
+    db: Database, database: TestDatabase
+) -> None:
+    database.sql(
+        """
+        INSERT INTO collab.notifications (
+            id, user_id, cause, kind, topic, by_user, text, why, is_permitted, created_at, seq
+        )
+        SELECT gen_random_uuid(), person, gen_random_uuid(), 'mention', topic, '{}', called, '[]', is_permitted,
+               now(), seq
+          FROM (VALUES ('ann', 'content:a:closed', 'refused', false, NULL),
+                       ('ann', 'content:a:closed', 'in the inbox', true, 1),
+                       ('ann', 'content:a:closed', 'to be delivered', true, NULL),
+                       ('ann', 'content:a:open', 'of another topic', false, NULL),
+                       ('bob', 'content:a:closed', 'of somebody else', false, NULL)
+               ) AS row (person, topic, called, is_permitted, seq)
+        """
+    )
+    waits: list[float] = []
+
+    async def refuse(tx: Transaction) -> None:
+        await inbox.refuse(tx, "ann", ["content:a:closed"])
+        waits.append(
+            await tx.fetchval(
+                "SELECT extract(epoch FROM ask_at - now())::float FROM collab.notifications WHERE text = 'refused'"
+            )
+        )
+        await tx.execute("UPDATE collab.notifications SET ask_at = now() WHERE text = 'refused'")
+
+    for _ in range(16):
+        await db.run(refuse)
+    assert waits == [min(5.0 * 2**times, 6 * 3600.0) for times in range(16)]
+    others = "SELECT DISTINCT refusals, ask_at FROM collab.notifications WHERE text <> 'refused'"
+    assert [tuple(row) for row in await db.fetch(others)] == [(0, None)]

@@ -109,6 +109,17 @@ async def test_a_job_is_due_again_only_after_its_time(db: Database) -> None:
     assert await jobs.claim(db, NAME, "b", seconds=60) is None
 
 
+async def test_a_job_was_done_last_when_it_was_done_and_not_when_it_failed(db: Database) -> None:
+    done: list[Any] = []
+    for is_done in (False, True, False):
+        claim = await jobs.claim(db, NAME, "one", seconds=30)
+        assert claim is not None
+        await jobs.release(db, claim, due_in_seconds=0, is_done=is_done)
+        done.append(await db.fetchval("SELECT done_at FROM collab.jobs WHERE name = $1", NAME))
+    never, once, still = done
+    assert (never, once is not None, still) == (None, True, once)
+
+
 async def test_whoever_has_lost_a_claim_stores_nothing_and_changes_nothing(db: Database) -> None:
     late = await jobs.claim(db, NAME, "a", seconds=0)
     assert late is not None

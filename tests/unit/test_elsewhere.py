@@ -126,3 +126,22 @@ async def test_a_node_that_is_there_and_cannot_be_reached_is_told_until_it_can_o
     finally:
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_that_a_home_is_gone_is_remembered_for_a_while_and_not_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bus = Bus()
+    known, home = homes.Homes(cast("Any", bus)), bytes(4)
+    assert known.may_be(home), "it may just have started"
+    known.has_gone(home)
+    known.look()
+    assert not known.may_be(home)
+    bus.there = {"it": Peer({FACT: {"home": home.hex(), "at": []}}, 0.0)}
+    await until(lambda: known.may_be(home), what="it is there again")
+    bus.there = {}
+    await until(lambda: not known.may_be(home), what="and gone")
+    monkeypatch.setattr(homes, "GONE_SECONDS", -1.0)
+    known.has_gone(home)
+    known.look()
+    assert known.may_be(home)

@@ -18,12 +18,14 @@ class Storing:
 
     def __init__(self) -> None:
         self.kept: set[str] = set()
+        self.stored: list[str] = []
 
     async def execute(self, _: str, ids: list[str], names: list[str], *more: Any) -> None:
         for name in names:
             name.encode()
             assert "\0" not in name
         self.kept.update(ids)
+        self.stored += names
 
     async def run(self, work: Callable[[Any], Awaitable[None]]) -> None:
         await work(self)
@@ -87,4 +89,15 @@ async def test_names_wait_while_the_database_is_away(monkeypatch: pytest.MonkeyP
     names.hear(User("A", "Ann", "A"))
     running = asyncio.create_task(names.run())
     await until(lambda: storing.kept == {"A"})
+    running.cancel()
+
+
+async def test_who_is_called_as_before_is_not_stored_again() -> None:
+    storing = Storing()
+    names = Names(cast(Database, storing))
+    running = asyncio.create_task(names.run())
+    for name in ("Ann", "Ann", "Ann Archer", "Ann Archer", "Ann"):
+        names.hear(User("A", name, "A"))
+        await until(lambda: not names._waiting)
+    assert storing.stored == ["Ann", "Ann Archer", "Ann"]
     running.cancel()
