@@ -512,6 +512,17 @@ async def test_websocket_that_does_not_probe_is_closed_and_polling_goes_on(
     assert await get(http, engine, f"{POLL}&sid={sid}") == (200, "4hello")
 
 
+async def test_a_session_that_ends_while_it_is_upgraded_takes_its_websocket_along(
+    http: aiohttp.ClientSession, engine: Served
+) -> None:
+    sid = await open_polling(http, engine)
+    async with http.ws_connect(f"{engine.url}{SOCKET}&sid={sid}") as websocket:
+        await websocket.send_str("2probe")
+        assert await websocket.receive_str() == "3probe"
+        assert await post(http, engine, f"{POLL}&sid={sid}", "1") == (200, "ok")
+        assert await is_closed(websocket)
+
+
 async def test_upgrade_that_is_given_up_leaves_polling(http: aiohttp.ClientSession, engine: Served) -> None:
     sid = await open_polling(http, engine)
     async with http.ws_connect(f"{engine.url}{SOCKET}&sid={sid}") as websocket:

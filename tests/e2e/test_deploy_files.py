@@ -2,6 +2,7 @@
 
 import json
 import re
+import ssl
 import subprocess
 import sys
 from collections.abc import Callable
@@ -19,6 +20,7 @@ from collab_server.domain.addresses import Addresses
 from collab_server.domain.topics import MOST_WAIT_SECONDS
 from collab_server.realtime.server import PING_INTERVAL_SECONDS, PING_TIMEOUT_SECONDS
 from tests.e2e.deployed import ROOT
+from tests.harness.certificates import write_certificates
 
 SCRIPTS = Path(sys.executable).parent
 HEALTHCHECK = ROOT / "deploy" / "healthcheck.py"
@@ -174,10 +176,10 @@ def test_a_balancer_leaves_it_to_the_node_who_is_silent_for_too_long_and_what_is
 
 @pytest.fixture
 def ready_server() -> Any:
-    """`start(status)` serves that status at /health/ready and returns the port."""
+    """`start(status)` serves that status at /health/ready, with an `ssl.SSLContext` by TLS, and returns the port."""
     started: list[ThreadingHTTPServer] = []
 
-    def start(status: int) -> int:
+    def start(status: int, tls: ssl.SSLContext | None = None) -> int:
         class Answer(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 self.send_response(status if self.path == "/health/ready" else 404)
@@ -188,6 +190,8 @@ def ready_server() -> Any:
                 """Quiet."""
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Answer)
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         started.append(server)
         Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
         return server.server_port
@@ -205,6 +209,18 @@ def test_container_is_healthy_exactly_while_its_node_is_ready(
     port = ready_server(status)
     done = run(sys.executable, HEALTHCHECK, env={"COLLAB_PORT": str(port)})
     assert done.returncode == exit_code, done.stderr
+
+
+def test_container_health_asks_a_node_with_tls_whatever_its_certificate_names(
+    ready_server: Callable[..., int], tmp_path: Path
+) -> None:
+    files = write_certificates(tmp_path)
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(files / "cert.pem", files / "key.pem")
+    port = ready_server(200, context)
+    done = run(sys.executable, HEALTHCHECK, env={"COLLAB_PORT": str(port), "COLLAB_ENABLETLS": "true"})
+    assert done.returncode == 0, done.stderr
+    assert run(sys.executable, HEALTHCHECK, env={"COLLAB_PORT": str(port)}).returncode == 1
 
 
 def test_container_health_takes_the_port_from_the_configuration_file(

@@ -455,6 +455,16 @@ def test_a_failure_is_told_by_the_exit_status_where_nobody_hears_it(cli: Cli) ->
     reader, writer = os.pipe()
     os.close(reader)
     assert cli.into(writer, "check-config", "--config", "nowhere.json", is_heard=False) == (2, "")
+    # Also where a part of the result is still to be told.
+    script = "import sys; from collab_server.command_line import outcome; outcome.tell('one')"
+    script += "; sys.exit(outcome.status_once_told(outcome.FAILED))"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},  # where what is told waits until it is much
+        stdout=writer,
+        timeout=DEADLINE_SECONDS,
+    )
+    assert done.returncode == 1
     os.close(writer)
 
 

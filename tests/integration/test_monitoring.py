@@ -140,6 +140,38 @@ async def test_every_query_asks_for_what_nodes_tell(busy: Cluster) -> None:
     assert not found_by('sum by (instance, code) (collab_errors_total{code!~"a|b",job="x"})', told)
 
 
+RARE = {
+    *("strangers_put_out", "clients_overflowed", "clients_stalled", "origins_refused", "loop_held"),
+    *("handed_over", "not_handed_over", "handover_strangers"),
+    *("feed_repaired", "jobs_done", "jobs_failed", "jobs_lost"),
+    *("channels_told", "channels_failed", "channels_dropped"),
+    *("bus_dropped", "bus_missed", "bus_unknown_version", "bus_unopened", "bus_repeated", "bus_unbelieved"),
+    *("bus_handler_errors", "bus_connections_lost", "bus_outages"),
+    *("authority_requests", "authority_request_seconds"),
+}
+"""What is counted of days that are none like the others, or of other installations."""
+
+
+async def test_whatever_happens_every_day_is_counted(busy: Cluster) -> None:
+    everyday = [row for row in DEFINITIONS.values() if row.kind != "gauge" and row.name not in RARE]
+    names = {row.name: row.exposed + ("_count" if row.kind == "histogram" else "") for row in everyday}
+    lacking: set[str] = set()
+
+    async def is_counted() -> bool:
+        counted: dict[str, float] = {}
+        async with new_session(keeps_cookies=False) as http:
+            for node in busy.nodes:
+                async with http.get(f"{node.url}/metrics") as answer:
+                    for family in text_string_to_metric_families(await answer.text()):
+                        for sample in family.samples:
+                            counted[sample.name] = counted.get(sample.name, 0) + sample.value
+        lacking.clear()
+        lacking.update(name for name, exposed in names.items() if not counted.get(exposed))
+        return not lacking
+
+    await until(is_counted, 10, lambda: f"not counted: {sorted(lacking)}")
+
+
 def test_legends_name_labels_and_panels_say_what_they_are_for() -> None:
     for panel in panels():
         assert panel["description"], panel["title"]

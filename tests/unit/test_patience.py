@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -11,7 +12,7 @@ import pytest
 from collab_server.errors import Paused
 from collab_server.storage.condition import Condition
 from collab_server.storage.database import Patience
-from collab_server.storage.prober import Prober
+from collab_server.storage.prober import STATEMENT_TIMEOUT, Prober
 
 
 class SlowDatabase:
@@ -57,6 +58,35 @@ async def test_all_that_a_command_waits_counts_together_and_what_it_does_between
     assert slow.seconds <= patience._spent_seconds <= loop.time() - began - 0.09
     assert slow.since == sorted(slow.since)
     assert len(slow.since) == 4
+
+
+async def test_a_connection_to_the_server_before_is_used_no_more_once_another_one_answers() -> None:
+    """Also where nothing has cut it: who stands between may lead new connections alone to the new server."""
+    told: list[str] = []
+    pools = SimpleNamespace(replace=lambda: told.append("replace"))
+    prober = Prober(SimpleNamespace(address="a"), Condition(name="d", address="a"), pools)  # type: ignore[arg-type]
+    started_at = datetime(2026, 11, 23, tzinfo=UTC)
+
+    class Connection:
+        terminate = None
+
+        async def fetchrow(self, _: str) -> Any:
+            return {
+                "is_read_only": False,
+                "is_standby": False,
+                "started_at": started_at,
+                "process": 0,
+                "statement_timeout": STATEMENT_TIMEOUT,
+                "now": datetime.now(UTC),
+            }
+
+    for _ in range(2):
+        await prober._ask(cast("Any", Connection()))
+    assert told == []
+    started_at += timedelta(hours=1)
+    for _ in range(2):
+        await prober._ask(cast("Any", Connection()))
+    assert told == ["replace"]
 
 
 def test_when_the_database_goes_nobody_waits_for_its_connections_any_longer() -> None:
