@@ -40,6 +40,7 @@ async def test_the_modules_are_for_any_page_and_nothing_else_is_there(cluster: C
             assert answer.status == 200
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
             assert answer.headers["Content-Type"].startswith("text/javascript")
+            assert answer.headers["Cache-Control"] == "no-cache"
             etag = answer.headers["ETag"]
             text = await answer.text()
         for taken, encoding in (
@@ -58,6 +59,8 @@ async def test_the_modules_are_for_any_page_and_nothing_else_is_there(cluster: C
         ) as answer:
             assert answer.status == 304
             assert answer.headers["ETag"] == etag
+            # Modules of two versions do not fit together: none is used before the server was asked.
+            assert answer.headers["Cache-Control"] == "no-cache"
             assert answer.headers["Access-Control-Allow-Origin"] == "*"
         async with http.get(f"{clients}/collab-client/socket.js") as answer:
             assert "socket.io" in (await answer.text()).lower()
@@ -70,6 +73,7 @@ async def test_the_modules_are_for_any_page_and_nothing_else_is_there(cluster: C
             async with http.get(f"{clients}{path}", allow_redirects=False) as answer:
                 assert answer.status == 404, path
         async with http.get(f"{clients}/collab-client.tgz") as answer:
+            assert answer.headers["Cache-Control"] == "no-cache"
             packed = tarfile.open(fileobj=io.BytesIO(await answer.read()))
             names = packed.getnames()
             assert {"package/package.json", "package/src/index.js", "package/types/index.d.ts"} <= set(names)

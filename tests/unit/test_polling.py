@@ -8,11 +8,13 @@ from typing import Any, cast
 
 import pytest
 
+from collab_server.realtime.engine.deadlines import Deadlines
 from collab_server.realtime.engine.marks import Marks
 from collab_server.realtime.engine.polling import PACKETS_PER_PAYLOAD, Polling
 from collab_server.realtime.engine.sessions import Sessions
 from collab_server.realtime.sockets.newcomers import Newcomers
 from collab_server.realtime.strangers import StrangerLimits
+from tests.harness.waiting import until
 
 
 class Side:
@@ -45,6 +47,21 @@ class Side:
 
     def pause_reading(self) -> None:
         self.said.append("paused")
+
+
+async def test_of_a_session_that_has_ended_no_answer_is_awaited() -> None:
+    """Its pong would be missed long after, and the session kept until then."""
+    session = cast("Any", object())
+    deadlines = Deadlines(
+        cast("Any", SimpleNamespace(send=lambda *_: None)), ping_interval=0.0, ping_timeout=600.0
+    )
+    for is_pinged in (False, True):
+        deadlines.begin_heartbeat(session)
+        if is_pinged:
+            await until(lambda: len(deadlines._pongs) == 1)
+        deadlines.end_heartbeat(session)
+        assert len(deadlines._pings) == len(deadlines._pongs) == 0
+    deadlines.close()
 
 
 @pytest.mark.parametrize("more", [0, 1])

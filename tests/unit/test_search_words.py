@@ -84,6 +84,15 @@ def test_no_query_takes_long_to_look_for(q: str, text: str) -> None:
     assert set(query_terms(query)) <= index_terms(text) or highlights(query, text) is None
 
 
+@pytest.mark.parametrize("q", ["a", "ä", "1", "be", "中", "ガ", "한", "😀", "中国", "a 中", "👍🏽"])
+def test_whatever_is_looked_for_narrows_down_which_texts_are_read(q: str) -> None:
+    """Without a number to look for, all comments that somebody may see would be read."""
+    terms = set(query_terms(parse_query(q)))
+    assert terms
+    assert terms <= index_terms(f"x {q} y")
+    assert not terms <= index_terms("nothing of it, no")
+
+
 def test_marks_without_end_change_nothing_about_the_words_around_them() -> None:
     text = "be" + "\u0301" * 3000 + "\u0316" * 3000 + "t cafe\u0301"
     assert set(query_terms(parse_query("bet café"))) <= index_terms(text)

@@ -11,11 +11,13 @@ import resource
 import selectors
 import signal
 import socket
+import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 import uvicorn
@@ -33,6 +35,7 @@ from collab_server.workers.pages import merged
 from collab_server.workers.seat import seat_under
 from collab_server.workers.supervisor import Supervisor
 from collab_server.workers.tallies import MOST_SEATS, SharedTally, Tallies
+from collab_server.workers.together import Together
 
 # The process of pytest-xdist has a thread that reads; what is forked here needs nothing of what that may hold.
 pytestmark = pytest.mark.filterwarnings("ignore:.* is multi-threaded, use of fork:DeprecationWarning")
@@ -252,6 +255,37 @@ def test_what_a_worker_has_not_taken_counts_as_its_no_more_once_it_is_for_others
     handing.close()
     for one in (ours, theirs, worker.ours, worker.theirs):
         one.close()
+
+
+@pytest.mark.parametrize("what", [passing.DRAIN, passing.LEAVE])
+def test_what_a_worker_was_told_stays_for_it_when_its_connections_are_given_to_others(what: bytes) -> None:
+    """Or one that was frozen for a moment would never drain."""
+    worker = Process(Figures().row(1), 0, *passing.pair(), 0.0)
+    worker.row[Number.IS_TAKING] = 1
+    handing = Handing([], selectors.DefaultSelector())
+    ours, theirs = socket.socketpair()
+    assert handing._hand(ours.fileno(), [worker])
+    assert passing.say(worker.ours, what)
+    for _ in range(2):
+        handing.take_back(worker)
+    assert passing.receive(worker.theirs) == (what, None)
+    assert passing.receive(worker.theirs) is None
+    handing.close()
+    for one in (ours, theirs, worker.ours, worker.theirs):
+        one.close()
+
+
+def test_administrators_are_told_of_the_workers_that_there_are() -> None:
+    figures = Figures()
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    for number, pid in ((1, os.getpid()), (2, gone.pid), (3, 0)):
+        figures.row(number).begin(pid)
+    figures.row(2)[Number.CONNECTIONS] = 7
+    together = Together(cast("Any", SimpleNamespace(figures=figures)), cast("Any", None), cast("Any", None))
+    assert [(one["worker"], one["pid"], one["awake"]) for one in together.each()] == [(1, os.getpid(), False)]
+    figures.row(1).beat()
+    assert together.each()[0]["awake"]
 
 
 def test_a_worker_is_frozen_that_does_not_run_for_so_long_at_a_stretch(
