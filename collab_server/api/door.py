@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import re
 from functools import partial
 from typing import Any
@@ -334,7 +335,7 @@ async def _check_request(passage: Passage) -> None:
 def _refusal(heard: ClientError) -> Response:
     headers = {}
     if heard.retry_after is not None:
-        headers["Retry-After"] = str(max(1, round(heard.retry_after)))
+        headers["Retry-After"] = str(max(1, math.ceil(heard.retry_after)))
     return Response(dumps(heard.as_wire()), heard.http_status, headers=headers, media_type="application/json")
 
 

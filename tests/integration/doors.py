@@ -136,6 +136,7 @@ class Door:
             return {"ok": True, "data": content}
         assert status == STATUS[content["code"]], content
         assert ("retryAfter" in content) == ("Retry-After" in more)
+        assert int(more.get("Retry-After", 0)) >= content.get("retryAfter", 0)
         return {"ok": False, "error": content}
 
     async def call(self, command: str, payload: Mapping[str, Any] | None = None) -> Any:

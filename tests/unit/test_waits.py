@@ -1,4 +1,4 @@
-"""A call that waits over HTTP ends when its time is over, however often it is woken in vain."""
+"""How long one waits over HTTP: for what is to come, and before one asks again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, cast
 
+import pytest
+
+from collab_server.api.door import _refusal
 from collab_server.api.waiting import answer_in_time
+from collab_server.errors import RateLimited
 
 EMPTY = '{"seq":7,"events":[]}'
 
@@ -49,3 +53,13 @@ async def test_whoever_is_woken_in_vain_waits_no_longer_for_that() -> None:
         )
     assert answer == EMPTY
     assert admitted == asked - 1 > 0
+
+
+@pytest.mark.parametrize(
+    ("exactly", "told"),
+    [(0.02, "1"), (1, "1"), (1.02, "2"), (1.4, "2"), (1.6, "2"), (5, "5"), (720.001, "721")],
+)
+def test_whoever_waits_for_the_whole_seconds_of_the_header_does_not_come_too_early(
+    exactly: float, told: str
+) -> None:
+    assert _refusal(RateLimited("slowly", retry_after=exactly)).headers["Retry-After"] == told
