@@ -71,12 +71,11 @@ def run(script: str, source: Path | None = None) -> dict[str, Any]:
 def test_of_a_topic_one_change_is_under_way_and_comes_again_when_the_server_says_so() -> None:
     said = run("""
 const { Outbox } = await part("outbox");
-const { memory } = await part("keeping");
-const outbox = new Outbox({ isLive: true, ask }, Promise.resolve(memory()), () => {});
+const outbox = new Outbox({ isLive: true, ask }, Promise.resolve(null), () => {});
 await outbox.hello("me");
-outbox.add("comment.edit", { text: "one" }, "a");
-outbox.add("comment.edit", { text: "two" }, "a");
-outbox.add("comment.edit", { text: "other" }, "b");
+outbox.add("comment.edit", { commentId: "c", text: "one" }, "a");
+outbox.add("comment.edit", { commentId: "d", text: "two" }, "a");
+outbox.add("comment.edit", { commentId: "e", text: "other" }, "b");
 await turn();
 const texts = () => asked.map(({ payload }) => payload.text);
 said.first = texts();
@@ -95,6 +94,61 @@ said.next = texts();
     assert said["again"] == ["other", "one"]
     assert said["isSame"]
     assert said["next"] == ["other", "two"]
+
+
+def test_a_change_of_ones_own_change_is_of_what_that_has_become_and_one_of_another_window_is_not() -> None:
+    said = run("""
+const { Outbox } = await part("outbox");
+const other = (text, at) => ({
+  key: text, space: "me", name: "comment.edit", payload: { commentId: "c", text, ofRevision: 1 }, requestId: text,
+  topic: "a", at, state: "waiting", problem: null,
+});
+const before = Date.now() - 9;
+const onTop = { ...other("on top of it", before), after: "of a gone window" };
+const left = [other("too old", 1), other("of a gone window", before), onTop];
+const keeping = { put: async () => {}, remove: async () => {}, adopt: async () => left.splice(0) };
+const outbox = new Outbox({ isLive: true, ask }, Promise.resolve(keeping), () => {});
+outbox.add("comment.edit", { commentId: "c", text: "one", ofRevision: 1 }, "a");
+outbox.add("comment.react", { commentId: "c", emoji: "x" }, "a");
+outbox.add("comment.edit", { commentId: "c", text: "two", ofRevision: 1 }, "a");
+outbox.add("comment.edit", { commentId: "d", text: "another", ofRevision: 1 }, "a");
+outbox.add("comment.delete", { commentId: "c", ofRevision: 1 }, "a");
+await outbox.hello("me");
+await turn();
+said.sent = [];
+const stands = { id: "c", revision: 4 };
+const refused = new Refused({ code: "conflict", message: "", field: "ofRevision", comment: stands });
+for (const answered of [
+  { comment: { id: "c", revision: 2 } }, { comment: { id: "c", revision: 3 } },
+  refused, {}, refused, { comment: { id: "d", revision: 2 } }, refused,
+]) {
+  const { name } = asked[0];
+  const { commentId, text, ofRevision } = await answer(name, answered);
+  said.sent.push([name, commentId, text ?? null, ofRevision ?? null]);
+  await turn();
+}
+const shown = ({ state, payload, problem }) => [state, payload.text ?? null, problem.comment?.revision ?? null];
+said.left = outbox.snapshot().map(shown);
+outbox.add("comment.edit", { commentId: "c", text: "three", ofRevision: 4 }, "a");
+await turn();
+said.next = asked[0].payload.ofRevision;
+""")
+    assert said["sent"] == [
+        ["comment.edit", "c", "of a gone window", 1],
+        ["comment.edit", "c", "on top of it", 2],
+        ["comment.edit", "c", "one", 1],
+        ["comment.react", "c", None, None],
+        ["comment.edit", "c", "two", 1],
+        ["comment.edit", "d", "another", 1],
+        ["comment.delete", "c", None, 1],
+    ]
+    assert said["left"] == [
+        ["refused", "too old", None],
+        ["refused", "one", 4],
+        ["refused", "two", 4],
+        ["refused", None, 4],
+    ]
+    assert said["next"] == 4
 
 
 def test_what_is_not_among_the_counts_any_more_is_known_no_more() -> None:
@@ -340,6 +394,9 @@ export function io(url) {
     url, id: "s", active: false, connects: 0,
     on: (name, act) => listeners.set(name, act), onAny: (act) => (socket.any = act),
     connect: () => (socket.connects += 1),
+    sent: [], timeout: () => ({
+      emitWithAck: async (name, payload) => (socket.sent.push(payload), { ok: true, data: { items: [], comment: {} } }),
+    }),
     disconnect: () => {}, say: (name, said) => listeners.get(name)(said),
   };
   sockets.push(socket);
@@ -374,6 +431,51 @@ said.late = [stays.socket.connects, closed.socket.connects];
         tmp_path / "src",
     )
     assert said == {"early": [1, 1], "late": [2, 1]}
+
+
+def test_to_a_node_of_the_version_before_is_said_what_it_knows_and_to_the_next_all(tmp_path: Path) -> None:
+    shutil.copytree(CLIENTS["collab-client"] / "src", tmp_path / "src")
+    (tmp_path / "src" / "socket.js").write_text(FAKE_SOCKET)
+    said = run(
+        """
+const { Client } = await part("client");
+const { sockets } = await part("socket");
+const page = new Client({ url: "http://127.0.0.1", auth: () => ({ authToken: "t" }), keeping: null });
+await turn();
+const [socket] = sockets;
+const viewState = { format: "of the page", ofRevision: 7 };
+const change = { commentId: "c", text: "Second", format: "markdown", ofRevision: 1, viewState };
+const rename = { discussionId: "d", name: "Plans", ofName: "Plan" };
+said.sent = [];
+for (const [id, knows] of [["old", {}], ["new", { knows: ["ofName", "ofRevision"] }], ["old again", {}]]) {
+  socket.id = id;
+  socket.say("server.hello", { user: { id: "me" }, node: id, resumeToken: "r", ...knows });
+  await turn();
+  const before = socket.sent.length;
+  await Promise.all([page.change("comment.edit", change, "a"), page.change("discussion.rename", rename, "b")]);
+  said.sent.push(socket.sent.slice(before).filter(({ requestId }) => requestId));
+  socket.say("disconnect", "transport close");
+}
+""",
+        tmp_path / "src",
+    )
+    for sent in said["sent"]:
+        assert [payload.pop("requestId") for payload in sent]
+    whole: list[dict[str, Any]] = [
+        {
+            "commentId": "c",
+            "text": "Second",
+            "format": "markdown",
+            "ofRevision": 1,
+            "viewState": {"format": "of the page", "ofRevision": 7},
+        },
+        {"discussionId": "d", "name": "Plans", "ofName": "Plan"},
+    ]
+    known = [
+        {name: value for name, value in payload.items() if name not in ("format", "ofRevision", "ofName")}
+        for payload in whole
+    ]
+    assert said["sent"] == [known, whole, known]
 
 
 def test_a_client_is_of_its_pages_server_unless_it_is_told_and_what_signs_nobody_in_is_said(
@@ -420,9 +522,8 @@ said.told = [made({ url, auth })[0], made({ url: new URL(url), auth })[0], made(
 def test_what_is_no_json_is_an_error_at_once_and_holds_nothing_up() -> None:
     said = run("""
 const { Outbox } = await part("outbox");
-const { memory } = await part("keeping");
 const connection = { isLive: true, ask };
-const outbox = new Outbox(connection, Promise.resolve(memory()), () => {});
+const outbox = new Outbox(connection, Promise.resolve(null), () => {});
 outbox.hello("me");
 await turn();
 const circle = {};

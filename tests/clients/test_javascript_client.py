@@ -155,13 +155,76 @@ async def test_what_is_refused_stays_at_the_comment_until_it_is_discarded(start:
     assert await ann.run("return client.outbox.snapshot()") == []
 
 
-async def test_to_a_node_that_does_not_know_a_format_it_is_said_without(start: Start, topic: str) -> None:
-    ann = await start("ann")
+async def test_an_edit_that_waited_takes_no_later_words_away_and_shows_them(
+    start: Start, topic: str, proxy: Proxy, tmp_path: Path
+) -> None:
+    kept = tmp_path / "outbox.json"
+    ann, elsewhere = await start("ann", url_of(proxy), kept=kept), await start("ann")
+    for client in (ann, elsewhere):
+        await client.run(OPEN, topic)
+        await client.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
+    body = "return (await client.topic(given).add({text: '*first*', format: 'markdown'})).comment"
+    comment = await elsewhere.run(body, topic)
+    assert comment["body"]
+    await ann.until(SHOWN, lambda shown: shown["texts"] == ["*first*"], given=topic)
+    proxy.refuse()
+    proxy.cut()
+    await ann.until(SHOWN, lambda shown: shown["state"] == "behind", given=topic)
+    edit = "client.topic(given.topic).edit(given.id, given.text)"
+    given = {"topic": topic, "id": comment["id"]}
+    for text in ("of the train", "of the train, too"):
+        await ann.run(f"void {edit}", {**given, "text": text})
+    await ann.until("return 0", lambda _: kept.exists() and "train, too" in kept.read_text())
+    await ann.kill()
+    await elsewhere.run(f"await {edit}", {**given, "text": "meanwhile"})
+    proxy.heal()
+    again = await start("ann", url_of(proxy), kept=kept)
+    await again.run(OPEN, topic)
+    await again.until(SHOWN, lambda shown: shown["pending"] == ["refused"], given=topic)
+    assert (await again.run(SHOWN, topic))["texts"] == ["meanwhile"]
+    first, second = await again.until(
+        "return client.outbox.snapshot()",
+        lambda entries: [entry["state"] for entry in entries] == ["refused"] * 2,
+    )
+    for entry, text in ((first, "of the train"), (second, "of the train, too")):
+        assert entry["payload"]["text"] == text
+        assert (entry["problem"]["code"], entry["problem"]["field"]) == ("conflict", "ofRevision")
+        assert (entry["problem"]["comment"]["text"], entry["problem"]["comment"]["revision"]) == (
+            "meanwhile",
+            2,
+        )
+    await again.run(
+        """
+        client.outbox.discard(given.first.key);
+        client.outbox.retry(given.second.key, {...given.second.payload, ofRevision: 2});
+        """,
+        {"first": first, "second": second},
+    )
+    shown = await again.until(SHOWN, lambda shown: shown["texts"] == ["of the train, too"], given=topic)
+    await elsewhere.until(SHOWN, lambda other: other["texts"] == shown["texts"], given=topic)
+
+
+async def test_of_edits_one_on_another_each_is_of_what_the_one_before_has_become(
+    start: Start, topic: str, proxy: Proxy
+) -> None:
+    ann = await start("ann", url_of(proxy))
     await ann.run(OPEN, topic)
     await ann.until(SHOWN, lambda shown: shown["state"] == "live", given=topic)
-    body = "return (await client.topic(given).add({text: '*a*', format: FORMAT})).comment.body"
-    assert await ann.run(body.replace("FORMAT", "'markdown'"), topic)
-    assert await ann.run(body.replace("FORMAT", "'of tomorrow'"), topic) is None
+    id = await ann.run("return (await client.topic(given).add({text: 'first'})).comment.id", topic)
+    proxy.refuse()
+    proxy.cut()
+    await ann.until(SHOWN, lambda shown: shown["state"] == "behind", given=topic)
+    script = """
+        const topic = client.topic(given.topic);
+        void topic.edit(given.id, "second"); void topic.react(given.id, "👍"); void topic.edit(given.id, "third");
+    """
+    await ann.run(script, {"topic": topic, "id": id})
+    proxy.heal()
+    await ann.until(
+        SHOWN, lambda shown: shown["texts"] == ["third"] and shown["pending"] == [None], given=topic
+    )
+    revisions = await ann.run("return client.ask('comment.revisions', {commentId: given})", id)
+    assert [each["text"] for each in revisions["items"]] == ["first", "second", "third"]
 
 
 async def test_everything_that_happens_to_a_comment_is_shown(start: Start, topic: str) -> None:

@@ -207,16 +207,65 @@ async def test_what_is_refused_stays_until_it_is_sent_otherwise_or_discarded(
     assert ann.client.outbox.entries == ()
 
 
-async def test_to_a_node_that_does_not_know_a_format_it_is_said_without(
-    cluster: Cluster, start: Start, topic: str
+async def test_an_edit_that_waited_takes_no_later_words_away_and_shows_them(
+    cluster: Cluster, start: Start, topic: str, proxy: Proxy, tmp_path: Path
 ) -> None:
-    ann = await start(cluster, "ann")
-    formats: Sequence[Any] = ("markdown", "of tomorrow")
-    added = [
-        await ann.client.change("comment.add", {"topic": topic, "text": "*a*", "format": format})
-        for format in formats
+    kept = tmp_path / "outbox"
+    ann, elsewhere = await start(cluster, "ann", url_of(proxy), outbox=kept), await start(cluster, "ann")
+    shown = ann.client.topic(topic)
+    shown.open()
+    await until(lambda: shown.snapshot.state == "live")
+    first = (await elsewhere.add("first"))["comment"]["id"]
+    await until(lambda: [thread.id for thread in shown.snapshot.threads] == [first])
+    proxy.refuse()
+    proxy.cut()
+    await until(lambda: ann.client.state == "offline")
+    shown.edit(first, "of the train")
+    shown.edit(first, "of the train, too")
+    shown.delete(first)
+    await ann.stop()
+    await ann.client.close()
+    await elsewhere.client.change("comment.edit", {"commentId": first, "text": "meanwhile"})
+    proxy.heal()
+    again = await start(cluster, "ann", outbox=kept)
+    await until(lambda: [entry.state for entry in again.client.outbox.entries] == ["refused"] * 3)
+    entries = again.client.outbox.entries
+    assert [entry.payload.get("text") for entry in entries] == ["of the train", "of the train, too", None]
+    for entry in entries:
+        assert entry.problem is not None
+        assert (entry.problem["code"], entry.problem["field"]) == ("conflict", "ofRevision")
+        assert entry.problem["comment"]["text"] == "meanwhile"
+    again.client.outbox.retry(entries[1].key, {**entries[1].payload, "ofRevision": 2})
+    await until(lambda: again.texts == ["of the train, too"])
+    with pytest.raises(Refused) as refused:
+        await again.client.topic(topic).edit(first, "late", of_revision=1)
+    assert refused.value.comment is not None
+    assert refused.value.comment["text"] == "of the train, too"
+
+
+async def test_of_edits_one_on_another_each_is_of_what_the_one_before_has_become(
+    cluster: Cluster, start: Start, topic: str, proxy: Proxy
+) -> None:
+    ann = await start(cluster, "ann", url_of(proxy))
+    shown = ann.client.topic(topic)
+    shown.open()
+    await until(lambda: shown.snapshot.state == "live")
+    first = (await shown.add("first"))["comment"]["id"]
+    await until(lambda: ann.texts == ["first"])
+    proxy.refuse()
+    proxy.cut()
+    await until(lambda: ann.client.state == "offline")
+    answers = [
+        shown.edit(first, "second"),
+        shown.react(first, "👍"),
+        shown.edit(first, "third"),
+        shown.delete(first),
     ]
-    assert [answer["comment"]["body"] is None for answer in added] == [False, True]
+    assert [entry.payload.get("ofRevision") for entry in ann.client.outbox.entries] == [1, None, 1, 1]
+    proxy.heal()
+    async with asyncio.timeout(20):
+        second, _, third, _ = [await answer for answer in answers]
+    assert (second["comment"]["revision"], third["comment"]["revision"]) == (2, 3)
 
 
 async def test_who_is_here_is_right_after_coming_back(cluster: Cluster, start: Start, proxy: Proxy) -> None:

@@ -22,6 +22,7 @@ import redis.asyncio
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
+import collab_client
 from collab_server.cluster.envelope import pack_heard, pack_messages
 from collab_server.cluster.seal import SENDER_BYTES, Seal
 from collab_server.demo.embedded import EmbeddedValkey
@@ -139,6 +140,7 @@ async def test_the_version_before_beside_this_one(
         await converse(before, this)
         await converse(this, before)
         await look_for_each_other(before, this)
+        await edit_on_either(before, this)
 
 
 async def look_for_each_other(before: Cluster, this: Cluster) -> None:
@@ -167,6 +169,25 @@ async def look_for_each_other(before: Cluster, this: Cluster) -> None:
     finally:
         await database.stop()
     assert await found(new, "об'єкт") == ids
+
+
+async def edit_on_either(before: Cluster, this: Cluster) -> None:
+    """A client says of what it has made an edit to nodes that know that; repeated on another it is the same edit."""
+    old, new = await before.client(0, "ann"), await this.client(0, "ann")
+    topic = fresh_topic()
+    id = (await say(new, topic, "one"))["comment"]["id"]
+    edit = {"commentId": id, "text": "two", "requestId": secrets.token_hex(4)}
+    first = await new.call("comment.edit", {**edit, "ofRevision": 1})
+    assert await old.call("comment.edit", edit) == first
+    assert (await old.ask("comment.edit", {**edit, "ofRevision": 1}))["error"]["code"] == "invalid"
+    for cluster, text, revision in ((before, "**three**", 2), (this, "**four**", 3)):
+        auth = collab_client.library(cluster.library.url, "ann", "ann")
+        async with collab_client.Client(cluster[0].url, auth) as client:
+            await client.live()
+            change: Any = {"commentId": id, "text": text, "format": "markdown", "ofRevision": revision}
+            edited = await client.change("comment.edit", change)
+            assert edited["comment"]["text"] == text
+    assert edited["comment"]["body"] is not None
 
 
 async def test_nodes_that_do_not_understand_each_other_find_everything_in_the_database(

@@ -9,7 +9,7 @@ import logging
 import random
 import ssl
 import urllib.parse
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import aiohttp
@@ -35,6 +35,8 @@ _FIRST_PAUSE: Final = 0.3
 _LAST_PAUSE: Final = 5.0
 _LEAVE_SECONDS: Final = 1
 _MOST_BYTES: Final = 64 * 2**20  # of one message
+_ADDED: Final = ("format", "ofRevision", "ofName")
+"""Fields that a node refuses which does not say what it knows: one of the version before."""
 
 _EXPECTED: Final = "expected {identityToken}, {authToken} or {resumeToken}"
 
@@ -107,6 +109,8 @@ class Connection:
                 await self.live()
                 current = self._current
                 assert current is not None
+                if not current.knows:
+                    payload = {field: value for field, value in payload.items() if field not in _ADDED}
                 answer = await current.ask(name, payload)
         except TimeoutError:
             if current is not None:
@@ -212,6 +216,7 @@ class Connection:
             return
         if name == "server.hello":
             self._credentials = {"resumeToken": said["resumeToken"]}
+            source.knows = said.get("knows", ())
             if not source.greeted.is_set():  # else only a younger token
                 source.greeted.set()
                 self.user, self.node = said["user"], said["node"]
@@ -234,6 +239,7 @@ class _Socket:
         self.greeted = asyncio.Event()
         self.ended = asyncio.Event()
         self.problem: Refused | None = None
+        self.knows: Sequence[str] = ()
         self._hear = hear
         self._asked: set[asyncio.Future[Any]] = set()
         self._sio = socketio.AsyncClient(

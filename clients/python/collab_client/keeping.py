@@ -19,7 +19,8 @@ class Entry:
 
     `key` stays the same whatever becomes of it; `space` is whose it is; commands of one `lane` are sent one after the
     other; `at` is when it was asked for, in seconds since 1970; `is_unnamed`: the server is to give the comment its id;
-    `problem` is why it is not sent, or was refused, as the error object of the wire.
+    `problem` is why it is not sent, or was refused, as the error object of the wire; `after` the key of the change that
+    the comment showed already when this one of it was made.
     """
 
     key: str
@@ -32,6 +33,7 @@ class Entry:
     state: State = "waiting"
     problem: dict[str, Any] | None = None
     is_unnamed: bool = False
+    after: str | None = None
 
 
 class Keeping:

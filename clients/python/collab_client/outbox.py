@@ -74,6 +74,7 @@ class Outbox:
             self._last_at = max(time.time(), self._last_at + 1e-6)  # what is kept is put in order by it
             lane = topic or self._lane(sent)
             entry = Entry(random_id(), self._space, name, sent, random_id(), lane, self._last_at)
+            entry = dataclasses.replace(entry, after=self._made_on(sent))
             self._askers[entry.key] = answer
             self._put(entry)
             self.send()
@@ -132,14 +133,22 @@ class Outbox:
                 return entry.lane
         return str(payload.get("topic") or about or payload.get("discussionId") or "")
 
+    def _made_on(self, payload: Mapping[str, Any]) -> str | None:
+        """The key of the edit whose words the comment of this change shows already."""
+        about = payload.get("commentId")
+        for entry in reversed(self.entries):
+            is_shown = entry.name == "comment.edit" and entry.state != "refused"
+            if is_shown and about is not None and entry.payload.get("commentId") == about:
+                return entry.key
+        return None
+
     async def _send_one(self, entry: Entry) -> None:
-        if time.time() - entry.at > _DAYS:
-            self._refuse(entry, Refused("expired", "Not sent for seven days."))
-            return
         payload = {**entry.payload, "requestId": entry.request_id}
         if entry.is_unnamed:
             del payload["commentId"]
         try:
+            if time.time() - entry.at > _DAYS:
+                raise Refused("expired", "Not sent for seven days.")
             answer = await self._connection.ask(entry.name, payload)
         except Refused as problem:
             if self._is_still(entry):
@@ -148,6 +157,8 @@ class Outbox:
             if self._is_still(entry):
                 if entry.is_unnamed:
                     self._named(entry.payload["commentId"], answer["comment"]["id"])
+                if entry.name == "comment.edit":
+                    self._revised(entry.key, answer["comment"]["revision"])
                 self._answered(entry, answer)
                 asker = self._askers.get(entry.key)
                 if asker is not None and not asker.done():
@@ -170,10 +181,6 @@ class Outbox:
             # It has waited for longer than an id may be old, or this clock is wrong. It was never stored: its requestId
             # would have been answered. The server gives it an id.
             self._put(dataclasses.replace(entry, is_unnamed=True, request_id=random_id(), state="waiting"))
-        elif problem.field == "format" and "format" in entry.payload:
-            # A node of a version that knows no formats: there it is said without one.
-            plain = {name: value for name, value in entry.payload.items() if name != "format"}
-            self._put(dataclasses.replace(entry, payload=plain, state="waiting"))
         elif problem.code != "unauthenticated":  # else it waits until somebody is signed in
             self._refuse(entry, problem)
 
@@ -185,6 +192,13 @@ class Outbox:
                 if payload.get(field) == given and (field, entry.name) != ("commentId", "comment.add"):
                     payload[field] = got
             if payload != entry.payload:
+                self._put(dataclasses.replace(entry, payload=payload))
+
+    def _revised(self, key: str, revision: int) -> None:
+        """What was made of one's own edit is of the revision that this has become."""
+        for entry in self.entries:
+            if entry.after == key and entry.state == "waiting" and entry.payload.get("ofRevision"):
+                payload = {**entry.payload, "ofRevision": revision}
                 self._put(dataclasses.replace(entry, payload=payload))
 
     def _refuse(self, entry: Entry, problem: Refused) -> None:
@@ -231,6 +245,8 @@ def _plain(problem: Refused) -> dict[str, Any]:
         "retryAfter": problem.retry_after,
         "outcome": problem.outcome,
         "ticketId": problem.ticket_id,
+        "comment": problem.comment,
+        "discussion": problem.discussion,
     }
     return {name: value for name, value in told.items() if value is not None}
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, Literal, cast, get_args
 
-from collab_client.wire import ServerCode
+from collab_client.wire import Comment, Discussion, ServerCode
 
 Code = ServerCode | Literal["no_answer", "outbox_full", "expired", "closed", "other"]
 """What the server said; or, of the client itself: `no_answer` (nobody answered in time), `outbox_full`, `expired` (not
@@ -19,7 +19,7 @@ class Refused(Exception):
 
     `field` says where in the payload, such as `members[0].id`; `retry_after` after how many seconds to try again;
     `outcome` of a write whether nothing was stored (`none`) or that is not known (`unknown`); `ticket_id` what to tell
-    the administrator.
+    the administrator. Of a change that was made of what is not so any more, `comment` or `discussion` is what stands.
     """
 
     def __init__(self, code: str, message: str, **more: Any) -> None:
@@ -30,6 +30,8 @@ class Refused(Exception):
         self.retry_after: float | None = more.get("retryAfter")
         self.outcome: str | None = more.get("outcome")
         self.ticket_id: str | None = more.get("ticketId")
+        self.comment: Comment | None = more.get("comment")
+        self.discussion: Discussion | None = more.get("discussion")
 
     @classmethod
     def of(cls, error: Mapping[str, Any]) -> Refused:

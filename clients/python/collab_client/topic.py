@@ -513,15 +513,27 @@ class Topic(Store[TopicState]):
         return self._change("comment.add", topic=self.name, commentId=id, text=text, **given)
 
     def edit(
-        self, comment_id: str, text: str, *, format: Literal["plain", "markdown"] | None = None
+        self,
+        comment_id: str,
+        text: str,
+        *,
+        format: Literal["plain", "markdown"] | None = None,
+        of_revision: int | None = None,
     ) -> asyncio.Future[Any]:
-        """Give one's own comment another text."""
-        given = {} if format is None else {"format": format}
+        """Give one's own comment another text, made of `of_revision` or, left out, of the one that is known. Where
+        another one is stored by then it is refused, with `comment` as that stands."""
+        given = ({} if format is None else {"format": format}) | self._made_of(comment_id, of_revision)
         return self._change("comment.edit", commentId=comment_id, text=text, **given)
 
-    def delete(self, comment_id: str) -> asyncio.Future[Any]:
-        """Delete one's own comment."""
-        return self._change("comment.delete", commentId=comment_id)
+    def delete(self, comment_id: str, *, of_revision: int | None = None) -> asyncio.Future[Any]:
+        """Delete one's own comment; `of_revision` as with `edit`."""
+        return self._change("comment.delete", commentId=comment_id, **self._made_of(comment_id, of_revision))
+
+    def _made_of(self, comment_id: str, of_revision: int | None) -> dict[str, Any]:
+        known = self._comments.get(comment_id)
+        if of_revision is None and known is not None:
+            of_revision = known["revision"]
+        return {} if of_revision is None else {"ofRevision": of_revision}
 
     def react(self, comment_id: str, emoji: str) -> asyncio.Future[Any]:
         """React to a comment, with one emoji."""

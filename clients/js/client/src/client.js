@@ -3,7 +3,7 @@
 import { Connection } from "./connection.js";
 import { randomId } from "./ids.js";
 import { Inbox } from "./inbox.js";
-import { indexedDb, memory } from "./keeping.js";
+import { indexedDb } from "./keeping.js";
 import { Outbox } from "./outbox.js";
 import { Topic } from "./topic.js";
 
@@ -17,8 +17,8 @@ import { Topic } from "./topic.js";
  *   offers it under one; left out: where the page is from
  * @property {Credentials | (() => Promise<Credentials | null> | Credentials | null)} auth a token of Library, or better
  *   what gets one: it is asked again whenever a new one is needed; null when nobody is signed in
- * @property {Keeping | null} [keeping] where what is not sent yet waits; left out: in IndexedDB where there is one. Null:
- *   in memory
+ * @property {Keeping | Promise<Keeping> | null} [keeping] where what is not sent yet waits; left out: in IndexedDB where
+ *   there is one. Null: in memory
  * @property {object} [socket] options of socket.io-client
  */
 
@@ -39,7 +39,7 @@ export class Client {
   /** @type {Map<string, Set<(said: any) => void>>} */ #listeners = new Map();
 
   /** @internal @param {Options} options */
-  constructor({ url, auth, keeping, socket }) {
+  constructor({ url, auth, keeping = indexedDb(randomId()), socket }) {
     this.connection = new Connection(
       url,
       auth,
@@ -47,7 +47,8 @@ export class Client {
       (user) => this.#hello(user),
       (name, said) => this.#said(name, said),
     );
-    this.outbox = new Outbox(this.connection, keepingOf(keeping), (entry, answer) =>
+    // Node has no database, and some browsers keep nothing for some pages.
+    this.outbox = new Outbox(this.connection, Promise.resolve(keeping).catch(() => null), (entry, answer) =>
       this.#topics.get(entry.topic)?.answered(entry, answer),
     );
     this.inbox = new Inbox(this);
@@ -143,10 +144,4 @@ export class Client {
   topicEvent(event) {
     this.#topics.get(event.data.topic)?.inboxEvent(event);
   }
-}
-
-/** @param {Keeping | null | undefined} given @returns {Promise<Keeping>} */
-async function keepingOf(given) {
-  if (given !== undefined) return given ?? memory();
-  return indexedDb(randomId()).catch(memory); // Node has none, and some browsers keep nothing for some pages
 }

@@ -48,6 +48,7 @@ export class Connection extends Store {
   #onSaid;
   /** @type {Credentials | null} */ #credentials = null;
   #askedAt = 0;
+  /** What is left out here: a node that does not say what it knows refuses it. @type {object | false | undefined} */ #without;
   /** The connection that has said hello. @type {string | undefined} */ #greeted;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #later;
 
@@ -102,13 +103,14 @@ export class Connection extends Store {
     }
     if (this.#isEnded()) return;
     if (Object(this.#credentials) === this.#credentials) this.#socket.connect();
-    else this.#signedOut(this.#credentials ? EXPECTED : "Nobody is signed in.");
+    else this.#signedOut(this.#credentials ? EXPECTED : undefined);
   }
 
   #listen() {
     const socket = this.#socket;
-    socket.on("server.hello", ({ user, node, resumeToken }) => {
+    socket.on("server.hello", ({ user, node, resumeToken, knows }) => {
       this.#credentials = { resumeToken };
+      this.#without = !knows && { format: undefined, ofRevision: undefined, ofName: undefined };
       if (this.#greeted === socket.id) return; // only a younger token
       this.#greeted = socket.id;
       this.#set({ state: "live", user, node, serving: null, problem: null });
@@ -123,7 +125,7 @@ export class Connection extends Store {
         this.#away(null);
         this.signIn();
       } else {
-        this.#signedOut("The session has ended.");
+        this.#signedOut();
       }
     });
     socket.onAny(this.#onSaid);
@@ -164,8 +166,7 @@ export class Connection extends Store {
     this.#set({ state: this.#state.user ? "offline" : "connecting", serving: null, problem });
   }
 
-  /** @param {string} message */
-  #signedOut(message) {
+  #signedOut(message = "Nobody is signed in.") {
     this.#credentials = null;
     this.#set({ state: "signed_out", problem: new Refused({ code: "unauthenticated", message }), serving: null });
     this.#socket.disconnect();
@@ -193,7 +194,7 @@ export class Connection extends Store {
    */
   async ask(name, payload) {
     if (this.#state.state === "closed") throw new Refused({ code: "closed", message: "The client is closed." });
-    payload = JSON.parse(JSON.stringify(payload)); // what is no JSON would break the connection off
+    payload = JSON.parse(JSON.stringify({ ...payload, ...this.#without })); // what is no JSON would break the connection off
     const connection = this.#greeted;
     /** @type {any} */ let answer;
     try {
@@ -215,7 +216,7 @@ export class Connection extends Store {
   /** End the sign-in, in all windows that share it, as far as the server can be reached within a second. */
   async signOut() {
     await this.#socket.timeout(1000).emitWithAck("session.end", {}).catch(() => {});
-    this.#signedOut("Signed out.");
+    this.#signedOut();
   }
 
   /** Disconnect for good. */

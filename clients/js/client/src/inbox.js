@@ -60,10 +60,7 @@ export class Inbox extends Log {
   /** @internal @param {any} event */
   event(event) {
     const { type, data, at, seq } = event;
-    if (!type.startsWith("notification.")) {
-      this.client.topicEvent(event);
-      return;
-    }
+    if (!type.startsWith("notification.")) return this.client.topicEvent(event);
     const { notification, ids = [], unread } = data; // of one that is added the first, else the others
     const isNew = !this.#notifications.has(notification?.id);
     if (notification && isNew) {

@@ -13,11 +13,6 @@
  *   this window's, in whatever order; each is given to one window
  */
 
-/** @returns {Keeping} */
-export function memory() {
-  return { put: async () => {}, remove: async () => {}, adopt: async () => [] };
-}
-
 const ENTRIES = "entries";
 const NAME = "collab-client";
 const GONE_MS = 150_000;

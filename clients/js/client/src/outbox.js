@@ -21,6 +21,7 @@ import { Store } from "./store.js";
  * @property {string} requestId
  * @property {string} topic what it is about; commands on one topic are sent one after the other
  * @property {boolean} [isUnnamed] the server is to give the comment its id
+ * @property {string} [after] the key of the change that the comment showed already when this one of it was made
  * @property {number} at when it was asked for, in milliseconds
  * @property {"waiting" | "sending" | "refused"} state `refused`: it waits for `retry` or `discard`
  * @property {Problem | null} problem why it is not sent, or was refused
@@ -46,7 +47,7 @@ export class Outbox extends Store {
   /**
    * @internal
    * @param {Connection} connection
-   * @param {Promise<Keeping>} keeping
+   * @param {Promise<Keeping | null>} keeping null: what waits does so in memory
    * @param {(entry: Entry, answer: any) => void} onAnswer called with what was answered, before its entry goes
    */
   constructor(connection, keeping, onAnswer) {
@@ -71,9 +72,8 @@ export class Outbox extends Store {
     }
     await this.#adopt();
     this.#isReady = true;
-    for (const entry of this.#entries) this.#put(entry.state === "refused" ? entry : { ...entry, state: "waiting" });
-    clearInterval(this.#adopting);
-    this.#adopting = setInterval(() => this.#adopt(), ADOPT_MS);
+    for (const entry of this.#entries) if (entry.state !== "refused") this.#put({ ...entry, state: "waiting" });
+    this.#adopting ??= setInterval(() => this.#adopt(), ADOPT_MS);
     this.#send();
   }
 
@@ -92,22 +92,24 @@ export class Outbox extends Store {
       if (this.#entries.length >= ENTRIES) {
         throw new Refused({ code: "outbox_full", message: `${ENTRIES} changes wait.` });
       }
-      const key = randomId();
       /** @type {Entry} */
       const entry = {
-        key,
+        key: randomId(),
         space: this.#space,
         name,
         payload: JSON.parse(JSON.stringify(payload)), // what cannot be sent is an error now, and not for ever
         requestId: randomId(),
         topic,
+        after: this.#entries.findLast(
+          (each) => each.name === "comment.edit" && each.payload.commentId === /** @type {any} */ (payload).commentId && each.state !== "refused",
+        )?.key,
         at: (this.#lastAt = Math.max(Date.now(), this.#lastAt + 1)), // what is kept is put in order by it
         state: "waiting",
         problem: null,
       };
-      this.#askers.set(key, { resolve, reject });
+      this.#askers.set(entry.key, { resolve, reject });
       this.#entries = [...this.#entries, entry];
-      this.#keep(entry);
+      this.#put(entry);
       this.#send();
     });
     promise.catch(() => {}); // not every caller waits for it
@@ -177,25 +179,22 @@ export class Outbox extends Store {
 
   /** @param {Entry} entry */
   async #sendOne(entry) {
-    if (Date.now() - entry.at > DAYS_MS) {
-      this.#refuse(entry, new Refused({ code: "expired", message: "Not sent for seven days." }));
-      return;
-    }
     const sending = this.#put({ ...entry, state: "sending", problem: null });
     try {
+      if (Date.now() - entry.at > DAYS_MS) throw new Refused({ code: "expired", message: "Not sent for seven days." });
       const answer = await this.#connection.ask(sending.name, {
         ...sending.payload,
         ...(sending.isUnnamed && { commentId: undefined }),
         requestId: sending.requestId,
       });
-      if (!this.#isStill(sending)) return;
-      this.#named(sending, answer);
+      if (!this.#entries.includes(sending)) return; // something else has become of it
+      this.#followed(sending, answer);
       this.#onAnswer(sending, answer);
       this.#askers.get(entry.key)?.resolve(answer);
       this.#drop(entry.key);
     } catch (error) {
       if (!(error instanceof Refused)) throw error;
-      if (!this.#isStill(sending)) return;
+      if (!this.#entries.includes(sending)) return;
       this.#trouble(sending, error);
     }
     this.#send();
@@ -210,7 +209,7 @@ export class Outbox extends Store {
     if (problem.isPassing) {
       const waits = this.#put({ ...entry, problem: { ...problem } });
       setTimeout(() => {
-        if (!this.#isStill(waits)) return;
+        if (!this.#entries.includes(waits)) return;
         this.#put({ ...waits, state: "waiting" });
         this.#send();
       }, (problem.retryAfter ?? 1) * 1000);
@@ -218,23 +217,23 @@ export class Outbox extends Store {
       // It has waited for longer than an id may be old, or this clock is wrong. It was never stored: its requestId would
       // have been answered. The server gives it an id.
       this.#put({ ...entry, isUnnamed: true, requestId: randomId(), state: "waiting" });
-    } else if (problem.field === "format") {
-      // A node of a version that knows no formats: there it is said without one.
-      this.#put({ ...entry, payload: { ...entry.payload, format: undefined }, state: "waiting" });
     } else {
       this.#refuse(entry, problem);
     }
   }
 
   /**
-   * What waits for a comment that the server has given another id goes by that.
+   * What waits for a comment that the server has given another id goes by that, and what was made of one's own change
+   * is of the revision that this has become.
    * @param {Entry} entry
    * @param {any} answer
    */
-  #named({ topic, isUnnamed, payload: { commentId } }, { comment }) {
-    if (!isUnnamed) return;
-    for (const each of this.#entries.filter((each) => each.topic === topic && each.state === "waiting")) {
-      this.#put({ ...each, payload: JSON.parse(JSON.stringify(each.payload).replaceAll(commentId, comment.id)) });
+  #followed({ key, isUnnamed, payload: { commentId } }, { comment }) {
+    for (const each of this.#entries) {
+      if (each.state !== "waiting" || !(isUnnamed || each.after === key)) continue;
+      const payload = JSON.parse(JSON.stringify(each.payload).replaceAll(commentId, comment.id));
+      if (each.after === key) payload.ofRevision &&= comment.revision;
+      this.#put({ ...each, payload });
     }
   }
 
@@ -247,15 +246,11 @@ export class Outbox extends Store {
     this.#askers.get(entry.key)?.reject(problem);
   }
 
-  /** Whether nothing else has become of it. @param {Entry} entry */
-  #isStill(entry) {
-    return this.#entries.includes(entry);
-  }
-
   /** Put it in the place of what it was. @param {Entry} entry */
   #put(entry) {
     this.#entries = this.#entries.map((each) => (each.key === entry.key ? entry : each));
-    this.#keep(entry);
+    // Whoever is not signed in yet has no space of their own. What is being sent waits, for whoever finds it.
+    if (entry.space && entry.state !== "sending") this.#kept((keeping) => keeping.put(entry));
     this.changed();
     return entry;
   }
@@ -268,18 +263,12 @@ export class Outbox extends Store {
     this.changed();
   }
 
-  /** @param {Entry} entry */
-  #keep(entry) {
-    // Whoever is not signed in yet has no space of their own. What is being sent waits, for whoever finds it.
-    if (entry.space && entry.state !== "sending") this.#kept((keeping) => keeping.put(entry));
-  }
-
   /**
    * What cannot be kept waits all the same.
    * @template Result
    * @param {(keeping: Keeping) => Promise<Result>} act
    */
   #kept(act) {
-    return this.#keeping.then(act).catch(() => {});
+    return this.#keeping.then((keeping) => keeping && act(keeping)).catch(() => {});
   }
 }

@@ -1,4 +1,4 @@
-/** @import { ErrorsByName } from "../types/wire.js" */
+/** @import { Comment, Discussion, ErrorsByName } from "../types/wire.js" */
 
 /**
  * Why something was not done: what the server said, or, of the client itself, `no_answer` (nobody answered in time),
@@ -9,7 +9,8 @@
 
 /**
  * A refusal without its class, as it can be kept.
- * @typedef {{code: Code, message: string, field?: string, retryAfter?: number, outcome?: string, ticketId?: string}} Problem
+ * @typedef {{code: Code, message: string, field?: string, retryAfter?: number, outcome?: string, ticketId?: string,
+ *   comment?: Comment, discussion?: Discussion}} Problem
  */
 
 /** A refusal. `code` is for programs, `message` a sentence for people. */
@@ -19,8 +20,10 @@ export class Refused extends Error {
   /** After how many seconds to try again. @type {number | undefined} */ retryAfter;
   /** Of a write: `none`, nothing was stored; `unknown`. @type {string | undefined} */ outcome;
   /** What to tell the administrator. @type {string | undefined} */ ticketId;
+  /** Of a change that was made of another revision: what stands. @type {Comment | undefined} */ comment;
+  /** Of a name that was made of another name: what stands. @type {Discussion | undefined} */ discussion;
 
-  /** @param {{code: string, message: string, field?: string, retryAfter?: number, outcome?: string, ticketId?: string}} error */
+  /** @param {Omit<Problem, "code"> & {code: string}} error */
   constructor(error) {
     super();
     Object.assign(this, error); // `message` among it, so that it is kept with the rest

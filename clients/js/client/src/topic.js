@@ -143,13 +143,10 @@ export class Topic extends Log {
     this.#follow();
     /** @type {Promise<void>} */ const isLive = new Promise((resolve, reject) => {
       const look = () => {
-        if (this.state === "live") {
-          end();
-          resolve();
-        } else if (this.state === "closed") {
-          end();
-          reject(this.#now.problem);
-        }
+        if (this.state === "live") resolve();
+        else if (this.state === "closed") reject(this.#now.problem);
+        else return;
+        end();
       };
       const end = this.subscribe(look);
       look();
@@ -302,7 +299,7 @@ export class Topic extends Log {
   }
 
   #clearTyping() {
-    for (const id of this.#typing.keys()) this.#endTyping(id);
+    this.#typing.forEach((_user, id) => this.#endTyping(id));
   }
 
   /**
@@ -547,14 +544,20 @@ export class Topic extends Log {
    * @param {string} commentId
    * @param {string} text
    * @param {"plain" | "markdown"} [format] how it is to be read; without one as the comment is
+   * @param {number} [ofRevision] of which revision it was made; left out: of the one that is known. Where another one is
+   *   stored, it is refused, with `comment` as that stands
    */
-  edit(commentId, text, format) {
-    return this.#change("comment.edit", { commentId, text, format });
+  edit(commentId, text, format, ofRevision = this.#comments.get(commentId)?.revision) {
+    return this.#change("comment.edit", { commentId, text, format, ofRevision });
   }
 
-  /** Delete one's own comment. @param {string} commentId */
-  delete(commentId) {
-    return this.#change("comment.delete", { commentId });
+  /**
+   * Delete one's own comment.
+   * @param {string} commentId
+   * @param {number} [ofRevision] as with `edit`
+   */
+  delete(commentId, ofRevision = this.#comments.get(commentId)?.revision) {
+    return this.#change("comment.delete", { commentId, ofRevision });
   }
 
   /** React to a comment. @param {string} commentId @param {string} emoji one */
@@ -610,7 +613,6 @@ export class Topic extends Log {
   /** @internal @returns {TopicState} */
   look() {
     const threads = this.#look();
-    const isCovered = this.#coversUnread();
     return {
       ...this.#now,
       state: this.state,
@@ -619,7 +621,7 @@ export class Topic extends Log {
       hasOlder: this.#olderCursor !== null,
       seq: this.seq,
       readSeq: this.#readUpTo(),
-      unread: isCovered ? threads.reduce((sum, { unread }) => sum + unread, 0) : this.#unread,
+      unread: this.#coversUnread() ? threads.reduce((sum, { unread }) => sum + unread, 0) : this.#unread,
       typing: [...this.#typing.values()].map(({ user }) => user),
     };
   }

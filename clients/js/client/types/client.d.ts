@@ -17,10 +17,10 @@ export type Options = {
      */
     auth: Credentials | (() => Promise<Credentials | null> | Credentials | null);
     /**
-     * where what is not sent yet waits; left out: in IndexedDB where there is one. Null:
-     * in memory
+     * where what is not sent yet waits; left out: in IndexedDB where
+     * there is one. Null: in memory
      */
-    keeping?: Keeping | null;
+    keeping?: Keeping | Promise<Keeping> | null;
     /**
      * options of socket.io-client
      */
@@ -35,8 +35,8 @@ export type Options = {
  *   offers it under one; left out: where the page is from
  * @property {Credentials | (() => Promise<Credentials | null> | Credentials | null)} auth a token of Library, or better
  *   what gets one: it is asked again whenever a new one is needed; null when nobody is signed in
- * @property {Keeping | null} [keeping] where what is not sent yet waits; left out: in IndexedDB where there is one. Null:
- *   in memory
+ * @property {Keeping | Promise<Keeping> | null} [keeping] where what is not sent yet waits; left out: in IndexedDB where
+ *   there is one. Null: in memory
  * @property {object} [socket] options of socket.io-client
  */
 /**

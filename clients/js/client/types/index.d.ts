@@ -1,5 +1,4 @@
 export { createClient } from "./client.js";
-export { memory } from "./keeping.js";
 export { mention, mentionsOf, pieces } from "./mentions.js";
 export { Refused } from "./refused.js";
 export type Client = import("./client.js").Client;

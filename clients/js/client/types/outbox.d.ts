@@ -23,6 +23,10 @@ export type Entry = {
      */
     isUnnamed?: boolean;
     /**
+     * the key of the change that the comment showed already when this one of it was made
+     */
+    after?: string;
+    /**
      * when it was asked for, in milliseconds
      */
     at: number;

@@ -1,5 +1,5 @@
-/** @import { ErrorsByName } from "../types/wire.js" */
-import type { ErrorsByName } from "../types/wire.js";
+/** @import { Comment, Discussion, ErrorsByName } from "../types/wire.js" */
+import type { Comment, Discussion, ErrorsByName } from "../types/wire.js";
 export type Code = keyof ErrorsByName | "no_answer" | "outbox_full" | "expired" | "closed";
 export type Problem = {
     code: Code;
@@ -8,6 +8,8 @@ export type Problem = {
     retryAfter?: number;
     outcome?: string;
     ticketId?: string;
+    comment?: Comment;
+    discussion?: Discussion;
 };
 /**
  * Why something was not done: what the server said, or, of the client itself, `no_answer` (nobody answered in time),
@@ -17,7 +19,8 @@ export type Problem = {
  */
 /**
  * A refusal without its class, as it can be kept.
- * @typedef {{code: Code, message: string, field?: string, retryAfter?: number, outcome?: string, ticketId?: string}} Problem
+ * @typedef {{code: Code, message: string, field?: string, retryAfter?: number, outcome?: string, ticketId?: string,
+ *   comment?: Comment, discussion?: Discussion}} Problem
  */
 /** A refusal. `code` is for programs, `message` a sentence for people. */
 export declare class Refused extends Error {
@@ -26,14 +29,11 @@ export declare class Refused extends Error {
     /** After how many seconds to try again. @type {number | undefined} */ retryAfter: number | undefined;
     /** Of a write: `none`, nothing was stored; `unknown`. @type {string | undefined} */ outcome: string | undefined;
     /** What to tell the administrator. @type {string | undefined} */ ticketId: string | undefined;
-    /** @param {{code: string, message: string, field?: string, retryAfter?: number, outcome?: string, ticketId?: string}} error */
-    constructor(error: {
+    /** Of a change that was made of another revision: what stands. @type {Comment | undefined} */ comment: Comment | undefined;
+    /** Of a name that was made of another name: what stands. @type {Discussion | undefined} */ discussion: Discussion | undefined;
+    /** @param {Omit<Problem, "code"> & {code: string}} error */
+    constructor(error: Omit<Problem, "code"> & {
         code: string;
-        message: string;
-        field?: string;
-        retryAfter?: number;
-        outcome?: string;
-        ticketId?: string;
     });
     /** Whether the very same command may be sent again, and may be answered otherwise then. */
     get isPassing(): boolean;

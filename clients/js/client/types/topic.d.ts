@@ -146,10 +146,16 @@ export declare class Topic extends Log<TopicState> {
      * @param {string} commentId
      * @param {string} text
      * @param {"plain" | "markdown"} [format] how it is to be read; without one as the comment is
+     * @param {number} [ofRevision] of which revision it was made; left out: of the one that is known. Where another one is
+     *   stored, it is refused, with `comment` as that stands
      */
-    edit(commentId: string, text: string, format?: "plain" | "markdown"): Promise<import("../types/wire.js").CommentAndSeq>;
-    /** Delete one's own comment. @param {string} commentId */
-    delete(commentId: string): Promise<import("../types/wire.js").Seq>;
+    edit(commentId: string, text: string, format?: "plain" | "markdown", ofRevision?: number): Promise<import("../types/wire.js").CommentAndSeq>;
+    /**
+     * Delete one's own comment.
+     * @param {string} commentId
+     * @param {number} [ofRevision] as with `edit`
+     */
+    delete(commentId: string, ofRevision?: number): Promise<import("../types/wire.js").Seq>;
     /** React to a comment. @param {string} commentId @param {string} emoji one */
     react(commentId: string, emoji: string): Promise<import("../types/wire.js").Seq>;
     /** Take one's reaction back. @param {string} commentId @param {string} emoji */
