@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
+from playwright.async_api import Browser, Locator, Page, expect
 
 from collab_server.web import CLIENTS
 from tests.clients.languages import PLURALS, problems_of
@@ -252,6 +252,144 @@ async def test_words_are_safe_offline_over_a_reload_and_as_a_draft(
     await expect(is_here).to_be_visible()
     stored = await bob.call("topic.comments", {"topic": topic})
     assert [comment["text"] for comment in stored["items"]] == ["one", "two"]
+
+
+async def _begin_edit(page: Page, said: str) -> Locator:
+    """The field of the comment of one's own that says so."""
+    await comments(page).filter(has_text=said).locator(".menu-button").press("Enter")
+    await page.get_by_role("menuitem", name="Edit").press("Enter")
+    field = page.get_by_role("textbox", name="Edit your comment")
+    await expect(field).to_have_value(said)
+    return field
+
+
+@needs_chromium
+async def test_an_edit_that_waited_and_what_was_written_meanwhile_are_both_kept(
+    site: Site, proxy: Proxy, topic: str
+) -> None:
+    elsewhere = await site.node.client(0, "ann")
+    ann = await site.open("ann")
+    await say(ann, "First")
+    id = (await elsewhere.call("topic.comments", {"topic": topic}))["items"][0]["id"]
+
+    async def write_elsewhere(text: str) -> None:
+        await elsewhere.call("comment.edit", {"commentId": id, "text": text})
+
+    async def stands() -> str:
+        return str((await elsewhere.call("comment.get", {"commentId": id}))["text"])
+
+    alert = ann.get_by_role("alert")
+    shown = comments(ann).locator("[part=text]")
+    for mine, theirs in (("Of the train", "Meanwhile"), ("Of the bus", "Meanwhile, again")):
+        await expect(ann.get_by_text("Sending")).to_have_count(0)
+        said = await shown.inner_text()
+        proxy.refuse()
+        proxy.cut()
+        await expect(ann.get_by_text("Offline.")).to_be_visible()
+        field = await _begin_edit(ann, said)
+        await field.fill(f"{mine} of @[Bob Baker](user:B22B0000000000000000000000000002)")
+        await field.press("Control+Enter")
+        await expect(ann.get_by_text("Kept here")).to_be_visible()
+        await write_elsewhere(theirs)
+        await ann.reload()
+        proxy.heal()
+        for _ in range(2):
+            await expect(alert).to_contain_text("Not sent: it has changed meanwhile.")
+            await expect(alert).to_contain_text(f"You wrote:{mine} of @Bob Baker")
+            await expect(shown).to_have_text(theirs)
+            await ann.reload()
+        assert await stands() == theirs
+        if theirs == "Meanwhile":
+            # Once more, before one has decided: what stands then is replaced by what one has read.
+            await write_elsewhere("Meanwhile, too")
+            await expect(shown).to_have_text("Meanwhile, too")
+            await alert.get_by_role("button", name="Edit").click()
+            field = ann.get_by_role("textbox", name="Edit your comment")
+            await expect(field).to_have_value(f"{mine} of @Bob Baker")
+            await expect(alert).to_contain_text("Save again to replace what it says now:")
+            await expect(ann.locator(".composer .text")).to_have_text("Meanwhile, too")
+            await field.press("Escape")
+            await alert.get_by_role("button", name="Replace what it says now").click()
+            await expect(shown).to_have_text(f"{mine} of @Bob Baker")
+        else:
+            await alert.get_by_role("button", name="Discard").click()
+        await expect(alert).to_have_count(0)
+    assert await stands() == "Meanwhile, again"
+    revisions = await elsewhere.call("comment.revisions", {"commentId": id})
+    kept = ["First", "Meanwhile", "Meanwhile, too", f"Of the train of {BOB}", "Meanwhile, again"]
+    assert [each["text"] for each in revisions["items"]] == kept
+
+
+@needs_chromium
+async def test_a_deletion_takes_along_no_words_that_were_written_meanwhile(
+    site: Site, proxy: Proxy, topic: str
+) -> None:
+    elsewhere = await site.node.client(0, "ann")
+    ann = await site.open("ann")
+    await say(ann, "First")
+    [comment] = (await elsewhere.call("topic.comments", {"topic": topic}))["items"]
+    await comments(ann).locator(".menu-button").press("Enter")
+    await ann.get_by_role("menuitem", name="Delete").press("Enter")
+    await elsewhere.call("comment.edit", {"commentId": comment["id"], "text": "Meanwhile"})
+    await expect(ann.get_by_role("alert")).to_contain_text("it has changed meanwhile.")
+    await expect(comments(ann).locator("[part=text]")).to_have_text("Meanwhile")
+    await ann.get_by_role("button", name="Retry").click()
+    await expect(comments(ann)).to_contain_text("This comment was deleted")
+
+
+@needs_chromium
+async def test_what_was_refused_is_found_at_an_older_comment_too(
+    site: Site, proxy: Proxy, topic: str
+) -> None:
+    elsewhere = await site.node.client(0, "ann")
+    for number in range(60):
+        await elsewhere.call("comment.add", {"topic": topic, "text": f"number {number}"})
+    [oldest] = (await elsewhere.call("topic.comments", {"topic": topic, "limit": 1}))["items"]
+    ann = await site.open("ann", more="")
+    await expect(comments(ann).filter(has_text="number 59")).to_be_visible()
+    await ann.evaluate("([topic, id]) => client.topic(topic).find(id)", [topic, oldest["id"]])
+    proxy.refuse()
+    proxy.cut()
+    await expect(ann.get_by_text("Offline.")).to_be_visible()
+    await ann.evaluate(
+        "([topic, id]) => void client.topic(topic).edit(id, 'of the train')", [topic, oldest["id"]]
+    )
+    await elsewhere.call("comment.edit", {"commentId": oldest["id"], "text": "meanwhile"})
+    await ann.reload()
+    proxy.heal()
+    await expect(ann.get_by_text("Something that you changed here was not sent.")).to_be_visible()
+    await expect(ann.get_by_role("alert")).to_have_count(0)
+    await ann.get_by_role("button", name="Show it").click()
+    await expect(ann.get_by_role("alert")).to_contain_text("You wrote:of the train")
+    await expect(comments(ann).filter(has=ann.get_by_role("alert"))).to_contain_text("meanwhile")
+    await expect(ann.get_by_text("Something that you changed here")).to_have_count(0)
+
+
+ONE_TURN = """(click) => {
+  const area = panel.shadowRoot.querySelector(".foot textarea");
+  const type = (text) => {
+    area.value = text;
+    area.setSelectionRange(text.length, text.length);
+    area.dispatchEvent(new Event("input", { bubbles: true }));
+  };
+  type("In one");
+  type(`In one turn, ${click ? "by a click" : "by a key"}`);
+  if (click) area.form.querySelector("[part=send]").click();
+  else area.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", ctrlKey: true, bubbles: true }));
+}"""
+
+
+@needs_chromium
+async def test_what_is_typed_and_sent_in_one_turn_is_sent_once(site: Site, topic: str) -> None:
+    ann = await site.open("ann")
+    await expect(composer(ann)).to_be_visible()
+    for click in (True, False):
+        await ann.evaluate(ONE_TURN, click)
+        await expect(comments(ann)).to_have_count(1 if click else 2)
+        await expect(composer(ann)).to_have_value("")
+        await expect(ann.get_by_role("button", name="Comment", exact=True)).to_be_disabled()
+    for words in ("by a click", "by a key"):
+        await expect(comments(ann).filter(has_text=f"In one turn, {words}")).to_have_count(1)
 
 
 @needs_chromium

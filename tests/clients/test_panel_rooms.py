@@ -139,10 +139,20 @@ async def test_a_private_discussion_from_its_beginning_to_the_end(site: Site, to
     await expect(bob.get_by_role("menuitem", name="Delete for everybody")).to_have_count(0)
     await bob.keyboard.press("Escape")
 
-    # Its owner names it anew, and removes him while he reads.
+    # Its owner names it anew, having seen what it is called by then, and removes him while he reads.
     await ann.get_by_role("button", name="Bob Baker and you").click()
-    await ann.get_by_role("textbox", name="Name").fill("Figures of the board")
-    await ann.keyboard.press("Enter")
+    field = ann.get_by_role("textbox", name="Name")
+    await field.fill("Figures of the board")
+    elsewhere = await site.node.client(0, "ann")
+    [found] = (await elsewhere.call("discussion.list", {}))["items"][:1]
+    await elsewhere.call("discussion.rename", {"discussionId": found["id"], "name": "Board, March"})
+    await expect(bob.get_by_role("heading", name="Board, March")).to_be_visible()
+    await field.press("Enter")
+    await expect(ann.get_by_role("alert")).to_contain_text("changed meanwhile")
+    await expect(ann.locator(".members-room bdi").first).to_have_text("Board, March")
+    await expect(field).to_have_value("Figures of the board")
+    await field.press("Enter")
+    await expect(ann.get_by_role("alert")).to_have_count(0)
     await expect(bob.get_by_role("heading", name="Figures of the board")).to_be_visible()
     await ann.get_by_role("button", name="Options for Bob Baker").click()
     await ann.get_by_role("menuitem", name="Remove").click()

@@ -2,7 +2,7 @@
 
 /** @import { Client } from "collab-client" */
 
-const SHOWN = /^comment\.|^thread\.re/u;
+const SHOWN = /^comment\.|^thread\.re|^discussion\.rename/u;
 
 /** Forget what was refused and is shown nowhere. @param {Client} client */
 export function forgetRefused(client) {

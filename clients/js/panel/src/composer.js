@@ -147,14 +147,19 @@ const FORM_KEYS = new Map([
  * @param {(text: string, attached: {viewState?: any, anchor?: any}) => void} props.onSend
  * @param {() => void} [props.onCancel]
  * @param {any} [props.comment] what is edited
+ * @param {{text: string, ofRevision?: number} | null} [props.own] what it was to say, and was refused
  * @param {any[]} [props.people] who takes part
  * @param {boolean} [props.isMain]
  */
-export function Composer({ panel, place, label, sendLabel, onSend, onCancel, comment, people = [], isMain = false }) {
+export function Composer({ panel, place, label, sendLabel, onSend, onCancel, comment, people = [], own, isMain = false }) {
   const { words, client, topic, attachment, sendsByEnter } = panel;
-  const orComment = (/** @type {Draft} */ kept) => (kept.text || !comment ? kept : draftOf(comment));
+  const orComment = (/** @type {Draft} */ kept) => {
+    if (kept.text || !comment) return kept;
+    return own ? { ...draftOf({ text: own.text, mentions: mentionsOf(own.text) }), of: comment.text } : draftOf(comment);
+  };
   const [draft, setDraft] = useState(() => orComment(draftAt(place)));
-  const [isOther, setOther] = useState(false); // what is edited was edited elsewhere meanwhile
+  // What is edited was edited elsewhere meanwhile.
+  const [isOther, setOther] = useState(() => (own?.ofRevision ?? comment?.revision) !== comment?.revision);
   const { viewState, anchor } = (isMain && attachment) || {};
   const [isIn, setIn] = useState(false);
   const [hasView, setView] = useState(false);
@@ -169,11 +174,12 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
   const [chosen, setChosen] = useState(0);
   const area = useRef(/** @type {any} */ (null));
   const asked = useRef({ number: 0, timer: /** @type {any} */ (0), caret: -1 });
+  const newest = useRef(draft); // the draft, also where it is not drawn yet
   const listId = `people-${place.at(-1)}`;
 
   useEffect(() => () => clearTimeout(asked.current.timer), []);
   // Windows that show the same go on to do so: what was sent in one is not sent again in another.
-  useEffect(() => onDraft(place, (before, now) => setDraft((shown) => (shown.text === before ? orComment(now) : shown))), [String(place)]);
+  useEffect(() => onDraft(place, (before, now) => newest.current.text === before && show(orComment(now))), [String(place)]);
   // At once: the next letter would be a key of the panel, and some of those change something.
   useLayoutEffect(() => {
     if (!isMain) {
@@ -196,8 +202,12 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     }
   }, [draft]);
 
-  const keep = (/** @type {Draft} */ next) => {
+  const show = (/** @type {Draft} */ next) => {
+    newest.current = next;
     setDraft(next);
+  };
+  const keep = (/** @type {Draft} */ next) => {
+    show({ ...next }); // drawn, though it may be what was drawn last
     keepDraft(place, next);
   };
 
@@ -237,34 +247,37 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
 
   const onInput = (/** @type {any} */ event) => {
     const { value, selectionStart } = event.target;
-    keep(changedTo(draft, value, selectionStart));
+    keep(changedTo(newest.current, value, selectionStart));
     topic.type(value.trim() !== "");
     search(value, selectionStart);
   };
 
   const take = (/** @type {any} */ person) => {
     const { kind, id, name } = person;
-    const before = draft.text.slice(0, picking?.from);
-    const after = draft.text.slice(area.current.selectionStart).replace(/^ /u, "");
+    const { text } = newest.current;
+    const before = text.slice(0, picking?.from);
+    const after = text.slice(area.current.selectionStart).replace(/^ /u, "");
     const isWritable = mentionsOf(mention(person)).length > 0;
     asked.current.caret = before.length + name.length + 2;
     asked.current.number += 1;
     const chosen = isWritable ? { at: before.length, whom: { kind, id, name } } : null;
-    keep(changedTo(draft, `${before}@${name} ${after}`, asked.current.caret, chosen));
+    keep(changedTo(newest.current, `${before}@${name} ${after}`, asked.current.caret, chosen));
     setPicking(null);
     area.current.focus();
   };
 
   const hasText = draft.text.trim() !== "";
-  const isLong = [...textOf(draft)].length > MOST_SENT; // nothing is cut off of what somebody pastes
+  const isTooLong = (/** @type {string} */ text) => [...text].length > MOST_SENT; // nothing is cut off of what somebody pastes
+  const isLong = isTooLong(textOf(draft));
 
   const send = () => {
-    const text = textOf(draft);
-    if (!text || isLong) return;
-    if (comment && comment.text !== (draft.of ?? comment.text)) {
+    const { of } = newest.current;
+    const text = textOf(newest.current);
+    if (!text || isTooLong(text)) return;
+    if (comment && comment.text !== (of ?? comment.text)) {
       // Whoever has read that may replace it.
       setOther(true);
-      keep({ ...draft, of: comment.text });
+      keep({ ...newest.current, of: comment.text });
       return;
     }
     clearTimeout(asked.current.timer);
@@ -399,7 +412,7 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
         </span>
         <span class="end">
           ${onCancel && html`<button type="button" class="plain" onClick=${cancel}>${words.say("cancel")}</button>`}
-          <button type="submit" class="send" part="send" disabled=${!hasText || isLong}>${sendLabel}</button>
+          <button type="submit" class="send" part="send" aria-disabled=${!hasText || isLong ? "true" : "false"}>${sendLabel}</button>
         </span>
       </div>
     </form>

@@ -8,11 +8,20 @@ import { Picker } from "./picker.js";
 import { Popup } from "./popup.js";
 import { html, useMemo, useState } from "./preact.js";
 
+/** Names that were refused, also before a reload. @param {any} client @param {any} topic @returns {any[]} */
+const refusedNames = (client, topic) =>
+  client.outbox.snapshot().filter((/** @type {any} */ { name, state, topic: where }) => name === "discussion.rename" && state === "refused" && where === topic.name);
+
 /** @param {any} props */
 export function Members({ client, words, name: topicName, rooms }) {
   const topic = useMemo(() => client.topic(topicName), [client, topicName]);
   const { discussion, state } = useStore(topic);
-  const [edited, setEdited] = useState(/** @type {string | null} */ (null));
+  // The name as it is edited, and of which one.
+  const [edited, setEdited] = useState(/** @returns {{name: string, of: string} | null} */ () => {
+    const { payload } = refusedNames(client, topic)[0] ?? {};
+    return payload && { name: payload.name, of: payload.ofName };
+  });
+  const [isOther, setOther] = useState(edited !== null); // it was renamed elsewhere meanwhile
   const [people, setPeople] = useState(/** @type {any[]} */ ([]));
   const [problem, setProblem] = useState(/** @type {any} */ (null));
   const [said, setSaid] = useState("");
@@ -29,27 +38,42 @@ export function Members({ client, words, name: topicName, rooms }) {
     `;
   }
   const { id: discussionId, owner, members } = discussion;
-  const name = edited ?? discussion.name;
+  const name = edited?.name ?? discussion.name;
   const ask = async (/** @type {string} */ what, /** @type {any} */ more, /** @type {string} */ done) => {
     setProblem(null);
     try {
       await change(client, `discussion.${what}`, { discussionId, ...more }, topic.name);
       setSaid(done);
-      return true;
+      return null;
     } catch (refused) {
       setProblem({ what, refused });
-      return false;
+      return refused;
     }
+  };
+  const forget = () => {
+    refusedNames(client, topic).forEach(({ key }) => client.outbox.discard(key));
+    setEdited(null);
+    setOther(false);
   };
   const rename = async (/** @type {Event} */ event) => {
     event.preventDefault();
-    if (!name.trim() || name.trim() === discussion.name) return;
-    if (await ask("rename", { name: name.trim() }, words.say("said.rename"))) setEdited(null);
+    if (!edited || !name.trim() || name.trim() === discussion.name) return;
+    let stands = discussion.name;
+    if (edited.of === stands) {
+      /** @type {any} */ const refused = await ask("rename", { name: name.trim(), ofName: stands }, words.say("said.rename"));
+      if (!refused) forget();
+      if (!refused?.discussion) return;
+      stands = refused.discussion.name;
+    }
+    // Whoever has read that may replace it.
+    setProblem(null);
+    setOther(true);
+    setEdited({ name, of: stands });
   };
   const invite = async (/** @type {Event} */ event) => {
     event.preventDefault();
     const invited = people.map((/** @type {any} */ { kind, id }) => ({ kind, id }));
-    if (invited.length && (await ask("invite", { members: invited }, words.say("said.invite")))) setPeople([]);
+    if (invited.length && !(await ask("invite", { members: invited }, words.say("said.invite")))) setPeople([]);
   };
   const wrong = (/** @type {string} */ what) =>
     problem?.what === what && html`<p class="wrong" role="alert">${inSentence(words, problem.refused)}</p>`;
@@ -61,10 +85,14 @@ export function Members({ client, words, name: topicName, rooms }) {
         html`<form class="form" onSubmit=${rename}>
           <label for="member-name">${words.say("discussion.name")}</label>
           <div class="beside">
-            <${NameField} id="member-name" value=${name} onChange=${setEdited} />
+            <${NameField} id="member-name" value=${name} onChange=${(/** @type {string} */ value) => setEdited({ name: value, of: edited?.of ?? discussion.name })} />
             <button type="submit" class="plain" disabled=${!name.trim() || name.trim() === discussion.name}>${words.say("save")}</button>
           </div>
           ${wrong("rename")}
+          ${isOther &&
+          html`<p class="wrong" role="alert">${words.say("edit.other")}</p>
+            <p class="quiet"><bdi>${discussion.name}</bdi></p>
+            <button type="button" class="link" onClick=${forget}>${words.say("discard")}</button>`}
         </form>`}
         ${topic.may("discussion.invite") &&
         html`<form class="form" onSubmit=${invite}>

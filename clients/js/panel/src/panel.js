@@ -33,6 +33,7 @@ export function Panel(props) {
   const inbox = useStore(client.inbox);
   const marks = useMemo(() => marksOf(client, topic), [client, topic]);
   const marked = useStore(marks);
+  const outbox = useStore(client.outbox);
   const discussions = useStore(rooms.isHome ? discussionsOf(client) : NO_DISCUSSIONS);
   const [filter, setFilter] = useState("all");
   const [replying, reply] = useState(/** @type {string | null} */ (null));
@@ -180,6 +181,14 @@ export function Panel(props) {
     live.unread = state.unread;
     if (live.isOpen && !before && state.unread && !(live.isAtEnd && document.hasFocus())) setNewFrom(firstUnread());
   }, [state.unread]);
+
+  // What was refused is shown at its comment, which may be an older one.
+  const isShownAt = (/** @type {string} */ id) =>
+    state.threads.some((/** @type {any} */ { comments }) => comments.some((/** @type {any} */ each) => each.id === id));
+  const unsent = outbox.find(
+    (/** @type {any} */ { state: how, topic: where, payload: { commentId } }) =>
+      how === "refused" && where === topic.name && commentId && live.isOpen && !isShownAt(commentId),
+  );
 
   // --- scrolling: nothing jumps, unless one is at the end, which one stays at
 
@@ -348,13 +357,14 @@ export function Panel(props) {
     }
   };
 
-  const remove = (/** @type {string} */ id) => {
-    const end = setTimeout(() => finish(id), UNDO_MS);
-    setDeleting((/** @type {Map<string, any>} */ before) => new Map(before).set(id, end));
+  /** Delete a comment, as it says now. @param {string} id @param {number} revision */
+  const remove = (id, revision) => {
+    const end = setTimeout(() => finish(id, revision), UNDO_MS);
+    setDeleting((/** @type {Map<string, any>} */ before) => new Map(before).set(id, { end, revision }));
     focus(`[data-comment="${id}"] .undo`);
   };
   const undo = (/** @type {string} */ id) => {
-    clearTimeout(deletingNow.current.get(id));
+    clearTimeout(deletingNow.current.get(id)?.end);
     forget(id);
   };
   const forget = (/** @type {string} */ id) =>
@@ -363,9 +373,10 @@ export function Panel(props) {
       after.delete(id);
       return after;
     });
-  const finish = (/** @type {string} */ id) => {
+  /** @param {string} id @param {number} revision */
+  const finish = (id, revision) => {
     const focused = host.shadowRoot.activeElement?.closest(`[data-comment="${id}"]`);
-    topic.delete(id).catch(() => {});
+    topic.delete(id, revision).catch(() => {});
     forget(id);
     const thread = topic.snapshot().threads.find((/** @type {any} */ { comments }) => comments.some((/** @type {any} */ each) => each.id === id));
     if (focused && thread) focus(`[data-thread="${thread.id}"]`);
@@ -374,9 +385,9 @@ export function Panel(props) {
   deletingNow.current = deleting;
   useEffect(() => {
     const flush = () => {
-      for (const [id, end] of deletingNow.current) {
+      for (const [id, { end, revision }] of deletingNow.current) {
         clearTimeout(end);
-        topic.delete(id).catch(() => {});
+        topic.delete(id, revision).catch(() => {});
       }
       deletingNow.current = new Map();
     };
@@ -594,6 +605,11 @@ export function Panel(props) {
         ${connection.state === "signed_out" &&
         html`<button type="button" class="link" onClick=${() => client.connection.signIn()}>${words.say("sign_in")}</button>`}
       </p>
+      ${unsent &&
+      html`<p class="notice" role="status">
+        <span>${words.say("unsent")}</span>
+        <button type="button" class="link" onClick=${() => go({ id: unsent.payload.commentId })}>${words.say("unsent.show")}</button>
+      </p>`}
       ${isGone &&
       html`<p class="notice" role="status">
         <span>${words.say("gone")}</span>

@@ -49,7 +49,7 @@ bdi { unicode-bidi: isolate; }
 button { cursor: pointer; border: 1px solid transparent; border-radius: 6px; background: none; padding: 4px 12px; min-height: 30px; }
 button:disabled { cursor: default; }
 .send { background: var(--accent); color: var(--on-accent); font-weight: 600; }
-.send:disabled { background: none; border-color: var(--line); color: var(--soft); font-weight: 500; }
+.send:is(:disabled, [aria-disabled="true"]) { cursor: default; background: none; border-color: var(--line); color: var(--soft); font-weight: 500; }
 .plain { border-color: var(--line); }
 .plain:disabled { color: var(--soft); }
 .plain:hover:not(:disabled) { background: var(--wash); }
@@ -131,6 +131,8 @@ button:disabled { cursor: default; }
 .waiting > .body > .text, .sending > .body > .text { opacity: 0.7; }
 .refused:not(.comment) { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; margin-top: 6px; padding: 6px 10px; border-radius: 6px; background: var(--bad-wash); color: var(--bad); font-size: 0.9em; }
 .refused .refused .link { color: inherit; text-decoration: underline; }
+.refused .refused :is(p, .yours) { flex-basis: 100%; }
+.yours { padding: 6px 8px; border-radius: 4px; background: var(--sheet); color: var(--ink); }
 .gone { padding: 5px 0; font-style: italic; }
 .gone .link { font-style: normal; margin-inline-start: 6px; }
 .chips, .reactions { display: flex; flex-wrap: wrap; gap: 6px; margin-top: 6px; }
@@ -179,6 +181,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .thread .composer { margin-top: 8px; }
 .thread > .composer { margin-inline-start: 38px; }
 .composer textarea { display: block; width: 100%; min-height: 38px; max-height: 180px; padding: 9px 12px; border: 0; outline: 0; background: none; resize: none; field-sizing: content; overflow: auto; }
+.composer > .text { padding: 0 12px 6px; }
 .composer textarea::placeholder { color: var(--soft); opacity: 1; }
 :placeholder-shown { direction: inherit; }
 .forms { display: flex; }

@@ -1,6 +1,7 @@
 // One thread: its comments, what may be done with them, and where one replies.
 
 import { Said } from "./body.js";
+import { mentionsOf } from "./client.js";
 import { Composer } from "./composer.js";
 import { Avatar, Icon, inWords, listed, viewChip } from "./parts.js";
 import { placeOf } from "./places.js";
@@ -118,14 +119,21 @@ function replyTo({ id, root, comments }) {
 }
 
 /** @param {{panel: any, comment: any, thread: any, isRoot: boolean}} props */
-function Comment({ panel, comment, thread, isRoot }) {
+function Comment({ panel, comment: known, thread, isRoot }) {
   const { words, topic, client, host, now } = panel;
-  const { id, author, pending } = comment;
-  const [isEditing, setEditing] = useState(false);
+  // What stands, as a refusal has told it where that is not known here yet.
+  const told = known.pending?.problem?.comment;
+  const comment = told?.revision > known.revision ? { ...told, pending: known.pending } : known;
+  const { id, author, pending, revision } = comment;
+  const [editing, setEditing] = useState(/** @type {string | null} */ (null)); // "", or the key of what was refused
   const isOwn = author.id === client.me?.id;
   const isStored = pending?.name !== "comment.add";
   const isGoing = panel.deleting.has(id);
   const isRefused = pending?.state === "refused";
+  const isEditing = editing !== null;
+  const edit = isRefused && pending.name === "comment.edit" ? pending.payload : null;
+  const again = isRefused && pending.key === editing;
+  const isOther = isRefused && pending.problem.field === "ofRevision"; // it was made of what is not so any more
   const canEdit = isOwn && isStored && topic.may("comment.edit");
   const canDelete = isOwn && isStored && topic.may("comment.delete");
   const attributes = {
@@ -158,12 +166,12 @@ function Comment({ panel, comment, thread, isRoot }) {
     `;
   }
   const endEditing = () => {
-    setEditing(false);
+    setEditing(null);
     panel.focus(`[data-comment="${id}"] .menu-button, [data-comment="${id}"] .edit-again`);
   };
   const save = (/** @type {string} */ text) => {
-    if (isRefused) client.outbox.retry(pending.key, { ...pending.payload, text });
-    else if (text !== comment.text) topic.edit(id, text, "markdown").catch(() => {});
+    if (again) client.outbox.retry(pending.key, { ...pending.payload, text, ...(edit && { ofRevision: revision }) });
+    else if (text !== comment.text) topic.edit(id, text, "markdown", revision).catch(() => {});
     endEditing();
   };
   const hasActions = isStored && !isEditing;
@@ -185,16 +193,17 @@ function Comment({ panel, comment, thread, isRoot }) {
           comment=${comment}
           thread=${thread}
           isRoot=${isRoot}
-          onEdit=${canEdit && !pending ? () => setEditing(true) : null}
-          onDelete=${canDelete ? () => panel.remove(id) : null}
+          onEdit=${canEdit && !pending ? () => setEditing("") : null}
+          onDelete=${canDelete ? () => panel.remove(id, revision) : null}
         />`}
         ${isEditing
           ? html`<${Composer}
               panel=${panel}
-              place=${panel.placeOf(`edit-${id}`)}
+              place=${panel.placeOf(`edit-${editing || id}`)}
               label=${words.say("write.edit")}
               sendLabel=${words.say("save")}
-              comment=${isRefused ? { ...comment, text: pending.payload.text ?? comment.text } : comment}
+              comment=${comment}
+              own=${again ? edit : null}
               onSend=${save}
               onCancel=${endEditing}
             />`
@@ -208,15 +217,24 @@ function Comment({ panel, comment, thread, isRoot }) {
         </p>`}
         ${isRefused &&
         !isEditing &&
-        html`<p class="refused" role="alert">
-          <span>${words.say("refused", { why: inWords(words, pending.problem) })}</span>
+        html`<div class="refused" role="alert">
+          <p>${words.say("refused", { why: inWords(words, pending.problem) })}</p>
+          ${edit &&
+          html`<p>${words.say("yours")}</p>
+            <div class="text yours" dir="auto">${Said({ text: edit.text, mentions: mentionsOf(edit.text), body: null }, client.me?.id)}</div>`}
           ${"text" in pending.payload &&
-          html`<button type="button" class="link edit-again" onClick=${() => setEditing(true)}>${words.say("edit")}</button>`}
-          <button type="button" class="link" onClick=${() => client.outbox.retry(pending.key)}>${words.say("retry")}</button>
+          html`<button type="button" class="link edit-again" onClick=${() => setEditing(pending.key)}>${words.say("edit")}</button>`}
+          <button
+            type="button"
+            class="link"
+            onClick=${() => client.outbox.retry(pending.key, isOther ? { ...pending.payload, ofRevision: revision } : undefined)}
+          >
+            ${words.say(isOther && edit ? "replace" : "retry")}
+          </button>
           <button type="button" class="link" onClick=${() => client.outbox.discard(pending.key)}>
             ${words.say("discard")}
           </button>
-        </p>`}
+        </div>`}
       </div>
     </div>
   `;
