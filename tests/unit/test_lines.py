@@ -84,6 +84,17 @@ async def test_a_full_line_is_said_and_who_has_most_waiting_makes_room() -> None
     assert calls.begun.count("b") == 1
 
 
+async def test_nobody_makes_room_for_who_would_then_have_as_many_waiting() -> None:
+    """Else two who both ask a lot put each other out all the time."""
+    calls = Calls(Line(1, most_waiting=3))
+    tasks = calls.start(*"xaab")
+    await settle()
+    with pytest.raises(Busy):
+        await asyncio.wait_for(calls.call("b"), 5)
+    assert await finish(calls, tasks) == [None] * 4
+    assert sorted(calls.begun) == list("aabx")
+
+
 async def test_who_stops_waiting_leaves_no_place_behind() -> None:
     calls = Calls(Line(2, each_at_once=1))
     tasks = calls.start(*"aabc")
