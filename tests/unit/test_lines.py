@@ -155,6 +155,20 @@ async def test_who_is_cancelled_in_the_turn_in_which_they_are_served_gives_the_p
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
+async def test_the_next_of_the_same_is_served_where_one_is_cancelled_in_the_turn_of_being_served() -> None:
+    calls = Calls(Line(2, each_at_once=1))
+    tasks = calls.start(*"aaa")
+    await settle()
+    calls._ends[0].set()
+    await asyncio.sleep(0)
+    tasks[1].cancel()
+    await settle()
+    assert calls.begun == ["a", "a"]
+    await calls.end(1)
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert calls.line.waiting == 0
+
+
 def test_one_and_the_same_asks_at_a_pace_and_is_told_when_that_would_take_too_long() -> None:
     pace = Pace(per_second=10, burst=5, most_seconds=0.35)
     assert [pace.seconds("a", 100.0) for _ in range(5)] == [0] * 5

@@ -100,17 +100,20 @@ class Line:
         try:
             yield
         finally:
-            self._free += 1
-            self._running[whom] -= 1
-            if not self._running[whom]:
-                del self._running[whom]
-            if whom in self._queues:
-                self._turns.setdefault(whom)
+            self._give_back(whom)
             self._serve()
 
     def _take(self, whom: str) -> None:
         self._free -= 1
         self._running[whom] += 1
+
+    def _give_back(self, whom: str) -> None:
+        self._free += 1
+        self._running[whom] -= 1
+        if not self._running[whom]:
+            del self._running[whom]
+        if whom in self._queues:
+            self._turns.setdefault(whom)
 
     async def _wait(self, whom: str) -> None:
         queue = self._queues.get(whom, ())
@@ -129,8 +132,7 @@ class Line:
             if (
                 place.done() and not place.cancelled() and place.exception() is None
             ):  # served in this very turn
-                self._free += 1
-                self._running[whom] -= 1
+                self._give_back(whom)
             else:
                 self._leave(whom, place)
             self._serve()
