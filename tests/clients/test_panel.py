@@ -22,6 +22,8 @@ from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.harness.node_js import node_binary
 from tests.harness.waiting import until
+from tests.integration.scene import BOB as B
+from tests.integration.scene import users
 
 WORDS = CLIENTS["collab-panel"] / "src" / "words"
 BOB = "@[Bob Baker](user:B22B0000000000000000000000000002)"
@@ -363,6 +365,52 @@ async def test_what_was_refused_is_found_at_an_older_comment_too(
     await expect(ann.get_by_role("alert")).to_contain_text("You wrote:of the train")
     await expect(comments(ann).filter(has=ann.get_by_role("alert"))).to_contain_text("meanwhile")
     await expect(ann.get_by_text("Something that you changed here")).to_have_count(0)
+
+
+async def _leaves(page: Page, states: list[str]) -> bool:
+    """Whether what is left in the outbox is in these states."""
+    return bool(await page.evaluate("client.outbox.snapshot().map(({ state }) => state)") == states)
+
+
+@needs_chromium
+async def test_a_name_that_waited_and_the_one_that_was_given_meanwhile_are_both_kept(
+    site: Site, proxy: Proxy
+) -> None:
+    elsewhere = await site.node.client(0, "ann")
+    made = await elsewhere.call("discussion.create", {"name": "Plans", "members": users(B)})
+    discussion = {"discussionId": made["discussion"]["id"]}
+    ann = await site.open("ann", topic=made["discussion"]["topic"])
+    alert = ann.get_by_role("alert")
+    field = ann.get_by_role("textbox", name="Name")
+    members = ann.get_by_role("button", name="Bob Baker and you")
+    for is_kept in (False, True):
+        stands = (await elsewhere.call("discussion.get", discussion))["name"]
+        await members.click()
+        await expect(field).to_have_value(stands)
+        await expect(alert).to_have_count(0)
+        proxy.refuse()
+        proxy.cut()
+        await expect(ann.get_by_text("Offline.")).to_have_count(1)
+        await field.fill("Plans of the train")
+        await field.press("Enter")
+        await elsewhere.call("discussion.rename", {**discussion, "name": f"{stands}, again"})
+        await ann.reload()
+        proxy.heal()
+        await expect(members).to_be_visible()
+        await until(lambda: _leaves(ann, ["refused"]), 20)
+        await members.click()
+        await expect(alert).to_contain_text("changed meanwhile")
+        await expect(field).to_have_value("Plans of the train")
+        await expect(ann.locator(".members-room bdi").first).to_have_text(f"{stands}, again")
+        if is_kept:
+            await field.press("Enter")
+        else:
+            await ann.get_by_role("button", name="Discard").click()
+            await expect(field).to_have_value(f"{stands}, again")
+        await expect(alert).to_have_count(0)
+        await until(lambda: _leaves(ann, []), 20)
+        await ann.get_by_role("button", name="Back").click()
+    assert (await elsewhere.call("discussion.get", discussion))["name"] == "Plans of the train"
 
 
 ONE_TURN = """(click) => {

@@ -18,8 +18,8 @@ export function Members({ client, words, name: topicName, rooms }) {
   const { discussion, state } = useStore(topic);
   // The name as it is edited, and of which one.
   const [edited, setEdited] = useState(/** @returns {{name: string, of: string} | null} */ () => {
-    const { payload } = refusedNames(client, topic)[0] ?? {};
-    return payload && { name: payload.name, of: payload.ofName };
+    const { payload, problem } = refusedNames(client, topic)[0] ?? {};
+    return payload ? { name: payload.name, of: problem.discussion?.name ?? payload.ofName } : null;
   });
   const [isOther, setOther] = useState(edited !== null); // it was renamed elsewhere meanwhile
   const [people, setPeople] = useState(/** @type {any[]} */ ([]));
