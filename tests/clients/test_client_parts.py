@@ -227,6 +227,38 @@ for (const state of ["waiting", "sending", "refused"]) {
     assert said == {"waiting": [True, False], "sending": [True, False], "refused": [False, False]}
 
 
+def test_as_many_discussions_as_are_shown_are_read_anew() -> None:
+    said = run("""
+const { discussionsOf } = await part("discussions");
+const discussions = discussionsOf(client);
+const names = () => discussions.snapshot().discussions.map(({ name }) => name);
+const page = (number, name, next) => answer("discussion.list", {
+  items: [
+    { topic: `discussion:${number}`, name, lastSeq: 1, unread: 0, createdAt: `2026-11-0${9 - number}T08:00:00Z` },
+  ],
+  next,
+});
+discussions.subscribe(() => {});
+await pass(300);
+await page(1, "one", "more");
+said.first = names();
+discussions.older();
+await page(2, "two", "yet more");
+said.older = names();
+heard["discussion.renamed"]({});
+await pass(300);
+await page(1, "One", "more");
+said.asked = [(await page(2, "Two", "yet more")).cursor, asked.some(({ name }) => name === "discussion.list")];
+said.anew = names();
+""")
+    assert said == {
+        "first": ["one"],
+        "older": ["one", "two"],
+        "asked": ["more", False],
+        "anew": ["One", "Two"],
+    }
+
+
 def test_of_what_gone_windows_have_left_one_takes_what_is_ones_own_and_once() -> None:
     said = run("""
 const { indexedDb } = await part("keeping");
@@ -431,6 +463,30 @@ said.late = [stays.socket.connects, closed.socket.connects];
         tmp_path / "src",
     )
     assert said == {"early": [1, 1], "late": [2, 1]}
+
+
+def test_whom_the_server_has_put_out_comes_back_by_itself(tmp_path: Path) -> None:
+    """socket.io-client comes back by itself but then."""
+    shutil.copytree(CLIENTS["collab-client"] / "src", tmp_path / "src")
+    (tmp_path / "src" / "socket.js").write_text(FAKE_SOCKET)
+    said = run(
+        """
+const { Connection } = await part("connection");
+const { sockets } = await part("socket");
+new Connection("http://127.0.0.1", () => ({ authToken: "t" }), {}, () => {}, () => {});
+await turn();
+const [socket] = sockets;
+for (const reason of ["io server disconnect", "transport close"]) {
+  socket.say("server.hello", { user: { id: "me" }, node: "n", resumeToken: "r" });
+  const before = socket.connects;
+  socket.say("disconnect", reason);
+  await pass(5000);
+  said[reason] = socket.connects - before;
+}
+""",
+        tmp_path / "src",
+    )
+    assert said == {"io server disconnect": 1, "transport close": 0}
 
 
 def test_to_a_node_of_the_version_before_is_said_what_it_knows_and_to_the_next_all(tmp_path: Path) -> None:

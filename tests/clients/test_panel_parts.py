@@ -232,10 +232,13 @@ const words = new Words("en", { now: "just now" });
 const now = Date.parse("2026-03-30T08:00:00+02:00"); // the night to Sunday had an hour less
 said.ago = given.map((at) => words.ago(at, now));
 """,
-        ["2026-03-30T07:59:30+02:00", "2026-03-29T06:00:00+02:00", "2026-03-28T09:00:00+01:00",
-         "2026-03-28T00:30:00+01:00", "2026-03-23T09:00:00+01:00", "2026-03-23T06:00:00+01:00"],
+        ["2026-03-30T07:59:30+02:00", "2026-03-30T06:20:00+02:00", "2026-03-29T06:00:00+02:00",
+         "2026-03-28T09:00:00+01:00", "2026-03-28T00:30:00+01:00", "2026-03-23T09:00:00+01:00",
+         "2026-03-23T06:00:00+01:00"],
     )  # fmt: skip
-    assert said["ago"] == ["just now", "yesterday", "2 days ago", "2 days ago", "7 days ago", "Mar 23, 2026"]
+    assert said["ago"] == [
+        "just now", "1 hr. ago", "yesterday", "2 days ago", "2 days ago", "7 days ago", "Mar 23, 2026",
+    ]  # fmt: skip
 
 
 def test_a_sentence_goes_as_its_language_goes_whoever_is_named_first_in_it(folder: Path) -> None:
@@ -505,6 +508,31 @@ draw(list);
 said.anchor = kept().find((value) => value?.key);
 """
     assert run(folder, script)["anchor"] == {"key": "c", "top": -50}
+
+
+def test_an_element_that_was_taken_out_of_its_page_is_drawn_no_more(folder: Path) -> None:
+    said = run(
+        folder,
+        """
+globalThis.HTMLElement = class {
+  isConnected = true;
+  attachShadow = () => ({ addEventListener: () => {} });
+};
+const { CollabElement, connect } = await part("panel/element");
+class Bell extends CollabElement {
+  drawn = 0;
+  redraw() { this.drawn += 1; }
+}
+const bell = new Bell();
+const drawn = () => (connect({ connection: {} }), bell.drawn);
+said.before = drawn();
+bell.connectedCallback();
+said.there = drawn();
+bell.disconnectedCallback();
+said.gone = drawn();
+""",
+    )
+    assert said == {"before": 0, "there": 2, "gone": 2}
 
 
 def test_hooks_go_on_with_another_topic_when_they_are_told_another(folder: Path) -> None:

@@ -52,6 +52,7 @@ def test_the_unit_runs_what_there_is_and_leaves_it_time_to_drain(unit: configpar
     assert (arguments[0], check.returncode) == ("serve", 0), check.stderr
     assert int(service["TimeoutStopSec"]) > 10
     assert service["ExecReload"] == "/bin/kill -HUP $MAINPID"
+    assert service["Restart"] == "always", "a node that has met a bug ends, and is to come back"
     # A connection is a file: strangers alone may be so many, and what is read and written besides is little.
     assert int(service["LimitNOFILE"]) > 2 * Limits().strangers
 
@@ -78,6 +79,7 @@ async def test_logrotate_takes_a_log_away_and_the_node_begins_a_new_one(node: No
     config = tmp_path / "logrotate.conf"
     config.write_text(text)
     config.chmod(0o644)
+    begun = log.stat().st_ino
     command = [str(logrotate), "--force", "--state", str(tmp_path / "state"), str(config)]
     done = await asyncio.to_thread(
         subprocess.run, command, capture_output=True, text=True, timeout=60, check=False
@@ -85,3 +87,4 @@ async def test_logrotate_takes_a_log_away_and_the_node_begins_a_new_one(node: No
     assert done.returncode == 0, done.stderr
     await until(lambda: log.exists() and "SIGHUP: certificates are read again" in log.read_text())
     assert "the node has started" in rotated.read_text()
+    assert rotated.stat().st_ino == begun, "it is moved: what is written while it is copied would be lost"

@@ -175,6 +175,7 @@ def test_version(cli: Cli) -> None:
         ["nope"],
         ["serve", "--port", "0"],
         ["serve", "--port", "x"],
+        ["serve", "--port", "65536"],
         ["library"],
         ["demo", "--data"],
         ["library", "--port", "1", "--balanced", "0"],
@@ -526,7 +527,7 @@ def test_reindex_says_how_many_comments_it_has_indexed(cli: Cli, database: TestD
 
 
 def test_sign_out_wants_the_id_of_a_person(cli: Cli, database: TestDatabase) -> None:
-    cli.write(dataSource=database.data_source())
+    cli.write(dataSource=database.data_source(), sessionHours=30)
     for user in ("ann", "A" * 31, "Ä" * 32, ""):
         status, out, err = cli("sign-out", user)
         assert (status, out) == (2, "")
@@ -536,6 +537,10 @@ def test_sign_out_wants_the_id_of_a_person(cli: Cli, database: TestDatabase) -> 
     assert status == 0
     assert "A" * 32 in err
     assert database.sql("SELECT user_id FROM collab.ended_sessions") == "A" * 32
+    kept = "extract(epoch FROM kept_until - now()) / 3600"
+    assert 53 < float(database.sql(f"SELECT {kept} FROM collab.ended_sessions")) <= 54, (
+        "resume tokens live 30 h"
+    )
 
 
 def test_new_epoch_wants_an_up_to_date_database(cli: Cli, empty_database: TestDatabase) -> None:

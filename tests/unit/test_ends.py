@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Collection
+from datetime import timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 from typing_extensions import override
 
 from collab_server.cluster.alone import Alone
-from collab_server.domain.ends import End
-from collab_server.services.ends import Ends
+from collab_server.domain.ends import End, EndSession
+from collab_server.services.ends import Ends, ask_end
 from collab_server.storage import ends as stored
 
 SECOND = 1_000_000
@@ -80,3 +82,19 @@ async def test_what_was_ended_is_known_for_as_long_as_it_is_kept_and_no_longer(n
     assert [node.ends.ended_at(mark) for mark in (b"ann", b"bob", b"carol")] == [1, 2, 4]
     node.ends._forget()
     assert [node.ends.ended_at(mark) for mark in (b"ann", b"bob", b"carol")] == [0, 2, 4]
+
+
+@pytest.mark.parametrize(
+    ("begun", "is_delegated", "days"), [("a sign-in", False, 2), ("", True, 2), ("", False, 30)]
+)
+async def test_a_token_of_library_stays_refused_for_longer_than_it_can_last(
+    begun: str, is_delegated: bool, days: int
+) -> None:
+    """It has no date that we know of, whereas what we began ourselves is over after `sessionHours`."""
+    backends = SimpleNamespace(session_hours=24.0)
+    session = SimpleNamespace(is_delegated=is_delegated)
+    who = SimpleNamespace(begun=SimpleNamespace(id=begun), session=session)
+    kept = await ask_end(cast("Any", backends), cast("Any", who), EndSession())
+    assert kept == timedelta(days=days)
+    backends.session_hours = 720.0
+    assert await ask_end(cast("Any", backends), cast("Any", who), EndSession()) == timedelta(days=31)

@@ -177,6 +177,18 @@ async def test_a_gap_that_stays_is_read(feed: Feed, mailbox: Mailbox, database: 
     assert database.reads == ["gaps"]
 
 
+async def test_a_gap_is_noted_once_whatever_else_comes_too_early(
+    feed: Feed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    noted: list[str] = []
+    monkeypatch.setattr(feed.missing, "note", noted.append)
+    subscribe(feed, "a", 0)
+    feed.offer(events(3, 4))
+    feed.offer(events(6))
+    await asyncio.sleep(2 * feed_module.GAP_WAIT_SECONDS)
+    assert noted == [TOPIC]
+
+
 async def test_a_long_gap_is_read_in_stretches(
     feed: Feed, mailbox: Mailbox, database: FakeDatabase, monkeypatch: pytest.MonkeyPatch
 ) -> None:
