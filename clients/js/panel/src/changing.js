@@ -2,12 +2,13 @@
 
 /** @import { Client } from "collab-client" */
 
-const SHOWN = /^comment\.|^thread\.re|^discussion\.rename/u;
+const SHOWN = /^comment\.|^thread\.re/u;
 
 /** Forget what was refused and is shown nowhere. @param {Client} client */
 export function forgetRefused(client) {
-  for (const { key, name, state } of client.outbox.snapshot()) {
-    if (state === "refused" && !SHOWN.test(name)) client.outbox.discard(key);
+  for (const { key, name, state, problem } of client.outbox.snapshot()) {
+    // A name that another one stands in the way of is shown beside that.
+    if (state === "refused" && !SHOWN.test(name) && !problem?.discussion) client.outbox.discard(key);
   }
 }
 

@@ -8,9 +8,9 @@ import { Picker } from "./picker.js";
 import { Popup } from "./popup.js";
 import { html, useMemo, useState } from "./preact.js";
 
-/** Names that were refused, also before a reload. @param {any} client @param {any} topic @returns {any[]} */
+/** Names that another one stood in the way of, also before a reload. @param {any} client @param {any} topic @returns {any[]} */
 const refusedNames = (client, topic) =>
-  client.outbox.snapshot().filter((/** @type {any} */ { name, state, topic: where }) => name === "discussion.rename" && state === "refused" && where === topic.name);
+  client.outbox.snapshot().filter((/** @type {any} */ { state, problem, topic: where }) => state === "refused" && problem.discussion && where === topic.name);
 
 /** @param {any} props */
 export function Members({ client, words, name: topicName, rooms }) {
@@ -19,7 +19,7 @@ export function Members({ client, words, name: topicName, rooms }) {
   // The name as it is edited, and of which one.
   const [edited, setEdited] = useState(/** @returns {{name: string, of: string} | null} */ () => {
     const { payload, problem } = refusedNames(client, topic)[0] ?? {};
-    return payload ? { name: payload.name, of: problem.discussion?.name ?? payload.ofName } : null;
+    return payload ? { name: payload.name, of: problem.discussion.name } : null;
   });
   const [isOther, setOther] = useState(edited !== null); // it was renamed elsewhere meanwhile
   const [people, setPeople] = useState(/** @type {any[]} */ ([]));
@@ -91,8 +91,7 @@ export function Members({ client, words, name: topicName, rooms }) {
           ${wrong("rename")}
           ${isOther &&
           html`<p class="wrong" role="alert">${words.say("edit.other")}</p>
-            <p class="quiet"><bdi>${discussion.name}</bdi></p>
-            <button type="button" class="link" onClick=${forget}>${words.say("discard")}</button>`}
+            <p><bdi>${discussion.name}</bdi> <button type="button" class="link" onClick=${forget}>${words.say("discard")}</button></p>`}
         </form>`}
         ${topic.may("discussion.invite") &&
         html`<form class="form" onSubmit=${invite}>
