@@ -19,6 +19,11 @@ from tests.snippets.surroundings import install_for_node
 
 ANN = {"kind": "user", "id": "A11A0000000000000000000000000001"}
 TO_ANN = "@[Ann Archer](user:A11A0000000000000000000000000001)"
+LEFT = """() => {
+  dispatchEvent(new Event("pagehide"));
+  const { shadowRoot } = document.querySelector("collab-panel");
+  return new Promise((tell) => setTimeout(() => tell(!shadowRoot.querySelector(".toast button"))));
+}"""
 STOCK = "content:F0000000000000000000000000000001:DA000000000000000000000000000002"
 
 expect.set_options(timeout=PATIENCE_MS)
@@ -172,6 +177,7 @@ async def test_a_private_discussion_from_its_beginning_to_the_end(site: Site, to
         if is_undone:
             await ann.keyboard.press("Enter")
             await expect(ann.get_by_role("button", name="Undo")).to_have_count(0)
+    assert await ann.evaluate(LEFT), "who leaves the page while it waits has deleted it"
     await expect(ann.get_by_text("No private discussions yet.")).to_be_visible()
 
 
