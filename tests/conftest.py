@@ -80,6 +80,7 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 
 @pytest.fixture
 def short_path() -> Iterator[Path]:
+    """A folder for sockets, whose paths may be 107 bytes long."""
     with tempfile.TemporaryDirectory(prefix="w") as path:
         yield Path(path)
 

@@ -10,6 +10,7 @@ import socket
 import ssl
 import struct
 from collections import deque
+from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -93,8 +94,19 @@ class Raw:
         self.socket.close()
 
 
-def on_loop(server: Any, function: Any, *args: Any) -> None:
-    server.loop.call_soon_threadsafe(function, *args)
+def on_loop(server: Any, function: Any, *args: Any) -> Future[Any]:
+    """Have the server's loop call a function, and go on; what becomes of it is told by the future."""
+    called: Future[Any] = Future()
+
+    def call() -> None:
+        try:
+            called.set_result(function(*args))
+        except Exception as error:
+            called.set_exception(error)
+            raise
+
+    server.loop.call_soon_threadsafe(call)
+    return called
 
 
 # --- a client that does not read

@@ -194,7 +194,7 @@ async def test_a_poll_like_one_before_it_is_let_in_as_little_as_any_other(
             for number in range(3):
                 on_loop(server, server.send_text, other, "told")
                 assert await poll(other, number) == b"200 4told"
-            on_loop(server, server.close_transport, other, "over")
+            on_loop(server, server.close_transport, other, "over").result(DEADLINE_SECONDS)
             assert b'"Session ID unknown"' in await poll(other, 3)
 
 

@@ -12,12 +12,10 @@ from tests.integration.scene import ANN
 
 
 async def test_nodes_are_one_over_the_bus_of_another_package(
-    make_cluster: MakeCluster, tmp_path: Path, topic: str
+    make_cluster: MakeCluster, tmp_path: Path, short_path: Path, topic: str
 ) -> None:
     env = install(EXAMPLES / "unix_bus", tmp_path / "site")
-    sockets = tmp_path / "bus"
-    sockets.mkdir(mode=0o700)
-    bus = {"scaling": "horizontal", "bus": {"kind": "unix", "url": str(sockets)}}
+    bus = {"scaling": "horizontal", "bus": {"kind": "unix", "url": str(short_path)}}
     cluster = await make_cluster(nodes=2, redis_url=None, overrides=bus, env=env)
 
     async def have_met() -> bool:

@@ -110,9 +110,7 @@ def _makes(kind: str, request: pytest.FixtureRequest) -> Makes:
         return Makes("alone", folder=folder)
     install(EXAMPLES / "unix_bus", folder / "site")
     request.getfixturevalue("monkeypatch").syspath_prepend(str(folder / "site"))
-    sockets = folder / "bus"
-    sockets.mkdir(mode=0o700)
-    return Makes("unix", str(sockets))
+    return Makes("unix", str(request.getfixturevalue("short_path")))
 
 
 @pytest.fixture(params=["redis", "workers", "unix", "alone"])
