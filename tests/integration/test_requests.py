@@ -14,8 +14,8 @@ from tests.conftest import MakeCluster
 from tests.faults.proxy import Proxy
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
-from tests.harness.waiting import Stopwatch
-from tests.harness.world import TestDatabase
+from tests.harness.waiting import Stopwatch, until
+from tests.harness.world import TestDatabase, fresh_topic
 from tests.integration.doors import BOARD, Door, DoorName
 
 BOTH = pytest.mark.parametrize("door", ["socket", "rest"])
@@ -258,3 +258,30 @@ async def test_whoever_waits_behind_a_locked_topic_is_told_within_two_seconds(
     await people[0].call("comment.add", {"topic": topic, "text": "After"})
     listed = await people[0].call("topic.comments", {"topic": topic, "order": "oldest"})
     assert {comment["text"] for comment in listed["items"]} - {"Before", "After"} <= may_be_stored
+
+
+async def test_nobody_who_comments_elsewhere_waits_behind_a_locked_topic(
+    cluster: Cluster, topic: str
+) -> None:
+    elsewhere = [fresh_topic() for _ in range(8)]
+    people = [await cluster.client(0, "ann") for _ in elsewhere]
+    bob = await cluster.client(0, "bob")
+    await bob.call("comment.add", {"topic": topic, "text": "Before"})
+    stranger = await asyncpg.connect(**cluster.database.connect_arguments())
+    is_waiting = (
+        "SELECT 1 FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'"
+    )
+    try:
+        async with stranger.transaction():
+            await stranger.execute("SELECT FROM collab.topics WHERE name = $1 FOR UPDATE", topic)
+            held_up = asyncio.create_task(bob.ask("comment.add", {"topic": topic, "text": "During"}))
+            await until(lambda: cluster.database.sql(is_waiting))
+            adding = [
+                who.call("comment.add", {"topic": there, "text": "During"})
+                for who, there in zip(people, elsewhere, strict=True)
+            ]
+            await asyncio.gather(*adding)
+            assert not held_up.done()
+    finally:
+        await stranger.close()
+    assert (await held_up)["ok"]

@@ -1,13 +1,23 @@
-"""Commands that share a transaction: as many as wait, and no more bytes than one callback can take."""
+"""Commands that share a transaction: as many as wait, and no more bytes than one callback can take; and when another
+transaction begins beside one that is under way."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from typing import Any, cast
 
+import pytest
+import pytest_asyncio
+
 from collab_server.domain.jsontext import NOTHING
-from collab_server.services.commands.joining import MOST_BYTES, MOST_JOINED, Joiner
+from collab_server.services.commands import joining
+from collab_server.services.commands.joining import (
+    MOST_AT_ONCE,
+    MOST_BYTES,
+    MOST_JOINED,
+    Joiner,
+)
 from collab_server.services.commands.once import Answer, Request
 
 
@@ -46,6 +56,153 @@ async def test_large_ones_go_together_up_to_a_size_in_order_and_each_goes() -> N
     assert await joined([half, half, 1, much, half, 2, 3]) == [[half, half], [1], [much], [half, 2, 3]]
 
 
+class Transactions:
+    """Commands of a joiner, each on the topic that its name begins with, in transactions that end when a test says."""
+
+    def __init__(self) -> None:
+        self.begun: list[str] = []
+        """What went together, as it began."""
+        self._has_begun = asyncio.Event()
+        self._ends: dict[str, asyncio.Future[None]] = {}
+        self._asked: list[asyncio.Task[Any]] = []
+        self.joiner: Joiner[str] = Joiner(cast("Any", None), self._commit, lambda recorded: None)
+
+    async def _commit(
+        self, _database: Any, items: Sequence[str], _requests: Sequence[Request | None], _since: float
+    ) -> tuple[list[Answer], Sequence[Any]]:
+        together = " ".join(items)
+        self.begun.append(together)
+        self._has_begun.set()
+        await self._ends.setdefault(together, asyncio.get_running_loop().create_future())
+        return [NOTHING for _ in items], ()
+
+    async def come(self, *names: str) -> list[asyncio.Task[Any]]:
+        """Have these commands come in one turn of the loop, and everything begin that begins by that."""
+        since = asyncio.get_running_loop().time()
+        asked = [asyncio.create_task(self.joiner.run(name[0], name, None, since)) for name in names]
+        self._asked += asked
+        await turns()
+        return asked
+
+    async def end(self, together: str) -> None:
+        """Let what went together be committed, and everything begin that begins by that."""
+        self._ends[together].set_result(None)
+        await turns()
+
+    async def begin(self, count: int) -> None:
+        """Wait until so many transactions have begun."""
+        async with asyncio.timeout(10):
+            while len(self.begun) < count:
+                self._has_begun.clear()
+                await self._has_begun.wait()
+
+    async def stop(self) -> None:
+        """Leave nothing behind."""
+        for asked in self._asked:
+            asked.cancel()
+        await asyncio.gather(*self._asked, return_exceptions=True)
+        await self.joiner.stop()
+
+
+async def turns() -> None:
+    """Some turns of the loop, more than it takes anything to begin."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+@pytest_asyncio.fixture
+async def transactions() -> AsyncIterator[Transactions]:
+    made = Transactions()
+    yield made
+    await made.stop()
+
+
+@pytest.fixture
+def never_held_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(joining, "HELD_UP_SECONDS", 1000)
+
+
+@pytest.mark.usefixtures("never_held_up")
+async def test_what_comes_in_one_turn_of_the_loop_goes_together(transactions: Transactions) -> None:
+    await transactions.come("a1", "b1", "a2")
+    assert transactions.begun == ["a1 b1 a2"]
+
+
+@pytest.mark.usefixtures("never_held_up")
+async def test_another_transaction_begins_when_as_many_have_come_as_are_in_the_first(
+    transactions: Transactions,
+) -> None:
+    await transactions.come("a1", "b1")
+    await transactions.come("c1")
+    assert transactions.begun == ["a1 b1"]
+    await transactions.come("d1")
+    assert transactions.begun == ["a1 b1", "c1 d1"]
+    await transactions.come("e1", "f1", "g1")
+    assert transactions.begun == ["a1 b1", "c1 d1"], "two at once are enough"
+    await transactions.end("c1 d1")
+    assert transactions.begun == ["a1 b1", "c1 d1", "e1 f1 g1"]
+
+
+@pytest.mark.usefixtures("never_held_up")
+async def test_what_too_few_have_come_for_goes_with_the_end_of_the_first(transactions: Transactions) -> None:
+    await transactions.come("a1", "b1")
+    await transactions.come("c1")
+    await transactions.end("a1 b1")
+    assert transactions.begun == ["a1 b1", "c1"]
+
+
+@pytest.mark.usefixtures("never_held_up")
+async def test_no_two_transactions_are_about_one_topic(transactions: Transactions) -> None:
+    await transactions.come("a1", "b1")
+    await transactions.come("a2", "a3", "b2", "c1")
+    assert transactions.begun == ["a1 b1"], "one that could go is fewer than two"
+    await transactions.come("c2", "a4")
+    assert transactions.begun == ["a1 b1", "c1 c2"]
+    await transactions.end("c1 c2")
+    assert transactions.begun == ["a1 b1", "c1 c2"]
+    await transactions.end("a1 b1")
+    assert transactions.begun == ["a1 b1", "c1 c2", "a2 a3 b2 a4"]
+
+
+async def test_what_is_held_up_holds_up_nothing_else(transactions: Transactions) -> None:
+    await transactions.come("a1", "b1", "c1")
+    await transactions.come("a2", "d1")
+    await transactions.begin(2)
+    assert transactions.begun == ["a1 b1 c1", "d1"]
+    await transactions.end("d1")
+    await transactions.come("d2")
+    await transactions.begin(3)
+    assert transactions.begun == ["a1 b1 c1", "d1", "d2"]
+    await transactions.end("a1 b1 c1")
+    await transactions.begin(4)
+    assert transactions.begun[3:] == ["a2"]
+
+
+async def test_no_more_are_held_up_than_leave_connections_to_others(
+    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "HELD_UP_SECONDS", 0)
+    names = [f"{chr(ord('a') + number)}1" for number in range(MOST_AT_ONCE + 1)]
+    for number, name in enumerate(names[:-1], 1):
+        await transactions.come(name)
+        await transactions.begin(number)
+    await transactions.come(names[-1])
+    assert transactions.begun == names[:-1]
+    await transactions.end(names[0])
+    await transactions.begin(len(names))
+    assert transactions.begun == names
+
+
+@pytest.mark.usefixtures("never_held_up")
+async def test_whoever_has_begun_a_transaction_and_gives_up_leaves_those_of_others_alone(
+    transactions: Transactions,
+) -> None:
+    first, second = await transactions.come("a1", "b1")
+    first.cancel()
+    await transactions.end("a1 b1")
+    assert await second == NOTHING
+
+
 async def test_what_is_still_carried_out_ends_with_the_joiner() -> None:
     is_busy, begun = asyncio.Event(), asyncio.all_tasks()
 
@@ -53,15 +210,15 @@ async def test_what_is_still_carried_out_ends_with_the_joiner() -> None:
         if is_busy.is_set():
             await asyncio.Event().wait()
         is_busy.set()
-        await asyncio.sleep(0)
         return [NOTHING], ()
 
     joiner: Joiner[int] = Joiner(cast("Any", None), commit, lambda recorded: None)
     since = asyncio.get_running_loop().time()
-    asked = [asyncio.create_task(joiner.run("topic", item, None, since)) for item in range(2)]
-    assert await asked[0] == "{}"
-    asked[1].cancel()
-    await asyncio.wait((asked[1],))
+    assert await joiner.run("topic", 0, None, since) == "{}"
+    asked = asyncio.create_task(joiner.run("topic", 1, None, since))
+    await turns()
+    asked.cancel()
+    await asyncio.wait((asked,))
     assert asyncio.all_tasks() - begun  # somebody's command goes on without them
     await joiner.stop()
     assert asyncio.all_tasks() == begun

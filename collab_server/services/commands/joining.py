@@ -1,22 +1,26 @@
 """Joining: commands that wait for one another share a transaction.
 
 A transaction costs the same whether it stores one comment or thirty, and commands on one topic have to wait for each
-other anyway, so whatever waits goes together. Nothing waits in order to be joined: a free queue starts at once with
-what is there. Each command has its own answer; one that is refused does not touch the others, and if a transaction
-fails by a bug its commands are carried out again one by one, so that only the culprit fails.
+other anyway, so whatever waits goes together. Nothing waits in order to be joined while nothing is under way: then a
+transaction begins, with what has come in the same turn of the loop. Each command has its own answer; one that is
+refused does not touch the others, and if a transaction fails by a bug its commands are carried out again one by one, so
+that only the culprit fails.
 
-Topics are spread over `QUEUES`; those of a queue take turns, so a node never waits for itself on a topic's lock. Who
-finds a queue free carries their command out themselves; a task of the queue's does what has come meanwhile, and ends.
+The more go together, the less each costs. So beside a transaction that is under way another one begins when as many
+have come as are in the first; or when that is held up, because somebody else has locked one of its topics or PostgreSQL
+is slow. No two of them are about the same topic: a node never waits for itself on a topic's lock, and what is held up
+holds up nothing else.
+
 A transaction may take as long as the one that has waited longest has left, and whoever has waited for too long for it
-to be worth it is refused instead. `stop` ends the tasks of the queues.
+to be worth it is refused instead. Each runs in a task, which goes on with what has come meanwhile, and ends, so nobody
+has to see to the commands of others. `stop` ends the tasks.
 """
 
 from __future__ import annotations
 
 import asyncio
-import zlib
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
@@ -26,7 +30,10 @@ from collab_server.errors import ClientError, Paused
 from collab_server.services.commands.once import Answer, Request
 from collab_server.storage.database import COMMAND_SECONDS, LOCK_SECONDS, Database
 
-QUEUES = 2
+HELD_UP_SECONDS = 0.01
+"""A transaction that takes longer is held up."""
+MOST_PROMPT, MOST_AT_ONCE = 2, 4
+"""So many transactions are under way at once that are not held up, and so many of all."""
 MOST_JOINED = 64
 MOST_BYTES = 200_000
 """So many go together, or so much, and at least one: to put them into one statement keeps the loop busy."""
@@ -59,6 +66,7 @@ Commit = Callable[
 
 @dataclass(slots=True)
 class _Waiting(Generic[T]):
+    topic: str
     item: T
     size: int
     request: Request | None
@@ -66,6 +74,14 @@ class _Waiting(Generic[T]):
     answer: asyncio.Future[JsonText] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
+
+
+@dataclass(slots=True, eq=False)
+class _Turn(Generic[T]):
+    """A transaction that is under way; when its timer ends, it is held up."""
+
+    batch: list[_Waiting[T]]
+    timer: asyncio.TimerHandle = field(init=False)
 
 
 class Joiner(Generic[T]):
@@ -85,57 +101,90 @@ class Joiner(Generic[T]):
         self._commit = commit
         self._publish = publish
         self._size_of = size_of
-        self._queues: list[deque[_Waiting[T]]] = [deque() for _ in range(QUEUES)]
-        self._running: dict[int, asyncio.Task[None] | None] = {}  # None: in the task of a command
+        self._queue: deque[_Waiting[T]] = deque()
+        self._come = 0  # since the last transaction began, on topics that none of those under way is about
+        self._is_due = False
+        self._under_way = 0
+        self._prompt: list[_Turn[T]] = []  # of those under way, what is not held up
+        self._topics: set[str] = set()  # of all that is under way
+        self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def waiting(self) -> int:
         """How many commands wait now, those under way left out."""
-        return sum(map(len, self._queues))
+        return len(self._queue)
 
     async def run(self, topic: str, item: T, request: Request | None, since: float) -> JsonText:
         """Carry out a command on a topic, for a client that has waited `since` then; the JSON text of its answer.
 
         Raises its `ClientError`, or `Paused` as `Database.run` does.
         """
-        number = zlib.crc32(topic.encode()) % QUEUES
-        queue = self._queues[number]
-        if len(queue) >= MOST_WAITING:
+        if len(self._queue) >= MOST_WAITING:
             raise Paused("the database is busy")
-        waiting = _Waiting(item, self._size_of(item), request, since)
-        queue.append(waiting)
-        if number not in self._running:
-            self._running[number] = None
-            try:
-                await self._run_next(queue)
-            finally:
-                self._go_on(number, queue)
+        waiting = _Waiting(topic, item, self._size_of(item), request, since)
+        self._queue.append(waiting)
+        if topic not in self._topics:
+            self._come += 1
+            if not self._is_due and self._may_begin:
+                # In the next turn of the loop: what comes in this one goes along.
+                self._is_due = True
+                asyncio.get_running_loop().call_soon(self._go_on)
         return await waiting.answer
 
     async def stop(self) -> None:
         """End what still runs. Those who asked for it must have gone before: they get no answer."""
-        tasks = [task for task in self._running.values() if task is not None]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _go_on(self, number: int, queue: deque[_Waiting[T]]) -> None:
-        """Leave what has come meanwhile to a task, so that nobody's command waits for those of others."""
-        if queue:
-            self._running[number] = asyncio.create_task(self._run_queue(number, queue))
-        else:
-            del self._running[number]
+    @property
+    def _may_begin(self) -> bool:
+        prompt = self._prompt
+        if self._under_way >= MOST_AT_ONCE or len(prompt) >= MOST_PROMPT:
+            return False
+        return not prompt or self._come >= len(prompt[0].batch)
 
-    async def _run_queue(self, number: int, queue: deque[_Waiting[T]]) -> None:
+    def _begin(self) -> _Turn[T] | None:
+        """Take what waits into a transaction, if it is time for one and something may go into it."""
+        if not self._may_begin:
+            return None
+        loop = asyncio.get_running_loop()
+        batch = _take(self._queue, self._topics, loop.time())
+        if not batch:
+            return None
+        turn = _Turn(batch)
+        turn.timer = loop.call_later(HELD_UP_SECONDS, self._is_held_up, turn)
+        self._come = 0
+        self._under_way += 1
+        self._prompt.append(turn)
+        self._topics.update([waiting.topic for waiting in batch])
+        return turn
+
+    async def _run(self, turn: _Turn[T]) -> None:
         try:
-            while queue:
-                await self._run_next(queue)
+            await self._run_batch(turn.batch)
         finally:
-            del self._running[number]
+            turn.timer.cancel()
+            self._under_way -= 1
+            if turn in self._prompt:
+                self._prompt.remove(turn)
+            self._topics.difference_update([waiting.topic for waiting in turn.batch])
 
-    async def _run_next(self, queue: deque[_Waiting[T]]) -> None:
-        if batch := _take(queue, asyncio.get_running_loop().time()):
-            await self._run_batch(batch)
+    def _is_held_up(self, turn: _Turn[T]) -> None:
+        self._prompt.remove(turn)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        self._is_due = False
+        if turn := self._begin():
+            task = asyncio.create_task(self._run_all(turn))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    async def _run_all(self, turn: _Turn[T] | None) -> None:
+        while turn is not None:
+            await self._run(turn)
+            turn = self._begin()
 
     async def _run_batch(self, batch: list[_Waiting[T]]) -> None:
         """Answer every command of the batch, one way or another. Never raises."""
@@ -162,27 +211,33 @@ class Joiner(Generic[T]):
         return answers
 
 
-def _take(queue: deque[_Waiting[T]], now: float) -> list[_Waiting[T]]:
+def _take(queue: deque[_Waiting[T]], busy: Collection[str], now: float) -> list[_Waiting[T]]:
     """What goes together now: all that waits, in order, up to the limit and to a request that is in already.
 
-    Answers those that have waited for too long.
+    What is on a busy topic stays. Answers those that have waited for too long.
     """
     batch: list[_Waiting[T]] = []
     size = 0
     keys: set[tuple[str, str]] = set()
+    staying: list[_Waiting[T]] = []
     while queue and len(batch) < MOST_JOINED:
-        if queue[0].since + COMMAND_SECONDS - LEAST_SECONDS < now:
+        waiting = queue[0]
+        if waiting.since + COMMAND_SECONDS - LEAST_SECONDS < now:
             _answer(queue.popleft(), Paused("the database is busy"))
             continue
-        request = queue[0].request
+        if waiting.topic in busy:
+            staying.append(queue.popleft())
+            continue
+        request = waiting.request
         if request is not None:
             if request.key in keys:
                 break
             keys.add(request.key)
-        size += queue[0].size
+        size += waiting.size
         if batch and size > MOST_BYTES:
             break
         batch.append(queue.popleft())
+    queue.extendleft(reversed(staying))
     return batch
 
 
