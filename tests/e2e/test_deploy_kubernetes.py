@@ -156,6 +156,7 @@ def test_nodes_are_more_soon_and_fewer_seldom_and_one_at_a_time() -> None:
         policy["periodSeconds"] for policy in up["policies"]
     )
     assert the("Deployment", "base")["spec"]["strategy"]["rollingUpdate"]["maxUnavailable"] == 0
+    assert the("PodDisruptionBudget")["spec"]["maxUnavailable"] == 1, "with 0 no machine could be emptied"
 
 
 def test_a_node_may_do_nothing_that_it_need_not() -> None:
@@ -187,6 +188,12 @@ def test_a_node_has_time_to_drain_after_it_is_in_no_list_any_more() -> None:
         before = container(folder)["lifecycle"]["preStop"]["sleep"]["seconds"]
         assert before > 0
         assert pod(folder)["terminationGracePeriodSeconds"] >= before + 2 * draining
+
+
+def test_a_node_that_waits_for_postgresql_is_not_started_again_and_again() -> None:
+    for folder in RENDERED:
+        startup = container(folder)["startupProbe"]
+        assert startup["periodSeconds"] * startup["failureThreshold"] >= 1800
 
 
 # --- settings
@@ -280,7 +287,9 @@ def test_settings_are_whole_and_their_addresses_are_let_through(folder: str, tmp
         "handover",
     }
     egress = the("NetworkPolicy", folder)["spec"]["egress"]
-    assert {port["port"] for rule in egress for port in rule["ports"]} == wanted
+    ports = [(port["port"], port["protocol"]) for rule in egress for port in rule["ports"]]
+    assert {port for port, _ in ports} == wanted
+    assert {protocol for port, protocol in ports if port == 53} == {"UDP", "TCP"}, "long answers come by TCP"
     assert config.enableTls == (folder in ("overlays/tls", "overlays/autoscaling"))
 
 
@@ -387,15 +396,16 @@ async def test_a_node_serves_what_is_asked_of_it_by_tls(tmp_path: Path) -> None:
             if metric["type"] == "Pods":
                 assert re.search(rf"^{metric['pods']['metric']['name']} \d", told, re.MULTILINE)
         [rule] = the("Ingress")["spec"]["rules"]
-        paths = [path["path"] for path in rule["http"]["paths"]]
-        for path in paths:
-            asked = {
+        paths = {path["path"]: path["pathType"] for path in rule["http"]["paths"]}
+        for path, kind in paths.items():
+            below = {
                 "/socket.io": "/socket.io/?EIO=4&transport=polling",
                 "/api": "/api/me",
                 "/clients": "/clients/collab-client/index.js",
                 "/health": "/health/live",
             }
-            status, _ = await one.ask(asked.get(path, path))
+            assert kind == ("Prefix" if path in below else "Exact"), path
+            status, _ = await one.ask(below.get(path, path))
             assert status not in (0, 404), path
         assert not [path for path in paths if "/metrics".startswith(path) or "/docs".startswith(path)]
         one.node.process.send(signal.SIGTERM)

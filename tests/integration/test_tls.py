@@ -154,6 +154,15 @@ def test_a_dburl_that_wants_tls_is_verified_by_the_machines_own_authorities(fold
             {"dataSource": {"sslClientCertFile": "other.pem", "sslClientKeyFile": "key.pem"}},
             {"dataSource.sslClientKeyFile": "is not the key of"},
         ),
+        (
+            {
+                "scaling": "horizontal",
+                "redisServerUrl": "rediss://redis",
+                "redisClientCertFile": "other.pem",
+                "redisClientKeyFile": "key.pem",
+            },
+            {"redisClientKeyFile": "is not the key of"},
+        ),
     ],
 )
 def test_files_that_do_not_hold_what_they_should_are_named_by_property(

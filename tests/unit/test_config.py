@@ -545,6 +545,7 @@ def test_limits_that_contradict_each_other_are_errors(file: Path) -> None:
         ),
         ({"dataSource": {"sslClientCertFile": "there"}}, {"dataSource.sslClientKeyFile"}),
         ({"dataSource": {"sslRootCertFile": "absent"}}, {"dataSource.sslRootCertFile"}),
+        ({"redisClientKeyFile": "absent"}, {"redisClientCertFile", "redisClientKeyFile"}),
         ({"trustedCerts": ["there", "absent"]}, {"trustedCerts[0]", "trustedCerts[1]"}),
         ({"dataSource": {"encryptionKeyFile": "absent", "password": "x"}}, {"dataSource.encryptionKeyFile"}),
     ],

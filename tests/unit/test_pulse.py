@@ -61,3 +61,6 @@ def test_the_recent_longest_is_forgotten_and_the_longest_is_not() -> None:
     at[0] += 5 * WINDOW_SECONDS
     assert (pulse.recent, pulse.longest) == (0.0, 0.7)
     assert pulse.counts[0.05] == 2
+    pulse.note(0.3)
+    at[0] += 2 * WINDOW_SECONDS  # in which nothing was noted, nor looked at
+    assert (pulse.recent, pulse.longest) == (0.0, 0.7)
