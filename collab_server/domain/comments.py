@@ -170,6 +170,15 @@ def check_text(text: str, max_characters: int, field: str = "text") -> str:
     return text
 
 
+def check_of_revision(revision: int | None) -> None:
+    """Of which revision a change was made, where it says so.
+
+    Raises `Invalid` unless it is 1 or more.
+    """
+    if revision is not None and revision < 1:
+        raise Invalid("expected a revision: 1 or a whole number above", field="ofRevision")
+
+
 def anchor_text(anchor: Anchor | None) -> JsonText | None:
     """The anchor as JSON text.
 

@@ -24,6 +24,7 @@ from collab_server.domain.comments import (
     ListComments,
     ListRevisions,
     anchor_text,
+    check_of_revision,
     check_text,
     view_state_text,
 )
@@ -300,6 +301,7 @@ async def _members_allowed(tx: Transaction, asked: Sequence[_Addition]) -> Calla
 async def ask_edit(backends: Backends, who: Identity, command: EditComment) -> CommentFacts:
     _, topic = await access_comments_topic(backends, who, command.comment_id, "comment.edit")
     comment = await _own_comment(backends, who, command.comment_id)
+    check_of_revision(command.of_revision)
     text = check_text(command.text, backends.limits.textCharacters)
     earlier = NO_MENTIONS if comment is None else comment.mentions
     mentions, mentioned = await mentions_checked_again(backends, who, text, earlier)
@@ -331,6 +333,7 @@ async def edit(tx: Transaction, who: Identity, command: EditComment, facts: Comm
 
 async def ask_delete(backends: Backends, who: Identity, command: DeleteComment) -> Topic:
     _, topic = await access_comments_topic(backends, who, command.comment_id, "comment.delete")
+    check_of_revision(command.of_revision)
     return topic
 
 

@@ -37,7 +37,7 @@ async def test_a_change_of_another_revision_changes_nothing_and_is_shown_what_st
     ann, elsewhere = [await Door.open(cluster, door, "ann", node) for node in (0, 1)]
     stands = await said(elsewhere, topic, "First", f"**Second** {mention(BOB)}")
     change = {"commentId": stands["id"], **more}
-    for revision in (1, 3, 0, -1, 10**30):
+    for revision in (1, 3, 10**30):
         error = await ann.refusal(command, {**change, "ofRevision": revision})
         assert (error["code"], error["field"]) == ("conflict", "ofRevision")
         assert error["comment"] == stands == await ann.call("comment.get", {"commentId": stands["id"]})
@@ -61,8 +61,8 @@ async def test_a_change_that_says_not_of_what_it_was_made_takes_effect_whatever_
 
 
 @BOTH
-@pytest.mark.parametrize("revision", ["1", 1.5, True, [1]])
-async def test_a_revision_is_a_whole_number(
+@pytest.mark.parametrize("revision", ["1", 1.5, True, [1], 0, -1])
+async def test_a_revision_is_a_whole_number_from_1_on(
     cluster: Cluster, topic: str, door: DoorName, revision: object
 ) -> None:
     ann = await Door.open(cluster, door, "ann")
