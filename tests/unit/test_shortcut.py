@@ -7,7 +7,7 @@ import logging
 import os
 import random
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -23,6 +23,51 @@ from collab_server.realtime.lean.websocket import WebSocket
 LOOPS: list[Callable[[], asyncio.AbstractEventLoop]] = [asyncio.new_event_loop, uvloop.new_event_loop]
 CLIENTS = FEW + 2
 BUFFER_BYTES = 8_192
+SECONDS = 5.0
+"""So long it takes at most, which is a hundred times what it takes."""
+
+
+class Connections:
+    """Those of a test. uvloop waits for ever for any that is there when it is closed, also where a test has failed."""
+
+    def __init__(self) -> None:
+        self._transports: list[asyncio.Transport] = []
+        self._clients: list[socket.socket] = []
+
+    async def connect(self, protocol: Callable[[], Any]) -> tuple[asyncio.Transport, Any, socket.socket]:
+        """A new one: its transport and protocol, and the client's end."""
+        ours, theirs = socket.socketpair()
+        self._clients.append(theirs)
+        for end in (ours, theirs):
+            end.setblocking(False)
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
+        transport, made = await asyncio.get_running_loop().create_connection(protocol, sock=ours)
+        self._transports.append(transport)
+        return transport, made, theirs
+
+    async def end(self) -> None:
+        """End all."""
+        for transport in self._transports:
+            transport.abort()
+        for client in self._clients:
+            client.close()
+        await asyncio.sleep(0)
+
+
+Test = Callable[[Connections], Coroutine[Any, Any, None]]
+
+
+def _play(loop: Callable[[], asyncio.AbstractEventLoop], test: Test) -> None:
+    async def play() -> None:
+        connections = Connections()
+        try:
+            async with asyncio.timeout(SECONDS):
+                await test(connections)
+        finally:
+            await connections.end()
+
+    with asyncio.Runner(loop_factory=loop) as runner:
+        runner.run(play())
 
 
 class Line(Shortcut):
@@ -52,20 +97,6 @@ class Line(Shortcut):
         self._transport.close()
 
 
-def _socketpair() -> tuple[socket.socket, socket.socket]:
-    ours, theirs = socket.socketpair()
-    for end in (ours, theirs):
-        end.setblocking(False)
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, BUFFER_BYTES)
-    return ours, theirs
-
-
-async def _connect() -> tuple[Line, socket.socket]:
-    ours, theirs = _socketpair()
-    _, line = await asyncio.get_running_loop().create_connection(Line, sock=ours)
-    return line, theirs
-
-
 def _read(client: socket.socket) -> bytes:
     try:
         return client.recv(1_000_000)
@@ -73,7 +104,7 @@ def _read(client: socket.socket) -> bytes:
         return b""
 
 
-async def _tell_clients_that_read_now_and_then() -> None:
+async def _tell_clients_that_read_now_and_then(connections: Connections) -> None:
     chance = random.Random(3)
     sessions: dict[str, Session] = {}
     sending = Sending(sessions, logging.getLogger("nobody"))
@@ -83,7 +114,7 @@ async def _tell_clients_that_read_now_and_then() -> None:
     reader = cast("Any", SimpleNamespace(reroute=sending.reroute, settle=sending.settle, burst=1))
     for number in range(CLIENTS):
         sid = f"s{number}"
-        line, clients[sid] = await _connect()
+        _, line, clients[sid] = await connections.connect(Line)
         session = sessions[sid] = Session(
             reader, sid, most_bytes=1, pace=cast("Any", reader), is_trusted=True
         )
@@ -108,32 +139,27 @@ async def _tell_clients_that_read_now_and_then() -> None:
             if chance.random() < 0.3:
                 got[sid] += _read(client)
     assert were_without == set(range(CLIENTS))
-    async with asyncio.timeout(60):
-        while got != expected:
-            await asyncio.sleep(0)
-            for sid, client in clients.items():
-                got[sid] += _read(client)
-                assert expected[sid].startswith(got[sid]), sid
-        while any(line.descriptor() < 0 for line in lines):  # whoever has read all has one again
-            await asyncio.sleep(0)
-        for line in lines:
-            line.close()
-        while not all(line.is_closing for line in lines):
-            await asyncio.sleep(0)
+    while got != expected:
+        await asyncio.sleep(0)
+        for sid, client in clients.items():
+            got[sid] += _read(client)
+            assert expected[sid].startswith(got[sid]), sid
+    while any(line.descriptor() < 0 for line in lines):  # whoever has read all has one again
+        await asyncio.sleep(0)
+    for line in lines:
+        line.close()
+    while not all(line.is_closing for line in lines):
+        await asyncio.sleep(0)
     assert all(line.was_open_at_the_end and line.descriptor() < 0 for line in lines)
-    for client in clients.values():
-        client.close()
 
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_whoever_reads_now_and_then_gets_all_in_order(loop: Callable[[], asyncio.AbstractEventLoop]) -> None:
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(_tell_clients_that_read_now_and_then())
+    _play(loop, _tell_clients_that_read_now_and_then)
 
 
-async def _take_over_a_transport_that_is_full() -> None:
-    ours, client = _socketpair()
-    transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+async def _take_over_a_transport_that_is_full(connections: Connections) -> None:
+    transport, _, client = await connections.connect(asyncio.Protocol)
     answer = b"a" * 500_000  # the protocol before is told that it waits, and nobody after it
     transport.write(answer)
     line = Line()
@@ -141,22 +167,18 @@ async def _take_over_a_transport_that_is_full() -> None:
     transport.set_protocol(line)
     assert line.descriptor() == -1
     got = b""
-    async with asyncio.timeout(60):
-        while line.descriptor() < 0:
-            await asyncio.sleep(0)
-            got += _read(client)
+    while line.descriptor() < 0:
+        await asyncio.sleep(0)
+        got += _read(client)
     os.write(line.descriptor(), b"b")
     assert got + _read(client) == answer + b"b"
-    line.close()
-    client.close()
 
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_what_waited_before_it_was_a_websocket_is_not_overtaken(
     loop: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(_take_over_a_transport_that_is_full())
+    _play(loop, _take_over_a_transport_that_is_full)
 
 
 class Forgetful:
@@ -173,7 +195,7 @@ class Forgetful:
         raise ValueError("cannot be ended")
 
 
-async def _give_a_number_away() -> None:
+async def _give_a_number_away(connections: Connections) -> None:
     sessions: dict[str, Session] = {}
     sending = Sending(sessions, logging.getLogger("nobody"))
     asyncio.get_running_loop().set_exception_handler(lambda *_: None)
@@ -181,8 +203,7 @@ async def _give_a_number_away() -> None:
     clients: list[socket.socket] = []
     websockets: list[WebSocket] = []
     for number in range(CLIENTS):
-        ours, client = _socketpair()
-        transport, _ = await asyncio.get_running_loop().create_connection(asyncio.Protocol, sock=ours)
+        transport, _, client = await connections.connect(asyncio.Protocol)
         websocket = WebSocket(cast("Any", None), transport, set())
         transport.set_protocol(websocket)
         session = sessions[f"s{number}"] = Session(
@@ -197,9 +218,8 @@ async def _give_a_number_away() -> None:
     await asyncio.sleep(0)
     taken = websockets[0].descriptor()
     clients[0].close()
-    async with asyncio.timeout(60):
-        while not websockets[0].is_closing:
-            await asyncio.sleep(0)
+    while not websockets[0].is_closing:
+        await asyncio.sleep(0)
     await asyncio.sleep(0)
     out, to_another = os.pipe()
     assert min(out, to_another) <= taken  # the loop has closed it
@@ -214,15 +234,10 @@ async def _give_a_number_away() -> None:
         os.read(out, 100)
     for one in {out, to_another, taken}:
         os.close(one)
-    for websocket, client in zip(websockets, clients, strict=True):
-        websocket.abort()
-        client.close()
-    await asyncio.sleep(0)
 
 
 @pytest.mark.parametrize("loop", LOOPS)
 def test_a_number_that_was_given_away_is_not_written_to_even_if_its_session_cannot_be_ended(
     loop: Callable[[], asyncio.AbstractEventLoop],
 ) -> None:
-    with asyncio.Runner(loop_factory=loop) as runner:
-        runner.run(_give_a_number_away())
+    _play(loop, _give_a_number_away)
