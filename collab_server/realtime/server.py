@@ -266,14 +266,14 @@ class CollabServer(SocketServer):
         return super()._handle_eio_message(eio_sid, data)
 
     @override
-    def _turn_down(self, eio_sid: str, packet: Any, why: str = "") -> None:
+    def _turn_down(self, eio_sid: str, packet: Any, why: str = "") -> bool:
         """Who hears nothing comes back and sends it again, for ever."""
         head = HEAD.match(packet) if isinstance(packet, str) and packet.startswith(COMMANDS) else None
         if head is None or not head["id"] or head["namespace"] not in (None, "/"):
-            return
+            return False
         most = self.eio.max_http_buffer_size
         error = Invalid(why) if why else TooLarge(f"expected at most {most} bytes in a packet")
-        self._door.refuse(eio_sid, int(head["id"]), error)
+        return self._door.refuse(eio_sid, int(head["id"]), error)
 
     def _refuse_unread(self, eio_sid: str, text: str, error: ClientError) -> Awaitable[None] | None:
         """Answer a command without decoding it; what is none ends the connection. What comes after too many waits for

@@ -89,7 +89,9 @@ def serve_application(application: Any, server: Any, **options: Any) -> Iterator
 
 def echo_engine(**options: Any) -> Any:
     """An Engine.IO server that sends every message back, with more than `build_engineio_server` gives if asked."""
-    more = {name: options.pop(name) for name in ("bounds", "known_by", "elsewhere") if name in options}
+    more = {
+        name: options.pop(name) for name in ("bounds", "known_by", "elsewhere", "watcher") if name in options
+    }
     options = {**CALM, **options}
     server = build_engineio_server(**options)
     if more:

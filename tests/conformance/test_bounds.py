@@ -228,6 +228,51 @@ async def test_client_that_broke_the_limit_is_told_why_while_it_still_sends(way:
         assert b"\x03\xf1" in client.received  # 1009
 
 
+class Telling:
+    """Tells clients whose message is too large so, by its beginning."""
+
+    def __init__(self) -> None:
+        self.server: Any = None
+
+    def weigh(self, eio_sid: str, held_bytes: int) -> None: ...
+
+    def turn_down(self, eio_sid: str, begin: str) -> bool:
+        self.server.send_text(eio_sid, f"too large: {begin[:5]}")
+        return True
+
+
+LARGE = b"4begin" + b"x" * LIMIT
+PIECES = {
+    "at once": [masked(1, LARGE)],
+    "its head by itself": [masked(1, LARGE)[:12], masked(1, LARGE)[12:]],
+    "byte by byte, at first": [*(masked(1, LARGE)[at : at + 1] for at in range(90)), masked(1, LARGE)[90:]],
+    "in fragments": [masked(1, LARGE[:80_000], is_final=False), masked(0, LARGE[80_000:])],
+    "behind another": [masked(1, b"4first") + masked(1, LARGE)],
+    "across a piece that is read": [masked(1, b"4" + b"f" * 4_080) + masked(1, LARGE)],
+}
+
+
+@pytest.mark.parametrize("transport", ["lean", "asgi"])
+@pytest.mark.parametrize("pieces", PIECES)
+async def test_how_a_message_begins_that_is_too_large_is_answered_before_the_end(
+    transport: str, pieces: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLLAB_TRANSPORT", transport)
+    watcher = Telling()
+    watcher.server = server = echo_engine(watcher=watcher)
+    server.max_http_buffer_size = LIMIT
+    heard: list[str] = []
+    server.on("message", lambda sid, text: heard.append(text))
+    with serve(server, ws_max_size=LIMIT, loop="uvloop") as served, Raw(served) as client:
+        for piece in PIECES[pieces]:
+            client.socket.sendall(piece)
+        told = client.read_to_end()
+        assert b"4too large: begin\x88" in told
+        assert told.endswith(b"\x03\xf1") or b"\x88\x02\x03\xf1" in told  # 1009
+        assert [text[:1] for text in heard] == ["f"] * pieces.startswith(("behind", "across"))
+        await asyncio.to_thread(wait_until, lambda: client.sid not in server.sockets)
+
+
 async def test_halves_of_strangers_packets_count_together(way: dict[str, Any]) -> None:
     if way.get("lifespan") == "off":
         pytest.skip("uvicorn's own websockets keep them there")

@@ -12,6 +12,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from collab_server.realtime.engine.frames import BEGIN_BYTES
 from collab_server.realtime.lean import guard
 
 from .conftest import DEADLINE_SECONDS, Served, echo_engine, serve, wait_until
@@ -116,6 +117,8 @@ async def test_no_answer_is_kept_by_caches_or_taken_for_another_kind(
         # There the bytes that come are counted, not those announced. Not one more than it takes: what a server leaves
         # unread when it closes makes the kernel reset the connection, and throw the answer away.
         too_large += b"x" * (engine.server.max_http_buffer_size + 1)
+    else:
+        too_large += b"x" * BEGIN_BYTES  # which are looked at
     for bare in (too_large, upgrade_request(SOCKET.replace("EIO=4", "EIO=3"))):
         async with dial(engine) as connection:
             await connection.send(bare)

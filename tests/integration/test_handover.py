@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 
@@ -70,7 +71,7 @@ async def handshake(http: aiohttp.ClientSession, node: Node) -> str:
         return sid
 
 
-async def ask(http: aiohttp.ClientSession, node: Node, sid: str, body: str | None = None) -> tuple[int, str]:
+async def ask(http: aiohttp.ClientSession, node: Node, sid: str, body: Any = None) -> tuple[int, str]:
     """A poll, or a POST of this body."""
     headers = {"X-Forwarded-For": "203.0.113.9"}
     method = "GET" if body is None else "POST"

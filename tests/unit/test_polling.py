@@ -52,9 +52,8 @@ class Side:
 async def test_of_a_session_that_has_ended_no_answer_is_awaited() -> None:
     """Its pong would be missed long after, and the session kept until then."""
     session = cast("Any", object())
-    deadlines = Deadlines(
-        cast("Any", SimpleNamespace(send=lambda *_: None)), ping_interval=0.0, ping_timeout=600.0
-    )
+    nobody = cast("Any", SimpleNamespace(send=lambda *_: None, close=lambda: None))
+    deadlines = Deadlines(nobody, nobody, ping_interval=0.0, ping_timeout=600.0)
     for is_pinged in (False, True):
         deadlines.begin_heartbeat(session)
         if is_pinged:
@@ -68,7 +67,7 @@ async def test_of_a_session_that_has_ended_no_answer_is_awaited() -> None:
 def test_one_post_holds_so_many_packets_and_no_more(more: int) -> None:
     side = Side()
     body = "\x1e".join(["4"] * (PACKETS_PER_PAYLOAD + more)).encode()
-    side.carrier.post(SimpleNamespace(body=body))
+    side.carrier.post(SimpleNamespace(body=body, is_too_large=False))
     assert side.said == (["ended", "refused"] if more else ["answered"])
     assert side.packets == (0 if more else PACKETS_PER_PAYLOAD)
 

@@ -11,10 +11,16 @@ from typing import Any, Protocol
 
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import SAFE
-from collab_server.realtime.engine.asgi_bytes import STALLED_SECONDS, AsgiBytes, as_handshake
+from collab_server.realtime.engine.asgi_bytes import CUT, STALLED_SECONDS, AsgiBytes, as_handshake
 from collab_server.realtime.engine.both import Receive, Send, say, until_either_ends
 from collab_server.realtime.engine.bounds import Bounds
-from collab_server.realtime.engine.requests import UNKNOWN_SID, subprotocol_of, trace_header
+from collab_server.realtime.engine.requests import (
+    UNKNOWN_SID,
+    announced_bytes,
+    note_size,
+    subprotocol_of,
+    trace_header,
+)
 from collab_server.realtime.engine.session import (
     REASON,
     Exchange,
@@ -58,6 +64,7 @@ class AsgiExchange:
         self.body: bytes | bytearray = bytearray()
         self.waiter: Waiter | None = None
         self.is_trusted = False
+        self.is_too_large = False
         self.answer: asyncio.Future[tuple[int, Headers, bytes]] = asyncio.get_running_loop().create_future()
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
@@ -75,21 +82,20 @@ async def serve_http(server: Engine, scope: Scope, receive: Receive, send: Send)
         server.serve(exchange)
         if not exchange.answer.done():
             await _wait(exchange, receive)
-    else:
-        exchange.respond(413, [(b"connection", b"close")], b"")
     if not exchange.answer.done():
         return
     status, headers, body = exchange.answer.result()
     headers = [*SAFE, *headers, (b"content-length", str(len(body)).encode())]
+    if exchange.is_too_large:
+        headers.append((b"connection", b"close"))
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})
 
 
 async def _read_body(exchange: AsgiExchange, receive: Receive, max_bytes: int) -> bool:
-    """Gather a body; False for one that is too large, as its head may say already. None is gathered of 0 bytes."""
-    announced = next((value for name, value in exchange.scope["headers"] if name == b"content-length"), b"0")
-    if max_bytes and (not announced.isdigit() or int(announced[-20:]) > max_bytes):
-        return False
+    """Gather a body, and of one that is too large, as its head may say already, the beginning; False where the client
+    has gone. None is gathered of 0 bytes."""
+    exchange.is_too_large = 0 < max_bytes < (announced_bytes(exchange.scope) or 0)
     more = True
     while more:
         event = await receive()
@@ -99,12 +105,16 @@ async def _read_body(exchange: AsgiExchange, receive: Receive, max_bytes: int) -
             exchange.body += event.get("body", b"")
         more = event.get("more_body", False)
         if len(exchange.body) > max_bytes:
-            return False
+            exchange.is_too_large = True
+        if exchange.is_too_large:
+            exchange.body = exchange.body[: frames.BEGIN_BYTES]
+            note_size(exchange.scope, max_bytes + 1)
+            more = more and len(exchange.body) < frames.BEGIN_BYTES
     return True
 
 
 async def _wait(exchange: AsgiExchange, receive: Receive) -> None:
-    """Until there is an answer or the client has gone."""
+    """Until there is an answer or the client has gone. What more comes of the body nobody wants."""
     gone = asyncio.ensure_future(_disconnect(receive))
     either: list[asyncio.Future[Any]] = [gone, exchange.answer]
     try:
@@ -144,7 +154,7 @@ class AsgiWebSocket:
         self._something = asyncio.Event()
         self._may_read = asyncio.Event()
         self._may_read.set()
-        self._is_closed = False
+        self._closing_code = 0  # once it is to be closed
         self._tasks: list[asyncio.Task[None]] = []
         self.trust(server.bounds.stranger_bytes or server.max_http_buffer_size)  # until it is decided on
 
@@ -170,7 +180,7 @@ class AsgiWebSocket:
 
     def turn_away(self) -> None:
         """Complete the handshake, then close at once."""
-        self._is_closed = True
+        self._closing_code = frames.NORMAL
         if not self.decided.done():
             self.decided.set_result(None)
 
@@ -185,7 +195,7 @@ class AsgiWebSocket:
 
     def close(self, farewell: bytes) -> None:
         """Send what was taken, then close."""
-        self._is_closed = True
+        self._closing_code = self._closing_code or frames.NORMAL
         self._something.set()
 
     def abort(self) -> None:
@@ -204,7 +214,8 @@ class AsgiWebSocket:
     def trust(self, most_bytes: int) -> None:
         """Take packets of so many bytes from now on; under another server than uvicorn they are judged when whole."""
         if self._protocol is not None:
-            self._protocol.take(most_bytes)
+            # Strangers are told nothing.
+            self._protocol.take(most_bytes, tells_begin=most_bytes >= self._server.max_http_buffer_size)
 
     def descriptor(self) -> int:
         """None: the server keeps it."""
@@ -237,14 +248,15 @@ class AsgiWebSocket:
             event = await receive()
             if event["type"] != "websocket.receive":
                 return
-            if self._is_closed:
+            if self._closing_code:
                 continue
             packet = event.get("bytes")
             if packet is None:
                 packet = event.get("text") or ""
             if session.upgrading is self:
                 owner.probe(session, packet)
-            elif len(packet) > session.most_bytes:
+            elif len(packet) > session.most_bytes or CUT in event:
+                self._closing_code = frames.TOO_BIG
                 if isinstance(packet, str):
                     owner.turn_down(session, packet[: frames.BEGIN_BYTES])
                 owner.end(session, REASON.TRANSPORT_ERROR)
@@ -271,8 +283,8 @@ class AsgiWebSocket:
                     else:
                         await say(send, {"type": "websocket.send", "bytes": payload})
                 self._in_flight_bytes -= len(frame)
-            if self._is_closed and not self._ready:
-                await say(send, {"type": "websocket.close", "code": frames.NORMAL})
+            if self._closing_code and not self._ready:
+                await say(send, {"type": "websocket.close", "code": self._closing_code})
                 return
 
 

@@ -28,7 +28,7 @@ from collab_server.realtime.engine.both import Receive, Send, say, until_either_
 from collab_server.realtime.engine.pace import Allowance, Pace
 from collab_server.realtime.engine.session import Headers, Scope, Taker
 
-__all__ = ["Answer", "AsgiBytes", "as_handshake"]
+__all__ = ["CUT", "Answer", "AsgiBytes", "as_handshake"]
 
 ANSWER_SECONDS = 10.0
 """So long the home has for its answer to the handshake."""
@@ -37,6 +37,9 @@ STALLED_SECONDS = 30.0
 HIGH_WATER_BYTES = 262_144
 ANSWER_BYTES = 65_536
 """Of an answer to a handshake."""
+
+CUT = "collab_server.cut"
+"""In a message that a websocket of uvicorn's brings: it is too large, and this is how it begins."""
 
 _KEY = (b"sec-websocket-key", b"AAAAAAAAAAAAAAAAAAAAAA==")  # nobody looks at what is made of it
 _VERSION = (b"sec-websocket-version", b"13")
@@ -246,6 +249,9 @@ class AsgiBytes:
             message, opcode = event.get("bytes"), frames.BINARY
             if message is None:
                 message, opcode = (event.get("text") or "").encode("utf-8", "surrogatepass"), frames.TEXT
+            if CUT in event and not self._is_closing:
+                self._taker.data_received(frames.beginning_of_client(message))
+                continue
             self._say(opcode, message)
             if self._allowance.spend(message) < 0 and (seconds := self._allowance.seconds_to_wait()):
                 await asyncio.sleep(seconds)

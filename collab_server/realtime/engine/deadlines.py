@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.lanes import Lane
+from collab_server.realtime.engine.last_words import LastWords
 from collab_server.realtime.engine.polling import Polling
 from collab_server.realtime.engine.sending import Sending
 from collab_server.realtime.engine.session import CLOSE, NOOP, REASON, Carrier, Session
@@ -20,10 +21,14 @@ _PING = frames.frame(frames.TEXT, b"2")
 
 
 class Deadlines:
-    """See the module. `ping_interval` and `ping_timeout` are in seconds; pings go out by `sending`."""
+    """See the module. `ping_interval` and `ping_timeout` are in seconds; pings go out by `sending`. `last_words` are of
+    sessions that have ended."""
 
-    def __init__(self, sending: Sending, *, ping_interval: float, ping_timeout: float) -> None:
+    def __init__(
+        self, sending: Sending, last_words: LastWords, ping_interval: float, ping_timeout: float
+    ) -> None:
         self._sending = sending
+        self.last_words = last_words
         self._pings: Lane[Session] = Lane(ping_interval, self._ping)
         self._pongs: Lane[Session] = Lane(ping_timeout, self._miss_pong)
         self._upgrades: Lane[Session] = Lane(UPGRADE_SECONDS, self._miss_upgrade)
@@ -68,6 +73,7 @@ class Deadlines:
         self._upgrades.close()
         self.stalls.close()
         self.farewells.close()
+        self.last_words.close()
 
     def _ping(self, session: Session, due: float) -> None:
         self._sending.send(session, _PING)

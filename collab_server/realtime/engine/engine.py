@@ -32,6 +32,7 @@ from collab_server.realtime.engine.bounds import Bounds, KnownBy
 from collab_server.realtime.engine.deadlines import Deadlines
 from collab_server.realtime.engine.handing import HandingOver
 from collab_server.realtime.engine.handlers import Handlers
+from collab_server.realtime.engine.last_words import LastWords
 from collab_server.realtime.engine.polling import Polling
 from collab_server.realtime.engine.requests import (
     BAD_METHOD,
@@ -97,12 +98,11 @@ class EngineServer(engineio.AsyncServer):  # type: ignore[misc]
             self.compression_threshold if self.http_compression else None,
             None if self.cors_allowed_origins == [] else self._cors_headers,
         )
-        self._handing_over = HandingOver(elsewhere, self._answers)
+        last_words = LastWords(self._bonds, self._answers)
+        self._handing_over = HandingOver(elsewhere, self._answers, last_words)
         self._registered = Handlers(self.handlers, self._trigger_event, self.logger)
         self._sending = Sending(self.sockets, self.logger)
-        self._deadlines = Deadlines(
-            self._sending, ping_interval=self.ping_interval, ping_timeout=self.ping_timeout
-        )
+        self._deadlines = Deadlines(self._sending, last_words, self.ping_interval, self.ping_timeout)
         origins_of: Any = lambda scope: self._cors_allowed_origins(self.environ_of(scope))  # noqa: E731
         origins_for = None if self.cors_allowed_origins == [] else origins_of
         self.admission = Admission(self.sockets, self.transports, origins_for, self._bonds, self._deadlines)

@@ -32,8 +32,13 @@ _long = Struct("!BBQ").pack
 _SHORT = [_short(_FINAL | TEXT, size) for size in range(126)]
 """How a text of so many bytes begins."""
 _read_16 = Struct("!H").unpack_from
+BEGIN_BYTES = 64
+"""So much of what is too large is looked at: whether, and by which number, it waits for an answer."""
+_ENDLESS = 2**62
+
 _read_64 = Struct("!Q").unpack_from
-_NO_MASK = b"\0\0\0\0"
+MASK_BYTES = 4
+_NO_MASK = bytes(MASK_BYTES)
 
 
 def frame(opcode: int, payload: bytes) -> bytes:
@@ -75,6 +80,16 @@ def frame_of_client(opcode: int, payload: bytes) -> bytes:
     if size < 65536:
         return _medium(_FINAL | opcode, _MASKED | 126, size) + _NO_MASK + payload
     return _long(_FINAL | opcode, _MASKED | 127, size) + _NO_MASK + payload
+
+
+def beginning_of_client(begin: bytes) -> bytes:
+    """The beginning of a text frame as a client sends it that is larger than any may be."""
+    return _long(_FINAL | TEXT, _MASKED | 127, _ENDLESS) + _NO_MASK + begin.ljust(BEGIN_BYTES)
+
+
+def unmasked(masked: bytes) -> bytes:
+    """What a client has masked, behind the mask."""
+    return bytes(apply_mask(masked[MASK_BYTES:], masked[:MASK_BYTES]))
 
 
 def opcode_of(ready: bytes) -> int:
@@ -126,10 +141,6 @@ def _size_of_ready(data: bytearray, start: int) -> int:
     if length == 126:
         return 4 if held < 4 else 4 + int(_read_16(data, start + 2)[0])
     return 10 if held < 10 else 10 + int(_read_64(data, start + 2)[0])
-
-
-BEGIN_BYTES = 64
-"""So much of what is too large is looked at: whether, and by which number, it waits for an answer."""
 
 
 class FrameError(Exception):
@@ -232,7 +243,7 @@ class FrameReader:
             return bytes(self._fragments[:BEGIN_BYTES]) if self._validator is not None else b""
         if frame[0] & 0x0F != TEXT or len(frame) <= header:
             return b""
-        return apply_mask(frame[header:], frame[header - 4 : header])
+        return unmasked(frame[header - MASK_BYTES :])
 
     def _read_frame(self, data: bytes, start: int, end: int) -> tuple[int, str | bytes] | None:
         opcode, length = data[start] & 0x0F, data[start + 1] & 0x7F

@@ -12,6 +12,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 
 from collab_server.realtime.engine.answers import TEXT, Answers
+from collab_server.realtime.engine.last_words import LastWords
 from collab_server.realtime.engine.polling import Polling
 from collab_server.realtime.engine.requests import HANDED, query_of
 from collab_server.realtime.engine.session import (
@@ -35,18 +36,22 @@ _GOODBYE = b"1"
 class HandingOver:
     """See the module. Without `elsewhere` there are no other nodes. What was handed over goes no further."""
 
-    __slots__ = ("_answers", "_elsewhere", "_overtaken")
+    __slots__ = ("_answers", "_elsewhere", "_last_words", "_overtaken")
 
-    def __init__(self, elsewhere: Elsewhere | None, answers: Answers) -> None:
+    def __init__(self, elsewhere: Elsewhere | None, answers: Answers, last_words: LastWords) -> None:
         self._elsewhere = elsewhere
+        self._last_words = last_words
         self._answers = answers
         self._overtaken: OrderedDict[str, float] = OrderedDict()  # session → until when
 
     # --- what is not here
 
     def ask(self, exchange: Exchange) -> bool:
-        """Let another node answer a request that named a session; False if it is of none."""
+        """Say what was left to be said in a session that was here, or let another node answer a request that named one;
+        False if it is of none."""
         scope = exchange.scope
+        if self._last_words.tell(exchange):
+            return True
         if self._elsewhere is None or scope["method"] not in ("GET", "POST"):
             return False
         query = query_of(scope)

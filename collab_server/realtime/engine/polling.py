@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import functools
+from collections.abc import Callable
+from functools import partial
 
 from collab_server.realtime.engine import frames
 from collab_server.realtime.engine.answers import TEXT, Answers
@@ -14,6 +16,7 @@ from collab_server.realtime.engine.session import NOOP, REASON, Exchange, Header
 
 PACKETS_PER_PAYLOAD = 16_384
 PACKETS_PER_POLL = 16  # the clients of python-engineio disconnect when they get more at once
+HEARD_SECONDS = 3.0  # for a client to hear, by a poll, why what it posts is refused; it leaves then
 _SEPARATOR = "\x1e"
 
 
@@ -87,7 +90,9 @@ class Polling:
     def post(self, exchange: Exchange) -> None:
         """A POST: packets of the client. One that is none ends the session, and so does a second one while the first
         waits, as with the reference server: it would go past the bounds."""
-        if self._post is not None or not self._receive(exchange.body):
+        if exchange.is_too_large:
+            self._turn_down(exchange)
+        elif self._post is not None or not self._receive(exchange.body):
             self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
             self._answers.refuse(exchange)
         elif self._session.inbox.is_paused:
@@ -97,6 +102,18 @@ class Polling:
             self._hold_back(exchange)
         else:
             self._answers.respond(exchange, 200, TEXT, b"ok")
+
+    def _turn_down(self, exchange: Exchange) -> None:
+        """Where its client is told by a poll it ends the session, and fails once that can have been heard."""
+        session = self._session
+        packets = exchange.body.decode(errors="replace").split(_SEPARATOR)
+        exchange.body = b""
+        answer = partial(self._answers.respond, exchange, 413, TEXT, b"")
+        if any([session.owner.turn_down(session, packet) for packet in packets]):
+            session.owner.end(session, REASON.TRANSPORT_ERROR, farewell=NOOP)
+            exchange.waiter = _Later(answer)
+        else:
+            answer()
 
     def _hold_back(self, exchange: Exchange) -> None:
         exchange.body = b""  # it is read
@@ -190,7 +207,7 @@ class Polling:
         headers = TEXT
         if self._greeting:
             headers, self._greeting = TEXT + self._greeting, []
-        self._answers.respond(exchange, 200, headers, _payload_of(*ready))
+        self._answers.respond(exchange, 200, headers, payload_of(*ready))
 
     def let_go(self) -> None:
         """The connection of the poll that waits is about to end, and so is the session."""
@@ -204,9 +221,29 @@ class Polling:
         self._session.owner.end(self._session, REASON.TRANSPORT_ERROR)
 
 
+class _Later:
+    """Answers a request after a while."""
+
+    __slots__ = ("_answer", "_handle")
+
+    def __init__(self, answer: Callable[[], None]) -> None:
+        self._answer = answer
+        self._handle = asyncio.get_running_loop().call_later(HEARD_SECONDS, answer)
+
+    def cancel(self) -> None:
+        """The client has gone."""
+        self._handle.cancel()
+
+    def let_go(self) -> None:
+        """The connection is about to end."""
+        self._handle.cancel()
+        self._answer()
+
+
 # One after the other is told the same.
 @functools.lru_cache(1)
-def _payload_of(*ready: bytes) -> bytes:
+def payload_of(*ready: bytes) -> bytes:
+    """The answer to a poll that says these frames."""
     return b"\x1e".join(map(_packet_of, ready))
 
 

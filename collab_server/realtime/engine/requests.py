@@ -63,6 +63,18 @@ def header(scope: Scope, name: bytes) -> str | None:
     return None
 
 
+def announced_bytes(scope: Scope) -> int | None:
+    """How many bytes a request's body has, as its head says; None where it does not."""
+    announced = header(scope, b"content-length")
+    return int(announced[-20:]) if announced is not None and announced.isdecimal() else None
+
+
+def note_size(scope: Scope, size: int) -> None:
+    """A body has at least so many bytes, for those who get only its beginning."""
+    if announced_bytes(scope) is None:
+        scope["headers"] = [*scope["headers"], (b"content-length", b"%d" % size)]
+
+
 def held_bytes(scope: Scope) -> int:
     """What a request takes while it is remembered: its headers, and its query, which is kept in its target too."""
     return 2 * len(scope["query_string"]) + head_bytes(scope) + unusual_bytes(scope["headers"])

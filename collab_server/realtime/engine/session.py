@@ -127,7 +127,8 @@ class Exchange(Protocol):
 
     waiter: Waiter | None  # who has it, until there is an answer
     is_trusted: bool  # of a session that is somebody's
-    body: bytes | bytearray  # what was posted
+    body: bytes | bytearray  # what was posted …
+    is_too_large: bool  # … or how that begins, for it is more than may be
 
     @property
     def scope(self) -> Scope:
@@ -180,8 +181,9 @@ class Owner(Protocol):
     def send_frame(self, session: Session, ready: bytes) -> None:
         """Send one ready frame."""
 
-    def turn_down(self, session: Session, begin: str) -> None:
-        """A packet that begins like this is too large, and was not read: it ends the session."""
+    def turn_down(self, session: Session, begin: str) -> bool:
+        """A packet that begins like this is too large, and was not read: it ends the session. Whether its client is
+        told by an answer to that packet."""
 
     def settle(self, session: Session) -> None:
         """Have all that is sent to the session in this turn in its `out`."""
@@ -214,14 +216,16 @@ class Watcher(Protocol):
     def weigh(self, eio_sid: str, held_bytes: int) -> None:
         """So much is kept now of what a session that is not trusted has sent."""
 
-    def turn_down(self, eio_sid: str, begin: str) -> None:
-        """A message that begins like this is too large, and was not read: it ends the session."""
+    def turn_down(self, eio_sid: str, begin: str) -> bool:
+        """A message that begins like this is too large, and was not read: it ends the session. Whether its client is
+        told by an answer to that message."""
 
 
 class _Nobody:
     def weigh(self, eio_sid: str, held_bytes: int) -> None: ...
 
-    def turn_down(self, eio_sid: str, begin: str) -> None: ...
+    def turn_down(self, eio_sid: str, begin: str) -> bool:
+        return False
 
 
 UNWATCHED: Watcher = _Nobody()

@@ -27,6 +27,7 @@ from collab_server.realtime.engine.roster import Roster
 from collab_server.realtime.engine.sending import Sending
 from collab_server.realtime.engine.session import (
     CLOSE,
+    NOOP,
     NOWHERE,
     REASON,
     Carrier,
@@ -36,6 +37,7 @@ from collab_server.realtime.engine.session import (
     WebSocketCarrier,
 )
 
+_CLIENT_HAS_GONE = (REASON.CLIENT_DISCONNECT, REASON.PING_TIMEOUT)
 _PROBE_ANSWER = frames.frame(frames.TEXT, b"3probe")
 
 
@@ -90,9 +92,10 @@ class Sessions:
     def send_frame(self, session: Session, ready: bytes) -> None:
         self._sending.send(session, ready)
 
-    def turn_down(self, session: Session, begin: str) -> None:
-        if begin.startswith("4") and not session.closing:
-            self._watcher.turn_down(session.sid, begin[1:])
+    def turn_down(self, session: Session, begin: str) -> bool:
+        return (
+            begin.startswith("4") and not session.closing and self._watcher.turn_down(session.sid, begin[1:])
+        )
 
     def settle(self, session: Session) -> None:
         self._sending.settle(session)
@@ -248,6 +251,8 @@ class Sessions:
             if ready:
                 carrier.write(ready)
             carrier.close(farewell)
+            if isinstance(carrier, Polling) and farewell is NOOP and reason not in _CLIENT_HAS_GONE:
+                self._deadlines.last_words.keep(session, carrier.take_backlog())
         self._incoming.end(session, reason, is_abrupt=is_abrupt)
 
     def forget(self, session: Session) -> None:

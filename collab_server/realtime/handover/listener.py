@@ -26,8 +26,9 @@ from typing_extensions import override
 from collab_server import lookups
 from collab_server.ports import Announcement
 from collab_server.realtime.engine.engine import EngineServer
+from collab_server.realtime.engine.frames import BEGIN_BYTES
 from collab_server.realtime.engine.polling import Polling
-from collab_server.realtime.engine.requests import BAD_REQUEST, query_of
+from collab_server.realtime.engine.requests import BAD_REQUEST, announced_bytes, query_of
 from collab_server.realtime.engine.session import REASON, Exchange, Headers, Refusal, Scope, Session, Waiter
 from collab_server.realtime.handover.channel import Accepted, Channel
 from collab_server.realtime.handover.doorkeeper import Doorkeeper
@@ -334,11 +335,11 @@ class _Asked:
             _refuse(exchange, BAD_REQUEST)
             return
         most_bytes = self._engine.most_body_bytes(scope)
-        if most_bytes is not None and len(body) > most_bytes:
-            exchange.respond(413, [], b"")
-        else:
-            self._engine.serve(exchange)
-            exchange.body = b""
+        if most_bytes is not None and (len(body) > most_bytes or len(body) < (announced_bytes(scope) or 0)):
+            exchange.is_too_large = True  # also for the node that it has come to, which gives its beginning
+            exchange.body = body[:BEGIN_BYTES]
+        self._engine.serve(exchange)
+        exchange.body = b""
 
     def _answer(
         self, number: int, exchange: HandedExchange, status: int, headers: Headers, body: bytes
@@ -412,12 +413,13 @@ Respond = Callable[["HandedExchange", int, Headers, bytes], None]
 class HandedExchange:
     """One request that another node has handed over."""
 
-    __slots__ = ("_respond", "body", "is_trusted", "scope", "waiter")
+    __slots__ = ("_respond", "body", "is_too_large", "is_trusted", "scope", "waiter")
 
     def __init__(self, scope: Scope, body: bytes, respond: Respond) -> None:
         self.scope = scope
         self.body: bytes | bytearray = body
         self.waiter: Waiter | None = None
+        self.is_too_large = False
         self.is_trusted = False
         self._respond = respond
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Protocol, Self
 
 from collab_server.realtime.engine.engine import EngineServer
-from collab_server.realtime.engine.requests import header
+from collab_server.realtime.engine.frames import BEGIN_BYTES
+from collab_server.realtime.engine.requests import announced_bytes, note_size
 from collab_server.realtime.engine.session import Headers, Scope, Waiter
 
 SWALLOWED_BYTES = 16_384  # of a body behind an answer, so that its client may use the connection again
@@ -72,21 +73,31 @@ class LeanExchange:
         if self.scope["method"] != "POST":
             return
         most_bytes = self.engine.most_body_bytes(self.scope)
-        announced = header(self.scope, b"content-length")
-        length = int(announced[-20:]) if announced else 0
+        length = announced_bytes(self.scope) or 0
         self.most_bytes = most_bytes or 0
         if most_bytes is None:  # the answer is known; a short body may come behind it
             self.is_decided = True
             if length > SWALLOWED_BYTES:
                 self.keep_alive = False
         elif length > most_bytes:
-            self.refuse_size()
+            self._refuse_size()
 
-    def refuse_size(self) -> None:
-        """There is more of a body than may be."""
-        self.body = bytearray()
+    def take(self, body: bytes) -> bool:
+        """Gather a piece of the body. Whether it is decided now, for there is more than may be."""
+        self.body += body
+        if not self.is_too_large and len(self.body) > self.most_bytes:
+            self._refuse_size()
+        if self.is_too_large and len(self.body) >= BEGIN_BYTES:
+            self.body = self.body[:BEGIN_BYTES]
+            self.is_decided = True
+        return self.is_decided
+
+    def _refuse_size(self) -> None:
+        """There is more of a body than may be: only its beginning is looked at."""
         self.keep_alive = False
-        self.is_too_large = self.is_decided = True
+        self.is_too_large = True
+        note_size(self.scope, self.most_bytes + 1)
+        self.body = self.body[:BEGIN_BYTES]
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer; never waits."""

@@ -66,12 +66,16 @@ class HttpProtocol(LateHttpProtocol):
     _served: LeanExchange | None = None  # the latest whose turn has come
     _has_to_queue = False  # while uvicorn begins a request behind one of ours that has no answer
     _learned: LearnedPoll | None = None  # on this connection
+    _is_deaf = False  # nothing more is read: it is the rest of what is too large, which nobody wants
     _swallowed_bytes = 0  # of the latest request's body, behind what is known of it
 
     @override
     def data_received(self, data: bytes) -> None:
         """A plain request for us is served at once, anything else is read."""
         if self.transport.is_closing():
+            return
+        if self._is_deaf:
+            self._hold(True)
             return
         latest = self.cycle if self._exchange is None else self._exchange
         is_next = (latest is None or latest.response_complete) and not (self._is_in_request or self._unread)
@@ -176,12 +180,8 @@ class HttpProtocol(LateHttpProtocol):
             self._swallowed_bytes += len(body)
             if self._swallowed_bytes > SWALLOWED_BYTES and exchange.response_complete:
                 self.transport.close()
-        else:
-            exchange.body += body
-            if len(exchange.body) > exchange.most_bytes:
-                exchange.refuse_size()
-                if not self.pipeline:
-                    self._serve(exchange)
+        elif exchange.take(body) and not self.pipeline:
+            self._serve(exchange)
 
     @override
     def _end_request(self) -> None:
@@ -214,10 +214,10 @@ class HttpProtocol(LateHttpProtocol):
         if exchange.disconnected:
             return
         self._served = exchange
-        if exchange.is_too_large:
-            exchange.respond(413, [], b"")
-        else:
-            exchange.engine.serve(exchange)
+        exchange.engine.serve(exchange)
+        if exchange.is_too_large and not exchange.response_complete and self.flow is not None:
+            self._is_deaf = True
+            self._hold(True)
 
     def answer(self, exchange: LeanExchange, status: int, headers: Headers, body: bytes) -> None:
         """Write a whole answer at once."""

@@ -1,6 +1,7 @@
 """uvicorn's websocket protocol with bounds: the size of a message may change, fragments cost what they hold, who sends
-many frames that are no messages is read slowly, and who does not read is cut off when it is over. What a client does is
-no error of ours: broken text, a handshake that is refused, and what comes before its answer are not told as such."""
+many frames that are no messages is read slowly, and who does not read is cut off when it is over. How a message begins
+that is too large our application learns, and may answer before it closes. What a client does is no error of ours:
+broken text, a handshake that is refused, and what comes before its answer are not told as such."""
 
 from __future__ import annotations
 
@@ -13,9 +14,11 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 
 from collab_server.realtime.engine import deadlines, frames
 from collab_server.realtime.engine.asgi import EXTENSION
+from collab_server.realtime.engine.asgi_bytes import CUT
 from collab_server.realtime.lean.quiet import QuietTransport
 
 PIECE_BYTES = 4_096
+_BEGINNING = frames.MASK_BYTES + frames.BEGIN_BYTES
 SMALL_AT_ONCE = 16
 SMALL_SECONDS = 0.002
 """Of so much that comes, so many frames may be no messages; each then takes so long, a hundred times what it costs."""
@@ -37,6 +40,17 @@ class _EndingTransport(QuietTransport):
             self._cutting_off = self._loop.call_later(deadlines.FAREWELL_SECONDS, self.transport.abort)
         self.transport.close()
 
+    def linger(self) -> None:
+        """Write nothing more, and close when the client has: to close on unread data would reset the connection, and
+        the client would not get to see what was written."""
+        if self.transport.is_closing():
+            return
+        self._cutting_off = self._loop.call_later(deadlines.FAREWELL_SECONDS, self.transport.abort)
+        try:
+            self.transport.write_eof()
+        except (OSError, NotImplementedError):  # not over TLS
+            self.transport.close()
+
     def forget(self) -> None:
         """It is closed."""
         if self._cutting_off is not None:
@@ -50,15 +64,23 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
     _small = 0  # frames that were no messages, of what is being read
     _resting: asyncio.TimerHandle | None = None  # until the client may go on …
     _unread = b""  # … with what it had sent already
+    _cut: bytearray | None = None  # the beginning of a message that is too large: nothing more is read
+    _tells_begin = _is_cut_told = False
 
     @property
     def _is_deciding(self) -> bool:
         """Whether the handshake has no answer yet: uvicorn's parser can answer nothing else meanwhile."""
         return self.handshake_initiated and not self.handshake_complete
 
+    def _is_cut(self) -> bool:
+        return self._cut is not None
+
     @override
     def data_received(self, data: bytes) -> None:
         """Read frames, a piece at a time, none while the application has a message to take."""
+        if self._is_cut():
+            self._take_beginning(data)
+            return
         if self._resting is not None or self._unread or self._is_deciding:
             self._unread += data
             self.transport.pause_reading()
@@ -67,6 +89,9 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
             self._small = 0
             super().data_received(data[start : start + PIECE_BYTES])
             if self.transport.is_closing():
+                return
+            if self._is_cut():
+                self._take_beginning(data[start + PIECE_BYTES :])
                 return
             if self._small > SMALL_AT_ONCE:
                 self._unread = data[start + PIECE_BYTES :]
@@ -93,6 +118,43 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
         if self._resting is None and not (self.read_paused or self.transport.is_closing()):
             self.transport.resume_reading()
 
+    def _fail(self, code: int, reason: str = "") -> None:
+        """A client has broken the protocol; of a message that is only too large our application is told."""
+        if code != frames.TOO_BIG or not self._tells_begin or self.close_sent:
+            type(self.conn).fail(self.conn, code, reason)
+        else:
+            self._cut = bytearray(self.conn.reader.buffer)
+            self.conn.reader.buffer.clear()
+
+    @override
+    def handle_parser_exception(self) -> None:
+        """No more can be read of this client."""
+        if self._cut is None or self.conn.close_sent is not None:
+            super().handle_parser_exception()
+            return
+        self.conn.parser_exc = None
+        self.handle_events()  # what has come before it
+        if self.frames:  # it has come in fragments
+            self._tell_cut(self.frames[0] if self.curr_msg_data_type == "text" else b"")
+            self.frames = []
+        else:
+            self._take_beginning(b"")
+
+    def _take_beginning(self, data: bytes) -> None:
+        cut = self._cut
+        assert cut is not None
+        if self._is_cut_told:
+            return
+        cut += data[:_BEGINNING]
+        if len(cut) >= _BEGINNING:
+            self._tell_cut(frames.unmasked(bytes(cut[:_BEGINNING])))
+
+    def _tell_cut(self, begin: bytes) -> None:
+        self._is_cut_told = True
+        text = begin[: frames.BEGIN_BYTES].decode(errors="replace")
+        told: Any = {"type": "websocket.receive", "text": text, CUT: True}
+        self.queue.put_nowait(told)
+
     @override
     def connection_lost(self, exc: Exception | None) -> None:
         """The client or the network has closed."""
@@ -107,6 +169,8 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
         await super().send(message)
         if message["type"] == "websocket.http.response.body" and self.close_sent:
             self.handshake_complete = True  # by a refusal; uvicorn would complain that there is none
+        elif message["type"] == "websocket.close" and self._cut is not None:
+            self._transport.linger()
 
     @override
     def send_receive_event_to_app(self) -> None:
@@ -135,10 +199,13 @@ class StockWebSocketProtocol(WebSocketsSansIOProtocol):
         """The connection of a handshake."""
         self._transport = ends = _EndingTransport(transport, self.loop)
         quiet: Any = ends
+        conn: Any = self.conn
+        conn.fail = self._fail
         super().connection_made(quiet)
 
-    def take(self, most_bytes: int) -> None:
-        """Take messages of so many bytes from now on."""
+    def take(self, most_bytes: int, *, tells_begin: bool) -> None:
+        """Take messages of so many bytes from now on; how one begins that is larger may have to be told."""
+        self._tells_begin = tells_begin
         self.conn.max_message_size = most_bytes
 
     @override

@@ -114,8 +114,9 @@ class SocketServer(socketio.AsyncServer):  # type: ignore[misc]
             self._put_out_for(eio_sid, str(error))
             return None
 
-    def _turn_down(self, eio_sid: str, packet: Any, why: str = "") -> None:
-        """Say `why` the connection is closed to whoever waits for an answer; without it, the packet is too large."""
+    def _turn_down(self, eio_sid: str, packet: Any, why: str = "") -> bool:
+        """Say `why` the connection is closed, or that the packet is too large, if an answer is waited for. Was it?"""
+        return False
 
     def _put_out_for(self, eio_sid: str, why: str) -> None:
         """Close the connection of a client that breaks the protocol."""
@@ -299,8 +300,8 @@ class _Watch:
     def weigh(self, eio_sid: str, held_bytes: int) -> None:
         self._server._put_out(self._server.newcomers.weigh(eio_sid, held_bytes))
 
-    def turn_down(self, eio_sid: str, begin: str) -> None:
-        self._server._turn_down(eio_sid, begin)
+    def turn_down(self, eio_sid: str, begin: str) -> bool:
+        return self._server._turn_down(eio_sid, begin)
 
 
 def _what_is_kept_of(environ: dict[str, Any]) -> dict[str, Any]:
