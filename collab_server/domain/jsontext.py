@@ -11,6 +11,7 @@ import json.encoder
 import re
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
+from functools import lru_cache
 from json.encoder import encode_basestring
 from typing import Any, NewType, Protocol, cast
 
@@ -124,6 +125,7 @@ def now_ms(now: datetime | None = None) -> datetime:
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 
+@lru_cache(maxsize=16)  # what is written together is of one moment, which is spelled in each several times
 def rfc3339(moment: datetime) -> str:
     """RFC 3339 in UTC with milliseconds: `2026-11-23T18:07:00.123Z`."""
     if moment.tzinfo is not UTC:
