@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+import types
+from collections.abc import Callable, Coroutine, Generator
 from dataclasses import dataclass, fields
 from datetime import datetime
 from operator import attrgetter
-from types import TracebackType
+from typing import Any, TypeVar, cast
 
 from collab_server.config.limits import Limits
 from collab_server.domain.jsontext import now_ms
@@ -23,6 +24,8 @@ from collab_server.services.live.losses import Losses
 from collab_server.services.live.presence import Presence
 from collab_server.services.live.publisher import Publisher
 from collab_server.storage.database import Database, Patience
+
+T = TypeVar("T")
 
 ASK_SECONDS = 6.0  # with a transaction after it, well below the 10 s that a client gives a command
 
@@ -63,30 +66,36 @@ class Backends:
 _besides_the_database = attrgetter(*[field.name for field in fields(Backends)][1:])
 
 
-class AskingInTime:
-    """Bounds what a command asks of the authority of that name, which may be many questions, each answered slowly.
+async def in_time(authority_name: str, asking: Coroutine[Any, Any, T]) -> T:
+    """What `asking` returns, which may ask the authority of that name many questions, each answered slowly.
 
-    As a context: raises `Unavailable` when time is up. What was answered until then is kept for the next try.
+    Raises what it raises, and `Unavailable` when time is up; what was answered until then is kept for the next try.
+    Almost always everything is known and nothing is waited for; then no timer is set, which is several microseconds of
+    every command.
     """
+    try:
+        awaited = asking.send(None)
+        async with asyncio.timeout(ASK_SECONDS):
+            return await _went_on(asking, awaited)
+    except StopIteration as done:
+        return cast(T, done.value)
+    except TimeoutError:
+        raise too_long(authority_name) from None
 
-    __slots__ = ("_authority_name", "_timeout")
 
-    def __init__(self, authority_name: str) -> None:
-        self._authority_name = authority_name
-
-    async def __aenter__(self) -> None:
-        self._timeout = asyncio.timeout(ASK_SECONDS)
-        await self._timeout.__aenter__()
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        try:
-            await self._timeout.__aexit__(kind, error, traceback)
-        except TimeoutError:
-            raise too_long(self._authority_name) from None
-        if isinstance(error, TimeoutError):
-            raise too_long(self._authority_name) from None
+@types.coroutine
+def _went_on(work: Coroutine[Any, Any, T], awaited: Any) -> Generator[Any, Any, T]:
+    """As `await work`, of what waits for `awaited` already."""
+    try:
+        while True:
+            try:
+                answer = yield awaited
+            except BaseException as error:
+                awaited = work.throw(error)
+            else:
+                awaited = work.send(answer)
+    except StopIteration as done:
+        return cast(T, done.value)
 
 
 def too_long(authority_name: str) -> Unavailable:

@@ -7,7 +7,7 @@ that wait at the same time.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -17,7 +17,7 @@ from collab_server.domain.inbox import Notified
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Paused
-from collab_server.services.backends import AskingInTime, Backends
+from collab_server.services.backends import Backends, in_time
 from collab_server.services.commands.joining import Asked, Commit, Joiner
 from collab_server.services.commands.once import Answer, Request, commit_once, earlier_answer, request_of
 from collab_server.services.ends import Ends
@@ -43,7 +43,7 @@ class Write(Generic[C, F]):
     """
 
     name: str
-    ask: Callable[[Backends, Identity, C], Awaitable[F]]
+    ask: Callable[[Backends, Identity, C], Coroutine[Any, Any, F]]
     carry_out: Callable[[Transaction, Identity, C, F], Awaitable[JsonText]]
     is_remembered: bool = True
     together: Commit[Asked[C, F]] | None = None
@@ -94,8 +94,8 @@ class Executor:
             request = None
         patience = Patience(self._database)
         try:
-            async with AskingInTime(self._backends.authority_name):  # not in the transaction
-                facts = await write.ask(self._backends.through(patience), who, command)
+            asking = write.ask(self._backends.through(patience), who, command)
+            facts = await in_time(self._backends.authority_name, asking)  # not in the transaction
         except Paused:
             raise  # where nobody can be asked, looking for an earlier answer only takes as long again
         except ClientError:

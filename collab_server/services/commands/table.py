@@ -5,7 +5,7 @@ A row without a function, and a function without a row, is said when the table i
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
@@ -28,7 +28,7 @@ from collab_server.services import (
     threads,
     topics,
 )
-from collab_server.services.backends import AskingInTime, Backends
+from collab_server.services.backends import Backends, in_time
 from collab_server.services.commands.executor import Executor, Write
 from collab_server.services.commands.payloads import Payloads
 from collab_server.storage.database import Database, Patience
@@ -42,7 +42,7 @@ class Read(Generic[C]):
     """A command that changes nothing; `answer` returns the JSON text of its data."""
 
     name: str
-    answer: Callable[[Backends, Identity, C], Awaitable[JsonText]]
+    answer: Callable[[Backends, Identity, C], Coroutine[Any, Any, JsonText]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,8 +175,8 @@ class Commands:
             raise Paused("the server has not finished starting")
         if isinstance(entry, Write):
             return await self._executor.run(entry, who, command)
-        async with AskingInTime(self._backends.authority_name):
-            return await entry.answer(self._backends.through(Patience(self._database)), who, command)
+        asking = entry.answer(self._backends.through(Patience(self._database)), who, command)
+        return await in_time(self._backends.authority_name, asking)
 
 
 def entry_named(name: Any) -> Entry:

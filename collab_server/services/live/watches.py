@@ -24,7 +24,7 @@ from collab_server.domain.jsontext import JsonText, json_list, json_object
 from collab_server.domain.subscriptions import WatchTopics
 from collab_server.domain.topics import Topic, parse_topic
 from collab_server.errors import ClientError, RateLimited, Unavailable
-from collab_server.services.backends import AskingInTime, Backends
+from collab_server.services.backends import Backends, in_time
 from collab_server.services.commands.limiter import RateLimiter
 from collab_server.services.commands.weights import weight_of_answer
 from collab_server.services.hub import Hub, Listener
@@ -98,8 +98,8 @@ class Watches:
         # What moves while the summaries are read must not be lost, nor told before they are.
         new = self._moves.hold(listener, [topic.name for topic in asked])
         try:
-            async with AskingInTime(self._backends.authority_name):
-                found = await shown_summaries(self._backends, listener.who, asked)
+            asking = shown_summaries(self._backends, listener.who, asked)
+            found = await in_time(self._backends.authority_name, asking)
         except BaseException:
             self._moves.forget(listener, new)
             self._moves.release(listener)
