@@ -24,6 +24,7 @@ from urllib.parse import urlsplit
 
 import httpx2
 
+from collab_server import lookups
 from collab_server.authority.library.cookies import Cookies, Jar
 from collab_server.authority.library.health import Fault, Health, Outcome, fault_of_connection
 from collab_server.authority.library.replies import Senseless, fault_in, outcome_of
@@ -233,6 +234,7 @@ class Calls:
                     params=call.query,
                     headers=headers,
                     json=call.body,
+                    extensions={"trace": _find_first},
                 )
                 try:
                     return await _read_whole(http, request)
@@ -266,6 +268,18 @@ def slow(where: str) -> Fault:
     """Library took too long."""
     words = f"no answer from {where} within {DEADLINE_SECONDS:g} s: is Library overloaded?"
     return Fault("slow", words, is_general=True)
+
+
+async def _find_first(event: str, about: dict[str, Any]) -> None:
+    """Find the host before a connection to it is opened, with all others who want one: each would take a thread for it,
+    and where DNS says nothing no other host would be found by this node."""
+    if event != "connection.connect_tcp.started":
+        return
+    try:
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await lookups.find(about["host"])
+    except TimeoutError as error:
+        raise httpx2.ConnectTimeout("the name was not found in time") from error
 
 
 async def _read_whole(http: httpx2.AsyncClient, request: httpx2.Request) -> httpx2.Response:
