@@ -31,7 +31,7 @@ from collab_server.errors import Forbidden, NotFound, Paused, TooLarge, Unavaila
 from collab_server.ports import ContentAnswer, Gate
 from collab_server.realtime.engine.sending import Sending
 from collab_server.services.commands.limiter import RateLimiter
-from collab_server.services.commands.weights import BYTES_OUT
+from collab_server.services.commands.weights import BYTES_OUT, weight_of_answer
 from collab_server.services.commenting import Commenting
 from collab_server.services.epoch import Epoch
 from collab_server.services.hub import Hub
@@ -409,6 +409,32 @@ async def test_a_watch_that_is_refused_leaves_the_one_before_as_it_was(
     assert live.moves.of(cast("Any", ann)) == [SALES]
     to_be_told = live.moves.listeners(SALES, live.moves.take(SALES))
     assert to_be_told == {ANN: [ann]}, "nothing is held back any more"
+
+
+async def test_what_is_watched_is_charged_for_told_at_its_pace_and_again_where_it_could_not_be(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def shown_summaries(_backends: Any, _who: Identity, asked: Sequence[Topic]) -> list[Summary]:
+        return [Summary(topic.name, 1, 1, 0, 0, AT) for topic in asked]
+
+    charged: list[tuple[str, int]] = []
+    monkeypatch.setattr(live.limiter, "charge", lambda who, units: charged.append((who, units)))
+    monkeypatch.setattr(watches_module, "shown_summaries", shown_summaries)
+    ann, inbox, answers = live.enter(), f"inbox:{ANN}", list[JsonText]()
+    await live.watches.watch(cast("Any", ann), WatchTopics([inbox]), answers.append)
+    assert charged == [(ANN, weight_of_answer(len(answers[0])))]
+
+    async def reads_at(seconds: float) -> int:
+        live.moves.note_of(ANN, inbox)
+        before = len(live.reads)
+        await live.watches._tell_due(seconds)
+        return len(live.reads) - before
+
+    assert [await reads_at(seconds) for seconds in (100.0, 100.5, 101.5, 102.5, 103.0)] == [1, 0, 0, 1, 0]
+    live.is_away = True
+    with pytest.raises(Paused):
+        await reads_at(105.0)
+    assert live.moves.take(inbox) == {ANN}
 
 
 async def test_of_whoever_leaves_while_their_watch_is_read_nothing_is_kept(
