@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from collab_server.errors import Paused
 from collab_server.services import jobs as jobs_module
 from collab_server.services.jobs import Job, Jobs, Lease
 from collab_server.storage import jobs
@@ -219,6 +220,27 @@ async def test_long_work_is_kept_and_given_back_at_once_by_a_node_that_stops(
     assert await jobs.not_due(db, [NAME]) == set() or await held_by(db) == "b"
     await until(lambda: held_by(db))
     assert first.counts() == {"done": 0, "failed": 0, "lost": 0}
+
+
+@pytest.mark.usefixtures("quick")
+async def test_work_ends_with_its_claim_where_the_database_is_not_there_to_renew_it(
+    db: Database, running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: Any, **__: Any) -> bool:
+        raise Paused
+
+    monkeypatch.setattr(jobs, "renew", away)
+    ended = 0
+
+    async def work(lease: Lease) -> None:
+        nonlocal ended
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended += 1
+
+    made = running.start(db, "a", Job(NAME, 3600, work))
+    await until(lambda: ended and made.counts()["lost"], 10, "another node may be at it")
 
 
 @pytest.mark.usefixtures("quick")
