@@ -22,6 +22,7 @@ from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.harness.node_js import node_binary
 from tests.harness.waiting import until
+from tests.integration.scene import ANN as A
 from tests.integration.scene import BOB as B
 from tests.integration.scene import users
 
@@ -265,6 +266,23 @@ async def _begin_edit(page: Page, said: str) -> Locator:
     return field
 
 
+async def _begin_edit_again(page: Page) -> Locator:
+    await comments(page).locator(".menu-button").press("Enter")
+    await page.get_by_role("menuitem", name="Edit").press("Enter")
+    return page.get_by_role("textbox", name="Edit your comment")
+
+
+async def _says(client: Client, topic: str, text: str) -> bool:
+    """Whether the first comment there says so."""
+    stored = await client.call("topic.comments", {"topic": topic})
+    return bool(stored["items"][0]["text"] == text)
+
+
+async def _leaves(page: Page, states: list[str]) -> bool:
+    """Whether what is left in the outbox is in these states."""
+    return bool(await page.evaluate("client.outbox.snapshot().map(({ state }) => state)") == states)
+
+
 @needs_chromium
 async def test_an_edit_that_waited_and_what_was_written_meanwhile_are_both_kept(
     site: Site, proxy: Proxy, topic: str
@@ -340,6 +358,113 @@ async def test_a_deletion_takes_along_no_words_that_were_written_meanwhile(
 
 
 @needs_chromium
+async def test_one_may_delete_what_one_has_just_edited_before_that_is_sent(
+    site: Site, proxy: Proxy, topic: str
+) -> None:
+    elsewhere = await site.node.client(0, "ann")
+    ann = await site.open("ann")
+    await say(ann, "First")
+    proxy.refuse()
+    proxy.cut()
+    await expect(ann.get_by_text("Offline.")).to_be_visible()
+    field = await _begin_edit(ann, "First")
+    await field.fill("Second")
+    await field.press("Control+Enter")
+    await expect(ann.get_by_text("Kept here")).to_be_visible()
+    await ann.clock.install()
+    await comments(ann).locator(".menu-button").press("Enter")
+    await ann.get_by_role("menuitem", name="Delete").press("Enter")
+    await expect(ann.get_by_role("button", name="Undo")).to_be_visible()
+    proxy.heal()
+
+    async def stands() -> str:
+        return str((await elsewhere.call("topic.comments", {"topic": topic}))["items"][0]["text"])
+
+    await ann.clock.resume()
+    await until(lambda: _says(elsewhere, topic, "Second"), 20)
+    await ann.clock.fast_forward(6000)
+    await expect(ann.get_by_role("button", name="Undo")).to_have_count(0)
+    await until(lambda: _leaves(ann, []), 20)
+    assert await stands() == ""
+    await expect(ann.get_by_role("alert")).to_have_count(0)
+
+
+@needs_chromium
+async def test_what_one_wrote_is_shown_where_one_is_let_in_no_more(site: Site, proxy: Proxy) -> None:
+    owner = await site.node.client(0, "bob")
+    made = await owner.call("discussion.create", {"name": "Plans", "members": users(A)})
+    discussion = {"discussionId": made["discussion"]["id"]}
+    ann = await site.open("ann", topic=made["discussion"]["topic"])
+    await say(ann, "First")
+    proxy.refuse()
+    proxy.cut()
+    await expect(ann.get_by_text("Offline.")).to_be_visible()
+    field = await _begin_edit(ann, "First")
+    await field.fill("Of the train")
+    await field.press("Control+Enter")
+    await composer(ann).fill("Of the bus")
+    await composer(ann).press("Control+Enter")
+    await expect(ann.get_by_text("Kept here")).to_have_count(2)
+    await owner.call("discussion.remove", {**discussion, "userId": A})
+    await ann.reload()
+    proxy.heal()
+    closed = ann.get_by_role("alert")
+    await expect(closed).to_contain_text("This discussion is closed to you.")
+    await expect(closed.locator(".yours")).to_have_text(["Of the train", "Of the bus"])
+    await closed.get_by_role("button", name="Discard").first.click()
+    await expect(closed.locator(".yours")).to_have_text(["Of the bus"])
+    await closed.get_by_role("button", name="Discard").click()
+    await until(lambda: _leaves(ann, []), 20)
+
+
+@needs_chromium
+async def test_a_name_for_a_discussion_that_is_gone_is_not_kept_where_nobody_sees_it(
+    site: Site, proxy: Proxy
+) -> None:
+    elsewhere = await site.node.client(0, "ann")
+    made = await elsewhere.call("discussion.create", {"name": "Plans", "members": users(B)})
+    discussion = {"discussionId": made["discussion"]["id"]}
+    topic = made["discussion"]["topic"]
+    ann = await site.open("ann", topic=topic)
+    await expect(composer(ann)).to_be_visible()
+    rename = "([topic, payload]) => void client.change('discussion.rename', payload, topic).catch(() => {})"
+    await elsewhere.call("discussion.rename", {**discussion, "name": "Others"})
+    await ann.evaluate(rename, [topic, {**discussion, "name": "Mine", "ofName": "Plans"}])
+    await until(lambda: _leaves(ann, ["refused"]), 20)
+    proxy.refuse()
+    proxy.cut()
+    await expect(ann.get_by_text("Offline.")).to_be_visible()
+    await ann.evaluate(rename, [topic, {**discussion, "name": "Again"}])
+    await elsewhere.call("discussion.delete", discussion)
+    await ann.reload()
+    proxy.heal()
+    await expect(ann.get_by_text("This discussion is closed to you.")).to_be_visible()
+    await until(lambda: _leaves(ann, []), 20)
+
+
+@needs_chromium
+async def test_words_that_too_many_others_wait_before_are_still_there_to_be_sent(
+    site: Site, proxy: Proxy, topic: str
+) -> None:
+    ann = await site.open("ann")
+    await say(ann, "First")
+    proxy.refuse()
+    proxy.cut()
+    await expect(ann.get_by_text("Offline.")).to_be_visible()
+    field = await _begin_edit(ann, "First")
+    mute = "(topic) => Array.from({ length: 200 }, () => void client.topic(topic).mute(true))"
+    await ann.evaluate(mute, topic)
+    await field.fill("Second")
+    await field.press("Control+Enter")
+    await expect(ann.locator(".toast")).to_contain_text("Too many changes are waiting already")
+    await expect(await _begin_edit_again(ann)).to_have_value("Second")
+    await composer(ann).fill("Of the bus")
+    await composer(ann).press("Control+Enter")
+    await expect(composer(ann)).to_have_value("Of the bus")
+    await expect(comments(ann)).to_have_count(1)
+
+
+@needs_chromium
 async def test_what_was_refused_is_found_at_an_older_comment_too(
     site: Site, proxy: Proxy, topic: str
 ) -> None:
@@ -365,11 +490,6 @@ async def test_what_was_refused_is_found_at_an_older_comment_too(
     await expect(ann.get_by_role("alert")).to_contain_text("You wrote:of the train")
     await expect(comments(ann).filter(has=ann.get_by_role("alert"))).to_contain_text("meanwhile")
     await expect(ann.get_by_text("Something that you changed here")).to_have_count(0)
-
-
-async def _leaves(page: Page, states: list[str]) -> bool:
-    """Whether what is left in the outbox is in these states."""
-    return bool(await page.evaluate("client.outbox.snapshot().map(({ state }) => state)") == states)
 
 
 @needs_chromium

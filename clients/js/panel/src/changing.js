@@ -6,9 +6,10 @@ const SHOWN = /^comment\.|^thread\.re/u;
 
 /** Forget what was refused and is shown nowhere. @param {Client} client */
 export function forgetRefused(client) {
-  for (const { key, name, state, problem } of client.outbox.snapshot()) {
-    // A name that another one stands in the way of is shown beside that.
-    if (state === "refused" && !SHOWN.test(name) && !problem?.discussion) client.outbox.discard(key);
+  for (const { key, name, topic, state, problem } of client.outbox.snapshot()) {
+    if (state !== "refused" || SHOWN.test(name)) continue;
+    // A name that another one stands in the way of is shown beside that, while there is a discussion.
+    if (!problem?.discussion || client.topic(topic).snapshot().state === "closed") client.outbox.discard(key);
   }
 }
 

@@ -144,7 +144,8 @@ const FORM_KEYS = new Map([
  * @param {string[]} props.place where its draft is kept
  * @param {string} props.label
  * @param {string} props.sendLabel
- * @param {(text: string, attached: {viewState?: any, anchor?: any}) => void} props.onSend
+ * @param {(text: string, attached: {viewState?: any, anchor?: any}) => Promise<unknown> | undefined} props.onSend what
+ *   rejects with `outbox_full` is there to be sent again
  * @param {() => void} [props.onCancel]
  * @param {any} [props.comment] what is edited
  * @param {{text: string, ofRevision?: number} | null} [props.own] what it was to say, and was refused
@@ -271,13 +272,14 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
   const isLong = isTooLong(textOf(draft));
 
   const send = () => {
-    const { of } = newest.current;
-    const text = textOf(newest.current);
+    const written = newest.current;
+    const { of } = written;
+    const text = textOf(written);
     if (!text || isTooLong(text)) return;
     if (comment && comment.text !== (of ?? comment.text)) {
       // Whoever has read that may replace it.
       setOther(true);
-      keep({ ...newest.current, of: comment.text });
+      keep({ ...written, of: comment.text });
       return;
     }
     clearTimeout(asked.current.timer);
@@ -285,7 +287,12 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     setPicking(null);
     topic.type(false);
     keep(NO_DRAFT);
-    onSend(text, { ...(hasView && viewState && { viewState }), ...(hasPlace && anchor && { anchor }) });
+    onSend(text, { ...(hasView && viewState && { viewState }), ...(hasPlace && anchor && { anchor }) })?.catch((problem) => {
+      // Else what becomes of it is shown at the comment.
+      if (problem.code !== "outbox_full") return;
+      keep(written);
+      panel.tell(problem);
+    });
     setView(false);
     setPlace(Boolean(panel.inPlace)); // what is said next may be of something else
     if (isMain) area.current.focus();

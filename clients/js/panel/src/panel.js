@@ -10,7 +10,7 @@ import { Popup } from "./popup.js";
 import { html, useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./preact.js";
 import { useReading } from "./reading.js";
 import { bellOf, cut, whereOf, whyOf } from "./telling.js";
-import { Thread } from "./thread.js";
+import { Thread, Yours } from "./thread.js";
 
 const MOST_THREADS = 60; // in the document
 const STEP = 20;
@@ -190,6 +190,9 @@ export function Panel(props) {
       how === "refused" && where === topic.name && commentId && live.isOpen && !isShownAt(commentId),
   );
 
+  // What is shown nowhere, though nobody waits for its answer any more, as after a reload.
+  useEffect(() => forgetRefused(client), [outbox, state.state]);
+
   // --- scrolling: nothing jumps, unless one is at the end, which one stays at
 
   const remember = () => {
@@ -347,7 +350,7 @@ export function Panel(props) {
   }, []);
 
   const add = (/** @type {any} */ comment) => {
-    topic.add({ format: "markdown", ...comment }).catch(() => {}); // what becomes of it is shown at the comment
+    const done = topic.add({ format: "markdown", ...comment });
     live.isHeld = false;
     if (!comment.replyTo) {
       setFilter("all");
@@ -355,12 +358,21 @@ export function Panel(props) {
       live.isAtEnd = true;
       setStartId(null);
     }
+    return done;
   };
 
   /** Delete a comment, as it says now. @param {string} id @param {number} revision */
   const remove = (id, revision) => {
-    const end = setTimeout(() => finish(id, revision), UNDO_MS);
-    setDeleting((/** @type {Map<string, any>} */ before) => new Map(before).set(id, { end, revision }));
+    const edits = client.outbox
+      .snapshot()
+      .filter(({ name, payload, state }) => name === "comment.edit" && payload.commentId === id && state !== "refused");
+    const act = () => {
+      // One's own edits that waited then, and that the server has taken since, are in what it said.
+      const taken = edits.filter(({ key }) => !client.outbox.snapshot().some((each) => each.key === key)).length;
+      topic.delete(id, taken ? edits[0].payload.ofRevision + taken : revision).catch(() => {});
+    };
+    const end = setTimeout(() => finish(id, act), UNDO_MS);
+    setDeleting((/** @type {Map<string, any>} */ before) => new Map(before).set(id, { end, act }));
     focus(`[data-comment="${id}"] .undo`);
   };
   const undo = (/** @type {string} */ id) => {
@@ -373,10 +385,10 @@ export function Panel(props) {
       after.delete(id);
       return after;
     });
-  /** @param {string} id @param {number} revision */
-  const finish = (id, revision) => {
+  /** @param {string} id @param {() => void} act */
+  const finish = (id, act) => {
     const focused = host.shadowRoot.activeElement?.closest(`[data-comment="${id}"]`);
-    topic.delete(id, revision).catch(() => {});
+    act();
     forget(id);
     const thread = topic.snapshot().threads.find((/** @type {any} */ { comments }) => comments.some((/** @type {any} */ each) => each.id === id));
     if (focused && thread) focus(`[data-thread="${thread.id}"]`);
@@ -385,9 +397,9 @@ export function Panel(props) {
   deletingNow.current = deleting;
   useEffect(() => {
     const flush = () => {
-      for (const [id, { end, revision }] of deletingNow.current) {
+      for (const { end, act } of deletingNow.current.values()) {
         clearTimeout(end);
-        topic.delete(id, revision).catch(() => {});
+        act();
       }
       deletingNow.current = new Map();
     };
@@ -447,6 +459,7 @@ export function Panel(props) {
     isUnread,
     focus,
     add,
+    tell: (/** @type {any} */ problem) => rooms.tell(inSentence(words, problem)),
     remove,
     undo,
     reply,
@@ -540,6 +553,14 @@ export function Panel(props) {
           <h2>${words.say(words.has(key) ? key : "closed")}</h2>
           <p class="quiet">${words.has(`${key}.why`) ? words.say(`${key}.why`) : words.has(key) ? words.say("closed.why") : message}</p>
           <button type="button" class="plain" onClick=${() => topic.open()}>${words.say("closed.again")}</button>
+          ${outbox
+            .filter((/** @type {any} */ each) => each.topic === topic.name && each.state === "refused" && each.payload.text)
+            .map(
+              (/** @type {any} */ { key, payload }) => html`
+                <${Yours} key=${key} words=${words} text=${payload.text} me=${client.me} />
+                <button type="button" class="link" onClick=${() => client.outbox.discard(key)}>${words.say("discard")}</button>
+              `,
+            )}
         </div>
       </aside>
     `;

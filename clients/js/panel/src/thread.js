@@ -96,8 +96,8 @@ export function Thread({ panel, thread, index, count }) {
             people=${people}
             onCancel=${close}
             onSend=${(/** @type {string} */ text) => {
-              panel.add({ text, replyTo: replyTo(thread) });
               close();
+              return panel.add({ text, replyTo: replyTo(thread) });
             }}
           />`
         : html`<button
@@ -170,9 +170,10 @@ function Comment({ panel, comment: known, thread, isRoot }) {
     panel.focus(`[data-comment="${id}"] .menu-button, [data-comment="${id}"] .edit-again`);
   };
   const save = (/** @type {string} */ text) => {
-    if (again) client.outbox.retry(pending.key, { ...pending.payload, text, ...(edit && { ofRevision: revision }) });
-    else if (text !== comment.text) topic.edit(id, text, "markdown", revision).catch(() => {});
     endEditing();
+    if (again) client.outbox.retry(pending.key, { ...pending.payload, text, ...(edit && { ofRevision: revision }) });
+    else if (text !== comment.text) return topic.edit(id, text, "markdown", revision);
+    return undefined;
   };
   const hasActions = isStored && !isEditing;
   return html`
@@ -219,9 +220,7 @@ function Comment({ panel, comment: known, thread, isRoot }) {
         !isEditing &&
         html`<div class="refused" role="alert">
           <p>${words.say("refused", { why: inWords(words, pending.problem) })}</p>
-          ${edit &&
-          html`<p>${words.say("yours")}</p>
-            <div class="text yours" dir="auto">${Said({ text: edit.text, mentions: mentionsOf(edit.text), body: null }, client.me?.id)}</div>`}
+          ${edit && html`<${Yours} words=${words} text=${edit.text} me=${client.me} />`}
           ${"text" in pending.payload &&
           html`<button type="button" class="link edit-again" onClick=${() => setEditing(pending.key)}>${words.say("edit")}</button>`}
           <button
@@ -237,6 +236,14 @@ function Comment({ panel, comment: known, thread, isRoot }) {
         </div>`}
       </div>
     </div>
+  `;
+}
+
+/** What one has written, and was refused. @param {{words: any, text: string, me: any}} props */
+export function Yours({ words, text, me }) {
+  return html`
+    <p>${words.say("yours")}</p>
+    <div class="text yours" dir="auto">${Said({ text, mentions: mentionsOf(text), body: null }, me?.id)}</div>
   `;
 }
 
