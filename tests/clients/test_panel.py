@@ -443,6 +443,41 @@ async def test_a_name_for_a_discussion_that_is_gone_is_not_kept_where_nobody_see
 
 
 @needs_chromium
+async def test_what_one_writes_stays_when_what_it_is_about_is_resolved_or_deleted(
+    site: Site, topic: str
+) -> None:
+    elsewhere, bob = await site.node.client(0, "ann"), await site.node.client(0, "bob")
+    ann = await site.open("ann")
+    await say(ann, "First")
+    [first] = (await elsewhere.call("topic.comments", {"topic": topic}))["items"]
+    await ann.get_by_role("button", name="Reply to Ann Archer").click()
+    reply = ann.get_by_role("textbox", name="Reply to Ann Archer")
+    await reply.fill("half a reply")
+    await bob.call("thread.resolve", {"commentId": first["id"]})
+    await expect(ann.get_by_text("Resolved by Bob Baker")).to_be_visible()
+    await expect(reply).to_be_focused()
+    await elsewhere.call("comment.delete", {"commentId": first["id"]})
+    await expect(ann.get_by_text("This comment was deleted")).to_be_visible()
+    await expect(reply).to_have_value("half a reply")
+    await reply.press("Control+Enter")
+    await expect(ann.get_by_role("alert")).to_be_visible()
+    await expect(comments(ann).filter(has_text="half a reply")).to_be_visible()
+
+    await say(ann, "Of Ann")
+    field = await _begin_edit(ann, "Of Ann")
+    await field.fill("half a change")
+    stored = (await elsewhere.call("topic.comments", {"topic": topic}))["items"]
+    [mine] = [each["id"] for each in stored if each["text"] == "Of Ann"]
+    await elsewhere.call("comment.delete", {"commentId": mine})
+    await expect(ann.get_by_text("Of Ann")).to_have_count(0)
+    await expect(field).to_have_value("half a change")
+    for _ in range(2):
+        await field.press("Control+Enter")
+    await expect(ann.get_by_text("You wrote:")).to_be_visible()
+    await expect(ann.locator(".yours")).to_have_text("half a change")
+
+
+@needs_chromium
 async def test_words_that_too_many_others_wait_before_are_still_there_to_be_sent(
     site: Site, proxy: Proxy, topic: str
 ) -> None:

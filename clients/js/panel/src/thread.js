@@ -23,7 +23,8 @@ export function Thread({ panel, thread, index, count }) {
   const author = root?.author ?? comments[0].author;
   // What was open because something in it was unread stays so: nothing folds while one reads.
   if (thread.unread) panel.kept.add(id);
-  const isOpened = opened.get(id) ?? panel.kept.has(id);
+  const isReplying = panel.replying === id;
+  const isOpened = opened.get(id) ?? (panel.kept.has(id) || isReplying);
   const isFolded = root?.resolved && !isOpened && !comments.some((/** @type {any} */ each) => each.pending);
   const label = words.say(thread.unread ? "thread.unread" : "thread", { name: author.name });
   const hasNew = comments.some((/** @type {any} */ comment) => comment.id === newFrom);
@@ -35,7 +36,6 @@ export function Thread({ panel, thread, index, count }) {
     "aria-setsize": count,
     "aria-posinset": index + 1,
   };
-  const isReplying = panel.replying === id;
   if (isFolded) {
     return html`
       <article ...${attributes} part="thread resolved">
@@ -86,7 +86,7 @@ export function Thread({ panel, thread, index, count }) {
       html`<button type="button" class="link earlier" onClick=${() => panel.unfold(id, Math.max(from, to - 2 * REPLIES), to + REPLIES)}>
         ${words.say("replies.later", { count: many - to })}
       </button>`}
-      ${canReply &&
+      ${(canReply || isReplying) &&
       (isReplying
         ? html`<${Composer}
             panel=${panel}
@@ -142,7 +142,8 @@ function Comment({ panel, comment: known, thread, isRoot }) {
     "data-unread": panel.isUnread(comment) ? "" : null,
     part: "comment",
   };
-  if (isGoing || (comment.deletedAt && !isRefused)) {
+  // What one writes stays where it is, whatever becomes of what it is about.
+  if (isGoing || (comment.deletedAt && !isRefused && !isEditing)) {
     return html`
       <div ...${attributes}>
         <${Avatar} person=${author} />
