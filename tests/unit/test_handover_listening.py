@@ -54,16 +54,22 @@ def _who_listens(port: int) -> list[str]:
     return found
 
 
-def _sockets() -> set[str]:
-    """The open ones of this process, as the system names them."""
-    found = set()
+def _sockets(*of: object) -> list[Any]:
+    """What the open ones of this process are bound to that are bound to one of these ports or paths, or to a name that
+    begins like it. What else there is may be other threads', of the servers of other tests."""
+    found: list[Any] = []
     for number in os.listdir("/proc/self/fd"):
         try:
-            name = os.readlink(f"/proc/self/fd/{number}")
-        except FileNotFoundError:  # of the folder itself
+            if not os.readlink(f"/proc/self/fd/{number}").startswith("socket:"):
+                continue
+            with socket.socket(fileno=os.dup(int(number))) as one:
+                name = one.getsockname()
+        except OSError:  # it is closed by now
             continue
-        if name.startswith("socket:"):
-            found.add(name)
+        if isinstance(name, str) and name.startswith(tuple(map(str, of))):
+            found.append(name)
+        elif isinstance(name, tuple) and name[1] in of:
+            found.append(name)
     return found
 
 
@@ -72,12 +78,11 @@ async def _lose_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     _resolve()
     monkeypatch.setattr(module, "AGAIN_SECONDS", 0.01)
     sockets_of, other = listening.sockets_of, _bound(ADDRESSES[1], port)
-    before = _sockets()
-    seen: list[tuple[list[str], set[str]]] = []
+    seen: list[tuple[list[str], list[Any]]] = []
 
     def sockets_that_another_takes(host: str, found: Any) -> list[socket.socket]:
         if len(seen) < 3:
-            seen.append((_who_listens(port), _sockets() - before))
+            seen.append((_who_listens(port), _sockets(port)))
             if len(seen) == 3:
                 other.close()
         sockets = sockets_of(host, found)
@@ -94,7 +99,7 @@ async def _lose_one_of_two(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not running.done() or not running.exception(), running.exception()
     assert _who_listens(port) == list(ADDRESSES)
     assert [who for who, _ in seen] == [[], [ADDRESSES[1]], [ADDRESSES[1]]], "half of it was listened at"
-    assert [more for _, more in seen] == [set()] * 3
+    assert [ours for _, ours in seen] == [[(ADDRESSES[1], port)]] * 3, "more is held than what another has"
     running.cancel()
     await asyncio.gather(running, return_exceptions=True)
     assert _who_listens(port) == []
@@ -111,7 +116,6 @@ def test_where_one_of_several_addresses_is_taken_none_is_held_and_all_are_tried_
 async def _stop_while_it_begins(path: str) -> None:
     port = free_port()
     _resolve()
-    before = _sockets()
     for turns in range(MOST_TURNS):
         listener = _listener(Where("node.example.com", port, path=path))
         running = asyncio.create_task(listener.run())
@@ -122,7 +126,7 @@ async def _stop_while_it_begins(path: str) -> None:
         await asyncio.gather(running, return_exceptions=True)
         await asyncio.sleep(0)
         await asyncio.sleep(0)
-        assert (_who_listens(port), _sockets() - before) == ([], set()), f"after {turns} turns of the loop"
+        assert (_who_listens(port), _sockets(port, path)) == ([], []), f"after {turns} turns of the loop"
         with closing(socket.socket(socket.AF_UNIX)) as probe:
             assert probe.connect_ex(path) in (errno.ECONNREFUSED, errno.ENOENT)
         if has_begun:
