@@ -51,21 +51,27 @@ def new_word() -> str:
 
 @dataclass(slots=True)
 class Watched:
-    """A database, and the statements that it was asked."""
+    """A database, and the statements that it was asked; `before` each of them something may be done, by its number."""
 
     database: Database
     statements: list[str] = field(default_factory=list)
+    before: Callable[[int], Awaitable[None]] | None = None
+
+    async def _note(self, sql: str) -> None:
+        self.statements.append(sql)
+        if self.before is not None:
+            await self.before(len(self.statements))
 
     async def fetch(self, sql: str, *arguments: Any) -> Any:
-        self.statements.append(sql)
+        await self._note(sql)
         return await self.database.fetch(sql, *arguments)
 
     async def fetchrow(self, sql: str, *arguments: Any) -> Any:
-        self.statements.append(sql)
+        await self._note(sql)
         return await self.database.fetchrow(sql, *arguments)
 
     async def fetchval(self, sql: str, *arguments: Any) -> Any:
-        self.statements.append(sql)
+        await self._note(sql)
         return await self.database.fetchval(sql, *arguments)
 
 
@@ -91,15 +97,22 @@ class Asker:
         self._cursors = Cursors()
         self._cursors.use_keys(KeyRing.of(b"k" * 32))
 
-    async def search(self, q: str, between: Callable[[], Awaitable[None]] | None = None, **more: Any) -> Seen:
-        """Search to the last page. With something to do `between` pages, no answer of Library is kept."""
+    async def search(
+        self,
+        q: str,
+        between: Callable[[], Awaitable[None]] | None = None,
+        before: Callable[[int], Awaitable[None]] | None = None,
+        **more: Any,
+    ) -> Seen:
+        """Search to the last page. With something to do `between` pages, no answer of Library is kept. What is to be
+        done `before` each statement gets its number on its page."""
         user = await LibraryUser.sign_in(self._cluster.library.url, self._login)
         library = Library(self._cluster.library.url, timing=Timing(fresh=0.0) if between else None)
         await library.start()
         try:
             signed_in = await library.sessions.sign_in_with_identity_token(await user.identity_token())
             who = cast("Identity", SimpleNamespace(user=signed_in.user, session=signed_in.session))
-            return await self._search(library, who, q, between, more)
+            return await self._search(library, who, q, between, before, more)
         finally:
             await library.stop()
 
@@ -109,16 +122,17 @@ class Asker:
         who: Identity,
         q: str,
         between: Callable[[], Awaitable[None]] | None,
+        before: Callable[[int], Awaitable[None]] | None,
         more: dict[str, Any],
     ) -> Seen:
         seen = Seen()
         cursor = None
         while len(seen.pages) < MOST_PAGES:
-            watched = Watched(self._database)
+            watched = Watched(self._database, before=before)
             asked = {"database": watched, "gate": library.questions, "cursors": self._cursors}
             for_all = SimpleNamespace(is_for_all=True)
             backends = cast("Backends", SimpleNamespace(**asked, chance=random.random, commenting=for_all))
-            before = await self._calls()
+            calls_before = await self._calls()
             answer = json.loads(
                 await search.search_comments(backends, who, SearchComments(q, cursor=cursor, **more))
             )
@@ -127,7 +141,7 @@ class Asker:
             seen.pages.append(([item["comment"]["id"] for item in answer["items"]], cursor is not None))
             seen.cursors.append(cursor)
             seen.statements.append(watched.statements)
-            seen.calls.append({call: count - before.get(call, 0) for call, count in after.items()})
+            seen.calls.append({call: count - calls_before.get(call, 0) for call, count in after.items()})
             if cursor is None:
                 return seen
             if between is not None:
@@ -298,6 +312,26 @@ async def test_a_right_that_ends_between_two_pages_ends_what_is_found(place: Pla
 
     seen = await place.asker("dan").search(word, limit=2, between=close)
     assert [len(ids) for ids, _ in seen.pages] == [2, 0]
+
+
+async def test_whoever_is_put_out_of_a_discussion_while_a_page_is_read_finds_nothing_of_it(
+    place: Place,
+) -> None:
+    ann, word = await Door.open(place.cluster, "rest", "ann"), new_word()
+    asker = place.asker("bob")
+    hit = await added(ann, (await created(ann, BOB))["topic"], word)
+    seen = await asker.search(word)
+    assert seen.ids == [hit["id"]]
+    for number in range(1, len(seen.statements[0]) + 1):
+        word, talk = new_word(), await created(ann, BOB)
+        await added(ann, talk["topic"], word)
+
+        async def put_out(statement: int, number: int = number, talk: Any = talk) -> None:
+            if statement == number:
+                await ann.call("discussion.remove", {"discussionId": talk["id"], "userId": BOB})
+
+        found = await asker.search(word, before=put_out)
+        assert found.ids == [], f"put out before statement {number}"
 
 
 async def test_a_dear_page_ends_early_and_all_pages_together_hold_every_hit(
