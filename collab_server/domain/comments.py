@@ -27,7 +27,19 @@ from collab_server.domain.jsontext import (
 from collab_server.domain.letters import is_blank
 from collab_server.domain.people import User
 from collab_server.domain.topics import Topic
-from collab_server.domain.wire import ADDED, CONDITION, WIRE, AtMost, Cursor, Flag, Prose, Text, Whole, camel
+from collab_server.domain.wire import (
+    ADDED,
+    APART,
+    CONDITION,
+    WIRE,
+    AtMost,
+    Cursor,
+    Flag,
+    Prose,
+    Text,
+    Whole,
+    camel,
+)
 from collab_server.errors import Invalid, TooLarge
 
 VIEW_STATE_LEVELS = 64
@@ -222,7 +234,7 @@ class AddComment:
     view_state: Annotated[dict[str, Any], AtMost("viewStateBytes")] | None = None
     request_id: Text | None = None
     comment_id: Text | None = field(default=None, metadata=ADDED)
-    format: Format | None = field(default=None, metadata=ADDED)
+    format: Format | None = field(default=None, metadata=APART)
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,7 +293,7 @@ class EditComment:
     comment_id: Text
     text: Prose
     request_id: Text | None = None
-    format: Format | None = field(default=None, metadata=ADDED)
+    format: Format | None = field(default=None, metadata=APART)
     of_revision: Whole | None = field(default=None, metadata=CONDITION)
 
 

@@ -12,7 +12,7 @@ from collab_server.domain.jsontext import JsonText, dumps, rfc3339
 from collab_server.domain.letters import is_blank, is_clear_name, one_name
 from collab_server.domain.people import People, User
 from collab_server.domain.topics import Content, Topic
-from collab_server.domain.wire import ADDED, CONDITION, WIRE, Cursor, Prose, Text, Whole
+from collab_server.domain.wire import APART, CONDITION, WIRE, Cursor, Prose, Text, Whole
 from collab_server.errors import Invalid, TooLarge
 
 NAME_CHARACTERS = 200
@@ -97,7 +97,7 @@ class CreateDiscussion:
     about: Content | None = None
     text: Prose | None = None
     request_id: Text | None = None
-    format: Format | None = field(default=None, metadata=ADDED)
+    format: Format | None = field(default=None, metadata=APART)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,7 @@ from pydantic_core import CoreSchema
 
 __all__ = [
     "ADDED",
+    "APART",
     "CONDITION",
     "WIRE",
     "AtMost",
@@ -64,6 +65,9 @@ def camel(name: str) -> str:
 ADDED: Mapping[str, bool] = {"is_added": True}
 """The metadata of a field that a command got later and that may be left out. Left out, it does not tell the command
 from those of before: repeated on a node of the version before, or under it, it is the same one."""
+APART: Mapping[str, bool] = {"is_apart": True}
+"""The metadata of a field that got into a command later and tells it from no other: clients leave it out where a node
+of the version before refuses it, and repeat the command with it on the next one."""
 CONDITION: Mapping[str, bool] = {"is_condition": True}
 """The metadata of a field that says of what a change was made. It tells when the command may take effect, not what it
 does: repeated without it, on a node of a version that does not know it, or with another one, it is the same command."""

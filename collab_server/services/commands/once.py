@@ -17,7 +17,7 @@ from functools import cache
 from typing import Any, TypeVar
 
 from collab_server.domain.jsontext import JsonText, json_list, json_object, json_string
-from collab_server.domain.wire import ADDED, CONDITION
+from collab_server.domain.wire import ADDED, APART, CONDITION
 from collab_server.errors import ClientError, Conflict, Invalid, Paused
 from collab_server.storage import requests
 from collab_server.storage.database import Database, Reads, Transaction
@@ -96,8 +96,8 @@ def _field_names(kind: type) -> tuple[str, ...]:
 
 @cache
 def _values_of(kind: type) -> tuple[str, ...]:
-    """What tells a command of this kind from others: all that is in it, without its `requestId` and its condition."""
-    apart = {"request_id", *_added_to(kind), *_marked(kind, CONDITION)}
+    """What tells a command of this kind from others: not its `requestId`, nor what only some nodes are sent."""
+    apart = {"request_id", *_added_to(kind), *_marked(kind, APART), *_marked(kind, CONDITION)}
     return tuple(name for name in _field_names(kind) if name not in apart)
 
 
