@@ -304,6 +304,29 @@ async def test_no_event_of_the_topic_comes_between_subscribing_and_its_answer(
         await writing
 
 
+async def test_several_who_subscribe_on_one_connection_share_its_events_without_gaps(
+    cluster: Cluster, topic: str
+) -> None:
+    """While others write, they ask again and again, two at a time; the connection gets each event once, in order."""
+    ann, bob = await cluster.client(0, "ann"), await cluster.client(0, "bob")
+    await bob.call("topic.subscribe", {"topic": topic})
+
+    async def write() -> None:
+        for number in range(60):
+            await say(ann, topic, f"{number}")
+
+    async def ask_again() -> None:
+        while not writing.done():
+            heard = max([event.seq or 0 for event in bob.events if event.topic == topic], default=0)
+            answer = await bob.call("topic.subscribe", {"topic": topic, "after": heard})
+            assert answer["seq"] >= heard
+
+    writing = asyncio.create_task(write())
+    await asyncio.gather(writing, ask_again(), ask_again())
+    await bob.wait_for_seq(topic, 60)
+    assert seqs(bob, topic) == list(range(1, 61))
+
+
 async def test_many_topics_of_one_connection_are_kept_apart(cluster: Cluster) -> None:
     ann, bob = await cluster.client(0, "ann"), await cluster.client(1, "bob")
     topics = [fresh_topic() for _ in range(20)]

@@ -12,7 +12,8 @@ What it promises.
 - What cannot be - a head behind what was delivered, two events under one `seq` - is told to the `witness`: the
   database may have gone back in time (`epoch_watch`).
 - Between subscribing and its acknowledgement nothing of the topic reaches the client; after it comes every event
-  beyond the acknowledged `seq`.
+  beyond the acknowledged `seq`. A client that follows the topic already, or asks for it several times at once, misses
+  nothing by that: what is held and acknowledged reaches it before the acknowledgement (`bring_up`).
 - A topic whose last client may come back (`leave`) goes on for `KEPT_SECONDS`, for nobody: whoever follows it then need
   not ask Postgres.
 
@@ -56,16 +57,18 @@ class Outlet(Protocol):
 
 
 class _Held:
-    """A client whose events must not reach it yet. `known` is what its acknowledgement told it, once that is out.
+    """A client whose events must not reach it yet: so many times it is `asking` for the topic now. `known` is up to
+    where it has got its events, or was told of them, since it asked before; None: it did not.
 
     `events` has everything after `since`; None while the node does not know the topic's head.
     """
 
-    __slots__ = ("events", "known", "since")
+    __slots__ = ("asking", "events", "known", "since")
 
-    def __init__(self, since: int | None) -> None:
+    def __init__(self, since: int | None, known: int | None) -> None:
+        self.asking = 0
         self.events: list[Event] = []
-        self.known: int | None = None
+        self.known = known
         self.since = since
 
 
@@ -122,15 +125,67 @@ class Missing:
         return taken
 
 
-class Feed:
+class Logs:
+    """Which topics are followed on this node, by whom, and how far they were delivered."""
+
+    def __init__(self) -> None:
+        self._logs: dict[str, _Log] = {}
+
+    def follows(self, client: str, topic: str) -> bool:
+        """Whether the client follows the topic, held or live."""
+        followed = self._logs.get(topic)
+        return followed is not None and (client in followed.live or client in followed.held)
+
+    def is_followed(self, topic: str) -> bool:
+        """Whether any client of this node follows the topic."""
+        return topic in self._logs
+
+    def position(self, topic: str) -> int | None:
+        """Up to which `seq` this node has delivered a followed topic; None while it does not know."""
+        followed = self._logs.get(topic)
+        return followed.applied if followed is not None else None
+
+    def lacks(self, client: str, topic: str, known: int) -> bool:
+        """Whether there are events up to `known` that have not come here yet, and that a client should have got by what
+        it has asked for before."""
+        followed = self._logs.get(topic)
+        held = followed.held.get(client) if followed else None
+        if followed is None or followed.applied is None or held is None or held.known is None:
+            return False
+        return max(followed.applied, held.known) < known
+
+    def heads(self) -> list[Claim]:
+        """Up to where each followed topic was delivered, as far as it is known which event that is."""
+        return [
+            Claim(name, followed.applied, followed.head)
+            for name, followed in self._logs.items()
+            if followed.applied and followed.head
+        ]
+
+    def clients_of(self, topic: str) -> Iterable[str]:
+        """The clients that receive the topic's events now."""
+        followed = self._logs.get(topic)
+        return followed.live if followed is not None else ()
+
+    def positions(self) -> dict[str, int]:
+        """Up to which `seq` each followed topic was delivered, as far as that is known."""
+        return {name: entry.applied for name, entry in self._logs.items() if entry.applied is not None}
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """The names of the topics that clients of this node follow."""
+        return list(self._logs)
+
+
+class Feed(Logs):
     """Delivers to `outlet`, a topic's events to one roster. What is missing it notes in `missing`, for `Repair`."""
 
     def __init__(self, outlet: Outlet, new_roster: Callable[[], Roster]) -> None:
+        super().__init__()
         self._outlet = outlet
         self._new_roster = new_roster
         self.missing = Missing()
         self.witness = Witness()
-        self._logs: dict[str, _Log] = {}
         # Topics without a client, and since when, in order. To find the first of a plain dict takes the longer, the
         # more were taken out before it.
         self._left: OrderedDict[str, float] = OrderedDict()
@@ -202,21 +257,21 @@ class Feed:
 
     # --- clients
 
-    def hold(self, client: str, topic: str) -> int | None:
-        """Follow a topic for a client, holding its events back until `release`.
+    def hold(self, client: str, topic: str) -> None:
+        """Follow a topic for a client, holding its events back until `release` or `give_back`.
 
-        A client that follows it already gets nothing more of it until then, either; what it has got, or been told,
-        so far is returned, for the case that its new subscription fails.
+        A client that follows it already gets nothing more of it until then, either. Held several times it waits for
+        the last.
         """
         followed = self._logs.get(topic)
         if followed is None:
             followed = self._logs[topic] = _Log(topic, self._new_roster())
-        was_live, before = client in followed.live, followed.held.get(client)
-        followed.live.discard(client)
-        followed.held[client] = _Held(followed.applied)
-        if was_live:
-            return followed.applied
-        return before.known if before is not None else None
+        held = followed.held.get(client)
+        if held is None:
+            known = followed.applied if client in followed.live else None
+            held = followed.held[client] = _Held(followed.applied, known)
+            followed.live.discard(client)
+        held.asking += 1
 
     def follow(self, client: str, topic: str) -> int | None:
         """Follow a topic for a client that has not followed it, from where this node has delivered it, which is
@@ -265,16 +320,43 @@ class Feed:
             self.witness.doubt()
         return not is_behind
 
+    def bring_up(self, client: str, topic: str, known: int) -> None:
+        """The client is about to be told everything up to `known`: whatever it has asked for before gets the events up
+        to there as it gets all others, before they are passed over by what comes after the acknowledgement."""
+        followed = self._logs.get(topic)
+        held = followed.held.get(client) if followed else None
+        if followed is None or held is None or held.known is None:
+            return
+        for event in held.events:
+            if held.known < event.seq <= known and followed.held.get(client) is held:
+                held.known = event.seq
+                self._deliver((client,), event)
+
     def release(self, client: str, topic: str, known: int) -> None:
         """Let the held events go: the client has been told everything up to `known`.
 
-        Call it right after the acknowledgement was queued.
+        Call `bring_up` right before the acknowledgement is queued, and this right after.
         """
         followed = self._logs.get(topic)
         held = followed.held.get(client) if followed else None
         if followed is not None and held is not None:
-            held.known = known
+            held.asking -= 1
+            held.known = known if held.known is None else min(held.known, known)
             self._let_go(followed, client, held)
+
+    def give_back(self, client: str, topic: str) -> bool:
+        """A subscription has failed: one of before, or another one that is under way, goes on as if it had not been.
+        False where there is none."""
+        followed = self._logs.get(topic)
+        held = followed.held.get(client) if followed else None
+        if followed is None or held is None:
+            return False
+        held.asking -= 1
+        if held.asking == 0 and held.known is None:
+            self.leave(client, topic)
+            return False
+        self._let_go(followed, client, held)
+        return True
 
     def _release_ready(self, followed: _Log) -> None:
         for client, held in tuple(followed.held.items()):
@@ -285,7 +367,9 @@ class Feed:
         looks at itself alone."""
         known, applied = held.known, followed.applied
         # A client may know more than this node yet: then what is on its way here must not reach it twice.
-        if known is None or applied is None or known > applied or followed.held.get(client) is not held:
+        if held.asking > 0 or known is None or applied is None or known > applied:
+            return
+        if followed.held.get(client) is not held:
             return
         del followed.held[client]
         followed.live.add(client)
@@ -328,15 +412,6 @@ class Feed:
             if followed is not None and not followed.live and not followed.held:
                 self._forget(followed)
 
-    def follows(self, client: str, topic: str) -> bool:
-        """Whether the client follows the topic, held or live."""
-        followed = self._logs.get(topic)
-        return followed is not None and (client in followed.live or client in followed.held)
-
-    def is_followed(self, topic: str) -> bool:
-        """Whether any client of this node follows the topic."""
-        return topic in self._logs
-
     def reset(self) -> None:
         """Forget how far every topic was delivered: the epoch is new. The clients of before must be sent away."""
         for followed in self._logs.values():
@@ -344,30 +419,3 @@ class Feed:
             followed.head = ""
             followed.hinted = 0
             followed.waiting.clear()
-
-    def position(self, topic: str) -> int | None:
-        """Up to which `seq` this node has delivered a followed topic; None while it does not know."""
-        followed = self._logs.get(topic)
-        return followed.applied if followed is not None else None
-
-    def heads(self) -> list[Claim]:
-        """Up to where each followed topic was delivered, as far as it is known which event that is."""
-        return [
-            Claim(name, followed.applied, followed.head)
-            for name, followed in self._logs.items()
-            if followed.applied and followed.head
-        ]
-
-    def clients_of(self, topic: str) -> Iterable[str]:
-        """The clients that receive the topic's events now."""
-        followed = self._logs.get(topic)
-        return followed.live if followed is not None else ()
-
-    def positions(self) -> dict[str, int]:
-        """Up to which `seq` each followed topic was delivered, as far as that is known."""
-        return {name: entry.applied for name, entry in self._logs.items() if entry.applied is not None}
-
-    @property
-    def topics(self) -> Sequence[str]:
-        """The names of the topics that clients of this node follow."""
-        return list(self._logs)

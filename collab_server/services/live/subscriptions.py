@@ -1,10 +1,11 @@
 """Subscriptions: who of this node's listeners follows which topic, from asking for it to its end.
 
 What it promises. Subscribing leaves no hole and no double: the topic's events are held from before its head is read
-until the answer is out, and whatever is beyond the answer's `seq` comes after it. Who may not open a topic is refused
-before anything of it is read, and a member of a discussion who is removed meanwhile is put out. Nothing of a topic
-follows `topic.closed`, nor the answer to unsubscribing. A listener follows at most `topicsPerConnection` topics, and
-its inbox besides.
+until the answer is out, and whatever is beyond the answer's `seq` comes after it. Whoever follows the topic already on
+the same connection goes on without a hole: what is held and the answer passes over reaches it before the answer. Who
+may not open a topic is refused before anything of it is read, and a member of a discussion who is removed meanwhile is
+put out. Nothing of a topic follows `topic.closed`, nor the answer to unsubscribing. A listener follows at most
+`topicsPerConnection` topics, and its inbox besides.
 
 Whoever asks passes `acknowledge`, which queues the answer and does not wait. Nothing runs in here but what
 was asked for.
@@ -29,11 +30,13 @@ from collab_server.services.commands.weights import weight_of_answer
 from collab_server.services.hub import Hub, Listener
 from collab_server.services.live.audience import Audience
 from collab_server.services.live.feed import Feed
+from collab_server.services.live.repair import EVENTS_A_GAP
 from collab_server.services.live.snapshots import Snapshots
 from collab_server.services.live.watches import Watches
 from collab_server.services.topics import check_after, check_event_limit
 from collab_server.storage import event_log
 from collab_server.storage.database import Database
+from collab_server.storage.event_log import Gap
 from collab_server.storage.topics import Snapshot
 
 MOST_LOOKS = 5
@@ -103,14 +106,16 @@ class Subscriptions:
         self._take_place(listener, name, role)
         # The feed must be held before membership is looked at: whoever is removed after that look is put out by the
         # feed, whoever was removed before it is refused.
-        received = self._feed.hold(connection, name)
+        self._feed.hold(connection, name)
         try:
             found = await self._find(listener, topic, role, after=after, epoch=command.epoch, limit=limit)
+            await self._catch_up(connection, name, found.snapshot.seq)
         except BaseException:
-            self._give_back(listener, name, received)
+            self._give_back(listener, name)
             raise
         if _has_left(listener):
             return  # it has left, and whoever signed in next on this connection may follow the topic
+        self._feed.bring_up(connection, name, found.snapshot.seq)
         if not self._feed.follows(connection, name):
             listener.topics.pop(name, None)
             raise NotFound("topic")  # put out meanwhile
@@ -131,15 +136,10 @@ class Subscriptions:
             raise TooLarge(f"expected at most {most} topics a connection", field="topic")
         listener.topics.setdefault(name, Standing(role))
 
-    def _give_back(self, listener: Listener, name: str, received: int | None) -> None:
-        """It came to nothing: what was `received` of a subscription of before goes on from there."""
-        if _has_left(listener):
-            return
-        if received is None:
+    def _give_back(self, listener: Listener, name: str) -> None:
+        """It came to nothing: a subscription of before goes on."""
+        if not _has_left(listener) and not self._feed.give_back(listener.connection, name):
             listener.topics.pop(name, None)
-            self._feed.leave(listener.connection, name)
-        else:
-            self._feed.release(listener.connection, name, received)
 
     async def _find(
         self,
@@ -168,6 +168,15 @@ class Subscriptions:
             events=json_list(event.body for event in events),
             has_more=bool(events) and events[-1].seq < snapshot.seq,
         )
+
+    async def _catch_up(self, connection: str, name: str, seq: int) -> None:
+        """Have the feed come to where the answer will be, for those whom it would pass over. Raises `Paused`."""
+        for _ in range(MOST_LOOKS):
+            position = self._feed.position(name)
+            if position is None or not self._feed.lacks(connection, name, seq):
+                return
+            gap = Gap(name, position)
+            self._feed.offer(await event_log.read_gaps(self._database, [gap], limit=EVENTS_A_GAP))
 
     async def _look(self, listener: Listener, name: str) -> Snapshot:
         """A topic as a listener that is held finds it: the feed brings it everything after that. Raises `Paused`."""
