@@ -112,6 +112,22 @@ async def test_no_line_of_the_inbox_moves_under_the_pointer(site: Site, topic: s
 
 
 @needs_chromium
+async def test_what_comes_later_and_does_not_come_is_asked_for_again(site: Site, topic: str) -> None:
+    await site.context.route("**/later.js", lambda route: route.abort())
+    page = await site.open("ann")
+    await expect(composer(page)).to_be_visible()
+    discussions = page.get_by_role("button", name="Discussions")
+    await discussions.click()
+    await expect(page.locator(".toast")).to_contain_text("could not be loaded")
+    await page.get_by_role("button", name="All").click()
+    await expect(composer(page)).to_be_visible()
+    await site.context.unroute("**/later.js")
+    await discussions.click()
+    await expect(page.get_by_text("No private discussions yet.")).to_be_visible()
+    await expect(discussions).to_be_focused()
+
+
+@needs_chromium
 async def test_a_private_discussion_from_its_beginning_to_the_end(site: Site, topic: str) -> None:
     ann, bob, other = [await site.open(who) for who in ("ann", "bob", "ann")]
     for window in (ann, other):

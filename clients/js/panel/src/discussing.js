@@ -4,21 +4,8 @@ import { discussionsOf, summariesOf } from "./client.js";
 import { Head } from "./head.js";
 import { Avatar, Count, Icon, listed, useStore } from "./parts.js";
 import { html, useRef } from "./preact.js";
+import { membersOf } from "./telling.js";
 import { useWindow } from "./window.js";
-
-const MOST_NAMES = 3;
-
-/** In the place of what a client has, where none are looked for. */
-export const NO_DISCUSSIONS = { snapshot: () => ({ discussions: [], unread: 0 }), subscribe: () => () => {} };
-
-/** Who is in it, in words, oneself last. @param {any} words @param {any} discussion @param {any} me @returns {string[]} */
-export function membersOf(words, { members }, me) {
-  const others = members.filter((/** @type {any} */ { id }) => id !== me?.id);
-  const names = others.slice(0, MOST_NAMES).map((/** @type {any} */ { name }) => name);
-  if (others.length > MOST_NAMES) names.push(words.say("more.people", { count: others.length - MOST_NAMES }));
-  if (others.length < members.length) names.push(words.say("you"));
-  return names;
-}
 
 /** All of them, those about the dashboard first. @param {any} props */
 export function DiscussionList({ client, words, rooms, now }) {

@@ -2,9 +2,8 @@
 
 import { change } from "./changing.js";
 import { discussionsOf, mentionsOf, pieces } from "./client.js";
-import { NO_DISCUSSIONS } from "./discussing.js";
 import { Head } from "./head.js";
-import { Avatar, Icon, inSentence, listed, Tabs, useStore, viewChip } from "./parts.js";
+import { Avatar, Icon, inSentence, listed, NO_DISCUSSIONS, Tabs, useStore, viewChip } from "./parts.js";
 import { html, useReducer, useRef, useState } from "./preact.js";
 import { cut, whereOf, whyOf } from "./telling.js";
 import { useWindow } from "./window.js";

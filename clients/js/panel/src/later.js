@@ -2,7 +2,7 @@
 // when somebody goes there.
 
 export { NewDiscussion as begin } from "./beginning.js";
-export { Discussing as discussions } from "./discussing.js";
+export { Discussing as discussions, DiscussionList } from "./discussing.js";
 export { Inbox as inbox } from "./inbox.js";
 export { Keys } from "./keys.js";
 export { Members as members } from "./members.js";

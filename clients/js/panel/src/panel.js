@@ -3,13 +3,12 @@
 import { change, forgetRefused } from "./changing.js";
 import { discussionsOf, marksOf, pieces } from "./client.js";
 import { Composer } from "./composer.js";
-import { DiscussionList, membersOf, NO_DISCUSSIONS } from "./discussing.js";
-import { Avatar, Count, Icon, inSentence, listed, Tabs, useStore } from "./parts.js";
+import { Avatar, Count, Icon, inSentence, listed, NO_DISCUSSIONS, Tabs, useStore } from "./parts.js";
 import { isAt, placeOf } from "./places.js";
 import { Popup } from "./popup.js";
 import { html, useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./preact.js";
 import { useReading } from "./reading.js";
-import { bellOf, cut, whereOf, whyOf } from "./telling.js";
+import { bellOf, cut, membersOf, whereOf, whyOf } from "./telling.js";
 import { Thread, Yours } from "./thread.js";
 
 const MOST_THREADS = 60; // in the document
@@ -365,10 +364,13 @@ export function Panel(props) {
   const remove = (id, revision) => {
     const edits = client.outbox
       .snapshot()
-      .filter(({ name, payload, state }) => name === "comment.edit" && payload.commentId === id && state !== "refused");
+      .filter(
+        (/** @type {any} */ { name, payload, state }) => name === "comment.edit" && payload.commentId === id && state !== "refused",
+      );
     const act = () => {
       // One's own edits that waited then, and that the server has taken since, are in what it said.
-      const taken = edits.filter(({ key }) => !client.outbox.snapshot().some((each) => each.key === key)).length;
+      const waiting = client.outbox.snapshot().map((/** @type {any} */ { key }) => key);
+      const taken = edits.filter((/** @type {any} */ { key }) => !waiting.includes(key)).length;
       topic.delete(id, taken ? edits[0].payload.ofRevision + taken : revision).catch(() => {});
     };
     const end = setTimeout(() => finish(id, act), UNDO_MS);
@@ -644,13 +646,14 @@ export function Panel(props) {
         chosen=${filter}
         counts=${{ unread: state.unread, discussions: discussions.unread }}
         onChoose=${(/** @type {string} */ key) => {
+          if (key === "discussions") rooms.want();
           sticky.clear();
           live.isAtEnd = true;
           setStartId(null);
           setFilter(key);
         }}
       />
-      ${filter === "discussions" ? html`<${DiscussionList} client=${client} words=${words} rooms=${rooms} now=${panel.now} />` : html`
+      ${filter === "discussions" ? html`<${rooms.DiscussionList} client=${client} words=${words} rooms=${rooms} now=${panel.now} />` : html`
       ${inPlace &&
       html`<p class="in-place" part="in-place">
         <${Icon} name="place" /><bdi>${placeOf(host, inPlace) ?? words.say("place")}</bdi>

@@ -11,6 +11,9 @@ export function useStore(store) {
   return store.snapshot();
 }
 
+/** In the place of the discussions of a client, where none are looked for. */
+export const NO_DISCUSSIONS = { snapshot: () => ({ discussions: [], unread: 0 }), subscribe: () => () => {} };
+
 const HUES = 8;
 
 /** One of eight colours of one's own. @param {string} id */

@@ -75,6 +75,8 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
   useEffect(() => {
     whenIdle(() => load().catch(() => {})); // it is asked for again by whoever goes there
   }, []);
+  /** For somebody who wants to see what comes with it. */
+  const want = () => load().catch(() => tell(words.say("room.failed")));
   const isComing = !others && stack.some(({ kind }) => kind !== "topic");
   useEffect(() => {
     if (isComing) load().catch(() => (tell(words.say("room.failed")), cut(1)));
@@ -184,7 +186,9 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
           const isTop = index === stack.length - 1;
           const isHome = index === 0;
           const onBack = isHome ? (kind === "topic" ? null : onClose) : () => cut(index);
-          const rooms = { open, enter, replace, later, tell, more, isHome, isTop, onBack, Keys: others?.Keys, home: home.topic ? spelled(home.topic) : "" };
+          const { Keys, DiscussionList = Coming } = others ?? {};
+          const about = home.topic ? spelled(home.topic) : "";
+          const rooms = { open, enter, replace, want, later, tell, more, isHome, isTop, onBack, Keys, DiscussionList, home: about };
           const isLeaving = (/** @type {any} */ event) => event.key === "Escape" && !event.defaultPrevented && onBack;
           return html`<div
             key=${`${kind}:${topic ?? ""}`}
