@@ -214,9 +214,18 @@ def test_what_is_wrong_with_a_folder_is_a_line_with_the_next_step(
     assert owners == {path: path.stat().st_uid for path in owners}
 
 
+def _freeze_postgres(demo: RunningDemo) -> None:
+    for pid in demo.process.tree():
+        with contextlib.suppress(OSError):  # a process of it that has just ended
+            if Path(f"/proc/{pid}/comm").read_text() == "postgres\n":
+                os.kill(pid, signal.SIGSTOP)
+
+
 async def test_an_interrupted_start_leaves_nothing_running(start_demo: StartDemo) -> None:
     demo = start_demo()
-    await until(lambda: "Valkey" in demo.text, 30, lambda: demo.text)
+    await until(lambda: "PostgreSQL" in demo.text, 30, lambda: demo.text)
+    _freeze_postgres(demo)  # so that it is not up before it is interrupted
+    await until(lambda: "stand-in Library" in demo.text, 30, lambda: demo.text)
     tree = demo.process.tree()
     demo.process.send(signal.SIGINT)
     watch = Stopwatch()
