@@ -4,12 +4,13 @@ What the panel in it does is told in tests/clients/test_panel.py; here is what t
 share their cookies, as they do at home. Skipped where there is no Chromium.
 """
 
+import asyncio
 import re
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 import pytest_asyncio
-from playwright.async_api import Browser, BrowserContext, Locator, Page, expect
+from playwright.async_api import Browser, BrowserContext, Locator, Page, Route, expect
 
 from tests.clients.panels import composer, say
 from tests.harness.axe import violations
@@ -212,6 +213,23 @@ async def test_whoever_signs_out_is_not_let_in_by_what_the_window_knew(open_as: 
     await ann.get_by_label("Password").fill("ann")
     await ann.get_by_role("button", name="Sign in").click()
     await expect(composer(ann)).to_have_value("half a thought")
+
+
+async def test_a_form_that_was_opened_before_people_could_be_told_stays_open(open_as: Open) -> None:
+    ann, may_come = await open_as("Ann"), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        await may_come.wait()
+        await route.continue_()
+
+    await ann.route("**/standin/people", hold)
+    await ann.locator(".account summary").click()
+    await ann.get_by_role("button", name="Sign out").click()
+    await ann.get_by_text("Sign in with name and password").click()
+    await expect(ann.get_by_label("Password")).to_be_visible()
+    may_come.set()
+    await expect(ann.get_by_role("button", name="Ann")).to_be_visible()
+    await expect(ann.get_by_label("Password")).to_be_visible()
 
 
 async def test_a_browser_that_keeps_nothing_shows_the_page_all_the_same(

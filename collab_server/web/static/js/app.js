@@ -72,7 +72,7 @@ function Languages({ words, language, onChoose }) {
 }
 
 function SignIn({ words, languages, isEnded, onSignedIn }) {
-  const [known, setKnown] = useState([]);
+  const [known, setKnown] = useState(null); // nobody knows yet whether people can be told
   const [problem, setProblem] = useState("");
   const [isBusy, setBusy] = useState(false);
   const said = useRef(null);
@@ -106,7 +106,7 @@ function SignIn({ words, languages, isEnded, onSignedIn }) {
       <p class="eyebrow">${words.say("server")}</p>
       <h1>${words.say("sign.who")}</h1>
       ${isEnded ? html`<p class="ended" role="status">${words.say("sign.ended")}</p>` : html`<p class="lead">${words.say("sign.lead")}</p>`}
-      ${known.length > 0 &&
+      ${known?.length > 0 &&
       html`
         <ul class="people">
           ${known.map(
@@ -126,7 +126,7 @@ function SignIn({ words, languages, isEnded, onSignedIn }) {
           )}
         </ul>
       `}
-      <details open=${known.length === 0}>
+      <details open=${known?.length === 0}>
         <summary>${words.say("sign.by")}</summary>
         <form onSubmit=${submit}>
           <label><span>${words.say("sign.name")}</span><input name="username" autocomplete="username" required /></label>
