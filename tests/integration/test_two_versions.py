@@ -141,6 +141,7 @@ async def test_the_version_before_beside_this_one(
         await converse(this, before)
         await look_for_each_other(before, this)
         await edit_on_either(before, this)
+        await show_on_either(before, this)
 
 
 async def look_for_each_other(before: Cluster, this: Cluster) -> None:
@@ -196,6 +197,37 @@ async def edit_on_either(before: Cluster, this: Cluster) -> None:
             edited = await client.change("comment.edit", change)
             assert edited["comment"]["text"] == text
     assert edited["comment"]["body"] is not None
+
+
+async def show_on_either(before: Cluster, this: Cluster) -> None:
+    """A client shows a topic in its order, and what is unread, also by a node that tells neither of comments their
+    places nor how far one has read."""
+    for cluster in (before, this):
+        topic = fresh_topic()
+        bob = await cluster.client(0, "bob")
+        roots = [(await say(bob, topic, f"{number}"))["comment"]["id"] for number in range(3)]
+        replies = [f"1.{number}" for number in range(60)]
+        for text in replies:
+            await bob.call("comment.add", {"topic": topic, "replyTo": roots[1], "text": text})
+        auth = collab_client.library(cluster.library.url, "ann", "ann")
+        async with collab_client.Client(cluster[0].url, auth) as client, client.topic(topic) as shown:
+
+            async def shows(*expected: str, unread: int, shown: collab_client.Topic = shown) -> None:
+                def is_shown() -> bool:
+                    now = shown.snapshot
+                    texts = [comment["text"] for thread in now.threads for comment in thread.comments]
+                    return (texts, now.unread) == (list(expected), unread)
+
+                await until(is_shown, 10, f"{len(expected)} comments are shown, {unread} of them unread")
+
+            for root in roots:
+                await shown.find(root)
+            await shows("0", "1", *replies, "2", unread=63)
+            await shown.add("2.0", reply_to=roots[2])
+            await say(bob, topic, "3")
+            await shows("0", "1", *replies, "2", "2.0", "3", unread=64)
+            shown.read()
+            await shows("0", "1", *replies, "2", "2.0", "3", unread=0)
 
 
 async def test_nodes_that_do_not_understand_each_other_find_everything_in_the_database(

@@ -170,7 +170,7 @@ class Following:
         self.epoch = answer["epoch"] if is_exact else "none"
         self.present = tuple(answer["present"])
         self.rights = frozenset(answer["rights"])
-        self.commenting = answer["commenting"]
+        self.commenting = answer.get("commenting", True)
         signals, self._signals = self._signals, None
         for name, said in signals:
             self._signal(name, said)

@@ -28,6 +28,13 @@ _SAY_TYPING_SECONDS: Final = 3
 _AT_THE_END: Final = 2**53 - 1
 
 
+def _place(comment: Comment) -> tuple[int, str, str]:
+    """By it comments are in their order. What has no `seq`, of a node of a former version, is by its age; the ids of
+    such nodes rise."""
+    seq = comment["seq"]
+    return (seq, comment["createdAt"], comment["id"]) if not seq else (seq, "", "")
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Thread:
     """`id` is that of its root, which is None while only replies to it are loaded.
@@ -215,7 +222,7 @@ class Topic(Store[TopicState]):
             self._take_page(page)
             self._has_begun = True
             is_exact = "seq" in page
-        self._read_seq, self._unread = answer["readSeq"], answer["unread"]
+        self._read_seq, self._unread = answer.get("readSeq", self._read_seq), answer["unread"]
         self._threads.clear()
         for _, end in self._typing.values():
             end.cancel()
@@ -314,7 +321,8 @@ class Topic(Store[TopicState]):
     def _put(self, comment: Comment) -> None:
         known = self._comments.get(comment["id"])
         if known is not comment:
-            self._comments[comment["id"]] = {**known, **comment} if known is not None else comment
+            before: Any = known or {"seq": 0}  # nodes of a former version do not tell it
+            self._comments[comment["id"]] = {**before, **comment}
             self._members.setdefault(comment["threadId"], set()).add(comment["id"])
             self._threads.pop(comment["threadId"], None)
 
@@ -332,7 +340,10 @@ class Topic(Store[TopicState]):
     def _take_page(self, page: Mapping[str, Any]) -> None:
         self._take(page)
         self._older_cursor = page["next"]
-        self._from = 0 if page["next"] is None else page["items"][-1]["seq"]
+        if all("seq" in comment for comment in page["items"]):
+            self._from = 0 if page["next"] is None else page["items"][-1]["seq"]
+        else:
+            self._from = _AT_THE_END  # how many are unread only the server knows
 
     async def older(self) -> None:
         """Load comments older than those that are there. Raises `Refused`."""
@@ -423,8 +434,9 @@ class Topic(Store[TopicState]):
                 if not problem.is_passing:
                     break
                 continue
-            is_right = (now["seq"], now["readSeq"]) == (self._following.seq, self._read_seq)
-            self._read_seq, self._unread, self._muted = now["readSeq"], now["unread"], now["muted"]
+            read_seq = now.get("readSeq", self._read_seq)
+            is_right = (now["seq"], read_seq) == (self._following.seq, self._read_seq)
+            self._read_seq, self._unread, self._muted = read_seq, now["unread"], now["muted"]
             self._threads.clear()
             self._changed()
             if is_right or not (is_needed or not self._covers_unread):
@@ -623,13 +635,13 @@ class Topic(Store[TopicState]):
             if id not in self._threads:
                 stored = [self._comments[member] for member in members]
                 comments = [*stored, *(each for each in added if each["threadId"] == id)]
-                comments.sort(key=lambda comment: comment["seq"])
+                comments.sort(key=_place)
                 self._threads[id] = self._thread(id, [foreseen(each, own, me) for each in comments])
             if self._threads[id].comments:
                 threads.append(self._threads[id])
             else:
                 del self._members[id]
-        return tuple(sorted(threads, key=lambda thread: (thread.root or thread.comments[0])["seq"]))
+        return tuple(sorted(threads, key=lambda thread: _place(thread.root or thread.comments[0])))
 
     def _thread(self, id: str, comments: list[Shown]) -> Thread:
         root = next((comment for comment in comments if comment["id"] == id), None)
