@@ -252,10 +252,15 @@ PIECES = {
 }
 
 
-@pytest.mark.parametrize("transport", ["lean", "asgi"])
+@pytest.mark.filterwarnings(
+    "ignore::DeprecationWarning", "ignore:.*websockets:UserWarning"
+)  # of `websockets`
+@pytest.mark.parametrize(
+    ("transport", "ws"), [("lean", "auto"), ("asgi", "auto"), ("asgi", "websockets"), ("asgi", "wsproto")]
+)
 @pytest.mark.parametrize("pieces", PIECES)
 async def test_how_a_message_begins_that_is_too_large_is_answered_before_the_end(
-    transport: str, pieces: str, monkeypatch: pytest.MonkeyPatch
+    transport: str, ws: Any, pieces: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("COLLAB_TRANSPORT", transport)
     watcher = Telling()
@@ -263,7 +268,7 @@ async def test_how_a_message_begins_that_is_too_large_is_answered_before_the_end
     server.max_http_buffer_size = LIMIT
     heard: list[str] = []
     server.on("message", lambda sid, text: heard.append(text))
-    with serve(server, ws_max_size=LIMIT, loop="uvloop") as served, Raw(served) as client:
+    with serve(server, ws_max_size=LIMIT, loop="uvloop", ws=ws) as served, Raw(served) as client:
         for piece in PIECES[pieces]:
             client.socket.sendall(piece)
         told = client.read_to_end()

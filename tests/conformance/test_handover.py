@@ -82,7 +82,6 @@ def starting(*, transport: str = "lean") -> Iterator[Start]:
             keys: KeyRing = KEYS,
             path: Path | None = None,
             tls: dict[str, Any] | None = None,
-            ws: str = "auto",
             transport: str = transport,
             **options: Any,
         ) -> One:
@@ -90,7 +89,7 @@ def starting(*, transport: str = "lean") -> Iterator[Start]:
             handing = Handing(neighbours, name, keys=keys, path=None if path is None else str(path))
             server = echo_engine(elsewhere=handing.elsewhere, **options)
             served = stack.enter_context(
-                serve_application(handing.application(server), server, **WAYS["lean"], ws=ws, **(tls or {}))
+                serve_application(handing.application(server), server, **WAYS["lean"], **(tls or {}))
             )
             one = One(handing, served, "http" if tls is None else "https", transport == "asgi")
             assert one.place
@@ -293,23 +292,16 @@ async def test_a_session_ends_with_the_poll_of_a_client_that_has_gone(
     assert await poll(http, other, sid) == UNKNOWN
 
 
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning", "ignore:.*websockets:UserWarning"
-)  # of `--ws websockets`
-@pytest.mark.parametrize(
-    ("transport", "ws"),
-    [("lean", "auto"), ("asgi", "websockets-sansio"), ("asgi", "websockets"), ("asgi", "wsproto")],
-)
+@pytest.mark.parametrize("transport", ["lean", "asgi"])
 async def test_who_leaves_before_the_home_has_answered_a_handshake_leaves_nothing_behind(
     transport: str,
-    ws: str,
     start: Start,
     http: aiohttp.ClientSession,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(asgi_bytes, "ANSWER_SECONDS", 3600.0)
-    home, other = start("a", transport=transport), start("b", transport=transport, ws=ws)
+    home, other = start("a", transport=transport), start("b", transport=transport)
     sid = await handshake(http, home)
     monkeypatch.setattr(home.served.server, "serve_websocket", lambda scope, websocket: None)
     host, port = other.url.removeprefix("http://").split(":")

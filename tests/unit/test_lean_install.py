@@ -21,7 +21,8 @@ def named(place: str) -> Any:
 def installed(http: str, ws: str) -> Any:
     """uvicorn's configuration after our start, where it was told to use these."""
     config = SimpleNamespace(
-        http_protocol_class=named(HTTP_PROTOCOLS[http]), ws_protocol_class=named(str(WS_PROTOCOLS[ws]))
+        http_protocol_class=named(HTTP_PROTOCOLS[http]),
+        ws_protocol_class=named(str(WS_PROTOCOLS.get(ws, ws))),
     )
     receive = SimpleNamespace(__self__=SimpleNamespace(config=config))
     install({"state": {}}, receive, {})
@@ -29,11 +30,12 @@ def installed(http: str, ws: str) -> Any:
 
 
 @pytest.mark.parametrize("transport", ["", "asgi"])
-def test_of_what_uvicorn_uses_by_itself_nothing_is_said(
-    transport: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("ws", ["websockets-sansio", "websockets", "wsproto"])
+def test_of_websockets_that_uvicorn_has_itself_nothing_is_said(
+    transport: str, ws: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("COLLAB_TRANSPORT", transport)
-    config = installed("httptools", "websockets-sansio")
+    config = installed("httptools", ws)
     assert config.http_protocol_class.__module__.startswith("collab_server.")
     assert config.ws_protocol_class.__module__.startswith("collab_server.")
     assert not caplog.records
@@ -55,9 +57,9 @@ def test_of_websockets_without_a_pace_the_operator_is_told_where_they_are_used(
 ) -> None:
     monkeypatch.setenv("COLLAB_TRANSPORT", "")
     with caplog.at_level(logging.WARNING):
-        installed("httptools", "websockets")
+        installed("httptools", "another.package:WebSocketProtocol")
     assert not caplog.records
     monkeypatch.setenv("COLLAB_TRANSPORT", "asgi")
     with caplog.at_level(logging.WARNING):
-        installed("httptools", "websockets")
+        installed("httptools", "another.package:WebSocketProtocol")
     assert "leave out --ws" in caplog.text

@@ -211,7 +211,8 @@ def install(
     if is_lean:
         scope["state"][STATE_KEY] = {prefix.encode(): engine for prefix, engine in engines.items()}
         config.ws_protocol_class = WebSocketProtocol
-    elif getattr(config.ws_protocol_class, "__module__", "").endswith(".websockets_sansio_impl"):
+    elif getattr(config.ws_protocol_class, "__module__", "").startswith("uvicorn.protocols.websockets."):
+        # Whichever of its own was asked for: the two others close on what is too large before anybody can answer it.
         from collab_server.realtime.lean.stock_websockets import StockWebSocketProtocol
 
         config.ws_protocol_class = StockWebSocketProtocol
@@ -233,7 +234,7 @@ def _warn_of_no_pace(config: Any) -> None:
     if websockets not in WITH_A_PACE and config.ws_protocol_class is not None:
         log.warning(
             "uvicorn carries websockets by %s: one client may keep it busy with pings and fragments; leave out --ws"
-            " and UVICORN_WS, or say websockets-sansio",
+            " and UVICORN_WS",
             websockets,
         )
 

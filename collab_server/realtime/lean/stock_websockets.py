@@ -58,7 +58,7 @@ class _EndingTransport(QuietTransport):
 
 
 class StockWebSocketProtocol(WebSocketsSansIOProtocol):
-    """What uvicorn runs for `--ws websockets-sansio`, bounded."""
+    """What uvicorn runs by itself, `--ws websockets-sansio`, bounded; in place of its other ones, too."""
 
     _transport: _EndingTransport
     _small = 0  # frames that were no messages, of what is being read
