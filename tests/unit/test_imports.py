@@ -52,3 +52,19 @@ def test_clients_that_a_node_does_not_use_are_not_imported_and_not_hidden_either
         "is_it_too": True,
         "is_redis": True,
     }
+
+
+COUNTING = """
+import atexit, gc, json
+before = gc.get_stats()[2]["collections"]
+atexit.register(lambda: print(json.dumps([found, gc.get_freeze_count() > 100_000])))
+import collab_server.app
+found = gc.get_stats()[2]["collections"] - before
+"""
+
+
+def test_what_is_imported_is_not_looked_through_for_cycles_while_more_comes_nor_at_the_end() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", COUNTING], cwd=ROOT, capture_output=True, text=True, timeout=60, check=True
+    )
+    assert json.loads(done.stdout) == [0, True]
