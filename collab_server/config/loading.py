@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import os
@@ -337,6 +336,8 @@ def _did_you_mean(name: str, known: list[str], full_names: Mapping[str, str] | N
     by_folded = {candidate.casefold(): candidate for candidate in known}
     if (elsewhere := _ELSEWHERE.get(name.casefold())) in known:
         return f"; did you mean {elsewhere}?"
+    import difflib  # for mistakes alone: a node that has made none does without
+
     close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.75)
     if not close or (len(name) == len(close[0]) < 6 and sorted(name.casefold()) != sorted(close[0])):
         return ""  # of a short name another letter is much: hsts is no host

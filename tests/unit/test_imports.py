@@ -12,7 +12,7 @@ ROOT = Path(__file__).resolve().parents[2]
 ASKING = """
 import json, sys
 import collab_server.app
-named = ("redis", "valkey", "aiohttp", "requests", "cryptography.x509", "greenlet", "rich", "tarfile")
+named = ("redis", "valkey", "aiohttp", "requests", "cryptography.x509", "greenlet", "rich", "tarfile", "difflib")
 before = [name for name in named if name in sys.modules]
 import fastapi.openapi.models as described
 from collab_server.contract import shapes
