@@ -151,6 +151,41 @@ said.next = asked[0].payload.ofRevision;
     assert said["next"] == 4
 
 
+def test_what_somebody_has_left_waits_until_they_are_back() -> None:
+    """Also where nothing is kept: a window's own entries are given to no other one while it lives."""
+    said = run("""
+const { Outbox } = await part("outbox");
+const connection = { isLive: true, ask };
+const outbox = new Outbox(connection, Promise.resolve(null), () => {});
+const shown = () => outbox.snapshot().map(({ payload, state }) => [payload.text, state]);
+outbox.add("comment.edit", { commentId: "c", text: "before" }, "a");
+await outbox.hello("ann");
+connection.isLive = false;
+await answer("comment.edit", new Refused({ code: "no_answer", message: "" }));
+const promised = outbox.add("comment.edit", { commentId: "d", text: "offline" }, "b");
+connection.isLive = true;
+await outbox.hello("bob");
+await pass(10_000);
+said.asBob = [shown(), asked.length];
+outbox.add("comment.edit", { commentId: "e", text: "of Bob" }, "a");
+await turn();
+said.ofBob = [shown(), asked.length];
+await outbox.hello("ann");
+await turn();
+said.asAnn = [shown(), asked.map(({ payload }) => payload.text)];
+for (const _ of "123") await answer("comment.edit", { comment: { revision: 2 } });
+said.promised = (await promised).comment.revision;
+said.left = shown();
+""")
+    assert said["asBob"] == [[], 0]
+    assert said["ofBob"] == [[["of Bob", "sending"]], 1]
+    assert said["asAnn"] == [
+        [["before", "sending"], ["offline", "sending"]],
+        ["of Bob", "before", "offline"],
+    ]
+    assert (said["promised"], said["left"]) == (2, [])
+
+
 def test_what_is_not_among_the_counts_any_more_is_known_no_more() -> None:
     said = run("""
 const { summariesOf } = await part("summaries");

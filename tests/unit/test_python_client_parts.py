@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -14,6 +15,7 @@ from collab_client import connection as module
 from collab_client.connection import Connection
 from collab_client.fold import after
 from collab_client.inbox import Inbox
+from collab_client.keeping import Keeping
 from collab_client.outbox import Outbox
 from collab_client.refused import Refused
 from collab_client.store import tell
@@ -137,6 +139,39 @@ async def test_what_is_no_json_is_an_error_at_once_and_holds_nothing_up(odd: Any
     assert outbox.entries == ()
     with pytest.raises((TypeError, ValueError)):
         await Lonely(Refused("no_answer", "")).ask("topic.get", {"topic": odd})
+
+
+@pytest.mark.parametrize("is_kept", [False, True], ids=["in memory", "in a file"])
+async def test_what_somebody_has_left_waits_until_they_are_back(tmp_path: Path, is_kept: bool) -> None:
+    sent: list[str] = []
+
+    async def ask(name: str, payload: Any) -> Any:
+        sent.append(payload["text"])
+        return {}
+
+    connection = cast("Any", SimpleNamespace(state="live", live_on=None, ask=ask))
+    keeping = Keeping(tmp_path / "outbox") if is_kept else None
+    outbox = Outbox(connection, keeping, answered=lambda entry, answer: None, changed=lambda: None)
+
+    def say(text: str) -> asyncio.Future[Any]:
+        return outbox.add("comment.add", {"topic": "t", "text": text}, "t")
+
+    of_ann = [say("before"), say("offline")]
+    outbox.hello("ann")
+    of_ann.append(say("and more"))
+    outbox.hello("bob")
+    assert outbox.entries == ()
+    of_bob = say("of Bob")
+    connection.live_on = "e"
+    outbox.send()
+    assert await asyncio.wait_for(of_bob, 20) == {}
+    assert sent == ["of Bob"]
+    outbox.hello("ann")
+    outbox.send()
+    await asyncio.wait_for(asyncio.gather(*of_ann), 20)
+    assert sent == ["of Bob", "before", "offline", "and more"]
+    assert outbox.entries == ()
+    outbox.close()
 
 
 async def test_what_a_listener_raises_is_told_and_keeps_nothing_from_anybody() -> None:

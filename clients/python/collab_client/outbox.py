@@ -42,16 +42,18 @@ class Outbox:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """What is not answered yet or was refused, in order."""
-        return tuple(self._entries.values())
+        return tuple(entry for entry in self._entries.values() if entry.space == self._space)
 
     def hello(self, space: str) -> None:
         """The connection is there, for this person."""
         if self._space != space:
-            # What somebody else has left is kept for when they are back; what nobody had is this person's.
-            own = [dataclasses.replace(entry, space=space) for entry in self.entries if not entry.space]
+            # What somebody else has left waits until they are back; what nobody had is this person's.
+            own = [
+                dataclasses.replace(entry, space=space) for entry in self._entries.values() if not entry.space
+            ]
             left = () if self._keeping is None else self._keeping.entries()
-            found = [entry for entry in left if entry.space == space]
-            self._entries = {entry.key: entry for entry in (*found, *own)}
+            found = {entry.key: entry for entry in left if entry.space == space}
+            self._entries = {**found, **self._entries, **{entry.key: entry for entry in own}}
             self._space = space
             for entry in own:
                 self._keep(entry)
@@ -67,7 +69,7 @@ class Outbox:
         answer.add_done_callback(_look)
         if self._connection.state == "closed":
             answer.set_exception(Refused("closed", "The client is closed."))
-        elif len(self._entries) >= _ENTRIES:
+        elif len(self.entries) >= _ENTRIES:
             answer.set_exception(Refused("outbox_full", f"{_ENTRIES} changes wait."))
         else:
             sent = wired(payload)

@@ -64,15 +64,15 @@ export class Outbox extends Store {
    */
   async hello(space) {
     if (this.#space !== space) {
-      // What somebody else has left is kept for when they are back; what nobody had is this person's.
-      this.#entries = this.#entries.filter((entry) => !entry.space).map((entry) => ({ ...entry, space }));
+      // What somebody else has left waits until they are back; what nobody had is this person's.
+      this.#entries = this.#entries.map((entry) => ({ ...entry, space: entry.space || space }));
       this.#space = space;
       this.#isReady = false;
       this.changed();
     }
     await this.#adopt();
     this.#isReady = true;
-    for (const entry of this.#entries) if (entry.state !== "refused") this.#put({ ...entry, state: "waiting" });
+    for (const entry of this.look()) if (entry.state !== "refused") this.#put({ ...entry, state: "waiting" });
     this.#adopting ??= setInterval(() => this.#adopt(), ADOPT_MS);
     this.#send();
   }
@@ -89,7 +89,7 @@ export class Outbox extends Store {
   add(name, payload, topic) {
     const promise = new Promise((resolve, reject) => {
       if (this.#closed) throw this.#closed;
-      if (this.#entries.length >= ENTRIES) {
+      if (this.look().length >= ENTRIES) {
         throw new Refused({ code: "outbox_full", message: `${ENTRIES} changes wait.` });
       }
       /** @type {Entry} */
@@ -154,13 +154,12 @@ export class Outbox extends Store {
 
   /** @internal */
   look() {
-    return this.#entries;
+    return this.#entries.filter(({ space }) => space === this.#space);
   }
 
   async #adopt() {
-    const space = this.#space;
-    const left = (await this.#kept((keeping) => keeping.adopt(space))) ?? [];
-    if (space !== this.#space || !left.length) return;
+    const left = (await this.#kept((keeping) => keeping.adopt(this.#space))) ?? [];
+    if (!left.length) return;
     this.#entries = [...this.#entries, ...left].sort((one, other) => one.at - other.at);
     this.#send();
   }
@@ -170,7 +169,7 @@ export class Outbox extends Store {
     this.changed();
     if (!this.#connection.isLive || !this.#isReady) return;
     const busy = new Set();
-    for (const entry of this.#entries) {
+    for (const entry of this.look()) {
       if (entry.state === "refused" || busy.has(entry.topic)) continue;
       busy.add(entry.topic);
       if (entry.state === "waiting") this.#sendOne(entry);
