@@ -278,6 +278,21 @@ async def _says(client: Client, topic: str, text: str) -> bool:
     return bool(stored["items"][0]["text"] == text)
 
 
+@needs_chromium
+async def test_windows_in_which_one_edits_the_same_comment_take_no_words_from_each_other(site: Site) -> None:
+    ann = await site.open("ann")
+    await say(ann, "The figures")
+    other = await site.open("ann")
+    here = await _begin_edit(ann, "The figures")
+    there = await _begin_edit(other, "The figures")
+    await here.press_sequentially(" of the North")
+    await expect(there).to_have_value("The figures of the North")
+    await there.press_sequentially(" are wrong")
+    await expect(here).to_have_value("The figures of the North are wrong")
+    await here.press("Control+Enter")
+    await expect(comments(ann)).to_contain_text("The figures of the North are wrong")
+
+
 async def _leaves(page: Page, states: list[str]) -> bool:
     """Whether what is left in the outbox is in these states."""
     return bool(await page.evaluate("client.outbox.snapshot().map(({ state }) => state)") == states)

@@ -180,7 +180,11 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
 
   useEffect(() => () => clearTimeout(asked.current.timer), []);
   // Windows that show the same go on to do so: what was sent in one is not sent again in another.
-  useEffect(() => onDraft(place, (before, now) => newest.current.text === before && show(orComment(now))), [String(place)]);
+  const follow = (/** @type {string} */ before, /** @type {Draft} */ now) => {
+    // Of a change nothing is kept until somebody types: all of them show what the comment says then.
+    if (newest.current.text === (before || orComment(NO_DRAFT).text)) show(orComment(now));
+  };
+  useEffect(() => onDraft(place, follow), [String(place)]);
   // At once: the next letter would be a key of the panel, and some of those change something.
   useLayoutEffect(() => {
     if (!isMain) {
