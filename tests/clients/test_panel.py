@@ -141,10 +141,11 @@ async def test_two_people_talk_by_keyboard_alone(site: Site) -> None:
     await bob.keyboard.press("Escape")
     await expect(opener).to_be_focused()
 
-    # Bob resolves it; it is one line, and Ann may open it again.
+    # Bob resolves it; it is folded to who did so and how it begins, and Ann may open it again.
     await bob.get_by_role("button", name="Resolve the thread of Ann Archer").focus()
     await bob.keyboard.press("Enter")
-    await expect(bob.get_by_role("button", name="Resolved by Bob Baker")).to_be_visible()
+    folded = bob.get_by_role("button", name="Resolved by Bob Baker")
+    await expect(folded).to_contain_text("Look, @Bob Baker why so high?")
     await expect(ann.get_by_text("Resolved by Bob Baker")).to_be_visible()
 
 

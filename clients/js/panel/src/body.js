@@ -61,3 +61,14 @@ function link({ url, title, children }, words) {
 
 /** @param {readonly any[]} parts @returns {string} */
 const plain = (parts = []) => parts.map(({ text, children }) => text ?? plain(children)).join("");
+
+/** @param {any} part of a body @returns {string} */
+const inLine = ({ type, text, name, children = [] }) =>
+  type === "mention" ? `@${name}` : type === "break" ? " " : (text ?? lineOf(children, /list|quote/u.test(type) ? " " : ""));
+
+const lineOf = (/** @type {readonly any[]} */ parts, /** @type {string} */ between) => parts.map(inLine).join(between);
+
+/** What a comment says as words of one line. @param {any} comment @returns {string} */
+export function lineOfComment({ text, body, mentions }) {
+  return body ? lineOf(body, " ") : lineOf(pieces(text, mentions), "");
+}

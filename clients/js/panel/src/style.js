@@ -163,9 +163,10 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 
 .resolved-by { display: flex; flex-wrap: wrap; align-items: center; gap: 6px; margin-bottom: 8px; }
 .thread:has(> .fold) { padding: 6px 16px; }
-.fold { display: flex; align-items: center; gap: 6px; width: 100%; padding: 4px 0; color: var(--soft); font-size: 0.9em; text-align: start; }
+.fold { display: grid; grid-template-columns: auto minmax(0, max-content) 1fr; align-items: center; gap: 2px 6px; width: 100%; padding: 4px 0; color: var(--soft); font-size: 0.9em; text-align: start; }
 .fold:hover { color: var(--ink); }
-.fold .by { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.fold .by, .fold .says { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.fold .says { grid-column: 2 / -1; }
 
 .empty { display: grid; place-content: center; justify-items: center; gap: 4px; min-height: 60%; padding: 32px 24px; text-align: center; }
 .closed { display: grid; align-content: center; justify-items: center; gap: 10px; height: 100%; padding: 32px 24px; text-align: center; }

@@ -1,6 +1,6 @@
 // One thread: its comments, what may be done with them, and where one replies.
 
-import { Said } from "./body.js";
+import { lineOfComment, Said } from "./body.js";
 import { mentionsOf } from "./client.js";
 import { Composer } from "./composer.js";
 import { Avatar, Icon, inWords, listed, viewChip } from "./parts.js";
@@ -42,7 +42,8 @@ export function Thread({ panel, thread, index, count }) {
         <button type="button" class="fold" aria-expanded="false" onClick=${() => toggle(id, true)}>
           <${Icon} name="resolve" />
           <span class="by">${words.say("resolved.by", { name: root.resolved.by.name })}</span>
-          ${root.replyCount > 0 && html`<span>· ${words.say("resolved.replies", { count: root.replyCount })}</span>`}
+          <span>${root.replyCount > 0 && `· ${words.say("resolved.replies", { count: root.replyCount })}`}</span>
+          <span class="says" dir="auto">${lineOfComment(root)}</span>
         </button>
       </article>
     `;
