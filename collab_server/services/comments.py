@@ -53,7 +53,7 @@ from collab_server.services.access import (
     lock_topic,
 )
 from collab_server.services.backends import Backends
-from collab_server.services.commands.joining import Asked
+from collab_server.services.commands.joining import Asked, Held
 from collab_server.services.commands.once import Answer, Request, commit_once, same_answer, until_not_taken
 from collab_server.services.commands.pages import MAX_PAGE, page_limit, page_of, page_text
 from collab_server.services.mentions import (
@@ -106,7 +106,12 @@ _Addition = Asked[AddComment, CommentFacts]
 
 
 async def commit_together(
-    database: Database, asked: Sequence[_Addition], requests: Sequence[Request | None], since: float
+    database: Database,
+    asked: Sequence[_Addition],
+    requests: Sequence[Request | None],
+    since: float,
+    *,
+    waits: bool,
 ) -> tuple[list[Answer], Sequence[Any]]:
     """Carry out several `comment.add` in one transaction, each once. See `joining.Commit`.
 
@@ -114,52 +119,34 @@ async def commit_together(
     """
     if all(addition.facts.is_plain for addition in asked):
         try:
-            return await _commit_plain(database, asked, requests, since)
+            return await _commit_plain(database, asked, requests, since, waits=waits)
         except new_comments.IdTaken:
             pass  # the transaction finds out whose id that is
-    return await _commit_any(database, asked, requests, since)
 
-
-async def _commit_any(
-    database: Database, asked: Sequence[_Addition], requests: Sequence[Request | None], since: float
-) -> tuple[list[Answer], Sequence[Any]]:
     async def carry_out(tx: Transaction, places: Sequence[int]) -> list[Answer]:
-        return await add_many(tx, [asked[place] for place in places])
+        return await add_many(tx, [asked[place] for place in places], waits=waits)
 
     return await commit_once(database, requests, carry_out, since=since)
 
 
 async def _commit_plain(
-    database: Database, asked: Sequence[_Addition], requests: Sequence[Request | None], since: float
+    database: Database,
+    asked: Sequence[_Addition],
+    requests: Sequence[Request | None],
+    since: float,
+    *,
+    waits: bool,
 ) -> tuple[list[Answer], Sequence[Event]]:
     at = now_ms()
     plain = [_plain(addition, request, at) for addition, request in zip(asked, requests, strict=True)]
-    placed: list[new_comments.Placed | ClientError] = [*await _place(database, plain, since)]
+    placed: list[new_comments.Placed | ClientError] = [
+        *await until_not_taken(lambda: new_comments.add_plain(database, plain, waits=waits, since=since))
+    ]
     for number, place in enumerate(placed):
         if place == "switched off":
             placed[number] = await _switched_off(database, requests[number])
-    events: list[Any] = [place for place in placed if isinstance(place, Event)]
-    waiting = [number for number, place in enumerate(placed) if place is None]
-    if not waiting:
-        return [_answer(*of) for of in zip(plain, placed, requests, strict=True)], events
-    # Their topics' rows were made elsewhere; the others are stored, whatever becomes of these.
-    later: Sequence[Answer]
-    try:
-        later, recorded = await _commit_any(
-            database, [asked[number] for number in waiting], [requests[number] for number in waiting], since
-        )
-    except ClientError as error:
-        later, recorded = [error] * len(waiting), ()
-    left = iter(later)
-    answers = [
-        next(left) if place is None else _answer(new, place, request)
-        for new, place, request in zip(plain, placed, requests, strict=True)
-    ]
-    return answers, [*events, *recorded]
-
-
-async def _place(database: Database, plain: Sequence[NewComment], since: float) -> list[new_comments.Placed]:
-    return await until_not_taken(lambda: new_comments.add_plain(database, plain, since=since))
+    answers = [_answer(*of) for of in zip(plain, placed, requests, strict=True)]
+    return answers, [place for place in placed if isinstance(place, Event)]
 
 
 async def _switched_off(database: Database, request: Request | None) -> Answered | ClientError:
@@ -179,7 +166,9 @@ def _answer(new: NewComment, place: new_comments.Placed | ClientError, request: 
         return _added(comment=new.shown(place.seq), seq=place.seq)
     if isinstance(place, ClientError):
         return place
-    assert isinstance(place, Answered)  # the topics have rows now, and what is switched off was refused
+    if place is None:
+        return Held()
+    assert isinstance(place, Answered)  # what is switched off was refused
     assert request is not None  # only a request can have been answered before
     return same_answer(place, request)
 
@@ -212,18 +201,21 @@ async def body_by(text: str, format: Format | None) -> JsonText | None:
 
 
 async def add(tx: Transaction, who: Identity, command: AddComment, facts: CommentFacts) -> JsonText:
-    [answer] = await add_many(tx, [Asked(who, command, facts)])
+    [answer] = await add_many(tx, [Asked(who, command, facts)], waits=True)
     if isinstance(answer, ClientError):
         raise answer
     return answer
 
 
-async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
+async def add_many(tx: Transaction, asked: Sequence[_Addition], *, waits: bool) -> list[Answer]:
     """Carry out several `comment.add`, of any people on any topics, in a few statements whatever their number.
 
-    Each is answered as if it had been alone; a refused one leaves nothing behind and does not touch the others.
+    Each is answered as if it had been alone; a refused one leaves nothing behind and does not touch the others. Unless
+    this `waits`, those whose topics cannot be locked at once are `Held`.
     """
-    locked = await topics.lock_many(tx, sorted({addition.facts.topic.name for addition in asked}))
+    locked = await topics.lock_many(
+        tx, sorted({addition.facts.topic.name for addition in asked}), waits=waits
+    )
     may_add = await _members_allowed(tx, asked)
     replied_to = [addition.facts.reply_to for addition in asked if addition.facts.reply_to is not None]
     parents = await comments.parents(tx, replied_to) if replied_to else {}
@@ -239,6 +231,8 @@ async def add_many(tx: Transaction, asked: Sequence[_Addition]) -> list[Answer]:
     for addition in asked:
         facts = addition.facts
         try:
+            if facts.topic.name not in locked:
+                raise Held
             if not may_add(addition):
                 raise NotFound("discussion")
             require_commenting(locked[facts.topic.name].is_commenting, "comment.add")

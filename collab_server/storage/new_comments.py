@@ -1,6 +1,6 @@
 """New comments as rows: what is stored with each of them, in one statement.
 
-`COLUMNS` says once what a comment brings; the statements are made of it. There are three, for two ways.
+`COLUMNS` says once what a comment brings; the statements are made of it. There are four, for two ways.
 
 *Plain* comments need no look at anything but their topic's head: they are about content, reply to nothing and mention
 nobody, as most do. For those, one statement, which is a transaction by itself, does what a transaction does in six:
@@ -8,7 +8,8 @@ look up and store the `requestId`s, lock the topics in the order of their ids, g
 comments, events and answers. `FOR UPDATE` makes the statement see each head as it is once the lock is held, and whether
 people may comment there: where nobody may, nothing is stored. Everything else that it reads cannot have changed
 meanwhile. A topic without a row gets one, with its head as it will be; where another transaction was faster, the
-comment is not stored, and the next statement finds the row.
+comment is not stored, and the next statement finds the row. A statement that is to wait for no lock stores nothing on
+topics that somebody else has locked (`SKIP LOCKED`).
 
 All others are stored by a transaction that has locked their topics and looked at what they reply to.
 """
@@ -184,7 +185,10 @@ _ANSWER = f"""
     )
 """
 
-_ADD_PLAIN = f"""
+
+def _add_plain(lock: str) -> str:
+    """Several plain comments, which take the `lock` of their topics."""
+    return f"""
     WITH asked AS (
         SELECT *
           FROM {_unnest(_PLAIN, "WITH ORDINALITY")}
@@ -201,13 +205,13 @@ _ADD_PLAIN = f"""
           FROM collab.topics
          WHERE name = ANY($1::text[])
          ORDER BY id
-           FOR UPDATE
+           {lock}
     ),
     created AS (
         INSERT INTO collab.topics (name, last_seq, comments, last_at)
         SELECT topic, count(*), count(*), max(created_at)
           FROM asked
-         WHERE NOT EXISTS (SELECT FROM locked WHERE locked.name = asked.topic)
+         WHERE NOT EXISTS (SELECT FROM collab.topics AS there WHERE there.name = asked.topic)
            AND NOT EXISTS (SELECT FROM earlier WHERE earlier.position = asked.position)
          GROUP BY topic
          ORDER BY topic
@@ -242,6 +246,10 @@ _ADD_PLAIN = f"""
        AND NOT off.commenting
      ORDER BY asked.position
 """
+
+
+_ADD_PLAIN = _add_plain("FOR UPDATE")
+_ADD_PLAIN_FREE = _add_plain("FOR UPDATE SKIP LOCKED")
 
 _ONE = {column.name: f"${number}::{column.type}" for number, column in enumerate(_PLAIN, 1)}
 
@@ -336,21 +344,26 @@ SwitchedOff = Literal["switched off"]
 
 Placed = Event | Answered | SwitchedOff | None
 """What became of a plain comment: its event, what its request was answered before, that nobody may comment there, or
-nothing: somebody else has just made its topic's row."""
+nothing: somebody else has its topic, or has just made that one's row."""
 
 
-async def add_plain(db: Database, asked: Sequence[NewComment], *, since: float | None = None) -> list[Placed]:
+async def add_plain(
+    db: Database, asked: Sequence[NewComment], *, waits: bool = True, since: float | None = None
+) -> list[Placed]:
     """Store plain comments, in one transaction, each under the next `seq` of its topic. `since`: see `Database.run`.
+
+    Unless it `waits`, nothing is stored on topics that somebody else has locked.
 
     Raises `Taken` when one of the requests took effect elsewhere meanwhile, `IdTaken` when there is a comment with the
     id of one of these, and `Paused`, with the outcome `unknown` where the connection was lost under way; apart from
     that case, nothing is stored when it raises.
     """
     try:
-        if len(asked) == 1:
+        if waits and len(asked) == 1:
             rows = await db.write(_ADD_ONE_PLAIN, *_plain_row(asked[0]), since=since)
         else:
-            rows = await db.write(_ADD_PLAIN, *_columns(map(_plain_row, asked)), since=since)
+            sql = _ADD_PLAIN if waits else _ADD_PLAIN_FREE
+            rows = await db.write(sql, *_columns(map(_plain_row, asked)), since=since)
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "requests_pkey":
             raise Taken from None

@@ -33,6 +33,8 @@ _LOCK_MANY = """
        FOR UPDATE
 """
 
+_LOCK_FREE = f"{_LOCK_MANY.rstrip()} SKIP LOCKED"
+
 
 def head_sql(name: str) -> str:
     """The `seq` of a topic's last event, 0 without any; a statement in brackets.
@@ -44,8 +46,10 @@ def head_sql(name: str) -> str:
 
 _CREATE_MANY = """
     INSERT INTO collab.topics (name)
-    SELECT unnest($1::text[])
-     ORDER BY 1
+    SELECT name
+      FROM unnest($1::text[]) AS asked (name)
+     WHERE NOT EXISTS (SELECT FROM collab.topics AS there WHERE there.name = asked.name)
+     ORDER BY name
         ON CONFLICT (name) DO NOTHING
 """
 
@@ -268,17 +272,21 @@ async def unread_threads(
     return [(row["thread_id"], row["unread"]) for row in rows]
 
 
-async def lock_many(tx: Transaction, names: Sequence[str]) -> dict[str, LockedTopic]:
-    """Lock several topics, always in the same order, creating the rows of those that have none."""
-    locked = await _lock_many(tx, names)
+async def lock_many(tx: Transaction, names: Sequence[str], *, waits: bool = True) -> dict[str, LockedTopic]:
+    """Lock several topics, always in the same order, creating the rows of those that have none.
+
+    Unless it `waits`, those that somebody else has locked are left out.
+    """
+    sql = _LOCK_MANY if waits else _LOCK_FREE
+    locked = await _lock_many(tx, sql, names)
     if len(locked) < len(names):
         await tx.execute(_CREATE_MANY, [name for name in names if name not in locked])
-        locked = await _lock_many(tx, names)
+        locked = await _lock_many(tx, sql, names)
     return locked
 
 
-async def _lock_many(tx: Transaction, names: Sequence[str]) -> dict[str, LockedTopic]:
-    rows = await tx.fetch(_LOCK_MANY, names)
+async def _lock_many(tx: Transaction, sql: str, names: Sequence[str]) -> dict[str, LockedTopic]:
+    rows = await tx.fetch(sql, names)
     return {
         row["name"]: LockedTopic(row["id"], row["name"], row["last_seq"], row["commenting"]) for row in rows
     }

@@ -9,14 +9,16 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
 from collab_server.domain.comments import NO_MENTIONS, AddComment, CommentFacts
 from collab_server.domain.ids import uuid7
+from collab_server.domain.inbox import Reason
 from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.domain.search import said_text
-from collab_server.domain.topics import content_topic
+from collab_server.domain.topics import Topic, content_topic
 from collab_server.errors import ClientError
 from collab_server.services.commands.joining import Asked
 from collab_server.services.comments import commit_together
@@ -37,16 +39,26 @@ async def db(database: TestDatabase) -> AsyncIterator[Database]:
     await reached.stop()
 
 
-def added(name: str, text: str, *, to: UUID | None = None, id: UUID | None = None) -> Addition:
+def added(
+    name: str,
+    text: str,
+    *,
+    to: UUID | None = None,
+    id: UUID | None = None,
+    on: Topic = TOPIC,
+    tells: str | None = None,
+) -> Addition:
     session = AuthoritySession(name, None, is_delegated=True)
     who = Identity(User(name, name, name[0]), session, False, datetime.now(UTC))
-    facts = CommentFacts(TOPIC, text, said_text(text), NO_MENTIONS, {}, reply_to=to, id=id)
-    return Asked(who, AddComment(topic=TOPIC.name, text=text), facts)
+    mentioned = {} if tells is None else {tells: Reason("mention", "mentioned you", tells)}
+    facts = CommentFacts(on, text, said_text(text), NO_MENTIONS, mentioned, reply_to=to, id=id)
+    return Asked(who, AddComment(topic=on.name, text=text), facts)
 
 
-async def together(db: Database, *asked: Addition) -> list[Any]:
+async def together(db: Database, *asked: Addition, waits: bool = True) -> list[Any]:
     """What each is answered: the comment, or the code of an error."""
-    answers, _ = await commit_together(db, asked, [None] * len(asked), asyncio.get_running_loop().time())
+    since = asyncio.get_running_loop().time()
+    answers, _ = await commit_together(db, asked, [None] * len(asked), since, waits=waits)
     return [
         answer.code if isinstance(answer, ClientError) else json.loads(answer)["comment"]
         for answer in answers
@@ -93,3 +105,37 @@ async def test_of_two_that_choose_one_id_the_second_is_refused_and_all_others_ar
     assert (one["id"], one["text"]) == (str(id), "First")
     assert (two, four) == ("conflict", "conflict")
     assert three["seq"] == one["seq"] + 1
+
+
+@pytest.mark.parametrize("tells", [None, "dan"], ids=["plain ones", "one that mentions somebody"])
+async def test_what_waits_for_no_lock_stores_all_but_what_is_on_locked_topics(
+    db: Database, database: TestDatabase, *, tells: str | None
+) -> None:
+    locked, free, new = [content_topic("F" * 32, letter * 32) for letter in "ABC"]
+    before = await together(db, added("ann", "First", on=locked), added("ann", "First", on=free))
+    assert [comment["seq"] for comment in before] == [1, 1]
+    stranger = await asyncpg.connect(**database.connect_arguments())
+    asked = [
+        added("ann", "Second", on=locked),
+        added("bob", "Second", on=free, tells=tells),
+        added("bob", "Third", on=locked),
+        added("carol", "First", on=new),
+        added("carol", "Third", on=free),
+    ]
+    try:
+        async with stranger.transaction():
+            # Somebody else has changed it: to make its row once more would wait for them, too.
+            await stranger.execute("UPDATE collab.topics SET comments = 7 WHERE name = $1", locked.name)
+            one, two, three, four, five = await together(db, *asked, waits=False)
+    finally:
+        await stranger.close()
+    assert (one, three) == ("paused", "paused")
+    assert [(stored["text"], stored["seq"]) for stored in (two, four, five)] == [
+        ("Second", 2),
+        ("First", 1),
+        ("Third", 3),
+    ]
+    [again, third] = await together(db, asked[0], asked[2], waits=False)
+    assert [(stored["text"], stored["seq"]) for stored in (again, third)] == [("Second", 2), ("Third", 3)]
+    log = database.sql("SELECT string_agg(seq::text, ' ' ORDER BY topic_id, seq) FROM collab.events")
+    assert log == "1 2 3 1 2 3 1"

@@ -15,7 +15,9 @@ from collab_server.services.commands import joining
 from collab_server.services.commands.joining import (
     MOST_AT_ONCE,
     MOST_BYTES,
+    MOST_FOR_LOCKS,
     MOST_JOINED,
+    Held,
     Joiner,
 )
 from collab_server.services.commands.once import Answer, Request
@@ -28,7 +30,12 @@ async def joined(sizes: Sequence[int]) -> list[list[int]]:
     may_go_on = asyncio.Event()
 
     async def commit(
-        _database: Any, items: Sequence[int], _requests: Sequence[Request | None], _since: float
+        _database: Any,
+        items: Sequence[int],
+        _requests: Sequence[Request | None],
+        _since: float,
+        *,
+        waits: bool,
     ) -> tuple[list[Answer], Sequence[Any]]:
         batches.append([*items])
         is_busy.set()
@@ -59,22 +66,35 @@ async def test_large_ones_go_together_up_to_a_size_in_order_and_each_goes() -> N
 class Transactions:
     """Commands of a joiner, each on the topic that its name begins with, in transactions that end when a test says."""
 
+    locked: str = ""
+    """Topics that somebody else has locked: a transaction that does not wait for them leaves them out at its end."""
+
     def __init__(self) -> None:
         self.begun: list[str] = []
         """What went together, as it began."""
+        self.waiting: list[str] = []
+        """Of that, what waits for the lock of its topic."""
         self._has_begun = asyncio.Event()
         self._ends: dict[str, asyncio.Future[None]] = {}
         self._asked: list[asyncio.Task[Any]] = []
         self.joiner: Joiner[str] = Joiner(cast("Any", None), self._commit, lambda recorded: None)
 
     async def _commit(
-        self, _database: Any, items: Sequence[str], _requests: Sequence[Request | None], _since: float
+        self,
+        _database: Any,
+        items: Sequence[str],
+        _requests: Sequence[Request | None],
+        _since: float,
+        *,
+        waits: bool,
     ) -> tuple[list[Answer], Sequence[Any]]:
         together = " ".join(items)
         self.begun.append(together)
+        if waits:
+            self.waiting.append(together)
         self._has_begun.set()
         await self._ends.setdefault(together, asyncio.get_running_loop().create_future())
-        return [NOTHING for _ in items], ()
+        return [NOTHING if waits or item[0] not in self.locked else Held() for item in items], ()
 
     async def come(self, *names: str) -> list[asyncio.Task[Any]]:
         """Have these commands come in one turn of the loop, and everything begin that begins by that."""
@@ -86,7 +106,7 @@ class Transactions:
 
     async def end(self, together: str) -> None:
         """Let what went together be committed, and everything begin that begins by that."""
-        self._ends[together].set_result(None)
+        self._ends.pop(together).set_result(None)
         await turns()
 
     async def begin(self, count: int) -> None:
@@ -178,6 +198,89 @@ async def test_what_is_held_up_holds_up_nothing_else(transactions: Transactions)
     assert transactions.begun[3:] == ["a2"]
 
 
+@pytest.mark.usefixtures("never_held_up")
+async def test_only_what_is_about_one_topic_waits_for_its_lock(transactions: Transactions) -> None:
+    await transactions.come("a1", "a2")
+    await transactions.come("b1", "c1")
+    assert transactions.begun == ["a1 a2", "b1 c1"]
+    assert transactions.waiting == ["a1 a2"]
+
+
+@pytest.mark.usefixtures("never_held_up")
+async def test_what_is_held_goes_next_by_itself_in_order_and_all_others_are_answered(
+    transactions: Transactions,
+) -> None:
+    transactions.locked = "bd"
+    asked = await transactions.come("a1", "b1", "c1", "b2", "d1")
+    await transactions.come("b3", "e1")
+    await transactions.end("a1 b1 c1 b2 d1")
+    assert [each.done() for each in asked] == [True, False, True, False, False]
+    assert transactions.begun[1:] == ["b1 b2 b3"]
+    await transactions.come("f1", "g1", "h1")
+    assert transactions.begun[2:] == ["d1"], "what is held goes before all that came after it"
+    assert transactions.waiting == ["b1 b2 b3", "d1"]
+    await transactions.end("d1")
+    assert transactions.begun[3:] == ["e1 f1 g1 h1"]
+    await transactions.end("b1 b2 b3")
+    assert [await each for each in asked] == [NOTHING] * 5
+
+
+async def test_no_number_of_locked_topics_holds_up_others(
+    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "HELD_UP_SECONDS", 0)
+    monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", 1000)
+    transactions.locked = "abcdefgh"
+    asked = []
+    for number, name in enumerate(["a1", "b1", "c1", "d1", "e1", "f1", "g1", "h1"], 1):
+        asked += await transactions.come(name)
+        await transactions.begin(number)
+        if number > MOST_FOR_LOCKS:
+            await transactions.end(name)
+    assert transactions.waiting == ["a1", "b1", "c1"]
+    await transactions.come("i1", "d2", "i2")
+    await transactions.begin(9)
+    assert transactions.begun[8:] == ["i1 i2"]
+    await transactions.end("a1")
+    await transactions.come("b2", "d3", "a2")
+    await transactions.begin(10)
+    assert transactions.waiting[3:] == ["a2"], "the others stay for a while"
+    assert [each.done() for each in asked] == [True] + [False] * 7
+
+
+async def test_what_is_held_and_may_not_wait_is_tried_again_with_others(
+    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "HELD_UP_SECONDS", 0)
+    monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", 0.001)
+    transactions.locked = "d"
+    for number, name in enumerate(["a1", "b1", "c1"], 1):
+        await transactions.come(name)
+        await transactions.begin(number)
+    [held] = await transactions.come("d1")
+    await transactions.begin(4)
+    for number in range(5, 8):
+        await transactions.end("d1")
+        await transactions.begin(number)
+    assert transactions.begun[3:] == ["d1"] * 4
+    transactions.locked = ""
+    await transactions.end("d1")
+    assert await held == NOTHING
+
+
+async def test_nothing_that_is_held_begins_after_the_end(
+    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "MOST_FOR_LOCKS", 0)
+    monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", 0)
+    transactions.locked = "a"
+    await transactions.come("a1")
+    transactions._ends["a1"].set_result(None)
+    await transactions.stop()
+    await turns()
+    assert transactions.begun == ["a1"]
+
+
 async def test_no_more_are_held_up_than_leave_connections_to_others(
     transactions: Transactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -206,7 +309,7 @@ async def test_whoever_has_begun_a_transaction_and_gives_up_leaves_those_of_othe
 async def test_what_is_still_carried_out_ends_with_the_joiner() -> None:
     is_busy, begun = asyncio.Event(), asyncio.all_tasks()
 
-    async def commit(*_: Any) -> tuple[list[Answer], Sequence[Any]]:
+    async def commit(*_: Any, waits: bool) -> tuple[list[Answer], Sequence[Any]]:
         if is_busy.is_set():
             await asyncio.Event().wait()
         is_busy.set()

@@ -7,9 +7,13 @@ refused does not touch the others, and if a transaction fails by a bug its comma
 that only the culprit fails.
 
 The more go together, the less each costs. So beside a transaction that is under way another one begins when as many
-have come as are in the first; or when that is held up, because somebody else has locked one of its topics or PostgreSQL
-is slow. No two of them are about the same topic: a node never waits for itself on a topic's lock, and what is held up
-holds up nothing else.
+have come as are in the first, or when that is held up, because PostgreSQL is slow. No two of them are about the same
+topic: a node never waits for itself on a topic's lock.
+
+What waits for a topic that somebody else has locked holds up nothing else, however many such topics there are. Only a
+transaction about a single topic waits for its lock, and only so many do at once. All others leave out what is on topics
+that cannot be locked at once (`Held`). That is carried out next, each topic by itself, where one more may wait; else it
+is tried again after a while, with others.
 
 A transaction may take as long as the one that has waited longest has left, and whoever has waited for too long for it
 to be worth it is refused instead. Each runs in a task, which goes on with what has come meanwhile, and ends, so nobody
@@ -22,7 +26,7 @@ import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from collab_server.domain.jsontext import JsonText
 from collab_server.domain.people import Identity
@@ -32,8 +36,11 @@ from collab_server.storage.database import COMMAND_SECONDS, LOCK_SECONDS, Databa
 
 HELD_UP_SECONDS = 0.01
 """A transaction that takes longer is held up."""
-MOST_PROMPT, MOST_AT_ONCE = 2, 4
-"""So many transactions are under way at once that are not held up, and so many of all."""
+MOST_PROMPT, MOST_FOR_LOCKS, MOST_AT_ONCE = 2, 3, 5
+"""So many transactions are under way at once that are not held up, that may wait for a topic's lock, and so many of
+all."""
+TRIED_AGAIN_SECONDS = 0.05
+"""What is held and may not wait for its lock stays for so long."""
 MOST_JOINED = 64
 MOST_BYTES = 200_000
 """So many go together, or so much, and at least one: to put them into one statement keeps the loop busy."""
@@ -42,6 +49,7 @@ LEAST_SECONDS = LOCK_SECONDS + 0.05
 """With less left before its deadline, a command could be cut while it waits for its topic, and cut the others short."""
 
 T = TypeVar("T")
+T_contra = TypeVar("T_contra", contravariant=True)
 C = TypeVar("C")
 F = TypeVar("F")
 
@@ -57,11 +65,28 @@ class Asked(Generic[C, F]):
     trace: str = ""
 
 
-Commit = Callable[
-    [Database, Sequence[T], Sequence[Request | None], float], Awaitable[tuple[list[Answer], Sequence[Any]]]
-]
-"""Carries out several commands in one transaction, each once; the last argument is since when one of them has waited
-(time of the loop). Returns their answers and what the transaction recorded."""
+class Held(Paused):
+    """Nothing of a command is stored: its topic could not be locked at once."""
+
+    def __init__(self) -> None:
+        super().__init__("the database is busy")
+
+
+class Commit(Protocol[T_contra]):
+    def __call__(
+        self,
+        database: Database,
+        items: Sequence[T_contra],
+        requests: Sequence[Request | None],
+        since: float,
+        /,
+        *,
+        waits: bool,
+    ) -> Awaitable[tuple[list[Answer], Sequence[Any]]]:
+        """Carry out several commands in one transaction, each once; one of them has waited `since` then (time of the
+        loop). Returns their answers and what the transaction recorded. `Held` are those whose topic somebody else has
+        made meanwhile, and, unless it `waits`, those whose topic cannot be locked at once.
+        """
 
 
 @dataclass(slots=True)
@@ -71,6 +96,7 @@ class _Waiting(Generic[T]):
     size: int
     request: Request | None
     since: float
+    is_held: bool = False
     answer: asyncio.Future[JsonText] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -78,9 +104,11 @@ class _Waiting(Generic[T]):
 
 @dataclass(slots=True, eq=False)
 class _Turn(Generic[T]):
-    """A transaction that is under way; when its timer ends, it is held up."""
+    """A transaction that is under way, and whether it waits for the lock of its topic; when its timer ends, it is held
+    up."""
 
     batch: list[_Waiting[T]]
+    waits: bool
     timer: asyncio.TimerHandle = field(init=False)
 
 
@@ -105,6 +133,7 @@ class Joiner(Generic[T]):
         self._come = 0  # since the last transaction began, on topics that none of those under way is about
         self._is_due = False
         self._under_way = 0
+        self._for_locks = 0  # of those under way, what may wait for a topic's lock
         self._prompt: list[_Turn[T]] = []  # of those under way, what is not held up
         self._topics: set[str] = set()  # of all that is under way
         self._tasks: set[asyncio.Task[None]] = set()
@@ -133,6 +162,7 @@ class Joiner(Generic[T]):
 
     async def stop(self) -> None:
         """End what still runs. Those who asked for it must have gone before: they get no answer."""
+        self._queue.clear()  # nothing begins any more
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -149,26 +179,48 @@ class Joiner(Generic[T]):
         if not self._may_begin:
             return None
         loop = asyncio.get_running_loop()
-        batch = _take(self._queue, self._topics, loop.time())
+        may_wait = self._for_locks < MOST_FOR_LOCKS
+        batch = _take(self._queue, self._topics, loop.time(), may_wait=may_wait)
         if not batch:
             return None
-        turn = _Turn(batch)
+        topics = {waiting.topic for waiting in batch}
+        turn = _Turn(batch, waits=may_wait and len(topics) == 1)
         turn.timer = loop.call_later(HELD_UP_SECONDS, self._is_held_up, turn)
-        self._come = 0
+        # What has come and is not held still waits for as many.
+        self._come = max(0, self._come - len(batch)) if may_wait and batch[0].is_held else 0
         self._under_way += 1
+        self._for_locks += turn.waits
         self._prompt.append(turn)
-        self._topics.update([waiting.topic for waiting in batch])
+        self._topics |= topics
         return turn
 
     async def _run(self, turn: _Turn[T]) -> None:
         try:
-            await self._run_batch(turn.batch)
+            await self._run_batch(turn.batch, waits=turn.waits)
         finally:
             turn.timer.cancel()
             self._under_way -= 1
+            self._for_locks -= turn.waits
             if turn in self._prompt:
                 self._prompt.remove(turn)
             self._topics.difference_update([waiting.topic for waiting in turn.batch])
+            if held := [waiting for waiting in turn.batch if waiting.is_held]:
+                self._put_back(held)
+
+    def _put_back(self, held: list[_Waiting[T]]) -> None:
+        """In front of all that waits, as they were. Where they could only be tried again they stay for a while."""
+        self._queue.extendleft(reversed(held))
+        if self._for_locks < MOST_FOR_LOCKS:
+            self._come += len(held)
+            return
+        topics = {waiting.topic for waiting in held}
+        self._topics |= topics
+        asyncio.get_running_loop().call_later(TRIED_AGAIN_SECONDS, self._try_again, topics, len(held))
+
+    def _try_again(self, topics: set[str], count: int) -> None:
+        self._topics -= topics
+        self._come += count
+        self._go_on()
 
     def _is_held_up(self, turn: _Turn[T]) -> None:
         self._prompt.remove(turn)
@@ -186,10 +238,12 @@ class Joiner(Generic[T]):
             await self._run(turn)
             turn = self._begin()
 
-    async def _run_batch(self, batch: list[_Waiting[T]]) -> None:
-        """Answer every command of the batch, one way or another. Never raises."""
+    async def _run_batch(self, batch: list[_Waiting[T]], *, waits: bool) -> None:
+        """Answer every command of the batch, one way or another, but for those that are held. Never raises."""
+        for waiting in batch:
+            waiting.is_held = False
         try:
-            answers = await self._carry_out(batch)
+            answers = await self._carry_out(batch, waits=waits)
         except ClientError as error:
             answers = [error] * len(batch)
         except Exception as error:
@@ -197,35 +251,49 @@ class Joiner(Generic[T]):
                 _answer(batch[0], error)
                 return
             for waiting in batch:
-                await self._run_batch([waiting])
+                await self._run_batch([waiting], waits=waits)
             return
         for waiting, answer in zip(batch, answers, strict=True):
-            _answer(waiting, answer)
+            if isinstance(answer, Held):
+                waiting.is_held = True
+            else:
+                _answer(waiting, answer)
 
-    async def _carry_out(self, batch: list[_Waiting[T]]) -> list[Answer]:
+    async def _carry_out(self, batch: list[_Waiting[T]], *, waits: bool) -> list[Answer]:
         items = [waiting.item for waiting in batch]
         asked = [waiting.request for waiting in batch]
         since = min(waiting.since for waiting in batch)
-        answers, recorded = await self._commit(self._database, items, asked, since)
+        answers, recorded = await self._commit(self._database, items, asked, since, waits=waits)
         self._publish(recorded)  # reached only after COMMIT
         return answers
 
 
-def _take(queue: deque[_Waiting[T]], busy: Collection[str], now: float) -> list[_Waiting[T]]:
+def _take(
+    queue: deque[_Waiting[T]], busy: Collection[str], now: float, *, may_wait: bool
+) -> list[_Waiting[T]]:
     """What goes together now: all that waits, in order, up to the limit and to a request that is in already.
 
-    What is on a busy topic stays. Answers those that have waited for too long.
+    What is on a busy topic stays. What is held goes first where that `may_wait`, with nothing but what is on its topic;
+    else like all others. Answers those that have waited for too long.
     """
     batch: list[_Waiting[T]] = []
     size = 0
     keys: set[tuple[str, str]] = set()
     staying: list[_Waiting[T]] = []
+    held: set[str] = set()  # topics that are to go alone next time
+    alone: str | None = None
     while queue and len(batch) < MOST_JOINED:
         waiting = queue[0]
         if waiting.since + COMMAND_SECONDS - LEAST_SECONDS < now:
             _answer(queue.popleft(), Paused("the database is busy"))
             continue
-        if waiting.topic in busy:
+        topic = waiting.topic
+        if waiting.is_held and may_wait and alone is None and topic not in busy:
+            if batch:
+                held.add(topic)
+            else:
+                alone = topic
+        if topic in busy or topic in held or (alone is not None and topic != alone):
             staying.append(queue.popleft())
             continue
         request = waiting.request

@@ -64,14 +64,19 @@ def drop_a_hint_and_repair_nothing() -> None:
     _replace(Repair, "_repair", repair_nothing)
 
 
+def _plain_statements() -> tuple[str, ...]:
+    from collab_server.storage import new_comments
+
+    return new_comments._ADD_PLAIN, new_comments._ADD_PLAIN_FREE, new_comments._ADD_ONE_PLAIN
+
+
 def acknowledge_before_the_commit() -> None:
     """Some comments are acknowledged and told, and then rolled back, in a node that does not notice."""
     believe_the_database()
-    from collab_server.storage import new_comments
     from collab_server.storage.database import Database
 
     async def write_most(self: Any, sql: str, *arguments: Any, **more: Any) -> Any:
-        if sql in (new_comments._ADD_PLAIN, new_comments._ADD_ONE_PLAIN) and _is_turn():
+        if sql in _plain_statements() and _is_turn():
             return await _roll_back(self, sql, arguments)
         return await write(self, sql, *arguments, **more)
 
@@ -96,13 +101,14 @@ def publish_before_the_commit() -> None:
         executors.append(self)
 
     async def write_most(self: Any, sql: str, *arguments: Any, **more: Any) -> Any:
-        if sql in (new_comments._ADD_PLAIN, new_comments._ADD_ONE_PLAIN) and _is_turn():
+        if sql in _plain_statements() and _is_turn():
             return await _roll_back(self, sql, arguments), True
         return await write(self, sql, *arguments, **more), False
 
-    async def add_and_tell(db: Any, plain: Any, **more: Any) -> Any:
+    async def add_and_tell(db: Any, plain: Any, *, waits: bool, **more: Any) -> Any:
         columns = new_comments._columns(map(new_comments._plain_row, plain))
-        rows, is_undone = await write_most(db, new_comments._ADD_PLAIN, *columns, **more)
+        sql = new_comments._ADD_PLAIN if waits else new_comments._ADD_PLAIN_FREE
+        rows, is_undone = await write_most(db, sql, *columns, **more)
         placed = [new_comments._placed(item, row) for item, row in zip(plain, rows, strict=True)]
         if is_undone:
             executors[0]._publisher.announce([event for event in placed if event is not None])
