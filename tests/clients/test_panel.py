@@ -516,6 +516,46 @@ async def test_words_that_too_many_others_wait_before_are_still_there_to_be_sent
 
 
 @needs_chromium
+async def test_of_several_changes_of_a_comment_that_were_refused_all_are_shown(
+    site: Site, proxy: Proxy, topic: str
+) -> None:
+    elsewhere = await site.node.client(0, "ann")
+    ann = await site.open("ann")
+    await say(ann, "First")
+    [stored] = (await elsewhere.call("topic.comments", {"topic": topic}))["items"]
+    proxy.refuse()
+    proxy.cut()
+    await expect(ann.get_by_text("Offline.")).to_be_visible()
+    edit = "([topic, id, text]) => void client.topic(topic).edit(id, text, 'plain', 1).catch(() => {})"
+    for text in ("of the train", "of the bus"):  # as two windows do that do not know of each other
+        await ann.evaluate(edit, [topic, stored["id"], text])
+    await elsewhere.call("comment.edit", {"commentId": stored["id"], "text": "meanwhile"})
+    proxy.heal()
+    yours, alert = ann.locator(".yours"), ann.get_by_role("alert")
+    await expect(yours).to_have_text(["of the train", "of the bus"])
+    await expect(comments(ann)).to_contain_text("meanwhile")
+    # What is done meanwhile hides none of it.
+    proxy.refuse()
+    proxy.cut()
+    await expect(ann.get_by_text("Offline.")).to_be_visible()
+    await ann.evaluate(
+        "([topic, id]) => void client.topic(topic).react(id, '👍').catch(() => {})", [topic, stored["id"]]
+    )
+    await expect(comments(ann).get_by_text("Kept here")).to_be_visible()
+    await expect(yours).to_have_text(["of the train", "of the bus"])
+    proxy.heal()
+    await alert.filter(has_text="of the bus").get_by_role("button", name="Discard").click()
+    await expect(yours).to_have_text(["of the train"])
+    await alert.get_by_role("button", name="Edit").click()
+    field = ann.get_by_role("textbox", name="Edit your comment")
+    await expect(field).to_have_value("of the train")
+    await field.fill("of the plane")
+    await field.press("Control+Enter")
+    await expect(comments(ann)).to_contain_text("of the plane")
+    await expect(alert).to_have_count(0)
+
+
+@needs_chromium
 async def test_what_was_refused_is_found_at_an_older_comment_too(
     site: Site, proxy: Proxy, topic: str
 ) -> None:

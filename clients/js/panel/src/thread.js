@@ -122,19 +122,22 @@ function replyTo({ id, root, comments }) {
 /** @param {{panel: any, comment: any, thread: any, isRoot: boolean}} props */
 function Comment({ panel, comment: known, thread, isRoot }) {
   const { words, topic, client, host, now } = panel;
+  const { id, author, pending } = known;
+  /** @type {any[]} */ const refused = client.outbox
+    .snapshot()
+    .filter((/** @type {any} */ { state, payload }) => state === "refused" && payload.commentId === id);
   // What stands, as a refusal has told it where that is not known here yet.
-  const told = known.pending?.problem?.comment;
-  const comment = told?.revision > known.revision ? { ...told, pending: known.pending } : known;
-  const { id, author, pending, revision } = comment;
+  const comment = refused.reduce(
+    (newest, { problem: { comment: told } }) => (told?.revision > newest.revision ? { ...told, pending } : newest),
+    known,
+  );
+  const { revision } = comment;
   const [editing, setEditing] = useState(/** @type {string | null} */ (null)); // "", or the key of what was refused
   const isOwn = author.id === client.me?.id;
   const isStored = pending?.name !== "comment.add";
   const isGoing = panel.deleting.has(id);
-  const isRefused = pending?.state === "refused";
   const isEditing = editing !== null;
-  const edit = isRefused && pending.name === "comment.edit" ? pending.payload : null;
-  const again = isRefused && pending.key === editing;
-  const isOther = isRefused && pending.problem.field === "ofRevision"; // it was made of what is not so any more
+  const again = refused.find(({ key }) => key === editing);
   const canEdit = isOwn && isStored && topic.may("comment.edit");
   const canDelete = isOwn && isStored && topic.may("comment.delete");
   const attributes = {
@@ -144,7 +147,7 @@ function Comment({ panel, comment: known, thread, isRoot }) {
     part: "comment",
   };
   // What one writes stays where it is, whatever becomes of what it is about.
-  if (isGoing || (comment.deletedAt && !isRefused && !isEditing)) {
+  if (isGoing || (comment.deletedAt && !refused.length && !isEditing)) {
     return html`
       <div ...${attributes}>
         <${Avatar} person=${author} />
@@ -173,7 +176,7 @@ function Comment({ panel, comment: known, thread, isRoot }) {
   };
   const save = (/** @type {string} */ text) => {
     endEditing();
-    if (again) client.outbox.retry(pending.key, { ...pending.payload, text, ...(edit && { ofRevision: revision }) });
+    if (again) client.outbox.retry(again.key, { ...again.payload, text, ...(isEdit(again) && { ofRevision: revision }) });
     else if (text !== comment.text) return topic.edit(id, text, "markdown", revision);
     return undefined;
   };
@@ -206,7 +209,7 @@ function Comment({ panel, comment: known, thread, isRoot }) {
               label=${words.say("write.edit")}
               sendLabel=${words.say("save")}
               comment=${comment}
-              own=${again ? edit : null}
+              own=${again && isEdit(again) ? again.payload : null}
               onSend=${save}
               onCancel=${endEditing}
             />`
@@ -214,31 +217,40 @@ function Comment({ panel, comment: known, thread, isRoot }) {
         <${Chips} host=${host} comment=${comment} words=${words} />
         <${Reactions} panel=${panel} comment=${comment} />
         ${pending &&
-        !isRefused &&
+        pending.state !== "refused" &&
         html`<p class="quiet state" role="status">
           ${words.say(client.connection.isLive && !pending.problem ? "sending" : "waiting")}
         </p>`}
-        ${isRefused &&
-        !isEditing &&
-        html`<div class="refused" role="alert">
-          <p>${words.say("refused", { why: inWords(words, pending.problem) })}</p>
-          ${edit && html`<${Yours} words=${words} text=${edit.text} me=${client.me} />`}
-          ${"text" in pending.payload &&
-          html`<button type="button" class="link edit-again" onClick=${() => setEditing(pending.key)}>${words.say("edit")}</button>`}
-          <button
-            type="button"
-            class="link"
-            onClick=${() => client.outbox.retry(pending.key, isOther ? { ...pending.payload, ofRevision: revision } : undefined)}
-          >
-            ${words.say(isOther && edit ? "replace" : "retry")}
-          </button>
-          <button type="button" class="link" onClick=${() => client.outbox.discard(pending.key)}>
-            ${words.say("discard")}
-          </button>
-        </div>`}
+        ${!isEditing &&
+        refused.map(
+          (entry) => html`<${Unsent} key=${entry.key} panel=${panel} entry=${entry} revision=${revision} onEdit=${() => setEditing(entry.key)} />`,
+        )}
       </div>
     </div>
   `;
+}
+
+/** @param {any} entry */
+const isEdit = ({ name }) => name === "comment.edit";
+
+/** A change that was refused. @param {{panel: any, entry: any, revision: number, onEdit: () => void}} props */
+function Unsent({ panel, entry, revision, onEdit }) {
+  const { words, client } = panel;
+  const { key, payload, problem } = entry;
+  const isOther = problem.field === "ofRevision"; // it was made of what is not so any more
+  return html`<div class="refused" role="alert">
+    <p>${words.say("refused", { why: inWords(words, problem) })}</p>
+    ${isEdit(entry) && html`<${Yours} words=${words} text=${payload.text} me=${client.me} />`}
+    ${"text" in payload && html`<button type="button" class="link edit-again" onClick=${onEdit}>${words.say("edit")}</button>`}
+    <button
+      type="button"
+      class="link"
+      onClick=${() => client.outbox.retry(key, isOther ? { ...payload, ofRevision: revision } : undefined)}
+    >
+      ${words.say(isOther && isEdit(entry) ? "replace" : "retry")}
+    </button>
+    <button type="button" class="link" onClick=${() => client.outbox.discard(key)}>${words.say("discard")}</button>
+  </div>`;
 }
 
 /** What one has written, and was refused. @param {{words: any, text: string, me: any}} props */
