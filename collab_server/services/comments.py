@@ -139,9 +139,7 @@ async def _commit_plain(
 ) -> tuple[list[Answer], Sequence[Event]]:
     at = now_ms()
     plain = [_plain(addition, request, at) for addition, request in zip(asked, requests, strict=True)]
-    placed: list[new_comments.Placed | ClientError] = [
-        *await until_not_taken(lambda: new_comments.add_plain(database, plain, waits=waits, since=since))
-    ]
+    placed = await until_not_taken(lambda: new_comments.add_plain(database, plain, waits=waits, since=since))
     for number, place in enumerate(placed):
         if place == "switched off":
             placed[number] = await _switched_off(database, requests[number])
@@ -161,7 +159,7 @@ async def _switched_off(database: Database, request: Request | None) -> Answered
     return switched_off("comment.add")
 
 
-def _answer(new: NewComment, place: new_comments.Placed | ClientError, request: Request | None) -> Answer:
+def _answer(new: NewComment, place: new_comments.Placed, request: Request | None) -> Answer:
     if isinstance(place, Event):
         return _added(comment=new.shown(place.seq), seq=place.seq)
     if isinstance(place, ClientError):

@@ -27,6 +27,7 @@ from collab_server.domain.comments import Anchor, Comment, comment_text
 from collab_server.domain.events import Event, actor_text, event_of
 from collab_server.domain.jsontext import JsonText, json_shape
 from collab_server.domain.search import terms_text
+from collab_server.errors import ClientError
 from collab_server.storage import comment_seqs
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.requests import Answered, Taken
@@ -342,9 +343,9 @@ class IdTaken(Exception):
 SwitchedOff = Literal["switched off"]
 """Nobody may comment there."""
 
-Placed = Event | Answered | SwitchedOff | None
-"""What became of a plain comment: its event, what its request was answered before, that nobody may comment there, or
-nothing: somebody else has its topic, or has just made that one's row."""
+Placed = Event | Answered | SwitchedOff | ClientError | None
+"""What became of a plain comment: its event, what its request was answered before or why that cannot be read now, that
+nobody may comment there, or nothing: somebody else has its topic, or has just made that one's row."""
 
 
 async def add_plain(
@@ -374,7 +375,10 @@ async def add_plain(
     earlier = [place.answer for place in placed if isinstance(place, Answered)]
     if not earlier:
         return placed
-    answers = iter(await comment_seqs.filled_in(db, earlier))
+    try:
+        answers = iter(await comment_seqs.filled_in(db, earlier))
+    except ClientError as error:  # the others are stored, whatever becomes of these
+        return [error if isinstance(place, Answered) else place for place in placed]
     return [
         replace(place, answer=next(answers)) if isinstance(place, Answered) else place for place in placed
     ]

@@ -19,9 +19,11 @@ from collab_server.domain.inbox import Reason
 from collab_server.domain.people import AuthoritySession, Identity, User
 from collab_server.domain.search import said_text
 from collab_server.domain.topics import Topic, content_topic
-from collab_server.errors import ClientError
+from collab_server.errors import ClientError, Paused
 from collab_server.services.commands.joining import Asked
+from collab_server.services.commands.once import Request
 from collab_server.services.comments import commit_together
+from collab_server.storage import comment_seqs
 from collab_server.storage.database import Database
 from collab_server.storage.server import Server
 from tests.harness.world import TestDatabase
@@ -139,3 +141,26 @@ async def test_what_waits_for_no_lock_stores_all_but_what_is_on_locked_topics(
     assert [(stored["text"], stored["seq"]) for stored in (again, third)] == [("Second", 2), ("Third", 3)]
     log = database.sql("SELECT string_agg(seq::text, ' ' ORDER BY topic_id, seq) FROM collab.events")
     assert log == "1 2 3 1 2 3 1"
+
+
+async def test_what_is_stored_is_answered_so_where_an_earlier_answer_beside_it_cannot_be_read(
+    db: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    requests = [Request("ann", id, id.encode()) for id in ("before", "new")]
+
+    async def answers(*asked: Addition) -> list[Any]:
+        since = asyncio.get_running_loop().time()
+        found, _ = await commit_together(db, asked, requests[: len(asked)], since, waits=True)
+        return found
+
+    async def is_away(*_: Any) -> Any:
+        raise Paused
+
+    once = added("ann", "Once")
+    [first] = await answers(once)
+    monkeypatch.setattr(comment_seqs, "filled_in", is_away)
+    again, new = await answers(once, added("ann", "New"))
+    assert isinstance(again, Paused)
+    assert json.loads(new)["seq"] == 2
+    monkeypatch.undo()
+    assert await answers(once, added("ann", "New")) == [first, new]
