@@ -182,6 +182,9 @@ http {{
 
         location /socket.io/ {{
             proxy_pass http://nodes;
+            # What is too large is a node's to refuse, in words; nothing is gathered here meanwhile.
+            client_max_body_size 0;
+            proxy_request_buffering off;
             # A node that starts or drains refuses a handshake so: the next one takes the client.
             proxy_next_upstream error timeout http_503;
         }}

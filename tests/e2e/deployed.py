@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import json
 import shutil
 import signal
 import socket
@@ -9,9 +11,11 @@ import ssl
 import subprocess
 import sys
 from functools import cache
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import trustme
 from ruamel.yaml import YAML
@@ -21,6 +25,7 @@ from collab_server.demo.embedded import EmbeddedServer, free_port, plain_environ
 from collab_server.demo.nginx import EmbeddedNginx
 from collab_server.demo.tied import TiedProcess
 from collab_server.web import STATIC
+from tests.harness.cluster import Cluster
 
 ROOT = Path(__file__).resolve().parents[2]
 KUBERNETES = ROOT / "deploy" / "kubernetes"
@@ -180,6 +185,31 @@ def with_tls(file: str, node_ports: list[int], folder: Path) -> tuple[EmbeddedSe
         text = _replaced(text, f"/var/log/nginx/{log}.log", f"{folder}/deployed-{log}.log")
     binary = debians("nginx") if kind == "debian" else None
     return EmbeddedNginx(_AROUND.format(conf=text), folder, port=https, binary=binary), https, http
+
+
+async def said_to_what_is_too_large(http: aiohttp.ClientSession, url: str, cluster: Cluster) -> str:
+    """What somebody who polls through the balancer at `url` hears when they post five times what a packet may be."""
+    token = await (await cluster.person("ann")).identity_token()
+    poll = f"{url}/socket.io/?EIO=4&transport=polling"
+
+    async def ask(sid: str = "", body: Any = None) -> str:
+        method = "GET" if body is None else "POST"
+        async with http.request(method, f"{poll}{sid and '&sid='}{sid}", data=body) as answer:
+            assert answer.status == 200 or body is not None
+            return await answer.text()
+
+    sid = json.loads((await ask())[1:])["sid"]
+    await ask(sid, f"40{json.dumps({'identityToken': token})}")
+    heard = ""
+    while "server.hello" not in heard:
+        heard += await ask(sid)
+    posting = asyncio.create_task(ask(sid, BytesIO(b'427["me",{"text":"' + b"x" * 5_000_000 + b'"}]')))
+    async with asyncio.timeout(10):
+        while "437[" not in heard:
+            heard = await ask(sid)
+    posting.cancel()  # it fails, one way or another
+    await asyncio.wait([posting])
+    return heard
 
 
 def _replaced(text: str, old: str, new: str) -> str:

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import web
 
 from collab_server.demo.embedded import EmbeddedServer
-from tests.e2e.deployed import HaProxy, trusting, with_tls
+from tests.e2e.deployed import HaProxy, said_to_what_is_too_large, trusting, with_tls
 from tests.harness.clients import Client, Refused, Transport, new_session
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
@@ -103,6 +103,13 @@ async def test_what_is_forwarded_and_what_is_not(balancer: Balancer, cluster: Cl
                 assert answer.status == status, path
         async with http.get(f"{balancer.plain_url}/status", allow_redirects=False) as answer:
             assert (answer.status, answer.headers["Location"][:8]) == (301, "https://")
+
+
+async def test_what_is_too_large_is_refused_by_a_node_in_its_own_words(
+    balancer: Balancer, cluster: Cluster
+) -> None:
+    async with new_session(tls=trusting()) as http:
+        assert '"code":"too_large"' in await said_to_what_is_too_large(http, balancer.url, cluster)
 
 
 async def test_no_log_holds_a_query(balancer: Balancer, cluster: Cluster, tmp_path: Path) -> None:

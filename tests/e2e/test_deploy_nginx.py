@@ -13,7 +13,7 @@ import pytest
 from collab_server.demo.embedded import free_port
 from collab_server.demo.nginx import EmbeddedNginx
 from tests.conftest import MakeCluster
-from tests.e2e.deployed import ROOT, deployed_nginx
+from tests.e2e.deployed import ROOT, deployed_nginx, said_to_what_is_too_large
 from tests.harness.clients import Rest, Transport, new_session
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
@@ -184,6 +184,12 @@ async def test_a_text_that_is_too_large_is_refused_by_the_node_in_its_own_words(
     async with new_session() as http, http.post(f"{url(sticky)}{path}", data=body, headers=headers) as answer:
         assert answer.status == 413
         assert (await answer.json())["code"] == "too_large"
+
+
+async def test_so_is_what_somebody_posts_who_polls(nginx: EmbeddedNginx, cluster: Cluster) -> None:
+    """Of NGINX they would hear nothing but that it failed, and send it again, for ever."""
+    async with new_session() as http:
+        assert '"code":"too_large"' in await said_to_what_is_too_large(http, url(nginx), cluster)
 
 
 @pytest.fixture

@@ -32,7 +32,7 @@ def odd_payloads() -> dict[str, dict[str, Any]]:
     for _ in range(200):
         deep = {"in": deep}
     return {
-        "too_large": {"text": "x" * (PACKET_BYTES + 500_000)},
+        "too_large": {"text": "x" * (3 * PACKET_BYTES)},
         "invalid": {"text": "x", "viewState": deep},
     }
 
