@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
-from playwright.async_api import Browser, Locator, Page, expect
+from playwright.async_api import Browser, Locator, Page, ViewportSize, expect
 
 from collab_server.web import CLIENTS
 from tests.clients.languages import PLURALS, problems_of
@@ -711,6 +711,32 @@ async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(
     await expect(page.get_by_text("Offline.")).to_be_visible()
     await page.get_by_role("button", name="Earlier comments").click()
     await expect(page.locator(".toast")).to_contain_text("could not be loaded")
+
+
+AWAY = """async () => {
+  await Promise.all(panel.getAnimations().map((each) => each.finished));
+  await new Promise((drawn) => requestAnimationFrame(() => requestAnimationFrame(drawn)));
+  const list = panel.shadowRoot.querySelector(".list");
+  return list.scrollHeight - list.clientHeight - list.scrollTop;
+}"""
+
+
+@needs_chromium
+async def test_who_is_at_the_end_stays_there_when_they_turn_their_telephone(site: Site, topic: str) -> None:
+    bob = await site.node.client(0, "bob")
+    for number in range(12):
+        await bob.call("comment.add", {"topic": topic, "text": f"Line {number}: {'some words ' * 20}"})
+    ann = await site.open("ann")
+    await ann.evaluate("panel.setAttribute('sheet', '')")
+    upright: ViewportSize = {"width": 390, "height": 844}
+    across: list[ViewportSize] = [{"width": 700, "height": 390}, {"width": 844, "height": 430}]
+    await ann.set_viewport_size(upright)
+    await expect(comments(ann)).to_have_count(12)
+    await ann.locator("div.list").evaluate("list => list.scrollTop = list.scrollHeight")
+    assert await ann.evaluate(AWAY) < 2
+    for size in (across[0], upright, across[1], upright):
+        await ann.set_viewport_size(size)
+        assert await ann.evaluate(AWAY) < 2, size
 
 
 async def _is_all_read(person: Client, topic: str) -> bool:

@@ -55,6 +55,8 @@ export function Panel(props) {
     isAtEnd: true,
     isLoading: false,
     scrolled: 0,
+    size: "", // of the list
+    onResize: () => {},
     anchor: /** @type {{id: string, top: number} | null} */ (null),
     goal: /** @type {string | null} */ (null), // a comment to scroll to, once it is there
     pointed: "",
@@ -194,10 +196,17 @@ export function Panel(props) {
 
   // --- scrolling: nothing jumps, unless one is at the end, which one stays at
 
+  const sizeOf = (/** @type {any} */ { clientWidth, clientHeight }) => `${clientWidth} ${clientHeight}`;
+
+  /** Whether somebody has. Where it gets another size the browser moves it, too: nobody has left the end by that. */
+  const isScrolled = () =>
+    list.current && list.current.scrollTop !== live.scrolled && sizeOf(list.current) === live.size;
+
   const remember = () => {
     const scroller = list.current;
     if (!scroller) return;
     live.scrolled = scroller.scrollTop;
+    live.size = sizeOf(scroller);
     const { top } = scroller.getBoundingClientRect();
     live.isAtEnd = scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < END && start >= last;
     live.anchor = null;
@@ -210,7 +219,7 @@ export function Panel(props) {
   };
 
   // A browser tells of scrolling a frame later. What is drawn before that, from here on, would take it back.
-  if (list.current && list.current.scrollTop !== live.scrolled) remember();
+  if (isScrolled()) remember();
 
   useLayoutEffect(() => {
     const scroller = list.current;
@@ -252,18 +261,22 @@ export function Panel(props) {
     setRanges(new Map(ranges).set(id, [Math.max(0, at - REPLIES / 5), at + REPLIES]));
   };
 
-  useEffect(() => {
+  live.onResize = () => {
     // Where it gets smaller or larger one stays at the end, too.
-    const observer = new ResizeObserver(() => {
-      if (live.isAtEnd && list.current) list.current.scrollTop = list.current.scrollHeight;
-    });
+    if (live.isAtEnd && list.current) list.current.scrollTop = list.current.scrollHeight;
+    remember();
+    if (live.isAtEnd !== isAtEnd) setAtEnd(live.isAtEnd);
+  };
+
+  useEffect(() => {
+    const observer = new ResizeObserver(() => live.onResize());
     if (list.current) observer.observe(list.current);
     return () => observer.disconnect();
   }, [state.state === "closed"]);
 
   const onScroll = async () => {
     const scroller = list.current;
-    remember();
+    if (isScrolled()) remember();
     if (live.isAtEnd !== isAtEnd) setAtEnd(live.isAtEnd);
     if (!live.isOpen || live.goal || live.isLoading) return;
     if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR && start < last) {
