@@ -148,6 +148,11 @@ class Database:
     # --- what is known
 
     @property
+    def most_transactions(self) -> int:
+        """So many transactions can be under way at once."""
+        return self._pools.writes.most
+
+    @property
     def is_up(self) -> bool:
         """The last known: commands can be stored."""
         return self._known.is_up

@@ -69,7 +69,7 @@ class Transactions:
     locked: str = ""
     """Topics that somebody else has locked: a transaction that does not wait for them leaves them out at its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, connections: int = 10) -> None:
         self.begun: list[str] = []
         """What went together, as it began."""
         self.waiting: list[str] = []
@@ -77,7 +77,9 @@ class Transactions:
         self._has_begun = asyncio.Event()
         self._ends: dict[str, asyncio.Future[None]] = {}
         self._asked: list[asyncio.Task[Any]] = []
-        self.joiner: Joiner[str] = Joiner(cast("Any", None), self._commit, lambda recorded: None)
+        self.joiner: Joiner[str] = Joiner(
+            cast("Any", None), self._commit, lambda recorded: None, connections=connections
+        )
 
     async def _commit(
         self,
@@ -248,6 +250,21 @@ async def test_no_number_of_locked_topics_holds_up_others(
     assert [each.done() for each in asked] == [True] + [False] * 7
 
 
+@pytest.mark.usefixtures("never_held_up")
+@pytest.mark.parametrize(("connections", "most"), [(1, 1), (2, 1), (3, 1), (4, 2), (6, 3), (100, 3)])
+async def test_what_waits_for_locks_leaves_half_of_few_connections_to_others(
+    monkeypatch: pytest.MonkeyPatch, connections: int, most: int
+) -> None:
+    monkeypatch.setattr(joining, "MOST_PROMPT", 5)
+    transactions = Transactions(connections=connections)
+    names = ["a1", "b1", "c1", "d1"]
+    for name in names:
+        await transactions.come(name)
+    assert transactions.begun == names
+    assert transactions.waiting == names[:most]
+    await transactions.stop()
+
+
 async def test_what_is_held_and_may_not_wait_is_tried_again_with_others(
     transactions: Transactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -271,7 +288,7 @@ async def test_what_is_held_and_may_not_wait_is_tried_again_with_others(
 async def test_nothing_that_is_held_begins_after_the_end(
     transactions: Transactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(joining, "MOST_FOR_LOCKS", 0)
+    monkeypatch.setattr(transactions.joiner, "_most_for_locks", 0)
     monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", 0)
     transactions.locked = "a"
     await transactions.come("a1")

@@ -37,8 +37,8 @@ from collab_server.storage.database import COMMAND_SECONDS, LOCK_SECONDS, Databa
 HELD_UP_SECONDS = 0.01
 """A transaction that takes longer is held up."""
 MOST_PROMPT, MOST_FOR_LOCKS, MOST_AT_ONCE = 2, 3, 5
-"""So many transactions are under way at once that are not held up, that may wait for a topic's lock, and so many of
-all."""
+"""So many transactions are under way at once that are not held up, that may wait for a topic's lock (fewer where there
+are few connections), and so many of all."""
 TRIED_AGAIN_SECONDS = 0.05
 """What is held and may not wait for its lock stays for so long."""
 MOST_JOINED = 64
@@ -109,13 +109,14 @@ class _Turn(Generic[T]):
 
     batch: list[_Waiting[T]]
     waits: bool
+    is_held_up: bool = False
     timer: asyncio.TimerHandle = field(init=False)
 
 
 class Joiner(Generic[T]):
     """Carries out commands of one kind together. `publish` gets what a transaction recorded, after its COMMIT.
 
-    `size_of` says how many bytes, more or less, a command brings.
+    `size_of` says how many bytes, more or less, a command brings; so many `connections` are there to carry them out.
     """
 
     def __init__(
@@ -124,6 +125,8 @@ class Joiner(Generic[T]):
         commit: Commit[T],
         publish: Callable[[Sequence[Any]], None],
         size_of: Callable[[T], int] = lambda item: 0,
+        *,
+        connections: int = 2 * MOST_FOR_LOCKS,
     ) -> None:
         self._database = database
         self._commit = commit
@@ -132,9 +135,8 @@ class Joiner(Generic[T]):
         self._queue: deque[_Waiting[T]] = deque()
         self._come = 0  # since the last transaction began, on topics that none of those under way is about
         self._is_due = False
-        self._under_way = 0
-        self._for_locks = 0  # of those under way, what may wait for a topic's lock
-        self._prompt: list[_Turn[T]] = []  # of those under way, what is not held up
+        self._most_for_locks = max(1, min(MOST_FOR_LOCKS, connections // 2))
+        self._under_way: list[_Turn[T]] = []
         self._topics: set[str] = set()  # of all that is under way
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -169,17 +171,22 @@ class Joiner(Generic[T]):
 
     @property
     def _may_begin(self) -> bool:
-        prompt = self._prompt
-        if self._under_way >= MOST_AT_ONCE or len(prompt) >= MOST_PROMPT:
+        prompt = [turn for turn in self._under_way if not turn.is_held_up]
+        if len(self._under_way) >= MOST_AT_ONCE or len(prompt) >= MOST_PROMPT:
             return False
         return not prompt or self._come >= len(prompt[0].batch)
+
+    @property
+    def _may_wait(self) -> bool:
+        """Whether one more may wait for the lock of its topic."""
+        return sum(turn.waits for turn in self._under_way) < self._most_for_locks
 
     def _begin(self) -> _Turn[T] | None:
         """Take what waits into a transaction, if it is time for one and something may go into it."""
         if not self._may_begin:
             return None
         loop = asyncio.get_running_loop()
-        may_wait = self._for_locks < MOST_FOR_LOCKS
+        may_wait = self._may_wait
         batch = _take(self._queue, self._topics, loop.time(), may_wait=may_wait)
         if not batch:
             return None
@@ -188,9 +195,7 @@ class Joiner(Generic[T]):
         turn.timer = loop.call_later(HELD_UP_SECONDS, self._is_held_up, turn)
         # What has come and is not held still waits for as many.
         self._come = max(0, self._come - len(batch)) if may_wait and batch[0].is_held else 0
-        self._under_way += 1
-        self._for_locks += turn.waits
-        self._prompt.append(turn)
+        self._under_way.append(turn)
         self._topics |= topics
         return turn
 
@@ -199,10 +204,7 @@ class Joiner(Generic[T]):
             await self._run_batch(turn.batch, waits=turn.waits)
         finally:
             turn.timer.cancel()
-            self._under_way -= 1
-            self._for_locks -= turn.waits
-            if turn in self._prompt:
-                self._prompt.remove(turn)
+            self._under_way.remove(turn)
             self._topics.difference_update([waiting.topic for waiting in turn.batch])
             if held := [waiting for waiting in turn.batch if waiting.is_held]:
                 self._put_back(held)
@@ -210,7 +212,7 @@ class Joiner(Generic[T]):
     def _put_back(self, held: list[_Waiting[T]]) -> None:
         """In front of all that waits, as they were. Where they could only be tried again they stay for a while."""
         self._queue.extendleft(reversed(held))
-        if self._for_locks < MOST_FOR_LOCKS:
+        if self._may_wait:
             self._come += len(held)
             return
         topics = {waiting.topic for waiting in held}
@@ -223,7 +225,7 @@ class Joiner(Generic[T]):
         self._go_on()
 
     def _is_held_up(self, turn: _Turn[T]) -> None:
-        self._prompt.remove(turn)
+        turn.is_held_up = True
         self._go_on()
 
     def _go_on(self) -> None:
