@@ -82,6 +82,7 @@ class Supervisor:
         self._short: Counter[int] = Counter()  # number → how many in a row have ended soon
         self._signals: list[int] = []
         self._selector = selectors.DefaultSelector()
+        self._listening = listening
         self._handing = Handing(listening, self._selector)
         self._leaving_since: float | None = None
 
@@ -272,7 +273,8 @@ class Supervisor:
             return
         missing = set(self._numbers) - self._workers.keys() - self._due.keys()
         self._due.update(dict.fromkeys(missing, 0.0))
-        log.info("the node serves", extra={"workers": len(self._numbers)})
+        port = self._listening[0].getsockname()[1]
+        log.info("the node serves", extra={"workers": len(self._numbers), "port": port})
 
     def _never_served(self) -> bool:
         return not self._handing.is_open and not self._due

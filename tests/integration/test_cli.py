@@ -292,6 +292,7 @@ def test_serve_stays_up_without_a_database_and_stops_gracefully(cli: Cli) -> Non
     lines = [json.loads(line) for line in cli.errors().splitlines()]
     assert {line["level"] for line in lines} <= {"info", "warning", "error"}
     assert any("authorizationServerUrl" in line["event"] for line in lines if line["level"] == "warning")
+    assert f"listening on port {port} of 127.0.0.1" in [line["event"] for line in lines]
     assert len({line["node"] for line in lines}) == 1
 
 

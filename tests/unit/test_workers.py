@@ -467,6 +467,7 @@ def test_signals_reach_all_and_nobody_outlives_the_supervisor(make_node: MakeNod
     os.kill(node.pid, signal.SIGTERM)
     until(node.is_over)
     assert node.status == 0
+    assert f"port={node.port} workers=2" in node.log.read_text()
     assert {"drained 1", "drained 2"} <= {one.name for one in node.folder.iterdir()}
 
     orphaned = make_node(2)

@@ -124,6 +124,8 @@ class _Server(uvicorn.Server):
         await super().startup(sockets)
         if not all(map(listening.is_open, sockets or ())):
             self.is_deaf = self.should_exit = True
+        elif self.started:
+            log.info("listening on port %d%s", self.config.port, listening.of(self.config.host))
 
 
 def adopt(
