@@ -699,7 +699,10 @@ async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(
 
     await carol.call("topic.unread", {"topic": topic, "fromSeq": 1})
     await page.get_by_role("button", name="Unread").click()
-    await page.get_by_role("button", name="Mark all as read").click()
+    await expect(page.locator("[data-comment]").last).to_be_in_viewport()
+    all_read = page.get_by_role("button", name="Mark all as read")
+    await expect(all_read).to_be_in_viewport()
+    await all_read.click()
     await expect(page.locator(".count")).to_have_count(0)
     await until(lambda: _is_all_read(carol, topic), 20)
 

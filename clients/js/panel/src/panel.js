@@ -672,6 +672,9 @@ export function Panel(props) {
         <${Icon} name="place" /><bdi>${placeOf(host, inPlace) ?? words.say("place")}</bdi>
         <button type="button" class="link" onClick=${() => ((host.place = null), focus(".tab"))}>${words.say("place.all")}</button>
       </p>`}
+      ${filter === "unread" &&
+      state.unread > 0 &&
+      html`<button type="button" class="link earlier-all" onClick=${() => topic.read()}>${words.say("read.all")}</button>`}
       <div
         class="list"
         part="list"
@@ -687,9 +690,6 @@ export function Panel(props) {
         state.hasOlder &&
         start === 0 &&
         html`<button type="button" class="link earlier-all" onClick=${() => rooms.more(earlier)}>${words.say("earlier")}</button>`}
-        ${filter === "unread" &&
-        state.unread > 0 &&
-        html`<button type="button" class="link earlier-all" onClick=${() => topic.read()}>${words.say("read.all")}</button>`}
         ${isLoading && html`<p class="empty quiet" role="status">${problem ? "" : words.say("loading")}</p>`}
         ${!isLoading &&
         !threads.length &&
