@@ -610,6 +610,28 @@ said.told = [made({ url, auth })[0], made({ url: new URL(url), auth })[0], made(
     }
 
 
+def test_a_client_that_cannot_be_made_leaves_nothing_behind_that_ends_the_program(tmp_path: Path) -> None:
+    shutil.copytree(CLIENTS["collab-client"] / "src", tmp_path / "src")
+    (tmp_path / "src" / "socket.js").write_text(FAKE_SOCKET)
+    said = run(
+        """
+const { createClient } = await part("client");
+const wrong = { text: { url: "http://127.0.0.1", auth: "t" }, nowhere: { auth: { authToken: "t" } } };
+for (const [name, options] of Object.entries(wrong)) {
+  try {
+    createClient(options);
+  } catch (error) {
+    said[name] = error.message;
+  }
+}
+await turn();
+""",
+        tmp_path / "src",
+    )
+    expected = "Expected {url, auth: {identityToken}}."
+    assert said == {"text": expected, "nowhere": expected}
+
+
 def test_what_is_no_json_is_an_error_at_once_and_holds_nothing_up() -> None:
     said = run("""
 const { Outbox } = await part("outbox");

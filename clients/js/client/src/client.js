@@ -39,7 +39,7 @@ export class Client {
   /** @type {Map<string, Set<(said: any) => void>>} */ #listeners = new Map();
 
   /** @internal @param {Options} options */
-  constructor({ url, auth, keeping = indexedDb(randomId()), socket }) {
+  constructor({ url, auth, keeping, socket }) {
     this.connection = new Connection(
       url,
       auth,
@@ -48,7 +48,8 @@ export class Client {
       (name, said) => this.#said(name, said),
     );
     // Node has no database, and some browsers keep nothing for some pages.
-    this.outbox = new Outbox(this.connection, Promise.resolve(keeping).catch(() => null), (entry, answer) =>
+    const kept = keeping === undefined ? indexedDb(randomId()) : Promise.resolve(keeping);
+    this.outbox = new Outbox(this.connection, kept.catch(() => null), (entry, answer) =>
       this.#topics.get(entry.topic)?.answered(entry, answer),
     );
     this.inbox = new Inbox(this);
