@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from collab_server.realtime.engine.frames import BEGIN_BYTES
 from collab_server.realtime.lean import guard
+from collab_server.realtime.lean.exchange import LearnedPoll
 
 from .conftest import DEADLINE_SECONDS, Served, echo_engine, serve, wait_until
 from .test_bounds import KEY, masked, on_loop, upgrade_request
@@ -428,3 +430,35 @@ async def test_client_may_go_while_its_connect_handler_runs(
             on_loop(server, server.close_all, "test")
         await asyncio.to_thread(wait_until, lambda: not server.sockets)
         gc.collect()  # what a task raised is logged when it is let go
+
+
+async def test_of_what_is_refused_nothing_is_kept(way: dict[str, Any]) -> None:
+    """Or one session would have a node keep as much as there are connections: polls that are refused have no end."""
+    only_lean(way)
+    server = echo_engine()
+
+    def learned() -> list[LearnedPoll]:
+        connections = served.uvicorn.server_state.connections
+        kept = [getattr(connection, "_learned", None) for connection in connections]
+        return [one for one in kept if one is not None]
+
+    with serve(server, **way) as served:
+        async with dial(served) as polling, dial(served) as carrying:
+            await polling.send(f"GET {POLL} HTTP/1.1\r\nHost: x\r\n\r\n".encode())
+            opened = await polling.receive(b"}")
+            sid = json.loads(b"{" + opened.rpartition(b"{")[2])["sid"]
+            for _ in range(2):
+                await polling.send(request("GET", sid))
+                await asyncio.to_thread(wait_until, lambda: server.sockets[sid].carrier.has_poll)
+                on_loop(server, server.send_text, sid, "x")
+                await polling.receive(b"4x")
+            assert len(learned()) == 1
+            await carrying.send(upgrade_request(f"{SOCKET}&sid={sid}"))
+            await carrying.receive(b"\r\n\r\n")
+            await carrying.send(masked(1, b"2probe"), masked(1, b"5"))
+            await asyncio.to_thread(wait_until, lambda: server.sockets[sid].upgraded)
+            async with dial(served) as another:
+                for connection in (polling, another):
+                    await connection.send(request("GET", sid))
+                    await connection.receive(b"Bad request")
+                assert learned() == []

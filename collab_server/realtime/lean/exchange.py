@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from http import HTTPStatus
 from typing import Protocol, Self
 
 from collab_server.realtime.engine.engine import EngineServer
@@ -104,6 +105,8 @@ class LeanExchange:
         if self.response_complete or self.disconnected:
             return
         self.response_complete = True
+        if status != HTTPStatus.OK:  # of those there may be any number
+            self.is_trusted = False
         self.protocol.answer(self, status, headers, body)
 
     def lose(self) -> None:

@@ -85,8 +85,7 @@ class HttpProtocol(LateHttpProtocol):
 
     def _poll_again(self, data: bytes) -> bool:
         """Serve a poll like the one that was learned; False if this is none."""
-        learned = self._learned
-        if learned is None or not learned.again(data):
+        if (learned := self._learned) is None or not learned.again(data):
             return False
         self._exchange = self._served = learned.exchange
         self.cycle = None
@@ -113,7 +112,7 @@ class HttpProtocol(LateHttpProtocol):
         if len(request.body) > (engine.bounds.stranger_bytes or 0):  # as much may come for any session
             exchange.judge()
         self._serve_whole(exchange)
-        # Of strangers nothing is kept.
+        # Of strangers, and of what was refused, nothing is kept.
         if request.method == "GET" and (exchange.is_trusted or self._is_trusted):
             self._learned = LearnedPoll.of(exchange, data)
         return True
@@ -225,6 +224,7 @@ class HttpProtocol(LateHttpProtocol):
         lines = _TEXT_LINE if headers is TEXT else _lines_of(headers)
         whole = _whole_answer(status, defaults, lines, body, exchange.keep_alive, exchange.scope["method"])
         self._is_trusted = exchange.is_trusted
+        self._learned = self._learned if self._is_trusted else None
         try:
             self.transport.write(whole)
         except RuntimeError:  # uvloop's way to say that the client has gone
