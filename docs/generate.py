@@ -15,7 +15,7 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, get_args, get_origin
 
-from annotated_types import Ge, Le
+from annotated_types import Ge, Gt, Le
 from declarations import clients_reference
 from elements import panel_reference
 from pydantic import BaseModel, SecretStr
@@ -162,6 +162,8 @@ def _default(field: FieldInfo) -> str:
 def _range(field: FieldInfo) -> str:
     least = next((rule.ge for rule in field.metadata if isinstance(rule, Ge)), None)
     most = next((rule.le for rule in field.metadata if isinstance(rule, Le)), None)
+    if (above := next((rule.gt for rule in field.metadata if isinstance(rule, Gt)), None)) is not None:
+        return f" More than {above}, {most} at most."
     return f" {least} to {most}." if least is not None and most is not None else ""
 
 

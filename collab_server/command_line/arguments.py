@@ -18,10 +18,11 @@ Run = Callable[[argparse.Namespace], int]
 
 
 class Commands:
-    """The commands of a parser, to which others can be added."""
+    """The commands of a parser, to which others can be added. `refuse`, among what it parses, ends the program for what
+    is wrong with a command, and shows how that one is used."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
-        parser.set_defaults(run=None)
+        parser.set_defaults(run=None, refuse=parser.error)
         self._parsers = parser.add_subparsers(dest="command", metavar="COMMAND", title="commands")
 
     def add(self, name: str, run: Run, summary: str, details: str, example: str) -> argparse.ArgumentParser:
@@ -33,7 +34,7 @@ class Commands:
             epilog=examples(example),
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
-        command.set_defaults(run=run)
+        command.set_defaults(run=run, refuse=command.error)
         return command
 
 

@@ -26,7 +26,10 @@ def run(argv: Sequence[str] | None) -> int:
     """Run one command; return the exit status."""
     parser = _parser()
     try:
-        arguments = parser.parse_args(argv)
+        # Not `parse_args`, which would show how all of it is used, and not the command that is meant.
+        arguments, unknown = parser.parse_known_args(argv)
+        if unknown:
+            arguments.refuse(f"unrecognized arguments: {' '.join(unknown)}")
     except BrokenPipeError as error:  # of what shows its help without a buffer
         raise Untold(error) from None
     if arguments.run is None:

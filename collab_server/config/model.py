@@ -24,6 +24,7 @@ from collab_server.config.values import (
     HandoverSection,
     Name,
     Origin,
+    PageUrl,
     PortNumber,
     ProjectId,
     Proxy,
@@ -201,7 +202,7 @@ class Properties(Section):
     commenting: Commenting = Field(
         default=Commenting(), description="Who may comment on content, of those who may open it."
     )
-    notificationBaseUrl: WebUrl | None = Field(
+    notificationBaseUrl: PageUrl | None = Field(
         default=None,
         description="The address that users open in their browsers: its pages may connect. Also the base of the links"
         " in e-mails. Default: `authorizationServerUrl` without `/api`.",

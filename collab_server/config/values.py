@@ -103,8 +103,11 @@ def _is_ipv6(host: str) -> bool:
         return False
 
 
-def _web_url(url: str) -> str:
-    example = "https://library.example.com/MicroStrategyLibrary/api"
+def _page_url(url: str) -> str:
+    return _web_url(url, "https://library.example.com/MicroStrategyLibrary")
+
+
+def _web_url(url: str, example: str = "https://library.example.com/MicroStrategyLibrary/api") -> str:
     parts = _split_url(url, ("https", "http"), example)
     host, _ = _host_and_port(parts, example)
     if not host:
@@ -440,6 +443,7 @@ DatabaseHost = Annotated[str, Field(min_length=1), AfterValidator(_database_host
 PortNumber = Annotated[int, Field(ge=1, le=65535)]
 ConfigPath = Annotated[Path, BeforeValidator(_path)]
 WebUrl = Annotated[str, AfterValidator(_web_url)]
+PageUrl = Annotated[str, AfterValidator(_page_url)]
 Origin = Annotated[str, AfterValidator(_origin)]
 UserId = Annotated[str, AfterValidator(_user_id)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_check_dburl)]

@@ -743,6 +743,15 @@ def test_addresses_that_are_given(file: Path) -> None:
     assert load(file, {**LIBRARY, "allowedOrigins": []}).config.allowed_origins == frozenset()
 
 
+def test_an_address_that_is_none_is_shown_one_of_its_kind(file: Path) -> None:
+    wrong = dict.fromkeys(("authorizationServerUrl", "notificationBaseUrl"), "library.example.com")
+    found = errors(file, wrong)
+    assert {name: message.rpartition("/")[2] for name, message in found.items()} == {
+        "authorizationServerUrl": "api",
+        "notificationBaseUrl": "MicroStrategyLibrary",
+    }
+
+
 @pytest.mark.parametrize("url", [LIBRARY["authorizationServerUrl"], "http://127.0.0.1:8080/api"])
 def test_pages_at_the_address_of_another_authority_have_to_be_allowed(
     url: str, file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from annotated_types import Le
+from pydantic import BaseModel
 
 from collab_server.config import load_config
 from collab_server.config.loading import leaves
@@ -29,6 +31,19 @@ def test_every_property_is_explained() -> None:
         assert re.search(
             rf"^\| `{re.escape(name)}`<br>`{variable}` \| .* \| .* \| .{{10,}} \|$", text, re.MULTILINE
         )
+
+
+def test_every_bound_is_said() -> None:
+    text = (ROOT / "docs" / "configuration.md").read_text()
+    for section in [Config, *(info.annotation for info in Config.model_fields.values())]:
+        if not (isinstance(section, type) and issubclass(section, BaseModel)):
+            continue
+        for name, info in section.model_fields.items():
+            for rule in info.metadata:
+                if isinstance(rule, Le):
+                    assert re.search(
+                        rf"^\| `(\w+\.)?{name}`<br>.* {rule.le}( at most)?\. \|$", text, re.MULTILINE
+                    ), name
 
 
 def test_generated_documents_are_fresh(
