@@ -231,7 +231,7 @@ async def test_no_number_of_locked_topics_holds_up_others(
     transactions: Transactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(joining, "HELD_UP_SECONDS", 0)
-    monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", 1000)
+    monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", (1000, 1000))
     transactions.locked = "abcdefgh"
     asked = []
     for number, name in enumerate(["a1", "b1", "c1", "d1", "e1", "f1", "g1", "h1"], 1):
@@ -269,7 +269,7 @@ async def test_what_is_held_and_may_not_wait_is_tried_again_with_others(
     transactions: Transactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(joining, "HELD_UP_SECONDS", 0)
-    monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", 0.001)
+    monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", (0.001, 0.002))
     transactions.locked = "d"
     for number, name in enumerate(["a1", "b1", "c1"], 1):
         await transactions.come(name)
@@ -289,7 +289,7 @@ async def test_nothing_that_is_held_begins_after_the_end(
     transactions: Transactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(transactions.joiner, "_most_for_locks", 0)
-    monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", 0)
+    monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", (0, 0))
     transactions.locked = "a"
     await transactions.come("a1")
     transactions._ends["a1"].set_result(None)

@@ -39,8 +39,8 @@ HELD_UP_SECONDS = 0.01
 MOST_PROMPT, MOST_FOR_LOCKS, MOST_AT_ONCE = 2, 3, 5
 """So many transactions are under way at once that are not held up, that may wait for a topic's lock (fewer where there
 are few connections), and so many of all."""
-TRIED_AGAIN_SECONDS = 0.05
-"""What is held and may not wait for its lock stays for so long."""
+TRIED_AGAIN_SECONDS = (0.01, 0.08)
+"""What is held and may not wait for its lock stays for so long the first time, then twice as long, at most so long."""
 MOST_JOINED = 64
 MOST_BYTES = 200_000
 """So many go together, or so much, and at least one: to put them into one statement keeps the loop busy."""
@@ -96,7 +96,7 @@ class _Waiting(Generic[T]):
     size: int
     request: Request | None
     since: float
-    is_held: bool = False
+    times_held: int = 0
     answer: asyncio.Future[JsonText] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -155,11 +155,7 @@ class Joiner(Generic[T]):
         waiting = _Waiting(topic, item, self._size_of(item), request, since)
         self._queue.append(waiting)
         if topic not in self._topics:
-            self._come += 1
-            if not self._is_due and self._may_begin:
-                # In the next turn of the loop: what comes in this one goes along.
-                self._is_due = True
-                asyncio.get_running_loop().call_soon(self._go_on)
+            self._has_come()
         return await waiting.answer
 
     async def stop(self) -> None:
@@ -181,6 +177,13 @@ class Joiner(Generic[T]):
         """Whether one more may wait for the lock of its topic."""
         return sum(turn.waits for turn in self._under_way) < self._most_for_locks
 
+    def _has_come(self) -> None:
+        self._come += 1
+        if not self._is_due and self._may_begin:
+            # In the next turn of the loop: what comes in this one goes along.
+            self._is_due = True
+            asyncio.get_running_loop().call_soon(self._go_on)
+
     def _begin(self) -> _Turn[T] | None:
         """Take what waits into a transaction, if it is time for one and something may go into it."""
         if not self._may_begin:
@@ -194,7 +197,7 @@ class Joiner(Generic[T]):
         turn = _Turn(batch, waits=may_wait and len(topics) == 1)
         turn.timer = loop.call_later(HELD_UP_SECONDS, self._is_held_up, turn)
         # What has come and is not held still waits for as many.
-        self._come = max(0, self._come - len(batch)) if may_wait and batch[0].is_held else 0
+        self._come = max(0, self._come - len(batch)) if may_wait and batch[0].times_held else 0
         self._under_way.append(turn)
         self._topics |= topics
         return turn
@@ -206,8 +209,8 @@ class Joiner(Generic[T]):
             turn.timer.cancel()
             self._under_way.remove(turn)
             self._topics.difference_update([waiting.topic for waiting in turn.batch])
-            if held := [waiting for waiting in turn.batch if waiting.is_held]:
-                self._put_back(held)
+        if held := [waiting for waiting in turn.batch if not waiting.answer.done()]:
+            self._put_back(held)
 
     def _put_back(self, held: list[_Waiting[T]]) -> None:
         """In front of all that waits, as they were. Where they could only be tried again they stay for a while."""
@@ -215,14 +218,16 @@ class Joiner(Generic[T]):
         if self._may_wait:
             self._come += len(held)
             return
-        topics = {waiting.topic for waiting in held}
-        self._topics |= topics
-        asyncio.get_running_loop().call_later(TRIED_AGAIN_SECONDS, self._try_again, topics, len(held))
+        loop = asyncio.get_running_loop()
+        first, most = TRIED_AGAIN_SECONDS
+        # As long as it is time for the first of each topic, which has been held most often.
+        for topic, times in {waiting.topic: waiting.times_held for waiting in reversed(held)}.items():
+            self._topics.add(topic)
+            loop.call_later(min(first * 2 ** (times - 1), most), self._try_again, topic)
 
-    def _try_again(self, topics: set[str], count: int) -> None:
-        self._topics -= topics
-        self._come += count
-        self._go_on()
+    def _try_again(self, topic: str) -> None:
+        self._topics.discard(topic)
+        self._has_come()
 
     def _is_held_up(self, turn: _Turn[T]) -> None:
         turn.is_held_up = True
@@ -242,8 +247,6 @@ class Joiner(Generic[T]):
 
     async def _run_batch(self, batch: list[_Waiting[T]], *, waits: bool) -> None:
         """Answer every command of the batch, one way or another, but for those that are held. Never raises."""
-        for waiting in batch:
-            waiting.is_held = False
         try:
             answers = await self._carry_out(batch, waits=waits)
         except ClientError as error:
@@ -257,7 +260,7 @@ class Joiner(Generic[T]):
             return
         for waiting, answer in zip(batch, answers, strict=True):
             if isinstance(answer, Held):
-                waiting.is_held = True
+                waiting.times_held += 1
             else:
                 _answer(waiting, answer)
 
@@ -290,7 +293,7 @@ def _take(
             _answer(queue.popleft(), Paused("the database is busy"))
             continue
         topic = waiting.topic
-        if waiting.is_held and may_wait and alone is None and topic not in busy:
+        if waiting.times_held and may_wait and alone is None and topic not in busy:
             if batch:
                 held.add(topic)
             else:
