@@ -524,6 +524,31 @@ for (const reason of ["io server disconnect", "transport close"]) {
     assert said == {"io server disconnect": 1, "transport close": 0}
 
 
+def test_whoever_reaches_nobody_is_told_so_until_somebody_is_there(tmp_path: Path) -> None:
+    shutil.copytree(CLIENTS["collab-client"] / "src", tmp_path / "src")
+    (tmp_path / "src" / "socket.js").write_text(FAKE_SOCKET)
+    said = run(
+        """
+const { Connection } = await part("connection");
+const { sockets } = await part("socket");
+const connection = new Connection("http://127.0.0.1", () => ({ authToken: "t" }), {}, () => {}, () => {});
+await turn();
+const [socket] = sockets;
+const now = () => {
+  const { state, problem } = connection.snapshot();
+  return [state, problem?.code, problem?.message];
+};
+socket.active = true;
+socket.say("connect_error", new Error("websocket error"));
+said.away = now();
+socket.say("server.hello", { user: { id: "me" }, node: "n", resumeToken: "r" });
+said.here = now();
+""",
+        tmp_path / "src",
+    )
+    assert said == {"away": ["connecting", "no_answer", "websocket error"], "here": ["live", None, None]}
+
+
 def test_to_a_node_of_the_version_before_is_said_what_it_knows_and_to_the_next_all(tmp_path: Path) -> None:
     shutil.copytree(CLIENTS["collab-client"] / "src", tmp_path / "src")
     (tmp_path / "src" / "socket.js").write_text(FAKE_SOCKET)

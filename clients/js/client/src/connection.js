@@ -137,8 +137,8 @@ export class Connection extends Store {
     });
     socket.on("connect_error", (/** @type {Error & {data?: any}} */ error) => {
       if (this.#isEnded()) return;
-      // The network, or a node that starts: socket.io-client tries again.
-      if (socket.active) return this.#away(null);
+      // The network, a node that starts, or nobody is there: socket.io-client tries again.
+      if (socket.active) return this.#away(new Refused({ code: "no_answer", message: error.message }));
       const problem = new Refused({ code: error.message, message: error.message, ...error.data });
       if (problem.code !== "unauthenticated") {
         this.#away(problem);
