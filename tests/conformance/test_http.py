@@ -13,7 +13,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from collab_server.realtime.engine.frames import BEGIN_BYTES
+from collab_server.realtime.engine.frames import looked_at
 from collab_server.realtime.lean import guard
 from collab_server.realtime.lean.exchange import LearnedPoll
 
@@ -120,7 +120,7 @@ async def test_no_answer_is_kept_by_caches_or_taken_for_another_kind(
         # unread when it closes makes the kernel reset the connection, and throw the answer away.
         too_large += b"x" * (engine.server.max_http_buffer_size + 1)
     else:
-        too_large += b"x" * BEGIN_BYTES  # which are looked at
+        too_large += b"x" * looked_at(engine.server.max_http_buffer_size)
     for bare in (too_large, upgrade_request(SOCKET.replace("EIO=4", "EIO=3"))):
         async with dial(engine) as connection:
             await connection.send(bare)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from io import BytesIO
 from pathlib import Path
@@ -99,6 +100,34 @@ async def test_what_is_posted_is_answered_also_where_nobody_polls_just_then(
                 assert (await ask(http, nodes[node], sid))[0] == 400, "its session is over"
                 if code == "too_large":
                     assert (await posting)[0] == 413
+
+
+@pytest.mark.parametrize("node", [0, 1], ids=["its node", "another node"])
+async def test_of_several_that_are_posted_at_once_none_is_refused_that_may_not_be_too_large(
+    nodes: Cluster, topic: str, node: int
+) -> None:
+    """Some clients post all that waits, whatever it comes to. Something else may be before what is too large."""
+
+    def add(number: int, size: int) -> bytes:
+        return f"42{number}{json.dumps(['comment.add', {'topic': topic, 'text': 'x' * size}])}".encode()
+
+    async def answered(http: Any, sid: str) -> list[str]:
+        status, found = 200, list[str]()
+        while status == 200 and not found:
+            status, told = await ask(http, nodes[node], sid)
+            found = re.findall(r"43\d+\[", told)
+        return found
+
+    several = b"\x1e".join(add(number, 15_000) for number in range(10, 80))
+    for body, answers in ((several, ["439["]), (b"3\x1e" + add(7, PACKET_BYTES), ["437["])):
+        async with new_session() as http:
+            sid = await sign_in(http, nodes)
+            polling = asyncio.create_task(answered(http, sid))
+            posting = asyncio.create_task(ask(http, nodes[node], sid, BytesIO(body)))
+            await asyncio.wait([posting])  # fails, in whatever way
+            if body is several:
+                await ask(http, nodes[node], sid, '429["me",{}]')
+            assert await polling == answers
 
 
 async def test_who_is_told_nothing_is_refused_at_once(nodes: Cluster) -> None:

@@ -107,9 +107,10 @@ async def _read_body(exchange: AsgiExchange, receive: Receive, max_bytes: int) -
         if len(exchange.body) > max_bytes:
             exchange.is_too_large = True
         if exchange.is_too_large:
-            exchange.body = exchange.body[: frames.BEGIN_BYTES]
             note_size(exchange.scope, max_bytes + 1)
-            more = more and len(exchange.body) < frames.BEGIN_BYTES
+            more = more and len(exchange.body) < frames.looked_at(max_bytes)
+    if exchange.is_too_large:
+        exchange.body = frames.beginning_of_body(exchange.body, max_bytes)
     return True
 
 

@@ -34,6 +34,10 @@ _SHORT = [_short(_FINAL | TEXT, size) for size in range(126)]
 _read_16 = Struct("!H").unpack_from
 BEGIN_BYTES = 64
 """So much of what is too large is looked at: whether, and by which number, it waits for an answer."""
+_LOOKED_BYTES = 65_536
+"""So much of a body that is too large: whether one packet is so, or only several together."""
+SEPARATOR = "\x1e"
+"""Between the packets of a body."""
 _ENDLESS = 2**62
 
 _read_64 = Struct("!Q").unpack_from
@@ -85,6 +89,18 @@ def frame_of_client(opcode: int, payload: bytes) -> bytes:
 def beginning_of_client(begin: bytes) -> bytes:
     """The beginning of a text frame as a client sends it that is larger than any may be."""
     return _long(_FINAL | TEXT, _MASKED | 127, _ENDLESS) + _NO_MASK + begin.ljust(BEGIN_BYTES)
+
+
+def looked_at(most_bytes: int) -> int:
+    """How much is looked at of a body that has more than so many bytes."""
+    return min(most_bytes, _LOOKED_BYTES)
+
+
+def beginning_of_body(body: bytes | bytearray, most_bytes: int) -> bytes:
+    """How the packet begins by which a body has more than so many bytes; nothing where it may be several together."""
+    looked = bytes(body[: looked_at(most_bytes)])
+    start = looked.rfind(SEPARATOR.encode()) + 1
+    return looked[start : start + BEGIN_BYTES] if start < BEGIN_BYTES else b""
 
 
 def unmasked(masked: bytes) -> bytes:

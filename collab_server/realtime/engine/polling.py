@@ -17,7 +17,6 @@ from collab_server.realtime.engine.session import NOOP, REASON, Exchange, Header
 PACKETS_PER_PAYLOAD = 16_384
 PACKETS_PER_POLL = 16  # the clients of python-engineio disconnect when they get more at once
 HEARD_SECONDS = 3.0  # for a client to hear, by a poll, why what it posts is refused; it leaves then
-_SEPARATOR = "\x1e"
 
 
 class Polling:
@@ -106,10 +105,9 @@ class Polling:
     def _turn_down(self, exchange: Exchange) -> None:
         """Where its client is told by a poll it ends the session, and fails once that can have been heard."""
         session = self._session
-        packets = exchange.body.decode(errors="replace").split(_SEPARATOR)
-        exchange.body = b""
+        begin, exchange.body = exchange.body.decode(errors="replace"), b""
         answer = partial(self._answers.respond, exchange, 413, TEXT, b"")
-        if any([session.owner.turn_down(session, packet) for packet in packets]):
+        if session.owner.turn_down(session, begin):
             session.owner.end(session, REASON.TRANSPORT_ERROR, farewell=NOOP)
             exchange.waiter = _Later(answer)
         else:
@@ -126,7 +124,7 @@ class Polling:
 
     def _receive(self, body: bytes | bytearray) -> bool:
         try:
-            packets = body.decode().split(_SEPARATOR)
+            packets = body.decode().split(frames.SEPARATOR)
         except UnicodeDecodeError:
             return False
         if len(packets) > PACKETS_PER_PAYLOAD:

@@ -26,7 +26,7 @@ from typing_extensions import override
 from collab_server import lookups
 from collab_server.ports import Announcement
 from collab_server.realtime.engine.engine import EngineServer
-from collab_server.realtime.engine.frames import BEGIN_BYTES
+from collab_server.realtime.engine.frames import beginning_of_body
 from collab_server.realtime.engine.polling import Polling
 from collab_server.realtime.engine.requests import BAD_REQUEST, announced_bytes, query_of
 from collab_server.realtime.engine.session import REASON, Exchange, Headers, Refusal, Scope, Session, Waiter
@@ -337,7 +337,7 @@ class _Asked:
         most_bytes = self._engine.most_body_bytes(scope)
         if most_bytes is not None and (len(body) > most_bytes or len(body) < (announced_bytes(scope) or 0)):
             exchange.is_too_large = True  # also for the node that it has come to, which gives its beginning
-            exchange.body = body[:BEGIN_BYTES]
+            exchange.body = beginning_of_body(body, most_bytes)
         self._engine.serve(exchange)
         exchange.body = b""
 

@@ -8,7 +8,7 @@ from http import HTTPStatus
 from typing import Protocol, Self
 
 from collab_server.realtime.engine.engine import EngineServer
-from collab_server.realtime.engine.frames import BEGIN_BYTES
+from collab_server.realtime.engine.frames import beginning_of_body, looked_at
 from collab_server.realtime.engine.requests import announced_bytes, note_size
 from collab_server.realtime.engine.session import Headers, Scope, Waiter
 
@@ -82,14 +82,16 @@ class LeanExchange:
                 self.keep_alive = False
         elif length > most_bytes:
             self._refuse_size()
+            if self.body:  # it has come whole
+                self.body = beginning_of_body(self.body, most_bytes)
 
     def take(self, body: bytes) -> bool:
         """Gather a piece of the body. Whether it is decided now, for there is more than may be."""
         self.body += body
         if not self.is_too_large and len(self.body) > self.most_bytes:
             self._refuse_size()
-        if self.is_too_large and len(self.body) >= BEGIN_BYTES:
-            self.body = self.body[:BEGIN_BYTES]
+        if self.is_too_large and len(self.body) >= looked_at(self.most_bytes):
+            self.body = beginning_of_body(self.body, self.most_bytes)
             self.is_decided = True
         return self.is_decided
 
@@ -98,7 +100,6 @@ class LeanExchange:
         self.keep_alive = False
         self.is_too_large = True
         note_size(self.scope, self.most_bytes + 1)
-        self.body = self.body[:BEGIN_BYTES]
 
     def respond(self, status: int, headers: Headers, body: bytes) -> None:
         """Answer; never waits."""
