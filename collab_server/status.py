@@ -261,7 +261,7 @@ class Settings:
 
 class Status:
     """The state of this node, which depends on these `dependencies`, told in this order. Begins as `paused`; others say
-    when it has started (`has_started`) and when it is going (`is_draining`).
+    when it has started (`start`) and when it is going (`drain`).
     """
 
     def __init__(
@@ -286,6 +286,16 @@ class Status:
         self._dependencies = tuple(dependencies)
         self._serving_needs = tuple(one for one in dependencies if one.is_needed_to_serve)
         self._tell(counters.metrics)
+
+    def start(self) -> None:
+        """Clients may come, from now on. Whoever hands them out to the workers of a node knows it at once."""
+        self.has_started = True
+        self.look()
+
+    def drain(self) -> None:
+        """It is about to go, and takes nobody in any more."""
+        self.is_draining = True
+        self.look()
 
     def look(self) -> None:
         """Note what has changed, so that `since` is exact; call it on a timer or when something changed."""

@@ -64,7 +64,7 @@ class Opening:
         await self._learn_ends()
         self._installed.use(found)
         self._database.open()
-        self._status.has_started = True
+        self._status.start()
         await self._epoch_watch.run(found)
 
     async def _learn_ends(self) -> None:

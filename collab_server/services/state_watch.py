@@ -37,7 +37,7 @@ class StateWatch:
 
     def drain(self) -> None:
         """This node is about to go: take nobody in any more, and say so."""
-        self._status.is_draining = True
+        self._status.drain()
         state = self._state()
         self._announcement.note(state=state["state"])
         self._hub.tell_all("server.state", state)

@@ -79,10 +79,19 @@ class Process:
         return beat != self.held_at_beat and (self.asleep_seconds < ASLEEP_SECONDS or beat != self.beat)
 
     @property
+    def serves(self) -> bool:
+        """Whether it would let clients sign in; one that takes connections may not yet, or not any more."""
+        return bool(self.row[Number.HAS_STARTED]) and not self.row[Number.IS_DRAINING]
+
+    @property
     def rank(self) -> tuple[bool, bool, int, int]:
         """The lowest gets the next connection: clients find no use in one that does not run, or cannot serve yet."""
-        serves = self.row[Number.HAS_STARTED] and not self.row[Number.IS_DRAINING]
-        return not self.is_running, not serves, self.load, self.handed
+        return not self.is_running, not self.serves, self.load, self.handed
+
+    def may_take_over_from(self, other: Process) -> bool:
+        """Whether it would serve sooner those who wait for the other one, which has kept them waiting."""
+        can_take = self.is_ready and self.is_running and not self.waiting
+        return can_take and (self.serves or not other.serves)
 
 
 class Handing:
@@ -171,7 +180,7 @@ class Handing:
             if worker.row[Number.TAKEN] != worker.taken:
                 worker.note_taken()
             elif now - worker.taken_at >= HELD_SECONDS and any(
-                other.is_ready and other.is_running and not other.waiting for other in workers
+                other.may_take_over_from(worker) for other in workers
             ):
                 worker.held_at_beat = worker.row[Number.BEAT]
                 self.take_back(worker)

@@ -187,6 +187,24 @@ def test_the_other_workers_learn_of_each_who_comes_and_goes() -> None:
     assert told == [(1, 1), (2, 2), (2, 1)]
 
 
+def test_the_other_workers_learn_at_once_that_one_serves_and_that_it_does_not_any_more(node: Node) -> None:
+    """Later would be too late: until then it is taken for one that refuses whoever comes, as those that start do."""
+    told: list[tuple[bool, bool]] = []
+
+    class Workers:
+        def state(self, *, has_started: bool, is_draining: bool, lacking: int) -> None:
+            told.append((has_started, is_draining))
+
+        def __getattr__(self, name: str) -> Any:
+            return lambda **_: None
+
+    node.status.has_started = False
+    node.counters.together = cast("Any", Workers())
+    node.status.start()
+    node.status.drain()
+    assert told == [(True, False), (True, True)]
+
+
 def test_since_is_the_time_of_the_last_change(node: Node) -> None:
     def since() -> str:
         return str(node.status.verbose_report()["dependencies"][DATABASE]["since"])

@@ -257,6 +257,28 @@ def test_what_a_worker_has_not_taken_counts_as_its_no_more_once_it_is_for_others
         one.close()
 
 
+def test_who_waits_for_a_worker_that_is_busy_is_not_given_to_one_that_would_refuse_them() -> None:
+    """As one does that is just starting: it takes connections, and answers each with a 503."""
+    figures = Figures()
+    busy, other = (Process(figures.row(number), 0, *passing.pair(), 0.0) for number in (1, 2))
+    for process in (busy, other):
+        process.row[Number.IS_TAKING] = 1
+    busy.row[Number.HAS_STARTED] = 1
+    handing = Handing([], selectors.DefaultSelector())
+    ours, theirs = socket.socketpair()
+    assert handing._hand(ours.fileno(), [busy, other])
+    waits = []
+    for has_started, is_draining in [(0, 0), (1, 1), (1, 0)]:
+        other.row[Number.HAS_STARTED], other.row[Number.IS_DRAINING] = has_started, is_draining
+        busy.taken_at -= 2 * HELD_SECONDS
+        handing.attend([busy, other])
+        waits.append((busy.waiting, other.waiting))
+    assert waits == [(1, 0), (1, 0), (0, 1)]
+    handing.close()
+    for one in (ours, theirs, busy.ours, busy.theirs, other.ours, other.theirs):
+        one.close()
+
+
 @pytest.mark.parametrize("what", [passing.DRAIN, passing.LEAVE])
 def test_what_a_worker_was_told_stays_for_it_when_its_connections_are_given_to_others(what: bytes) -> None:
     """Or one that was frozen for a moment would never drain."""
