@@ -64,6 +64,7 @@ export function Panel(props) {
     readSeq: 0,
     isHeld: false, // what was marked as unread is not read by being seen, until one comes back to it
     toFocus: /** @type {string | null} */ (null), // a thread, once it is there
+    acts: 0, // keys and presses so far
   }).current;
   const isMe = (/** @type {any} */ user) => user.id === client.me?.id;
 
@@ -314,8 +315,14 @@ export function Panel(props) {
     const release = () => {
       live.isHeld = false;
     };
+    const note = () => live.acts++;
+    const acts = ["keydown", "pointerdown"];
     addEventListener("focus", release);
-    return () => removeEventListener("focus", release);
+    for (const act of acts) addEventListener(act, note, true);
+    return () => {
+      removeEventListener("focus", release);
+      for (const act of acts) removeEventListener(act, note, true);
+    };
   }, []);
   useEffect(() => {
     live.isHeld = false;
@@ -355,7 +362,11 @@ export function Panel(props) {
   // --- what one does
 
   const focus = useCallback((/** @type {string} */ selector) => {
+    const { shadowRoot: root } = host;
+    const before = [live.acts, root.activeElement];
     requestAnimationFrame(() => {
+      // Whoever has gone elsewhere meanwhile stays there.
+      if (live.acts !== before[0] && root.activeElement && root.activeElement !== before[1]) return;
       const element = box.current?.querySelector(selector) ?? box.current?.querySelector(".foot textarea");
       element?.focus();
     });
