@@ -347,6 +347,32 @@ async def test_whoever_signs_in_next_sees_nothing_of_the_former_persons_discussi
         assert (now.discussion, now.muted, now.rights) == (None, False, frozenset())
 
 
+@pytest.mark.parametrize("reason", ["session_expired", "session_ended"])
+async def test_nothing_is_sent_as_whoever_signs_in_in_the_moment_in_which_somebody_is_signed_out(
+    cluster: Cluster, topic: str, reason: str
+) -> None:
+    people = [library(cluster.library.url, login, login) for login in ("ann", "bob")]
+    async with Client(cluster[0].url, lambda: people[0]()) as client:
+        await client.live()
+
+        def go_on(_: Any) -> None:
+            client.change("comment.add", {"topic": topic, "text": "of Ann"})
+            people.pop(0)
+            client.sign_in()
+
+        client.on("server.signed_out", go_on)
+        source = client._connection._current
+        assert source is not None
+        client._connection._hear(source, "server.signed_out", {"reason": reason})
+        await until(lambda: client.me is not None and client.me["name"] == "Bob Baker", 20)
+        await client.change("comment.add", {"topic": topic, "text": "of Bob"})
+        assert client.state == "live"
+        assert client.outbox.entries == ()
+        listed = await client.ask("topic.comments", {"topic": topic})
+    said = {comment["text"]: comment["author"]["name"] for comment in listed["items"]}
+    assert said == {"of Bob": "Bob Baker"}
+
+
 async def test_a_session_that_is_ended_elsewhere_ends_here(cluster: Cluster, topic: str) -> None:
     hellos: list[Any] = []
     first = Client(cluster[0].url, library(cluster.library.url, "ann", "ann"))

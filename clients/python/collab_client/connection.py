@@ -84,9 +84,10 @@ class Connection:
 
     def sign_in(self) -> None:
         """Connect. Once is enough; after `signed_out` it tries again."""
-        if self.state != "closed" and (self._task is None or self._task.done()):
+        is_over = self._task is None or self._task.done() or self.state == "signed_out"
+        if self.state != "closed" and is_over:
             self._set("connecting", None)
-            self._task = asyncio.create_task(self._stay_connected())
+            self._task = asyncio.create_task(self._stay_connected(self._task))
 
     async def live(self) -> User:
         """Who is signed in, once one is. Raises `Refused` when nobody is let in, or the client is closed."""
@@ -149,7 +150,9 @@ class Connection:
         if self.state not in ("closed", "signed_out"):
             self._set("connecting" if self.user is None else "offline", problem)
 
-    async def _stay_connected(self) -> None:
+    async def _stay_connected(self, former: asyncio.Task[None] | None = None) -> None:
+        if former is not None:
+            await asyncio.gather(former, return_exceptions=True)  # it may be leaving yet
         connector = None if self._tls is None else aiohttp.TCPConnector(ssl=self._tls)
         # Some balancers keep a client at its node by a cookie; also those that are named by a number.
         async with aiohttp.ClientSession(
@@ -205,8 +208,9 @@ class Connection:
             await current.connect(self._origin, self._path, self._credentials)
             await current.ended.wait()
         finally:
-            self._away(self.problem)
-            self._current = None
+            if self._current is current:
+                self._away(self.problem)
+                self._current = None
             await current.leave()
         if current.problem is not None:
             raise current.problem
@@ -225,6 +229,7 @@ class Connection:
         elif name == "server.signed_out":
             self._credentials = None
             if said["reason"] != "session_expired":
+                self._current = None  # what else it has to say is of no consequence to whoever comes next
                 self._set("signed_out", Refused("unauthenticated", "The session has ended."))
                 if self._task is not None:
                     self._task.cancel()

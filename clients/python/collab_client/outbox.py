@@ -145,6 +145,12 @@ class Outbox:
         return None
 
     async def _send_one(self, entry: Entry) -> None:
+        if self._connection.live_on is None or entry.space != self._space:
+            # The connection has ended since: it would wait for the next one, which may be somebody else's.
+            if self._is_still(entry):
+                self._entries[entry.key] = dataclasses.replace(entry, state="waiting")
+                self._changed()
+            return
         payload = {**entry.payload, "requestId": entry.request_id}
         if entry.is_unnamed:
             del payload["commentId"]
