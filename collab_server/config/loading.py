@@ -15,6 +15,7 @@ from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from collab_server.config import certificates
+from collab_server.config.files import read_object, walk
 from collab_server.config.model import Config
 from collab_server.config.problems import ConfigError, Problem
 from collab_server.config.rules import cross_check
@@ -25,10 +26,7 @@ FILE_VARIABLE = "COLLAB_CONFIG"
 TRANSPORT_VARIABLE = "COLLAB_TRANSPORT"
 SWITCHES = frozenset({FILE_VARIABLE, TRANSPORT_VARIABLE})  # variables that are no properties
 DEFAULT_FILE = Path("config.json")
-COMMENT_PREFIX = "//"
 
-_CONFIG_FILE_BYTES = 1_000_000
-_LONGEST_PLACE = 500
 _TRANSPORTS = ("", "lean", "asgi")
 _NO_TEXT = re.compile("[\0\ud800-\udfff]")
 """What no file and no service takes in a text: NUL, and halves of what UTF-16 has two of."""
@@ -90,8 +88,7 @@ def _read_file(
     named = path or (Path(environ[FILE_VARIABLE]) if environ.get(FILE_VARIABLE) else None)
     file = named or DEFAULT_FILE
     try:
-        with file.open("rb") as stream:
-            content = stream.read(_CONFIG_FILE_BYTES + 1)
+        values, twice = read_object(file)
     except FileNotFoundError:
         if named is None:
             problems.append(
@@ -100,90 +97,17 @@ def _read_file(
             return None, {}
         said_by = "" if path else f" ({FILE_VARIABLE} names it)"
         raise ConfigError([Problem(str(file), f"there is no such file{said_by}")]) from None
-    except OSError as error:
-        raise ConfigError([Problem(str(file), f"cannot be read: {error.strerror}")]) from None
-
-    if len(content) > _CONFIG_FILE_BYTES:
-        raise ConfigError([Problem(str(file), f"is larger than {_CONFIG_FILE_BYTES} bytes")])
-
-    if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:4]:
-        raise ConfigError([Problem(str(file), "is in UTF-16, or no text at all: save it in UTF-8")])
-
-    twice: dict[int, list[str]] = {}
-
-    def keep_last(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found: dict[str, Any] = {}
-        for name, value in pairs:
-            if name.startswith(COMMENT_PREFIX):
-                continue
-            if name in found:
-                twice.setdefault(id(found), []).append(name)
-            found[name] = value
-        return found
-
-    try:
-        values = json.loads(content.decode("utf-8-sig"), object_pairs_hook=keep_last)
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        words = f"is not valid JSON: {error.msg} ({where}){_hint(error)}"
-        raise ConfigError([Problem(str(file), words)]) from None
-    except (UnicodeDecodeError, RecursionError, ValueError):
-        raise ConfigError([Problem(str(file), "is not valid JSON in UTF-8")]) from None
-    if not isinstance(values, dict):
-        raise ConfigError([Problem(str(file), f"expected an object {{…}}, not {json_type(values)}")])
-    problems += [
-        Problem(_inside(place, f".{name}"), "is given twice; the last one counts", "warning")
-        for place, value in _walk(values)
-        for name in twice.get(id(value), ())
-    ]
+    problems += twice
     return file, values
 
 
 def _no_texts(values: dict[str, Any]) -> Iterator[Problem]:
     """What holds a character that neither a path nor a message may hold, which nothing below has to think of."""
-    for place, value in _walk(values):
+    for place, value in walk(values):
         texts = value if isinstance(value, dict) else [value]
         if any(isinstance(text, str) and _NO_TEXT.search(text) for text in texts):
             message = "holds a character that no text can have: NUL, or one half of a surrogate pair"
             yield Problem(place, message)
-
-
-def _walk(values: dict[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Everything in a file, by its name, however deep."""
-    waiting: list[tuple[str, Any]] = [("", values)]
-    while waiting:
-        place, value = waiting.pop()
-        yield place, value
-        if isinstance(value, dict):
-            waiting += [(_inside(place, f".{name[:_LONGEST_PLACE]}"), inner) for name, inner in value.items()]
-        elif isinstance(value, list):
-            waiting += [(_inside(place, f"[{index}]"), inner) for index, inner in enumerate(value)]
-
-
-def _inside(place: str, what: str) -> str:
-    """Cut off: a long name is part of the place of all that is in it."""
-    return f"{place}{what}".removeprefix(".")[:_LONGEST_PLACE]
-
-
-_MARKS = "'`\u2018\u2019\u201a\u201c\u201d\u201e\u00ab\u00bb"
-
-
-def _hint(error: json.JSONDecodeError) -> str:
-    """What to do about a mistake that is often made, where it is one."""
-    before, rest = error.doc[: error.pos].rstrip(), error.doc[error.pos :].lstrip()
-    if not error.doc.strip():
-        return ": the file is empty"
-    if not rest:
-        return ": it ends too early"
-    if rest.startswith(("//", "/*", "#")):
-        return f"; there are no comments: use properties whose names begin with {COMMENT_PREFIX}"
-    if rest[0] in "}]" and before.endswith(","):
-        return f": a comma too many before {rest[0]}"
-    if rest[0] in _MARKS:
-        return ': names and texts stand in straight double quotes, "…"'
-    if rest.startswith(("True", "False", "None")):
-        return ": it is true, false and null, in small letters"
-    return ""
 
 
 def _is_hearsay(problem: Problem, wrong: Collection[str]) -> bool:
