@@ -118,13 +118,14 @@ def add_library(commands: Commands) -> None:
 
 def _people(path: Path) -> LibraryData:
     """The people and projects of a file. Raises `Failure`."""
+    from collab_server.config import ConfigError
     from collab_server.demo.standin import load_data
 
     try:
         return load_data(path)
     except OSError as error:
         raise Failure(f"{path} cannot be read: {error.strerror}", WRONG) from None
-    except ValueError as error:
+    except ConfigError as error:
         raise Failure(f"{path} does not describe people and projects:\n{error}", WRONG) from None
 
 

@@ -10,11 +10,12 @@ What it promises:
 - What can be said in several ways in the file is said in one way here: `Config.database`, `.redis`,
   `.server_tls`, `.notification_base_url` and `.allowed_origins` are what the rest of the program reads.
 
-Read downwards: `loading` (file, environment, all problems at once), `rules` (between properties), `model`
-(the properties), `limits`, `values` (kinds of values, and sections), `problems`. Nothing runs concurrently. Files are
-read by `load_config` and by the first use of a section with a secret, never at import.
+Read downwards: `loading` (file, environment, all problems at once), `files` (JSON that people write), `rules` (between
+properties), `model` (the properties), `limits`, `values` (kinds of values, and sections), `problems`. Nothing runs
+concurrently. Files are read by `load_config` and by the first use of a section with a secret, never at import.
 """
 
+from collab_server.config.files import read_object
 from collab_server.config.limits import Limits
 from collab_server.config.loading import LoadedConfig, load_config, problems_of
 from collab_server.config.model import Config, DataSource
@@ -33,4 +34,5 @@ __all__ = [
     "ServerTlsSection",
     "load_config",
     "problems_of",
+    "read_object",
 ]

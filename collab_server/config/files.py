@@ -12,25 +12,20 @@ from collab_server.config.values import json_type
 
 COMMENT_PREFIX = "//"
 
-_FILE_BYTES = 1_000_000
+_MOST_BYTES = 1_000_000
 _LONGEST_PLACE = 500
 
 
-def read_object(file: Path) -> tuple[dict[str, Any], list[Problem]]:
+def read_object(file: Path, most_bytes: int = _MOST_BYTES) -> tuple[dict[str, Any], list[Problem]]:
     """The object in a file, without comments, and warnings of names that are in it twice.
 
-    Raises `FileNotFoundError`, and `ConfigError` for what cannot be read or is no object in JSON.
+    Raises `OSError`, and `ConfigError` for what is no object in JSON.
     """
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(_FILE_BYTES + 1)
-    except FileNotFoundError:
-        raise
-    except OSError as error:
-        raise ConfigError([Problem(str(file), f"cannot be read: {error.strerror}")]) from None
+    with file.open("rb") as stream:
+        content = stream.read(most_bytes + 1)
 
-    if len(content) > _FILE_BYTES:
-        raise ConfigError([Problem(str(file), f"is larger than {_FILE_BYTES} bytes")])
+    if len(content) > most_bytes:
+        raise ConfigError([Problem(str(file), f"is larger than {most_bytes} bytes")])
 
     if content.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\0" in content[:4]:
         raise ConfigError([Problem(str(file), "is in UTF-16, or no text at all: save it in UTF-8")])

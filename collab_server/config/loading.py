@@ -97,6 +97,8 @@ def _read_file(
             return None, {}
         said_by = "" if path else f" ({FILE_VARIABLE} names it)"
         raise ConfigError([Problem(str(file), f"there is no such file{said_by}")]) from None
+    except OSError as error:
+        raise ConfigError([Problem(str(file), f"cannot be read: {error.strerror}")]) from None
     problems += twice
     return file, values
 
@@ -270,10 +272,10 @@ def _did_you_mean(name: str, known: list[str], full_names: Mapping[str, str] | N
     return f"; did you mean {(full_names or {}).get(found, found)}?{hint}"
 
 
-def problems_of(error: ValidationError) -> list[Problem]:
-    """What pydantic has found in a file, in words, by the names of the file."""
+def problems_of(error: ValidationError, whole: str = "") -> list[Problem]:
+    """What pydantic has found in a file, in words, by the names of the file; `whole` is the name of all of it."""
     return [
-        Problem(_name(detail["loc"]), _in_words(detail))
+        Problem(_name(detail["loc"]) or whole, _in_words(detail))
         for detail in error.errors(include_url=False)
         if detail["type"] != "default_factory_not_called"
     ]
@@ -331,8 +333,6 @@ def _in_words(detail: ErrorDetails) -> str:
         return "is missing"
     if kind == "string_pattern_mismatch":
         return f"expected what fits {context['pattern']}"
-    if kind == "json_invalid":
-        return f"is not JSON: {context['error']}"
     if kind == "value_error":
         return str(context["error"])
     if kind == "string_too_short":

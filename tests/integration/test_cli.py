@@ -376,6 +376,42 @@ def test_a_file_of_people_is_refused_in_words(cli: Cli, command: tuple[str, ...]
     ]
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"[]", "expected an object {…}, not an array"),
+        (b"1e999", "expected an object {…}, not a number"),
+        (b"", "is not valid JSON: Expecting value (line 1, column 1): the file is empty"),
+        (b'{"people": [],}', ": a comma too many before }"),
+        (b"[" * 100_000, "is not valid JSON in UTF-8"),
+        (b"\xff{}", "is not valid JSON in UTF-8"),
+        ("{}".encode("utf-16"), "is in UTF-16, or no text at all: save it in UTF-8"),
+        (
+            b'{"people": [], "projects": [], "groups": [{"id": "%s", "name": "", "members": ["zoe"]}]}'
+            % (b"0" * 32),
+            "nobody among the people has the login zoe",
+        ),
+    ],
+    ids=lambda value: ascii(value)[:20],
+)
+@pytest.mark.parametrize("command", [("library", "--port", "1", "--data"), ("demo", "--people")])
+def test_what_is_wrong_with_the_whole_of_a_file_is_said_by_its_name(
+    cli: Cli, command: tuple[str, ...], content: bytes, said: str
+) -> None:
+    (cli.folder / "people.json").write_bytes(content)
+    status, _, err = cli(*command, "people.json")
+    assert status == 2
+    [line] = err.splitlines()[1:]
+    assert line.startswith("error: people.json: ")
+    assert line.endswith(said)
+
+
+def test_a_file_of_people_may_have_comments_and_a_mark_of_its_order_of_bytes(cli: Cli) -> None:
+    (cli.folder / "people.json").write_bytes(b'\xef\xbb\xbf{"// of": "us", "people": []}')
+    _, _, err = cli("library", "--port", "1", "--data", "people.json")
+    assert err.splitlines()[1:] == ["error: groups: is missing", "error: projects: is missing"]
+
+
 # --- interrupted, or where the system refuses
 
 

@@ -7,11 +7,13 @@ from typing import Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from collab_server.config import problems_of
+from collab_server.config import ConfigError, problems_of, read_object
 
 __all__ = ["Content", "Group", "LibraryData", "Model", "Person", "Project", "load_data"]
 
 BUILT_IN = Path(__file__).parents[1] / "library.json"
+
+_MOST_BYTES = 100_000_000
 
 LibraryId = Field(pattern=r"^[0-9A-F]{32}$")
 
@@ -78,13 +80,13 @@ class LibraryData(Model):
         return self
 
 
-def load_data(path: Path | None = None) -> LibraryData:
+def load_data(path: Path = BUILT_IN) -> LibraryData:
     """The data of the file at `path`, by default the one in the package.
 
-    Raises `OSError`, or `ValueError` with a line for each thing that is wrong in it.
+    Raises `OSError`, or `ConfigError` with each thing that is wrong in it.
     """
-    text = (path or BUILT_IN).read_text(encoding="utf-8")
+    values, warnings = read_object(path, _MOST_BYTES)
     try:
-        return LibraryData.model_validate_json(text)
+        return LibraryData.model_validate(values)
     except ValidationError as error:
-        raise ValueError("\n".join(str(problem) for problem in problems_of(error))) from None
+        raise ConfigError([*problems_of(error, str(path)), *warnings]) from None
