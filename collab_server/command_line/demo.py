@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from .arguments import Commands, address, file, folder, port
-from .outcome import DONE, FAILED, WRONG, Failure, leaving_at_once, say
+from .outcome import DONE, WRONG, Failure, leaving_at_once, say
 
 if TYPE_CHECKING:
     from collab_server.demo.standin import LibraryData
@@ -78,16 +78,23 @@ def library(arguments: argparse.Namespace) -> int:
     """Run the stand-in for Library until it is told to stop."""
     _needs_demo()
     from collab_server.demo.standin import load_data, serve_standin
+    from collab_server.realtime.lean import listening
 
     data = load_data() if arguments.data is None else _people(arguments.data)
-    say(
-        f"A stand-in for Library, NOT FOR PRODUCTION (every password is the login), at"
-        f" http://{arguments.host}:{arguments.port}/MicroStrategyLibrary/api"
-    )
+    host, at = arguments.host, arguments.port
     try:
-        serve_standin(arguments.host, arguments.port, data=data, balanced=arguments.balanced)
-    except SystemExit as left:  # uvicorn has said why
-        return FAILED if left.code else DONE
+        sockets = listening.sockets_at(host, at)
+    except OSError as error:
+        raise Failure(f"cannot listen on port {at}{listening.of(host)}: {error.strerror}") from None
+    address = f"http://{f'[{host}]' if ':' in host else host}:{at}/MicroStrategyLibrary/api"
+    serve_standin(
+        sockets,
+        lambda: say(
+            f"A stand-in for Library, NOT FOR PRODUCTION (every password is the login), at {address}"
+        ),
+        data=data,
+        balanced=arguments.balanced,
+    )
     return DONE
 
 

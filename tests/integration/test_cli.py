@@ -361,6 +361,45 @@ def test_library_serves_the_stand_in_until_it_is_stopped(cli: Cli) -> None:
     assert "Traceback" not in cli.errors()
 
 
+HOSTS = ["127.0.0.1", pytest.param("::1", marks=pytest.mark.skipif(not has_ipv6(), reason="no IPv6"))]
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_library_tells_its_address_once_it_is_there(cli: Cli, host: str) -> None:
+    port = free_port()
+    reader, writer = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "collab_server", "library", "--host", host, "--port", str(port)],
+        cwd=cli.folder,
+        env={"PATH": "/usr/bin:/bin", "PYTHONPATH": str(ROOT)},
+        stderr=writer,
+    )
+    os.close(writer)
+    try:
+        with os.fdopen(reader) as said:
+            url = said.readline().split()[-1]
+            assert url == f"http://{f'[{host}]' if ':' in host else host}:{port}/MicroStrategyLibrary/api"
+            connection = http.client.HTTPConnection(host, port, timeout=DEADLINE_SECONDS)
+            connection.request("GET", "/MicroStrategyLibrary/standin/people")
+            assert connection.getresponse().status == 200
+            connection.close()
+            process.send_signal(signal.SIGTERM)
+            assert said.read() == ""
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize("host", HOSTS)
+def test_library_tells_no_address_where_it_cannot_listen(cli: Cli, host: str) -> None:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.create_server((host, 0), family=family) as taken:
+        port = taken.getsockname()[1]
+        status, out, err = cli("library", "--host", host, "--port", str(port))
+    assert (status, out) == (1, "")
+    assert err == f"collab-server library: cannot listen on port {port} of {host}: Address already in use\n"
+
+
 @pytest.mark.parametrize("command", [("library", "--port", "1", "--data"), ("demo", "--people")])
 def test_a_file_of_people_is_refused_in_words(cli: Cli, command: tuple[str, ...]) -> None:
     for nothing in ("absent.json", ""):

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import socket
+from collections.abc import Callable
+
 from starlette.applications import Starlette
 from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Mount
 from starlette.types import ASGIApp
+from typing_extensions import override
 
 from collab_server.demo.standin.balancer import Balancer
 from collab_server.demo.standin.data import LibraryData, load_data
@@ -72,19 +77,23 @@ def app_of(member: Member) -> ASGIApp:
 
 
 def serve_standin(
-    host: str = "127.0.0.1",
-    port: int = 3080,
+    sockets: list[socket.socket],
+    began: Callable[[], None],
     *,
     data: LibraryData | None = None,
     session_timeout_seconds: float = 1800,
     identity_token_seconds: float = 60,
     balanced: int | None = None,
 ) -> None:
-    """Serve the stand-in in the foreground until SIGINT or SIGTERM.
-
-    Raises `SystemExit(3)`, with a line on stderr, if the port is taken.
-    """
+    """Serve the stand-in at bound sockets, in the foreground, until SIGINT or SIGTERM. `began` is called as soon as
+    clients can come."""
     import uvicorn
+
+    class Server(uvicorn.Server):
+        @override
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            began()
 
     app = create_standin(
         data,
@@ -92,13 +101,13 @@ def serve_standin(
         identity_token_seconds=identity_token_seconds,
         balanced=balanced,
     )
-    uvicorn.run(
+    config = uvicorn.Config(
         app,
-        host=host,
-        port=port,
         log_level="warning",
         access_log=False,
         lifespan="off",
         ws="none",
         timeout_graceful_shutdown=1,
     )
+    with contextlib.suppress(KeyboardInterrupt):
+        Server(config).run(sockets)
