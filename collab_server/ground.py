@@ -144,7 +144,7 @@ def _dependencies_of(
     """What the node depends on, in the order in which `/status` names it."""
     of_bus = [] if bus.dependency is None else [Dependency(bus.dependency, BusAsNeeded(bus))]
     return [
-        Dependency(DATABASE, database, is_needed_to_serve=True),
+        Dependency(DATABASE, database),
         *of_bus,
         Dependency(authority.dependency, authority.life, pauses=False),
         *(Dependency(name, channel, pauses=False) for name, channel in channels.by_name().items()),

@@ -192,8 +192,8 @@ def _now() -> datetime:
 class Dependency:
     """A service this node depends on; `owner` looks after it, and says how it is.
 
-    Without one that `is_needed_to_serve` the node is not ready; without another it is only `paused`. One that does not
-    even `pauses` is told of to administrators and in `/metrics`, not in `reason`, whose words are documented.
+    Without it the node is `paused`. One that does not `pauses` is told of to administrators and in `/metrics`, not in
+    `reason`, whose words are documented.
     """
 
     def __init__(
@@ -201,12 +201,10 @@ class Dependency:
         name: str,
         owner: Probed,
         *,
-        is_needed_to_serve: bool = False,
         pauses: bool = True,
         clock: Callable[[], datetime] = _now,
     ) -> None:
         self.name = name
-        self.is_needed_to_serve = is_needed_to_serve
         self.pauses = pauses
         self._owner = owner
         self._clock = clock
@@ -221,11 +219,6 @@ class Dependency:
             self._is_ok = is_ok
             self._since = self._clock()
         return probe
-
-    @property
-    def is_well(self) -> bool:
-        """Whether nothing is wrong with it now."""
-        return self._owner.problem is None
 
     def verbose(self) -> dict[str, Any]:
         """`{ok, since, error, latencyMs}`; `since` is the time of the last change, as far as it was looked at."""
@@ -284,7 +277,6 @@ class Status:
         self._bus = bus
         self._up_since = now()
         self._dependencies = tuple(dependencies)
-        self._serving_needs = tuple(one for one in dependencies if one.is_needed_to_serve)
         self._tell(counters.metrics)
 
     def start(self) -> None:
@@ -339,23 +331,10 @@ class Status:
         """Whether `state` is `running`."""
         return self.reason is None
 
-    @property
-    def is_ready(self) -> bool:
-        """Whether a load balancer should send clients here."""
-        return (
-            self.has_started
-            and not self.is_draining
-            and all(dependency.look().problem is None for dependency in self._serving_needs)
-        )
-
     def accepts_clients(self) -> bool:
-        """`is_ready`, for those who ask again and again."""
-        if not self.has_started or self.is_draining:
-            return False
-        for dependency in self._serving_needs:
-            if not dependency.is_well:
-                return False
-        return True
+        """Whether a load balancer should send clients here, and whether they are let in: while something can be read,
+        though a full disk may take no comment."""
+        return self.has_started and not self.is_draining and self._database.is_readable
 
     @property
     def serving(self) -> Serving:
@@ -434,7 +413,7 @@ class Status:
         build = (__version__, platform.python_version(), self.settings.node)
         metrics.gauges("build_info", lambda: {build: 1})
         metrics.gauge("running", lambda: self.is_running)
-        metrics.gauge("ready", lambda: self.is_ready)
+        metrics.gauge("ready", self.accepts_clients)
         metrics.gauge("draining", lambda: self.is_draining)
         metrics.gauge("serving_reads", lambda: self.serving.reads)
         metrics.gauge("serving_writes", lambda: self.serving.writes)

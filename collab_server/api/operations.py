@@ -63,10 +63,11 @@ def operations_router(status: Status, may_see_verbose: Callable[[Request], Await
         return JSONResponse({"live": True})
 
     async def get_ready() -> Response:
-        """200 while clients should be sent to this node; 503 while the database is away or not migrated yet, and
-        while the node drains."""
-        answer: dict[str, Any] = {"ready": status.is_ready}
-        if status.is_ready:
+        """200 while clients should be sent to this node, which is while they can read; 503 while the database is away
+        or not migrated yet, and while the node drains."""
+        is_ready = status.accepts_clients()
+        answer: dict[str, Any] = {"ready": is_ready}
+        if is_ready:
             return JSONResponse(answer)
         answer["reason"] = "The server is stopping" if status.is_draining else status.reason
         return JSONResponse(answer, status_code=503, headers={"Retry-After": "2"})

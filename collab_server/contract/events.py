@@ -201,7 +201,8 @@ _SIGNALS = (
             "reason": "string | null",
             "serving": "Serving",
         },
-        "The node's state has changed. `serving` says what works in spite of it.",
+        "The node's state has changed, or is not `running` when somebody comes, who hears it after `server.hello`."
+        " `serving` says what works in spite of it.",
     ),
     Signal(
         "server.signed_out",

@@ -1,8 +1,8 @@
 """The sign-ins of those who are connected: greeted, renewed for as long as they stay, and ended when they end.
 
-What it promises. Whoever has signed in hears `server.hello` first, and then follows their inbox; whoever stays gets
-younger resume tokens in time. A client whose sign-in is over - it was ended, its time is up, its Library session is
-over - is told so, gets nothing more, and is disconnected for good.
+What it promises. Whoever has signed in hears `server.hello` first, then how the node is where it is paused, and follows
+their inbox; whoever stays gets younger resume tokens in time. A client whose sign-in is over - it was ended, its time
+is up, its Library session is over - is told so, gets nothing more, and is disconnected for good.
 
 One task, `run`, owned by the composition root.
 """
@@ -51,6 +51,7 @@ class SignIns:
         journal: Journal,
     ) -> None:
         self._node = node
+        self._hub = hub
         self._clients = cast("Mapping[str, Client]", hub.listeners)  # whoever enters it is one
         self._authenticator = authenticator
         self._subscriptions = subscriptions
@@ -80,7 +81,7 @@ class SignIns:
         seq = self._subscriptions.follow_inbox(client)
         if seq is None:
             return False
-        self._say_hello(client, seq, self._greetings.pop(client.connection))
+        self._welcome(client, seq, self._greetings.pop(client.connection))
         self._deliveries.arrived(client.who.user.id)
         return True
 
@@ -95,9 +96,15 @@ class SignIns:
         seq = await self._subscriptions.hold_inbox(client)
         if seq is None:
             return
-        self._say_hello(client, seq, signed_in)
+        self._welcome(client, seq, signed_in)
         self._subscriptions.release_inbox(client, seq)
         self._deliveries.arrived(client.who.user.id)
+
+    def _welcome(self, client: Client, inbox_seq: int, signed_in: SignIn) -> None:
+        self._say_hello(client, inbox_seq, signed_in)
+        state = self._hub.greeting()
+        if state is not None:
+            client.tell("server.state", state)
 
     def _say_hello(self, client: Client, inbox_seq: int, signed_in: SignIn) -> None:
         now = datetime.now(UTC)

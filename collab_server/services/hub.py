@@ -8,7 +8,7 @@ A connection is in here from the moment its sign-in is accepted until it is gone
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, Protocol
 
 from collab_server.domain.jsontext import JsonText, dumps
@@ -72,6 +72,8 @@ class Hub:
     def __init__(self, outlet: Outlet, metrics: Metrics, tally: Tally | None = None) -> None:
         self.tally = tally or OwnTally()
         self.listeners: dict[str, Listener] = {}
+        self.greeting: Callable[[], JsonText | None] = lambda: None
+        """What those who come are told of the node: the data of `server.state`, or nothing."""
         self._of_user: dict[str, set[Listener]] = {}
         self.tell = outlet.tell  # as it is: it is on the way of every event
         self.close_all = outlet.close_all

@@ -1,4 +1,5 @@
-"""The state watch: clients and the other nodes are told when the state of this one changes.
+"""The state watch: clients and the other nodes are told when the state of this one changes, and those who come while it
+is paused how it is.
 
 One task, `run`, owned by the composition root.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+from collab_server.domain.jsontext import JsonText, dumps
 from collab_server.ports import Announcement
 from collab_server.services.hub import Hub
 from collab_server.status import Status
@@ -23,9 +25,10 @@ class StateWatch:
         self._hub = hub
         self._announcement = announcement
         self._told: dict[str, Any] = {}
+        hub.greeting = self._greeting
 
     async def run(self) -> None:
-        """Watch until cancelled. What it finds first is told to nobody."""
+        """Watch until cancelled. What it finds first is told to those who come."""
         while True:
             self._status.look()
             state = self._state()
@@ -41,6 +44,13 @@ class StateWatch:
         state = self._state()
         self._announcement.note(state=state["state"])
         self._hub.tell_all("server.state", state)
+
+    def _greeting(self) -> JsonText | None:
+        """What somebody is told who comes now: how the node is, unless it runs."""
+        if self._told.get("state") == "running":
+            return None  # where it no longer does they are told with all others
+        state = self._state()
+        return None if state["state"] == "running" else dumps(state)
 
     def _state(self) -> dict[str, Any]:
         """The data of the signal `server.state`."""

@@ -14,7 +14,7 @@ import pytest
 
 from collab_server.demo.embedded import EmbeddedPostgres, EmbeddedValkey
 from tests.conftest import MakeCluster
-from tests.harness.clients import Client, Rest, new_session
+from tests.harness.clients import Client, Rest, Transport, new_session
 from tests.harness.cluster import STATUS_TOKEN, Cluster, Node
 from tests.harness.waiting import Stopwatch, until
 from tests.harness.world import TestDatabase, apply_migrations
@@ -292,6 +292,68 @@ async def test_without_postgres_nothing_is_stored_and_everybody_stays(
     assert after["seq"] == 3, "the command that was repeated took effect once"
     assert ann.is_connected
     assert bob.is_connected
+
+
+FULL = """
+    CREATE FUNCTION public.full_for_a_row() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE 'could not extend file' USING ERRCODE = '53100'; END $$;
+    CREATE FUNCTION public.full_for_a_table() RETURNS event_trigger LANGUAGE plpgsql AS
+        $$ BEGIN RAISE 'could not extend file' USING ERRCODE = '53100'; END $$;
+    CREATE EVENT TRIGGER disk_is_full ON ddl_command_start WHEN TAG IN ('CREATE TABLE')
+        EXECUTE FUNCTION public.full_for_a_table();
+"""
+EMPTIED = "DROP EVENT TRIGGER disk_is_full; DROP FUNCTION public.full_for_a_row CASCADE"
+
+
+def fill_disk(database: TestDatabase) -> None:
+    """From now on nothing is stored, as where the disk is full: no row in any table, nor a table."""
+    tables = database.sql(
+        "SELECT format('%I.%I', schemaname, tablename) FROM pg_tables WHERE schemaname = 'collab'"
+    )
+    refusing = "".join(
+        f"CREATE TRIGGER is_full BEFORE INSERT OR UPDATE ON {table} EXECUTE FUNCTION public.full_for_a_row();"
+        for table in tables.split()
+    )
+    database.server.sql(FULL + refusing, database=database.name, as_superuser=True)
+
+
+@pytest.mark.parametrize("transport", ["websocket", "polling"])
+async def test_while_the_disk_is_full_people_come_read_and_are_told_that_nothing_is_stored(
+    make_cluster: MakeCluster, database: TestDatabase, topic: str, transport: Transport
+) -> None:
+    cluster = await make_cluster(nodes=1, database=database)
+    node = cluster[0]
+    ann = await cluster.client(0, "ann")
+    await say(ann, topic, "Before")
+    fill_disk(database)
+    error = await is_refused_as_paused(ann, topic, "during")
+    assert error["outcome"] == "none"
+    async with watching(node) as watch:
+        await watch.sees("paused", DB)
+        assert await health(node) == (200, 200)
+
+        bob = await cluster.client(0, "bob", transport=transport)  # has never been here
+        told = (await bob.wait_for("server.state")).data
+        assert told == {
+            "state": "paused",
+            "reason": REASON + DB,
+            "serving": {"reads": True, "writes": False, "live": True},
+        }
+        assert [event.name for event in bob.events[:2]] == ["server.hello", "server.state"]
+        await bob.call("topic.subscribe", {"topic": topic})
+        [comment] = (await bob.call("topic.comments", {"topic": topic}))["items"]
+        assert comment["text"] == "Before"
+        assert (await bob.call("comments.search", {"q": "before"}))["items"]
+        assert await bob.call("notification.list")
+        await is_refused_as_paused(bob, topic, "bob's")
+
+        database.server.sql(EMPTIED, database=database.name, as_superuser=True)
+        await watch.sees("running", None)
+    await ann.call("comment.add", {"topic": topic, "text": "Now?", "requestId": "during"})
+    await bob.wait_for_seq(topic, 2)
+    again = await cluster.client(0, "ann", transport=transport)
+    await again.call("me")
+    assert "paused" not in [event.data["state"] for event in again.events if event.name == "server.state"]
 
 
 async def health(node: Node) -> tuple[int, int]:

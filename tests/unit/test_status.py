@@ -46,7 +46,7 @@ class Looked:
 class Node:
     """A status whose dependencies the test switches. Stands for the database and for the bus, too."""
 
-    is_up = is_readable = is_hearing = True
+    is_up = is_hearing = True
     nodes: ClassVar[dict[str, Peer]] = {"n2": Peer({"version": "1.2"}, 7.0)}
 
     def counts(self) -> dict[str, int]:
@@ -54,13 +54,12 @@ class Node:
 
     def __init__(self, *, scaling: str = "horizontal") -> None:
         self.database: str | None = None
+        self.is_readable = True
         self.redis: str | None = None
         self.now = STARTED
         self.counters = Counters()
         self.sampler = Sampler(every_seconds=0.01)
-        database = Dependency(
-            DATABASE, Looked(self, "database", 0.0012), is_needed_to_serve=True, clock=self._clock
-        )
+        database = Dependency(DATABASE, Looked(self, "database", 0.0012), clock=self._clock)
         redis = Dependency(REDIS, Looked(self, "redis"), clock=self._clock)
         self.status = Status(
             Settings(enable_tls=False, scaling=scaling, logging=True, node="n1"),
@@ -151,7 +150,7 @@ def test_redis_does_not_count_without_horizontal_scaling() -> None:
 def test_node_is_paused_until_it_has_started(node: Node) -> None:
     node.status.has_started = False
     assert node.status.report()["state"] == "paused"
-    assert not node.status.is_ready
+    assert not node.status.accepts_clients()
 
 
 def test_up_since_is_local_and_unpadded(node: Node, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -290,17 +289,20 @@ async def test_live_whatever_is_away(node: Node, client: httpx2.AsyncClient) -> 
     assert (await client.get("/health/live")).status_code == 200
 
 
-async def test_ready_depends_on_the_database_and_draining_but_not_on_redis(
+async def test_ready_while_people_can_read_and_the_node_does_not_drain(
     node: Node, client: httpx2.AsyncClient
 ) -> None:
     node.redis = "away"
     assert (await client.get("/health/ready")).status_code == 200
-    node.database = "away"
+    node.database = "its disk is full"
+    assert node.status.report()["state"] == "paused"
+    assert (await client.get("/health/ready")).status_code == 200, "people can read"
+    node.database, node.is_readable = "away", False
     answer = await client.get("/health/ready")
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "2"
     assert "DB Service" in answer.json()["reason"]
-    node.database = None
+    node.database, node.is_readable = None, True
     node.status.is_draining = True
     assert (await client.get("/health/ready")).status_code == 503
 

@@ -927,7 +927,8 @@ class ServerSignedOutSignal(TypedDict):
 
 
 class ServerStateSignal(TypedDict):
-    """The node's state has changed. `serving` says what works in spite of it."""
+    """The node's state has changed, or is not `running` when somebody comes, who hears it after
+    `server.hello`. `serving` says what works in spite of it."""
     state: Literal['running', 'paused', 'draining']
     reason: str | None
     serving: Serving

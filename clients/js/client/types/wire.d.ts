@@ -1341,7 +1341,10 @@ export interface ServerSignedOutSignal {
   reason: "session_ended" | "session_expired";
 }
 
-/** The node's state has changed. `serving` says what works in spite of it. */
+/**
+ * The node's state has changed, or is not `running` when somebody comes, who hears it after `server.hello`.
+ * `serving` says what works in spite of it.
+ */
 export interface ServerStateSignal {
   state: "running" | "paused" | "draining";
   reason: string | null;
