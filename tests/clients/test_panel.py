@@ -6,7 +6,9 @@ import asyncio
 import json
 import re
 import subprocess
-from collections.abc import AsyncIterator
+from collections import Counter
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -1036,3 +1038,54 @@ async def test_axe_finds_nothing(site: Site, proxy: Proxy, topic: str) -> None:
     page = await site.open("ann", topic=nowhere)
     await expect(page.get_by_role("alert")).to_be_visible()
     await check(page, "closed")
+
+
+@needs_chromium
+@pytest.mark.parametrize("lang", PLURALS)
+async def test_no_two_controls_have_the_same_name(site: Site, topic: str, lang: str) -> None:
+    """Each is about something else, which whoever goes from one to the next by their names has to hear."""
+    ann, bob = await site.node.client(0, "ann"), await site.node.client(0, "bob")
+
+    async def add(whose: Client, text: str, **more: Any) -> str:
+        answer = await whose.call("comment.add", {"topic": topic, "text": text, **more})
+        return str(answer["comment"]["id"])
+
+    async def two(what: str, act: Callable[[str], Awaitable[Any]], whose: Client = bob, **more: Any) -> None:
+        for number in ("one", "two"):
+            await act(await add(whose, f"{number} {what}", **more))
+
+    async def reply_often(root: str) -> None:
+        for number in range(6):
+            await add(ann, f"{root} {number}", replyTo=root)
+
+    async def refuse(comment: str) -> None:
+        refused.append(comment)
+        await ann.call("comment.edit", {"commentId": comment, "text": f"{comment} now"})
+
+    refused: list[str] = []
+    await two("resolved", lambda comment: bob.call("thread.resolve", {"commentId": comment}))
+    await two("often", reply_often, ann)
+    await two(f"long {'word ' * 600}", lambda comment: asyncio.sleep(0))
+    await two("liked", lambda comment: ann.call("comment.react", {"commentId": comment, "emoji": "👍"}))
+    await two("seen", lambda comment: asyncio.sleep(0), viewState={"filters": []})
+    await two("own", lambda comment: asyncio.sleep(0), ann)
+    await two("undone", lambda comment: asyncio.sleep(0), ann)
+    await two("refused", refuse, ann)
+    page = await site.open("ann", lang=lang, dir="rtl" if lang == "ar" else "ltr", topic=topic)
+    await expect(comments(page).filter(has_text="two undone")).to_be_visible()
+    for comment in refused:
+        edit = {"commentId": comment, "text": f"{comment} otherwise", "ofRevision": 1}
+        await page.evaluate("edit => void client.change('comment.edit', edit)", edit)
+    await expect(page.locator(".refused")).to_have_count(2)
+    while await page.locator(".fold").count():
+        await page.locator(".fold").first.click()
+    for number, what in ((0, "one own"), (0, "two own"), (1, "one undone"), (1, "two undone")):
+        await comments(page).filter(has_text=what).locator(".menu-button").click()
+        await page.locator(".edit, .delete").nth(number).click()
+    await page.locator("button.reply").last.click()
+    await expect(page.locator(".composer")).to_have_count(4)
+    await expect(page.locator(".undo")).to_have_count(2)
+    shown = page.locator("collab-panel")
+    names = re.findall(r"^\s*- (?:'|)(?:button|textbox|link) (\".*)$", await shown.aria_snapshot(), re.M)
+    assert len(names) > 80, names
+    assert [name for name, count in Counter(names).items() if count > 1] == []

@@ -68,6 +68,19 @@ const inLine = ({ type, text, name, children = [] }) =>
 
 const lineOf = (/** @type {readonly any[]} */ parts, /** @type {string} */ between) => parts.map(inLine).join(between);
 
+const MOST_NAMED = 40; // characters
+
+/**
+ * The name of a control that stands at a comment, for those who do not see at which: with how that begins.
+ * @param {any} words @param {string} label @param {any} comment @param {string} [name] whose it is, where that is not said yet
+ */
+export function named(words, label, comment, name) {
+  const letters = [...lineOfComment(comment)];
+  const line = letters.slice(0, MOST_NAMED).join("") + (letters.length > MOST_NAMED ? "…" : "");
+  const text = name && line ? words.say("said", { name, text: line }) : name || line;
+  return text ? words.say("at", { label, text }) : label;
+}
+
 /** What a comment says as words of one line. @param {any} comment @returns {string} */
 export function lineOfComment({ text, body, mentions }) {
   return body ? lineOf(body, " ") : lineOf(pieces(text, mentions), "");

@@ -1,6 +1,6 @@
 // Where one writes: a new comment, a reply, a change; with people to mention.
 
-import { Said } from "./body.js";
+import { named, Said } from "./body.js";
 import { mention, mentionsOf, pieces } from "./client.js";
 import { draftAt, keepDraft, NO_DRAFT, onDraft } from "./drafts.js";
 import { Icon, inSentence } from "./parts.js";
@@ -143,6 +143,7 @@ const FORM_KEYS = new Map([
  * @param {any} props.panel
  * @param {string[]} props.place where its draft is kept
  * @param {string} props.label
+ * @param {any} [props.at] the comment at which one writes
  * @param {string} props.sendLabel
  * @param {(text: string, attached: {viewState?: any, anchor?: any}) => Promise<unknown> | undefined} props.onSend what
  *   rejects with `outbox_full` is there to be sent again
@@ -152,7 +153,7 @@ const FORM_KEYS = new Map([
  * @param {any[]} [props.people] who takes part
  * @param {boolean} [props.isMain]
  */
-export function Composer({ panel, place, label, sendLabel, onSend, onCancel, comment, people = [], own, isMain = false }) {
+export function Composer({ panel, place, label, at, sendLabel, onSend, onCancel, comment, people = [], own, isMain = false }) {
   const { words, client, topic, attachment, sendsByEnter } = panel;
   const orComment = (/** @type {Draft} */ kept) => {
     if (kept.text || !comment) return kept;
@@ -340,6 +341,9 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
     else shut();
   };
   const about = anchor && placeOf(panel.host, anchor);
+  // Of several in which one writes each is told from the others.
+  const name = at ? named(words, label, at) : label;
+  const of = (/** @type {string} */ what) => (at ? words.say("at", { label: what, text: name }) : what);
   /**
    * What goes with it while it is pressed.
    * @param {"place" | "view"} icon @param {boolean} isOn @param {(isOn: boolean) => void} set @param {string} label
@@ -379,7 +383,7 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
         dir="auto"
         maxlength="20000"
         placeholder=${label}
-        aria-label=${label}
+        aria-label=${name}
         aria-autocomplete="list"
         aria-controls=${picking?.found.length ? listId : null}
         aria-activedescendant=${picking?.found.length ? `${listId}-${chosen}` : null}
@@ -411,7 +415,7 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
               <button
                 type="button"
                 class="bare"
-                aria-label=${words.say(`form.${form}`)}
+                aria-label=${of(words.say(`form.${form}`))}
                 title=${words.say(`form.${form}`)}
                 onPointerDown=${(/** @type {Event} */ event) => event.preventDefault()}
                 onClick=${() => reform(area.current, /** @type {any} */ (form))}
@@ -422,8 +426,10 @@ export function Composer({ panel, place, label, sendLabel, onSend, onCancel, com
           )}
         </span>
         <span class="end">
-          ${onCancel && html`<button type="button" class="plain" onClick=${cancel}>${words.say("cancel")}</button>`}
-          <button type="submit" class="send" part="send" aria-disabled=${!hasText || isLong ? "true" : "false"}>${sendLabel}</button>
+          ${onCancel && html`<button type="button" class="plain" aria-label=${of(words.say("cancel"))} onClick=${cancel}>${words.say("cancel")}</button>`}
+          <button type="submit" class="send" part="send" aria-label=${of(sendLabel)} aria-disabled=${!hasText || isLong ? "true" : "false"}>
+            ${sendLabel}
+          </button>
         </span>
       </div>
     </form>

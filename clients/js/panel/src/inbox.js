@@ -1,7 +1,8 @@
 // What one was told: grouped by thread, the newest first, with who, what, where and why.
 
+import { lineOfComment, named } from "./body.js";
 import { change } from "./changing.js";
-import { discussionsOf, mentionsOf, pieces } from "./client.js";
+import { discussionsOf, mentionsOf } from "./client.js";
 import { Head } from "./head.js";
 import { Avatar, Icon, inSentence, listed, NO_DISCUSSIONS, Tabs, useStore, viewChip } from "./parts.js";
 import { html, useReducer, useRef, useState } from "./preact.js";
@@ -193,9 +194,8 @@ function Line({ group, host, words, now, where, onChoose, onRead }) {
   const names = people.slice(0, MOST_NAMES).map(({ name }) => cut(name));
   if (people.length > MOST_NAMES) names.push(words.say("more.people", { count: people.length - MOST_NAMES }));
   const who = listed(words, names);
-  const read = pieces(text, mentionsOf(text))
-    .map((piece) => piece.text)
-    .join("");
+  const said = { text, mentions: mentionsOf(text) };
+  const read = lineOfComment(said);
   const isNew = unread.length > 0;
   const isInvited = latest.kind === "invited"; // the text is the name of the discussion
   return html`
@@ -214,9 +214,9 @@ function Line({ group, host, words, now, where, onChoose, onRead }) {
           </span>
         </span>
       </button>
-      ${viewChip(host, words, by.name, { viewState, topic })}
+      ${viewChip(host, words, named(words, words.say("apply.of", { name: by.name }), said), { viewState, topic })}
       ${isNew &&
-      html`<button type="button" class="bare read" aria-label=${words.say("read.of", { name: cut(by.name) })} title=${words.say("read")} onClick=${onRead}>
+      html`<button type="button" class="bare read" aria-label=${named(words, words.say("read.of", { name: cut(by.name) }), said)} title=${words.say("read")} onClick=${onRead}>
         <${Icon} name="resolve" />
       </button>`}
     </div>

@@ -1,7 +1,8 @@
 // The panel: a header, a list of threads, and a composer that never scrolls away.
 
+import { named } from "./body.js";
 import { change, forgetRefused } from "./changing.js";
-import { discussionsOf, marksOf, pieces } from "./client.js";
+import { discussionsOf, marksOf, mentionsOf, pieces } from "./client.js";
 import { Composer } from "./composer.js";
 import { Avatar, Count, Icon, inSentence, listed, NO_DISCUSSIONS, Tabs, useStore } from "./parts.js";
 import { isAt, placeOf } from "./places.js";
@@ -584,7 +585,14 @@ export function Panel(props) {
             .map(
               (/** @type {any} */ { key, payload }) => html`
                 <${Yours} key=${key} words=${words} text=${payload.text} me=${client.me} />
-                <button type="button" class="link" onClick=${() => client.outbox.discard(key)}>${words.say("discard")}</button>
+                <button
+                  type="button"
+                  class="link"
+                  aria-label=${named(words, words.say("discard"), { text: payload.text, mentions: mentionsOf(payload.text) })}
+                  onClick=${() => client.outbox.discard(key)}
+                >
+                  ${words.say("discard")}
+                </button>
               `,
             )}
         </div>

@@ -99,17 +99,17 @@ export function Tabs({ words, label, keys, chosen, onChoose, counts = {}, counte
 
 /**
  * The chip of a view that somebody's words came with; null where there is none, or nothing to say of it.
- * @param {any} host @param {import("./words.js").Words} words @param {string} name whose words
+ * @param {any} host @param {import("./words.js").Words} words @param {string} whose words, for those who hear it
  * @param {{viewState?: any, topic?: string, comment?: any}} detail what is wanted when it is pressed
  */
-export function viewChip(host, words, name, detail) {
+export function viewChip(host, words, whose, detail) {
   const { viewState } = detail;
   const view = viewState && (host.describeView ? host.describeView(viewState) : words.say("view"));
   if (!view) return null;
   const apply = () => host.dispatchEvent(new CustomEvent("collab-apply", { bubbles: true, composed: true, detail }));
   return html`<button type="button" class="chip" part="view" onClick=${apply}>
     <${Icon} name="view" /><bdi>${view}</bdi><strong>${words.say("apply")}</strong>
-    <span class="unseen">${words.say("apply.of", { name })}</span>
+    <span class="unseen">${whose}</span>
   </button>`;
 }
 

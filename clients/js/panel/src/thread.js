@@ -1,6 +1,6 @@
 // One thread: its comments, what may be done with them, and where one replies.
 
-import { lineOfComment, Said } from "./body.js";
+import { lineOfComment, named, Said } from "./body.js";
 import { mentionsOf } from "./client.js";
 import { Composer } from "./composer.js";
 import { Avatar, Icon, inWords, listed, viewChip } from "./parts.js";
@@ -27,6 +27,7 @@ export function Thread({ panel, thread, index, count }) {
   const isOpened = opened.get(id) ?? (panel.kept.has(id) || isReplying);
   const isFolded = root?.resolved && !isOpened && !comments.some((/** @type {any} */ each) => each.pending);
   const label = words.say(thread.unread ? "thread.unread" : "thread", { name: author.name });
+  const of = (/** @type {string} */ what) => named(words, what, root ?? comments[0], author.name);
   const hasNew = comments.some((/** @type {any} */ comment) => comment.id === newFrom);
   const attributes = {
     class: `thread ${thread.unread ? "unread" : ""} ${root?.resolved ? "resolved" : ""}`,
@@ -72,19 +73,31 @@ export function Thread({ panel, thread, index, count }) {
       ${root?.resolved &&
       html`<p class="resolved-by quiet">
         <${Icon} name="resolve" /><span>${words.say("resolved.by", { name: root.resolved.by.name })}</span>
-        <button type="button" class="link" onClick=${() => toggle(id, false)}>${words.say("fold")}</button>
+        <button type="button" class="link" aria-label=${of(words.say("fold"))} onClick=${() => toggle(id, false)}>${words.say("fold")}</button>
         ${topic.may("thread.reopen") &&
-        html`<button type="button" class="link" onClick=${() => panel.resolve(thread)}>${words.say("reopen")}</button>`}
+        html`<button type="button" class="link" aria-label=${of(words.say("reopen"))} onClick=${() => panel.resolve(thread)}>
+          ${words.say("reopen")}
+        </button>`}
       </p>`}
       ${root && shown(root, true)}
       ${hidden > 0 &&
-      html`<button type="button" class="link earlier" onClick=${() => panel.unfold(id, from - REPLIES, Math.min(last, from + 2 * REPLIES))}>
+      html`<button
+        type="button"
+        class="link earlier"
+        aria-label=${of(words.say("replies.earlier", { count: hidden }))}
+        onClick=${() => panel.unfold(id, from - REPLIES, Math.min(last, from + 2 * REPLIES))}
+      >
         ${words.say("replies.earlier", { count: hidden })}
       </button>`}
       ${replies.length > 0 &&
       html`<div class="replies">${replies.slice(from, to).map((/** @type {any} */ each) => shown(each))}</div>`}
       ${to < many &&
-      html`<button type="button" class="link earlier" onClick=${() => panel.unfold(id, Math.max(from, to - 2 * REPLIES), to + REPLIES)}>
+      html`<button
+        type="button"
+        class="link earlier"
+        aria-label=${of(words.say("replies.later", { count: many - to }))}
+        onClick=${() => panel.unfold(id, Math.max(from, to - 2 * REPLIES), to + REPLIES)}
+      >
         ${words.say("replies.later", { count: many - to })}
       </button>`}
       ${(canReply || isReplying) &&
@@ -93,6 +106,7 @@ export function Thread({ panel, thread, index, count }) {
             panel=${panel}
             place=${panel.placeOf(id)}
             label=${words.say("write.reply", { name: author.name })}
+            at=${root ?? comments[0]}
             sendLabel=${words.say("send.reply")}
             people=${people}
             onCancel=${close}
@@ -104,7 +118,7 @@ export function Thread({ panel, thread, index, count }) {
         : html`<button
             type="button"
             class="link reply"
-            aria-label=${words.say("reply.to", { name: author.name })}
+            aria-label=${named(words, words.say("reply.to", { name: author.name }), root ?? comments[0])}
             onClick=${() => panel.reply(id)}
           >
             ${words.say("reply")}
@@ -158,6 +172,7 @@ function Comment({ panel, comment: known, thread, isRoot }) {
             html`<button
               type="button"
               class="link undo"
+              aria-label=${named(words, words.say("undo"), comment)}
               onClick=${() => {
                 panel.undo(id);
                 panel.focus(`[data-comment="${id}"] .menu-button`);
@@ -207,6 +222,7 @@ function Comment({ panel, comment: known, thread, isRoot }) {
               panel=${panel}
               place=${panel.placeOf(`edit-${editing || id}`)}
               label=${words.say("write.edit")}
+              at=${comment}
               sendLabel=${words.say("save")}
               comment=${comment}
               own=${again && isEdit(again) ? again.payload : null}
@@ -223,7 +239,7 @@ function Comment({ panel, comment: known, thread, isRoot }) {
         </p>`}
         ${!isEditing &&
         refused.map(
-          (entry) => html`<${Unsent} key=${entry.key} panel=${panel} entry=${entry} revision=${revision} onEdit=${() => setEditing(entry.key)} />`,
+          (entry) => html`<${Unsent} key=${entry.key} panel=${panel} entry=${entry} comment=${comment} onEdit=${() => setEditing(entry.key)} />`,
         )}
       </div>
     </div>
@@ -233,23 +249,28 @@ function Comment({ panel, comment: known, thread, isRoot }) {
 /** @param {any} entry */
 const isEdit = ({ name }) => name === "comment.edit";
 
-/** A change that was refused. @param {{panel: any, entry: any, revision: number, onEdit: () => void}} props */
-function Unsent({ panel, entry, revision, onEdit }) {
+/** A change that was refused. @param {{panel: any, entry: any, comment: any, onEdit: () => void}} props */
+function Unsent({ panel, entry, comment, onEdit }) {
   const { words, client } = panel;
   const { key, payload, problem } = entry;
+  const { revision } = comment;
+  const { text } = payload;
+  const of = (/** @type {string} */ what) => named(words, words.say(what), text === undefined ? comment : { text, mentions: mentionsOf(text) });
   const isOther = problem.field === "ofRevision"; // it was made of what is not so any more
+  const again = isOther && isEdit(entry) ? "replace" : "retry";
   return html`<div class="refused" role="alert">
     <p>${words.say("refused", { why: inWords(words, problem) })}</p>
     ${isEdit(entry) && html`<${Yours} words=${words} text=${payload.text} me=${client.me} />`}
-    ${"text" in payload && html`<button type="button" class="link edit-again" onClick=${onEdit}>${words.say("edit")}</button>`}
+    ${"text" in payload && html`<button type="button" class="link edit-again" aria-label=${of("edit")} onClick=${onEdit}>${words.say("edit")}</button>`}
     <button
       type="button"
       class="link"
+      aria-label=${of(again)}
       onClick=${() => client.outbox.retry(key, isOther ? { ...payload, ofRevision: revision } : undefined)}
     >
-      ${words.say(isOther && isEdit(entry) ? "replace" : "retry")}
+      ${words.say(again)}
     </button>
-    <button type="button" class="link" onClick=${() => client.outbox.discard(key)}>${words.say("discard")}</button>
+    <button type="button" class="link" aria-label=${of("discard")} onClick=${() => client.outbox.discard(key)}>${words.say("discard")}</button>
   </div>`;
 }
 
@@ -275,14 +296,21 @@ function Mark({ mark, words }) {
 function Text({ comment, words, me }) {
   const { text } = comment;
   const [isWhole, setWhole] = useState(false);
+  const more = words.say(isWhole ? "less" : "more");
   const isLong = text.length > LONG || text.split("\n", LINES + 1).length > LINES;
   return html`
     <div class="text ${isLong && !isWhole ? "long" : ""} ${comment.body ? "formed" : ""}" part="text" dir="auto">
       ${Said(comment, me?.id)}
     </div>
     ${isLong &&
-    html`<button type="button" class="link" aria-expanded=${isWhole ? "true" : "false"} onClick=${() => setWhole(!isWhole)}>
-      ${words.say(isWhole ? "less" : "more")}
+    html`<button
+      type="button"
+      class="link"
+      aria-label=${named(words, more, comment)}
+      aria-expanded=${isWhole ? "true" : "false"}
+      onClick=${() => setWhole(!isWhole)}
+    >
+      ${more}
     </button>`}
   `;
 }
@@ -290,7 +318,8 @@ function Text({ comment, words, me }) {
 /** Where it belongs, and the view that is saved with it. @param {{host: any, comment: any, words: any}} props */
 function Chips({ host, comment, words }) {
   const place = comment.anchor && placeOf(host, comment.anchor);
-  const view = viewChip(host, words, comment.author.name, { viewState: comment.viewState, comment });
+  const whose = named(words, words.say("apply.of", { name: comment.author.name }), comment);
+  const view = viewChip(host, words, whose, { viewState: comment.viewState, comment });
   if (!place && !view) return null;
   return html`
     <div class="chips">
@@ -323,7 +352,7 @@ function Reactions({ panel, comment }) {
           class="reaction"
           part="reaction"
           aria-pressed=${isMine ? "true" : "false"}
-          aria-label=${label}
+          aria-label=${named(words, label, comment)}
           title=${label}
           disabled=${!may}
           onClick=${() => panel.react(comment, emoji)}
@@ -339,7 +368,7 @@ function Reactions({ panel, comment }) {
 function Actions({ panel, comment, thread, isRoot, onEdit, onDelete }) {
   const { words, topic, marks } = panel;
   const { id, author } = comment;
-  const { name } = author;
+  const of = (/** @type {string} */ what) => named(words, words.say(what, { name: author.name }), comment);
   const { following, muted } = marks.of(thread.id);
   const mayResolve = isRoot && !comment.resolved && topic.may("thread.resolve");
   return html`
@@ -348,7 +377,7 @@ function Actions({ panel, comment, thread, isRoot, onEdit, onDelete }) {
       html`<${Popup}
         icon="react"
         isGrid=${true}
-        label=${words.say("react.to", { name })}
+        label=${of("react.to")}
         items=${EMOJIS.map((emoji) => ({
           key: emoji,
           label: emoji,
@@ -360,7 +389,7 @@ function Actions({ panel, comment, thread, isRoot, onEdit, onDelete }) {
       html`<button
         type="button"
         class="bare"
-        aria-label=${words.say("resolve.of", { name })}
+        aria-label=${of("resolve.of")}
         onClick=${() => panel.resolve(thread)}
       >
         <${Icon} name="resolve" />
@@ -368,7 +397,7 @@ function Actions({ panel, comment, thread, isRoot, onEdit, onDelete }) {
       <${Popup}
         icon="more"
         name="menu-button"
-        label=${words.say("actions.of", { name })}
+        label=${of("actions.of")}
         items=${[
           onEdit && { key: "edit", label: words.say("edit"), act: onEdit },
           onDelete && { key: "delete", label: words.say("delete"), act: onDelete },
