@@ -210,12 +210,8 @@ async def test_people_edit_and_delete_what_is_theirs_and_may_think_again(site: S
     await fields[1].fill("A thought of the other window")
     await fields[1].press("Control+Enter")
     await expect(comments(bob)).to_contain_text("A thought of the other window")
+    await expect(fields[0]).to_have_value("A thought of the other window")
     await fields[0].fill("A third thought")
-    await fields[0].press("Control+Enter")
-    await expect(ann.get_by_role("alert")).to_contain_text("changed meanwhile")
-    await expect(comments(ann)).to_contain_text("A thought of the other window")
-    await expect(fields[0]).to_have_value("A third thought")
-    await expect(comments(bob)).to_contain_text("A thought of the other window")
     await fields[0].press("Control+Enter")
     await expect(comments(bob)).to_contain_text("A third thought")
     await other.close()
@@ -311,6 +307,74 @@ async def test_windows_in_which_one_edits_the_same_comment_take_no_words_from_ea
     await expect(here).to_have_value("The figures of the North are wrong")
     await here.press("Control+Enter")
     await expect(comments(ann)).to_contain_text("The figures of the North are wrong")
+
+
+@needs_chromium
+async def test_what_one_edits_follows_what_it_says_until_one_has_changed_a_word(
+    site: Site, topic: str
+) -> None:
+    elsewhere = await site.node.client(0, "ann")
+    ann = await site.open("ann")
+    await say(ann, "First")
+    id = (await elsewhere.call("topic.comments", {"topic": topic}))["items"][0]["id"]
+
+    async def write_elsewhere(text: str) -> None:
+        await elsewhere.call("comment.edit", {"commentId": id, "text": text})
+
+    alert = ann.get_by_role("alert")
+    stands = ann.locator(".composer .text")
+    field = await _begin_edit(ann, "First")
+    await write_elsewhere(f"Second, {BOB}")
+    await expect(field).to_have_value("Second, @Bob Baker")
+    await field.press("End")
+    await field.press_sequentially("!")
+    await field.press("Backspace")  # and thought again
+    await write_elsewhere("Third")
+    await expect(field).to_have_value("Third")
+    await expect(alert).to_have_count(0)
+
+    await field.fill("Mine")
+    for text in ("Fourth", "Fifth"):
+        await write_elsewhere(text)
+        await expect(stands).to_have_text(text)
+        await expect(alert).to_contain_text("perhaps in another window. Now it says:")
+        await expect(field).to_have_value("Mine")
+    await ann.reload()
+    field = await _begin_edit_again(ann)
+    await expect(field).to_have_value("Mine")
+    await expect(alert).to_contain_text("Now it says:")
+    await field.press("Control+Enter")
+    await expect(alert).to_contain_text("Save again to replace what it says now:")
+    await write_elsewhere("Sixth")
+    await expect(alert).to_contain_text("Now it says:")
+    await field.press("Control+Enter")
+    await expect(alert).to_contain_text("Save again")
+    assert await _says(elsewhere, topic, "Sixth")
+    await field.press("Control+Enter")
+    await expect(ann.get_by_role("textbox", name="Edit")).to_have_count(0)
+    await until(lambda: _says(elsewhere, topic, "Mine"))
+
+
+@needs_chromium
+async def test_the_name_that_one_edits_follows_until_one_has_changed_it(site: Site) -> None:
+    elsewhere = await site.node.client(0, "ann")
+    made = await elsewhere.call("discussion.create", {"name": "Plans", "members": users(B)})
+    discussion = {"discussionId": made["discussion"]["id"]}
+    ann = await site.open("ann", topic=made["discussion"]["topic"])
+    await ann.get_by_role("button", name="Bob Baker and you").click()
+    field = ann.get_by_role("textbox", name="Name")
+    await field.fill("Plan")
+    await field.fill("Plans")
+    await elsewhere.call("discussion.rename", {**discussion, "name": "Other plans"})
+    await expect(field).to_have_value("Other plans")
+    await field.fill("My plans")
+    await elsewhere.call("discussion.rename", {**discussion, "name": "Their plans"})
+    await expect(ann.get_by_role("alert")).to_contain_text("Now it says:")
+    await field.press("Enter")
+    await expect(ann.get_by_role("alert")).to_contain_text("Save again")
+    await field.press("Enter")
+    await expect(ann.get_by_role("alert")).to_have_count(0)
+    assert (await elsewhere.call("discussion.get", discussion))["name"] == "My plans"
 
 
 async def _leaves(page: Page, states: list[str]) -> bool:

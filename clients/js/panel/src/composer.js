@@ -160,7 +160,7 @@ export function Composer({ panel, place, label, at, sendLabel, onSend, onCancel,
     return own ? { ...draftOf({ text: own.text, mentions: mentionsOf(own.text) }), of: comment.text } : draftOf(comment);
   };
   const [draft, setDraft] = useState(() => orComment(draftAt(place)));
-  // What is edited was edited elsewhere meanwhile.
+  // What is edited was edited elsewhere meanwhile, and who wants to replace that may.
   const [isOther, setOther] = useState(() => (own?.ofRevision ?? comment?.revision) !== comment?.revision);
   const { viewState, anchor } = (isMain && attachment) || {};
   const [isIn, setIn] = useState(false);
@@ -186,6 +186,14 @@ export function Composer({ panel, place, label, at, sendLabel, onSend, onCancel,
     if (newest.current.text === (before || orComment(NO_DRAFT).text)) show(orComment(now));
   };
   useEffect(() => onDraft(place, follow), [String(place)]);
+  useLayoutEffect(() => {
+    const { text, of } = newest.current;
+    if (!comment || of === undefined || of === comment.text) return;
+    if (text !== draftOf({ text: of, mentions: mentionsOf(of) }).text) return;
+    // Nobody has changed a word here: no word of theirs would be taken away.
+    keepDraft(place, NO_DRAFT);
+    show(draftOf(comment));
+  }, [comment?.text]);
   // At once: the next letter would be a key of the panel, and some of those change something.
   useLayoutEffect(() => {
     if (!isMain) {
@@ -275,6 +283,7 @@ export function Composer({ panel, place, label, at, sendLabel, onSend, onCancel,
   const hasText = draft.text.trim() !== "";
   const isTooLong = (/** @type {string} */ text) => [...text].length > MOST_SENT; // nothing is cut off of what somebody pastes
   const isLong = isTooLong(textOf(draft));
+  const isChanged = comment && comment.text !== (draft.of ?? comment.text);
 
   const send = () => {
     const written = newest.current;
@@ -400,8 +409,8 @@ export function Composer({ panel, place, label, at, sendLabel, onSend, onCancel,
         ${picking && (picking.problem || words.say("people.count", { count: picking.found.length }))}
       </p>
       ${isLong && html`<p class="wrong" role="alert">${inSentence(words, { code: "too_large" })}</p>`}
-      ${isOther &&
-      html`<p class="wrong" role="alert">${words.say("edit.other")}</p>
+      ${(isOther || isChanged) &&
+      html`<p class="wrong" role="alert">${words.say(isChanged ? "edit.changed" : "edit.other")}</p>
         <div class="text quiet" dir="auto">${Said(comment, client.me?.id)}</div>`}
       <div class="row">
         ${(about || viewState) &&

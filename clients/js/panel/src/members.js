@@ -17,11 +17,11 @@ export function Members({ client, words, name: topicName, rooms }) {
   const topic = useMemo(() => client.topic(topicName), [client, topicName]);
   const { discussion, state } = useStore(topic);
   // The name as it is edited, and of which one.
-  const [edited, setEdited] = useState(/** @returns {{name: string, of: string} | null} */ () => {
+  const [kept, setEdited] = useState(/** @returns {{name: string, of: string} | null} */ () => {
     const { payload, problem } = refusedNames(client, topic)[0] ?? {};
     return payload ? { name: payload.name, of: problem.discussion.name } : null;
   });
-  const [isOther, setOther] = useState(edited !== null); // it was renamed elsewhere meanwhile
+  const [isOther, setOther] = useState(kept !== null); // it was renamed elsewhere meanwhile
   const [people, setPeople] = useState(/** @type {any[]} */ ([]));
   const [problem, setProblem] = useState(/** @type {any} */ (null));
   const [said, setSaid] = useState("");
@@ -38,6 +38,8 @@ export function Members({ client, words, name: topicName, rooms }) {
     `;
   }
   const { id: discussionId, owner, members } = discussion;
+  const edited = kept?.name === kept?.of ? null : kept;
+  const isChanged = edited !== null && edited.of !== discussion.name;
   const name = edited?.name ?? discussion.name;
   const ask = async (/** @type {string} */ what, /** @type {any} */ more, /** @type {string} */ done) => {
     setProblem(null);
@@ -89,8 +91,8 @@ export function Members({ client, words, name: topicName, rooms }) {
             <button type="submit" class="plain" disabled=${!name.trim() || name.trim() === discussion.name}>${words.say("save")}</button>
           </div>
           ${wrong("rename")}
-          ${isOther &&
-          html`<p class="wrong" role="alert">${words.say("edit.other")}</p>
+          ${(isOther || isChanged) &&
+          html`<p class="wrong" role="alert">${words.say(isChanged ? "edit.changed" : "edit.other")}</p>
             <p><bdi>${discussion.name}</bdi> <button type="button" class="link" onClick=${forget}>${words.say("discard")}</button></p>`}
         </form>`}
         ${topic.may("discussion.invite") &&
