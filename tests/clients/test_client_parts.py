@@ -641,20 +641,53 @@ def test_a_client_that_cannot_be_made_leaves_nothing_behind_that_ends_the_progra
     said = run(
         """
 const { createClient } = await part("client");
-const wrong = { text: { url: "http://127.0.0.1", auth: "t" }, nowhere: { auth: { authToken: "t" } } };
-for (const [name, options] of Object.entries(wrong)) {
+const url = "http://127.0.0.1";
+const auth = { authToken: "t" };
+const wrong = [{ url, auth: "t" }, { auth }, undefined, null, "t", {}, { url }, { url, auth: null }, { url, auth: 1 }];
+said.wrong = [];
+for (const options of wrong) {
   try {
     createClient(options);
   } catch (error) {
-    said[name] = error.message;
+    said.wrong.push(`${error.name}: ${error.message}`);
   }
 }
 await turn();
 """,
         tmp_path / "src",
     )
-    expected = "Expected {url, auth: {identityToken}}."
-    assert said == {"text": expected, "nowhere": expected}
+    assert said == {"wrong": ["TypeError: Expected {url, auth: {identityToken}}."] * 9}
+
+
+def test_what_is_no_command_and_no_text_costs_neither_the_connection_nor_what_a_topic_shows(
+    tmp_path: Path,
+) -> None:
+    shutil.copytree(CLIENTS["collab-client"] / "src", tmp_path / "src")
+    (tmp_path / "src" / "socket.js").write_text(FAKE_SOCKET)
+    said = run(
+        """
+const { createClient } = await part("client");
+const { sockets } = await part("socket");
+const page = createClient({ url: "http://127.0.0.1", auth: { authToken: "t" }, keeping: null });
+await turn();
+const [socket] = sockets;
+socket.id = "one";
+socket.say("server.hello", { user: { id: "me" }, node: "n", resumeToken: "r", knows: [] });
+await turn();
+said.names = [];
+socket.timeout = () => ({ emitWithAck: (name) => (said.names.push(name), new Promise(() => {})) });
+page.ask().catch(() => {});
+page.ask(null, {}).catch(() => {});
+await turn();
+const topic = page.topic("content:A:B");
+topic.add({}).catch(() => {});
+await turn();
+said.names.length = 2;
+said.texts = topic.snapshot().threads.map(({ root }) => root.text);
+""",
+        tmp_path / "src",
+    )
+    assert said == {"names": ["undefined", "null"], "texts": [""]}
 
 
 def test_what_is_no_json_is_an_error_at_once_and_holds_nothing_up() -> None:

@@ -188,6 +188,17 @@ async def test_what_a_listener_raises_is_told_and_keeps_nothing_from_anybody() -
     assert [str(error) for error in told] == ["a change"]
 
 
+async def test_what_is_no_text_keeps_nothing_from_being_shown() -> None:
+    client = Client("http://127.0.0.1:9", {"authToken": "t"})
+    topic = client.topic("content:A:B")
+    client._connection.user = cast("Any", {"id": "me", "name": "Me"})
+    client._hello(cast("Any", client.me))
+    client.change("comment.add", cast("Any", {"topic": "content:A:B"}))
+    client.change("comment.add", {"topic": "content:A:B", "text": "text"})
+    assert [thread.comments[0]["text"] for thread in topic.snapshot.threads] == ["", "text"]
+    await client.close()
+
+
 async def test_credentials_that_are_none_are_said_to_be() -> None:
     def nothing(*_: Any) -> None: ...
 

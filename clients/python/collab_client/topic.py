@@ -656,13 +656,14 @@ class Topic(Store[TopicState]):
     def _foreseen(self, entry: Entry, author: User) -> Comment:
         """A comment that is on its way."""
         payload = entry.payload
+        text = payload.get("text", "")
         return Comment(
             id=payload["commentId"],
             topic=self.name,
             threadId=self._thread_of(payload.get("replyTo") or payload["commentId"]),
             author=author,
-            text=payload["text"],
-            mentions=mentions_of(payload["text"]),
+            text=text,
+            mentions=mentions_of(text),
             anchor=payload.get("anchor"),
             viewState=payload.get("viewState"),
             createdAt=rfc3339(entry.at),

@@ -25,7 +25,7 @@ import { Topic } from "./topic.js";
 /**
  * Connect. The client comes back by itself, and is there until it is closed.
  * @param {Options} options
- * @throws {TypeError} where `auth` is a text, or there is no page and no `url`
+ * @throws {TypeError} where there is no `auth` or it is a text, or there is no page and no `url`
  */
 export function createClient(options) {
   return new Client(options);
@@ -39,7 +39,8 @@ export class Client {
   /** @type {Map<string, Set<(said: any) => void>>} */ #listeners = new Map();
 
   /** @internal @param {Options} options */
-  constructor({ url, auth, keeping, socket }) {
+  constructor(options) {
+    const { url, auth, keeping, socket } = Object(options); // whatever it is, the connection says what is expected
     this.connection = new Connection(
       url,
       auth,

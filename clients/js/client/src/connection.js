@@ -62,7 +62,7 @@ export class Connection extends Store {
    */
   constructor(url, auth, options, onHello, onSaid) {
     super();
-    if (typeof auth === "string" || !(url ?? globalThis.location)) throw new TypeError(EXPECTED);
+    if (Object(auth) !== auth || !(url ?? globalThis.location)) throw new TypeError(EXPECTED);
     this.#auth = typeof auth === "function" ? auth : () => auth;
     this.#onHello = onHello;
     this.#onSaid = onSaid;
@@ -92,7 +92,7 @@ export class Connection extends Store {
   async signIn() {
     clearTimeout(this.#later);
     if (this.#state.state === "closed") return;
-    if (this.#state.state === "signed_out") this.#set({ state: "connecting", problem: null });
+    if (this.#isEnded()) this.#set({ state: "connecting", problem: null });
     try {
       this.#askedAt = Date.now();
       this.#credentials = await this.#auth();
@@ -198,7 +198,7 @@ export class Connection extends Store {
     const connection = this.#greeted;
     /** @type {any} */ let answer;
     try {
-      answer = await this.#socket.timeout(ANSWER_MS).emitWithAck(name, payload);
+      answer = await this.#socket.timeout(ANSWER_MS).emitWithAck(name + "", payload);
     } catch {
       // A node that does not answer for so long may be frozen: go to another one.
       if (connection && connection === this.#socket.id) this.reconnect();

@@ -13,7 +13,6 @@
  *   this window's, in whatever order; each is given to one window
  */
 
-const ENTRIES = "entries";
 const NAME = "collab-client";
 const GONE_MS = 150_000;
 
@@ -23,7 +22,7 @@ const GONE_MS = 150_000;
  */
 export async function indexedDb(window) {
   const opening = indexedDB.open(NAME, 1);
-  opening.onupgradeneeded = () => opening.result.createObjectStore(ENTRIES, { keyPath: "key" });
+  opening.onupgradeneeded = () => opening.result.createObjectStore("entries", { keyPath: "key" });
   /** @type {IDBDatabase} */ const database = await done(opening);
 
   // A window holds the lock of its name for as long as it lives; the page that comes after a reload is not to find it
@@ -32,7 +31,7 @@ export async function indexedDb(window) {
   const { locks } = navigator;
   locks?.request(window, () => new Promise((end) => addEventListener("pagehide", end)));
 
-  const entries = () => database.transaction(ENTRIES, "readwrite").objectStore(ENTRIES);
+  const entries = () => database.transaction("entries", "readwrite").objectStore("entries");
 
   /** @param {any} row */
   const put = async (row) => {

@@ -89,9 +89,7 @@ export class Outbox extends Store {
   add(name, payload, topic) {
     const promise = new Promise((resolve, reject) => {
       if (this.#closed) throw this.#closed;
-      if (this.look().length >= ENTRIES) {
-        throw new Refused({ code: "outbox_full", message: `${ENTRIES} changes wait.` });
-      }
+      if (this.look().length >= ENTRIES) throw new Refused({ code: "outbox_full", message: ENTRIES + " changes wait." });
       /** @type {Entry} */
       const entry = {
         key: randomId(),

@@ -358,7 +358,7 @@ export class Topic extends Log {
   #takePage(page) {
     this.#take(page);
     this.#olderCursor = page.next;
-    this.#from = page.next === null ? 0 : (page.items.at(-1)?.seq ?? 0);
+    this.#from = /** @type {number | null | undefined} */ (page.next && page.items.at(-1)?.seq) ?? 0;
   }
 
   /** Load comments older than those that are there. Returns when they are. */
@@ -631,7 +631,7 @@ export class Topic extends Log {
     const waiting = me ? [...this.#waiting, ...this.#answered.map(({ entry }) => entry)] : [];
     const own = waiting.filter(({ name, payload }) => name !== "comment.add" || !this.#comments.has(payload.commentId));
     const added = own.filter(({ name }) => name === "comment.add").map((entry) => this.#foreseen(entry, me));
-    for (const { threadId } of added) this.#membersOf(threadId);
+    added.forEach(({ threadId }) => this.#membersOf(threadId));
     const threads = [];
     for (const [id, members] of this.#members) {
       let thread = this.#threads.get(id);
@@ -673,7 +673,7 @@ export class Topic extends Log {
    * @returns {Comment}
    */
   #foreseen({ at, payload }, author) {
-    const { commentId, replyTo, text, anchor = null, viewState = null } = payload;
+    const { commentId, replyTo, text = "", anchor = null, viewState = null } = payload;
     return {
       id: commentId,
       topic: this.name,

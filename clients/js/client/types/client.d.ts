@@ -42,7 +42,7 @@ export type Options = {
 /**
  * Connect. The client comes back by itself, and is there until it is closed.
  * @param {Options} options
- * @throws {TypeError} where `auth` is a text, or there is no page and no `url`
+ * @throws {TypeError} where there is no `auth` or it is a text, or there is no page and no `url`
  */
 export declare function createClient(options: Options): Client;
 export declare class Client {
