@@ -24,9 +24,10 @@ from starlette.types import ASGIApp
 from collab_server.api.answers import Answer, OpenRequests
 from collab_server.api.cors import Cors
 from collab_server.api.documents import DocumentFiles, documents_router
+from collab_server.api.front import add_front
 from collab_server.api.headers import SafeHeaders
 from collab_server.api.options import Options
-from collab_server.api.pages import ClientFiles, Pages
+from collab_server.api.pages import ClientFiles
 from collab_server.api.spanned import Spanned
 from collab_server.api.traced import Traced
 from collab_server.api.waiting import answer_in_time, take_seconds
@@ -101,7 +102,7 @@ class RestDoor:
         spans: Spans | None = None,
     ) -> ASGIApp:
         """The application with `/api`, its OpenAPI document and the operators' pages, and where they are wanted with
-        `/docs`, and at `/` the page to try it with. `status` is the node's."""
+        `/docs`, and at `/` the page to try it with, else where all that is. `status` is the node's."""
         app = FastAPI(openapi_url=None, docs_url=None, redoc_url=None, telemetry=NONE_OF_ITS_OWN)
         app.openapi = openapi  # type: ignore[method-assign]
         app.include_router(documents_router(has_page=has_docs, has_sign_in=has_page))
@@ -116,8 +117,7 @@ class RestDoor:
             _refuse(app, path, 405, {"Allow": ", ".join(route.method for route in routes)})
         _refuse(app, "/{path:path}", 404)
         app.mount("/clients", ClientFiles(), name="clients")
-        if has_page:
-            app.mount("/", Pages(), name="pages")
+        add_front(app, has_page=has_page, has_docs=has_docs)
         app.add_exception_handler(Exception, self._on_bug)
         app.add_exception_handler(HTTPException, self._on_http_error)
         whole: ASGIApp = SafeHeaders(Cors(Options(app, status), origins, self._journal))

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from yarl import URL
 
+from tests.conftest import MakeCluster
 from tests.harness.clients import Failed, new_session
 from tests.harness.cluster import ROOT, Cluster
 from tests.harness.world import StandInLibrary, World, fresh_topic
@@ -183,9 +184,32 @@ async def test_no_answer_is_kept_by_caches_or_taken_for_another_kind(cluster: Cl
 
 async def test_a_node_serves_no_page_unless_it_is_told_to(cluster: Cluster) -> None:
     async with new_session() as http:
-        for path in ("/", "/index.html", "/js/connection.js"):
+        for path in ("/index.html", "/js/connection.js"):
             async with http.get(cluster[0].url + path) as answer:
                 assert (answer.status, (await answer.json())["code"]) == (404, "not_found")
+
+
+@pytest.mark.parametrize("has_docs", [True, False])
+async def test_whoever_opens_a_node_is_told_what_it_is_and_where_to_go_on(
+    make_cluster: MakeCluster, has_docs: bool
+) -> None:
+    node = (await make_cluster(nodes=1, overrides={"docsPage": has_docs}))[0]
+    async with new_session() as http:
+        async with http.get(node.url, headers={"Accept": "text/html,*/*;q=0.8"}) as answer:
+            assert (answer.status, answer.content_type) == (200, "text/html")
+            linked = re.findall(r'href="([^"]+)"', await answer.text())
+        async with http.get(node.url) as answer:
+            assert (answer.status, answer.headers["Vary"].split(", ")[0]) == (200, "Accept")
+            places = (await answer.json())["places"]
+        assert list(places) == linked
+        assert ("docs" in linked) is has_docs
+        for path in linked:
+            async with http.get(f"{node.url}/{path}") as answer:
+                assert answer.status == 200, path
+        async with http.head(node.url) as answer:
+            assert (answer.status, await answer.read()) == (200, b"")
+        async with http.post(node.url) as answer:
+            assert answer.status == 405
 
 
 async def test_paths_and_methods_that_are_not_known_are_told_apart(cluster: Cluster, topic: str) -> None:
