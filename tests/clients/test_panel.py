@@ -229,23 +229,6 @@ async def test_people_edit_and_delete_what_is_theirs_and_may_think_again(site: S
 
 
 @needs_chromium
-async def test_who_goes_elsewhere_before_the_page_is_drawn_anew_stays_there(site: Site, topic: str) -> None:
-    """A page that is busy draws late; the focus is not to go back then to what one has left."""
-    ann = await site.open("ann")
-    await say(ann, "A thought")
-    await ann.get_by_role("button", name="More for the comment of Ann Archer").press("Enter")
-    await ann.get_by_role("menuitem", name="Edit").press("Enter")
-    field = ann.get_by_role("textbox", name="Edit your comment")
-    await expect(field).to_be_focused()
-    await ann.evaluate("late = []; requestAnimationFrame = (draw) => late.push(draw); null")
-    await field.press("Escape")
-    await expect(field).to_have_count(0)
-    await composer(ann).press("a")
-    assert await ann.evaluate("late.splice(0).map((draw) => draw()).length")
-    await expect(composer(ann)).to_be_focused()
-
-
-@needs_chromium
 async def test_words_are_safe_offline_over_a_reload_and_as_a_draft(
     site: Site, proxy: Proxy, topic: str
 ) -> None:

@@ -2,6 +2,7 @@
 
 import { change } from "./changing.js";
 import { draftAt, keepDraft, NO_DRAFT } from "./drafts.js";
+import { leaving } from "./going.js";
 import { Head } from "./head.js";
 import { inSentence } from "./parts.js";
 import { Picker } from "./picker.js";
@@ -23,7 +24,7 @@ export function NameField({ id, value, onChange, isFirst = false }) {
 }
 
 /** Whom, about what, and the first words. @param {any} props */
-export function NewDiscussion({ client, words, rooms }) {
+export function NewDiscussion({ client, words, host, rooms }) {
   // Whoever only looks at something else in between finds what they wrote.
   const places = ["begin", "begin-name"].map((what) => [client.me?.id ?? "", rooms.home, what]);
   const [draft] = useState(() => places.map(draftAt));
@@ -51,6 +52,7 @@ export function NewDiscussion({ client, words, rooms }) {
   const begin = async (/** @type {Event} */ event) => {
     event.preventDefault();
     if (isWaiting || !name.trim() || !members.length) return;
+    const hasGone = leaving(host);
     setWaiting(true);
     setProblem(null);
     forget(); // the outbox has it now: whoever comes back meanwhile is not to begin it twice
@@ -61,7 +63,7 @@ export function NewDiscussion({ client, words, rooms }) {
         ...(canBeAbout && isAbout && { about: { projectId, objectId } }),
         ...(text.trim() && { text: text.trim(), format: "markdown" }),
       });
-      if (isThere.current) rooms.replace({ kind: "topic", topic: discussion.topic });
+      if (isThere.current) rooms.replace({ kind: "topic", topic: discussion.topic }, hasGone);
     } catch (refused) {
       if (places.every((place) => !draftAt(place).text)) keep(); // else somebody begins another one
       setProblem(refused);
@@ -100,7 +102,7 @@ export function NewDiscussion({ client, words, rooms }) {
         <p class="quiet" role="status">${isWaiting && words.say(isLive ? "sending" : "waiting")}</p>
         <div class="row">
           <button type="button" class="plain" onClick=${() => (forget(), rooms.onBack())}>${words.say("cancel")}</button>
-          <button type="submit" class="send" disabled=${isWaiting || !name.trim() || !members.length}>
+          <button type="submit" class="send" aria-disabled=${isWaiting || !name.trim() || !members.length ? "true" : "false"}>
             ${words.say("discussion.begin")}
           </button>
         </div>

@@ -3,6 +3,7 @@
 import { lineOfComment, named } from "./body.js";
 import { change } from "./changing.js";
 import { discussionsOf, mentionsOf } from "./client.js";
+import { leaving } from "./going.js";
 import { Head } from "./head.js";
 import { Avatar, Icon, inSentence, listed, NO_DISCUSSIONS, Tabs, useStore, viewChip } from "./parts.js";
 import { html, useReducer, useRef, useState } from "./preact.js";
@@ -104,7 +105,8 @@ export function Inbox({ client, words, host, rooms }) {
     held.isOver = held.isIn = false;
     list.current.scrollTop = 0;
     redraw(undefined);
-    requestAnimationFrame(() => list.current?.querySelector(".line")?.focus());
+    const hasGone = leaving(host);
+    requestAnimationFrame(() => hasGone() || list.current?.querySelector(".line")?.focus());
   };
   const hold = (/** @type {"isOver" | "isIn"} */ how, /** @type {boolean} */ isOn) => () => {
     if (held[how] === isOn) return;

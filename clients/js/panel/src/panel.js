@@ -4,6 +4,7 @@ import { named } from "./body.js";
 import { change, forgetRefused } from "./changing.js";
 import { discussionsOf, marksOf, mentionsOf, pieces } from "./client.js";
 import { Composer } from "./composer.js";
+import { leaving } from "./going.js";
 import { Avatar, Count, Icon, inSentence, listed, NO_DISCUSSIONS, Tabs, useStore } from "./parts.js";
 import { isAt, placeOf } from "./places.js";
 import { Popup } from "./popup.js";
@@ -36,7 +37,7 @@ export function Panel(props) {
   const outbox = useStore(client.outbox);
   const discussions = useStore(rooms.isHome ? discussionsOf(client) : NO_DISCUSSIONS);
   const [filter, setFilter] = useState("all");
-  const [replying, reply] = useState(/** @type {string | null} */ (null));
+  const [replying, setReplying] = useState(/** @type {string | null} */ (null));
   const [opened, setOpened] = useState(new Map()); // resolved threads, as somebody opened or folded them
   const kept = useRef(new Set()).current; // threads that stay open, for something in them was unread
   const [ranges, setRanges] = useState(/** @type {Map<string, [number, number]>} */ (new Map())); // of replies that are shown
@@ -64,8 +65,7 @@ export function Panel(props) {
     unread: 0,
     readSeq: 0,
     isHeld: false, // what was marked as unread is not read by being seen, until one comes back to it
-    toFocus: /** @type {string | null} */ (null), // a thread, once it is there
-    acts: 0, // keys and presses so far
+    toFocus: /** @type {(() => void) | null} */ (null), // what is to be done then
   }).current;
   const isMe = (/** @type {any} */ user) => user.id === client.me?.id;
 
@@ -114,8 +114,9 @@ export function Panel(props) {
     open();
   }, [state.state]);
 
+  const hasGone = useMemo(() => leaving(host), [wanted]); // whoever wants to be there
   async function open() {
-    if (wanted && (await go(wanted))) return;
+    if (wanted && (await go(wanted, hasGone))) return;
     for (let page = 0; page < MOST_PAGES; page += 1) {
       const { threads, unread, hasOlder } = topic.snapshot();
       const loaded = threads.reduce((/** @type {number} */ sum, /** @type {any} */ thread) => sum + thread.unread, 0);
@@ -140,8 +141,13 @@ export function Panel(props) {
     return null;
   };
 
+  const focusOn = (/** @type {string} */ threadId, hasGone = leaving(host)) => () =>
+    hasGone() || list.current.querySelector(`[data-thread="${threadId}"]`)?.focus({ preventScroll: true });
+  const threadOf = (/** @type {string} */ commentId) =>
+    topic.snapshot().threads.find((/** @type {any} */ { comments }) => comments.some((/** @type {any} */ { id }) => id === commentId))?.id;
+
   /** Go to a comment. @param {import("./rooms.js").Wanted} wanted @returns {Promise<boolean>} whether it is there */
-  async function go({ id, isFocused }) {
+  async function go({ id, isFocused }, hasGone = leaving(host)) {
     const threadId = await topic.find(id).catch(() => null);
     setGone(!threadId);
     if (!threadId) return false;
@@ -152,14 +158,14 @@ export function Panel(props) {
     setFilter("all");
     setOpened((/** @type {Map<string, boolean>} */ before) => new Map(before).set(threadId, true));
     live.goal = id;
-    live.toFocus = isFocused ? threadId : null;
+    live.toFocus = isFocused ? focusOn(threadId, hasGone) : null;
     setShown(id);
     setTimeout(() => setShown(null), SHOWN_MS);
     return true;
   }
 
   useEffect(() => {
-    if (live.isOpen && wanted) go(wanted);
+    if (live.isOpen && wanted) go(wanted, hasGone);
   }, [wanted]);
 
   // Of a place all threads are looked for: pins count them, however old they are.
@@ -230,7 +236,7 @@ export function Panel(props) {
     if (goal) {
       live.goal = null;
       live.isAtEnd = false;
-      if (live.toFocus) scroller.querySelector(`[data-thread="${CSS.escape(live.toFocus)}"]`)?.focus({ preventScroll: true });
+      live.toFocus?.();
       live.toFocus = null;
       const { top } = goal.getBoundingClientRect();
       scroller.scrollTop += top - scroller.getBoundingClientRect().top - scroller.clientHeight / 3;
@@ -298,14 +304,18 @@ export function Panel(props) {
     });
   };
 
-  const toEnd = () => {
+  const toEnd = (/** @type {any} */ event) => {
+    // The button goes once one is there: where it has the focus, that goes along.
+    const isFocused = event.currentTarget.matches(":focus");
     const first = firstUnread();
     if (first) {
       setNewFrom(first);
       live.goal = first;
+      live.toFocus = isFocused ? focusOn(threadOf(first)) : null;
     } else {
       live.isAtEnd = true;
       setStartId(null);
+      if (isFocused) focus(`[data-thread="${threads.at(-1)?.id}"]`);
     }
     tick(undefined);
   };
@@ -316,14 +326,8 @@ export function Panel(props) {
     const release = () => {
       live.isHeld = false;
     };
-    const note = () => live.acts++;
-    const acts = ["keydown", "pointerdown"];
     addEventListener("focus", release);
-    for (const act of acts) addEventListener(act, note, true);
-    return () => {
-      removeEventListener("focus", release);
-      for (const act of acts) removeEventListener(act, note, true);
-    };
+    return () => removeEventListener("focus", release);
   }, []);
   useEffect(() => {
     live.isHeld = false;
@@ -362,12 +366,10 @@ export function Panel(props) {
 
   // --- what one does
 
-  const focus = useCallback((/** @type {string} */ selector) => {
-    const { shadowRoot: root } = host;
-    const before = [live.acts, root.activeElement];
+  /** Once it is drawn, unless one `hasGone` elsewhere meanwhile. */
+  const focus = useCallback((/** @type {string} */ selector, hasGone = leaving(host)) => {
     requestAnimationFrame(() => {
-      // Whoever has gone elsewhere meanwhile stays there.
-      if (live.acts !== before[0] && root.activeElement && root.activeElement !== before[1]) return;
+      if (hasGone()) return;
       const element = box.current?.querySelector(selector) ?? box.current?.querySelector(".foot textarea");
       element?.focus();
     });
@@ -417,8 +419,8 @@ export function Panel(props) {
     const focused = host.shadowRoot.activeElement?.closest(`[data-comment="${id}"]`);
     act();
     forget(id);
-    const thread = topic.snapshot().threads.find((/** @type {any} */ { comments }) => comments.some((/** @type {any} */ each) => each.id === id));
-    if (focused && thread) focus(`[data-thread="${thread.id}"]`);
+    const thread = threadOf(id);
+    if (focused && thread) focus(`[data-thread="${thread}"]`);
   };
   const deletingNow = useRef(deleting);
   deletingNow.current = deleting;
@@ -465,6 +467,12 @@ export function Panel(props) {
     rooms.onBack?.();
   };
 
+  /** Show where one replies to a thread, though it is folded; null: nowhere. @param {string | null} id */
+  const reply = (id) => {
+    if (id && opened.get(id) === false) setOpened(new Map(opened).set(id, true));
+    setReplying(id);
+  };
+
   const panel = {
     host,
     client,
@@ -497,6 +505,7 @@ export function Panel(props) {
     },
     /** Show other replies of a thread. @param {string} id @param {number} from @param {number} to */
     unfold: async (id, from, to) => {
+      const hasGone = leaving(host);
       const thread = () => /** @type {any} */ (topic.snapshot().threads.find((/** @type {any} */ each) => each.id === id));
       const before = thread();
       if (!before.isWhole) await rooms.more(() => topic.thread(id));
@@ -505,7 +514,7 @@ export function Panel(props) {
         new Map(known).set(id, [Math.max(0, from + more), to + more]),
       );
       live.isAtEnd = false;
-      focus(`[data-thread="${id}"]`);
+      focus(`[data-thread="${id}"]`, hasGone);
     },
     react: (/** @type {any} */ { id, reactions }, /** @type {string} */ emoji) => {
       const isMine = reactions[emoji]?.includes(client.me?.id);
@@ -663,7 +672,7 @@ export function Panel(props) {
       ${unsent &&
       html`<p class="notice" role="status">
         <span>${words.say("unsent")}</span>
-        <button type="button" class="link" onClick=${() => go({ id: unsent.payload.commentId })}>${words.say("unsent.show")}</button>
+        <button type="button" class="link" onClick=${() => go({ id: unsent.payload.commentId, isFocused: true })}>${words.say("unsent.show")}</button>
       </p>`}
       ${isGone &&
       html`<p class="notice" role="status">
@@ -693,7 +702,7 @@ export function Panel(props) {
       </p>`}
       ${filter === "unread" &&
       state.unread > 0 &&
-      html`<button type="button" class="link earlier-all" onClick=${() => topic.read()}>${words.say("read.all")}</button>`}
+      html`<button type="button" class="link earlier-all" onClick=${() => (topic.read(), focus('.tab[aria-pressed="true"]'))}>${words.say("read.all")}</button>`}
       <div
         class="list"
         part="list"

@@ -1,6 +1,7 @@
 // What lies over what: the comments of the dashboard, and over them the inbox, the search, a discussion or another
 // dashboard's comments, each with a way back.
 
+import { leaving } from "./going.js";
 import { Panel } from "./panel.js";
 import { inSentence } from "./parts.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
@@ -46,9 +47,8 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
   const [going, setGoing] = useState(/** @type {Going | null} */ (null));
   const [others, setOthers] = useState(known);
   const box = useRef(/** @type {any} */ (null));
-  const before = useRef({ depth: 1, opener: /** @type {any} */ (null), isAsked: false }).current;
+  const before = useRef({ depth: 1, opener: /** @type {any} */ (null), isAsked: false, hasGone: leaving(host) }).current;
   const spelled = (/** @type {string} */ topic) => client.topic(topic).name;
-  const focused = () => host.shadowRoot.activeElement;
 
   useEffect(() => {
     if (stack[0].wanted !== wanted) setStack([{ ...stack[0], wanted }]);
@@ -62,11 +62,10 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     const top = box.current.querySelector(".room:not([inert])");
     const back = stack.length < depth && before.opener?.isConnected && top.contains(before.opener) && before.opener;
     const first = back || top.querySelector("[data-first]") || top.querySelector("button, input, textarea");
-    first?.focus();
+    if (!before.hasGone()) first?.focus();
   }, [stack]);
 
-  useFocusKept(box, host);
-
+  useEffect(() => others?.keepFocus(box.current), [others]);
   useLayoutEffect(() => others && host.wear(others.STYLE), [others]);
   const load = async () => {
     known = await import("./later.js");
@@ -87,28 +86,33 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     setStack((/** @type {Room[]} */ now) => [...now]);
   }, [others]);
 
+  /** The focus goes along, unless whoever goes there `hasGone` elsewhere. */
+  const ask = (hasGone = leaving(host)) => {
+    before.hasGone = hasGone;
+    before.isAsked = true;
+  };
   const cut = (/** @type {number} */ depth) => {
     before.opener = stack[depth]?.opener;
-    before.isAsked = true;
+    ask();
     setStack(stack.slice(0, depth));
   };
 
   /** @param {Room} room */
   const enter = (room) => {
     const at = stack.findIndex((/** @type {Room} */ each) => each.kind === room.kind && (!room.topic || each.topic === room.topic));
-    before.isAsked = true;
+    ask();
     if (at >= 0) {
       before.opener = stack[at + 1]?.opener;
       const known = { ...stack[at], ...(room.wanted && { wanted: room.wanted }) };
       setStack([...stack.slice(0, at), known]);
     } else {
-      setStack([...stack, { ...room, opener: focused() }]);
+      setStack([...stack, { ...room, opener: host.shadowRoot.activeElement }]);
     }
   };
 
-  /** Go on to a room in the place of this one. @param {Room} room */
-  const replace = (room) => {
-    before.isAsked = true;
+  /** Go on to a room in the place of this one. @param {Room} room @param {() => boolean} [hasGone] */
+  const replace = (room, hasGone) => {
+    ask(hasGone);
     setStack([...stack.slice(0, -1), { ...room, opener: stack[stack.length - 1].opener }]);
   };
 
@@ -162,7 +166,8 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
   const later = (/** @type {string} */ text, /** @type {() => Promise<unknown>} */ act) => {
     finish();
     setGoing({ text, act, timer: setTimeout(finish, UNDO_MS) });
-    requestAnimationFrame(() => host.shadowRoot.querySelector(".toast button")?.focus());
+    const hasGone = leaving(host);
+    requestAnimationFrame(() => hasGone() || host.shadowRoot.querySelector(".toast button")?.focus());
   };
   useEffect(() => {
     addEventListener("pagehide", finish);
@@ -222,36 +227,6 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
       </div>
     </div>
   `;
-}
-
-/**
- * What has the focus may go: a button whose work is done, a comment of somebody who is out. Then what was nearest to it
- * gets it, so that keys still reach the panel.
- * @param {{current: any}} box
- * @param {any} host
- */
-function useFocusKept(box, host) {
-  useEffect(() => {
-    /** @type {any[]} */ let path = []; // from what has the focus up to the box
-    const onFocus = (/** @type {any} */ { target }) => {
-      path = [];
-      for (let at = target; at && at !== box.current; at = at.parentElement) path.push(at);
-    };
-    const onBlur = () => queueMicrotask(() => path[0]?.isConnected && !path[0].matches(":focus") && (path = []));
-    const look = () => {
-      if (!path.length || path[0].isConnected) return;
-      const near = path.find((each) => each.isConnected) ?? box.current.querySelector(".room:not([inert])");
-      path = [];
-      if (host.shadowRoot.activeElement) return;
-      const room = near?.closest(".room") ?? near;
-      (near?.querySelector("button, textarea, input, [tabindex]") ?? room?.querySelector("button"))?.focus();
-    };
-    const observer = new MutationObserver(look);
-    observer.observe(box.current, { childList: true, subtree: true });
-    box.current.addEventListener("focusin", onFocus);
-    box.current.addEventListener("focusout", onBlur);
-    return () => observer.disconnect();
-  }, []);
 }
 
 function Coming() {

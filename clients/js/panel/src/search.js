@@ -149,7 +149,7 @@ export function Search({ client, words, host, name, rooms }) {
         </ol>`}
         ${next &&
         isDone &&
-        html`<button type="button" class="link earlier-all" disabled=${isAsking} onClick=${more}>
+        html`<button type="button" class="link earlier-all" aria-disabled=${isAsking ? "true" : "false"} onClick=${more}>
           ${words.say(isAsking ? "searching" : "search.more")}
         </button>`}
       </div>

@@ -47,12 +47,12 @@ bdi { unicode-bidi: isolate; }
 .name { font-weight: 600; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 
 button { cursor: pointer; border: 1px solid transparent; border-radius: 6px; background: none; padding: 4px 12px; min-height: 30px; }
-button:disabled { cursor: default; }
+button[aria-disabled="true"] { cursor: default; }
 .send { background: var(--accent); color: var(--on-accent); font-weight: 600; }
-.send:is(:disabled, [aria-disabled="true"]) { cursor: default; background: none; border-color: var(--line); color: var(--soft); font-weight: 500; }
+.send[aria-disabled="true"] { background: none; border-color: var(--line); color: var(--soft); font-weight: 500; }
 .plain { border-color: var(--line); }
-.plain:disabled { color: var(--soft); }
-.plain:hover:not(:disabled) { background: var(--wash); }
+.plain:hover { background: var(--wash); }
+.plain[aria-disabled="true"] { background: none; color: var(--soft); }
 .link { min-height: 24px; padding: 0 2px; margin-inline-start: -2px; color: var(--accent); font-size: 0.9em; font-weight: 500; }
 .link:hover { text-decoration: underline; }
 .bare { display: inline-grid; place-items: center; width: 28px; height: 28px; min-height: 0; padding: 0; color: var(--soft); }

@@ -65,7 +65,7 @@ export function Thread({ panel, thread, index, count }) {
   `;
   const close = () => {
     panel.reply(null);
-    panel.focus(`[data-thread="${id}"] .reply`);
+    panel.focus(`[data-thread="${id}"] :is(.reply, .fold)`);
   };
   return html`
     ${hasNew && root?.id === newFrom && line}
@@ -187,7 +187,7 @@ function Comment({ panel, comment: known, thread, isRoot }) {
   }
   const endEditing = () => {
     setEditing(null);
-    panel.focus(`[data-comment="${id}"] .menu-button, [data-comment="${id}"] .edit-again`);
+    panel.focus(`[data-comment="${id}"] :is(.menu-button, .edit-again)`);
   };
   const save = (/** @type {string} */ text) => {
     endEditing();
@@ -354,8 +354,8 @@ function Reactions({ panel, comment }) {
           aria-pressed=${isMine ? "true" : "false"}
           aria-label=${named(words, label, comment)}
           title=${label}
-          disabled=${!may}
-          onClick=${() => panel.react(comment, emoji)}
+          aria-disabled=${may ? null : "true"}
+          onClick=${() => may && panel.react(comment, emoji)}
         >
           ${emoji} ${users.length}
         </button>`;

@@ -1,0 +1,147 @@
+"""Where the focus of the panel goes: along with what one does, near to what goes, never to who is elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest_asyncio
+from playwright.async_api import Browser, Page, expect
+
+from tests.clients.panels import PATIENCE_MS, Site, comments, composer, say, site_of
+from tests.faults.proxy import Proxy
+from tests.harness.browsers import needs_chromium
+from tests.harness.clients import Client
+from tests.harness.cluster import Cluster
+from tests.harness.waiting import until
+from tests.integration.scene import BOB, users
+
+expect.set_options(timeout=PATIENCE_MS)
+pytestmark = needs_chromium
+
+OWN = "document.querySelector('main').innerHTML = '<input id=own><iframe srcdoc=\"<input>\"></iframe>'; null"
+
+
+@pytest_asyncio.fixture
+async def proxy(node: Cluster) -> AsyncIterator[Proxy]:
+    way = Proxy(("127.0.0.1", node[0].port)).start()
+    yield way
+    way.stop()
+
+
+@pytest_asyncio.fixture
+async def site(browser: Browser, node: Cluster, proxy: Proxy, topic: str) -> AsyncIterator[Site]:
+    host, port = proxy.address
+    async with site_of(browser, node, topic, f"http://{host}:{port}") as site:
+        yield site
+
+
+async def add(client: Client, topic: str, count: int, **more: str) -> str:
+    """So many comments; the id of the first."""
+    ids = [
+        (await client.call("comment.add", {"topic": topic, "text": f"thought {number}", **more}))["comment"][
+            "id"
+        ]
+        for number in range(count)
+    ]
+    return str(ids[0])
+
+
+async def scrolled(page: Page) -> int:
+    """How far down the list is."""
+    return int(await page.evaluate("panel.shadowRoot.querySelector('.list').scrollTop"))
+
+
+async def test_who_goes_elsewhere_before_the_page_is_drawn_anew_stays_there(site: Site) -> None:
+    """A page that is busy draws late; the focus is not to go back then to what one has left."""
+    ann = await site.open("ann")
+    await ann.evaluate(OWN)
+    await say(ann, "A thought")
+    frame = ann.frame_locator("iframe").locator("input")
+    for elsewhere in (composer(ann), ann.locator("#own"), frame):
+        await ann.get_by_role("button", name="More for the comment of Ann Archer").press("Enter")
+        await ann.get_by_role("menuitem", name="Edit").press("Enter")
+        field = ann.get_by_role("textbox", name="Edit your comment")
+        await expect(field).to_be_focused()
+        await ann.evaluate(
+            "late = []; real = requestAnimationFrame; requestAnimationFrame = (draw) => late.push(draw); null"
+        )
+        await field.press("Escape")
+        await expect(field).to_have_count(0)
+        await elsewhere.press("a")
+        assert await ann.evaluate("requestAnimationFrame = real, late.splice(0).map((draw) => draw()).length")
+        await expect(elsewhere).to_be_focused()
+
+
+async def test_who_writes_while_earlier_replies_are_fetched_goes_on_writing(
+    site: Site, proxy: Proxy, topic: str
+) -> None:
+    bob, me = await site.node.client(0, "bob"), await site.node.client(0, "ann")
+    first = await add(bob, topic, 1)
+    await add(bob, topic, 110, replyTo=first)
+    await me.call("topic.read", {"topic": topic, "seq": 111})  # nothing is loaded for being unread
+    ann = await site.open("ann")
+    earlier = ann.get_by_role("button", name="earlier replies")
+    before = await earlier.inner_text()
+    proxy.delay(1, "down")
+    await earlier.press("Enter")
+    await composer(ann).press_sequentially("Where")
+    await expect(earlier).not_to_have_text(before)
+    await ann.keyboard.type(" are we?")
+    await expect(composer(ann)).to_have_value("Where are we?")
+
+
+async def test_what_goes_leaves_the_focus_near_to_where_it_was(site: Site, topic: str) -> None:
+    bob = await site.node.client(0, "bob")
+    await add(bob, topic, 30)
+    ann = await site.open("ann")
+    unread = ann.get_by_role("button", name="Unread")
+    await unread.click()
+    await ann.get_by_role("button", name="Mark all as read").press("Enter")
+    await expect(unread).to_be_focused()
+    await expect(unread).not_to_contain_text("30")
+    await ann.get_by_role("button", name="All", exact=True).click()
+
+    # Of what was refused nothing is left; the list stays where it is.
+    await composer(ann).fill("Something")
+    await until(lambda: scrolled(ann))
+    await ann.evaluate("client.topic(panel.topic).add({ text: 'x'.repeat(30_000) }).catch(() => {}); null")
+    discard = ann.get_by_role("button", name="Discard")
+    await discard.focus()
+    await ann.keyboard.press("Enter")
+    await expect(discard).to_have_count(0)
+    await expect(ann.locator("[data-thread]").last).to_be_focused()
+    assert await scrolled(ann)
+
+    # A button that leads to new comments goes once one is there.
+    await ann.evaluate("panel.shadowRoot.querySelector('.list').scrollTop = 0")
+    await ann.locator(".pill").press("Enter")
+    await expect(ann.locator(".pill")).to_have_count(0)
+    await expect(ann.locator("[data-thread]").last).to_be_focused()
+
+
+async def test_a_button_whose_work_is_done_keeps_the_focus(site: Site, topic: str) -> None:
+    owner = await site.node.client(0, "ann")
+    made = await owner.call("discussion.create", {"name": "Ours", "members": users(BOB)})
+    ann = await site.open("ann", topic=made["discussion"]["topic"])
+    await ann.locator(".who").click()
+    await ann.get_by_label("Name").fill("Yours")
+    save = ann.get_by_role("button", name="Save")
+    await save.press("Enter")
+    await expect(ann.locator(".unseen", has_text="renamed")).to_have_count(1)
+    await expect(save).to_have_attribute("aria-disabled", "true")
+    await expect(save).to_be_focused()
+
+
+async def test_a_thread_that_one_has_folded_opens_for_a_reply(site: Site) -> None:
+    ann = await site.open("ann")
+    await say(ann, "A thought")
+    thread = ann.locator("[data-thread]")
+    await thread.focus()
+    await ann.keyboard.press("e")
+    await expect(ann.locator(".fold")).to_be_visible()
+    await ann.keyboard.press("r")
+    await expect(ann.get_by_role("textbox", name="Reply to Ann Archer")).to_be_focused()
+    await ann.keyboard.type("Once more")
+    await ann.keyboard.press("Control+Enter")
+    await expect(comments(ann).filter(has_text="Once more")).to_be_visible()
+    await expect(ann.get_by_role("button", name="Reply to Ann Archer")).to_be_focused()
