@@ -11,8 +11,11 @@ import pytest
 import pytest_asyncio
 
 from collab_server.domain.jsontext import NOTHING
+from collab_server.errors import Paused
 from collab_server.services.commands import joining
 from collab_server.services.commands.joining import (
+    LEAST_FREE_SECONDS,
+    LEAST_SECONDS,
     MOST_AT_ONCE,
     MOST_BYTES,
     MOST_FOR_LOCKS,
@@ -21,6 +24,7 @@ from collab_server.services.commands.joining import (
     Joiner,
 )
 from collab_server.services.commands.once import Answer, Request
+from collab_server.storage.database import COMMAND_SECONDS
 
 
 async def joined(sizes: Sequence[int]) -> list[list[int]]:
@@ -98,9 +102,10 @@ class Transactions:
         await self._ends.setdefault(together, asyncio.get_running_loop().create_future())
         return [NOTHING if waits or item[0] not in self.locked else Held() for item in items], ()
 
-    async def come(self, *names: str) -> list[asyncio.Task[Any]]:
-        """Have these commands come in one turn of the loop, and everything begin that begins by that."""
-        since = asyncio.get_running_loop().time()
+    async def come(self, *names: str, waited: float = 0.0) -> list[asyncio.Task[Any]]:
+        """Have these commands come in one turn of the loop, and everything begin that begins by that; so many seconds
+        they have `waited` already."""
+        since = asyncio.get_running_loop().time() - waited
         asked = [asyncio.create_task(self.joiner.run(name[0], name, None, since)) for name in names]
         self._asked += asked
         await turns()
@@ -283,6 +288,45 @@ async def test_what_is_held_and_may_not_wait_is_tried_again_with_others(
     transactions.locked = ""
     await transactions.end("d1")
     assert await held == NOTHING
+
+
+@pytest.mark.usefixtures("never_held_up")
+async def test_what_has_too_little_time_to_wait_for_a_lock_goes_without_beside_others_of_its_kind(
+    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", (1000, 1000))
+    late = COMMAND_SECONDS - LEAST_SECONDS + 0.1
+    transactions.locked = "a"
+    await transactions.come("z1")
+    asked = await transactions.come("a1", "b1", waited=late) + await transactions.come("a2", "c1")
+    await transactions.end("z1")
+    assert transactions.begun[1:] == ["a1 b1"]
+    await transactions.end("a1 b1")
+    assert transactions.begun[2:] == ["c1"], "what is late and held is tried again after a while"
+    assert "a1 b1" not in transactions.waiting
+    assert [each.done() for each in asked] == [False, True, False, False]
+
+
+async def test_what_is_not_worth_it_any_more_is_refused(transactions: Transactions) -> None:
+    [refused] = await transactions.come("a1", waited=COMMAND_SECONDS - LEAST_FREE_SECONDS)
+    with pytest.raises(Paused):
+        await refused
+    assert not transactions.begun
+
+
+async def test_so_many_bytes_wait_and_no_more(
+    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "MOST_WAITING_BYTES", 10)
+    monkeypatch.setattr(transactions.joiner, "_size_of", lambda _: 4)
+    first, second = await transactions.come("a1", "a2")
+    [refused] = await transactions.come("b1")
+    with pytest.raises(Paused):
+        await refused
+    await transactions.end("a1 a2")
+    assert [await first, await second] == [NOTHING] * 2
+    await transactions.come("b2", "b3")
+    assert transactions.begun == ["a1 a2", "b2 b3"], "what is answered waits no more"
 
 
 async def test_nothing_that_is_held_begins_after_the_end(

@@ -15,8 +15,9 @@ transaction about a single topic waits for its lock, and only so many do at once
 that cannot be locked at once (`Held`). That is carried out next, each topic by itself, where one more may wait; else it
 is tried again after a while, with others.
 
-A transaction may take as long as the one that has waited longest has left, and whoever has waited for too long for it
-to be worth it is refused instead. Each runs in a task, which goes on with what has come meanwhile, and ends, so nobody
+A transaction may take as long as the one that has waited longest has left. Whoever has too little left to wait for a
+lock goes without waiting for one, beside others of whom that is so, as long as it is worth it; then they are refused.
+Each runs in a task, which goes on with what has come meanwhile, and ends, so nobody
 has to see to the commands of others. `stop` ends the tasks.
 """
 
@@ -45,8 +46,10 @@ MOST_JOINED = 64
 MOST_BYTES = 200_000
 """So many go together, or so much, and at least one: to put them into one statement keeps the loop busy."""
 MOST_WAITING = 4096
-LEAST_SECONDS = LOCK_SECONDS + 0.05
-"""With less left before its deadline, a command could be cut while it waits for its topic, and cut the others short."""
+MOST_WAITING_BYTES = 64_000_000
+LEAST_SECONDS, LEAST_FREE_SECONDS = LOCK_SECONDS + 0.05, 0.4
+"""With less left before its deadline, a command could be cut while it waits for its topic, or for PostgreSQL to store
+it, and cut the others short."""
 
 T = TypeVar("T")
 T_contra = TypeVar("T_contra", contravariant=True)
@@ -133,6 +136,7 @@ class Joiner(Generic[T]):
         self._publish = publish
         self._size_of = size_of
         self._queue: deque[_Waiting[T]] = deque()
+        self._bytes = 0  # that somebody waits for, also of what is under way
         self._come = 0  # since the last transaction began, on topics that none of those under way is about
         self._is_due = False
         self._most_for_locks = max(1, min(MOST_FOR_LOCKS, connections // 2))
@@ -150,13 +154,18 @@ class Joiner(Generic[T]):
 
         Raises its `ClientError`, or `Paused` as `Database.run` does.
         """
-        if len(self._queue) >= MOST_WAITING:
+        size = self._size_of(item)
+        if len(self._queue) >= MOST_WAITING or self._bytes + size > MOST_WAITING_BYTES:
             raise Paused("the database is busy")
-        waiting = _Waiting(topic, item, self._size_of(item), request, since)
+        waiting = _Waiting(topic, item, size, request, since)
         self._queue.append(waiting)
+        self._bytes += size
         if topic not in self._topics:
             self._has_come()
-        return await waiting.answer
+        try:
+            return await waiting.answer
+        finally:
+            self._bytes -= size
 
     async def stop(self) -> None:
         """End what still runs. Those who asked for it must have gone before: they get no answer."""
@@ -189,12 +198,12 @@ class Joiner(Generic[T]):
         if not self._may_begin:
             return None
         loop = asyncio.get_running_loop()
-        may_wait = self._may_wait
-        batch = _take(self._queue, self._topics, loop.time(), may_wait=may_wait)
+        may_wait, now = self._may_wait, loop.time()
+        batch = _take(self._queue, self._topics, now, may_wait=may_wait)
         if not batch:
             return None
         topics = {waiting.topic for waiting in batch}
-        turn = _Turn(batch, waits=may_wait and len(topics) == 1)
+        turn = _Turn(batch, waits=may_wait and len(topics) == 1 and not _is_late(batch[0], now))
         turn.timer = loop.call_later(HELD_UP_SECONDS, self._is_held_up, turn)
         # What has come and is not held still waits for as many.
         self._come = max(0, self._come - len(batch)) if may_wait and batch[0].times_held else 0
@@ -215,10 +224,10 @@ class Joiner(Generic[T]):
     def _put_back(self, held: list[_Waiting[T]]) -> None:
         """In front of all that waits, as they were. Where they could only be tried again they stay for a while."""
         self._queue.extendleft(reversed(held))
-        if self._may_wait:
+        loop = asyncio.get_running_loop()
+        if self._may_wait and not _is_late(held[0], loop.time()):
             self._come += len(held)
             return
-        loop = asyncio.get_running_loop()
         first, most = TRIED_AGAIN_SECONDS
         # As long as it is time for the first of each topic, which has been held most often.
         for topic, times in {waiting.topic: waiting.times_held for waiting in reversed(held)}.items():
@@ -279,7 +288,7 @@ def _take(
     """What goes together now: all that waits, in order, up to the limit and to a request that is in already.
 
     What is on a busy topic stays. What is held goes first where that `may_wait`, with nothing but what is on its topic;
-    else like all others. Answers those that have waited for too long.
+    else like all others. Those that are late go together. Answers those that have waited for too long.
     """
     batch: list[_Waiting[T]] = []
     size = 0
@@ -289,11 +298,11 @@ def _take(
     alone: str | None = None
     while queue and len(batch) < MOST_JOINED:
         waiting = queue[0]
-        if waiting.since + COMMAND_SECONDS - LEAST_SECONDS < now:
+        if waiting.since + COMMAND_SECONDS - LEAST_FREE_SECONDS < now:
             _answer(queue.popleft(), Paused("the database is busy"))
             continue
-        topic = waiting.topic
-        if waiting.times_held and may_wait and alone is None and topic not in busy:
+        topic, is_late = waiting.topic, _is_late(waiting, now)
+        if waiting.times_held and may_wait and not is_late and alone is None and topic not in busy:
             if batch:
                 held.add(topic)
             else:
@@ -301,6 +310,8 @@ def _take(
         if topic in busy or topic in held or (alone is not None and topic != alone):
             staying.append(queue.popleft())
             continue
+        if batch and is_late is not _is_late(batch[0], now):
+            break
         request = waiting.request
         if request is not None:
             if request.key in keys:
@@ -312,6 +323,11 @@ def _take(
         batch.append(queue.popleft())
     queue.extendleft(reversed(staying))
     return batch
+
+
+def _is_late(waiting: _Waiting[Any], now: float) -> bool:
+    """Whether it has too little time left to wait for a lock."""
+    return waiting.since + COMMAND_SECONDS - LEAST_SECONDS < now
 
 
 def _answer(waiting: _Waiting[Any], answer: JsonText | Exception) -> None:
