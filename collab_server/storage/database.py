@@ -20,9 +20,10 @@ Promises:
 How waits end: a timer *terminates the connection*. Nothing is cancelled, nothing waits for a frozen server to
 acknowledge, and what is left on the server's side ends by the session's own limits (`server`).
 
-The parts, downwards: `database` (this one: what callers do), `transaction`, `prober` (judges, in one task, whether the
-database is there), `pools` (all connections), `condition` (what is known), `connections` (some, lent to one caller
-each), `server` (where it is, how a session begins), `failures` (what an error means). Any number of callers at once.
+The parts, downwards: `database` (this one: what callers do), `writing` (what is begun again), `transaction`, `prober`
+(judges, in one task, whether the database is there), `pools` (all connections), `condition` (what is known),
+`connections` (some, lent to one caller each), `server` (where it is, how a session begins), `failures` (what an error
+means). Any number of callers at once.
 `stop` ends the prober and cuts all.
 
 Why not `asyncpg.Pool`: it resets a session at every release (a round trip; sessions here have no state),
@@ -43,12 +44,13 @@ import asyncpg
 
 from collab_server.config.values import DatabaseSection
 from collab_server.storage.condition import Condition, Knows, Readiness
-from collab_server.storage.failures import Contended, in_words, is_unusable, unknown
+from collab_server.storage.failures import in_words, is_unusable
 from collab_server.storage.pools import Pools
 from collab_server.storage.prober import Prober
 from collab_server.storage.server import LOCK_SECONDS, Server
 from collab_server.storage.statements import SpannedStatements, Statements
 from collab_server.storage.transaction import Transaction
+from collab_server.storage.writing import Writing
 from collab_server.telemetry.metrics import Metrics
 from collab_server.telemetry.spans import Spans
 
@@ -61,8 +63,6 @@ __all__ = ["COMMAND_SECONDS", "LOCK_SECONDS", "Database", "Patience", "Reads", "
 T = TypeVar("T")
 
 COMMAND_SECONDS = 1.8  # leaves a client that was promised an answer within 2 s a margin for the way back
-TRIES = 3
-RETRY_SECONDS = 0.1  # at most: two that were in each other's way come back one after the other
 
 
 class Reads(Protocol):
@@ -104,7 +104,11 @@ class Database:
         if metrics is not None:
             metrics.gauge("database_clock_ahead_seconds", lambda: self._prober.clock.ahead_seconds)
         self._chance = chance
-        self._known: Knows = self._condition
+        self._go_by(self._condition)
+
+    def _go_by(self, known: Knows) -> None:
+        self._known = known
+        self._writing = Writing(self._pools, known, self._chance)
 
     @classmethod
     def of(
@@ -132,7 +136,7 @@ class Database:
     def closed(self) -> Database:
         """The same database, by the same connections, for whoever needs it to be made ready: refused before `open`."""
         closed = copy.copy(self)
-        closed._known = Readiness(self._condition)
+        closed._go_by(Readiness(self._condition))
         return closed
 
     def open(self) -> None:
@@ -217,10 +221,7 @@ class Database:
 
         Raises `Paused` as the module says. An error of the body leaves nothing stored and is raised on.
         """
-        return self._transaction(_deadline(None))
-
-    def _transaction(self, deadline: float) -> Transaction:
-        return Transaction(self._pools, self._known, deadline)
+        return Transaction(self._pools, self._known, _deadline(None))
 
     async def run(self, work: Callable[[Transaction], Awaitable[T]], *, since: float | None = None) -> T:
         """Carry out `work` in a transaction, and begin it again where repeating helps.
@@ -230,16 +231,7 @@ class Database:
         That is after a deadlock, a serialization failure, a lock timeout, a connection lost before COMMIT: up
         to three tries within one deadline, each with a new `Transaction`. Raises as `transaction` does.
         """
-        deadline = _deadline(since)
-        for _ in range(TRIES - 1):
-            with contextlib.suppress(Contended):
-                async with self._transaction(deadline) as tx:
-                    result = await work(tx)
-                return result
-            await asyncio.sleep(self._chance() * RETRY_SECONDS)
-        async with self._transaction(deadline) as tx:
-            result = await work(tx)
-        return result
+        return await self._writing.run(work, _deadline(since))
 
     async def write(self, sql: str, *arguments: Any, since: float | None = None) -> list[Record]:
         """One statement that is a transaction by itself, and what it returns; one round trip.
@@ -248,36 +240,7 @@ class Database:
         connection is lost under way nobody can tell whether the statement was committed: then the outcome is
         `unknown`.
         """
-        loop = asyncio.get_running_loop()
-        condition, pools = self._known, self._pools
-        deadline = _deadline(since)
-        tries_left = TRIES
-        while condition.is_up and loop.time() < deadline:
-            tries_left -= 1
-            connection = pools.writes.take_idle() or await pools.take(pools.writes, deadline)
-            timer = loop.call_at(deadline, pools.give_up, connection)
-            try:
-                rows = await connection.fetch(sql, *arguments)
-            except BaseException as error:
-                if is_unusable(connection, error) or not isinstance(error, Exception):
-                    pools.writes.drop(connection)
-                    condition.doubt()
-                    if not isinstance(error, Exception):
-                        raise
-                    raise unknown() from error
-                pools.writes.give_back(connection)
-                paused = condition.paused_by(error, is_lost=False)
-                # Cut while it waits for a lock again, nobody could tell whether it was committed: then rather not.
-                has_time = deadline - loop.time() > LOCK_SECONDS + RETRY_SECONDS
-                if not (isinstance(paused, Contended) and tries_left and has_time):
-                    condition.raise_for(error, is_lost=False)
-            else:
-                pools.writes.give_back(connection)
-                return rows
-            finally:
-                timer.cancel()
-            await asyncio.sleep(self._chance() * RETRY_SECONDS)
-        raise condition.refusal()
+        return await self._writing.write(sql, arguments, _deadline(since))
 
     # --- reading
 
