@@ -126,7 +126,7 @@ async def commit_together(
     async def carry_out(tx: Transaction, places: Sequence[int]) -> list[Answer]:
         return await add_many(tx, [asked[place] for place in places], waits=waits)
 
-    return await commit_once(database, requests, carry_out, since=since)
+    return await commit_once(database, requests, carry_out, since=since, waits=waits)
 
 
 async def _commit_plain(

@@ -13,7 +13,7 @@ from functools import partial
 from typing import NoReturn, Protocol
 
 from collab_server.errors import ClientError, Paused
-from collab_server.storage.failures import Contended, meaning_of
+from collab_server.storage.failures import Contended, Locked, meaning_of
 
 __all__ = ["Condition", "Knows", "Readiness"]
 
@@ -113,6 +113,8 @@ class Condition:
                 return self.refusal()
             case "contended":
                 return Contended("the database is busy")
+            case "locked":
+                return Locked()
             case "lost":
                 self.doubt()
                 return Contended("the connection to the database was lost")

@@ -6,6 +6,7 @@ Promises:
   transaction (`Patience`), for a connection, for locks, for the commit, and behind others that share the
   transaction. A read by itself waits as long. Whatever ends a wait early is `errors.Paused`: its `outcome` is
   `none` when nothing was stored, and `unknown` only where the COMMIT itself was cut.
+* Whoever waits for what somebody else has locked holds up nobody else (`permits`).
 * Once the database is known to be away, commands and reads are refused at once, without touching a socket. So they are
   where it is there but not made ready, on a database that is `closed`: whoever asks too early, through a door or from
   the background, hears `Paused`, and never what Postgres says about tables that are not there.
@@ -22,8 +23,8 @@ acknowledge, and what is left on the server's side ends by the session's own lim
 
 The parts, downwards: `database` (this one: what callers do), `writing` (what is begun again), `transaction`, `prober`
 (judges, in one task, whether the database is there), `pools` (all connections), `condition` (what is known),
-`connections` (some, lent to one caller each), `server` (where it is, how a session begins), `failures` (what an error
-means). Any number of callers at once.
+`connections` (some, lent to one caller each), `permits` (who may wait for locks on them), `server` (where it is, how a
+session begins), `failures` (what an error means). Any number of callers at once.
 `stop` ends the prober and cuts all.
 
 Why not `asyncpg.Pool`: it resets a session at every release (a round trip; sessions here have no state),
@@ -45,6 +46,7 @@ import asyncpg
 from collab_server.config.values import DatabaseSection
 from collab_server.storage.condition import Condition, Knows, Readiness
 from collab_server.storage.failures import in_words, is_unusable
+from collab_server.storage.permits import Permits
 from collab_server.storage.pools import Pools
 from collab_server.storage.prober import Prober
 from collab_server.storage.server import LOCK_SECONDS, Server
@@ -99,7 +101,10 @@ class Database:
         """
         self.server = server
         self._condition = Condition(name=server.database, address=server.address)
-        self._pools = Pools(server, self._condition, writes=pool_size, reads=read_pool_size, metrics=metrics)
+        permits = Permits(pool_size, chance=chance)
+        self._pools = Pools(
+            server, self._condition, writes=pool_size, reads=read_pool_size, permits=permits, metrics=metrics
+        )
         self._prober = Prober(server, self._condition, self._pools)
         if metrics is not None:
             metrics.gauge("database_clock_ahead_seconds", lambda: self._prober.clock.ahead_seconds)
@@ -150,11 +155,6 @@ class Database:
         return not isinstance(self._known, Readiness) or self._known.is_open
 
     # --- what is known
-
-    @property
-    def most_transactions(self) -> int:
-        """So many transactions can be under way at once."""
-        return self._pools.writes.most
 
     @property
     def is_up(self) -> bool:
@@ -221,26 +221,35 @@ class Database:
 
         Raises `Paused` as the module says. An error of the body leaves nothing stored and is raised on.
         """
-        return Transaction(self._pools, self._known, _deadline(None))
+        return Transaction(self._pools, self._known, _deadline(None), lock_seconds=LOCK_SECONDS)
 
-    async def run(self, work: Callable[[Transaction], Awaitable[T]], *, since: float | None = None) -> T:
+    async def run(
+        self,
+        work: Callable[[Transaction], Awaitable[T]],
+        *,
+        since: float | None = None,
+        waits: bool = True,
+    ) -> T:
         """Carry out `work` in a transaction, and begin it again where repeating helps.
 
         `since` is when its client began to wait for the database (time of the loop); now, if None.
 
-        That is after a deadlock, a serialization failure, a lock timeout, a connection lost before COMMIT: up
-        to three tries within one deadline, each with a new `Transaction`. Raises as `transaction` does.
+        That is after a deadlock, a serialization failure, a connection lost before COMMIT: up to three tries; and where
+        something is locked, as often as `permits` say, or not at all unless it `waits`: then `Locked` is raised. All of
+        it within one deadline, each time with a new `Transaction`. Raises as `transaction` does.
         """
-        return await self._writing.run(work, _deadline(since))
+        return await self._writing.run(work, _deadline(since), waits=waits)
 
-    async def write(self, sql: str, *arguments: Any, since: float | None = None) -> list[Record]:
+    async def write(
+        self, sql: str, *arguments: Any, since: float | None = None, waits: bool = True
+    ) -> list[Record]:
         """One statement that is a transaction by itself, and what it returns; one round trip.
 
-        Begun again where that helps, with the deadline of `run`. Raises as `transaction` does, but where the
-        connection is lost under way nobody can tell whether the statement was committed: then the outcome is
-        `unknown`.
+        Begun again where that helps, with the deadline and as long as it `waits`, as `run` does; in a transaction of
+        several statements where something is locked. Raises as `transaction` does, but where the connection is lost
+        under way nobody can tell whether the statement was committed: then the outcome is `unknown`.
         """
-        return await self._writing.write(sql, arguments, _deadline(since))
+        return await self._writing.write(sql, arguments, _deadline(since), waits=waits)
 
     # --- reading
 

@@ -17,22 +17,42 @@ from collab_server.errors import Paused
 if TYPE_CHECKING:
     from collab_server.storage.server import Server
 
-__all__ = ["Contended", "Failure", "in_words", "is_rolled_back", "is_unusable", "meaning_of", "unknown"]
+__all__ = [
+    "Contended",
+    "Failure",
+    "Locked",
+    "in_words",
+    "is_rolled_back",
+    "is_unusable",
+    "meaning_of",
+    "unknown",
+]
 
 _AWAY = ("08", "57P", "58", "25P03", "25006", "53300")  # the server, or its connection, is gone or of no use
-_CONTENDED = ("40", "55P03")  # repeat it: deadlock, serialization failure, lock timeout
+_CONTENDED = ("40",)  # repeat it: deadlock, serialization failure
+_LOCKED = "55P03"  # lock timeout
 _BUSY = ("53", "57014")
 _FULL = "53100"
 _ROLLED_BACK = ("23", "25P03", "40")  # answers to COMMIT after which surely nothing is stored
 
 _LOSSES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
-Failure = Literal["full", "contended", "lost", "busy"]
-"""No space left on the disk; in another's way, or the connection lost: begun again it may succeed; too much to do."""
+Failure = Literal["full", "contended", "locked", "lost", "busy"]
+"""No space left on the disk; in another's way, locked by another, or the connection lost: begun again it may succeed;
+too much to do."""
 
 
 class Contended(Paused):
     """Nothing was stored, and the same transaction may well succeed if it is begun again at once."""
+
+
+class Locked(Contended):
+    """Nothing was stored: somebody else has locked something, for longer than was waited. `name` says what it was, None
+    where nobody knows."""
+
+    def __init__(self, name: str | None = None) -> None:
+        super().__init__("the database is busy")
+        self.name = name
 
 
 def unknown() -> Paused:
@@ -48,6 +68,8 @@ def meaning_of(error: Exception, *, is_lost: bool) -> Failure | None:
     state = _sqlstate(error)
     if state == _FULL:
         return "full"
+    if state == _LOCKED:
+        return "locked"
     if state.startswith(_CONTENDED) or isinstance(error, asyncpg.InvalidCachedStatementError):
         return "contended"
     if state.startswith(_AWAY) or (is_lost and _says_lost(error)):

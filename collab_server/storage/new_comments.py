@@ -353,7 +353,8 @@ async def add_plain(
 ) -> list[Placed]:
     """Store plain comments, in one transaction, each under the next `seq` of its topic. `since`: see `Database.run`.
 
-    Unless it `waits`, nothing is stored on topics that somebody else has locked.
+    Unless it `waits`, nothing is stored on topics that somebody else has locked, and nothing at all, which raises
+    `Locked`, where something else is locked.
 
     Raises `Taken` when one of the requests took effect elsewhere meanwhile, `IdTaken` when there is a comment with the
     id of one of these, and `Paused`, with the outcome `unknown` where the connection was lost under way; apart from
@@ -364,7 +365,7 @@ async def add_plain(
             rows = await db.write(_ADD_ONE_PLAIN, *_plain_row(asked[0]), since=since)
         else:
             sql = _ADD_PLAIN if waits else _ADD_PLAIN_FREE
-            rows = await db.write(sql, *_columns(map(_plain_row, asked)), since=since)
+            rows = await db.write(sql, *_columns(map(_plain_row, asked)), since=since, waits=waits)
     except asyncpg.UniqueViolationError as error:
         if error.constraint_name == "requests_pkey":
             raise Taken from None

@@ -1,6 +1,7 @@
 """All connections of a node to PostgreSQL but the prober's: for writes, for reads, and some that callers own.
 
-Reads have connections of their own, so that commands that wait for locks do not starve them. A timer that gives one up
+Reads have connections of their own, so that what is written does not starve them; only so many of those for writes are
+for waiting for locks (`permits`). A timer that gives one up
 *terminates* it: nothing is cancelled, nothing waits for a frozen server to acknowledge. What one connection teaches
 about the network - silence - holds for the idle ones of both kinds.
 """
@@ -18,6 +19,7 @@ import asyncpg
 from collab_server.errors import ClientError, Paused
 from collab_server.storage.condition import Condition
 from collab_server.storage.connections import CONNECT_SECONDS, Connections
+from collab_server.storage.permits import Permits
 from collab_server.storage.server import WRITING, Server
 from collab_server.telemetry.metrics import Labels, Metrics
 
@@ -40,13 +42,17 @@ class Pools:
         *,
         writes: int,
         reads: int,
+        permits: Permits | None = None,
         metrics: Metrics | None = None,
     ) -> None:
-        """`writes` and `reads` are how many connections there are of each, at the most; `metrics` tell of them."""
+        """`writes` and `reads` are how many connections there are of each, at the most; `permits` are those to wait on
+        writing ones. `metrics` tell of them.
+        """
         self._server = server
         self._condition = condition
         self.writes = Connections(partial(server.connect, settings=WRITING), self._answers, writes)
         self.reads = Connections(server.connect, self._answers, reads)
+        self.permits = permits or Permits(writes)
         self._owned: set[Connection] = set()
         metrics = metrics or Metrics()
         times = metrics.time("database_wait_seconds")
@@ -54,6 +60,7 @@ class Pools:
         metrics.gauges("database_connections", self._states)
         metrics.gauges("database_connections_most", lambda: self._told("most"))
         metrics.gauges("database_waiting", lambda: self._told("waiting"))
+        metrics.gauges("queue_length", lambda: {("locks",): self.permits.waiting})
 
     async def session(self, settings: Mapping[str, str]) -> Connection:
         """A connection of the caller's own, who terminates it; it is cut when the database is found to be away."""

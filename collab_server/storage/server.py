@@ -30,9 +30,10 @@ from collab_server.storage.statements import Statements, TimedConnection
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
-__all__ = ["LOCK_SECONDS", "OLDEST", "SESSION", "WRITING", "Server", "TooOld"]
+__all__ = ["LOCK_SECONDS", "OLDEST", "PROMPT_SECONDS", "SESSION", "WRITING", "Server", "TooOld"]
 
 LOCK_SECONDS = 0.8  # for one lock: twice that, and the pause between, is less than a command has
+PROMPT_SECONDS = 0.03  # for one lock without a permit: some transactions, where nothing is in their way
 
 SESSION = {
     # All that is ours is named with its schema. Another role may own `public`, or a schema that is called like ours,
@@ -55,10 +56,10 @@ OLDEST = 13
 _KNOWN_SINCE = MappingProxyType({"transaction_timeout": 17})
 """Limits that older versions do not have, and do without."""
 
-WRITING = MappingProxyType({"enable_seqscan": "off"})
+WRITING = MappingProxyType({"enable_seqscan": "off", "lock_timeout": f"{PROMPT_SECONDS * 1000:.0f}"})
 """For what changes something. A connection plans its statements once, and on an empty database it plans to read whole
 tables. Such a statement finds a few rows by an index, always; what only reads, many rows at a time, is better left to
-the planner."""
+the planner. Who may wait for a lock for longer says so as the transaction begins (`permits`)."""
 
 # Firewalls and NAT gateways forget what is silent for some minutes; what does not take our bytes is as good as gone.
 _KEEP_ALIVE = {

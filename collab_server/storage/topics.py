@@ -294,6 +294,7 @@ async def _lock_many(tx: Transaction, sql: str, names: Sequence[str]) -> dict[st
 
 async def lock(tx: Transaction, topic: Topic) -> LockedTopic:
     """Lock the topic, creating its row at the first event."""
+    tx.is_to_lock(topic.name)
     row = await tx.fetchrow(_LOCK, topic.name)
     if row is None:
         await tx.execute(_CREATE, topic.name)

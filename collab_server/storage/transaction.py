@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any, Self, TypeAlias
 import asyncpg
 
 from collab_server.storage.condition import Knows
-from collab_server.storage.failures import Contended, is_rolled_back, is_unusable, unknown
+from collab_server.storage.failures import Contended, Locked, is_rolled_back, is_unusable, unknown
 from collab_server.storage.pools import Pools
 
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
 __all__ = ["Transaction"]
+
+CUT_SECONDS = 0.05
+"""So long before its deadline a transaction waits for no lock any more."""
 
 
 class Transaction:
@@ -34,6 +37,8 @@ class Transaction:
         "_condition",
         "_connection",
         "_deadline",
+        "_lock_seconds",
+        "_locking",
         "_pools",
         "_timer",
         "execute",
@@ -43,11 +48,15 @@ class Transaction:
         "recorded",
     )
 
-    def __init__(self, pools: Pools, condition: Knows, deadline: float) -> None:
-        """`deadline` is a time of the loop."""
+    def __init__(
+        self, pools: Pools, condition: Knows, deadline: float, *, lock_seconds: float | None = None
+    ) -> None:
+        """`deadline` is a time of the loop; `lock_seconds` how long to wait for each lock, PROMPT_SECONDS if None."""
         self._pools = pools
         self._condition = condition
         self._deadline = deadline
+        self._lock_seconds = lock_seconds
+        self._locking: str | None = None
         self.recorded: list[Any] = []
 
     async def __aenter__(self) -> Self:
@@ -59,6 +68,15 @@ class Transaction:
         self.fetchrow = connection.fetchrow
         self.fetchval = connection.fetchval
         return self
+
+    def is_to_lock(self, name: str) -> None:
+        """Say what the next statement locks, so that those who wait for it can stand behind each other.
+
+        Raises `Locked` where some have done so for a while.
+        """
+        self._locking = name
+        if self._lock_seconds is None and self._pools.permits.is_stuck(name):
+            raise Locked(name)
 
     async def executemany(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """One statement for many rows, in one round trip."""
@@ -84,7 +102,7 @@ class Transaction:
             connection = pools.writes.take_idle() or await pools.take(pools.writes, deadline)
             timer = loop.call_at(deadline, pools.give_up, connection)
             try:
-                await connection.execute("BEGIN")
+                await connection.execute(self._beginning(deadline - loop.time()))
             except BaseException as error:
                 timer.cancel()
                 is_lost = is_unusable(connection, error)
@@ -95,6 +113,13 @@ class Transaction:
             else:
                 return connection, timer
         raise condition.refusal()
+
+    def _beginning(self, seconds_left: float) -> str:
+        if self._lock_seconds is None:
+            return "BEGIN"
+        # By the ten, for few texts; and over before the deadline, at which the connection would be cut.
+        ms = int(100 * min(self._lock_seconds, seconds_left - CUT_SECONDS)) * 10
+        return f"BEGIN; SET LOCAL lock_timeout = {max(1, ms)}"
 
     async def _commit(self, connection: Connection) -> None:
         if connection.is_closed():
@@ -129,5 +154,7 @@ class Transaction:
             else:
                 self._pools.writes.give_back(connection)
         paused = self._condition.paused_by(error, is_lost=is_lost)
+        if isinstance(paused, Locked):
+            paused.name = self._locking
         if paused is not None:
             raise paused from error

@@ -204,6 +204,7 @@ FAMILIES: tuple[Family, ...] = (
                 "queue_length",
                 "what waits on this node now",
                 queue="`turns`: commands of people who ask a lot. `joining`: commands that will share a transaction."
+                " `locks`: transactions that wait for what somebody else has locked."
                 " `deliveries`: people whose notifications are to be put into their inboxes. `bus`: messages for"
                 " other nodes. `library_sign_ins`, `library_questions`, `library_live`: calls of Library, the last for"
                 " what is being shown to somebody",

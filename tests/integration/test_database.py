@@ -292,14 +292,23 @@ async def test_deadlocked_commands_both_succeed(empty_database: TestDatabase) ->
     await db.stop()
 
 
+@pytest.mark.parametrize("pool_size", [1, 2, 3, 10])
 async def test_a_held_lock_pauses_the_command_and_nothing_else(
-    db: Database, empty_database: TestDatabase
+    empty_database: TestDatabase, pool_size: int
 ) -> None:
+    empty_database.sql(TABLE)
+    db = await reach(empty_database, pool_size=pool_size)
     await db.run(add)
+    await db.run(partial(add, id=2))
     holder = await asyncpg.connect(**empty_database.connect_arguments())
     try:
-        await holder.execute("BEGIN; UPDATE public.counter SET value = value")
+        await holder.execute("BEGIN; UPDATE public.counter SET value = value WHERE id = 1")
         blocked = [asyncio.create_task(_timed(db.run(add))) for _ in range(30)]
+        await asyncio.sleep(0)
+        for value in range(2, 7):
+            assert await db.run(partial(add, id=2)) == value
+            counted = "UPDATE public.counter SET value = value WHERE id = 2 RETURNING value"
+            assert [row["value"] for row in await db.write(counted)] == [value]
         reads = await Timed(db.fetchval("SELECT value FROM public.counter"))
         assert reads.result == 1
         assert reads.seconds < 0.5
@@ -309,6 +318,30 @@ async def test_a_held_lock_pauses_the_command_and_nothing_else(
     finally:
         await holder.close()
     assert await db.run(add) == 2
+    await db.stop()
+
+
+async def test_what_has_become_free_is_taken_though_all_permits_are_elsewhere(
+    empty_database: TestDatabase,
+) -> None:
+    empty_database.sql(TABLE)
+    db = await reach(empty_database, pool_size=2)
+    for id in (1, 2):
+        await db.run(partial(add, id=id))
+    held, free = [await asyncpg.connect(**empty_database.connect_arguments()) for _ in range(2)]
+    try:
+        await held.execute("BEGIN; UPDATE public.counter SET value = value WHERE id = 1")
+        await free.execute("BEGIN; UPDATE public.counter SET value = value WHERE id = 2")
+        blocked = [asyncio.create_task(_timed(db.run(add))) for _ in range(5)]
+        waiting = asyncio.create_task(db.run(partial(add, id=2)))
+        await until(lambda: db._pools.permits.waiting == 6)
+        await free.execute("ROLLBACK")
+        assert await waiting == 2
+    finally:
+        await held.close()
+        await free.close()
+    await asyncio.gather(*blocked)
+    await db.stop()
 
 
 async def test_a_frozen_node_holds_a_row_for_two_seconds_at_most(db: Database) -> None:

@@ -25,6 +25,7 @@ from collab_server.services.commands.joining import (
 )
 from collab_server.services.commands.once import Answer, Request
 from collab_server.storage.database import COMMAND_SECONDS
+from collab_server.storage.failures import Locked
 
 
 async def joined(sizes: Sequence[int]) -> list[list[int]]:
@@ -72,8 +73,10 @@ class Transactions:
 
     locked: str = ""
     """Topics that somebody else has locked: a transaction that does not wait for them leaves them out at its end."""
+    made: str = ""
+    """Topics that somebody else makes: a transaction that does not wait for them stores nothing."""
 
-    def __init__(self, *, connections: int = 10) -> None:
+    def __init__(self) -> None:
         self.begun: list[str] = []
         """What went together, as it began."""
         self.waiting: list[str] = []
@@ -81,9 +84,7 @@ class Transactions:
         self._has_begun = asyncio.Event()
         self._ends: dict[str, asyncio.Future[None]] = {}
         self._asked: list[asyncio.Task[Any]] = []
-        self.joiner: Joiner[str] = Joiner(
-            cast("Any", None), self._commit, lambda recorded: None, connections=connections
-        )
+        self.joiner: Joiner[str] = Joiner(cast("Any", None), self._commit, lambda recorded: None)
 
     async def _commit(
         self,
@@ -100,6 +101,8 @@ class Transactions:
             self.waiting.append(together)
         self._has_begun.set()
         await self._ends.setdefault(together, asyncio.get_running_loop().create_future())
+        if not waits and any(item[0] in self.made for item in items):
+            raise Locked
         return [NOTHING if waits or item[0] not in self.locked else Held() for item in items], ()
 
     async def come(self, *names: str, waited: float = 0.0) -> list[asyncio.Task[Any]]:
@@ -256,20 +259,6 @@ async def test_no_number_of_locked_topics_holds_up_others(
 
 
 @pytest.mark.usefixtures("never_held_up")
-@pytest.mark.parametrize(("connections", "most"), [(1, 1), (2, 1), (3, 1), (4, 2), (6, 3), (100, 3)])
-async def test_what_waits_for_locks_leaves_half_of_few_connections_to_others(
-    monkeypatch: pytest.MonkeyPatch, connections: int, most: int
-) -> None:
-    monkeypatch.setattr(joining, "MOST_PROMPT", 5)
-    transactions = Transactions(connections=connections)
-    names = ["a1", "b1", "c1", "d1"]
-    for name in names:
-        await transactions.come(name)
-    assert transactions.begun == names
-    assert transactions.waiting == names[:most]
-    await transactions.stop()
-
-
 async def test_what_is_held_and_may_not_wait_is_tried_again_with_others(
     transactions: Transactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -329,10 +318,34 @@ async def test_so_many_bytes_wait_and_no_more(
     assert transactions.begun == ["a1 a2", "b2 b3"], "what is answered waits no more"
 
 
+async def test_what_is_on_a_topic_that_somebody_makes_is_found_out_and_goes_with_nothing_else(
+    transactions: Transactions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(joining, "MOST_FOR_LOCKS", 0)
+    monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", (0.0, 0.0))
+    transactions.made = "a"
+    [held, going] = await transactions.come("a1", "b1")
+    for together in ("a1 b1", "a1", "b1"):
+        await transactions.end(together)
+    assert going.result() == NOTHING
+    assert not held.done()
+    for number in (2, 3):
+        await turns()  # it would be tried again by now
+        [_, going] = await transactions.come(f"a{number}", f"b{number}")
+        await transactions.end(f"b{number}")
+        assert going.result() == NOTHING
+    assert transactions.begun == ["a1 b1", "a1", "b1", "b2", "b3"]
+    monkeypatch.setattr(joining, "MOST_FOR_LOCKS", 3)
+    await transactions.come("b4")
+    assert transactions.waiting == ["a1 a2 a3"]
+    await transactions.end("a1 a2 a3")
+    assert held.result() == NOTHING
+
+
 async def test_nothing_that_is_held_begins_after_the_end(
     transactions: Transactions, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transactions.joiner, "_most_for_locks", 0)
+    monkeypatch.setattr(joining, "MOST_FOR_LOCKS", 0)
     monkeypatch.setattr(joining, "TRIED_AGAIN_SECONDS", (0, 0))
     transactions.locked = "a"
     await transactions.come("a1")

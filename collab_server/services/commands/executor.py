@@ -111,13 +111,7 @@ class Executor:
         return await self._run_alone(write, who, command, facts, request, patience.since)
 
     def _join(self, name: str, together: Commit[Asked[Any, Any]]) -> Joiner[Asked[Any, Any]]:
-        joiner = Joiner(
-            self._database,
-            together,
-            self._tell,
-            lambda asked: asked.facts.size,
-            connections=self._database.most_transactions,
-        )
+        joiner = Joiner(self._database, together, self._tell, lambda asked: asked.facts.size)
         self._joiners[name] = joiner
         return joiner
 

@@ -11,9 +11,10 @@ have come as are in the first, or when that is held up, because PostgreSQL is sl
 topic: a node never waits for itself on a topic's lock.
 
 What waits for a topic that somebody else has locked holds up nothing else, however many such topics there are. Only a
-transaction about a single topic waits for its lock, and only so many do at once. All others leave out what is on topics
-that cannot be locked at once (`Held`). That is carried out next, each topic by itself, where one more may wait; else it
-is tried again after a while, with others.
+transaction about a single topic waits for its lock, as any other does (`storage.permits`), and only so many do at once.
+All others leave out what is on topics that cannot be locked at once (`Held`). That is carried out next, each topic by
+itself, where one more may wait; else it is tried again after a while, with others. What is on a topic that somebody
+makes (`Locked`) is not: with that a transaction would wait, though there is nothing yet to be locked.
 
 A transaction may take as long as the one that has waited longest has left. Whoever has too little left to wait for a
 lock goes without waiting for one, beside others of whom that is so, as long as it is worth it; then they are refused.
@@ -34,12 +35,13 @@ from collab_server.domain.people import Identity
 from collab_server.errors import ClientError, Paused
 from collab_server.services.commands.once import Answer, Request
 from collab_server.storage.database import COMMAND_SECONDS, LOCK_SECONDS, Database
+from collab_server.storage.failures import Locked
 
 HELD_UP_SECONDS = 0.01
 """A transaction that takes longer is held up."""
 MOST_PROMPT, MOST_FOR_LOCKS, MOST_AT_ONCE = 2, 3, 5
-"""So many transactions are under way at once that are not held up, that may wait for a topic's lock (fewer where there
-are few connections), and so many of all."""
+"""So many transactions are under way at once that are not held up, that may wait for a topic's lock, and so many of
+all."""
 TRIED_AGAIN_SECONDS = (0.01, 0.08)
 """What is held and may not wait for its lock stays for so long the first time, then twice as long, at most so long."""
 MOST_JOINED = 64
@@ -88,18 +90,22 @@ class Commit(Protocol[T_contra]):
     ) -> Awaitable[tuple[list[Answer], Sequence[Any]]]:
         """Carry out several commands in one transaction, each once; one of them has waited `since` then (time of the
         loop). Returns their answers and what the transaction recorded. `Held` are those whose topic somebody else has
-        made meanwhile, and, unless it `waits`, those whose topic cannot be locked at once.
+        made meanwhile, and, unless it `waits`, those whose topic cannot be locked at once. Where something else is
+        locked, it raises `Locked` then.
         """
 
 
 @dataclass(slots=True)
 class _Waiting(Generic[T]):
+    """`is_apart`: with it a transaction waits, so it goes with nothing but what is on its topic."""
+
     topic: str
     item: T
     size: int
     request: Request | None
     since: float
     times_held: int = 0
+    is_apart: bool = False
     answer: asyncio.Future[JsonText] = field(
         default_factory=lambda: asyncio.get_running_loop().create_future()
     )
@@ -119,7 +125,7 @@ class _Turn(Generic[T]):
 class Joiner(Generic[T]):
     """Carries out commands of one kind together. `publish` gets what a transaction recorded, after its COMMIT.
 
-    `size_of` says how many bytes, more or less, a command brings; so many `connections` are there to carry them out.
+    `size_of` says how many bytes, more or less, a command brings.
     """
 
     def __init__(
@@ -128,8 +134,6 @@ class Joiner(Generic[T]):
         commit: Commit[T],
         publish: Callable[[Sequence[Any]], None],
         size_of: Callable[[T], int] = lambda item: 0,
-        *,
-        connections: int = 2 * MOST_FOR_LOCKS,
     ) -> None:
         self._database = database
         self._commit = commit
@@ -139,7 +143,6 @@ class Joiner(Generic[T]):
         self._bytes = 0  # that somebody waits for, also of what is under way
         self._come = 0  # since the last transaction began, on topics that none of those under way is about
         self._is_due = False
-        self._most_for_locks = max(1, min(MOST_FOR_LOCKS, connections // 2))
         self._under_way: list[_Turn[T]] = []
         self._topics: set[str] = set()  # of all that is under way
         self._tasks: set[asyncio.Task[None]] = set()
@@ -184,7 +187,7 @@ class Joiner(Generic[T]):
     @property
     def _may_wait(self) -> bool:
         """Whether one more may wait for the lock of its topic."""
-        return sum(turn.waits for turn in self._under_way) < self._most_for_locks
+        return sum(turn.waits for turn in self._under_way) < MOST_FOR_LOCKS
 
     def _has_come(self) -> None:
         self._come += 1
@@ -258,6 +261,9 @@ class Joiner(Generic[T]):
         """Answer every command of the batch, one way or another, but for those that are held. Never raises."""
         try:
             answers = await self._carry_out(batch, waits=waits)
+        except Locked:
+            await self._run_each_topic(batch)
+            return
         except ClientError as error:
             answers = [error] * len(batch)
         except Exception as error:
@@ -272,6 +278,17 @@ class Joiner(Generic[T]):
                 waiting.times_held += 1
             else:
                 _answer(waiting, answer)
+
+    async def _run_each_topic(self, batch: list[_Waiting[T]]) -> None:
+        """Somebody makes one of these topics, which is nothing to be locked yet: find out which, and keep it apart."""
+        topics = dict.fromkeys(waiting.topic for waiting in batch)
+        if len(topics) == 1:
+            for waiting in batch:
+                waiting.times_held += 1
+                waiting.is_apart = True
+            return
+        for topic in topics:
+            await self._run_batch([waiting for waiting in batch if waiting.topic == topic], waits=False)
 
     async def _carry_out(self, batch: list[_Waiting[T]], *, waits: bool) -> list[Answer]:
         items = [waiting.item for waiting in batch]
@@ -295,6 +312,7 @@ def _take(
     keys: set[tuple[str, str]] = set()
     staying: list[_Waiting[T]] = []
     held: set[str] = set()  # topics that are to go alone next time
+    apart: set[str] = set()
     alone: str | None = None
     while queue and len(batch) < MOST_JOINED:
         waiting = queue[0]
@@ -302,12 +320,15 @@ def _take(
             _answer(queue.popleft(), Paused("the database is busy"))
             continue
         topic, is_late = waiting.topic, _is_late(waiting, now)
-        if waiting.times_held and may_wait and not is_late and alone is None and topic not in busy:
+        may_go_alone = may_wait and (waiting.is_apart or (waiting.times_held and not is_late))
+        if may_go_alone and alone is None and topic not in busy:
             if batch:
                 held.add(topic)
             else:
                 alone = topic
-        if topic in busy or topic in held or (alone is not None and topic != alone):
+        if waiting.is_apart and not may_wait:
+            apart.add(topic)
+        if topic in busy or topic in held or topic in apart or (alone is not None and topic != alone):
             staying.append(queue.popleft())
             continue
         if batch and is_late is not _is_late(batch[0], now):

@@ -21,6 +21,7 @@ from collab_server.domain.wire import ADDED, APART, CONDITION
 from collab_server.errors import ClientError, Conflict, Invalid, Paused
 from collab_server.storage import requests
 from collab_server.storage.database import Database, Reads, Transaction
+from collab_server.storage.failures import Locked
 
 REQUEST_ID_CHARACTERS = 128
 TRIES = 3
@@ -123,13 +124,14 @@ async def commit_once(
     carry_out: Callable[[Transaction, Sequence[int]], Awaitable[list[Answer]]],
     *,
     since: float | None = None,
+    waits: bool = True,
 ) -> tuple[list[Answer], Sequence[Any]]:
     """Carry out several commands in one transaction, each of them once.
 
     `carry_out` gets the positions of those that have not taken effect before and answers them in that order; it may
-    be called again, for a new transaction. `since`: see `Database.run`. Returns all answers and what the committed
-    transaction recorded.
-    Raises what `carry_out` raises, which stores nothing, and `Paused`.
+    be called again, for a new transaction. `since` and `waits`: see `Database.run`. Returns all answers and what the
+    committed transaction recorded.
+    Raises what `carry_out` raises, which stores nothing, and what `Database.run` does.
     """
 
     async def work(tx: Transaction) -> tuple[list[Answer], Sequence[Any]]:
@@ -137,7 +139,7 @@ async def commit_once(
 
     if since is None:
         since = asyncio.get_running_loop().time()
-    return await until_not_taken(lambda: database.run(work, since=since))
+    return await until_not_taken(lambda: database.run(work, since=since, waits=waits))
 
 
 async def until_not_taken(commit: Callable[[], Awaitable[T]]) -> T:
@@ -161,6 +163,8 @@ async def _answer_each(
     new = [place for place, request in enumerate(asked) if request is None or request.key not in earlier]
     try:
         answers = dict(zip(new, await carry_out(tx, new), strict=True)) if new else {}
+    except Locked:
+        raise  # nothing is refused: it begins again
     except ClientError:
         await _look_again(tx, asked, new)
         raise

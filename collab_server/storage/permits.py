@@ -1,0 +1,212 @@
+"""Permits: who may wait for a lock on a connection, so that those who wait for locks hold up nobody else.
+
+A statement that changes something waits for no lock longer than PROMPT_SECONDS (`server`): that is enough where
+others store something on the same topic, and costs nothing where nobody does. Whoever has to wait longer is rolled
+back, gives the connection back, and waits here, outside the database, until it is time to begin again:
+
+* Only with a *permit* may a transaction wait for a lock as long as that makes sense. There are as many as half of the
+  connections, none where there is only one. They are given in the order in which they were asked for, first to those
+  who had none yet; where few are left, it is for a shorter wait.
+* Those who wait for the same thing - a topic that they have named before they lock it - stand *behind* each other: the
+  first of them alone asks for a permit and tries, so however many want one topic, they take one permit. Where the first
+  has waited for a while, whoever comes does not try at all (`is_stuck`).
+* Who has no permit yet *glances* now and then, ever more seldom: begins again, and waits for next to nothing. So what
+  has become free is found though all permits are with those who wait for what stays locked. On a fifth of the
+  connections only, and at least on one.
+
+How it ends: every wait has a deadline, which is that of its command, and no more than MOST_WAITING wait. Nothing runs
+here but its callers, any number of them on one event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeAlias, TypeVar
+
+from collab_server.errors import Paused
+from collab_server.storage.failures import Locked
+from collab_server.storage.server import LOCK_SECONDS, PROMPT_SECONDS
+
+__all__ = ["Permits"]
+
+T = TypeVar("T")
+
+MOST_WAITING = 4096
+SHORT_SECONDS = 0.2
+"""For one lock, where no more than half of the permits are left."""
+STUCK_SECONDS = 0.1
+"""Whoever waits for longer waits for somebody who is frozen, and not for what others store on the same topic."""
+GLANCE_SECONDS = 0.001
+GLANCED_AGAIN_SECONDS = (0.02, 0.2)
+"""After the first glance, then twice as long, at most so long."""
+LEAST_SECONDS = 0.1
+"""With less left before the deadline it is too late to begin again."""
+PARTING_SECONDS = 0.1
+"""At most: two that were in each other's way come back one after the other."""
+
+Asked: TypeAlias = "asyncio.Future[None]"
+"""A permit, once it is done."""
+
+
+@dataclass(slots=True)
+class _Behind:
+    """Those who stand behind the first who waits for something, and since when that one is the first."""
+
+    since: float
+    others: deque[asyncio.Future[None]] = field(default_factory=deque)
+
+
+class Permits:
+    """See the module: those of so many connections."""
+
+    __slots__ = (
+        "_asked",
+        "_asked_again",
+        "_behind",
+        "_chance",
+        "_free",
+        "_glance_seconds",
+        "_glances_left",
+        "_most",
+        "_waiting",
+    )
+
+    def __init__(self, connections: int, *, chance: Callable[[], float] = random.random) -> None:
+        self._free = self._most = connections // 2
+        self._glance_seconds = GLANCE_SECONDS if self._free else PROMPT_SECONDS
+        self._glances_left = max(1, connections // 5)
+        self._chance = chance
+        self._asked: deque[Asked] = deque()
+        self._asked_again: deque[Asked] = deque()
+        self._behind: dict[str, _Behind] = {}
+        self._waiting = 0
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for locks: outside the database, or with a permit."""
+        return self._waiting
+
+    def is_stuck(self, name: str) -> bool:
+        """Whether somebody has waited for a while for the lock of what is called so."""
+        behind = self._behind.get(name)
+        return behind is not None and asyncio.get_running_loop().time() - behind.since > STUCK_SECONDS
+
+    async def wait(self, name: str | None, deadline: float, attempt: Callable[[float], Awaitable[T]]) -> T:
+        """What an `attempt` returns, once it is not `Locked`; it is given how long it may wait for each lock.
+
+        `name` is what was locked, None where nobody knows. Raises what an attempt raises, and `Paused` when there is
+        no time left until the `deadline` (time of the loop).
+        """
+        if self._waiting >= MOST_WAITING:
+            raise Paused("the database is busy")
+        self._waiting += 1
+        try:
+            async with self._first_behind(name, deadline):
+                return await self._try(deadline, attempt)
+        finally:
+            self._waiting -= 1
+
+    async def _try(self, deadline: float, attempt: Callable[[float], Awaitable[T]]) -> T:
+        """Attempt it with a permit, and without one as long as there is none."""
+        pause_seconds, most_seconds = GLANCED_AGAIN_SECONDS
+        asking = self._asked
+        while True:
+            asked = self._ask(asking)
+            try:
+                while not asked.done():
+                    left = _left_until(deadline)
+                    if self._glances_left:
+                        with contextlib.suppress(Locked):
+                            return await self._glance(attempt)
+                    pause = pause_seconds * (0.5 + self._chance())  # those who came together part
+                    await asyncio.wait((asked,), timeout=min(pause, left))
+                    pause_seconds = min(2 * pause_seconds, most_seconds)
+                _left_until(deadline)
+                with contextlib.suppress(Locked):
+                    return await attempt(LOCK_SECONDS if 2 * self._free > self._most else SHORT_SECONDS)
+            finally:
+                self._give_back(asked, asking)
+            asking = self._asked_again
+            await asyncio.sleep(self._chance() * PARTING_SECONDS)
+
+    async def _glance(self, attempt: Callable[[float], Awaitable[T]]) -> T:
+        self._glances_left -= 1
+        try:
+            return await attempt(self._glance_seconds)
+        finally:
+            self._glances_left += 1
+
+    @contextlib.asynccontextmanager
+    async def _first_behind(self, name: str | None, deadline: float) -> AsyncIterator[None]:
+        """Until the others who wait for that are through, or have given up."""
+        if name is None:
+            yield
+            return
+        behind = self._behind.get(name)
+        if behind is None:
+            self._behind[name] = _Behind(asyncio.get_running_loop().time())
+        else:
+            await self._stand(name, behind.others, deadline)
+        try:
+            yield
+        finally:
+            self._leave(name)
+
+    async def _stand(self, name: str, others: deque[asyncio.Future[None]], deadline: float) -> None:
+        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        others.append(place)
+        try:
+            async with asyncio.timeout_at(deadline - LEAST_SECONDS):
+                await place
+        except BaseException as error:
+            if place.done() and not place.cancelled():
+                self._leave(name)  # it came in the moment we gave up
+            if isinstance(error, TimeoutError):
+                raise Paused("the database is busy") from None
+            raise
+
+    def _leave(self, name: str) -> None:
+        """Let the next one be the first."""
+        behind = self._behind[name]
+        behind.since = asyncio.get_running_loop().time()
+        if not _pass_on(behind.others):
+            del self._behind[name]
+
+    def _ask(self, among: deque[Asked]) -> Asked:
+        asked: Asked = asyncio.get_running_loop().create_future()
+        if self._free:
+            self._free -= 1
+            asked.set_result(None)
+        else:
+            among.append(asked)
+        return asked
+
+    def _give_back(self, asked: Asked, among: deque[Asked]) -> None:
+        """The permit, or its place among those who ask."""
+        if not asked.done():
+            among.remove(asked)
+        elif not (_pass_on(self._asked) or _pass_on(self._asked_again)):
+            self._free += 1
+
+
+def _pass_on(waiting: deque[asyncio.Future[None]]) -> bool:
+    """Whether somebody has waited for it."""
+    while waiting:
+        first = waiting.popleft()
+        if not first.done():
+            first.set_result(None)
+            return True
+    return False
+
+
+def _left_until(deadline: float) -> float:
+    """In seconds, less what an attempt needs. Raises `Paused` when it is too late for one."""
+    left = deadline - LEAST_SECONDS - asyncio.get_running_loop().time()
+    if left <= 0:
+        raise Paused("the database is busy")
+    return left
