@@ -15,7 +15,7 @@ from contextvars import ContextVar
 
 from collab_server.domain.chance import chance
 
-__all__ = ["CURRENT", "HEADER", "MOST_CHARACTERS", "carried", "name_of", "of_carried", "of_request"]
+__all__ = ["CURRENT", "HEADER", "ID", "MOST_CHARACTERS", "carried", "name_of", "of_carried", "of_request"]
 
 HEADER = "X-Request-ID"
 MOST_CHARACTERS = 64
@@ -27,7 +27,8 @@ Where traces are collected, the span follows behind a space, as a `traceparent` 
 id alone.
 """
 
-_ID = re.compile(rb"[0-9A-Za-z._~:/+=@-]{1,%d}" % MOST_CHARACTERS)
+ID = re.compile(rb"[0-9A-Za-z._~:/+=@-]{1,%d}" % MOST_CHARACTERS)
+"""What an id looks like that is taken."""
 _TRACEPARENT = re.compile(rb"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}(?:-.*)?")
 _REQUEST_ID, _PARENT = HEADER.lower().encode(), b"traceparent"
 
@@ -39,7 +40,7 @@ def of_request(headers: Iterable[tuple[bytes, bytes]]) -> str:
     """
     parent = None
     for name, value in headers:
-        if name == _REQUEST_ID and _ID.fullmatch(value):
+        if name == _REQUEST_ID and ID.fullmatch(value):
             return value.decode("ascii")
         if name == _PARENT and parent is None and (found := _TRACEPARENT.fullmatch(value)):
             parent = found[1]

@@ -118,6 +118,15 @@ def trace_of(scope: Scope) -> str:
     return trace
 
 
+def note_trace(scope: Scope, id: bytes) -> None:
+    """The request brings this id of a trace in the place of the one that it brought."""
+    headers = scope["headers"]
+    at = headers.index((_TRACE_NAME, scope[BY_NAME][_TRACE_NAME]))
+    headers[at] = (_TRACE_NAME, id)
+    scope[BY_NAME][_TRACE_NAME] = id
+    scope.pop(_TRACE, None)
+
+
 def trace_header(scope: Scope) -> tuple[bytes, bytes]:
     """What gives it back with the answer to a handshake."""
     return _TRACE_NAME, trace_of(scope).encode()

@@ -9,8 +9,9 @@ from typing import Protocol, Self
 
 from collab_server.realtime.engine.engine import EngineServer
 from collab_server.realtime.engine.frames import beginning_of_body, looked_at
-from collab_server.realtime.engine.requests import announced_bytes, note_size
+from collab_server.realtime.engine.requests import announced_bytes, note_size, note_trace
 from collab_server.realtime.engine.session import Headers, Scope, Waiter
+from collab_server.telemetry import traces
 
 SWALLOWED_BYTES = 16_384  # of a body behind an answer, so that its client may use the connection again
 LEARNED_BYTES = 8_192  # of a poll that is remembered, for as long as its connection lasts
@@ -21,6 +22,8 @@ _LINE = re.compile(rb"GET [^ ?]+\?(?P<query>[^ %+]+) HTTP/1\.1\r\n")
 _SID = re.compile(rb"(?:\A|&)sid=([^&]+)")
 _MARKED = re.compile(rb"(?:\A|&)t=([^&]*)")
 _MARK, _NO_MARK = re.compile(rb"[0-9A-Za-z._-]*"), re.compile(rb"")
+# What a load balancer calls each request by: always as long.
+_NAMED = re.compile(rb"\r\n(?i:%b): *(%b)\r\n" % (traces.HEADER.encode(), traces.ID.pattern))
 
 
 class Answering(Protocol):
@@ -120,13 +123,15 @@ class LeanExchange:
 
 @dataclass(frozen=True, slots=True)
 class LearnedPoll:
-    """A poll that was parsed: one that differs from it in nothing but its mark need not be. There is one exchange for
-    all of them, for each comes when the one before it has its answer."""
+    """A poll that was parsed: one that differs from it in nothing but its mark, and the id of its trace, need not be.
+    There is one exchange for all of them, for each comes when the one before it has its answer."""
 
     exchange: LeanExchange
     sid: str
     before: bytes  # all of it up to the mark …
     mark: re.Pattern[bytes]
+    between: bytes  # … from there to the id …
+    id_bytes: int
     behind: bytes  # … and all behind
     query_at: int
     behind_query: int
@@ -140,17 +145,38 @@ class LearnedPoll:
             return None
         at, end = line.span("query")
         marked = _MARKED.search(line["query"])
-        before, behind = (at, at) if marked is None else (at + marked.start(1), at + marked.end(1))
+        before, marked_to = (at, at) if marked is None else (at + marked.start(1), at + marked.end(1))
         pattern = _NO_MARK if marked is None else _MARK
-        return cls(exchange, sids[0].decode(), data[:before], pattern, data[behind:], at, len(data) - end)
+        named = _NAMED.search(data, end)
+        id_at, behind = (marked_to, marked_to) if named is None else named.span(1)
+        return cls(
+            exchange,
+            sids[0].decode(),
+            data[:before],
+            pattern,
+            data[marked_to:id_at],
+            behind - id_at,
+            data[behind:],
+            at,
+            len(data) - end,
+        )
 
     def again(self, data: bytes) -> bool:
         """Whether `data` is one more; then the exchange is about it."""
         if not (data.startswith(self.before) and data.endswith(self.behind)):
             return False
-        if self.mark.fullmatch(data, len(self.before), len(data) - len(self.behind)) is None:
+        behind = len(data) - len(self.behind)
+        id_at = behind - self.id_bytes
+        marked_to = id_at - len(self.between)
+        if marked_to < len(self.before) or not data.startswith(self.between, marked_to):
+            return False
+        if self.mark.fullmatch(data, len(self.before), marked_to) is None:
             return False
         exchange = self.exchange
+        if self.id_bytes:
+            if traces.ID.fullmatch(data, id_at, behind) is None:
+                return False
+            note_trace(exchange.scope, data[id_at:behind])
         exchange.scope["query_string"] = data[self.query_at : len(data) - self.behind_query]
         exchange.response_complete = exchange.is_trusted = False
         exchange.waiter = None
