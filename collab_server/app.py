@@ -31,6 +31,11 @@ from collab_server.workers.seat import Seat, seat_under
 
 log = logging.getLogger(__name__)
 
+STARTING_SECONDS = 2.0
+"""uvicorn takes a worker for one that fails that has not started within five, of which it needs two to import."""
+TOGETHER_SECONDS = 0.1
+LOOK_SECONDS = 0.02
+
 NOT_STARTED = "This node was never started: its web server has no lifespan. Its log says more."
 
 
@@ -102,7 +107,9 @@ class Application:
             log.exception("the node cannot start")
             await send({"type": "lifespan.startup.failed", "message": str(error)})
             return
-        _drain_on_signals(node, is_supervised=self._seat is not None and self._seat.is_ours)
+        _drain_on_signals(node, self._seat)
+        if self._seat is not None and self._seat.shares_a_port:
+            await _until_of_use(node, self._seat)
         await send({"type": "lifespan.startup.complete"})
         await receive()
         await node.stop()
@@ -111,12 +118,29 @@ class Application:
         await send({"type": "lifespan.shutdown.complete"})
 
 
-def _drain_on_signals(node: Node, *, is_supervised: bool) -> None:
+async def _until_of_use(node: Node, seat: Seat) -> None:
+    """Let those who come be taken in by other workers, until this one would; for a while, and as long as others do."""
+    status, loop = node.status, asyncio.get_running_loop()
+    until = loop.time() + STARTING_SECONDS
+    while seat.others_serve and not (status.has_started or status.is_draining) and loop.time() < until:
+        await asyncio.sleep(LOOK_SECONDS)
+
+
+async def _leave_to_others(seat: Seat, handler: Callable[..., Any]) -> None:
+    """Let in nobody any more to whom a worker that drains is of no use, where others do."""
+    await asyncio.sleep(TOGETHER_SECONDS)  # where all are told to drain, none of them serves by then
+    if seat.others_serve:
+        log.info("new clients are left to the other workers")
+        adapter.let_nobody_in(handler)
+
+
+def _drain_on_signals(node: Node, seat: Seat | None) -> None:
     """Put draining before what the web server does on a signal; a second signal does that at once.
 
     Where a supervisor says when that is, a terminal's signal is for it alone, and a service manager's may come twice.
     """
     loop = asyncio.get_running_loop()
+    is_supervised = seat is not None and seat.is_ours
     if is_supervised:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -125,6 +149,8 @@ def _drain_on_signals(node: Node, *, is_supervised: bool) -> None:
             continue
 
         async def leave(number: int = number, previous: Any = previous) -> None:
+            if seat is not None and seat.shares_a_port:
+                node.own(_leave_to_others(seat, previous))
             await node.drain()
             adapter.leave(previous, number)
 

@@ -111,6 +111,11 @@ class Row:
         """Whether it has shown within the last seconds that it runs."""
         return self.is_alive and now_milliseconds() - self[Number.BEAT] < SILENT_MILLISECONDS
 
+    @property
+    def serves(self) -> bool:
+        """Whether it lets clients in: not yet if it has just come, and not any more if it is about to go."""
+        return bool(self[Number.HAS_STARTED]) and not self[Number.IS_DRAINING] and self.is_awake
+
 
 class Figures:
     """All rows, in `memory.shared_memory`."""

@@ -63,6 +63,16 @@ class Seat:
             left.unlink(missing_ok=True)
         return str(self.folder / f"{self.number}.{os.getpid():x}.{what}")
 
+    @property
+    def shares_a_port(self) -> bool:
+        """Whether it takes connections from a port that others take them from, too: nobody hands them out."""
+        return not self.is_ours
+
+    @property
+    def others_serve(self) -> bool:
+        """Whether there is another worker that lets clients in."""
+        return any(row.serves for row in self.figures.rows() if row.number != self.number)
+
     def tally(self, of_what: str) -> Tally:
         """What people have of this at all workers together; beyond `MOST_SEATS` workers, at each."""
         if self.of > MOST_SEATS or self.number > MOST_SEATS:

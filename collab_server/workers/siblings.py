@@ -103,7 +103,7 @@ class OwnSiblings:
 
     def _others(self) -> list[Row]:
         own = self._seat.number
-        return [row for row in self._seat.figures.rows() if row.number != own and _serves(row)]
+        return [row for row in self._seat.figures.rows() if row.number != own and row.serves]
 
     def _way_to(self, row: Row) -> _Asking:
         """What leads to this worker; a connection is begun where there is none."""
@@ -129,11 +129,6 @@ class OwnSiblings:
                 answering.end()
             for way in self._ways.values():
                 way.end()
-
-
-def _serves(row: Row) -> bool:
-    """Whether this worker listens: one that has just come may not yet, one that is about to go has others to do it."""
-    return bool(row[Number.HAS_STARTED]) and not row[Number.IS_DRAINING] and row.is_awake
 
 
 def _rank(name: str, number: int) -> bytes:

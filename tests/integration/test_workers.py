@@ -7,10 +7,11 @@ import json
 import os
 import re
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import pytest
 import pytest_asyncio
 
@@ -287,6 +288,50 @@ def _is_running(pid: int) -> bool:
     except ProcessLookupError:
         return False
     return True
+
+
+async def test_uvicorns_workers_leave_clients_to_each_other_while_one_starts_or_drains(
+    make_cluster: MakeCluster, short_path: Path
+) -> None:
+    env = {"WEB_CONCURRENCY": "2", "RUNTIME_DIRECTORY": str(short_path)}
+    cluster = await make_cluster(nodes=1, redis_url=None, env=env, is_warm=False)
+    node = cluster[0]
+
+    async def serving() -> set[int]:
+        return {one["pid"] for one in await workers_of(node) if one["awake"] and one["started"]}
+
+    async def come() -> set[int]:
+        """Who comes twenty times, one after the other, is answered this."""
+        answers = set()
+        for _ in range(20):
+            async with new_session() as http:
+                try:
+                    async with http.get(f"{node.url}/socket.io/?EIO=4&transport=polling") as answer:
+                        answers.add(answer.status)
+                except aiohttp.ClientConnectionError:
+                    continue  # of whoever has just been killed
+        return answers
+
+    async def come_until(done: Callable[[], Awaitable[bool]]) -> set[int]:
+        answers = set[int]()
+
+        async def is_done() -> bool:
+            nonlocal answers
+            answers |= await come()
+            return await done()
+
+        await until(is_done, PATIENCE)
+        return answers
+
+    await until(lambda: _is(serving, lambda it: len(it) == 2), PATIENCE, "both serve")
+    killed, kept = await serving()
+    os.kill(killed, signal.SIGKILL)
+    assert await come_until(lambda: _is(serving, lambda it: len(it - {killed}) == 2)) == {200}
+
+    os.kill(kept, signal.SIGTERM)
+    said = "new clients are left to the other workers"
+    await until(lambda: said in node.log, PATIENCE, "it lets nobody in any more")
+    assert await come_until(lambda: _is(serving, lambda it: len(it - {kept}) == 2)) == {200}
 
 
 async def test_uvicorns_own_workers_find_each_other(

@@ -267,6 +267,13 @@ def leave(handler: Callable[[int, FrameType | None], Any], number: int) -> None:
         handler(number, None)
 
 
+def let_nobody_in(handler: Callable[[int, FrameType | None], Any]) -> None:
+    """Have the uvicorn whose handler of a signal this is listen no more; who is connected stays."""
+    server = getattr(handler, "__self__", None)
+    for each in getattr(server, "servers", ()):
+        each.close()
+
+
 def _given(argv: Sequence[str], environ: Mapping[str, str]) -> Callable[[str], bool]:
     """Whether an option of uvicorn's command line was given, there or by its environment variable."""
 
