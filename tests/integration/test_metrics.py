@@ -130,7 +130,7 @@ async def test_a_node_says_what_it_is_and_what_it_has(cluster: Cluster) -> None:
         assert 1 <= told("database_connections", pool=pool) <= most
         assert told("database_waiting", pool=pool) == 0
     of_library = {"library_sign_ins", "library_questions", "library_live"}
-    assert {"turns", "joining", "deliveries", "bus"} | of_library == {
+    assert {"turns", "joining", "locks", "deliveries", "bus"} | of_library == {
         dict(labels)["queue"] for name, labels in told.values if name == f"{PREFIX}queue_length"
     }
     milliseconds = told("dependency_latency_seconds", service="DB Service") * 1000
