@@ -13,7 +13,7 @@ from tests.harness.browsers import needs_chromium
 from tests.harness.clients import Client
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
-from tests.integration.scene import BOB, users
+from tests.integration.scene import ANN, BOB, users
 
 expect.set_options(timeout=PATIENCE_MS)
 pytestmark = needs_chromium
@@ -88,6 +88,34 @@ async def test_who_writes_while_earlier_replies_are_fetched_goes_on_writing(
     await expect(earlier).not_to_have_text(before)
     await ann.keyboard.type(" are we?")
     await expect(composer(ann)).to_have_value("Where are we?")
+
+
+async def test_the_focus_goes_along_to_a_comment_of_the_inbox_unless_one_is_elsewhere_when_it_comes(
+    site: Site, proxy: Proxy
+) -> None:
+    bob = await site.node.client(0, "bob")
+    made = await bob.call("discussion.create", {"name": "Ours", "members": users(ANN)})
+    there = made["discussion"]["topic"]
+    await bob.call("comment.add", {"topic": there, "text": f"@[Ann Archer](user:{ANN}) Look"})
+    ann = await site.open("ann")
+    await ann.evaluate(OWN)
+    await ann.get_by_role("button", name="Inbox").click()
+    line = ann.locator(".line").filter(has_text="Look")
+    await line.press("Enter")
+    thread = ann.locator(".room:not([inert]) [data-thread]")
+    await expect(thread).to_be_focused()
+    await ann.locator(".room:not([inert]) button.back").press("Enter")
+    await expect(line).to_be_focused()
+    await ann.reload()
+    await ann.evaluate(OWN)
+    await ann.get_by_role("button", name="Inbox").click()
+    await expect(line).to_be_visible()
+    proxy.delay(1, "down")
+    await line.press("Enter")
+    await ann.locator("#own").press("a")
+    await expect(thread).to_be_visible()
+    await expect(ann.locator(".comment.shown")).to_be_visible()
+    await expect(ann.locator("#own")).to_be_focused()
 
 
 async def test_what_goes_leaves_the_focus_near_to_where_it_was(site: Site, topic: str) -> None:

@@ -18,8 +18,8 @@ makes (`Locked`) is not: with that a transaction would wait, though there is not
 
 A transaction may take as long as the one that has waited longest has left. Whoever has too little left to wait for a
 lock goes without waiting for one, beside others of whom that is so, as long as it is worth it; then they are refused.
-Each runs in a task, which goes on with what has come meanwhile, and ends, so nobody
-has to see to the commands of others. `stop` ends the tasks.
+Each runs in a task, which goes on with what has come meanwhile, and ends, so nobody has to see to the commands of
+others. `stop` ends the tasks.
 """
 
 from __future__ import annotations
