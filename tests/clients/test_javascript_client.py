@@ -340,6 +340,21 @@ async def test_an_ended_session_is_said_and_a_new_one_goes_on(start: Start, clus
     assert await ann.run("return tools.tokens()") == 2
 
 
+async def test_whoever_signs_in_anew_where_the_end_is_told_is_signed_in(start: Start) -> None:
+    ann = await start("ann")
+    state = "return client.connection.snapshot().state"
+    await ann.until(state, lambda state: state == "live")
+    await ann.run(
+        """
+        client.on("server.signed_out", () => { client.connection.signIn(); });
+        await client.ask("session.end", {});
+        """
+    )
+    await ann.until("return tools.tokens()", lambda tokens: tokens == 2)
+    await ann.until(state, lambda state: state == "live")
+    assert (await ann.run("return client.ask('me', {})"))["user"]["name"] == "Ann Archer"
+
+
 async def test_whoever_signs_in_next_sees_nothing_of_the_former_persons_discussion(
     start: Start, cluster: Cluster
 ) -> None:

@@ -91,6 +91,7 @@ export class Connection extends Store {
   /** Ask for a token and connect. Once is enough; after `signed_out` it tries again. */
   async signIn() {
     clearTimeout(this.#later);
+    await 0; // whoever hears that a sign-in is over may come here before it is
     if (this.#state.state === "closed") return;
     if (this.#isEnded()) this.#set({ state: "connecting", problem: null });
     try {
