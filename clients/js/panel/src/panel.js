@@ -549,7 +549,7 @@ export function Panel(props) {
     if (key === "Escape" && isHelping) {
       event.preventDefault();
       setHelping(false);
-      focus(".more-button");
+      if (at.closest(".keys")) focus(".more-button");
       return;
     }
     const isWriting = ["TEXTAREA", "INPUT", "SELECT"].includes(at.tagName);
