@@ -8,8 +8,9 @@ back, gives the connection back, and waits here, outside the database, until it 
   connections, none where there is only one. They are given in the order in which they were asked for, first to those
   who had none yet; where few are left, it is for a shorter wait.
 * Those who wait for the same thing - a topic that they have named before they lock it - stand *behind* each other: the
-  first of them alone asks for a permit and tries, so however many want one topic, they take one permit. Where the first
-  has waited for a while, whoever comes does not try at all (`is_stuck`).
+  first of them alone asks for a permit and tries, so however many want one topic, they take one permit. Whoever comes
+  while it waits does not try at all (`is_waited_for`): those who come for the first time would overtake those who stand
+  here, again and again. Once it is through, the next one tries at once, as whoever comes where nobody waits.
 * Who has no permit yet *glances* now and then, ever more seldom: begins again, and waits for next to nothing. So what
   has become free is found though all permits are with those who wait for what stays locked. On a fifth of the
   connections only, and at least on one.
@@ -25,7 +26,6 @@ import contextlib
 import random
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass, field
 from typing import TypeAlias, TypeVar
 
 from collab_server.errors import Paused
@@ -39,8 +39,6 @@ T = TypeVar("T")
 MOST_WAITING = 4096
 SHORT_SECONDS = 0.2
 """For one lock, where no more than half of the permits are left."""
-STUCK_SECONDS = 0.1
-"""Whoever waits for longer waits for somebody who is frozen, and not for what others store on the same topic."""
 GLANCE_SECONDS = 0.001
 GLANCED_AGAIN_SECONDS = (0.02, 0.2)
 """After the first glance, then twice as long, at most so long."""
@@ -51,14 +49,8 @@ PARTING_SECONDS = 0.1
 
 Asked: TypeAlias = "asyncio.Future[None]"
 """A permit, once it is done."""
-
-
-@dataclass(slots=True)
-class _Behind:
-    """Those who stand behind the first who waits for something, and since when that one is the first."""
-
-    since: float
-    others: deque[asyncio.Future[None]] = field(default_factory=deque)
+Place: TypeAlias = "asyncio.Future[bool]"
+"""That of the first, once it is done; and whether the one before is through, so that the lock is free, more or less."""
 
 
 class Permits:
@@ -83,7 +75,7 @@ class Permits:
         self._chance = chance
         self._asked: deque[Asked] = deque()
         self._asked_again: deque[Asked] = deque()
-        self._behind: dict[str, _Behind] = {}
+        self._behind: dict[str, deque[Place]] = {}  # the first, and who stands behind it
         self._waiting = 0
 
     @property
@@ -91,10 +83,9 @@ class Permits:
         """How many wait for locks: outside the database, or with a permit."""
         return self._waiting
 
-    def is_stuck(self, name: str) -> bool:
-        """Whether somebody has waited for a while for the lock of what is called so."""
-        behind = self._behind.get(name)
-        return behind is not None and asyncio.get_running_loop().time() - behind.since > STUCK_SECONDS
+    def is_waited_for(self, name: str) -> bool:
+        """Whether somebody waits for the lock of what is called so."""
+        return name in self._behind
 
     async def wait(self, name: str | None, deadline: float, attempt: Callable[[float], Awaitable[T]]) -> T:
         """What an `attempt` returns, once it is not `Locked`; it is given how long it may wait for each lock.
@@ -106,13 +97,17 @@ class Permits:
             raise Paused("the database is busy")
         self._waiting += 1
         try:
-            async with self._first_behind(name, deadline):
-                return await self._try(deadline, attempt)
+            async with self._first_behind(name, deadline) as may_be_free:
+                return await self._try(deadline, attempt, is_prompt=may_be_free)
         finally:
             self._waiting -= 1
 
-    async def _try(self, deadline: float, attempt: Callable[[float], Awaitable[T]]) -> T:
-        """Attempt it with a permit, and without one as long as there is none."""
+    async def _try(self, deadline: float, attempt: Callable[[float], Awaitable[T]], *, is_prompt: bool) -> T:
+        """Attempt it with a permit, and without one as long as there is none, or first of all where `is_prompt`."""
+        if is_prompt:
+            _left_until(deadline)
+            with contextlib.suppress(Locked):
+                return await attempt(PROMPT_SECONDS)
         pause_seconds, most_seconds = GLANCED_AGAIN_SECONDS
         asking = self._asked
         while True:
@@ -142,39 +137,39 @@ class Permits:
             self._glances_left += 1
 
     @contextlib.asynccontextmanager
-    async def _first_behind(self, name: str | None, deadline: float) -> AsyncIterator[None]:
-        """Until the others who wait for that are through, or have given up."""
+    async def _first_behind(self, name: str | None, deadline: float) -> AsyncIterator[bool]:
+        """Until the others who wait for that are through, or have given up; whether the last of them is through."""
         if name is None:
-            yield
+            yield False
             return
-        behind = self._behind.get(name)
-        if behind is None:
-            self._behind[name] = _Behind(asyncio.get_running_loop().time())
+        may_be_free = is_through = False
+        others = self._behind.get(name)
+        if others is None:
+            self._behind[name] = deque()
         else:
-            await self._stand(name, behind.others, deadline)
+            may_be_free = await self._stand(name, others, deadline)
         try:
-            yield
+            yield may_be_free
+            is_through = True
         finally:
-            self._leave(name)
+            self._leave(name, is_through=is_through)
 
-    async def _stand(self, name: str, others: deque[asyncio.Future[None]], deadline: float) -> None:
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    async def _stand(self, name: str, others: deque[Place], deadline: float) -> bool:
+        place: Place = asyncio.get_running_loop().create_future()
         others.append(place)
         try:
             async with asyncio.timeout_at(deadline - LEAST_SECONDS):
-                await place
+                return await place
         except BaseException as error:
             if place.done() and not place.cancelled():
-                self._leave(name)  # it came in the moment we gave up
+                self._leave(name, is_through=place.result())  # it came in the moment we gave up
             if isinstance(error, TimeoutError):
                 raise Paused("the database is busy") from None
             raise
 
-    def _leave(self, name: str) -> None:
+    def _leave(self, name: str, *, is_through: bool) -> None:
         """Let the next one be the first."""
-        behind = self._behind[name]
-        behind.since = asyncio.get_running_loop().time()
-        if not _pass_on(behind.others):
+        if not _pass_on(self._behind[name], is_through):
             del self._behind[name]
 
     def _ask(self, among: deque[Asked]) -> Asked:
@@ -190,16 +185,16 @@ class Permits:
         """The permit, or its place among those who ask."""
         if not asked.done():
             among.remove(asked)
-        elif not (_pass_on(self._asked) or _pass_on(self._asked_again)):
+        elif not (_pass_on(self._asked, None) or _pass_on(self._asked_again, None)):
             self._free += 1
 
 
-def _pass_on(waiting: deque[asyncio.Future[None]]) -> bool:
+def _pass_on(waiting: deque[asyncio.Future[T]], told: T) -> bool:
     """Whether somebody has waited for it."""
     while waiting:
         first = waiting.popleft()
         if not first.done():
-            first.set_result(None)
+            first.set_result(told)
             return True
     return False
 

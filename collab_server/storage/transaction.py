@@ -72,10 +72,10 @@ class Transaction:
     def is_to_lock(self, name: str) -> None:
         """Say what the next statement locks, so that those who wait for it can stand behind each other.
 
-        Raises `Locked` where some have done so for a while.
+        Raises `Locked` where some do, so as not to overtake them.
         """
         self._locking = name
-        if self._lock_seconds is None and self._pools.permits.is_stuck(name):
+        if self._lock_seconds is None and self._pools.permits.is_waited_for(name):
             raise Locked(name)
 
     async def executemany(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:

@@ -321,6 +321,36 @@ async def test_a_held_lock_pauses_the_command_and_nothing_else(
     await db.stop()
 
 
+async def test_nobody_overtakes_those_who_wait_for_the_same_thing(
+    db: Database, empty_database: TestDatabase
+) -> None:
+    await db.run(add)
+    late: list[asyncio.Task[None]] = []
+    begun, done = [list[int]() for _ in range(2)]
+
+    async def note(tx: Transaction, number: int) -> None:
+        begun.append(number)
+        tx.is_to_lock("the counter")
+        await add(tx)
+        done.append(number)
+        if number == 2:
+            late.extend(asyncio.create_task(db.run(partial(note, number=number))) for number in (5, 6, 7))
+            await until(lambda: {5, 6, 7} <= {*begun}, what="they come while it has the lock")
+
+    holder = await asyncpg.connect(**empty_database.connect_arguments())
+    waiting = []
+    try:
+        await holder.execute("BEGIN; UPDATE public.counter SET value = value")
+        for number in range(1, 5):
+            waiting.append(asyncio.create_task(db.run(partial(note, number=number))))
+            await until(lambda number=number: db._pools.permits.waiting == number)  # type: ignore[misc]
+    finally:
+        await holder.close()
+    await asyncio.gather(*waiting)
+    await asyncio.gather(*late)
+    assert done[:4] == [1, 2, 3, 4]
+
+
 async def test_what_has_become_free_is_taken_though_all_permits_are_elsewhere(
     empty_database: TestDatabase,
 ) -> None:

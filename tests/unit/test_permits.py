@@ -102,17 +102,33 @@ async def test_whoever_wants_one_topic_takes_one_permit(waiters: Waiters) -> Non
     assert [await task for task in tasks[:3]] == ["a1", "a2", "a3"]
 
 
-async def test_nobody_tries_for_what_somebody_has_waited_for_for_a_while(waiters: Waiters) -> None:
+async def test_nobody_tries_for_what_somebody_waits_for(waiters: Waiters) -> None:
     await waiters.come("a1", "a2", "b1")
-    assert not waiters.permits.is_stuck("a")
-    async with asyncio.timeout(5):
-        while not (waiters.permits.is_stuck("a") and waiters.permits.is_stuck("b")):
-            await asyncio.sleep(0.01)
-    assert not waiters.permits.is_stuck("c")
+    assert waiters.permits.is_waited_for("a")
+    assert waiters.permits.is_waited_for("b")
+    assert not waiters.permits.is_waited_for("c")
     await waiters.end("a1")
-    assert not waiters.permits.is_stuck("a"), "it goes on: the next one is the first"
+    assert waiters.permits.is_waited_for("a"), "the next one is the first"
+    await waiters.end("a2")
     await waiters.end("b1")
-    assert not waiters.permits.is_stuck("b")
+    assert not waiters.permits.is_waited_for("a")
+    assert not waiters.permits.is_waited_for("b")
+
+
+async def test_what_one_has_had_the_next_one_tries_without_a_permit(waiters: Waiters) -> None:
+    await waiters.come("a1", "a2", "a3", *"bcdefghi")
+    assert waiters.long == [*("a1", *"bcde")]
+    await waiters.end("a1")
+    assert sorted(waiters.long) == ["a2", *"bcdef"]
+    await waiters.end("a2", is_locked=True)
+    assert sorted(waiters.long) == [*"bcdef"]
+
+
+async def test_what_somebody_has_waited_for_in_vain_is_not_tried_without_a_permit(waiters: Waiters) -> None:
+    first, *_ = await waiters.come("a1", "a2", *"bcdefghi")
+    first.cancel()
+    await turns()
+    assert waiters.long == [*"bcdef"]
 
 
 async def test_whoever_has_had_none_yet_is_given_one_first(waiters: Waiters) -> None:
