@@ -27,6 +27,7 @@ from tests.harness.waiting import until
 from tests.integration.scene import ANN as A
 from tests.integration.scene import BOB as B
 from tests.integration.scene import users
+from tests.integration.test_locked_elsewhere import locked
 
 WORDS = CLIENTS["collab-panel"] / "src" / "words"
 BOB = "@[Bob Baker](user:B22B0000000000000000000000000002)"
@@ -229,6 +230,19 @@ async def test_people_edit_and_delete_what_is_theirs_and_may_think_again(site: S
 
 
 @needs_chromium
+async def test_what_the_server_cannot_store_yet_waits_for_that_and_not_for_the_connection(
+    site: Site, topic: str
+) -> None:
+    ann = await site.open("ann")
+    await say(ann, "before")
+    async with locked(site.node, topic):
+        await composer(ann).fill("meanwhile")
+        await composer(ann).press("Control+Enter")
+        await expect(ann.get_by_text("Kept here; sent as soon as it can be stored.")).to_be_visible()
+    await expect(ann.get_by_text("Kept here")).to_have_count(0)
+    await expect(comments(ann)).to_have_text([re.compile("before"), re.compile("meanwhile")])
+
+
 async def test_words_are_safe_offline_over_a_reload_and_as_a_draft(
     site: Site, proxy: Proxy, topic: str
 ) -> None:

@@ -235,7 +235,7 @@ function Comment({ panel, comment: known, thread, isRoot }) {
         ${pending &&
         pending.state !== "refused" &&
         html`<p class="quiet state" role="status">
-          ${words.say(client.connection.isLive && !pending.problem ? "sending" : "waiting")}
+          ${words.say(!client.connection.isLive ? "waiting" : pending.problem ? "waiting.stored" : "sending")}
         </p>`}
         ${!isEditing &&
         refused.map(
