@@ -263,6 +263,19 @@ async def test_on_a_phone_the_panel_is_a_sheet_below_the_dashboard(open_as: Open
     assert await ann.evaluate("document.documentElement.scrollWidth") <= 360
 
 
+async def test_on_a_phone_the_page_is_as_wide_as_the_screen_while_it_is_connecting(
+    context: BrowserContext, address: str, topic: str
+) -> None:
+    page = await context.new_page()
+    await page.set_viewport_size({"width": 360, "height": 740})
+    await page.route("**/socket.io/**", lambda route: route.abort())
+    await page.route_web_socket("**/socket.io/**", lambda socket: socket.close())
+    await page.goto(f"{address}#{topic}")
+    await page.get_by_role("button", name="Ann").click()
+    await expect(state(page)).to_contain_text("Connecting")
+    assert await page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 async def test_axe_finds_nothing_in_the_page(open_as: Open, address: str) -> None:
     ann = await open_as("Ann")
     await ann.get_by_role("button", name=re.compile("^Q3")).click()
