@@ -238,6 +238,10 @@ FIRED_BY: dict[str, list[tuple[str, str, str]]] = {
         (f'collab_command_seconds_count{{{SO},command="me",door="rest"}}', "0+100x40", "0+100x40"),
     ],
     "CollabDatabaseBusy": [(f'collab_database_waiting{{{SO},pool="writes"}}', "3x40", "3 0x39")],
+    "CollabWritesHeldUp": [
+        (f'collab_errors_total{{{SO},door="rest",code="paused"}}', "0+60x40", "0+60x40"),
+        (f"collab_serving_writes{{{SO}}}", "1x40", "0x40"),
+    ],
     "CollabClockWrong": [(f"collab_database_clock_ahead_seconds{{{SO}}}", "-90x40", "0.5x40")],
     "CollabLoopHeld": [(f"collab_loop_held_seconds{{{SO}}}", "0.3x40", "0.01x40")],
     "CollabSignInsRefused": [
