@@ -11,6 +11,8 @@ back, gives the connection back, and waits here, outside the database, until it 
   first of them alone asks for a permit and tries, so however many want one topic, they take one permit. Whoever comes
   while it waits does not try at all (`is_waited_for`): those who come for the first time would overtake those who stand
   here, again and again. Once it is through, the next one tries at once, as whoever comes where nobody waits.
+* Where more topics are waited for than there are connections, to wait even for PROMPT_SECONDS takes all of them: then
+  whoever comes waits for next to nothing at first (`prompt_seconds`).
 * Who has no permit yet *glances* now and then, ever more seldom: begins again, and waits for next to nothing. So what
   has become free is found though all permits are with those who wait for what stays locked. On a fifth of the
   connections only, and at least on one.
@@ -61,6 +63,7 @@ class Permits:
         "_asked_again",
         "_behind",
         "_chance",
+        "_connections",
         "_free",
         "_glance_seconds",
         "_glances_left",
@@ -69,6 +72,7 @@ class Permits:
     )
 
     def __init__(self, connections: int, *, chance: Callable[[], float] = random.random) -> None:
+        self._connections = connections
         self._free = self._most = connections // 2
         self._glance_seconds = GLANCE_SECONDS if self._free else PROMPT_SECONDS
         self._glances_left = max(1, connections // 5)
@@ -82,6 +86,11 @@ class Permits:
     def waiting(self) -> int:
         """How many wait for locks: outside the database, or with a permit."""
         return self._waiting
+
+    @property
+    def prompt_seconds(self) -> float | None:
+        """How long who comes may wait for each lock; None for what a connection has by itself, PROMPT_SECONDS."""
+        return GLANCE_SECONDS if len(self._behind) > self._connections else None
 
     def is_waited_for(self, name: str) -> bool:
         """Whether somebody waits for the lock of what is called so."""

@@ -51,7 +51,8 @@ class Transaction:
     def __init__(
         self, pools: Pools, condition: Knows, deadline: float, *, lock_seconds: float | None = None
     ) -> None:
-        """`deadline` is a time of the loop; `lock_seconds` how long to wait for each lock, PROMPT_SECONDS if None."""
+        """`deadline` is a time of the loop; `lock_seconds` how long to wait for each lock, `Permits.prompt_seconds` if
+        None."""
         self._pools = pools
         self._condition = condition
         self._deadline = deadline
@@ -115,10 +116,11 @@ class Transaction:
         raise condition.refusal()
 
     def _beginning(self, seconds_left: float) -> str:
-        if self._lock_seconds is None:
+        seconds = self._pools.permits.prompt_seconds if self._lock_seconds is None else self._lock_seconds
+        if seconds is None:
             return "BEGIN"
         # By the ten, for few texts; and over before the deadline, at which the connection would be cut.
-        ms = int(100 * min(self._lock_seconds, seconds_left - CUT_SECONDS)) * 10
+        ms = int(100 * min(seconds, seconds_left - CUT_SECONDS)) * 10
         return f"BEGIN; SET LOCAL lock_timeout = {max(1, ms)}"
 
     async def _commit(self, connection: Connection) -> None:

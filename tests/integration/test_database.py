@@ -321,6 +321,31 @@ async def test_a_held_lock_pauses_the_command_and_nothing_else(
     await db.stop()
 
 
+async def test_however_many_things_are_locked_nobody_waits_who_wants_something_else(
+    empty_database: TestDatabase,
+) -> None:
+    empty_database.sql(TABLE)
+    db = await reach(empty_database, pool_size=2)
+    many = range(1, 151)
+
+    async def add_named(tx: Transaction, id: int) -> int:
+        tx.is_to_lock(f"row {id}")
+        return await add(tx, id)
+
+    await db.write("INSERT INTO public.counter SELECT id, 0 FROM unnest($1::int[]) AS asked (id)", [*many, 0])
+    holder = await asyncpg.connect(**empty_database.connect_arguments())
+    try:
+        await holder.execute("BEGIN; UPDATE public.counter SET value = value WHERE id > 0")
+        blocked = [asyncio.create_task(_timed(db.run(partial(add_named, id=id)))) for id in many]
+        await asyncio.sleep(0)
+        assert await db.run(partial(add_named, id=0)) == 1
+        for timed in await asyncio.gather(*blocked):
+            assert isinstance(timed.error, Paused)
+    finally:
+        await holder.close()
+    await db.stop()
+
+
 async def test_nobody_overtakes_those_who_wait_for_the_same_thing(
     db: Database, empty_database: TestDatabase
 ) -> None:

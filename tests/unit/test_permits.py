@@ -131,6 +131,18 @@ async def test_what_somebody_has_waited_for_in_vain_is_not_tried_without_a_permi
     assert waiters.long == [*"bcdef"]
 
 
+async def test_who_comes_waits_for_next_to_nothing_where_more_is_locked_than_there_are_connections(
+    waiters: Waiters,
+) -> None:
+    await waiters.come("a", *"abcdefghij")
+    seconds = [waiters.permits.prompt_seconds]
+    await waiters.come("k")
+    seconds.append(waiters.permits.prompt_seconds)
+    await waiters.end("b")
+    seconds.append(waiters.permits.prompt_seconds)
+    assert seconds == [None, GLANCE_SECONDS, None]
+
+
 async def test_whoever_has_had_none_yet_is_given_one_first(waiters: Waiters) -> None:
     await waiters.come(*"abcdefg")
     await waiters.end("a", is_locked=True)
