@@ -1147,6 +1147,8 @@ async def test_no_two_controls_have_the_same_name(site: Site, topic: str, lang: 
     await expect(page.locator(".composer")).to_have_count(4)
     await expect(page.locator(".undo")).to_have_count(2)
     shown = page.locator("collab-panel")
-    names = re.findall(r"^\s*- (?:'|)(?:button|textbox|link) (\".*)$", await shown.aria_snapshot(), re.M)
+    names = re.findall(
+        r"^\s*- (?:'|)(?:article|button|textbox|link) (\".*)$", await shown.aria_snapshot(), re.M
+    )
     assert len(names) > 80, names
     assert [name for name, count in Counter(names).items() if count > 1] == []

@@ -33,7 +33,7 @@ export function Thread({ panel, thread, index, count }) {
     class: `thread ${thread.unread ? "unread" : ""} ${root?.resolved ? "resolved" : ""}`,
     "data-thread": id,
     tabindex: -1,
-    "aria-label": label,
+    "aria-label": named(words, label, root ?? comments[0]),
     "aria-setsize": count,
     "aria-posinset": index + 1,
   };
