@@ -34,7 +34,7 @@ from collab_server.errors import Paused
 from collab_server.storage.failures import Locked
 from collab_server.storage.server import LOCK_SECONDS, PROMPT_SECONDS
 
-__all__ = ["Permits"]
+__all__ = ["GLANCE_SECONDS", "Permits"]
 
 T = TypeVar("T")
 

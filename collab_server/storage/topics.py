@@ -10,6 +10,7 @@ from uuid import UUID
 from collab_server.domain.events import identity_of
 from collab_server.domain.topics import Topic
 from collab_server.storage.database import Reads, Transaction
+from collab_server.storage.failures import Locked
 from collab_server.storage.reading import IS_MUTED, READ_SEQ, is_unread_sql, unread_comments_sql
 
 _LOCK = """
@@ -18,6 +19,8 @@ _LOCK = """
      WHERE name = $1
        FOR UPDATE
 """
+
+_GLANCE = f"{_LOCK.rstrip()} SKIP LOCKED"
 
 _FIND = """
     SELECT id, last_seq, commenting
@@ -293,9 +296,12 @@ async def _lock_many(tx: Transaction, sql: str, names: Sequence[str]) -> dict[st
 
 
 async def lock(tx: Transaction, topic: Topic) -> LockedTopic:
-    """Lock the topic, creating its row at the first event."""
+    """Lock the topic, creating its row at the first event. Raises `Locked` where only a glance finds it locked."""
     tx.is_to_lock(topic.name)
-    row = await tx.fetchrow(_LOCK, topic.name)
+    glances = tx.glances
+    row = await tx.fetchrow(_GLANCE if glances else _LOCK, topic.name)
+    if row is None and glances and await tx.fetchrow(_FIND, topic.name) is not None:
+        raise Locked(topic.name)
     if row is None:
         await tx.execute(_CREATE, topic.name)
         row = await tx.fetchrow(_LOCK, topic.name)

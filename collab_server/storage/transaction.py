@@ -15,6 +15,7 @@ import asyncpg
 
 from collab_server.storage.condition import Knows
 from collab_server.storage.failures import Contended, Locked, is_rolled_back, is_unusable, unknown
+from collab_server.storage.permits import GLANCE_SECONDS
 from collab_server.storage.pools import Pools
 
 if TYPE_CHECKING:
@@ -79,6 +80,16 @@ class Transaction:
         if self._lock_seconds is None and self._pools.permits.is_waited_for(name):
             raise Locked(name)
 
+    @property
+    def glances(self) -> bool:
+        """Whether it is to wait for next to nothing, so that what is locked is better passed over than waited for:
+        PostgreSQL logs each wait that came to nothing as an error."""
+        return self._seconds_for_locks == GLANCE_SECONDS
+
+    @property
+    def _seconds_for_locks(self) -> float | None:
+        return self._pools.permits.prompt_seconds if self._lock_seconds is None else self._lock_seconds
+
     async def executemany(self, sql: str, rows: Iterable[tuple[Any, ...]]) -> None:
         """One statement for many rows, in one round trip."""
         await self._connection.executemany(sql, rows)
@@ -116,7 +127,7 @@ class Transaction:
         raise condition.refusal()
 
     def _beginning(self, seconds_left: float) -> str:
-        seconds = self._pools.permits.prompt_seconds if self._lock_seconds is None else self._lock_seconds
+        seconds = self._seconds_for_locks
         if seconds is None:
             return "BEGIN"
         # By the ten, for few texts; and over before the deadline, at which the connection would be cut.

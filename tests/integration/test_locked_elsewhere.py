@@ -13,13 +13,16 @@ from uuid import uuid4
 import asyncpg
 import pytest
 
+from collab_server.demo.embedded import EmbeddedPostgres
 from collab_server.services.commands.executor import Write
 from collab_server.services.commands.table import TABLE
+from collab_server.storage.database import COMMAND_SECONDS
+from collab_server.storage.permits import SHORT_SECONDS
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client, new_session
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
-from tests.harness.world import fresh_topic
+from tests.harness.world import TestDatabase, apply_migrations, fresh_topic
 from tests.integration.doors import Door
 from tests.integration.scene import PAYLOADS, PLACES, Scene
 
@@ -28,6 +31,8 @@ WAIT_FOR_NOTHING = {"share", "session.end"}
 """What these store is nobody's else: no lock of a topic is in their way."""
 ASKING = 8
 """More than have their turn on two connections before the others have waited for too long."""
+PERMITS = 5
+"""Of ten connections, which is what a node has."""
 MANY = {"limits": {"commandsPerSecond": 10_000, "commandsBurst": 10_000, "connectionsPerUser": 100}}
 TWO_CONNECTIONS = {**MANY, "dataSource": {"poolSize": 2}}
 
@@ -162,3 +167,27 @@ async def test_nobody_who_comments_elsewhere_waits_for_a_topic_that_is_being_mad
         await stranger.close()
     answers = await asyncio.gather(*held_up)
     assert {answer["error"]["code"] for answer in answers if not answer["ok"]} <= {"paused"}
+
+
+async def test_whoever_only_looks_whether_a_topic_is_free_leaves_nothing_in_the_log_of_postgres(
+    make_cluster: MakeCluster, own_postgres: EmbeddedPostgres
+) -> None:
+    """A wait that came to nothing is an error there, with its statement: beside fifty locked topics three hundred a
+    second."""
+    own_postgres.create_database("mine")
+    database = TestDatabase(own_postgres, "mine")
+    apply_migrations(database)
+    cluster = await make_cluster(nodes=1, database=database, overrides=MANY)
+    topics = [fresh_topic() for _ in range(30)]
+    edits = await changes(await cluster.client(0, "ann"), topics)
+    people = [await cluster.client(0, "ann") for _ in edits]
+    async with locked(cluster, *topics):
+        asking = [
+            who.ask("comment.edit", {**edit, "text": "1"}) for who, edit in zip(people, edits, strict=True)
+        ]
+        answers = await asyncio.gather(*asking)
+    assert {answer["error"]["code"] for answer in answers} == {"paused"}
+    most = (
+        len(edits) + PERMITS * COMMAND_SECONDS / SHORT_SECONDS
+    )  # each once at first, and each permit again and again
+    assert own_postgres.log_text().count("ERROR:  canceling statement due to lock timeout") <= most
