@@ -21,6 +21,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 from playwright.async_api import Browser, async_playwright, expect
@@ -73,13 +74,13 @@ TLS = BLOCKS["docs/operations/load-balancers.md nginx 0"]
 PACKAGE = BLOCKS["docs/extending.md toml 0"]
 DUMP, RESTORE = BLOCKS["docs/operations.md sh 0"], BLOCKS["docs/operations.md sh 1"]
 JOBS = BLOCKS["docs/operations.md sql 0"]
-ROLE, NODE_ROLE = (BLOCKS[f"docs/operations/postgresql.md sql {number}"] for number in (0, 1))
+ROLE, NODE_ROLE, HOLDERS = (BLOCKS[f"docs/operations/postgresql.md sql {number}"] for number in (0, 1, 2))
 POOLER = BLOCKS["docs/operations/postgresql.md ini 0"]
 RUN_HERE = [
     *(DEMO, HELLO, VITE, BOT, CURL, FIRST, CONTAINER, PACKAGE),
     *(PAGE, IN_NODE, IN_PYTHON, SHOWN_IN_PYTHON, REACT, PLACES, PANEL, TLS),
     *(PANEL_IN_REACT, STRATEGY),
-    *(DUMP, RESTORE, JOBS, ROLE, NODE_ROLE, POOLER),
+    *(DUMP, RESTORE, JOBS, ROLE, NODE_ROLE, HOLDERS, POOLER),
 ]
 
 CONFIGURATIONS = [
@@ -503,6 +504,16 @@ def test_roles_jobs_dump_and_restore(
     assert run(ended, tmp_path, environment).strip() == "2"
     run(RESTORE.code, tmp_path, environment)
     assert run(ended, tmp_path, environment).strip() == "1"
+
+
+async def test_whoever_holds_a_lock_is_found(tmp_path: Path) -> None:
+    with EmbeddedPostgres(tmp_path / "postgres") as postgres:
+        holder = await asyncpg.connect(postgres.url())
+        try:
+            async with holder.transaction():
+                await until(lambda: f"{holder.get_server_pid()}|" in postgres.sql(HOLDERS.code), 20)
+        finally:
+            await holder.close()
 
 
 def test_a_pooler_takes_its_configuration(tmp_path: Path) -> None:
