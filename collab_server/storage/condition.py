@@ -82,6 +82,8 @@ class Condition:
             self.problem = problem
             if problem is None:
                 log.info("The database is up", extra={"database": self._name, "address": self._address})
+            elif is_reachable:
+                log.warning("The database stores nothing: %s", problem, extra={"database": self._name})
             else:
                 log.warning("The database is away: %s", problem, extra={"database": self._name})
         was_up, self.is_up = self.is_up, is_reachable and not self.is_full
@@ -91,7 +93,9 @@ class Condition:
     # --- what those hear who ask for something
 
     def refusal(self) -> Paused:
-        """Why nothing can be stored, or read, now."""
+        """Why nothing can be stored, or read, now; where it can, there was no time left for it."""
+        if self.is_up:
+            return Paused("the database is busy")
         return Paused("the database has no space left" if self.is_full else "the database is away")
 
     def raise_for(self, error: BaseException, *, is_lost: bool) -> NoReturn:
