@@ -10,9 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import GetCoreSchemaHandler, StrictStr
+from pydantic import BeforeValidator, GetCoreSchemaHandler, StrictInt, StrictStr
 from pydantic import StrictBool as Flag
-from pydantic import StrictInt as Whole
 from pydantic_core import CoreSchema
 
 __all__ = [
@@ -46,6 +45,12 @@ class AtMost:
         return {**schema, "fail_fast": True} if schema["type"] == "list" else schema
 
 
+def _without_fraction(value: Any) -> Any:
+    return int(value) if type(value) is float and value.is_integer() else value
+
+
+Whole = Annotated[StrictInt, BeforeValidator(_without_fraction)]
+"""A whole number. JSON Schema says that 110.0 is one, too, and some languages write it so."""
 Text = Annotated[StrictStr, AtMost(1024)]
 """What programs read: an id, a key, a cursor, a time. What it has to be like is checked where that is known."""
 Cursor = Annotated[StrictStr, AtMost(4096)]

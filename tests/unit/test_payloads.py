@@ -29,6 +29,17 @@ def test_each_command_refuses_what_it_does_not_know_before_anything_else(command
         assert refusal(command, {name: [[0] * 1000, "\ud800"]}) == (Invalid, shown)
 
 
+@pytest.mark.parametrize("written", [7, 7.0])
+def test_a_whole_number_may_be_written_with_a_fraction_of_nothing(written: float) -> None:
+    seq = PAYLOADS.read("topic.read", {"topic": "t", "seq": written}).seq
+    assert (seq, type(seq)) == (7, int)
+
+
+@pytest.mark.parametrize("written", [7.5, "7", "7.0", True, None, float("nan"), float("inf")])
+def test_what_is_no_whole_number_is_none(written: Any) -> None:
+    assert refusal("topic.read", {"topic": "t", "seq": written}) == (Invalid, "seq")
+
+
 @pytest.mark.parametrize(
     ("command", "payload", "error", "field"),
     [
