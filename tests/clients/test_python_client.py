@@ -347,6 +347,57 @@ async def test_whoever_signs_in_next_sees_nothing_of_the_former_persons_discussi
         assert (now.discussion, now.muted, now.rights) == (None, False, frozenset())
 
 
+async def test_what_the_inbox_says_of_a_topic_before_it_is_followed_counts_too(
+    cluster: Cluster, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Client(cluster[0].url, library(cluster.library.url, "ann", "ann")) as client:
+        await client.live()
+        ask, is_muted = client._connection.ask, asyncio.Event()
+
+        async def ask_late(name: str, payload: Any) -> Any:
+            if name == "topic.subscribe" and payload["topic"].startswith("inbox:"):
+                await is_muted.wait()
+            return await ask(name, payload)
+
+        monkeypatch.setattr(client._connection, "ask", ask_late)
+        shown = client.topic(topic)
+        await shown.live()
+        await shown.mute(True)
+        is_muted.set()
+        await until(lambda: shown.snapshot.muted)
+
+
+async def test_what_comes_before_the_inbox_is_opened_is_listed_and_counted_once(
+    cluster: Cluster, topic: str
+) -> None:
+    async with Client(cluster[0].url, library(cluster.library.url, "dan", "dan")) as client:
+        dan = await client.live()
+        bob = await cluster.client(0, "bob")
+        told = await cluster.client(0, "dan")
+        for number in range(60):
+            words = f"@[Dan](user:{dan['id']}) {number}"
+            last = await bob.call("comment.add", {"topic": topic, "text": words})
+
+        async def is_told_last() -> bool:
+            items = (await told.call("notification.list", {"limit": 1}))["items"]
+            return [item["commentId"] for item in items] == [last["comment"]["id"]]
+
+        await until(is_told_last)
+        some = (await told.call("notification.list", {"limit": 5}))["items"]
+        await told.call("notification.read", {"ids": [some[-1]["id"]]})
+        await client.inbox.live()
+
+        async def is_shown() -> bool:
+            page = await told.call("notification.list", {"limit": 50})
+            count = await told.call("notification.count")
+            shown = client.inbox.snapshot
+            assert [*shown.notifications][:50] == page["items"]
+            assert shown.unread == count["unread"]
+            return True
+
+        await until(is_shown)
+
+
 @pytest.mark.parametrize("reason", ["session_expired", "session_ended"])
 async def test_nothing_is_sent_as_whoever_signs_in_in_the_moment_in_which_somebody_is_signed_out(
     cluster: Cluster, topic: str, reason: str

@@ -148,11 +148,12 @@ class Client(Commands):
         about = topic or payload.get("topic")
         return self.outbox.add(name, payload, spelled(about) if isinstance(about, str) else None)
 
-    def _hello(self, user: User) -> None:
-        is_another = self._owner not in ("", user["id"])
-        self._owner = user["id"]
-        self.outbox.hello(user["id"])
-        self.inbox.hello(user["id"])
+    def _hello(self, said: Mapping[str, Any]) -> None:
+        owner = said["user"]["id"]
+        is_another = self._owner not in ("", owner)
+        self._owner = owner
+        self.outbox.hello(owner)
+        self.inbox.hello(owner, said)
         for topic in self._topics.values():
             topic.hello(is_another=is_another)
 

@@ -54,7 +54,7 @@ class Connection:
         *,
         tls: ssl.SSLContext | None,
         heard: Callable[[str, Any], None],
-        hello: Callable[[User], None],
+        hello: Callable[[Mapping[str, Any]], None],
         changed: Callable[[], None],
     ) -> None:
         place = urllib.parse.urlsplit(url)
@@ -224,7 +224,7 @@ class Connection:
             if not source.greeted.is_set():  # else only a younger token
                 source.greeted.set()
                 self.user, self.node = said["user"], said["node"]
-                self._hello(said["user"])
+                self._hello(said)
                 self._set("live", None)
         elif name == "server.signed_out":
             self._credentials = None

@@ -52,7 +52,10 @@ class Inbox(Store[InboxState]):
         self._notifications: dict[str, Notification] = {}
         self._older_cursor: str | None = None
         self._unread = 0
-        self._counted_to: int | None = None  # the badge holds the events up to here; former nodes do not say
+        self._listed_to = (
+            0  # what is listed holds the events up to here, the badge up to there; former nodes do not say
+        )
+        self._counted_to: int | None = None
         self._has_begun = False
 
     def open(self) -> None:
@@ -100,13 +103,15 @@ class Inbox(Store[InboxState]):
     def _seq(self) -> int:
         return (self._following.seq or 0) if self._following is not None else 0
 
-    def hello(self, owner: str) -> None:
+    def hello(self, owner: str, said: Mapping[str, Any]) -> None:
         """Somebody is signed in: the same person as before, or another."""
         if owner != self._owner:
             self._owner = owner
             self._has_begun = False
             self._notifications = {}
-            self._following = Following(self._connection, f"inbox:{owner}", None, None, self._readers, self)
+            # All that it says of topics from here on counts: they may be read before it is followed.
+            after, epoch = (said["inboxSeq"], said["epoch"]) if "knows" in said else (None, None)
+            self._following = Following(self._connection, f"inbox:{owner}", after, epoch, self._readers, self)
             if self._task is not None:
                 self._task.cancel()
             self._changed()
@@ -119,7 +124,7 @@ class Inbox(Store[InboxState]):
                 self._event(event)
 
     async def caught_up(self, answer: TopicSubscribeAnswer) -> bool:
-        if answer["recovered"]:
+        if answer["recovered"] and self._has_begun:
             return True
         page, count = await asyncio.gather(
             self._connection.ask("notification.list", {"limit": _PAGE}),
@@ -128,6 +133,7 @@ class Inbox(Store[InboxState]):
         self._notifications = {one["id"]: one for one in page["items"]}
         self._older_cursor = page["next"]
         self._unread = count["unread"]
+        self._listed_to = page.get("seq", 0)
         self._counted_to = count.get("seq")
         self._has_begun = True
         return self._counted_to is not None
@@ -147,18 +153,22 @@ class Inbox(Store[InboxState]):
         data = event["data"]
         added = data.get("notification")
         is_new = added is None or added["id"] not in self._notifications
-        if added is not None and is_new:
+        if event["seq"] > self._listed_to:
+            self._show(event, added if is_new else None)
+        if is_new if self._counted_to is None else event["seq"] > self._counted_to:
+            is_unread = added is not None and not added["readAt"]
+            self._unread = data.get("unread", self._unread + is_unread)
+        self._changed()
+
+    def _show(self, event: Mapping[str, Any], added: Notification | None) -> None:
+        if added is not None:
             self._notifications = {added["id"]: added, **self._notifications}
-        for id in data.get("ids", ()):
+        for id in event["data"].get("ids", ()):
             known = self._notifications.get(id)
             if event["type"] == "notification.removed":
                 self._notifications.pop(id, None)
             elif known is not None:
                 self._notifications[id] = {**known, "readAt": known["readAt"] or event["at"]}
-        if is_new if self._counted_to is None else event["seq"] > self._counted_to:
-            is_unread = added is not None and not added["readAt"]
-            self._unread = data.get("unread", self._unread + is_unread)
-        self._changed()
 
     @override
     def _look(self) -> InboxState:
