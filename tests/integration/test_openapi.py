@@ -115,15 +115,14 @@ def _ask_about_what_is_there(case: schemathesis.Case[Any], scene: Scene) -> None
 
 
 def _name_what_can_be_named(case: schemathesis.Case[Any]) -> None:
-    """Put people, times, ids and cursors that may be into a request that is right in form; write 2.0 as 2."""
+    """Put people, times, ids, cursors and words that may be into a request that is right in form."""
     case.query.pop("cursor", None)
     case.query.pop("wait", None)  # there is nothing to come
+    if "q" in case.query:
+        case.query["q"] = "a" + case.query["q"][1:]  # a schema cannot say that there has to be a letter
     body: Any = case.body
     if not isinstance(body, dict):
         return
-    for name in ("seq", "fromSeq", "upTo"):
-        if isinstance(body.get(name), float):
-            body[name] = int(body[name])
     if "commentId" in body:
         body["commentId"] = str(uuid7())  # of one to be added: a schema cannot say of what time an id is
     for name in ("members", "recipients"):
