@@ -192,7 +192,7 @@ async def test_what_is_no_text_keeps_nothing_from_being_shown() -> None:
     client = Client("http://127.0.0.1:9", {"authToken": "t"})
     topic = client.topic("content:A:B")
     client._connection.user = cast("Any", {"id": "me", "name": "Me"})
-    client._hello(cast("Any", client.me))
+    client._hello({"user": client.me})
     client.change("comment.add", cast("Any", {"topic": "content:A:B"}))
     client.change("comment.add", {"topic": "content:A:B", "text": "text"})
     assert [thread.comments[0]["text"] for thread in topic.snapshot.threads] == ["", "text"]
