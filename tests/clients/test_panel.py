@@ -7,16 +7,15 @@ import json
 import re
 import subprocess
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 import pytest
-import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, ViewportSize, expect
 
 from collab_server.web import CLIENTS
 from tests.clients.languages import PLURALS, problems_of
-from tests.clients.panels import PATIENCE_MS, Site, comments, composer, say, site_of
+from tests.clients.panels import PATIENCE_MS, Site, comments, composer, say
 from tests.faults.proxy import Proxy
 from tests.harness.axe import violations
 from tests.harness.browsers import needs_chromium
@@ -68,20 +67,6 @@ console.log(JSON.stringify([
     )  # fmt: skip
     expected = ["新着 1 件", "Undo", "undo.of.nobody", "تعليقان جديدان", "Undo", "Undo", "Rückgängig"]
     assert json.loads(done.stdout) == expected
-
-
-@pytest_asyncio.fixture
-async def proxy(node: Cluster) -> AsyncIterator[Proxy]:
-    way = Proxy(("127.0.0.1", node[0].port)).start()
-    yield way
-    way.stop()
-
-
-@pytest_asyncio.fixture
-async def site(browser: Browser, node: Cluster, proxy: Proxy, topic: str) -> AsyncIterator[Site]:
-    host, port = proxy.address
-    async with site_of(browser, node, topic, f"http://{host}:{port}") as site:
-        yield site
 
 
 async def _focused(page: Page) -> str:
@@ -245,15 +230,15 @@ async def test_what_the_server_cannot_store_yet_waits_for_that_and_not_for_the_c
 
 
 async def test_words_are_safe_offline_over_a_reload_and_as_a_draft(
-    site: Site, proxy: Proxy, topic: str
+    site: Site, way: Proxy, topic: str
 ) -> None:
     bob = await site.node.client(0, "bob")
     await bob.call("topic.subscribe", {"topic": topic})
     ann = await site.open("ann")
     is_here = ann.get_by_role("img", name="Bob Baker")
     await expect(is_here).to_be_visible()
-    proxy.refuse()
-    proxy.cut()
+    way.refuse()
+    way.cut()
     await expect(ann.get_by_text("Offline. What you write is kept and sent later.")).to_be_visible()
     await expect(is_here).to_have_count(0)
     for text in ("one", "two"):
@@ -262,7 +247,7 @@ async def test_words_are_safe_offline_over_a_reload_and_as_a_draft(
     await expect(ann.get_by_text("Kept here; sent when the connection is back.")).to_have_count(2)
     await composer(ann).fill("half a thou")
     await ann.reload()
-    proxy.heal()
+    way.heal()
     await expect(comments(ann)).to_have_text([re.compile("one"), re.compile("two")])
     await expect(ann.get_by_text("Kept here")).to_have_count(0)
     await expect(composer(ann)).to_have_value("half a thou")
@@ -382,7 +367,7 @@ async def _leaves(page: Page, states: list[str]) -> bool:
 
 @needs_chromium
 async def test_an_edit_that_waited_and_what_was_written_meanwhile_are_both_kept(
-    site: Site, proxy: Proxy, topic: str
+    site: Site, way: Proxy, topic: str
 ) -> None:
     elsewhere = await site.node.client(0, "ann")
     ann = await site.open("ann")
@@ -400,8 +385,8 @@ async def test_an_edit_that_waited_and_what_was_written_meanwhile_are_both_kept(
     for mine, theirs in (("Of the train", "Meanwhile"), ("Of the bus", "Meanwhile, again")):
         await expect(ann.get_by_text("Sending")).to_have_count(0)
         said = await shown.inner_text()
-        proxy.refuse()
-        proxy.cut()
+        way.refuse()
+        way.cut()
         await expect(ann.get_by_text("Offline.")).to_be_visible()
         field = await _begin_edit(ann, said)
         await field.fill(f"{mine} of @[Bob Baker](user:B22B0000000000000000000000000002)")
@@ -409,7 +394,7 @@ async def test_an_edit_that_waited_and_what_was_written_meanwhile_are_both_kept(
         await expect(ann.get_by_text("Kept here")).to_be_visible()
         await write_elsewhere(theirs)
         await ann.reload()
-        proxy.heal()
+        way.heal()
         for _ in range(2):
             await expect(alert).to_contain_text("Not sent: it has changed meanwhile.")
             await expect(alert).to_contain_text(f"You wrote:{mine} of @Bob Baker")
@@ -439,7 +424,7 @@ async def test_an_edit_that_waited_and_what_was_written_meanwhile_are_both_kept(
 
 @needs_chromium
 async def test_a_deletion_takes_along_no_words_that_were_written_meanwhile(
-    site: Site, proxy: Proxy, topic: str
+    site: Site, way: Proxy, topic: str
 ) -> None:
     elsewhere = await site.node.client(0, "ann")
     ann = await site.open("ann")
@@ -456,13 +441,13 @@ async def test_a_deletion_takes_along_no_words_that_were_written_meanwhile(
 
 @needs_chromium
 async def test_one_may_delete_what_one_has_just_edited_before_that_is_sent(
-    site: Site, proxy: Proxy, topic: str
+    site: Site, way: Proxy, topic: str
 ) -> None:
     elsewhere = await site.node.client(0, "ann")
     ann = await site.open("ann")
     await say(ann, "First")
-    proxy.refuse()
-    proxy.cut()
+    way.refuse()
+    way.cut()
     await expect(ann.get_by_text("Offline.")).to_be_visible()
     field = await _begin_edit(ann, "First")
     await field.fill("Second")
@@ -472,7 +457,7 @@ async def test_one_may_delete_what_one_has_just_edited_before_that_is_sent(
     await comments(ann).locator(".menu-button").press("Enter")
     await ann.get_by_role("menuitem", name="Delete").press("Enter")
     await expect(ann.get_by_role("button", name="Undo")).to_be_visible()
-    proxy.heal()
+    way.heal()
 
     async def stands() -> str:
         return str((await elsewhere.call("topic.comments", {"topic": topic}))["items"][0]["text"])
@@ -487,14 +472,14 @@ async def test_one_may_delete_what_one_has_just_edited_before_that_is_sent(
 
 
 @needs_chromium
-async def test_what_one_wrote_is_shown_where_one_is_let_in_no_more(site: Site, proxy: Proxy) -> None:
+async def test_what_one_wrote_is_shown_where_one_is_let_in_no_more(site: Site, way: Proxy) -> None:
     owner = await site.node.client(0, "bob")
     made = await owner.call("discussion.create", {"name": "Plans", "members": users(A)})
     discussion = {"discussionId": made["discussion"]["id"]}
     ann = await site.open("ann", topic=made["discussion"]["topic"])
     await say(ann, "First")
-    proxy.refuse()
-    proxy.cut()
+    way.refuse()
+    way.cut()
     await expect(ann.get_by_text("Offline.")).to_be_visible()
     field = await _begin_edit(ann, "First")
     await field.fill("Of the train")
@@ -504,7 +489,7 @@ async def test_what_one_wrote_is_shown_where_one_is_let_in_no_more(site: Site, p
     await expect(ann.get_by_text("Kept here")).to_have_count(2)
     await owner.call("discussion.remove", {**discussion, "userId": A})
     await ann.reload()
-    proxy.heal()
+    way.heal()
     closed = ann.get_by_role("alert")
     await expect(closed).to_contain_text("This discussion is closed to you.")
     await expect(closed.locator(".yours")).to_have_text(["Of the train", "Of the bus"])
@@ -516,7 +501,7 @@ async def test_what_one_wrote_is_shown_where_one_is_let_in_no_more(site: Site, p
 
 @needs_chromium
 async def test_a_name_for_a_discussion_that_is_gone_is_not_kept_where_nobody_sees_it(
-    site: Site, proxy: Proxy
+    site: Site, way: Proxy
 ) -> None:
     elsewhere = await site.node.client(0, "ann")
     made = await elsewhere.call("discussion.create", {"name": "Plans", "members": users(B)})
@@ -528,13 +513,13 @@ async def test_a_name_for_a_discussion_that_is_gone_is_not_kept_where_nobody_see
     await elsewhere.call("discussion.rename", {**discussion, "name": "Others"})
     await ann.evaluate(rename, [topic, {**discussion, "name": "Mine", "ofName": "Plans"}])
     await until(lambda: _leaves(ann, ["refused"]), 20)
-    proxy.refuse()
-    proxy.cut()
+    way.refuse()
+    way.cut()
     await expect(ann.get_by_text("Offline.")).to_be_visible()
     await ann.evaluate(rename, [topic, {**discussion, "name": "Again"}])
     await elsewhere.call("discussion.delete", discussion)
     await ann.reload()
-    proxy.heal()
+    way.heal()
     await expect(ann.get_by_text("This discussion is closed to you.")).to_be_visible()
     await until(lambda: _leaves(ann, []), 20)
 
@@ -576,12 +561,12 @@ async def test_what_one_writes_stays_when_what_it_is_about_is_resolved_or_delete
 
 @needs_chromium
 async def test_words_that_too_many_others_wait_before_are_still_there_to_be_sent(
-    site: Site, proxy: Proxy, topic: str
+    site: Site, way: Proxy, topic: str
 ) -> None:
     ann = await site.open("ann")
     await say(ann, "First")
-    proxy.refuse()
-    proxy.cut()
+    way.refuse()
+    way.cut()
     await expect(ann.get_by_text("Offline.")).to_be_visible()
     field = await _begin_edit(ann, "First")
     mute = "(topic) => Array.from({ length: 200 }, () => void client.topic(topic).mute(true))"
@@ -598,33 +583,33 @@ async def test_words_that_too_many_others_wait_before_are_still_there_to_be_sent
 
 @needs_chromium
 async def test_of_several_changes_of_a_comment_that_were_refused_all_are_shown(
-    site: Site, proxy: Proxy, topic: str
+    site: Site, way: Proxy, topic: str
 ) -> None:
     elsewhere = await site.node.client(0, "ann")
     ann = await site.open("ann")
     await say(ann, "First")
     [stored] = (await elsewhere.call("topic.comments", {"topic": topic}))["items"]
-    proxy.refuse()
-    proxy.cut()
+    way.refuse()
+    way.cut()
     await expect(ann.get_by_text("Offline.")).to_be_visible()
     edit = "([topic, id, text]) => void client.topic(topic).edit(id, text, 'plain', 1).catch(() => {})"
     for text in ("of the train", "of the bus"):  # as two windows do that do not know of each other
         await ann.evaluate(edit, [topic, stored["id"], text])
     await elsewhere.call("comment.edit", {"commentId": stored["id"], "text": "meanwhile"})
-    proxy.heal()
+    way.heal()
     yours, alert = ann.locator(".yours"), ann.get_by_role("alert")
     await expect(yours).to_have_text(["of the train", "of the bus"])
     await expect(comments(ann)).to_contain_text("meanwhile")
     # What is done meanwhile hides none of it.
-    proxy.refuse()
-    proxy.cut()
+    way.refuse()
+    way.cut()
     await expect(ann.get_by_text("Offline.")).to_be_visible()
     await ann.evaluate(
         "([topic, id]) => void client.topic(topic).react(id, '👍').catch(() => {})", [topic, stored["id"]]
     )
     await expect(comments(ann).get_by_text("Kept here")).to_be_visible()
     await expect(yours).to_have_text(["of the train", "of the bus"])
-    proxy.heal()
+    way.heal()
     await alert.filter(has_text="of the bus").get_by_role("button", name="Discard").click()
     await expect(yours).to_have_text(["of the train"])
     await alert.get_by_role("button", name="Edit").click()
@@ -637,9 +622,7 @@ async def test_of_several_changes_of_a_comment_that_were_refused_all_are_shown(
 
 
 @needs_chromium
-async def test_what_was_refused_is_found_at_an_older_comment_too(
-    site: Site, proxy: Proxy, topic: str
-) -> None:
+async def test_what_was_refused_is_found_at_an_older_comment_too(site: Site, way: Proxy, topic: str) -> None:
     elsewhere = await site.node.client(0, "ann")
     for number in range(60):
         await elsewhere.call("comment.add", {"topic": topic, "text": f"number {number}"})
@@ -647,15 +630,15 @@ async def test_what_was_refused_is_found_at_an_older_comment_too(
     ann = await site.open("ann", more="")
     await expect(comments(ann).filter(has_text="number 59")).to_be_visible()
     await ann.evaluate("([topic, id]) => client.topic(topic).find(id)", [topic, oldest["id"]])
-    proxy.refuse()
-    proxy.cut()
+    way.refuse()
+    way.cut()
     await expect(ann.get_by_text("Offline.")).to_be_visible()
     await ann.evaluate(
         "([topic, id]) => void client.topic(topic).edit(id, 'of the train')", [topic, oldest["id"]]
     )
     await elsewhere.call("comment.edit", {"commentId": oldest["id"], "text": "meanwhile"})
     await ann.reload()
-    proxy.heal()
+    way.heal()
     await expect(ann.get_by_text("Something that you changed here was not sent.")).to_be_visible()
     await expect(ann.get_by_role("alert")).to_have_count(0)
     await ann.get_by_role("button", name="Show it").click()
@@ -666,7 +649,7 @@ async def test_what_was_refused_is_found_at_an_older_comment_too(
 
 @needs_chromium
 async def test_a_name_that_waited_and_the_one_that_was_given_meanwhile_are_both_kept(
-    site: Site, proxy: Proxy
+    site: Site, way: Proxy
 ) -> None:
     elsewhere = await site.node.client(0, "ann")
     made = await elsewhere.call("discussion.create", {"name": "Plans", "members": users(B)})
@@ -680,14 +663,14 @@ async def test_a_name_that_waited_and_the_one_that_was_given_meanwhile_are_both_
         await members.click()
         await expect(field).to_have_value(stands)
         await expect(alert).to_have_count(0)
-        proxy.refuse()
-        proxy.cut()
+        way.refuse()
+        way.cut()
         await expect(ann.get_by_text("Offline.")).to_have_count(1)
         await field.fill("Plans of the train")
         await field.press("Enter")
         await elsewhere.call("discussion.rename", {**discussion, "name": f"{stands}, again"})
         await ann.reload()
-        proxy.heal()
+        way.heal()
         await expect(members).to_be_visible()
         await until(lambda: _leaves(ann, ["refused"]), 20)
         await members.click()
@@ -734,7 +717,7 @@ async def test_what_is_typed_and_sent_in_one_turn_is_sent_once(site: Site, topic
 
 @needs_chromium
 async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(
-    site: Site, proxy: Proxy, topic: str
+    site: Site, way: Proxy, topic: str
 ) -> None:
     bob = await site.node.client(0, "bob")
     carol = await site.node.client(0, "carol")
@@ -790,8 +773,8 @@ async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(
     # Who asks for more while there is no connection is told so.
     page = await site.open("bob")
     await expect(comments(page).filter(has_text="one more")).to_be_in_viewport()
-    proxy.refuse()
-    proxy.cut()
+    way.refuse()
+    way.cut()
     await expect(page.get_by_text("Offline.")).to_be_visible()
     await page.get_by_role("button", name="Earlier comments").click()
     await expect(page.locator(".toast")).to_contain_text("could not be loaded")
@@ -843,7 +826,7 @@ async def test_only_what_one_may_do_is_offered(site: Site, topic: str) -> None:
 
 @needs_chromium
 async def test_what_is_refused_stays_with_the_reason_and_the_way_out(
-    site: Site, proxy: Proxy, topic: str
+    site: Site, way: Proxy, topic: str
 ) -> None:
     admin = await site.node.client(0, "admin")
     ann = await site.open("ann")
@@ -853,14 +836,14 @@ async def test_what_is_refused_stays_with_the_reason_and_the_way_out(
     await expect(ann.get_by_role("button", name="Comment", exact=True)).to_be_disabled()
     await composer(ann).fill("x" * 10_000)
     await expect(ann.get_by_role("button", name="Comment", exact=True)).to_be_enabled()
-    proxy.refuse()
-    proxy.cut()
+    way.refuse()
+    way.cut()
     await expect(ann.get_by_text("Offline.")).to_be_visible()
     for text in ("first", "second"):
         await composer(ann).fill(text)
         await composer(ann).press("Control+Enter")
     await admin.call("topic.switch", {"topic": topic, "commenting": False})
-    proxy.heal()
+    way.heal()
     await expect(ann.get_by_role("alert")).to_have_count(2)
     await expect(ann.get_by_role("alert").first).to_contain_text("Not sent: you may not do this any more.")
     await comments(ann).filter(has_text="second").get_by_role("button", name="Discard").click()
@@ -1041,7 +1024,7 @@ async def test_markdown_is_shown_as_elements_and_never_as_markup(site: Site, top
 
 
 @needs_chromium
-async def test_axe_finds_nothing(site: Site, proxy: Proxy, topic: str) -> None:
+async def test_axe_finds_nothing(site: Site, way: Proxy, topic: str) -> None:
     bob = await site.node.client(0, "bob")
 
     async def check(page: Page, state: str) -> None:
@@ -1089,13 +1072,13 @@ async def test_axe_finds_nothing(site: Site, proxy: Proxy, topic: str) -> None:
         await expect(page.get_by_role("option")).not_to_have_count(0)
         await check(page, "people")
         await page.keyboard.press("Escape")
-        proxy.refuse()
-        proxy.cut()
+        way.refuse()
+        way.cut()
         await expect(page.locator(".notice:not(.nothing)")).to_be_visible()
         await page.locator(".foot textarea").fill("kept")
         await page.keyboard.press("Control+Enter")
         await check(page, "offline, with the keys")
-        proxy.heal()
+        way.heal()
     nowhere = "content:F0000000000000000000000000000001:0000000000000000000000000000DEAD"
     page = await site.open("ann", topic=nowhere)
     await expect(page.get_by_role("alert")).to_be_visible()

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from playwright.async_api import Page, expect
 
-import pytest_asyncio
-from playwright.async_api import Browser, Page, expect
-
-from tests.clients.panels import PATIENCE_MS, Site, comments, composer, say, site_of
+from tests.clients.panels import PATIENCE_MS, Site, comments, composer, say
 from tests.faults.proxy import Proxy
 from tests.harness.browsers import needs_chromium
 from tests.harness.clients import Client
-from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
 from tests.integration.scene import ANN, BOB, users
 
@@ -19,20 +15,6 @@ expect.set_options(timeout=PATIENCE_MS)
 pytestmark = needs_chromium
 
 OWN = "document.querySelector('main').innerHTML = '<input id=own><iframe srcdoc=\"<input>\"></iframe>'; null"
-
-
-@pytest_asyncio.fixture
-async def proxy(node: Cluster) -> AsyncIterator[Proxy]:
-    way = Proxy(("127.0.0.1", node[0].port)).start()
-    yield way
-    way.stop()
-
-
-@pytest_asyncio.fixture
-async def site(browser: Browser, node: Cluster, proxy: Proxy, topic: str) -> AsyncIterator[Site]:
-    host, port = proxy.address
-    async with site_of(browser, node, topic, f"http://{host}:{port}") as site:
-        yield site
 
 
 async def add(client: Client, topic: str, count: int, **more: str) -> str:
@@ -73,7 +55,7 @@ async def test_who_goes_elsewhere_before_the_page_is_drawn_anew_stays_there(site
 
 
 async def test_who_writes_while_earlier_replies_are_fetched_goes_on_writing(
-    site: Site, proxy: Proxy, topic: str
+    site: Site, way: Proxy, topic: str
 ) -> None:
     bob, me = await site.node.client(0, "bob"), await site.node.client(0, "ann")
     first = await add(bob, topic, 1)
@@ -82,7 +64,7 @@ async def test_who_writes_while_earlier_replies_are_fetched_goes_on_writing(
     ann = await site.open("ann")
     earlier = ann.get_by_role("button", name="earlier replies")
     before = await earlier.inner_text()
-    proxy.delay(1, "down")
+    way.delay(1, "down")
     await earlier.press("Enter")
     await composer(ann).press_sequentially("Where")
     await expect(earlier).not_to_have_text(before)
@@ -91,7 +73,7 @@ async def test_who_writes_while_earlier_replies_are_fetched_goes_on_writing(
 
 
 async def test_the_focus_goes_along_to_a_comment_of_the_inbox_unless_one_is_elsewhere_when_it_comes(
-    site: Site, proxy: Proxy
+    site: Site, way: Proxy
 ) -> None:
     bob = await site.node.client(0, "bob")
     made = await bob.call("discussion.create", {"name": "Ours", "members": users(ANN)})
@@ -110,7 +92,7 @@ async def test_the_focus_goes_along_to_a_comment_of_the_inbox_unless_one_is_else
     await ann.evaluate(OWN)
     await ann.get_by_role("button", name="Inbox").click()
     await expect(line).to_be_visible()
-    proxy.delay(1, "down")
+    way.delay(1, "down")
     await line.press("Enter")
     await ann.locator("#own").press("a")
     await expect(thread).to_be_visible()
