@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import http
 import random
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 
@@ -54,6 +56,10 @@ HEAL_SECONDS = 60
 PROBE_ANSWER_SECONDS = 2.0
 REST_SECONDS = 60
 GAP_SECONDS = (0.1, 0.6)
+PACE_SECONDS = 0.2
+"""Before somebody asks again who was told to."""
+LAST_SAID = 10
+"""Of what a run says, so much is told with an error that ends it."""
 MEMBERSHIP_PAUSE_SECONDS = 1.5
 
 
@@ -123,10 +129,21 @@ async def run(
     a finding. There are so many `readers`, at least one for each person, and `writers`.
     """
     arena = Arena(arrangement=arrangement, plant=plant)
+    last: deque[str] = deque(maxlen=LAST_SAID)
+
+    def say_and_keep(text: str) -> None:
+        last.append(text)
+        say(text)
+
     try:
         async with arena:
-            run = _Run(arena, steps, seed, say, pause_seconds, calm_seconds, heal_seconds, readers, writers)
+            run = _Run(
+                arena, steps, seed, say_and_keep, pause_seconds, calm_seconds, heal_seconds, readers, writers
+            )
             return await run.carry_out()
+    except Exception as error:
+        error.add_note("\n".join((f"seed {seed}; at last:", *last)))
+        raise
     finally:
         if keep_folder:
             say(f"logs: {arena.folder}")
@@ -450,13 +467,31 @@ class _Run:
                     )
 
     async def _unread(self, node: int, token: str, topic: str) -> int:
-        assert self._arena.http is not None
-        async with self._arena.http.get(
-            f"{self._arena.url(node)}/api/topics/{topic}",
-            headers={"X-MSTR-IdentityToken": token},
-            timeout=aiohttp.ClientTimeout(total=10),
-        ) as answer:
-            content = await answer.json()
-            assert answer.status == 200, content
-            unread: int = content["unread"]
-            return unread
+        """What a node says. Asked again where it cannot yet: connections that the last fault left half-open, to
+        Library, to PostgreSQL or to the node itself, are found out by who waits in vain for an answer.
+        """
+
+        async def answered() -> tuple[int, Any] | None:
+            assert self._arena.http is not None
+            try:
+                async with self._arena.http.get(
+                    f"{self._arena.url(node)}/api/topics/{topic}",
+                    headers={"X-MSTR-IdentityToken": token},
+                    timeout=aiohttp.ClientTimeout(total=10),
+                ) as answer:
+                    content = await answer.json()
+            except (aiohttp.ClientError, TimeoutError) as error:
+                trouble.append(repr(error))
+                return None
+            if answer.status == http.HTTPStatus.SERVICE_UNAVAILABLE:
+                trouble.append(str(content))
+                await asyncio.sleep(PACE_SECONDS)
+                return None
+            return answer.status, content
+
+        trouble: deque[str] = deque(maxlen=1)
+        what = f"what is unread in {topic} is told by node {node + 1}"
+        status, content = await until(answered, self._heal_seconds, lambda: f"{what}: {''.join(trouble)}")
+        assert status == http.HTTPStatus.OK, content
+        unread: int = content["unread"]
+        return unread
