@@ -92,6 +92,10 @@ class Recorder(asyncpg.Connection):
     """Stands for a `Database` and for a `Transaction`: the storage functions ask no more of them."""
 
     recorded: list[Any]
+    glances = False
+
+    def is_to_lock(self, *_: Any) -> None:
+        """In one transaction at a time nobody waits for a lock."""
 
     async def write(self, sql: str, *arguments: Any, **_: Any) -> Any:
         return await self.fetch(sql, *arguments)
