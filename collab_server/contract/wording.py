@@ -374,8 +374,9 @@ WORDINGS: Mapping[str, Wording] = {
     "Notification.kind": Wording("`mention`, `reply`, `invited` or `shared`.", "mention"),
     "Notification.commentId": Wording("The comment it is about, or null.", COMMENT_ID, _UUID),
     "Notification.text": Wording(
-        "The first 500 code points of the comment or, where these end inside a mention or a letter, fewer; the whole"
-        " message that came with a share, or the discussion's name; empty once the comment is deleted.",
+        "The first 500 code points of the comment as it is now or, where these end inside a mention or a letter, fewer;"
+        " the whole message that came with a share, or the discussion's name; empty once the comment is deleted, or"
+        " where it was edited and its reader is not known to have the right to it.",
         "See @[Bob Baker](user:B22B0000000000000000000000000002)",
     ),
     "Notification.viewState": Wording("What was shared with it, or null.", None),

@@ -9,7 +9,6 @@ from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
-from collab_server.domain.bodies import plain_text
 from collab_server.domain.events import actor_text
 from collab_server.domain.inbox import Reason
 from collab_server.domain.jsontext import (
@@ -102,11 +101,6 @@ class Comment:
     @property
     def is_deleted(self) -> bool:
         return self.deleted_at is not None
-
-    @property
-    def plain_text(self) -> str:
-        """What it says, without any form: for where a body cannot be shown."""
-        return self.text if self.body is None else plain_text(json.loads(self.body))
 
     def as_json(self) -> JsonText:
         """The wire's Comment as JSON text."""

@@ -2,18 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
 from uuid import UUID
 
+from collab_server.domain.bodies import plain_text
 from collab_server.domain.jsontext import NULL, JsonText, json_object, json_string, json_time
+from collab_server.domain.mentions import excerpt
 from collab_server.domain.wire import WIRE, AtMost, Cursor, Flag, Text, Whole
 
 Kind = Literal["mention", "reply", "invited", "shared"]
 
 EXCERPT_CHARACTERS = 500
+"""So much of a comment is told at the most."""
 MAX_IDS = 500
+
+
+def told_of(text: str, body: JsonText | None) -> str:
+    """What people are told of a comment with this text and body: the beginning of what it says."""
+    return excerpt(text if body is None else plain_text(json.loads(body)), EXCERPT_CHARACTERS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +73,11 @@ class Notified:
 
 @dataclass(frozen=True, slots=True)
 class Notification:
-    """What one person is told. `notice_id` says under which id its words are stored, if not with it."""
+    """What one person is told.
+
+    `notice_id` says under which id its words are stored, if not with it, `is_outdated` that its comment was edited
+    since: these are not the words of now.
+    """
 
     id: UUID
     seq: int
@@ -79,6 +92,11 @@ class Notification:
     created_at: datetime
     read_at: datetime | None
     notice_id: UUID | None = None
+    is_outdated: bool = False
+
+    def saying(self, text: str) -> Notification:
+        """The same with the words of now."""
+        return replace(self, text=text, notice_id=None, is_outdated=False)
 
     def as_json(self) -> JsonText:
         """The wire's Notification as JSON text."""

@@ -20,7 +20,7 @@ class Telling:
 
     `id` is the notification's: who is told the same again gets it under the same one. `user_id` is whom to tell; `kind`
     (`mention`, `reply`, `invited`, `shared`) and `why` say of what, `by` whose doing it is. `text` is what a user
-    wrote, in clear and unchecked: escape it. It is empty where it was deleted meanwhile.
+    wrote, in clear and unchecked: escape it. It is empty where it was deleted or edited meanwhile.
     """
 
     id: str

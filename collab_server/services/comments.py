@@ -30,7 +30,7 @@ from collab_server.domain.comments import (
 )
 from collab_server.domain.events import Event
 from collab_server.domain.ids import new_id, own_id, uuid7
-from collab_server.domain.inbox import EXCERPT_CHARACTERS, FOLLOWED, REPLIED, Notice, Reason
+from collab_server.domain.inbox import FOLLOWED, REPLIED, Notice, Reason, told_of
 from collab_server.domain.jsontext import (
     JsonText,
     dumps,
@@ -40,7 +40,6 @@ from collab_server.domain.jsontext import (
     json_time,
     now_ms,
 )
-from collab_server.domain.mentions import excerpt
 from collab_server.domain.people import Identity
 from collab_server.domain.search import said_text
 from collab_server.domain.topics import Topic
@@ -456,7 +455,7 @@ async def _notify(
         topic_seq=seq,
         comment_id=comment.id,
         by=dumps(who.user.as_wire()),
-        text=excerpt(comment.plain_text, EXCERPT_CHARACTERS),
+        text=told_of(comment.text, comment.body),
         created_at=comment.edited_at or comment.created_at,
         thread_id=None if comment.is_root else comment.thread_id,
     )

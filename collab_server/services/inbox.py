@@ -20,6 +20,7 @@ from collab_server.errors import Invalid
 from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import page_limit, page_of
 from collab_server.services.topics import check_after
+from collab_server.services.words_of_now import notifications_of_now
 from collab_server.storage import event_log, inbox, people, topics
 from collab_server.storage.database import Transaction
 from collab_server.storage.topics import LockedTopic
@@ -75,7 +76,7 @@ async def list_notifications(backends: Backends, who: Identity, command: ListNot
         limit=limit + 1,
     )
     return page_of(
-        await people.notifications_today(backends.database, found),
+        await people.notifications_today(backends.database, await notifications_of_now(backends, who, found)),
         limit,
         Notification.as_json,
         lambda last: backends.cursors.write(who, "notification.list", last.seq),

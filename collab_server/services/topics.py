@@ -25,6 +25,7 @@ from collab_server.services.access import access_topic, check_still_member
 from collab_server.services.backends import Backends
 from collab_server.services.commands.pages import fitting, page_text
 from collab_server.services.roles import role_on
+from collab_server.services.words_of_now import events_of_now
 from collab_server.storage import event_log, topics
 from collab_server.storage.topics import Snapshot, Summary
 
@@ -97,6 +98,7 @@ async def list_events(backends: Backends, who: Identity, command: ListEvents) ->
         events = await event_log.read(
             backends.database, snapshot.id, topic.name, after=after, upto=snapshot.seq, limit=limit
         )
+        events = await events_of_now(backends, who, topic, events)
     return json_object(
         epoch=json_string(backends.epoch.name),
         seq=snapshot.seq,

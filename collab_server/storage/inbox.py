@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from collab_server.domain.ids import uuid7
-from collab_server.domain.inbox import Notice, Notification, Notified, Reason
+from collab_server.domain.inbox import Notice, Notification, Notified, Reason, told_of
 from collab_server.domain.jsontext import JsonText, json_object
 from collab_server.storage import notices
 from collab_server.storage.database import Reads, Transaction
@@ -44,6 +44,8 @@ _STORE = f"""
  RETURNING user_id
 """
 
+BEGINNING_CHARACTERS = 2000
+"""In so many of a text is all that is told of it, and what tells where that is cut."""
 SENDERS_ROWS = 20
 """Of so many of a sender's latest notifications for somebody Library is asked at a time; so many wait after a no."""
 SENDER = "(by_user::json ->> 'id')"
@@ -127,10 +129,16 @@ _PENDING = """
     )
 """
 
-_THREAD_ID = "(SELECT thread_id FROM collab.comments WHERE id = told.comment_id) AS thread_id"
+# What is told of a comment bears the time of the text that it was made of: whichever node's clock gave it, a later text
+# has another.
+_OF_COMMENT = """
+    (SELECT thread_id FROM collab.comments WHERE id = told.comment_id) AS thread_id,
+    COALESCE((SELECT edited_at <> told.created_at FROM collab.comments WHERE id = told.comment_id), false)
+        AS is_outdated
+"""
 
 _TAKE = f"""
-    SELECT told.id, kind, topic, told.comment_id, {_THREAD_ID}, by_user,
+    SELECT told.id, kind, topic, told.comment_id, {_OF_COMMENT}, by_user,
            COALESCE(notice.text, told.text) AS text, why,
            COALESCE(notice.view_state, told.view_state) AS view_state, told.created_at, read_at, notice_id
       FROM collab.notifications AS told
@@ -211,6 +219,33 @@ _READ_OF_TOPIC = """
        AND (topic_seq <= $3 OR topic_seq IS NULL)
        AND read_at IS NULL
  RETURNING id, seq
+"""
+
+_OUTDATED = """
+    SELECT told.place
+      FROM unnest($1::uuid[], $2::timestamptz[]) WITH ORDINALITY AS told (comment_id, created_at, place)
+      JOIN collab.comments AS comment
+        ON comment.id = told.comment_id
+     WHERE comment.edited_at <> told.created_at
+"""
+
+# Of what is formatted the whole body has to be read for its beginning: only so much of that at once.
+_SAID_NOW = """
+    SELECT comment.id,
+           left(comment.text, $3) AS text,
+           CASE WHEN sum(octet_length(comment.body)) OVER (ORDER BY comment.id) <= $4 THEN comment.body END AS body
+      FROM collab.comments AS comment
+      LEFT JOIN collab.discussions AS discussion
+        ON discussion.topic_id = comment.topic_id
+     WHERE comment.id = ANY($2::uuid[])
+       AND (discussion.id IS NULL
+            OR (discussion.deleted_at IS NULL
+                AND EXISTS (
+                    SELECT
+                      FROM collab.members AS member
+                     WHERE member.discussion_id = discussion.id
+                       AND member.user_id = $1
+                    )))
 """
 
 _THREAD_PEOPLE = """
@@ -363,6 +398,23 @@ async def read_of_topic(tx: Transaction, user_id: str, topic: str, seq: int, at:
     return [row["id"] for row in rows if row["seq"] is not None]
 
 
+async def outdated(db: Reads, told: Sequence[tuple[UUID, datetime]]) -> set[int]:
+    """Which of these, by their places from 0 on, are outdated: comments, and the `created_at` of what is told of them.
+    See `Notification`."""
+    ids, times = [id for id, _ in told], [at for _, at in told]
+    return {row["place"] - 1 for row in await db.fetch(_OUTDATED, ids, times)}
+
+
+async def said_now(db: Reads, user_id: str, comment_ids: Sequence[UUID]) -> dict[UUID, str]:
+    """What is told of these comments by what they say now. Those of discussions that the user is no member of, or that
+    are over, are left out; for dashboards Library has to be asked before.
+
+    Where very much of it is formatted, some is as it was written.
+    """
+    rows = await db.fetch(_SAID_NOW, user_id, comment_ids, BEGINNING_CHARACTERS, PAGE_BYTES)
+    return {row["id"]: told_of(row["text"], row["body"]) for row in rows}
+
+
 async def thread_people(tx: Transaction, thread_ids: Sequence[UUID]) -> dict[UUID, dict[str, bool]]:
     """The user ids of those who have written in each of these threads, or follow it: whether they take part."""
     people: dict[UUID, dict[str, bool]] = {}
@@ -398,7 +450,7 @@ async def listed(
         conditions.append(f"seq < ${len(arguments)}")
     arguments.append(limit)
     sql = f"""
-        SELECT told.id, kind, topic, told.comment_id, {_THREAD_ID}, by_user,
+        SELECT told.id, kind, topic, told.comment_id, {_OF_COMMENT}, by_user,
                COALESCE(notice.text, told.text) AS text, why,
                COALESCE(notice.view_state, told.view_state) AS view_state, told.created_at, read_at, seq, notice_id
           FROM collab.notifications AS told
@@ -441,4 +493,5 @@ def _notification(row: Any, *, seq: int) -> Notification:
         created_at=row["created_at"],
         read_at=row["read_at"],
         notice_id=row["notice_id"],
+        is_outdated=row["is_outdated"],
     )

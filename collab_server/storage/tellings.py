@@ -24,13 +24,18 @@ _STORE = """
 
 _DUE = """
     SELECT notification.id, notification.user_id, notification.kind, notification.topic, notification.comment_id,
-           notification.by_user, COALESCE(notice.text, notification.text) AS text, notification.why,
+           notification.by_user, notification.why,
+           CASE WHEN comment.edited_at <> notification.created_at THEN ''
+                ELSE COALESCE(notice.text, notification.text)
+            END AS text,
            notification.created_at, notification.read_at IS NOT NULL AS is_read, telling.tries
       FROM collab.tellings AS telling
       JOIN collab.notifications AS notification
         ON notification.id = telling.notification_id
       LEFT JOIN collab.notices AS notice
         ON notice.id = notification.notice_id
+      LEFT JOIN collab.comments AS comment
+        ON comment.id = notification.comment_id
      WHERE telling.channel = $1
        AND telling.due_at <= now()
      ORDER BY telling.due_at

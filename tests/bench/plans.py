@@ -336,6 +336,11 @@ def cases(world: World) -> list[Case]:
         told = dict.fromkeys(many_users(chance, 30), Reason("mention", "mentioned you"))
         await inbox.store(tx, notice, told, is_permitted=False)
 
+    async def words_of_now(db: Any, chance: random.Random) -> None:
+        some = [comment(chance) for _ in range(50)]
+        await inbox.outdated(db, [(one.id, END) for one in some])
+        await inbox.said_now(db, user(chance), [one.id for one in some])
+
     async def deliver(tx: Any, chance: random.Random) -> None:
         who = user(chance)
         about = [item.topic for item in await inbox.due(tx, who, 100)]
@@ -496,6 +501,7 @@ def cases(world: World) -> list[Case]:
                 db, user(chance), is_unread=True, kind="shared", before=1000, limit=51
             ),
         ),
+        Case("notification.list, words of now", words_of_now),
         Case("notification.count", lambda db, chance: inbox.counted(db, user(chance))),
         Case("notification.read", read_notifications),
         Case("requests, 16 looked up and stored", requested),

@@ -101,6 +101,25 @@ async def test_what_was_read_in_the_inbox_is_not_told(
     assert letters(folder, BOB) == []
 
 
+async def test_what_was_edited_meanwhile_is_told_without_words(
+    make_cluster: MakeCluster, database: TestDatabase, env: dict[str, str], tmp_path: Path, topic: str
+) -> None:
+    """Those of then were taken back, and to those of now nobody knows the right."""
+    folder = tmp_path / "letters"
+    channels = [{"kind": "inbox"}, {"kind": "letters", "folder": str(folder)}]
+    cluster = await make_cluster(nodes=1, overrides={"channels": channels}, env=env)
+    bob = await cluster.client(0, "bob")
+    ann = await mention(cluster, 0, topic, ("Bob", BOB))
+    told_of = (await bob.wait_for("notification.added")).data["data"]["notification"]
+    await until(lambda: "could not be told; it is tried again" in cluster[0].log, 10)
+    edit = {"commentId": told_of["commentId"], "text": f"New @[Bob](user:{BOB})"}
+    await ann.call("comment.edit", edit)
+    folder.mkdir()
+    database.sql("UPDATE collab.tellings SET due_at = now()")
+    await until(lambda: letters(folder, BOB), 10, "the letter is there")
+    assert [letter["text"] for letter in letters(folder, BOB)] == [""]
+
+
 async def test_what_could_not_be_told_is_tried_again_later_and_later(database: TestDatabase) -> None:
     id, told = str(uuid4()), "'B0B', gen_random_uuid(), 'mention', 'discussion:1'"
     database.sql(

@@ -633,8 +633,9 @@ class Notification(TypedDict):
     threadId: str | None
     # Who.
     by: User
-    # The first 500 code points of the comment or, where these end inside a mention or a letter, fewer; the
-    # whole message that came with a share, or the discussion's name; empty once the comment is deleted.
+    # The first 500 code points of the comment as it is now or, where these end inside a mention or a letter,
+    # fewer; the whole message that came with a share, or the discussion's name; empty once the comment is
+    # deleted, or where it was edited and its reader is not known to have the right to it.
     text: str
     # Why this person is told, in words.
     why: str

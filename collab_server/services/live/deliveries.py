@@ -29,7 +29,7 @@ from typing import Any
 from uuid import UUID
 
 from collab_server.domain.hints import Kind
-from collab_server.domain.inbox import Notified
+from collab_server.domain.inbox import Notification, Notified
 from collab_server.domain.jsontext import json_object, now_ms
 from collab_server.domain.people import Identity, User
 from collab_server.domain.topics import inbox_topic, parse_topic
@@ -231,7 +231,7 @@ class Deliveries:
 
             async def put(tx: Transaction, ids: Sequence[UUID] = ids) -> Sequence[Any]:
                 own = await topics.lock(tx, inbox_topic(user_id))
-                taken = await inbox.take(tx, ids)
+                taken = await self._words_of_now(tx, user_id, permitted_topics, await inbox.take(tx, ids))
                 for notification in taken:
                     event = await event_log.append(
                         tx,
@@ -251,6 +251,34 @@ class Deliveries:
 
             recorded = await database.run(put)
             self._publisher.announce(recorded)
+
+    async def _words_of_now(
+        self, tx: Transaction, user_id: str, permitted_topics: Sequence[str], taken: Sequence[Notification]
+    ) -> list[Notification]:
+        """What was edited while it waited is told as it is now: with no words, where nobody knows whether they may."""
+        may_know = [
+            notification.comment_id
+            for notification in taken
+            if notification.is_outdated
+            and notification.comment_id is not None
+            and (
+                not notification.topic.startswith("content:")
+                or notification.topic in permitted_topics
+                or self._is_known_open(user_id, notification.topic)
+            )
+        ]
+        said = await inbox.said_now(tx, user_id, may_know) if may_know else {}
+        return [
+            notification.saying(said.get(notification.comment_id, ""))
+            if notification.is_outdated and notification.comment_id is not None
+            else notification
+            for notification in taken
+        ]
+
+    def _is_known_open(self, user_id: str, topic: str) -> bool:
+        """Whether it is known that they may open a topic of content. Asks nothing; False says nothing."""
+        age_seconds = self._gate.content_age_seconds(user_id, *topic.split(":")[1:])
+        return age_seconds is not None and age_seconds <= self._gate.fresh_seconds
 
     async def _review(self, database: Database | Patience, user_id: str, review_ids: Sequence[int]) -> None:
         """Take out of an inbox what is not to be told any more."""

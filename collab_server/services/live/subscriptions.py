@@ -34,6 +34,7 @@ from collab_server.services.live.repair import EVENTS_A_GAP
 from collab_server.services.live.snapshots import Snapshots
 from collab_server.services.live.watches import Watches
 from collab_server.services.topics import check_after, check_event_limit
+from collab_server.services.words_of_now import events_of_now
 from collab_server.storage import event_log
 from collab_server.storage.database import Database
 from collab_server.storage.event_log import Gap
@@ -162,6 +163,7 @@ class Subscriptions:
         events = await event_log.read(
             self._database, snapshot.id, topic.name, after=after, upto=snapshot.seq, limit=limit
         )
+        events = await events_of_now(self._backends, listener.who, topic, events)
         return replace(
             found,
             is_recovered=True,
