@@ -5,7 +5,7 @@
 *Plain* comments need no look at anything but their topic's head: they are about content, reply to nothing and mention
 nobody, as most do. For those, one statement, which is a transaction by itself, does what a transaction does in six:
 look up and store the `requestId`s, lock the topics in the order of their ids, give out the next `seq`s, store
-comments, events and answers. `FOR UPDATE` makes the statement see each head as it is once the lock is held, and whether
+comments, events and answers. The lock makes the statement see each head as it is once the lock is held, and whether
 people may comment there: where nobody may, nothing is stored. Everything else that it reads cannot have changed
 meanwhile. A topic without a row gets one, with its head as it will be; where another transaction was faster, the
 comment is not stored, and the next statement finds the row. A statement that is to wait for no lock stores nothing on
@@ -31,6 +31,7 @@ from collab_server.errors import ClientError
 from collab_server.storage import comment_seqs
 from collab_server.storage.database import Database, Transaction
 from collab_server.storage.requests import Answered, Taken
+from collab_server.storage.topics import LOCK
 
 _data = json_shape("comment")
 
@@ -249,8 +250,8 @@ def _add_plain(lock: str) -> str:
 """
 
 
-_ADD_PLAIN = _add_plain("FOR UPDATE")
-_ADD_PLAIN_FREE = _add_plain("FOR UPDATE SKIP LOCKED")
+_ADD_PLAIN = _add_plain(LOCK)
+_ADD_PLAIN_FREE = _add_plain(f"{LOCK} SKIP LOCKED")
 
 _ONE = {column.name: f"${number}::{column.type}" for number, column in enumerate(_PLAIN, 1)}
 
@@ -267,7 +268,7 @@ _ADD_ONE_PLAIN = f"""
           FROM collab.topics
          WHERE name = {_ONE["topic"]}
            AND NOT EXISTS (SELECT FROM earlier)
-           FOR UPDATE
+           {LOCK}
     ),
     created AS (
         INSERT INTO collab.topics (name, last_seq, comments, last_at)

@@ -13,11 +13,15 @@ from collab_server.storage.database import Reads, Transaction
 from collab_server.storage.failures import Locked
 from collab_server.storage.reading import IS_MUTED, READ_SEQ, is_unread_sql, unread_comments_sql
 
-_LOCK = """
+LOCK = "FOR NO KEY UPDATE"
+"""How the row of a topic is locked by who writes there. By more than that they would also keep everybody from storing
+what refers to the topic: who notes that they have read it, or mute it, has locked their own inbox by then."""
+
+_LOCK = f"""
     SELECT id, last_seq, commenting
       FROM collab.topics
      WHERE name = $1
-       FOR UPDATE
+       {LOCK}
 """
 
 _GLANCE = f"{_LOCK.rstrip()} SKIP LOCKED"
@@ -28,12 +32,12 @@ _FIND = """
      WHERE name = $1
 """
 
-_LOCK_MANY = """
+_LOCK_MANY = f"""
     SELECT id, name, last_seq, commenting
       FROM collab.topics
      WHERE name = ANY($1::text[])
      ORDER BY id
-       FOR UPDATE
+       {LOCK}
 """
 
 _LOCK_FREE = f"{_LOCK_MANY.rstrip()} SKIP LOCKED"

@@ -7,6 +7,7 @@ import asyncio
 import re
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from types import ModuleType
 from typing import Any
 from uuid import uuid4
 
@@ -14,10 +15,13 @@ import asyncpg
 import pytest
 
 from collab_server.demo.embedded import EmbeddedPostgres
+from collab_server.domain.topics import parse_topic
 from collab_server.services.commands.executor import Write
 from collab_server.services.commands.table import TABLE
-from collab_server.storage.database import COMMAND_SECONDS
+from collab_server.storage import new_comments, topics
+from collab_server.storage.database import COMMAND_SECONDS, Database, Transaction
 from collab_server.storage.permits import SHORT_SECONDS
+from collab_server.storage.server import Server
 from tests.conftest import MakeCluster
 from tests.harness.clients import Client, new_session
 from tests.harness.cluster import Cluster
@@ -90,6 +94,41 @@ async def test_whatever_waits_for_a_topic_holds_up_nobody_elsewhere(make_cluster
         answers = await asyncio.gather(*held_up)
         assert "internal" not in {answer["error"]["code"] for answer in answers if not answer["ok"]}, answers
     assert set(WRITES) - waited == WAIT_FOR_NOTHING
+
+
+async def test_what_one_notes_of_a_topic_for_oneself_does_not_wait_for_who_writes_there(
+    cluster: Cluster, topic: str
+) -> None:
+    """The first time, too, when it is stored who it is: they have locked their own inbox by then."""
+    ann = await cluster.client(0, "ann")
+    comment = {"commentId": (await ann.call("comment.add", {"topic": topic, "text": "0"}))["comment"]["id"]}
+    noted: list[tuple[str, str, dict[str, Any]]] = [
+        ("bob", "topic.mute", {"topic": topic, "muted": True}),
+        ("carol", "topic.read", {"topic": topic, "seq": 1}),
+        ("dan", "thread.follow", {**comment, "following": True}),
+        ("eve", "thread.mute", {**comment, "muted": True}),
+    ]
+    people = [await cluster.client(1, login) for login, *_ in noted]
+    writes = Database(Server(**cluster.database.connect_arguments()))
+    await writes.start()
+    try:
+        await writes.until_up()
+
+        async def write(tx: Transaction) -> None:
+            await topics.lock(tx, parse_topic(topic))
+            for who, (_, name, payload) in zip(people, noted, strict=True):
+                await who.call(name, payload)
+
+        await writes.run(write)
+    finally:
+        await writes.stop()
+
+
+@pytest.mark.parametrize("module", [new_comments, topics])
+def test_no_statement_keeps_others_from_referring_to_the_topic_that_it_locks(module: ModuleType) -> None:
+    statements = [text for text in vars(module).values() if isinstance(text, str) and "collab.topics" in text]
+    assert any(topics.LOCK in text for text in statements)
+    assert not [text for text in statements if "FOR UPDATE" in text]
 
 
 async def changes(who: Client, topics: Sequence[str]) -> list[dict[str, Any]]:
