@@ -112,6 +112,6 @@ ROWS = (
         shapes.EmptyShape,
         Call("DELETE /discussions/{discussionId}", "Delete a discussion"),
         remark="The members get `discussion.deleted`, then `topic.closed`. There is no way back. Nobody can read"
-        " what was said there any more; what inboxes tell of it stays as it was told.",
+        " what was said there any more, and what inboxes told of it goes.",
     ),
 )
