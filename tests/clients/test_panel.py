@@ -716,6 +716,22 @@ async def test_what_is_typed_and_sent_in_one_turn_is_sent_once(site: Site, topic
 
 
 @needs_chromium
+async def test_who_hears_a_new_comment_hears_its_words_and_no_signs(site: Site, topic: str) -> None:
+    bob = await site.node.client(0, "bob")
+    ann = await site.open("ann")
+    await expect(composer(ann)).to_be_visible()
+    text = "@[Ann Archer](user:A11A0000000000000000000000000001) the **East** is `odd`"
+    await bob.call("comment.add", {"topic": topic, "text": text, "format": "markdown"})
+    said = ann.locator(".topic-room [aria-live=polite]")
+    await expect(said).to_have_text("Bob Baker mentions you: @Ann Archer the East is odd")
+    # Nothing is said to somebody who writes.
+    await composer(ann).fill("I see")
+    await bob.call("comment.add", {"topic": topic, "text": "Never mind"})
+    await expect(comments(ann).filter(has_text="Never mind")).to_be_visible()
+    await expect(said).not_to_contain_text("Never mind")
+
+
+@needs_chromium
 async def test_one_begins_at_what_is_unread_and_reading_it_makes_it_read(
     site: Site, way: Proxy, topic: str
 ) -> None:

@@ -18,7 +18,7 @@ export function DiscussionList({ client, words, rooms, now }) {
   const { inSight, start, onScroll } = useWindow(list, all, (/** @type {any} */ { topic }) => topic);
   return html`
     <div class="list" part="list" ref=${list} onScroll=${onScroll} aria-busy=${isLoaded ? "false" : "true"}>
-      ${!isLoaded && html`<p class="empty quiet" role="status">${words.say("loading.discussions")}</p>`}
+      ${!isLoaded && html`<p class="empty quiet" role="status">${words.say("loading")}</p>`}
       ${isLoaded &&
       !all.length &&
       html`<div class="empty" part="empty">

@@ -154,7 +154,7 @@ export function Inbox({ client, words, host, rooms }) {
       >
         ${fresh.length > 0 &&
         html`<button type="button" class="pill fresh above" onClick=${renew}>${words.say("new.pill", { count: fresh.length })}</button>`}
-        ${isLoading && html`<p class="empty quiet" role="status">${words.say("loading.inbox")}</p>`}
+        ${isLoading && html`<p class="empty quiet" role="status">${words.say("loading")}</p>`}
         ${!isLoading &&
         !groups.length &&
         html`<div class="empty" part="empty">
@@ -218,7 +218,7 @@ function Line({ group, host, words, now, where, onChoose, onRead }) {
       </button>
       ${viewChip(host, words, named(words, words.say("apply.of", { name: by.name }), said), { viewState, topic })}
       ${isNew &&
-      html`<button type="button" class="bare read" aria-label=${named(words, words.say("read.of", { name: cut(by.name) }), said)} title=${words.say("read")} onClick=${onRead}>
+      html`<button type="button" class="bare read" aria-label=${named(words, words.say("read"), said, cut(by.name))} title=${words.say("read")} onClick=${onRead}>
         <${Icon} name="resolve" />
       </button>`}
     </div>

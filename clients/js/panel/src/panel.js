@@ -1,8 +1,8 @@
 // The panel: a header, a list of threads, and a composer that never scrolls away.
 
-import { named } from "./body.js";
+import { lineOfComment, named } from "./body.js";
 import { change, forgetRefused } from "./changing.js";
-import { discussionsOf, marksOf, mentionsOf, pieces } from "./client.js";
+import { discussionsOf, marksOf, mentionsOf } from "./client.js";
 import { Composer } from "./composer.js";
 import { leaving } from "./going.js";
 import { Avatar, Count, Icon, inSentence, listed, NO_DISCUSSIONS, Tabs, useStore } from "./parts.js";
@@ -338,18 +338,17 @@ export function Panel(props) {
 
   // --- said to those who do not see it
 
+  const hear = (/** @type {string} */ key, /** @type {any} */ { name }, /** @type {string} */ text) => {
+    const writing = host.shadowRoot.activeElement;
+    if (writing?.localName !== "textarea" || !writing.value) setSaid(words.say(key, { name, text }));
+  };
   useEffect(
     () =>
       client.on("comment.added", (/** @type {any} */ event) => {
         const { comment } = event.data;
         if (comment.topic !== topic.name || isMe(comment.author)) return;
-        const writing = host.shadowRoot.activeElement;
-        if (writing?.localName === "textarea" && writing.value) return;
-        const text = pieces(comment.text, comment.mentions)
-          .map((/** @type {any} */ piece) => piece.text)
-          .join("");
         const key = comment.mentions.some(isMe) ? "said.mention" : "said";
-        setSaid(words.say(key, { name: comment.author.name, text: text.slice(0, 200) }));
+        hear(key, comment.author, lineOfComment(comment).slice(0, 200));
       }),
     [client, topic, words],
   );
@@ -357,9 +356,7 @@ export function Panel(props) {
     () =>
       client.on("notification.added", (/** @type {any} */ event) => {
         const { topic: where, by } = event.data.notification;
-        const writing = host.shadowRoot.activeElement;
-        if (where === topic.name || !rooms.isHome || (writing?.localName === "textarea" && writing.value)) return;
-        setSaid(words.say("said", { name: by.name, text: whyOf(words, event.data.notification) }));
+        if (where !== topic.name && rooms.isHome) hear("said", by, whyOf(words, event.data.notification));
       }),
     [client, topic, words],
   );

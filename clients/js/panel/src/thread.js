@@ -63,6 +63,12 @@ export function Thread({ panel, thread, index, count }) {
     ${comment.id === newFrom && !isRoot && line}
     <${Comment} key=${comment.id} panel=${panel} comment=${comment} thread=${thread} isRoot=${isRoot} />
   `;
+  /** What shows other replies. @param {string} key @param {number} count @param {number} first @param {number} end */
+  const more = (key, count, first, end) => {
+    const label = words.say(key, { count });
+    const unfold = () => panel.unfold(id, first, end);
+    return count > 0 && html`<button type="button" class="link earlier" aria-label=${of(label)} onClick=${unfold}>${label}</button>`;
+  };
   const close = () => {
     panel.reply(null);
     panel.focus(`[data-thread="${id}"] :is(.reply, .fold)`);
@@ -80,26 +86,10 @@ export function Thread({ panel, thread, index, count }) {
         </button>`}
       </p>`}
       ${root && shown(root, true)}
-      ${hidden > 0 &&
-      html`<button
-        type="button"
-        class="link earlier"
-        aria-label=${of(words.say("replies.earlier", { count: hidden }))}
-        onClick=${() => panel.unfold(id, from - REPLIES, Math.min(last, from + 2 * REPLIES))}
-      >
-        ${words.say("replies.earlier", { count: hidden })}
-      </button>`}
+      ${more("replies.earlier", hidden, from - REPLIES, Math.min(last, from + 2 * REPLIES))}
       ${replies.length > 0 &&
       html`<div class="replies">${replies.slice(from, to).map((/** @type {any} */ each) => shown(each))}</div>`}
-      ${to < many &&
-      html`<button
-        type="button"
-        class="link earlier"
-        aria-label=${of(words.say("replies.later", { count: many - to }))}
-        onClick=${() => panel.unfold(id, Math.max(from, to - 2 * REPLIES), to + REPLIES)}
-      >
-        ${words.say("replies.later", { count: many - to })}
-      </button>`}
+      ${more("replies.later", many - to, Math.max(from, to - 2 * REPLIES), to + REPLIES)}
       ${(canReply || isReplying) &&
       (isReplying
         ? html`<${Composer}
@@ -386,12 +376,7 @@ function Actions({ panel, comment, thread, isRoot, onEdit, onDelete }) {
         }))}
       />`}
       ${mayResolve &&
-      html`<button
-        type="button"
-        class="bare"
-        aria-label=${of("resolve.of")}
-        onClick=${() => panel.resolve(thread)}
-      >
+      html`<button type="button" class="bare" aria-label=${of("resolve.of")} onClick=${() => panel.resolve(thread)}>
         <${Icon} name="resolve" />
       </button>`}
       <${Popup}
