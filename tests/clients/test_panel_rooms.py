@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest_asyncio
@@ -336,6 +337,43 @@ async def test_five_hundred_badges_share_one_question_and_a_bell_works_anywhere(
     await dialog.locator("button.line").first.click()
     await expect(dialog).to_have_count(0)
     await expect(comments(page).filter(has_text="shelf 7")).to_be_visible()
+
+
+@needs_chromium
+async def test_every_tab_and_all_initials_are_in_sight_on_a_telephone(
+    site: Site, browser: Browser, topic: str
+) -> None:
+    people = [await site.node.client(0, who) for who in ("bob", "carol", "dan", "eve", "admin")]
+    for each in people:
+        await each.call("topic.subscribe", {"topic": topic})
+    carol = {"kind": "user", "id": "C33C0000000000000000000000000003"}
+    await people[0].call("discussion.create", {"name": "Ours", "members": [ANN, carol], "text": "One"})
+    phone = await browser.new_context(
+        viewport={"width": 320, "height": 640}, has_touch=True, is_mobile=True, locale="en-GB"
+    )
+    for lang, dir in (("en", "ltr"), ("de", "ltr"), ("ar", "rtl")):
+        page = await replace(site, context=phone).open("ann", lang=lang, dir=dir)
+        await expect(page.locator(".filters .count")).to_have_count(1)
+        await page.locator(".filters .tab").last.tap()
+        await expect(lines(page)).to_have_count(1)
+        for tab in await page.locator(".filters .tab").all():
+            await expect(tab).to_be_in_viewport(ratio=1)
+        await expect(page.locator(".present .avatar")).to_have_count(4)
+        await expect(page.locator(".faces .avatar")).to_have_count(2)
+        assert await page.evaluate(COVERED) == []
+    await phone.close()
+
+
+COVERED = """() => {
+  const { shadowRoot } = document.querySelector("collab-panel");
+  return [...shadowRoot.querySelectorAll(".avatar")].filter((avatar) => {
+    const letters = new Range();
+    letters.selectNodeContents(avatar);
+    const { left, right, top, bottom } = letters.getBoundingClientRect();
+    const points = [left, right - 1].flatMap((x) => [top + 3, bottom - 3].map((y) => [x, y]));
+    return points.some((point) => shadowRoot.elementFromPoint(...point) !== avatar);
+  }).map(({ textContent }) => textContent);
+}"""
 
 
 @needs_chromium

@@ -28,8 +28,8 @@ export const STYLE = /* css */ `
 .snippet mark { border-radius: 3px; background: var(--warn-wash); color: inherit; font-weight: 600; }
 .faces { position: relative; flex: none; width: 36px; height: 36px; }
 .faces .avatar:only-child { width: 36px; height: 36px; font-size: 13px; }
-.faces .avatar:not(:only-child) { position: absolute; inset-block-start: 0; inset-inline-start: 0; width: 25px; height: 25px; font-size: 10px; box-shadow: 0 0 0 2px var(--sheet); }
-.faces .avatar + .avatar { inset-block-start: 11px; inset-inline-start: 11px; }
+.faces .avatar:not(:only-child) { position: absolute; inset-block-start: 0; inset-inline-start: 0; width: 22px; height: 22px; font-size: 9px; }
+.faces .avatar + .avatar { inset-block-start: 14px; inset-inline-start: 14px; }
 .note { position: relative; }
 .note.unread::before { content: ""; position: absolute; inset-inline-start: 5px; top: 22px; width: 6px; height: 6px; border-radius: 50%; background: var(--accent); }
 .note.unread .snippet { margin-inline-end: 30px; font-weight: 500; }

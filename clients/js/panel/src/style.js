@@ -60,6 +60,7 @@ button[aria-disabled="true"] { cursor: default; }
 :is(.count, .chip strong, .link, .send, .plain, .fold span, time, kbd) { overflow-wrap: normal; }
 .icon { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
 .icon.more { stroke-width: 3; }
+:is(.mark, .who, .chip, .in-place) .icon { width: 13px; height: 13px; }
 
 .head { display: flex; align-items: center; gap: 4px; min-height: 44px; padding-block: 8px 2px; padding-inline: 16px 10px; }
 .head:has(> .back) { padding-inline-start: 10px; }
@@ -69,31 +70,26 @@ button[aria-disabled="true"] { cursor: default; }
 .bell .count { position: absolute; inset-block-start: -6px; inset-inline: 7px -8px; width: fit-content; min-width: 15px; margin: 0 auto; padding: 0 4px; font-size: 10px; line-height: 15px; box-shadow: 0 0 0 2px var(--sheet); }
 .back:dir(rtl) .icon { transform: scaleX(-1); }
 .mark { display: inline-grid; color: var(--soft); }
-.mark .icon { width: 13px; height: 13px; }
 .who { display: flex; align-items: center; gap: 6px; align-self: flex-start; max-width: 100%; margin: -4px 0 2px; padding-inline: 46px 16px; color: var(--soft); }
 .who > span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.who .icon { width: 12px; height: 12px; }
 ::slotted([slot="header"]) { flex: 1; }
-.present { display: flex; align-items: center; }
+.present { display: flex; align-items: center; gap: 2px; }
 .present.unsure { visibility: hidden; }
-.present .avatar + .avatar { margin-inline-start: -8px; }
-.present .avatar { width: 24px; height: 24px; font-size: 10px; box-shadow: 0 0 0 2px var(--sheet); position: relative; }
-.present .quiet { margin-inline-start: 6px; }
+.present .avatar { width: 23px; height: 23px; font-size: 10px; position: relative; overflow: visible; }
 .avatar.writes::after { content: ""; position: absolute; inset-inline: 0; bottom: -5px; margin: auto; width: 6px; height: 6px; border-radius: 50%; background: var(--accent); }
 .avatar { display: inline-grid; place-items: center; flex: none; width: 28px; height: 28px; border-radius: 50%; overflow: clip; font-size: 11px; font-weight: 600; letter-spacing: 0.02em; white-space: nowrap; color: #ffffff; user-select: none; }
-.present .avatar { overflow: visible; }
 .hue0 { background: #8a4b32; } .hue1 { background: #6b5a1e; } .hue2 { background: #3f6b35; } .hue3 { background: #1f6a63; }
 .hue4 { background: #2f5f8f; } .hue5 { background: #54529b; } .hue6 { background: #7c4a8c; } .hue7 { background: #96456a; }
 
 .notice { display: flex; gap: 8px; align-items: center; justify-content: space-between; padding: 6px 16px; background: var(--warn-wash); color: var(--warn); font-size: 0.9em; }
 .notice.nothing { padding: 0; }
 .notice .link { color: inherit; text-decoration: underline; white-space: nowrap; }
-.filters { display: flex; flex: none; gap: 0; padding: 0 11px; border-bottom: 1px solid var(--line); overflow-x: auto; scrollbar-width: none; }
-.tab { position: relative; flex: none; padding: 6px 5px; min-height: 34px; color: var(--soft); font-size: 0.9em; white-space: nowrap; border-radius: 6px 6px 0 0; }
+.filters { display: flex; flex: none; flex-wrap: wrap; padding: 0 12px; border-bottom: 1px solid var(--line); }
+.tab { position: relative; flex: none; padding: 6px 4px; min-height: 34px; color: var(--soft); font-size: 0.9em; white-space: nowrap; border-radius: 6px 6px 0 0; }
 .tab:hover { color: var(--ink); }
 .tab:focus-visible { outline-offset: -2px; }
 .tab[aria-pressed="true"] { color: var(--ink); font-weight: 600; }
-.tab[aria-pressed="true"]::after { content: ""; position: absolute; inset-inline: 5px; bottom: -1px; height: 2px; background: var(--accent); }
+.tab[aria-pressed="true"]::after { content: ""; position: absolute; inset-inline: 4px; bottom: -1px; height: 2px; background: var(--accent); }
 .count { display: inline-block; margin-inline-start: 4px; padding: 0 6px; border-radius: 999px; background: var(--accent); color: var(--on-accent); font-size: 0.85em; font-weight: 600; white-space: nowrap; }
 
 .list { flex: 1; min-height: 0; overflow: auto; overflow-anchor: none; overscroll-behavior: contain; scrollbar-width: thin; position: relative; }
@@ -139,7 +135,7 @@ button[aria-disabled="true"] { cursor: default; }
 .chip { display: inline-flex; align-items: center; gap: 6px; max-width: 100%; min-height: 26px; padding: 2px 10px; border: 1px solid var(--line); border-radius: 999px; font-size: 0.86em; text-align: start; }
 .chip > :is(bdi, span:not(.unseen)) { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .chip strong { color: var(--accent); font-weight: 600; }
-.chip .icon { width: 13px; height: 13px; color: var(--soft); }
+.chip .icon { color: var(--soft); }
 button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-color: var(--accent); }
 .reaction { min-height: 26px; padding: 0 8px; border: 1px solid var(--line); border-radius: 999px; font-size: 0.86em; }
 .reaction[aria-pressed="true"] { background: var(--wash); border-color: var(--accent); }
@@ -201,7 +197,6 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .toast .link { color: inherit; text-decoration: underline; }
 .in-place { display: flex; align-items: center; gap: 6px; padding: 6px 16px; border-bottom: 1px solid var(--line); background: var(--wash); font-size: 0.9em; }
 .in-place bdi { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.in-place .icon { width: 13px; height: 13px; }
 .handle { display: none; }
 @media ${NARROW} {
   :host([sheet]) { position: fixed; inset-inline: 0; bottom: 0; z-index: var(--collab-sheet-layer, 10); width: auto; height: 56dvh; }
@@ -221,10 +216,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
   .actions { transition: opacity 120ms; }
   .comment.shown { transition: background 160ms, box-shadow 160ms; }
 }
-/* A mouse does not draw aside what is beyond the edge. */
-@media (hover: hover) { .filters { flex-wrap: wrap; } }
 @media (max-height: 420px) {
-  /* Where there is hardly room for what is written, all of it scrolls. */
   .panel { overflow: auto; overscroll-behavior: contain; }
   .list { flex: 1 0 auto; min-height: 96px; max-height: 100%; overscroll-behavior: auto; }
 }
