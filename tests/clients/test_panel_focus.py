@@ -182,3 +182,12 @@ async def test_who_looks_up_a_key_is_where_they_were_once_the_keys_are_closed(si
     await ann.keyboard.press("Escape")
     await expect(keys).to_have_count(0)
     await expect(options).to_be_focused()
+
+
+async def test_the_focus_stays_near_also_before_everything_of_the_panel_is_loaded(site: Site) -> None:
+    await site.context.route("**/collab-panel/later.js", lambda route: route.abort())
+    ann = await site.open("ann")
+    await say(ann, "A thought")
+    await ann.evaluate("client.topic(panel.topic).add({ text: 'x'.repeat(30_000) }).catch(() => {}); null")
+    await ann.get_by_role("button", name="Discard").press("Enter")
+    await expect(ann.locator("[data-thread]").last).to_be_focused()

@@ -340,6 +340,27 @@ async def test_five_hundred_badges_share_one_question_and_a_bell_works_anywhere(
 
 
 @needs_chromium
+async def test_who_leaves_what_a_bell_of_the_page_has_opened_is_at_the_bell_again(site: Site) -> None:
+    bob = await site.node.client(0, "bob")
+    made = await bob.call("discussion.create", {"name": "Ours", "members": [ANN]})
+    page = await site.open("ann")
+    await page.evaluate("document.querySelector('main').innerHTML = '<collab-bell></collab-bell>'; null")
+    opener = page.locator("main button.bell")
+    await bob.call(
+        "comment.add", {"topic": made["discussion"]["topic"], "text": f"{TO_ANN} the figures of the East"}
+    )
+    for is_searching in (False, True):
+        if is_searching:
+            await page.get_by_role("button", name="Search comments").press("Enter")
+            await expect(page.get_by_role("searchbox")).to_be_focused()
+        await opener.press("Enter")
+        await page.locator("collab-bell button.line").filter(has_text="the East").press("Enter")
+        await expect(page.locator("[data-thread]").filter(has_text="the East")).to_be_focused()
+        await page.keyboard.press("Escape")
+        await expect(opener).to_be_focused()
+
+
+@needs_chromium
 async def test_every_tab_and_all_initials_are_in_sight_on_a_telephone(
     site: Site, browser: Browser, topic: str
 ) -> None:

@@ -413,11 +413,8 @@ export function Panel(props) {
     });
   /** @param {string} id @param {() => void} act */
   const finish = (id, act) => {
-    const focused = host.shadowRoot.activeElement?.closest(`[data-comment="${id}"]`);
     act();
     forget(id);
-    const thread = threadOf(id);
-    if (focused && thread) focus(`[data-thread="${thread}"]`);
   };
   const deletingNow = useRef(deleting);
   deletingNow.current = deleting;

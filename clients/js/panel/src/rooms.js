@@ -1,8 +1,9 @@
 // What lies over what: the comments of the dashboard, and over them the inbox, the search, a discussion or another
 // dashboard's comments, each with a way back.
 
-import { leaving } from "./going.js";
+import { focused, leaving } from "./going.js";
 import { Panel } from "./panel.js";
+import { keepFocus } from "./nearest.js";
 import { inSentence } from "./parts.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
 import { Handle } from "./sheet.js";
@@ -60,12 +61,12 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     if (stack.length === depth && !before.isAsked) return;
     before.isAsked = false;
     const top = box.current.querySelector(".room:not([inert])");
-    const back = stack.length < depth && before.opener?.isConnected && top.contains(before.opener) && before.opener;
+    const back = stack.length < depth && before.opener?.isConnected && before.opener;
     const first = back || top.querySelector("[data-first]") || top.querySelector("button, input, textarea");
     if (!before.hasGone()) first?.focus();
   }, [stack]);
 
-  useEffect(() => others?.keepFocus(box.current), [others]);
+  useLayoutEffect(() => keepFocus(box.current), []);
   useLayoutEffect(() => others && host.wear(others.STYLE), [others]);
   const load = async () => {
     known = await import("./later.js");
@@ -106,7 +107,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
       const known = { ...stack[at], ...(room.wanted && { wanted: room.wanted }) };
       setStack([...stack.slice(0, at), known]);
     } else {
-      setStack([...stack, { ...room, opener: host.shadowRoot.activeElement }]);
+      setStack([...stack, { ...room, opener: focused() }]);
     }
   };
 
@@ -179,7 +180,6 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
   const undo = () => {
     clearTimeout(going?.timer);
     setGoing(null);
-    box.current.querySelector(".room:not([inert]) button")?.focus();
   };
 
   return html`
