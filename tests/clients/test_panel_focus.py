@@ -191,3 +191,22 @@ async def test_the_focus_stays_near_also_before_everything_of_the_panel_is_loade
     await ann.evaluate("client.topic(panel.topic).add({ text: 'x'.repeat(30_000) }).catch(() => {}); null")
     await ann.get_by_role("button", name="Discard").press("Enter")
     await expect(ann.locator("[data-thread]").last).to_be_focused()
+
+
+async def test_the_keys_that_are_shown_are_all_there_are(site: Site) -> None:
+    ann = await site.open("ann")
+    await say(ann, "A thought")
+    await ann.locator("[data-thread]").focus()
+    await ann.keyboard.press("?")
+    shown = await ann.locator(".keys kbd").all_inner_texts()
+    assert shown[:7] == ["c", "j", "k", "r", "e", "/", "?"]
+    assert shown[-2:] == ["Ctrl Enter", "Esc"]
+    forms = await ann.evaluate(
+        f"import('{site.node[0].url}/clients/collab-panel/composer.js').then((it) => [...it.FORM_KEYS.keys()])"
+    )
+    assert shown[7:-2] == [f"Ctrl {key.upper()}" for key in forms]
+    for key in forms:
+        await composer(ann).fill("A thought")
+        await composer(ann).press("Control+A")
+        await composer(ann).press(f"Control+{key}")
+        await expect(composer(ann)).not_to_have_value("A thought")

@@ -132,7 +132,8 @@ function insert(area, text) {
 }
 
 const FORMS = { bold: "**", italic: "*", code: "`", list: "- " };
-const FORM_KEYS = new Map([
+/** With Ctrl or Cmd. */
+export const FORM_KEYS = new Map([
   ["b", "bold"],
   ["i", "italic"],
   ["e", "code"],

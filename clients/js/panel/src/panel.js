@@ -537,6 +537,22 @@ export function Panel(props) {
     },
   };
 
+  /** The keys, each with the words for it and what it does. @param {any} [at] where @returns {Record<string, [string, () => void]>} */
+  const keysAt = (at) => {
+    const all = [...(list.current?.querySelectorAll("[data-thread]") ?? [])];
+    const index = all.indexOf(at?.closest("[data-thread]"));
+    const thread = threads.find((/** @type {any} */ { id }) => id === all[index]?.dataset.thread);
+    const mayEnd = thread?.root && topic.may(thread.root.resolved ? "thread.reopen" : "thread.resolve");
+    return {
+      c: ["write", () => box.current.querySelector(".foot textarea")?.focus()],
+      j: ["keys.j", () => (all[index + 1] ?? all.at(-1))?.focus()],
+      k: ["keys.k", () => (index < 0 ? all.at(-1) : (all[index - 1] ?? all[0]))?.focus()],
+      r: ["reply", () => thread && topic.may("comment.add") && reply(thread.id)],
+      e: ["keys.e", () => mayEnd && panel.resolve(thread)],
+      "/": ["search", () => rooms.enter({ kind: "search", topic: topic.name })],
+      "?": ["keys.help", () => setHelping(!isHelping)],
+    };
+  };
   const onKeyDown = (/** @type {KeyboardEvent} */ event) => {
     const { key } = event;
     const at = /** @type {any} */ (event.composedPath()[0]);
@@ -548,19 +564,10 @@ export function Panel(props) {
     }
     const isWriting = ["TEXTAREA", "INPUT", "SELECT"].includes(at.tagName);
     if (!hasKeys || isWriting || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
-    const all = [...(list.current?.querySelectorAll("[data-thread]") ?? [])];
-    const index = all.indexOf(at.closest("[data-thread]"));
-    const thread = threads.find((/** @type {any} */ { id }) => id === all[index]?.dataset.thread);
-    if (key === "c") box.current.querySelector(".foot textarea")?.focus();
-    else if (key === "j") (all[index + 1] ?? all.at(-1))?.focus();
-    else if (key === "k") (index < 0 ? all.at(-1) : (all[index - 1] ?? all[0]))?.focus();
-    else if (key === "r" && thread && topic.may("comment.add")) reply(thread.id);
-    else if (key === "e" && thread?.root && topic.may(thread.root.resolved ? "thread.reopen" : "thread.resolve")) {
-      panel.resolve(thread);
-    } else if (key === "/") rooms.enter({ kind: "search", topic: topic.name });
-    else if (key === "?") setHelping(!isHelping);
-    else return;
+    const act = keysAt(at)[key]?.[1];
+    if (!act) return;
     event.preventDefault();
+    act();
   };
 
   // --- what is shown
@@ -673,7 +680,7 @@ export function Panel(props) {
         <span>${words.say("gone")}</span>
         <button type="button" class="link" onClick=${() => setGone(false)}>${words.say("close")}</button>
       </p>`}
-      ${isHelping && rooms.Keys && html`<${rooms.Keys} words=${words} onClose=${() => (setHelping(false), focus(".more-button"))} />`}
+      ${isHelping && rooms.Keys && html`<${rooms.Keys} words=${words} keys=${keysAt()} onClose=${() => (setHelping(false), focus(".more-button"))} />`}
       <${Tabs}
         words=${words}
         label=${words.say("filter")}
