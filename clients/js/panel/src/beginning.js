@@ -81,7 +81,7 @@ export function NewDiscussion({ client, words, host, rooms }) {
         <label for="discussion-name">${words.say("discussion.name")}</label>
         <${NameField} id="discussion-name" isFirst=${true} value=${name} onChange=${setName} />
         ${wrong("name")}
-        <label for="discussion-people">${words.say("discussion.people")}</label>
+        <label for="discussion-people">${words.say("people")}</label>
         <${Picker} client=${client} words=${words} id="discussion-people" chosen=${members} onChange=${setMembers} />
         ${wrong("members")}
         <label for="discussion-text">${words.say("discussion.text")}</label>

@@ -158,7 +158,7 @@ export function Inbox({ client, words, host, rooms }) {
         ${!isLoading &&
         !groups.length &&
         html`<div class="empty" part="empty">
-          <p>${words.say(`empty.inbox.${filter}`)}</p>
+          <p>${words.say(filter === "unread" ? "empty.unread" : `empty.inbox.${filter}`)}</p>
           ${filter === "all" && html`<p class="quiet">${words.say("empty.inbox.why")}</p>`}
         </div>`}
         ${inSight.length > 0 &&

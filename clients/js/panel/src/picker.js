@@ -118,7 +118,7 @@ export function Picker({ client, words, id, chosen, onChange, known = [] }) {
       html`<${People}
         words=${words}
         id="${id}-list"
-        label=${words.say("people.found")}
+        label=${words.say("people")}
         people=${found ?? []}
         chosen=${at}
         problem=${problem}
