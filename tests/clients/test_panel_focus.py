@@ -210,3 +210,20 @@ async def test_the_keys_that_are_shown_are_all_there_are(site: Site) -> None:
         await composer(ann).press("Control+A")
         await composer(ann).press(f"Control+{key}")
         await expect(composer(ann)).not_to_have_value("A thought")
+
+
+async def test_nobody_is_looked_for_in_the_place_of_whom_one_has_chosen(site: Site, topic: str) -> None:
+    carol = await site.node.client(0, "carol")
+    await carol.call("topic.subscribe", {"topic": topic})
+    ann = await site.open("ann")
+    await expect(ann.get_by_role("img", name="Carol Chen")).to_be_visible()  # who is here is found at once
+    people = ann.get_by_role("option")
+    await composer(ann).press_sequentially("@Car")
+    await people.filter(has_text="Carol Chen").click()
+    await ann.get_by_role("button", name="List").click()
+    await expect(composer(ann)).to_have_value("- @Carol Chen ")
+    await composer(ann).press("Backspace")
+    await expect(people).to_have_count(0)
+    # Once it is not her name any more, somebody is.
+    await composer(ann).press("Backspace")
+    await expect(people.filter(has_text="Carol Chen")).to_be_visible()

@@ -230,24 +230,24 @@ export function Composer({ panel, place, label, at, sendLabel, onSend, onCancel,
     const match = WRITES.exec(text.slice(0, caret));
     clearTimeout(asked.current.timer);
     const number = ++asked.current.number;
-    if (!match) {
+    const [, query = ""] = match ?? [];
+    const from = caret - query.length - 1;
+    const wanted = query.trim();
+    // Nobody is looked for in the place of whom one has chosen.
+    if (!match || meantIn(newest.current).some(({ at, whom }) => at === from && whom.name === wanted)) {
       setPicking(null);
       return;
     }
-    const query = match[1];
-    const from = caret - query.length - 1;
     const near = nearby(panel, people, query);
     setChosen(0);
     if (near.length) setPicking({ from, found: near, problem: "" });
-    if (!query.trim()) {
-      if (!near.length) setPicking(null);
-      return;
-    }
+    else if (!wanted) setPicking(null);
+    if (!wanted) return;
     asked.current.timer = setTimeout(async () => {
       let found = /** @type {any[]} */ ([]);
       let problem = "";
       try {
-        found = (await client.ask("recipients.find", { search: query.trim(), limit: MOST_PEOPLE })).items;
+        found = (await client.ask("recipients.find", { search: wanted, limit: MOST_PEOPLE })).items;
       } catch {
         problem = words.say("people.failed");
       }
