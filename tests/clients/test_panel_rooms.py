@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest_asyncio
 from playwright.async_api import Browser, Locator, Page, expect
 
-from tests.clients.panels import PATIENCE_MS, Site, comments, composer, site_of
+from tests.clients.panels import PATIENCE_MS, Site, comments, composer, say, site_of
 from tests.harness.browsers import needs_chromium
 from tests.harness.cluster import Cluster
 from tests.harness.waiting import until
@@ -382,6 +382,36 @@ async def test_every_tab_and_all_initials_are_in_sight_on_a_telephone(
         await expect(page.locator(".present .avatar")).to_have_count(4)
         await expect(page.locator(".faces .avatar")).to_have_count(2)
         assert await page.evaluate(COVERED) == []
+    await phone.close()
+
+
+@needs_chromium
+async def test_what_is_wanted_is_in_sight_on_a_small_screen(site: Site, browser: Browser) -> None:
+    phone = await browser.new_context(
+        viewport={"width": 360, "height": 430}, has_touch=True, is_mobile=True, locale="en-GB"
+    )
+    ann = await replace(site, context=phone).open("ann")
+    for number in range(3):
+        await say(ann, f"Thought {number}")
+    await ann.get_by_role("button", name="Options").tap()
+    await ann.get_by_role("menuitem", name="Keys").tap()
+    await expect(ann.locator(".keys")).to_be_in_viewport(ratio=1)
+    await expect(composer(ann)).to_be_in_viewport(ratio=1)
+    await ann.locator(".keys").get_by_role("button", name="Close").tap()
+
+    # Where a reply grows, what sends it stays there.
+    await ann.get_by_role("button", name="Reply to Ann Archer: Thought 2").tap()
+    reply = ann.get_by_role("textbox", name="Reply to Ann Archer")
+    await reply.press_sequentially("One")
+    for line in range(4):
+        await reply.press("Enter")
+        await reply.press_sequentially(f"line {line}")
+        await expect(ann.get_by_role("button", name="Reply: Reply to Ann Archer")).to_be_in_viewport(ratio=1)
+
+    # Also where it is so low that all of the panel scrolls.
+    await ann.set_viewport_size({"width": 740, "height": 360})
+    heights = "all => all.map(icon => icon.getBoundingClientRect().height)"
+    assert await ann.locator(".thread .forms .icon").evaluate_all(heights) == [16] * 4
     await phone.close()
 
 

@@ -204,9 +204,9 @@ export function Composer({ panel, place, label, at, sendLabel, onSend, onCancel,
     }
   }, []);
   useEffect(() => {
-    // On a short screen what stands below the text would not be in sight.
+    // On a short screen what stands below the text would not be in sight, nor where it grows.
     if (isIn) area.current.closest(".composer").scrollIntoView({ block: "nearest" });
-  }, [isIn]);
+  }, [isIn, draft]);
   useLayoutEffect(() => {
     const { caret } = asked.current;
     if (caret >= 0) area.current.setSelectionRange(caret, caret);

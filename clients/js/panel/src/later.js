@@ -59,11 +59,12 @@ input::placeholder, .form textarea::placeholder { color: var(--soft); opacity: 1
 .member .quiet { flex: 1; white-space: nowrap; }
 .member .popup-box { position: relative; }
 .search-room .head { padding-inline-end: 16px; }
-.keys { margin: 8px 16px; padding: 12px; border: 1px solid var(--line); border-radius: var(--radius); }
+.keys { min-height: 96px; overflow: auto; margin: 8px 16px; padding: 12px; border: 1px solid var(--line); border-radius: var(--radius); }
 .keys dl { display: grid; gap: 4px; margin-bottom: 10px; }
 .keys dl div { display: flex; gap: 10px; }
 .keys dt { min-width: 84px; }
 kbd { padding: 1px 6px; border: 1px solid var(--line); border-radius: 4px; font: inherit; font-size: 0.86em; }
+@media (max-height: 420px) { .keys { flex: none; } }
 @media print {
   :host, :host([sheet]) { position: static; height: auto; }
   .house, .rooms, .room, .panel, .list { display: block; height: auto; overflow: visible; }

@@ -54,7 +54,7 @@ const STROKES = {
 
 /** @param {{name: keyof typeof STROKES}} props */
 export function Icon({ name }) {
-  return html`<svg class="icon ${name}" viewBox="0 0 24 24" aria-hidden="true"><path d=${STROKES[name]} /></svg>`;
+  return html`<svg class="icon icon-${name}" viewBox="0 0 24 24" aria-hidden="true"><path d=${STROKES[name]} /></svg>`;
 }
 
 /** A number as there is room for it. @param {number} count */

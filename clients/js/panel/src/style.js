@@ -59,7 +59,7 @@ button[aria-disabled="true"] { cursor: default; }
 .bare:hover, .bare[aria-expanded="true"] { background: var(--wash); color: var(--ink); }
 :is(.count, .chip strong, .link, .send, .plain, .fold span, time, kbd) { overflow-wrap: normal; }
 .icon { width: 16px; height: 16px; flex: none; fill: none; stroke: currentColor; stroke-width: 1.8; stroke-linecap: round; stroke-linejoin: round; }
-.icon.more { stroke-width: 3; }
+.icon-more { stroke-width: 3; }
 :is(.mark, .who, .chip, .in-place) .icon { width: 13px; height: 13px; }
 
 .head { display: flex; align-items: center; gap: 4px; min-height: 44px; padding-block: 8px 2px; padding-inline: 16px 10px; }
@@ -85,7 +85,7 @@ button[aria-disabled="true"] { cursor: default; }
 .notice.nothing { padding: 0; }
 .notice .link { color: inherit; text-decoration: underline; white-space: nowrap; }
 .filters { display: flex; flex: none; flex-wrap: wrap; padding: 0 12px; border-bottom: 1px solid var(--line); }
-.tab { position: relative; flex: none; padding: 6px 4px; min-height: 34px; color: var(--soft); font-size: 0.9em; white-space: nowrap; border-radius: 6px 6px 0 0; }
+.tab { position: relative; flex: none; padding: 6px 4px; min-height: 34px; color: var(--soft); font-size: 0.86em; white-space: nowrap; border-radius: 6px 6px 0 0; }
 .tab:hover { color: var(--ink); }
 .tab:focus-visible { outline-offset: -2px; }
 .tab[aria-pressed="true"] { color: var(--ink); font-weight: 600; }
@@ -148,6 +148,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
   .actions { opacity: 1; border-color: transparent; background: none; }
   .comment header { padding-inline-end: 92px; }
 }
+.popup-box { display: flex; }
 .head .popup-box { position: relative; }
 .popup { position: absolute; inset-block-start: 100%; inset-inline-end: 0; margin-top: 4px; padding: 4px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); box-shadow: 0 6px 20px rgb(0 0 0 / 16%); z-index: 3; }
 .emojis { display: grid; grid-template-columns: repeat(4, auto); gap: 2px; }
