@@ -260,6 +260,10 @@ async def test_on_a_phone_the_panel_is_a_sheet_below_the_dashboard(open_as: Open
     assert low < 80 < 300 < half < 500 < full
     await composer(ann).click()
     await expect(panel).to_have_attribute("sheet", "full")
+    await ann.locator(".account summary").click()
+    await expect(ann.get_by_role("button", name="Sign out")).to_be_visible()
+    await ann.get_by_role("button", name="Another node").click(trial=True)  # nothing lies over it
+    await ann.locator(".account summary").click()
     assert await ann.evaluate("document.documentElement.scrollWidth") <= 360
 
 
