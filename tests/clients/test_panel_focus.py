@@ -129,6 +129,32 @@ async def test_what_goes_leaves_the_focus_near_to_where_it_was(site: Site, topic
     await expect(ann.locator("[data-thread]").last).to_be_focused()
 
 
+async def test_who_thinks_again_of_leaving_is_where_they_were(site: Site) -> None:
+    owner = await site.node.client(0, "bob")
+    for name in ("Ours", "Theirs"):
+        await owner.call("discussion.create", {"name": name, "members": users(ANN)})
+    ann = await site.open("ann")
+    await ann.get_by_role("button", name="Discussions").press("Enter")
+    line = ann.locator(".line").filter(has_text="Ours")
+    await line.press("Enter")
+    await ann.locator(".room:not([inert])").get_by_role("button", name="Options").press("Enter")
+    await ann.get_by_role("menuitem", name="Leave").press("Enter")
+    await expect(ann.get_by_role("button", name="Undo")).to_be_focused()
+    await ann.keyboard.press("Enter")
+    await expect(line).to_be_focused()
+
+
+async def test_what_is_unread_begins_where_it_begins(site: Site, topic: str) -> None:
+    bob = await site.node.client(0, "bob")
+    await add(bob, topic, 30)
+    ann = await site.open("ann")
+    await ann.locator(".pill").click()
+    await ann.evaluate("panel.shadowRoot.querySelector('.list').scrollTop = 1e6")
+    await expect(comments(ann).last).to_be_in_viewport()
+    await ann.get_by_role("button", name="Unread").click()
+    await expect(comments(ann).first).to_be_in_viewport()
+
+
 async def test_a_button_whose_work_is_done_keeps_the_focus(site: Site, topic: str) -> None:
     owner = await site.node.client(0, "ann")
     made = await owner.call("discussion.create", {"name": "Ours", "members": users(BOB)})

@@ -205,7 +205,7 @@ function Line({ group, host, words, now, where, onChoose, onRead }) {
       <button type="button" class="line" onClick=${onChoose}>
         <${Avatar} person=${by} />
         <span class="what">
-          ${isNew && html`<span class="unseen">${words.say("is.unread")}</span>`}
+          ${isNew && html`<span class="unseen">${words.say("at", { label: words.say("unread"), text: "" })}</span>`}
           <span class="first">
             <span class="who-why"><span class="name">${who}</span> <span class="quiet">${whyOf(words, latest)}</span></span>
             <time class="quiet" datetime=${createdAt} title=${words.exact(createdAt)}>${words.ago(createdAt, now)}</time>

@@ -118,7 +118,7 @@ export function Members({ client, words, name: topicName, rooms }) {
             return html`<li key=${person.id} class="member">
               <${Avatar} person=${person} />
               <bdi class="name" title=${person.name}>${person.name}</bdi>
-              <span class="quiet">${isOwner ? words.say("owner") : ""}${isMe ? ` ${words.say("you.too")}` : ""}</span>
+              <span class="quiet">${isOwner ? words.say("owner") : ""}${isMe ? ` (${words.say("you")})` : ""}</span>
               ${!isMe &&
               topic.may("discussion.remove") &&
               html`<${Popup}

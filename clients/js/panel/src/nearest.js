@@ -15,8 +15,12 @@ const focusFirst = (elements) => elements.some((each) => (each.focus(), each.mat
  */
 export function keepFocus(box) {
   let at = box.getRootNode().activeElement; // what has the focus
+  let last = box; // what had it until then
   const gap = new Range(); // where it is, also once it is gone
-  const onFocus = (/** @type {any} */ { target }) => gap.selectNode((at = target));
+  const onFocus = (/** @type {any} */ { target }) => {
+    last = at ?? last;
+    gap.selectNode((at = target));
+  };
   const onBlur = () => queueMicrotask(() => at?.isConnected && !at.matches(":focus") && (at = null));
   const look = () => {
     if (!at || at.isConnected) return;
@@ -30,7 +34,7 @@ export function keepFocus(box) {
       const before = around.filter((each) => !isAfter(each)).reverse();
       if (focusFirst([...around.filter(isAfter), ...before.sort((one, other) => one.tabIndex - other.tabIndex)])) return;
     }
-    focusFirst(all);
+    focusFirst([last, ...all]); // what is gone lay over the rooms
   };
   if (at) gap.selectNode(at);
   const observer = new MutationObserver(look);

@@ -691,6 +691,7 @@ export function Panel(props) {
           if (key === "discussions") rooms.want();
           sticky.clear();
           live.isAtEnd = true;
+          live.goal = key === "unread" ? firstUnread() : null;
           setStartId(null);
           setFilter(key);
         }}
