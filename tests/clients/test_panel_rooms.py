@@ -415,6 +415,31 @@ async def test_what_is_wanted_is_in_sight_on_a_small_screen(site: Site, browser:
     await phone.close()
 
 
+@needs_chromium
+async def test_with_forced_colors_one_sees_what_is_chosen_what_can_be_pressed_and_where_one_is(
+    site: Site, topic: str
+) -> None:
+    carol = await site.node.client(0, "carol")
+    await carol.call("topic.subscribe", {"topic": topic})
+    ann = await site.open("ann")
+    await ann.emulate_media(forced_colors="active")
+    await expect(ann.get_by_role("img", name="Carol Chen")).to_be_visible()
+
+    async def color(place: str) -> str:
+        return str(await ann.locator(place).evaluate("it => getComputedStyle(it).color"))
+
+    send = ".foot .send"
+    await composer(ann).focus()
+    before = await color(send)
+    await composer(ann).press_sequentially("@Car")
+    assert await color(send) != before
+    chosen = '.people [aria-selected="true"]'
+    await expect(ann.locator(f"{chosen} .quiet")).to_have_text("here now")
+    assert await color(f"{chosen} .quiet") == await color(chosen)
+    # A shadow is not drawn there.
+    await expect(ann.locator(".foot .composer")).to_have_css("outline-style", "solid")
+
+
 COVERED = """() => {
   const { shadowRoot } = document.querySelector("collab-panel");
   return [...shadowRoot.querySelectorAll(".avatar")].filter((avatar) => {

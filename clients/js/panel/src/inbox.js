@@ -125,7 +125,7 @@ export function Inbox({ client, words, host, rooms }) {
         ${unread > 0 && html`<button type="button" class="link" onClick=${() => read(null)}>${words.say("read.all")}</button>`}
       <//>
       <p class="notice ${problem || state === "behind" ? "" : "nothing"}" role="status">
-        ${problem || (state === "behind" && words.say(client.connection.isLive ? "behind" : "inbox.offline"))}
+        ${problem || (state === "behind" && words.say(client.connection.isLive ? "behind" : "offline.later"))}
       </p>
       <${Tabs}
         words=${words}

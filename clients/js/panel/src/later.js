@@ -44,14 +44,14 @@ export const STYLE = /* css */ `
 .form label.check { display: flex; gap: 8px; align-items: center; font-weight: 400; }
 .check input { width: 16px; height: 16px; margin: 0; accent-color: var(--accent); }
 input[type="text"], input[type="search"], .form textarea { width: 100%; min-height: 36px; padding: 6px 12px; border: 1px solid var(--edge); border-radius: var(--radius); outline: 0; background: var(--sheet); color: inherit; font: inherit; resize: vertical; }
-:is(input[type="text"], input[type="search"], .form textarea):focus-visible { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
+:is(input[type="text"], input[type="search"], .form textarea):focus-visible { outline: 2px solid var(--accent); outline-offset: -2px; }
 input::placeholder, .form textarea::placeholder { color: var(--soft); opacity: 1; }
 .form .row { justify-content: end; padding: 8px 0 0; }
 .beside { display: flex; gap: 8px; }
 .beside button { flex: none; }
 .picker { min-width: 0; position: relative; display: flex; flex-wrap: wrap; gap: 4px; padding: 4px; border: 1px solid var(--edge); border-radius: var(--radius); }
-.picker:focus-within { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
-.form .picker input { flex: 1; min-width: 120px; width: auto; min-height: 26px; padding: 2px 8px; border: 0; box-shadow: none; }
+.picker:focus-within { outline: 2px solid var(--accent); outline-offset: -2px; }
+.form .picker input { flex: 1; min-width: 120px; width: auto; min-height: 26px; padding: 2px 8px; border: 0; outline: 0; }
 .wrong { padding: 4px 0; color: var(--bad); font-size: 0.9em; }
 .list > .wrong { padding: 8px 16px; }
 .composer > .wrong { padding: 0 12px 6px; }

@@ -111,7 +111,7 @@ export function Search({ client, words, host, name, rooms }) {
       />
       <div class="list" part="list" ref=${list} onScroll=${onScroll} aria-busy=${isAsking ? "true" : "false"}>
         ${problem && html`<p class="wrong" role="alert">${problem}</p>`}
-        ${!isLive && html`<p class="empty quiet" role="status">${words.say("search.offline")}</p>`}
+        ${!isLive && html`<p class="empty quiet" role="status">${words.say("offline.later")}</p>`}
         ${isLive && !query.trim() && html`<p class="empty quiet">${words.say("search.hint")}</p>`}
         ${isAsking && !items.length && html`<p class="empty quiet">${words.say("searching")}</p>`}
         ${isDone &&

@@ -49,10 +49,9 @@ bdi { unicode-bidi: isolate; }
 button { cursor: pointer; border: 1px solid transparent; border-radius: 6px; background: none; padding: 4px 12px; min-height: 30px; }
 button[aria-disabled="true"] { cursor: default; }
 .send { background: var(--accent); color: var(--on-accent); font-weight: 600; }
-.send[aria-disabled="true"] { background: none; border-color: var(--line); color: var(--soft); font-weight: 500; }
 .plain { border-color: var(--line); }
 .plain:hover { background: var(--wash); }
-.plain[aria-disabled="true"] { background: none; color: var(--soft); }
+.send[aria-disabled="true"], .plain[aria-disabled="true"] { background: none; border-color: var(--line); color: var(--soft); font-weight: 500; }
 .link { min-height: 24px; padding: 0 2px; margin-inline-start: -2px; color: var(--accent); font-size: 0.9em; font-weight: 500; }
 .link:hover { text-decoration: underline; }
 .bare { display: inline-grid; place-items: center; width: 28px; height: 28px; min-height: 0; padding: 0; color: var(--soft); }
@@ -175,7 +174,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .pill { position: absolute; inset-inline: 0; bottom: 100%; display: flex; align-items: center; gap: 4px; width: fit-content; min-height: 32px; margin: 0 auto 8px; padding: 4px 12px; border-color: var(--line); border-radius: 999px; background: var(--raised); box-shadow: 0 4px 14px rgb(0 0 0 / 14%); font-size: 0.9em; font-weight: 600; }
 .pill.fresh { border-color: transparent; background: var(--accent); color: var(--on-accent); }
 .composer { position: relative; border: 1px solid var(--edge); border-radius: var(--radius); background: var(--sheet); margin: 0; }
-.composer:focus-within { border-color: var(--accent); box-shadow: inset 0 0 0 1px var(--accent); }
+.composer:focus-within { outline: 2px solid var(--accent); outline-offset: -2px; }
 .thread .composer { margin-top: 8px; }
 .thread > .composer { margin-inline-start: 38px; }
 .composer textarea { display: block; width: 100%; min-height: 38px; max-height: 180px; padding: 9px 12px; border: 0; outline: 0; background: none; resize: none; field-sizing: content; overflow: auto; }
@@ -224,7 +223,8 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 @media (forced-colors: active) {
   .avatar, .composer, .pill, .popup { border: 1px solid; }
   .people li[aria-selected="true"], :is(.tab, .chip, .reaction)[aria-pressed="true"] { forced-color-adjust: none; background: Highlight; color: HighlightText; }
-  :is(.chip, .reaction)[aria-pressed="true"] :is(.icon, strong) { color: inherit; }
+  :is([aria-pressed="true"], [aria-selected="true"]) :is(.icon, strong, .quiet) { color: inherit; }
+  .send[aria-disabled="true"], .plain[aria-disabled="true"] { color: GrayText; }
   :is(.thread, .note).unread::before, .avatar.writes::after { forced-color-adjust: none; background: Highlight; }
   .new-line::before, .new-line::after { background: CanvasText; }
   .comment.shown { outline: 2px solid Highlight; }
