@@ -186,7 +186,7 @@ async def test_a_dashboard_that_one_may_not_open_is_not_another_one(
     await may_open(None)
 
     async def is_open() -> bool:  # Library's word is kept for some seconds
-        await ann.get_by_role("button", name="Try again").or_(composer(ann)).click()
+        await ann.get_by_role("button", name="Retry").or_(composer(ann)).click()
         return await composer(ann).count() == 1
 
     await until(is_open, 20)
@@ -264,6 +264,23 @@ async def test_on_a_phone_the_panel_is_a_sheet_below_the_dashboard(open_as: Open
     await expect(ann.get_by_role("button", name="Sign out")).to_be_visible()
     await ann.get_by_role("button", name="Another node").click(trial=True)  # nothing lies over it
     await ann.locator(".account summary").click()
+
+    # Whatever one wants of it while only its title is shown, it is high enough for that.
+    only_title = ann.get_by_role("button", name="Show only the title")
+    await only_title.click()
+    await ann.get_by_role("button", name="Options").click()
+    await expect(ann.get_by_role("menuitem", name="Keys")).to_be_in_viewport(ratio=1)
+    await expect(panel).to_have_attribute("sheet", "half")
+    await ann.keyboard.press("Escape")
+    await panel.evaluate("panel => panel.setAttribute('sheet', 'low')")
+    text = f"@[Ann Archer](user:A11A0000000000000000000000000001) look {secrets.token_hex(4)}"
+    bob = await open_as("Bob")
+    add = "text => (it => it.client.topic(it.topic).add({ text }))"
+    await bob.evaluate(f"{add}(document.querySelector('collab-panel')).then(() => null)", text)
+    await ann.get_by_role("button", name="Inbox").click()
+    await ann.locator("collab-bell .line").filter(has_text=text[-8:]).click()
+    await expect(ann.locator(".comment.shown")).to_be_in_viewport()
+    await expect(ann.locator("collab-panel [data-thread]").last).to_be_focused()
     assert await ann.evaluate("document.documentElement.scrollWidth") <= 360
 
 

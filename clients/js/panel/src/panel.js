@@ -589,7 +589,7 @@ export function Panel(props) {
         <div class="closed" role="alert" part="closed">
           <h2>${words.say(words.has(key) ? key : "closed")}</h2>
           <p class="quiet">${words.has(`${key}.why`) ? words.say(`${key}.why`) : words.has(key) ? words.say("closed.why") : message}</p>
-          <button type="button" class="plain" onClick=${() => topic.open()}>${words.say("closed.again")}</button>
+          <button type="button" class="plain" onClick=${() => topic.open()}>${words.say("retry")}</button>
           ${outbox
             .filter((/** @type {any} */ each) => each.topic === topic.name && each.state === "refused" && each.payload.text)
             .map(

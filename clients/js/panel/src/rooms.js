@@ -6,7 +6,7 @@ import { Panel } from "./panel.js";
 import { keepFocus } from "./nearest.js";
 import { inSentence } from "./parts.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
-import { Handle } from "./sheet.js";
+import { Handle, raise } from "./sheet.js";
 
 /**
  * @typedef {object} Wanted a comment to go to
@@ -100,6 +100,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
 
   /** @param {Room} room */
   const enter = (room) => {
+    raise(host, { target: host });
     const at = stack.findIndex((/** @type {Room} */ each) => each.kind === room.kind && (!room.topic || each.topic === room.topic));
     ask();
     if (at >= 0) {
@@ -182,8 +183,9 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     setGoing(null);
   };
 
+  const onAct = (/** @type {any} */ event) => raise(host, event);
   return html`
-    <div class="house">
+    <div class="house" onfocusin=${onAct} onClick=${onAct}>
       <${Handle} words=${words} host=${host} sheet=${sheet} />
       <div class="rooms" ref=${box}>
         ${stack.map((/** @type {Room} */ room, /** @type {number} */ index) => {
@@ -194,13 +196,12 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
           const { Keys, DiscussionList = Coming } = others ?? {};
           const about = home.topic ? spelled(home.topic) : "";
           const rooms = { open, enter, replace, want, later, tell, more, isHome, isTop, onBack, Keys, DiscussionList, home: about };
-          const isLeaving = (/** @type {any} */ event) => event.key === "Escape" && !event.defaultPrevented && onBack;
           return html`<div
             key=${`${kind}:${topic ?? ""}`}
             class="room ${kind}-room"
             inert=${!isTop}
             onKeyDown=${(/** @type {KeyboardEvent} */ event) => {
-              if (!isLeaving(event)) return;
+              if (event.key !== "Escape" || event.defaultPrevented || !onBack) return;
               event.preventDefault();
               event.stopPropagation();
               onBack();

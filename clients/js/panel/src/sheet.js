@@ -1,6 +1,6 @@
 // On a narrow screen the panel is a sheet from below: only its title, half of the screen, or all of it.
 
-import { html, useEffect, useRef } from "./preact.js";
+import { html, useRef } from "./preact.js";
 
 const HEIGHTS = ["low", "half", "full"];
 const FAR = 48; // pixels that one draws to mean it
@@ -14,18 +14,6 @@ export function Handle({ words, host, sheet }) {
   const at = Math.max(0, HEIGHTS.indexOf(sheet || "half"));
   const next = HEIGHTS[(at + 1) % HEIGHTS.length];
   const set = (/** @type {string} */ height) => host.setAttribute("sheet", height);
-
-  useEffect(() => {
-    if (sheet === null) return undefined;
-    // Where a keyboard takes half of the screen, who writes needs the rest.
-    const onWriting = (/** @type {any} */ event) => {
-      if (event.target.localName === "textarea" && matchMedia(NARROW).matches) set("full");
-    };
-    const ways = ["focusin", "click"];
-    const { shadowRoot } = host; // what is within it is not heard outside
-    ways.forEach((way) => shadowRoot.addEventListener(way, onWriting));
-    return () => ways.forEach((way) => shadowRoot.removeEventListener(way, onWriting));
-  }, [sheet === null]);
 
   if (sheet === null) return null;
   return html`<button
@@ -52,3 +40,13 @@ export function Handle({ words, host, sheet }) {
 }
 
 export const NARROW = "(max-width: 719px)";
+
+/** Make the sheet as high as somebody needs it who does something in it. @param {any} host @param {any} event */
+export function raise(host, { type, target }) {
+  const sheet = host.getAttribute("sheet");
+  if (sheet === null || !matchMedia(NARROW).matches) return;
+  // Where a keyboard takes half of the screen, who writes needs the rest.
+  if (target.localName === "textarea") host.setAttribute("sheet", "full");
+  // What is pressed does not move away before it is.
+  else if (sheet === "low" && type !== "focusin" && target.className !== "handle") host.setAttribute("sheet", "half");
+}
