@@ -30,27 +30,36 @@ class StateWatch:
     async def run(self) -> None:
         """Watch until cancelled. What it finds first is told to those who come."""
         while True:
-            self._status.look()
-            state = self._state()
-            self._announcement.note(state=state["state"])
-            if self._told and state != self._told:
-                self._hub.tell_all("server.state", state)
-            self._told = state
+            self.look()
             await asyncio.sleep(LOOK_SECONDS)
+
+    def look(self) -> bool:
+        """Tell everybody how the node is, where that is another than they were told; whether it was."""
+        self._status.look()
+        state = self._state()
+        self._announcement.note(state=state["state"])
+        former, self._told = self._told, state
+        if not former or state == former:
+            return False
+        self._hub.tell_all("server.state", state)
+        return True
 
     def drain(self) -> None:
         """This node is about to go: take nobody in any more, and say so."""
         self._status.drain()
-        state = self._state()
-        self._announcement.note(state=state["state"])
-        self._hub.tell_all("server.state", state)
+        self.look()
 
     def _greeting(self) -> JsonText | None:
-        """What somebody is told who comes now: how the node is, unless it runs."""
+        """What somebody is told who comes now: how the node is, unless it runs.
+
+        That is what all others have been told, too: who was told of what is over before the next look would never be
+        told so.
+        """
         if self._told.get("state") == "running":
             return None  # where it no longer does they are told with all others
-        state = self._state()
-        return None if state["state"] == "running" else dumps(state)
+        if self.look():
+            return None  # with all others, just now
+        return None if self._told["state"] == "running" else dumps(self._told)
 
     def _state(self) -> dict[str, Any]:
         """The data of the signal `server.state`."""
