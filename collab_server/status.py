@@ -333,7 +333,7 @@ class Status:
 
     def accepts_clients(self) -> bool:
         """Whether a load balancer should send clients here, and whether they are let in: while something can be read,
-        though a full disk may take no comment."""
+        though the database may take no comment."""
         return self.has_started and not self.is_draining and self._database.is_readable
 
     @property

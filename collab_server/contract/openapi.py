@@ -94,7 +94,7 @@ _OPERATIONS: Mapping[str, tuple[str, str, Schema]] = {
     ),
     "/health/ready": (
         "Whether to send clients here",
-        "200 while people can read, though the database's disk may be full; 503 while the database is away or not"
+        "200 while people can read, though the database may take nothing; 503 while the database is away or not"
         " migrated yet, and while the node drains.",
         {
             "200": {"description": "Yes", "content": {"application/json": {"example": {"ready": True}}}},

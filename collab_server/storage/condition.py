@@ -1,36 +1,42 @@
-"""What is known of the database: whether it is there, whether its disk takes anything, and what is wrong.
+"""What is known of the database: whether it is there, whether it takes anything, and what is wrong.
 
 The prober alone judges whether it is there; whoever has trouble says so (`doubt`), which wakes the prober. A statement
-that finds the disk full is believed at once. Belongs to one event loop; nothing runs here.
+that finds the disk full, or the server told to take no writes, is believed at once. Belongs to one event loop; nothing
+runs here.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import NoReturn, Protocol
 
 from collab_server.errors import ClientError, Paused
-from collab_server.storage.failures import Contended, Locked, meaning_of
+from collab_server.storage.failures import Contended, Hindrance, Locked, meaning_of
 
 __all__ = ["Condition", "Knows", "Readiness"]
 
 log = logging.getLogger(__name__)
 
+_REFUSED_FOR: Mapping[Hindrance, str] = {
+    "full": "the database has no space left",
+    "read-only": "the database is read-only",
+}
+
 
 class Condition:
     """See the module. `name` and `address` of the database are for the log.
 
-    `is_reachable`: reads are answered; `is_up`: commands can be stored too, which differs while only the disk is full.
-    `problem` says in words what is wrong, `latency_seconds` how long the last good probe took.
+    `is_reachable`: reads are answered; `is_up`: commands can be stored too, which differs while there is only a
+    `hindrance`. `problem` says in words what is wrong, `latency_seconds` how long the last good probe took.
     """
 
     def __init__(self, *, name: str, address: str) -> None:
         self.is_reachable = False
         self.is_up = False
-        self.is_full = False
+        self.hindrance: Hindrance | None = None
         self.problem: str | None = "no connection yet"
         self.latency_seconds: float | None = None
         self.trouble = asyncio.Event()
@@ -38,6 +44,17 @@ class Condition:
         self._address = address
         self._change_callbacks: list[Callable[[bool], None]] = []
         self._return_callbacks: list[Callable[[], None]] = []
+
+    @property
+    def hindrance_in_words(self) -> str | None:
+        """Why nothing is stored though reads are answered, for the administrator."""
+        match self.hindrance:
+            case "full":
+                return "no space left on the database's disk"
+            case "read-only":
+                return f"{self._address} is read-only: default_transaction_read_only is on there"
+            case None:
+                return None
 
     # --- who is told
 
@@ -86,7 +103,7 @@ class Condition:
                 log.warning("The database stores nothing: %s", problem, extra={"database": self._name})
             else:
                 log.warning("The database is away: %s", problem, extra={"database": self._name})
-        was_up, self.is_up = self.is_up, is_reachable and not self.is_full
+        was_up, self.is_up = self.is_up, is_reachable and self.hindrance is None
         if self.is_up != was_up:
             _call([partial(callback, self.is_up) for callback in self._change_callbacks])
 
@@ -96,7 +113,9 @@ class Condition:
         """Why nothing can be stored, or read, now; where it can, there was no time left for it."""
         if self.is_up:
             return Paused("the database is busy")
-        return Paused("the database has no space left" if self.is_full else "the database is away")
+        if self.is_reachable and self.hindrance is not None:
+            return Paused(_REFUSED_FOR[self.hindrance])
+        return Paused("the database is away")
 
     def raise_for(self, error: BaseException, *, is_lost: bool) -> NoReturn:
         """Raise what the caller may hear of `error`, or `error` itself where it is theirs."""
@@ -110,11 +129,12 @@ class Condition:
         if isinstance(error, ClientError) or not isinstance(error, Exception):
             return None
         match meaning_of(error, is_lost=is_lost):
-            case "full":
-                self.is_full = True
-                self.set(self.is_reachable, "no space left on the database's disk")
+            case "full" | "read-only" as hindrance:
+                self.hindrance = hindrance
+                if self.is_reachable:
+                    self.set(True, self.hindrance_in_words)
                 self.doubt()
-                return self.refusal()
+                return Paused(_REFUSED_FOR[hindrance])
             case "contended":
                 return Contended("the database is busy")
             case "locked":

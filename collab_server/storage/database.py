@@ -163,7 +163,7 @@ class Database:
 
     @property
     def is_readable(self) -> bool:
-        """The last known: reads are answered. Differs from `is_up` while only the disk is full."""
+        """The last known: reads are answered. Differs from `is_up` while only nothing is stored there."""
         return self._known.is_reachable
 
     @property

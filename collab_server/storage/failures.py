@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Contended",
     "Failure",
+    "Hindrance",
     "Locked",
     "in_words",
     "is_rolled_back",
@@ -28,17 +29,21 @@ __all__ = [
     "unknown",
 ]
 
-_AWAY = ("08", "57P", "58", "25P03", "25006", "53300")  # the server, or its connection, is gone or of no use
+_AWAY = ("08", "57P", "58", "25P03", "53300")  # the server, or its connection, is gone or of no use
 _CONTENDED = ("40",)  # repeat it: deadlock, serialization failure
 _LOCKED = "55P03"  # lock timeout
 _BUSY = ("53", "57014")
 _FULL = "53100"
+_READ_ONLY = "25006"
 _ROLLED_BACK = ("23", "25P03", "40")  # answers to COMMIT after which surely nothing is stored
 
 _LOSSES = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError)
 
-Failure = Literal["full", "contended", "locked", "lost", "busy"]
-"""No space left on the disk; in another's way, locked by another, or the connection lost: begun again it may succeed;
+Hindrance = Literal["full", "read-only"]
+"""Why nothing is stored though reads are answered: no space left on the disk, or the server was told to take no writes,
+as some services do before the disk is full."""
+Failure = Literal[Hindrance, "contended", "locked", "lost", "busy"]
+"""Besides those: in another's way, locked by another, or the connection lost: begun again it may succeed;
 too much to do."""
 
 
@@ -68,6 +73,8 @@ def meaning_of(error: Exception, *, is_lost: bool) -> Failure | None:
     state = _sqlstate(error)
     if state == _FULL:
         return "full"
+    if state == _READ_ONLY:
+        return "read-only"
     if state == _LOCKED:
         return "locked"
     if state.startswith(_CONTENDED) or isinstance(error, asyncpg.InvalidCachedStatementError):

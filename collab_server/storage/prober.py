@@ -87,7 +87,7 @@ class Prober:
             self._drop()
             self._set(False, in_words(error, self._server))
         else:
-            self._set(True, None if not condition.is_full else condition.problem)
+            self._set(True, condition.hindrance_in_words)
             if self._has_returned:
                 self._has_returned = False
                 condition.returned()
@@ -99,13 +99,17 @@ class Prober:
         last_try_at = loop.time() + 1.5 * PROBE_SECONDS
         for tries_left in reversed(range(TRIES)):
             try:
+                was_read_only = self._condition.hindrance == "read-only"
                 if self._connection is None:
                     self._connection = await self._connect()
                     self._has_returned = True
+                elif was_read_only:
+                    # Of a role or a database only a new session is told; and the address may lead to another server.
+                    self._drop()
+                    self._connection = await self._connect()
                 connection = self._connection
-                await self._ask(connection)
-                if self._condition.is_full:
-                    self._condition.is_full = not await _can_write(connection)
+                is_read_only = await self._ask(connection)
+                await self._judge(connection, was_read_only=was_read_only, is_read_only=is_read_only)
                 await self._pools.prepare(PROBE_SECONDS)
                 return
             except Exception:
@@ -113,6 +117,16 @@ class Prober:
                 self._pools.suspect()
                 if not tries_left or loop.time() > last_try_at:
                     raise
+
+    async def _judge(self, connection: Connection, *, was_read_only: bool, is_read_only: bool) -> None:
+        condition = self._condition
+        if is_read_only:
+            condition.hindrance = "read-only"
+        elif was_read_only:
+            condition.hindrance = None
+            self._pools.replace()  # the sessions of those may be read-only for as long as they last
+        elif condition.hindrance == "full" and await _can_write(connection):
+            condition.hindrance = None
 
     async def _connect(self) -> Connection:
         """A connection to look on. Raises `SharesSessions` where a pooler does not keep it whole."""
@@ -130,7 +144,8 @@ class Prober:
             timer.cancel()
         return connection
 
-    async def _ask(self, connection: Connection) -> None:
+    async def _ask(self, connection: Connection) -> bool:
+        """Whether it was told to take no writes. Raises where it is not the database, or not as it has to be."""
         loop = asyncio.get_running_loop()
         began, asked_at = loop.time(), perf_counter()  # the loop's clock may have steps of 1 ms
         our_time = time.time()
@@ -152,7 +167,9 @@ class Prober:
             timer.cancel()
         answered_at = perf_counter()
         assert found is not None
-        if found["is_read_only"]:
+        # Where several are named, one that takes no writes may be a former primary, and another one is looked for.
+        is_read_only: bool = found["is_read_only"]
+        if is_read_only and (found["is_standby"] or self._server.others):
             why = "it is a standby" if found["is_standby"] else "default_transaction_read_only is on there"
             raise ConnectionError(f"{self._server.address} is read-only: {why}")
         if found["process"] != self._process:
@@ -166,6 +183,7 @@ class Prober:
             self._has_returned = True
         self._condition.latency_seconds = answered_at - asked_at
         self.clock.compare(our_time, found["now"].timestamp(), our_time + answered_at - asked_at)
+        return is_read_only
 
     def _drop(self) -> None:
         if self._connection is not None:

@@ -735,21 +735,56 @@ async def test_a_full_disk_refuses_writes_and_goes_on_reading(db: Database) -> N
     assert await db.run(add) == 1
 
 
-async def test_a_primary_that_became_a_standby_is_left(db: Database, empty_database: TestDatabase) -> None:
+@pytest.mark.parametrize("are_cut", [False, True])
+async def test_a_server_that_was_told_to_take_no_writes_is_read_until_it_takes_them(
+    db: Database, empty_database: TestDatabase, are_cut: bool
+) -> None:
+    """Only sessions that begin later know that it was told, and that it was told otherwise."""
+
     def set_read_only(value: str) -> None:
         empty_database.server.sql(
             f'ALTER DATABASE "{empty_database.name}" SET default_transaction_read_only = {value}',
             as_superuser=True,
         )
 
+    changes: list[bool] = []
+    db.on_change(changes.append)
     set_read_only("on")
-    terminate_backends(empty_database)
-    assert_paused(await Timed(db.run(add)))
+    if are_cut:
+        terminate_backends(empty_database)
+    many = await asyncio.gather(*(db.run(add) for _ in range(5)), return_exceptions=True)
+    stored = sorted(each for each in many if isinstance(each, int))
+    assert stored == list(range(1, len(stored) + 1))
+    assert {(type(each), each.outcome) for each in many if isinstance(each, Paused)} == {(Paused, "none")}
     await until(lambda: not db.is_up, NOTICED_SECONDS)
     assert "read-only: default_transaction_read_only is on" in (db.problem or "")
+    assert await db.fetchval("SELECT 1") == 1
+    assert_paused(await Timed(db.run(add)))
     set_read_only("off")
     await until(lambda: db.is_up, 2)
-    assert await db.run(add) == 1
+    again = await asyncio.gather(*(db.run(add) for _ in range(20)))
+    assert sorted(again) == list(range(len(stored) + 1, len(stored) + 21))
+    assert changes == [False, True]
+
+
+async def test_a_server_that_takes_no_writes_is_left_once_its_address_leads_to_another(
+    far_db: Database, proxy: Proxy, empty_database: TestDatabase, own_postgres: EmbeddedPostgres
+) -> None:
+    """As where a former primary is told so before another one takes over; what is connected to it stays so."""
+    sql = f'ALTER DATABASE "{empty_database.name}" SET default_transaction_read_only = on'
+    empty_database.server.sql(sql, as_superuser=True)
+    terminate_backends(empty_database)
+    assert_paused(await Timed(far_db.run(add)))
+    await until(lambda: not far_db.is_up and far_db.is_readable, NOTICED_SECONDS)
+    own_postgres.create_database(empty_database.name)
+    new = TestDatabase(own_postgres, empty_database.name)
+    new.sql(TABLE)
+    far_db.server.use_password(own_postgres.password)
+    proxy.aim((own_postgres.host, own_postgres.port))
+    await until(lambda: far_db.is_up, 5)
+    assert await far_db.run(add) == 1
+    port = "SELECT current_setting('port')"
+    assert {await far_db.fetchval(port) for _ in range(10)} == {f"{own_postgres.port}"}
 
 
 async def test_stop_ends_at_once_even_if_the_server_is_frozen(

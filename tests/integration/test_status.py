@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -317,15 +317,45 @@ def fill_disk(database: TestDatabase) -> None:
     database.server.sql(FULL + refusing, database=database.name, as_superuser=True)
 
 
-@pytest.mark.parametrize("transport", ["websocket", "polling"])
-async def test_while_the_disk_is_full_people_come_read_and_are_told_that_nothing_is_stored(
-    make_cluster: MakeCluster, database: TestDatabase, topic: str, transport: Transport
+def take_no_writes(database: TestDatabase) -> None:
+    """As services do that manage a database, before its disk is full."""
+    sql = f'ALTER DATABASE "{database.name}" SET default_transaction_read_only = on'
+    database.server.sql(sql, as_superuser=True)
+    sql = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database.name}'"
+    database.server.sql(sql, as_superuser=True)
+
+
+def take_writes(database: TestDatabase) -> None:
+    """Those sessions that are there stay as they are."""
+    sql = f'ALTER DATABASE "{database.name}" RESET default_transaction_read_only'
+    database.server.sql(sql, as_superuser=True)
+
+
+def empty_disk(database: TestDatabase) -> None:
+    database.server.sql(EMPTIED, database=database.name, as_superuser=True)
+
+
+@pytest.mark.parametrize(
+    ("hinder", "help", "transport"),
+    [
+        (fill_disk, empty_disk, "websocket"),
+        (fill_disk, empty_disk, "polling"),
+        (take_no_writes, take_writes, "websocket"),
+    ],
+)
+async def test_while_only_nothing_is_stored_people_come_read_and_are_told_so(
+    make_cluster: MakeCluster,
+    database: TestDatabase,
+    topic: str,
+    hinder: Callable[[TestDatabase], None],
+    help: Callable[[TestDatabase], None],
+    transport: Transport,
 ) -> None:
     cluster = await make_cluster(nodes=1, database=database)
     node = cluster[0]
     ann = await cluster.client(0, "ann")
     await say(ann, topic, "Before")
-    fill_disk(database)
+    hinder(database)
     error = await is_refused_as_paused(ann, topic, "during")
     assert error["outcome"] == "none"
     async with watching(node) as watch:
@@ -347,7 +377,7 @@ async def test_while_the_disk_is_full_people_come_read_and_are_told_that_nothing
         assert await bob.call("notification.list")
         await is_refused_as_paused(bob, topic, "bob's")
 
-        database.server.sql(EMPTIED, database=database.name, as_superuser=True)
+        help(database)
         await watch.sees("running", None)
     await ann.call("comment.add", {"topic": topic, "text": "Now?", "requestId": "during"})
     await bob.wait_for_seq(topic, 2)

@@ -23,8 +23,10 @@ def test_what_is_refused_is_refused_for_what_is_the_matter(condition: Condition)
         str(condition.paused_by(asyncpg.DiskFullError(), is_lost=False)) == "the database has no space left"
     )
     assert str(condition.refusal()) == "the database has no space left"
+    condition.hindrance = None
+    condition.paused_by(asyncpg.ReadOnlySQLTransactionError(), is_lost=False)
+    assert str(condition.refusal()) == "the database is read-only"
     condition.set(False, "it was stopped")
-    condition.is_full = False
     assert str(condition.refusal()) == "the database is away"
 
 
