@@ -34,6 +34,9 @@ PROBE_SECONDS = 1.0
 PROBE_EVERY_SECONDS = 0.5
 PROBE_GAP_SECONDS = 0.1  # however often the prober is woken
 TRIES = 3
+FULL_AGAIN_SECONDS = 10.0
+"""Where the disk is found full again so soon, what was tried has said too little of it; at most so long until it is
+believed again."""
 STATEMENT_TIMEOUT = "2s"  # as the server spells that of `SESSION`
 
 
@@ -53,6 +56,9 @@ class Prober:
         self._server_started_at: datetime | None = None
         self._has_returned = False
         self._process = 0
+        self._full_since: float | None = None
+        self._room_at = -FULL_AGAIN_SECONDS
+        self._full_seconds = 0.0
 
     def start(self) -> None:
         """Begin to look, and go on until stopped."""
@@ -125,8 +131,23 @@ class Prober:
         elif was_read_only:
             condition.hindrance = None
             self._pools.replace()  # the sessions of those may be read-only for as long as they last
-        elif condition.hindrance == "full" and await _can_write(connection):
+        elif condition.hindrance == "full" and await self._has_room(connection):
             condition.hindrance = None
+
+    async def _has_room(self, connection: Connection) -> bool:
+        """Whether the disk takes something again. Believed ever more seldom where it was full all the same: the state
+        would be another with each command."""
+        now = asyncio.get_running_loop().time()
+        if self._full_since is None:
+            self._full_since = now
+            is_again = now < self._room_at + FULL_AGAIN_SECONDS
+            self._full_seconds = (
+                min(max(1.0, 2 * self._full_seconds), FULL_AGAIN_SECONDS) if is_again else 0.0
+            )
+        if now < self._full_since + self._full_seconds or not await _can_write(connection):
+            return False
+        self._full_since, self._room_at = None, now
+        return True
 
     async def _connect(self) -> Connection:
         """A connection to look on. Raises `SharesSessions` where a pooler does not keep it whole."""

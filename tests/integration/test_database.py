@@ -735,6 +735,24 @@ async def test_a_full_disk_refuses_writes_and_goes_on_reading(db: Database) -> N
     assert await db.run(add) == 1
 
 
+async def test_a_disk_that_seems_to_have_room_and_takes_nothing_is_believed_ever_more_seldom(
+    db: Database,
+) -> None:
+    """Where temporary tables may not be made, or are on another disk: else a busy node would be another with each
+    command, and say so to everybody."""
+
+    async def fill(tx: Transaction) -> None:
+        await tx.execute("DO $$ BEGIN RAISE 'could not extend file' USING ERRCODE = '53100'; END $$")
+
+    seconds = []
+    for _ in range(4):
+        assert_paused(await Timed(db.run(fill)))
+        began = asyncio.get_running_loop().time()
+        await until(lambda: db.is_up, 20)
+        seconds.append(asyncio.get_running_loop().time() - began)
+    assert all(it >= least for it, least in zip(seconds, (0, 1, 2, 4), strict=True)), seconds
+
+
 @pytest.mark.parametrize("are_cut", [False, True])
 async def test_a_server_that_was_told_to_take_no_writes_is_read_until_it_takes_them(
     db: Database, empty_database: TestDatabase, are_cut: bool
