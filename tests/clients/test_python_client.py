@@ -424,6 +424,41 @@ async def test_nothing_is_sent_as_whoever_signs_in_in_the_moment_in_which_somebo
     assert said == {"of Bob": "Bob Baker"}
 
 
+@pytest.mark.parametrize("is_told_first", [True, False])
+async def test_whoever_signs_in_as_soon_as_their_own_sign_out_is_told_is_signed_in(
+    cluster: Cluster, is_told_first: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [library(cluster.library.url, login, login) for login in ("ann", "bob")]
+    async with Client(cluster[0].url, lambda: people[0]()) as client:
+        await client.live()
+        connection = client._connection
+        source, ask = connection._current, connection.ask
+        assert source is not None
+
+        def go_on(_: Any = None) -> None:
+            people.pop(0)
+            client.sign_in()
+
+        async def ask_and_hear(name: str, payload: Any) -> Any:
+            answer = await ask(name, payload)
+            if is_told_first and name == "session.end":
+                connection._hear(source, "server.signed_out", {"reason": "session_ended"})
+            return answer
+
+        def is_over() -> bool:
+            return client.state == "signed_out"
+
+        monkeypatch.setattr(connection, "ask", ask_and_hear)
+        client.on("server.signed_out", go_on)
+        leaving = asyncio.create_task(client.sign_out())
+        if not is_told_first:
+            await until(is_over)
+            go_on()  # while the former connection is being closed
+        await leaving
+        await until(lambda: client.me is not None and client.me["name"] == "Bob Baker", 20)
+        assert client.state == "live"
+
+
 async def test_a_session_that_is_ended_elsewhere_ends_here(cluster: Cluster, topic: str) -> None:
     hellos: list[Any] = []
     first = Client(cluster[0].url, library(cluster.library.url, "ann", "ann"))

@@ -123,12 +123,14 @@ class Connection:
 
     async def sign_out(self) -> None:
         """End the sign-in, wherever it is shared, as far as the server can be reached within a second."""
+        ending = self._task
         with contextlib.suppress(Refused, TimeoutError):
             async with asyncio.timeout(_LEAVE_SECONDS):
                 await self.ask("session.end", {})
-        await self._stop()
-        self._credentials = None
-        self._set("signed_out", Refused("unauthenticated", "Signed out."))
+        if self._task is ending:  # else somebody has signed in already, where the end was told
+            self._signed_out("Signed out.")
+        if ending is not None:
+            await asyncio.gather(ending, return_exceptions=True)
 
     async def close(self) -> None:
         """Disconnect for good."""
@@ -145,6 +147,13 @@ class Connection:
         self._news.set()  # whoever waits looks, and waits for the next one
         self._news = asyncio.Event()
         self._changed()
+
+    def _signed_out(self, why: str) -> None:
+        self._credentials = None
+        self._current = None  # what else it has to say is of no consequence to whoever comes next
+        if self._task is not None:
+            self._task.cancel()
+        self._set("signed_out", Refused("unauthenticated", why))
 
     def _away(self, problem: Refused | None) -> None:
         if self.state not in ("closed", "signed_out"):
@@ -229,10 +238,7 @@ class Connection:
         elif name == "server.signed_out":
             self._credentials = None
             if said["reason"] != "session_expired":
-                self._current = None  # what else it has to say is of no consequence to whoever comes next
-                self._set("signed_out", Refused("unauthenticated", "The session has ended."))
-                if self._task is not None:
-                    self._task.cancel()
+                self._signed_out("The session has ended.")
             source.ended.set()
         self._heard(name, said)
 
