@@ -398,6 +398,30 @@ async def test_whoever_signs_in_next_sees_nothing_of_the_former_persons_discussi
     assert await ann.run(known, topic) == {"discussion": None, "muted": False, "rights": []}
 
 
+async def test_nothing_of_somebodys_inbox_is_shown_to_whoever_signs_in_next(
+    start: Start, cluster: Cluster, topic: str
+) -> None:
+    ann, carol, bob = await start("ann"), await cluster.person("carol"), await cluster.client(0, "bob")
+    her = (await cluster.person("ann")).id
+    for number in range(55):
+        await bob.call("comment.add", {"topic": topic, "text": f"@[Ann](user:{her}) {number}"})
+    await ann.until("return client.inbox.snapshot()", lambda shown: shown["unread"] >= 55)
+    at_first = await ann.run(
+        """
+        await client.signOut();
+        tools.become(given);
+        return new Promise((done) => {
+          client.inbox.subscribe(() => {
+            if (client.inbox.snapshot().state === "loading") done(client.inbox.snapshot());
+          });
+          client.connection.signIn();
+        })
+        """,
+        [carol.auth_token, carol.cookie_header],
+    )
+    assert at_first == {"state": "loading", "notifications": [], "hasOlder": False, "unread": 0}
+
+
 async def test_counts_come_of_a_place_and_of_topics_that_are_not_open(start: Start, topic: str) -> None:
     ann, bob = await start("ann"), await start("bob")
     await bob.run(

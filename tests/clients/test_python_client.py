@@ -459,6 +459,33 @@ async def test_whoever_signs_in_as_soon_as_their_own_sign_out_is_told_is_signed_
         assert client.state == "live"
 
 
+async def test_nothing_of_somebodys_inbox_is_shown_to_whoever_signs_in_next(
+    cluster: Cluster, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    people = [library(cluster.library.url, login, login) for login in ("dan", "carol")]
+    async with Client(cluster[0].url, lambda: people[0]()) as client:
+        dan = await client.live()
+        bob = await cluster.client(0, "bob")
+        for number in range(55):
+            await bob.call("comment.add", {"topic": topic, "text": f"@[Dan](user:{dan['id']}) {number}"})
+        await client.inbox.live()
+        await until(lambda: client.inbox.snapshot.unread >= 55)
+        await client.sign_out()
+        people.pop(0)
+        ask = client._connection.ask
+
+        async def ask_in_vain(name: str, payload: Any) -> Any:
+            if name == "notification.list":
+                raise Refused("unavailable", "Not now.")
+            return await ask(name, payload)
+
+        monkeypatch.setattr(client._connection, "ask", ask_in_vain)
+        client.sign_in()
+        await client.live()
+        shown = client.inbox.snapshot
+        assert (shown.state, shown.notifications, shown.has_older, shown.unread) == ("loading", (), False, 0)
+
+
 async def test_a_session_that_is_ended_elsewhere_ends_here(cluster: Cluster, topic: str) -> None:
     hellos: list[Any] = []
     first = Client(cluster[0].url, library(cluster.library.url, "ann", "ann"))

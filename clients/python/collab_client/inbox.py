@@ -108,7 +108,7 @@ class Inbox(Store[InboxState]):
         if owner != self._owner:
             self._owner = owner
             self._has_begun = False
-            self._notifications = {}
+            self._notifications, self._older_cursor, self._unread = {}, None, 0
             # All that it says of topics from here on counts: they may be read before it is followed.
             after, epoch = (said["inboxSeq"], said["epoch"]) if "knows" in said else (None, None)
             self._following = Following(self._connection, f"inbox:{owner}", after, epoch, self._readers, self)

@@ -25,6 +25,8 @@ export class Inbox extends Log {
   hello(name) {
     if (this.name !== name) {
       this.#notifications.clear();
+      this.#olderCursor = null;
+      this.#unread = 0;
       this.forget(name);
     }
     this.start();
