@@ -32,7 +32,9 @@ from collab_server.workers.seat import Seat, seat_under
 log = logging.getLogger(__name__)
 
 STARTING_SECONDS = 2.0
-"""uvicorn takes a worker for one that fails that has not started within five, of which it needs two to import."""
+STARTED_SECONDS = 4.0
+"""After its process has begun: uvicorn takes a worker for one that fails that has not started within five, of which it
+needs two to import, and more on a slow machine."""
 TOGETHER_SECONDS = 0.1
 LOOK_SECONDS = 0.02
 
@@ -121,7 +123,7 @@ class Application:
 async def _until_of_use(node: Node, seat: Seat) -> None:
     """Let those who come be taken in by other workers, until this one would; for a while, and as long as others do."""
     status, loop = node.status, asyncio.get_running_loop()
-    until = loop.time() + STARTING_SECONDS
+    until = loop.time() + min(STARTING_SECONDS, STARTED_SECONDS - process.age_seconds())
     while seat.others_serve and not (status.has_started or status.is_draining) and loop.time() < until:
         await asyncio.sleep(LOOK_SECONDS)
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import gc
 import resource
+import time
+
+import psutil
 
 MOST_DESCRIPTORS = 1_048_576
 
@@ -19,6 +22,11 @@ def allow_many_connections() -> int:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
         return wanted
     return soft
+
+
+def age_seconds() -> float:
+    """Since this process began, as far as that can be told."""
+    return max(0.0, time.time() - psutil.Process().create_time())
 
 
 def tune_garbage_collector() -> None:
