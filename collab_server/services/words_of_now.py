@@ -55,7 +55,7 @@ async def events_of_now(backends: Backends, who: Identity, topic: Topic, events:
     """Events of a topic; what those of an inbox tell of comments has the words of now. Raises `Paused`."""
     if topic.kind != "inbox":
         return events
-    told = {place: json.loads(event.body) for place, event in enumerate(events) if _is_of_comment(event)}
+    told = _of_comments(events)
     if not told:
         return events
     notifications: list[dict[str, Any]] = [body["data"]["notification"] for body in told.values()]
@@ -74,9 +74,18 @@ async def events_of_now(backends: Backends, who: Identity, topic: Topic, events:
     ]
 
 
-def _is_of_comment(event: Event) -> bool:
-    """Other kinds have words of their own, and may be long. Nothing that people write has bare quotes in it."""
-    return event.type == "notification.added" and any(kind in event.body for kind in _KINDS_OF_COMMENTS)
+def _of_comments(events: Iterable[Event]) -> dict[int, dict[str, Any]]:
+    """The bodies of those that bring what is told of a comment, by their places. Other kinds have words of their own,
+    and may be long: only what may be of a comment is read, which a view state that people have made up may be as well.
+    """
+    bodies = {
+        place: json.loads(event.body)
+        for place, event in enumerate(events)
+        if event.type == "notification.added" and any(kind in event.body for kind in _KINDS_OF_COMMENTS)
+    }
+    return {
+        place: body for place, body in bodies.items() if body["data"]["notification"]["commentId"] is not None
+    }
 
 
 async def _said_now(backends: Backends, who: Identity, about: Mapping[UUID, str]) -> dict[UUID, str]:

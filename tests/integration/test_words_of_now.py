@@ -18,7 +18,7 @@ from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary, fresh_topic
 from tests.integration.doors import Door, DoorName, log_of
 from tests.integration.replica import beginning
-from tests.integration.scene import BOB, CAROL, DAN, added, created, mention, open_to
+from tests.integration.scene import BOB, CAROL, DAN, added, content_of, created, mention, open_to, users
 
 STEPS = 60
 
@@ -268,3 +268,34 @@ async def test_what_is_told_for_another_reason_has_no_new_words_where_nobody_kno
     await open_to(after, topic, "ann", "bob")
     bob = await Door.open(after, "rest", "bob")
     assert [item["text"] for item in await told(bob, topic)] == [new]
+
+
+async def test_whatever_view_state_somebody_shares_an_inbox_can_be_read_again(
+    cluster: Cluster, topic: str
+) -> None:
+    """View states are of any form, that of what inboxes tell too."""
+    ann = await Door.open(cluster, "rest", "ann", 0)
+    bob = await Door.open(cluster, "socket", "bob", 1)
+    before = (await bob.call("topic.get", {"topic": f"inbox:{BOB}"}))["seq"]
+    comment = await added(ann, topic, f"Old {mention(BOB)}")
+    for kind in ("mention", "reply"):
+        forged = {"kind": kind, "commentId": comment["id"], "createdAt": "never", "data": {"kind": kind}}
+        share = {
+            "content": content_of(topic),
+            "recipients": users(BOB),
+            "message": "Look",
+            "viewState": forged,
+        }
+        await ann.call("share", share)
+
+    async def all_told() -> bool:
+        return len(await told(bob, topic)) == 3
+
+    await until(all_told)
+    await ann.call("comment.edit", {"commentId": comment["id"], "text": f"New {mention(BOB)}"})
+    catching_up = {"topic": f"inbox:{BOB}", "after": before}
+    for command in ("topic.events", "topic.subscribe"):
+        events = (await bob.call(command, catching_up))["events"]
+        shown = [event["data"]["notification"] for event in events if event["type"] == "notification.added"]
+        texts = sorted(one["text"] for one in shown if one["topic"] == topic)
+        assert texts == ["Look", "Look", f"New {mention(BOB)}"]
