@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import Callable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -308,7 +308,8 @@ async def edit(tx: Transaction, who: Identity, command: EditComment, facts: Comm
     if comment.is_deleted:
         raise Conflict("the comment was deleted")
     await _check_revision(tx, comment, command.of_revision)
-    at = now_ms()
+    # Later than all that was there before, whatever the clocks of nodes say: by its time a text is told from another.
+    at = max(now_ms(), (comment.edited_at or comment.created_at) + timedelta(milliseconds=1))
     edited = await comments.edit(tx, comment, facts.text, facts.said, facts.mentions, at, body=facts.body)
     shown = edited.as_json()
     event = await event_log.append(

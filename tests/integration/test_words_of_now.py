@@ -6,6 +6,7 @@ import json
 import random
 import secrets
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -13,7 +14,7 @@ import pytest
 
 from tests.conftest import MakeCluster
 from tests.harness.cluster import Cluster
-from tests.harness.hurry import hurried
+from tests.harness.hurry import hurried, with_clock
 from tests.harness.waiting import until
 from tests.harness.world import StandInLibrary, fresh_topic
 from tests.integration.doors import Door, DoorName, log_of
@@ -299,3 +300,21 @@ async def test_whatever_view_state_somebody_shares_an_inbox_can_be_read_again(
         shown = [event["data"]["notification"] for event in events if event["type"] == "notification.added"]
         texts = sorted(one["text"] for one in shown if one["topic"] == topic)
         assert texts == ["Look", "Look", f"New {mention(BOB)}"]
+
+
+async def test_an_edit_is_later_than_what_it_edits_whatever_the_clocks_of_nodes_say(
+    make_cluster: MakeCluster, tmp_path: Path
+) -> None:
+    """By its time it is told whether a comment has other words than those that somebody was told."""
+    ahead = await make_cluster(nodes=1, env=with_clock(tmp_path / "shift"))
+    steady = await make_cluster(nodes=1)
+    topic = fresh_topic()
+    ann, there = await Door.open(ahead, "rest", "ann"), await Door.open(steady, "rest", "ann")
+    (tmp_path / "shift").write_text("600")
+    comment = await added(ann, topic, "Old")
+    for text in ("New", "Newest"):
+        await there.call("comment.edit", {"commentId": comment["id"], "text": text})
+    revisions = (await ann.call("comment.revisions", {"commentId": comment["id"]}))["items"]
+    times = [revision["at"] for revision in revisions]
+    assert times == sorted({*times})
+    assert len(times) == 3
