@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -101,19 +102,26 @@ async def _said_now(backends: Backends, who: Identity, about: Mapping[UUID, str]
 
 async def _open(backends: Backends, who: Identity, names: Iterable[str]) -> set[str]:
     """Those of these topics of content that somebody may open, as far as that is soon known."""
-    gate, found = backends.gate, set[str]()
+    gate, may_open = backends.gate, dict[Topic, bool]()
+    at_once = asyncio.Semaphore(MOST_CALLS_PER_USER)
+
+    def age_seconds(topic: Topic) -> float:
+        age = gate.content_age_seconds(who.user.id, topic.first, topic.second)
+        return math.inf if age is None else age
 
     async def ask(topic: Topic) -> None:
-        is_known = gate.content_age_seconds(who.user.id, topic.first, topic.second) is not None
-        if gate.is_silent and not is_known:
-            return
-        with contextlib.suppress(ClientError):
-            if await gate.may_open(who, topic.first, topic.second) is not None:
-                found.add(topic.name)
+        async with at_once:
+            if gate.is_silent and age_seconds(topic) == math.inf:
+                return
+            with contextlib.suppress(ClientError):
+                may_open[topic] = await gate.may_open(who, topic.first, topic.second) is not None
 
-    asked = [parse_topic(name) for name in names]
+    # What is known waits for nothing, and what takes long for no more than its own place.
+    asked = sorted(map(parse_topic, names), key=age_seconds)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(PATIENCE_SECONDS):
-            for start in range(0, len(asked), MOST_CALLS_PER_USER):
-                await asyncio.gather(*map(ask, asked[start : start + MOST_CALLS_PER_USER]))
-    return found
+            await asyncio.gather(*map(ask, asked))
+    # Whom Library has not answered in that time may what it let them do before, as long as it is silent.
+    return {
+        topic.name for topic in asked if may_open.get(topic, gate.is_silent and age_seconds(topic) < math.inf)
+    }

@@ -12,7 +12,9 @@ from typing import Any
 import asyncpg
 import pytest
 
+from collab_server.ports import MOST_CALLS_PER_USER
 from tests.conftest import MakeCluster
+from tests.faults.proxy import Proxy
 from tests.harness.cluster import Cluster
 from tests.harness.hurry import hurried, with_clock
 from tests.harness.waiting import until
@@ -318,3 +320,63 @@ async def test_an_edit_is_later_than_what_it_edits_whatever_the_clocks_of_nodes_
     times = [revision["at"] for revision in revisions]
     assert times == sorted({*times})
     assert len(times) == 3
+
+
+async def test_who_waits_for_a_slow_library_loses_no_words_of_what_is_known(
+    make_cluster: MakeCluster, library: StandInLibrary
+) -> None:
+    """However many dashboards are not: each waits for nothing but the answer to its own question."""
+    proxy = Proxy((library.host, library.port)).start()
+    before = await make_cluster(nodes=1)
+    topics = [fresh_topic() for _ in range(MOST_CALLS_PER_USER + 2)]
+    ann, bob = [await Door.open(before, "rest", login) for login in ("ann", "bob")]
+    for topic in topics:
+        comment = await added(ann, topic, f"Old {mention(BOB)}")
+        await until(partial(told, bob, topic))
+        await ann.call("comment.edit", {"commentId": comment["id"], "text": f"New {mention(BOB)}"})
+    await before[0].stop()
+    slow = await make_cluster(nodes=0)
+    slow.add_node(library=proxy.address)
+    try:
+        await slow.start()
+        bob = await Door.open(slow, "rest", "bob")
+        for topic in topics[:2]:
+            await bob.call("topic.get", {"topic": topic})
+        proxy.delay(2)
+        items = (await bob.call("notification.list", {"limit": 200}))["items"]
+    finally:
+        proxy.heal()
+        await slow.close_clients()
+        await slow[0].stop()
+        proxy.stop()
+    texts = {item["topic"]: item["text"] for item in items}
+    assert [texts[topic] for topic in topics[:2]] == [f"New {mention(BOB)}"] * 2
+
+
+async def test_while_library_says_nothing_what_it_said_before_counts_on_however_many_dashboards(
+    make_cluster: MakeCluster, library: StandInLibrary
+) -> None:
+    proxy = Proxy((library.host, library.port)).start()
+    writing = await make_cluster(nodes=1)
+    ann, bob = [await Door.open(writing, "rest", login) for login in ("ann", "bob")]
+    topics = [fresh_topic() for _ in range(60)]
+    for topic in topics:
+        comment = await added(ann, topic, f"Old {mention(BOB)}")
+        await ann.call("comment.edit", {"commentId": comment["id"], "text": f"New {mention(BOB)}"})
+        await until(partial(told, bob, topic))
+    reading = await make_cluster(nodes=0, env=ASKED_ANEW)
+    reading.add_node(library=proxy.address)
+    try:
+        await reading.start()
+        bob = await Door.open(reading, "rest", "bob")
+        for topic in topics:
+            await bob.call("topic.get", {"topic": topic})
+        proxy.stall()
+        await until(lambda: is_silent(bob))
+        items = (await bob.call("notification.list", {"limit": 200}))["items"]
+    finally:
+        proxy.heal()
+        await reading.close_clients()
+        await reading[0].stop()
+        proxy.stop()
+    assert {item["topic"]: item["text"] for item in items} == dict.fromkeys(topics, f"New {mention(BOB)}")
