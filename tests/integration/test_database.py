@@ -746,8 +746,8 @@ async def test_a_disk_that_seems_to_have_room_and_takes_nothing_is_believed_ever
 
     seconds = []
     for _ in range(4):
-        assert_paused(await Timed(db.run(fill)))
         began = asyncio.get_running_loop().time()
+        assert_paused(await Timed(db.run(fill)))
         await until(lambda: db.is_up, 20)
         seconds.append(asyncio.get_running_loop().time() - began)
     assert all(it >= least for it, least in zip(seconds, (0, 1, 2, 4), strict=True)), seconds
@@ -765,12 +765,23 @@ async def test_a_server_that_was_told_to_take_no_writes_is_read_until_it_takes_t
             as_superuser=True,
         )
 
+    begun: list[Transaction] = []
+    all_have_begun = asyncio.Event()
+
+    async def add_at_once(tx: Transaction) -> int:
+        """On connections of their own: all but the one that is there are made now, and told."""
+        begun.append(tx)
+        if len(begun) == 5:
+            all_have_begun.set()
+        await all_have_begun.wait()
+        return await add(tx)
+
     changes: list[bool] = []
     db.on_change(changes.append)
     set_read_only("on")
     if are_cut:
         terminate_backends(empty_database)
-    many = await asyncio.gather(*(db.run(add) for _ in range(5)), return_exceptions=True)
+    many = await asyncio.gather(*(db.run(add_at_once) for _ in range(5)), return_exceptions=True)
     stored = sorted(each for each in many if isinstance(each, int))
     assert stored == list(range(1, len(stored) + 1))
     assert {(type(each), each.outcome) for each in many if isinstance(each, Paused)} == {(Paused, "none")}
