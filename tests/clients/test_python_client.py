@@ -459,6 +459,84 @@ async def test_whoever_signs_in_as_soon_as_their_own_sign_out_is_told_is_signed_
         assert client.state == "live"
 
 
+@pytest.mark.parametrize("name", ["comment.add", "session.end"])
+async def test_what_somebody_asks_while_offline_is_not_asked_as_whoever_signs_in_as_soon_as_they_are_refused(
+    cluster: Cluster, topic: str, name: str
+) -> None:
+    """Not even where who looks for the end began to wait before who asked, and so hears of it first."""
+    ann, bob = (library(cluster.library.url, login, login) for login in ("ann", "bob"))
+    is_asked, may_answer = asyncio.Event(), asyncio.Event()
+
+    async def nobody() -> None:
+        is_asked.set()
+        await may_answer.wait()
+
+    people: list[Any] = [ann, nobody, bob]
+
+    async def sign_bob_in(client: Client) -> None:
+        with contextlib.suppress(Refused):
+            await client.live()
+        client.sign_in()
+
+    with Proxy(("127.0.0.1", cluster[0].port)) as proxy:
+        url = "http://{}:{}".format(*proxy.address)
+        async with Client(url, lambda: people.pop(0)()) as client:
+            await client.live()
+            shared = dict(client._connection._credentials or {})
+            proxy.refuse()
+            proxy.cut()
+            await until(lambda: client.state == "offline", 20)
+            async with Client(cluster[0].url, shared) as other:
+                await other.live()
+                await other.sign_out()
+            proxy.heal()
+            await is_asked.wait()
+            watching = asyncio.create_task(sign_bob_in(client))
+            await asyncio.sleep(0)
+            if name == "session.end":
+                asked: asyncio.Task[Any] = asyncio.create_task(client.sign_out())
+            else:
+                asked = asyncio.create_task(client.ask("comment.add", {"topic": topic, "text": "of Ann"}))
+            await asyncio.sleep(0)
+            may_answer.set()
+            await asyncio.gather(asked, watching, return_exceptions=True)
+            await until(lambda: client.me is not None and client.me["name"] == "Bob Baker", 20)
+            assert (await client.ask("topic.comments", {"topic": topic}))["items"] == []
+            assert client.state == "live"
+
+
+async def test_what_somebody_asks_once_their_session_has_expired_is_not_asked_as_somebody_else(
+    cluster: Cluster, topic: str
+) -> None:
+    people = [library(cluster.library.url, login, login) for login in ("ann", "bob")]
+    async with Client(cluster[0].url, lambda: people[0]()) as client:
+        await client.live()
+        source = client._connection._current
+        assert source is not None
+        people.pop(0)
+        client._connection._hear(source, "server.signed_out", {"reason": "session_expired"})
+        await until(lambda: client.state == "offline")
+        with pytest.raises(Refused, match="unauthenticated"):
+            await client.ask("comment.add", {"topic": topic, "text": "of Ann"})
+        assert client.me is not None
+        assert client.me["name"] == "Bob Baker"
+        assert (await client.ask("topic.comments", {"topic": topic}))["items"] == []
+
+
+async def test_who_is_closed_stays_closed(cluster: Cluster) -> None:
+    client = Client(cluster[0].url, library(cluster.library.url, "ann", "ann"))
+    client.sign_in()
+    await client.live()
+    leaving = asyncio.create_task(client.sign_out())
+    await asyncio.sleep(0)
+    await client.close()
+    await leaving
+    client.sign_in()
+    assert client.state == "closed"
+    with pytest.raises(Refused, match="closed"):
+        await client.live()
+
+
 async def test_nothing_of_somebodys_inbox_is_shown_to_whoever_signs_in_next(
     cluster: Cluster, topic: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -101,13 +101,17 @@ class Connection:
         return self.user
 
     async def ask(self, name: str, payload: Mapping[str, Any]) -> Any:
-        """Send a command once and return what it answers. Raises `Refused`, and `TypeError` and `ValueError` for what
-        is no JSON: sent, it would break the connection off."""
+        """Send a command once, as nobody but who is signed in now, and return what it answers. Raises `Refused`, and
+        `TypeError` and `ValueError` for what is no JSON: sent, it would break the connection off."""
         payload = wired(payload)
         current: _Socket | None = None
+        former, whose = self._task, self.user
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self.live()
+                assert self.user is not None
+                if former not in (None, self._task) or (whose is not None and whose["id"] != self.user["id"]):
+                    raise Refused("unauthenticated", "Somebody else has signed in.")  # in one moment
                 current = self._current
                 assert current is not None
                 if not current.knows:
@@ -143,6 +147,8 @@ class Connection:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _set(self, state: State, problem: Refused | None) -> None:
+        if self.state == "closed":  # for good
+            return
         self.state, self.problem = state, problem
         self._news.set()  # whoever waits looks, and waits for the next one
         self._news = asyncio.Event()
@@ -156,7 +162,7 @@ class Connection:
         self._set("signed_out", Refused("unauthenticated", why))
 
     def _away(self, problem: Refused | None) -> None:
-        if self.state not in ("closed", "signed_out"):
+        if self.state != "signed_out":
             self._set("connecting" if self.user is None else "offline", problem)
 
     async def _stay_connected(self, former: asyncio.Task[None] | None = None) -> None:
