@@ -40,6 +40,7 @@ class Condition:
         self.problem: str | None = "no connection yet"
         self.latency_seconds: float | None = None
         self.trouble = asyncio.Event()
+        self._reached = asyncio.Event()
         self._name = name
         self._address = address
         self._change_callbacks: list[Callable[[bool], None]] = []
@@ -65,6 +66,10 @@ class Condition:
     def on_return(self, callback: Callable[[], None]) -> None:
         """Call `callback()` whenever the server may be another than a moment ago. It must not wait."""
         self._return_callbacks.append(callback)
+
+    async def until_reachable(self) -> None:
+        """Return once `is_reachable`; at once if it is."""
+        await self._reached.wait()
 
     async def until_up(self) -> None:
         """Return once `is_up`; at once if it is."""
@@ -95,6 +100,10 @@ class Condition:
     def set(self, is_reachable: bool, problem: str | None) -> None:
         """Make known how the database is: one line in the log per change."""
         self.is_reachable = is_reachable
+        if is_reachable:
+            self._reached.set()
+        else:
+            self._reached.clear()
         if problem != self.problem:
             self.problem = problem
             if problem is None:
@@ -165,6 +174,8 @@ class Knows(Protocol):
 
     def paused_by(self, error: BaseException, *, is_lost: bool) -> Paused | None: ...
 
+    async def until_reachable(self) -> None: ...
+
     async def until_up(self) -> None: ...
 
 
@@ -191,6 +202,11 @@ class Readiness:
     @property
     def is_up(self) -> bool:
         return self.is_open and self._condition.is_up
+
+    async def until_reachable(self) -> None:
+        """Return once `is_reachable`; at once if it is."""
+        await self._opened.wait()
+        await self._condition.until_reachable()
 
     async def until_up(self) -> None:
         """Return once `is_up`; at once if it is."""

@@ -187,6 +187,10 @@ class Database:
         """
         self._condition.on_return(callback)
 
+    async def until_readable(self) -> None:
+        """Return once `is_readable`; at once if it is."""
+        await self._known.until_reachable()
+
     async def until_up(self) -> None:
         """Return once `is_up`; at once if it is."""
         await self._known.until_up()

@@ -246,7 +246,8 @@ class Preparation:
     async def run(self) -> Installation:
         """Return once migrations are applied and the installation is known; try until stopped."""
         while True:
-            await self._database.until_up()
+            # Where all is there already, nothing has to be stored to serve those who read.
+            await self._database.until_readable()
             try:
                 await migrations.apply(self._database, self._folder)
                 found = await self._judge(await load(self._database))

@@ -389,6 +389,30 @@ async def test_while_only_nothing_is_stored_people_come_read_and_are_told_so(
     assert "paused" not in [event.data["state"] for event in again.events if event.name == "server.state"]
 
 
+@pytest.mark.parametrize(("hinder", "help"), [(fill_disk, empty_disk), (take_no_writes, take_writes)])
+async def test_a_node_that_starts_while_only_nothing_is_stored_serves_those_who_read(
+    make_cluster: MakeCluster,
+    database: TestDatabase,
+    topic: str,
+    hinder: Callable[[TestDatabase], None],
+    help: Callable[[TestDatabase], None],
+) -> None:
+    [node] = (cluster := await make_cluster(nodes=1, database=database)).nodes
+    await say(await cluster.client(0, "ann"), topic, "Before")
+    await cluster.close_clients()
+    await node.stop()
+    hinder(database)
+    await node.start()
+    bob = await cluster.client(0, "bob")
+    [comment] = (await bob.call("topic.comments", {"topic": topic}))["items"]
+    assert comment["text"] == "Before"
+    await is_refused_as_paused(bob, topic, "bob's")
+    await node.wait_for_state("paused", reason=DB)
+    help(database)
+    await node.wait_for_state("running")
+    await say(bob, topic, "After")
+
+
 async def health(node: Node) -> tuple[int, int]:
     """The HTTP statuses of live and ready."""
     async with new_session() as http:
