@@ -178,6 +178,19 @@ class Connections:
         self._members.add(connection)
         self._pass_on(connection)
 
+    def shed(self, *, least: int = 0) -> bool:
+        """Terminate one, now or when it comes back, and open no other for a while. False: only `least` are there."""
+        if len(self._members) <= least:
+            return False
+        if self._idle:
+            connection = self._idle.pop(0)[1]
+            connection.terminate()
+        else:
+            connection = next(iter(self._members))
+        self._members.discard(connection)
+        self._refused_until = asyncio.get_running_loop().time() + REFUSED_SECONDS
+        return True
+
     def replace_all(self) -> None:
         """Terminate the idle connections at once, the others when they come back; new ones take their place."""
         for _, connection in self._idle:

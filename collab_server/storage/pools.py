@@ -115,9 +115,15 @@ class Pools:
         self.writes.terminate()
         self.reads.terminate()
 
-    async def prepare(self, seconds: float) -> None:
-        """Have one of each for the first who comes."""
-        for pool in (self.writes, self.reads):
+    def make_room(self) -> None:
+        """Do with one connection less, as the server has no more and stores nothing now: whether it does again is asked
+        on a new one. Reads keep theirs for as long as there are some for writes, and one in any case."""
+        if not self.writes.shed():
+            self.reads.shed(least=1)
+
+    async def prepare(self, seconds: float, *, stores: bool) -> None:
+        """Have one of each for the first who comes; of those for writes only if something is stored."""
+        for pool in (self.writes, self.reads) if stores else (self.reads,):
             if pool.is_empty:
                 pool.adopt(await pool.connect(seconds))
 

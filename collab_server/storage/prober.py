@@ -105,18 +105,16 @@ class Prober:
         last_try_at = loop.time() + 1.5 * PROBE_SECONDS
         for tries_left in reversed(range(TRIES)):
             try:
-                was_read_only = self._condition.hindrance == "read-only"
+                was_read_only, is_asked_anew = self._condition.hindrance == "read-only", True
                 if self._connection is None:
                     self._connection = await self._connect()
                     self._has_returned = True
                 elif was_read_only:
-                    # Of a role or a database only a new session is told; and the address may lead to another server.
-                    self._drop()
-                    self._connection = await self._connect()
+                    is_asked_anew = await self._connect_anew()
                 connection = self._connection
-                is_read_only = await self._ask(connection)
+                is_read_only = await self._ask(connection) or not is_asked_anew
                 await self._judge(connection, was_read_only=was_read_only, is_read_only=is_read_only)
-                await self._pools.prepare(PROBE_SECONDS)
+                await self._pools.prepare(PROBE_SECONDS, stores=not is_read_only)
                 return
             except Exception:
                 self._drop()
@@ -164,6 +162,18 @@ class Prober:
         finally:
             timer.cancel()
         return connection
+
+    async def _connect_anew(self) -> bool:
+        """Look on another connection from now on: of a role or a database only a new session is told, and the address
+        may lead to another server. False where there is none to be had; the one there is stays, and reads go on."""
+        try:
+            connection = await self._connect()
+        except asyncpg.TooManyConnectionsError:
+            self._pools.make_room()
+            return False
+        self._drop()
+        self._connection = connection
+        return True
 
     async def _ask(self, connection: Connection) -> bool:
         """Whether it was told to take no writes. Raises where it is not the database, or not as it has to be."""

@@ -796,6 +796,44 @@ async def test_a_server_that_was_told_to_take_no_writes_is_read_until_it_takes_t
     assert changes == [False, True]
 
 
+@pytest.mark.parametrize("taken_by", ["others", "the node"])
+async def test_while_no_writes_and_no_connections_are_taken_reads_go_on_and_it_is_over_once_there_is_one(
+    own_db: Database, own_postgres: EmbeddedPostgres, taken_by: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether writes are taken again is asked on a new connection; those that are there do for what is read."""
+    looks = 0
+    find = Server.find
+
+    async def counted(server: Server, timeout: float) -> Any:
+        nonlocal looks
+        looks += 1
+        return await find(server, timeout)
+
+    async def refuse(tx: Transaction) -> None:
+        await tx.execute("DO $$ BEGIN RAISE 'read-only' USING ERRCODE = '25006'; END $$")
+
+    async def has_looked() -> bool:
+        assert own_db.is_readable
+        assert await own_db.fetchval("SELECT 1") == 1
+        return looks > 2
+
+    await fill(own_db, 10)
+    count = f"SELECT count(*) FROM pg_stat_activity WHERE usename = '{own_postgres.user}'"
+    most = 0 if taken_by == "others" else int(own_postgres.sql(count, as_superuser=True))
+    own_postgres.sql(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT {most}", as_superuser=True)
+    monkeypatch.setattr(Server, "find", counted)
+    assert_paused(await Timed(own_db.run(refuse)))
+    if taken_by == "others":
+        while not await has_looked():
+            await asyncio.sleep(0.02)
+        assert not own_db.is_up
+        own_postgres.sql(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT -1", as_superuser=True)
+    while not own_db.is_up:
+        await has_looked()
+        await asyncio.sleep(0.02)
+    assert await own_db.run(add) == 1
+
+
 async def test_a_server_that_takes_no_writes_is_left_once_its_address_leads_to_another(
     far_db: Database, proxy: Proxy, empty_database: TestDatabase, own_postgres: EmbeddedPostgres
 ) -> None:
