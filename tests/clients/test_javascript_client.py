@@ -398,6 +398,51 @@ async def test_whoever_signs_in_next_sees_nothing_of_the_former_persons_discussi
     assert await ann.run(known, topic) == {"discussion": None, "muted": False, "rights": []}
 
 
+async def test_what_somebody_asks_while_offline_is_not_asked_as_whoever_signs_in_next(
+    start: Start, cluster: Cluster, topic: str, proxy: Proxy
+) -> None:
+    ann, carol = await start("ann", url_of(proxy)), await cluster.person("carol")
+    await ann.until("return client.connection.isLive", bool)
+    proxy.refuse()
+    proxy.cut()
+    await ann.until("return client.connection.look().state", lambda state: state == "offline")
+    await ann.run(
+        "globalThis.asked = client.ask('comment.add', {topic: given, text: 'of Ann'}).catch(({code}) => code)",
+        topic,
+    )
+    await ann.run("await client.signOut(); tools.become(given)", [carol.auth_token, carol.cookie_header])
+    proxy.heal()
+    await ann.run("client.connection.signIn()")
+    await ann.until("return client.connection.look().user.name", lambda name: name.startswith("Carol"))
+    assert await ann.run("return client.ask('topic.comments', {topic: given})", topic) == {
+        "items": [],
+        "next": None,
+        "seq": 0,
+    }
+    assert await ann.run("return asked") == "no_answer"
+
+
+async def test_whoever_signs_in_as_soon_as_their_own_sign_out_is_told_is_signed_in(
+    start: Start, cluster: Cluster
+) -> None:
+    """Where it is ended twice at once, as by a double click."""
+    ann, carol = await start("ann"), await cluster.person("carol")
+    await ann.until("return client.connection.isLive", bool)
+    await ann.run(
+        """
+        tools.become(given);
+        let again = 0;
+        client.connection.subscribe(() => {
+          if (client.connection.look().state === "signed_out" && again++ === 0) client.connection.signIn();
+        });
+        await Promise.all([client.signOut(), client.signOut()]);
+        """,
+        [carol.auth_token, carol.cookie_header],
+    )
+    state = "const {state, user} = client.connection.look(); return [state, user.name.split(' ')[0]]"
+    await ann.until(state, lambda state: state == ["live", "Carol"])
+
+
 async def test_nothing_of_somebodys_inbox_is_shown_to_whoever_signs_in_next(
     start: Start, cluster: Cluster, topic: str
 ) -> None:

@@ -48,6 +48,7 @@ export class Connection extends Store {
   #onSaid;
   /** @type {Credentials | null} */ #credentials = null;
   #askedAt = 0;
+  /** How often somebody has signed in after an end. */ #signIns = 0;
   /** What is left out here: a node that does not say what it knows refuses it. @type {object | false | undefined} */ #without;
   /** The connection that has said hello. @type {string | undefined} */ #greeted;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #later;
@@ -93,7 +94,10 @@ export class Connection extends Store {
     clearTimeout(this.#later);
     await 0; // whoever hears that a sign-in is over may come here before it is
     if (this.#state.state === "closed") return;
-    if (this.#isEnded()) this.#set({ state: "connecting", problem: null });
+    if (this.#isEnded()) {
+      this.#signIns++;
+      this.#set({ state: "connecting", problem: null });
+    }
     try {
       this.#askedAt = Date.now();
       this.#credentials = await this.#auth();
@@ -169,6 +173,7 @@ export class Connection extends Store {
 
   #signedOut(message = "Nobody is signed in.") {
     this.#credentials = null;
+    this.#socket.sendBuffer = []; // what was asked while offline is nothing that the next one asks
     this.#set({ state: "signed_out", problem: new Refused({ code: "unauthenticated", message }), serving: null });
     this.#socket.disconnect();
   }
@@ -216,8 +221,10 @@ export class Connection extends Store {
 
   /** End the sign-in, in all windows that share it, as far as the server can be reached within a second. */
   async signOut() {
+    const ending = this.#signIns;
     await this.#socket.timeout(1000).emitWithAck("session.end", {}).catch(() => {});
-    this.#signedOut();
+    // Else somebody has signed in already, where the end was told.
+    if (ending === this.#signIns && this.#state.state !== "closed") this.#signedOut();
   }
 
   /** Disconnect for good. */
