@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
-from typing import Final, Literal, NamedTuple
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import Any, Final, Literal, NamedTuple
 
 from tests.faults.proxy import Proxy
 
@@ -46,3 +46,18 @@ async def steps(seed: int, proxy: Proxy) -> AsyncIterator[Step]:
         if chance.random() < 0.2:
             proxy.heal()
     proxy.heal()
+
+
+def held_in_words_of_now(
+    held: Sequence[Mapping[str, Any]],
+    listed: Sequence[Mapping[str, Any]],
+    comments: Sequence[Mapping[str, Any]],
+) -> list[Mapping[str, Any]]:
+    """The notifications that a client holds, as they are listed if it holds the right ones.
+
+    Those of comments that were edited since have the words of then: an edit is no event of an inbox, and what is
+    listed has the words of now.
+    """
+    edited = {comment["id"]: comment["text"] for comment in comments if comment["editedAt"] is not None}
+    now = {one["id"]: one["text"] for one in listed if one["text"] == edited.get(one["commentId"])}
+    return [{**one, "text": now.get(one["id"], one["text"])} for one in held]
