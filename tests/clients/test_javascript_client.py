@@ -422,27 +422,6 @@ async def test_what_somebody_asks_while_offline_is_not_asked_as_whoever_signs_in
     assert await ann.run("return asked") == "no_answer"
 
 
-async def test_whoever_signs_in_as_soon_as_their_own_sign_out_is_told_is_signed_in(
-    start: Start, cluster: Cluster
-) -> None:
-    """Where it is ended twice at once, as by a double click."""
-    ann, carol = await start("ann"), await cluster.person("carol")
-    await ann.until("return client.connection.isLive", bool)
-    await ann.run(
-        """
-        tools.become(given);
-        let again = 0;
-        client.connection.subscribe(() => {
-          if (client.connection.look().state === "signed_out" && again++ === 0) client.connection.signIn();
-        });
-        await Promise.all([client.signOut(), client.signOut()]);
-        """,
-        [carol.auth_token, carol.cookie_header],
-    )
-    state = "const {state, user} = client.connection.look(); return [state, user.name.split(' ')[0]]"
-    await ann.until(state, lambda state: state == ["live", "Carol"])
-
-
 async def test_nothing_of_somebodys_inbox_is_shown_to_whoever_signs_in_next(
     start: Start, cluster: Cluster, topic: str
 ) -> None:

@@ -156,7 +156,7 @@ class Outbox:
             del payload["commentId"]
         try:
             if time.time() - entry.at > _DAYS:
-                raise Refused("expired", "Not sent for seven days.")
+                raise Refused("expired", "Not sent for a week.")
             answer = await self._connection.ask(entry.name, payload)
         except Refused as problem:
             if self._is_still(entry):

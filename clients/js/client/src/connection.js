@@ -48,7 +48,6 @@ export class Connection extends Store {
   #onSaid;
   /** @type {Credentials | null} */ #credentials = null;
   #askedAt = 0;
-  /** How often somebody has signed in after an end. */ #signIns = 0;
   /** What is left out here: a node that does not say what it knows refuses it. @type {object | false | undefined} */ #without;
   /** The connection that has said hello. @type {string | undefined} */ #greeted;
   /** @type {ReturnType<typeof setTimeout> | undefined} */ #later;
@@ -94,17 +93,13 @@ export class Connection extends Store {
     clearTimeout(this.#later);
     await 0; // whoever hears that a sign-in is over may come here before it is
     if (this.#state.state === "closed") return;
-    if (this.#isEnded()) {
-      this.#signIns++;
-      this.#set({ state: "connecting", problem: null });
-    }
+    if (this.#isEnded()) this.#set({ state: "connecting", problem: null });
     try {
       this.#askedAt = Date.now();
       this.#credentials = await this.#auth();
     } catch (error) {
       this.#away(new Refused({ code: "unavailable", message: String(/** @type {any} */ (error)?.message ?? error) }));
-      this.#later = setTimeout(() => this.signIn(), AGAIN_SECONDS * 1000);
-      return;
+      return this.#in(AGAIN_SECONDS, () => this.signIn());
     }
     if (this.#isEnded()) return;
     if (Object(this.#credentials) === this.#credentials) this.#socket.connect();
@@ -138,7 +133,7 @@ export class Connection extends Store {
       this.#greeted = undefined;
       if (this.#isEnded()) return;
       this.#away(this.#state.problem);
-      if (reason === "io server disconnect" && this.#credentials) this.#connectIn(1);
+      if (reason === "io server disconnect" && this.#credentials) this.#in(1);
     });
     socket.on("connect_error", (/** @type {Error & {data?: any}} */ error) => {
       if (this.#isEnded()) return;
@@ -147,7 +142,7 @@ export class Connection extends Store {
       const problem = new Refused({ code: error.message, message: error.message, ...error.data });
       if (problem.code !== "unauthenticated") {
         this.#away(problem);
-        this.#connectIn(problem.retryAfter ?? AGAIN_SECONDS);
+        this.#in(problem.retryAfter ?? AGAIN_SECONDS);
       } else if (Date.now() - this.#askedAt < FRESH_MS) {
         this.#signedOut(problem.message);
       } else {
@@ -160,10 +155,10 @@ export class Connection extends Store {
     return this.#state.state === "signed_out" || this.#state.state === "closed";
   }
 
-  /** @param {number} seconds */
-  #connectIn(seconds) {
+  /** @param {number} seconds @param {() => void} act */
+  #in(seconds, act = () => this.#socket.connect()) {
     clearTimeout(this.#later);
-    this.#later = setTimeout(() => this.#socket.connect(), seconds * 1000);
+    this.#later = setTimeout(act, seconds * 1000);
   }
 
   /** @param {Refused | null} problem */
@@ -174,7 +169,7 @@ export class Connection extends Store {
   #signedOut(message = "Nobody is signed in.") {
     this.#credentials = null;
     this.#socket.sendBuffer = []; // what was asked while offline is nothing that the next one asks
-    this.#set({ state: "signed_out", problem: new Refused({ code: "unauthenticated", message }), serving: null });
+    this.#set({ state: "signed_out", serving: null, problem: new Refused({ code: "unauthenticated", message }) });
     this.#socket.disconnect();
   }
 
@@ -221,10 +216,8 @@ export class Connection extends Store {
 
   /** End the sign-in, in all windows that share it, as far as the server can be reached within a second. */
   async signOut() {
-    const ending = this.#signIns;
     await this.#socket.timeout(1000).emitWithAck("session.end", {}).catch(() => {});
-    // Else somebody has signed in already, where the end was told.
-    if (ending === this.#signIns && this.#state.state !== "closed") this.#signedOut();
+    if (!this.#isEnded()) this.#signedOut();
   }
 
   /** Disconnect for good. */

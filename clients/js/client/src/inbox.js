@@ -90,7 +90,7 @@ export class Inbox extends Log {
     return {
       state: /** @type {InboxState["state"]} */ (this.state),
       notifications: [...this.#notifications.values()],
-      hasOlder: this.#olderCursor !== null,
+      hasOlder: !!this.#olderCursor,
       unread: this.#unread,
     };
   }

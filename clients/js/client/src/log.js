@@ -63,18 +63,18 @@ export class Log extends Store {
       const from = this.#epoch && { after: this.seq, epoch: this.#epoch };
       const answer = await client.ask("topic.subscribe", { topic, ...from });
       if (isOver()) return;
-      if (!answer.recovered) {
-        const isExact = await this.begin(answer);
-        if (isOver()) return;
-        this.seq = answer.seq;
-        this.#epoch = isExact ? answer.epoch : undefined;
-      } else {
+      if (answer.recovered) {
         answer.events.forEach((event) => this.#apply(event));
         while (answer.more && this.seq < answer.seq) {
           const { events } = await client.ask("topic.events", { topic, after: this.seq });
           if (isOver()) return;
           events.forEach((event) => this.#apply(event));
         }
+      } else {
+        const isExact = await this.begin(answer);
+        if (isOver()) return;
+        this.seq = answer.seq;
+        this.#epoch = isExact ? answer.epoch : undefined;
       }
       const kept = this.#kept;
       this.#kept = undefined;
@@ -97,7 +97,7 @@ export class Log extends Store {
   /** Follow it no more. What is known of it is kept: `start` goes on from there. @internal */
   stop() {
     this.#isFollowed = false;
-    this.#run += 1;
+    this.#run++;
     this.#kept = undefined;
     this.lost();
   }

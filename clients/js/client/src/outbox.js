@@ -178,7 +178,7 @@ export class Outbox extends Store {
   async #sendOne(entry) {
     const sending = this.#put({ ...entry, state: "sending", problem: null });
     try {
-      if (Date.now() - entry.at > DAYS_MS) throw new Refused({ code: "expired", message: "Not sent for seven days." });
+      if (Date.now() - entry.at > DAYS_MS) throw new Refused({ code: "expired", message: "Not sent for a week." });
       const answer = await this.#connection.ask(sending.name, {
         ...sending.payload,
         ...(sending.isUnnamed && { commentId: undefined }),

@@ -403,7 +403,7 @@ export class Topic extends Log {
 
   /** Load something, then the roots that are missing. @param {() => Promise<void>} [load] */
   async #load(load) {
-    this.#loads += 1;
+    this.#loads++;
     try {
       await load?.();
       const missing = [...this.#members.keys()].filter((id) => !this.#comments.has(id));
@@ -412,8 +412,7 @@ export class Topic extends Log {
         for (const page of await Promise.all(some)) this.#take(page);
       }
     } finally {
-      this.#loads -= 1;
-      if (!this.#loads) this.#told = [];
+      if (!--this.#loads) this.#told = [];
       this.changed();
     }
   }
@@ -479,7 +478,7 @@ export class Topic extends Log {
   async #sendRead() {
     const seq = this.#reading;
     if (!seq || !this.client.connection.isLive) return;
-    const answer = await this.#ask("topic.read", { seq }).catch(() => undefined);
+    const answer = await this.#ask("topic.read", { seq }).catch(() => {});
     if (!answer) return; // it is sent again with the next hello
     this.#readSeq = Math.max(this.#readSeq, seq);
     if (this.#reading === seq) {
@@ -618,7 +617,7 @@ export class Topic extends Log {
       state: this.state,
       topic: this.name,
       threads,
-      hasOlder: this.#olderCursor !== null,
+      hasOlder: !!this.#olderCursor,
       seq: this.seq,
       readSeq: this.#readUpTo(),
       unread: this.#coversUnread() ? threads.reduce((sum, { unread }) => sum + unread, 0) : this.#unread,
@@ -661,7 +660,7 @@ export class Topic extends Log {
       id,
       root,
       comments: Object.freeze(comments),
-      isWhole: this.#whole.has(id) || (root !== undefined && comments.length > root.replyCount),
+      isWhole: this.#whole.has(id) || (!!root && comments.length > root.replyCount),
       unread: comments.filter((comment) => this.#isUnread(comment)).length,
     });
   }
