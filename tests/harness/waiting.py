@@ -61,18 +61,19 @@ async def until(condition: Callable[[], Any], timeout: float = 10, what: str | C
     """The first truthy value of `condition()`, awaited if need be. Fails the test after `timeout` seconds.
 
     `what` says what was waited for; as a function it is asked when the wait has failed. An `AssertionError`
-    of the condition means "not yet"; the last one is shown when time is up.
+    of the condition means "not yet", and so does looking at what is not there, the last of an empty list or one of
+    none; the last such error is shown when time is up.
     """
     watch, deadline = Stopwatch(), time.monotonic() + timeout
     while True:
-        reason: AssertionError | None = None
+        reason: Exception | None = None
         try:
             value = condition()
             if inspect.isawaitable(value):
                 value = await value
             if value:
                 return value
-        except AssertionError as error:
+        except (AssertionError, LookupError, ValueError) as error:
             reason = error
         if time.monotonic() > deadline and watch.seconds > timeout:
             waited_for = what() if callable(what) else what

@@ -46,6 +46,21 @@ async def test_until_returns_what_it_waited_for() -> None:
     assert await until(lambda: next(values)) == "there"
 
 
+async def test_until_waits_for_what_it_looks_at_to_be_there() -> None:
+    come: list[int] = []
+    asyncio.get_running_loop().call_later(0.05, come.append, 7)
+    assert await until(lambda: come[-1] == 7)
+
+    def the_only() -> bool:
+        [one] = gone
+        return one == 8
+
+    gone: list[int] = []
+    with pytest.raises(AssertionError, match=r"not within 0.05 s: eight") as failed:
+        await until(the_only, 0.05, "eight")
+    assert isinstance(failed.value.__cause__, ValueError)
+
+
 async def test_until_says_what_did_not_happen() -> None:
     with pytest.raises(AssertionError, match=r"not within 0.05 s: rain"):
         await until(lambda: asyncio.sleep(0, False), 0.05, "rain")
