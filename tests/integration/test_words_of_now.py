@@ -26,6 +26,7 @@ from tests.integration.scene import BOB, CAROL, DAN, added, content_of, created,
 STEPS = 60
 
 # Nobody is asked about by looking at the inbox alone, and what Library says does not count for long.
+MANY = {"limits": {"commandsPerSecond": 10_000, "commandsBurst": 10_000}}
 ASKED_ANEW = hurried(
     {
         "collab_server.authority.library.library": {"Timing": {"fresh": 0.01, "refusal": 0.01}},
@@ -357,14 +358,14 @@ async def test_while_library_says_nothing_what_it_said_before_counts_on_however_
     make_cluster: MakeCluster, library: StandInLibrary
 ) -> None:
     proxy = Proxy((library.host, library.port)).start()
-    writing = await make_cluster(nodes=1)
+    writing = await make_cluster(nodes=1, overrides=MANY)
     ann, bob = [await Door.open(writing, "rest", login) for login in ("ann", "bob")]
     topics = [fresh_topic() for _ in range(60)]
     for topic in topics:
         comment = await added(ann, topic, f"Old {mention(BOB)}")
         await ann.call("comment.edit", {"commentId": comment["id"], "text": f"New {mention(BOB)}"})
         await until(partial(told, bob, topic))
-    reading = await make_cluster(nodes=0, env=ASKED_ANEW)
+    reading = await make_cluster(nodes=0, overrides=MANY, env=ASKED_ANEW)
     reading.add_node(library=proxy.address)
     try:
         await reading.start()
