@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Annotated, Any, ClassVar, Literal
@@ -120,6 +121,17 @@ class Notification:
             createdAt=json_time(self.created_at),
             readAt=json_time(self.read_at),
         )
+
+
+def in_words_of_now(told: Iterable[Notification], said: Mapping[UUID, str]) -> list[Notification]:
+    """The same, where comments were edited since, with what is `said` of them now; with no words where that is not
+    known, or not to be."""
+    return [
+        notification.saying(said.get(notification.comment_id, ""))
+        if notification.is_outdated and notification.comment_id is not None
+        else notification
+        for notification in told
+    ]
 
 
 def _id_or_null(id: UUID | None) -> JsonText:

@@ -18,7 +18,7 @@ from typing import Any
 from uuid import UUID
 
 from collab_server.domain.events import Event
-from collab_server.domain.inbox import Notification
+from collab_server.domain.inbox import Notification, in_words_of_now
 from collab_server.domain.jsontext import dumps, json_object, json_string, read_rfc3339
 from collab_server.domain.people import Identity
 from collab_server.domain.topics import Topic, parse_topic
@@ -43,13 +43,7 @@ async def notifications_of_now(
         for notification in told
         if notification.is_outdated and notification.comment_id is not None
     }
-    said = await _said_now(backends, who, about)
-    return [
-        notification.saying(said.get(notification.comment_id, ""))
-        if notification.comment_id in about
-        else notification
-        for notification in told
-    ]
+    return in_words_of_now(told, await _said_now(backends, who, about))
 
 
 async def events_of_now(backends: Backends, who: Identity, topic: Topic, events: list[Event]) -> list[Event]:

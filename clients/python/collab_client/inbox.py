@@ -52,9 +52,8 @@ class Inbox(Store[InboxState]):
         self._notifications: dict[str, Notification] = {}
         self._older_cursor: str | None = None
         self._unread = 0
-        self._listed_to = (
-            0  # what is listed holds the events up to here, the badge up to there; former nodes do not say
-        )
+        # What is listed holds the events up to the first, the badge those up to the second; former nodes do not say.
+        self._listed_to = 0
         self._counted_to: int | None = None
         self._has_begun = False
 

@@ -29,7 +29,7 @@ from typing import Any
 from uuid import UUID
 
 from collab_server.domain.hints import Kind
-from collab_server.domain.inbox import Notification, Notified
+from collab_server.domain.inbox import Notification, Notified, in_words_of_now
 from collab_server.domain.jsontext import json_object, now_ms
 from collab_server.domain.people import Identity, User
 from collab_server.domain.topics import inbox_topic, parse_topic
@@ -267,13 +267,7 @@ class Deliveries:
                 or self._is_known_open(user_id, notification.topic)
             )
         ]
-        said = await inbox.said_now(tx, user_id, may_know) if may_know else {}
-        return [
-            notification.saying(said.get(notification.comment_id, ""))
-            if notification.is_outdated and notification.comment_id is not None
-            else notification
-            for notification in taken
-        ]
+        return in_words_of_now(taken, await inbox.said_now(tx, user_id, may_know) if may_know else {})
 
     def _is_known_open(self, user_id: str, topic: str) -> bool:
         """Whether it is known that they may open a topic of content. Asks nothing; False says nothing."""
