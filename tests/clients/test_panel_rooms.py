@@ -361,6 +361,30 @@ async def test_who_leaves_what_a_bell_of_the_page_has_opened_is_at_the_bell_agai
 
 
 @needs_chromium
+async def test_whoever_goes_to_a_line_as_soon_as_a_bell_shows_it_stays_there(site: Site) -> None:
+    bob = await site.node.client(0, "bob")
+    page = await site.open("ann")
+    await page.evaluate("document.querySelector('main').innerHTML = '<collab-bell></collab-bell>'; null")
+    opener = page.locator("main button.bell")
+    await bob.call("comment.add", {"topic": site.topic, "text": f"{TO_ANN} the figures of the East"})
+    line = page.locator("collab-bell button.line").filter(has_text="the East")
+    await opener.press("Enter")
+    await expect(line).to_be_visible()
+    await page.keyboard.press("Escape")
+    # What follows once it is painted comes after that.
+    is_there = """async () => {
+        const inside = document.querySelector("collab-bell").shadowRoot;
+        inside.querySelector(".bell").click();
+        for (let turn = 0; turn < 100 && !inside.querySelector(".line"); turn += 1) await null;
+        inside.querySelector(".line").focus();
+        const painted = () => new Promise((done) => requestAnimationFrame(() => setTimeout(done, 0)));
+        for (let frame = 0; frame < 3; frame += 1) await painted();
+        return inside.activeElement === inside.querySelector(".line");
+    }"""
+    assert await page.evaluate(is_there)
+
+
+@needs_chromium
 async def test_every_tab_and_all_initials_are_in_sight_on_a_telephone(
     site: Site, browser: Browser, topic: str
 ) -> None:

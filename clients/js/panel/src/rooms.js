@@ -48,7 +48,8 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
   const [going, setGoing] = useState(/** @type {Going | null} */ (null));
   const [others, setOthers] = useState(known);
   const box = useRef(/** @type {any} */ (null));
-  const before = useRef({ depth: 1, opener: /** @type {any} */ (null), isAsked: false, hasGone: leaving(host) }).current;
+  const isComing = !others && stack.some(({ kind }) => kind !== "topic");
+  const before = useRef({ depth: 1, opener: /** @type {any} */ (null), isAsked: onClose && isComing, hasGone: leaving(host) }).current;
   const spelled = (/** @type {string} */ topic) => client.topic(topic).name;
 
   useEffect(() => {
@@ -59,12 +60,12 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     const { depth } = before;
     before.depth = stack.length;
     if (stack.length === depth && !before.isAsked) return;
-    before.isAsked = false;
+    before.isAsked = isComing; // the focus waits for a room that is still to come
     const top = box.current.querySelector(".room:not([inert])");
     const back = stack.length < depth && before.opener?.isConnected && before.opener;
     const first = back || top.querySelector("[data-first]") || top.querySelector("button, input, textarea");
     if (!before.hasGone()) first?.focus();
-  }, [stack]);
+  }, [stack, others]);
 
   useLayoutEffect(() => keepFocus(box.current), []);
   useLayoutEffect(() => others && host.wear(others.STYLE), [others]);
@@ -77,15 +78,9 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
   }, []);
   /** For somebody who wants to see what comes with it. */
   const want = () => load().catch(() => tell(words.say("room.failed")));
-  const isComing = !others && stack.some(({ kind }) => kind !== "topic");
   useEffect(() => {
     if (isComing) load().catch(() => (tell(words.say("room.failed")), cut(1)));
   }, [isComing]);
-  useEffect(() => {
-    if (!others || (stack.length === 1 && !onClose)) return;
-    before.isAsked = true; // the focus waits for a room that was still to come
-    setStack((/** @type {Room[]} */ now) => [...now]);
-  }, [others]);
 
   /** The focus goes along, unless whoever goes there `hasGone` elsewhere. */
   const ask = (hasGone = leaving(host)) => {
