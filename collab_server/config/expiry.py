@@ -6,6 +6,7 @@ said elsewhere (`certificates.check`).
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -35,31 +36,54 @@ class Expiry:
     subject: str
     begins_at: datetime
     ends_at: datetime
+    next: Expiry | None = None
+    """Of several CAs in a file, the one that counts once this one has ended: the others are trusted all the same."""
 
     def days_left(self, now: datetime) -> float:
         """Days until it is not valid any more; less than 0 where it is not."""
-        return (self.ends_at - now) / timedelta(days=1)
+        return (self._counting(now).ends_at - now) / timedelta(days=1)
 
     def warning(self, now: datetime) -> str | None:
         """What is wrong with its dates, in words for the administrator; None while nothing is, for `WARN_DAYS` more."""
-        who = f"the certificate of {self.subject} in {self.file}"
-        if now < self.begins_at:
-            return f"{who} is not valid before {self.begins_at:%Y-%m-%d %H:%M} UTC"
+        one = self._counting(now)
+        who = f"the certificate of {one.subject} in {one.file}"
+        if now < one.begins_at:
+            return f"{who} is not valid before {one.begins_at:%Y-%m-%d %H:%M} UTC"
         left = self.days_left(now)
         if left <= 0:
-            return f"{who} expired on {self.ends_at:%Y-%m-%d %H:%M} UTC"
+            return f"{who} expired on {one.ends_at:%Y-%m-%d %H:%M} UTC"
         if left <= WARN_DAYS:
-            return f"{who} expires in {left:.0f} days, on {self.ends_at:%Y-%m-%d %H:%M} UTC"
+            return f"{who} expires in {left:.0f} days, on {one.ends_at:%Y-%m-%d %H:%M} UTC"
         return None
+
+    def _counting(self, now: datetime) -> Expiry:
+        one = self
+        while one.next is not None and one.ends_at <= now:
+            one = one.next
+        return one
 
 
 def expiries(config: Config) -> tuple[Expiry, ...]:
     """One for each file of certificates that a node of this configuration uses."""
     return tuple(
-        Expiry(name, file, _name_of(first), first.not_valid_before_utc, first.not_valid_after_utc)
+        first
         for name, file, passphrase in _files(config)
-        if (first := _first_to_end(file, passphrase)) is not None
+        if (first := _first_to_end(name, file, _certificates_in(file, passphrase))) is not None
     )
+
+
+def _first_to_end(name: str, file: Path, certificates: list[Certificate]) -> Expiry | None:
+    """With those that end after it, where the file is of CAs."""
+    later: Expiry | None = None
+    for one in sorted(certificates, key=_ends_at, reverse=True):
+        following = later if name.startswith(_OF_CAS) else None
+        later = Expiry(
+            name, file, _name_of(one), one.not_valid_before_utc, one.not_valid_after_utc, next=following
+        )
+    return later
+
+
+_OF_CAS = ("trustedCerts", "dataSource.sslRoot")
 
 
 def _files(config: Config) -> Iterator[tuple[str, Path, SecretStr | None]]:
@@ -82,23 +106,24 @@ def _files(config: Config) -> Iterator[tuple[str, Path, SecretStr | None]]:
         yield "redisClientCertFile", config.redis.client_cert_file, None
 
 
-def _first_to_end(file: Path, passphrase: SecretStr | None) -> Certificate | None:
+def _certificates_in(file: Path, passphrase: SecretStr | None) -> list[Certificate]:
     # Imported where there are certificates alone: it takes a while.
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
+    from cryptography.utils import CryptographyDeprecationWarning
 
     try:
-        with file.open("rb") as stream:
+        with file.open("rb") as stream, warnings.catch_warnings():
+            # Some old CAs of any machine have numbers of a kind that is not used any more.
+            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
             content = stream.read(_MOST_BYTES)
-        if passphrase is None:
-            certificates = x509.load_pem_x509_certificates(content)
-        else:
+            if passphrase is None:
+                return x509.load_pem_x509_certificates(content)
             store = load_pkcs12(content, passphrase.get_secret_value().encode())
             held = ([] if store.cert is None else [store.cert]) + list(store.additional_certs)
-            certificates = [one.certificate for one in held]
+            return [one.certificate for one in held]
     except (ValueError, OSError):
-        return None
-    return min(certificates, key=_ends_at, default=None)
+        return []
 
 
 def _ends_at(certificate: Certificate) -> datetime:

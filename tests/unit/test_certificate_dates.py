@@ -75,6 +75,46 @@ def test_of_a_chain_the_first_to_end_counts(folder: Path) -> None:
     assert "expires in 3 days" in problems_of(folder, trustedCerts=["ends.pem"])["trustedCerts[0]"]
 
 
+@pytest.mark.parametrize("where", WHERE)
+def test_of_many_cas_in_a_file_one_that_has_expired_says_nothing_while_others_are_valid(
+    folder: Path, where: str
+) -> None:
+    old, soon, late = (pem_that_ends(NOW + timedelta(days=days, minutes=5)) for days in (-300, 3, 300))
+    told = []
+    for content in (late + old, late + old + soon, old + old):
+        (folder / "ends.pem").write_bytes(content)
+        told.append(problems_of(folder, **WHERE[where]).get(where, ""))
+    assert told[0] == ""
+    assert "expires in 3 days" in told[1]
+    assert "expired on" in told[2]
+
+
+def test_the_certificates_of_the_server_count_each(folder: Path) -> None:
+    authority = trustme.CA()
+    pair = authority.issue_cert("dashboards.example.com", not_after=NOW - timedelta(days=3))
+    (folder / "chain.pem").write_bytes(pair.cert_chain_pems[0].bytes() + authority.cert_pem.bytes())
+    (folder / "chain.key").write_bytes(pair.private_key_pem.bytes())
+    serving = {"enableTls": True, "privateKeyFile": "chain.key", "publicCertFile": "chain.pem"}
+    assert "expired on" in problems_of(folder, **serving)["publicCertFile"]
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_the_cas_that_a_machine_brings_are_read_without_a_word_of_a_library(
+    folder: Path, where: str, recwarn: pytest.WarningsRecorder
+) -> None:
+    (folder / "ends.pem").write_bytes(with_a_negative_number())
+    problems_of(folder, **WHERE[where])
+    assert [str(one.message) for one in recwarn] == []
+
+
+def with_a_negative_number() -> bytes:
+    """A CA whose number is negative, as with a few that every machine trusts: no library makes one any more."""
+    der = bytearray(ssl.PEM_cert_to_DER_cert(trustme.CA().cert_pem.bytes().decode()))
+    number = der.index(b"\xa0\x03\x02\x01\x02\x02") + 7  # behind the version and the number's length
+    der[number] = 0x80 | der[number] & 0x3F
+    return ssl.DER_cert_to_PEM_cert(bytes(der)).encode()
+
+
 def spoken(writer: asyncio.StreamWriter) -> str | None:
     """The protocol that the two ends have agreed on."""
     protocol: str | None = writer.get_extra_info("ssl_object").selected_alpn_protocol()
