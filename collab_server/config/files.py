@@ -48,7 +48,10 @@ def read_object(file: Path, most_bytes: int = _MOST_BYTES) -> tuple[dict[str, An
         where = f"line {error.lineno}, column {error.colno}"
         words = f"is not valid JSON: {error.msg} ({where}){_hint(error)}"
         raise ConfigError([Problem(str(file), words)]) from None
-    except (UnicodeDecodeError, RecursionError, ValueError):
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise ConfigError([Problem(str(file), f"is not in UTF-8 (line {line}): save it in UTF-8")]) from None
+    except (RecursionError, ValueError):
         raise ConfigError([Problem(str(file), "is not valid JSON in UTF-8")]) from None
     if not isinstance(values, dict):
         raise ConfigError([Problem(str(file), f"expected an object {{…}}, not {json_type(values)}")])
@@ -88,6 +91,8 @@ def _hint(error: json.JSONDecodeError) -> str:
         return ": it ends too early"
     if rest.startswith(("//", "/*", "#")):
         return f"; there are no comments: use properties whose names begin with {COMMENT_PREFIX}"
+    if error.msg.startswith("Invalid \\"):
+        return ": a backslash in a text is written twice, \\\\"
     if rest[0] in "}]" and before.endswith(","):
         return f": a comma too many before {rest[0]}"
     if rest[0] in _MARKS:

@@ -6,7 +6,7 @@ import json
 import math
 import os
 import re
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, NamedTuple, get_args, get_origin
@@ -264,12 +264,29 @@ def _did_you_mean(name: str, known: list[str], full_names: Mapping[str, str] | N
         return f"; did you mean {elsewhere}?"
     import difflib  # for mistakes alone: a node that has made none does without
 
-    close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.75)
+    close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.75) or _longer(
+        name.casefold(), by_folded
+    )
     if not close or (len(name) == len(close[0]) < 6 and sorted(name.casefold()) != sorted(close[0])):
         return ""  # of a short name another letter is much: hsts is no host
     found = by_folded[close[0]]
     hint = " (names are case sensitive)" if close[0] == name.casefold() else ""
     return f"; did you mean {(full_names or {}).get(found, found)}?{hint}"
+
+
+def _longer(name: str, known: Iterable[str]) -> list[str]:
+    """The one that it is short for: `user` for `username`, `redisurl` for `redisserverurl`."""
+
+    def is_short_for(candidate: str) -> bool:
+        letters = iter(candidate)
+        return (
+            len(name) >= max(4, len(candidate) / 2)
+            and name[0] == candidate[0]
+            and all(letter in letters for letter in name)
+        )
+
+    found = [candidate for candidate in known if is_short_for(candidate)]
+    return found if len(found) == 1 else []
 
 
 def problems_of(error: ValidationError, whole: str = "") -> list[Problem]:

@@ -423,7 +423,7 @@ def test_a_file_of_people_is_refused_in_words(cli: Cli, command: tuple[str, ...]
         (b"", "is not valid JSON: Expecting value (line 1, column 1): the file is empty"),
         (b'{"people": [],}', ": a comma too many before }"),
         (b"[" * 100_000, "is not valid JSON in UTF-8"),
-        (b"\xff{}", "is not valid JSON in UTF-8"),
+        (b"\xff{}", "is not in UTF-8 (line 1): save it in UTF-8"),
         ("{}".encode("utf-16"), "is in UTF-16, or no text at all: save it in UTF-8"),
         (
             b'{"people": [], "projects": [], "groups": [{"id": "%s", "name": "", "members": ["zoe"]}]}'

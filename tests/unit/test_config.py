@@ -233,6 +233,8 @@ def test_what_is_no_json_object_is_refused_in_words(file: Path, content: str, me
         ('{"logging": True}', "small letters"),
         ('{"port": 3000 // the usual one\n}', "whose names begin with //"),
         ('# mine\n{"port": 3000}', "whose names begin with //"),
+        ('{"logFile": "C:\\logs"}', r"a backslash in a text is written twice, \\"),
+        ('{"logFile": "C:\\users"}', r"a backslash in a text is written twice, \\"),
     ],
 )
 def test_mistakes_that_are_often_made_in_json_are_said(file: Path, content: str, hint: str) -> None:
@@ -247,8 +249,8 @@ def test_a_file_of_an_editor_that_saves_in_utf_16_is_refused_in_words(file: Path
 
 
 def test_what_is_not_utf_8_is_refused(file: Path) -> None:
-    file.write_bytes('{"logFile": "ä"}'.encode("latin-1"))
-    with pytest.raises(ConfigError, match="UTF-8"):
+    file.write_bytes('{\n"logFile": "ä"}'.encode("latin-1"))
+    with pytest.raises(ConfigError, match=r"is not in UTF-8 \(line 2\): save it in UTF-8"):
         load_config(file, {})
 
 
@@ -580,7 +582,10 @@ def test_keystore_pair_wins_over_the_pem_pair(file: Path) -> None:
         ({"dataSource": {"userName": "x"}}, "dataSource.userName", "did you mean dataSource.username?"),
         ({"datasource": {}}, "datasource", "did you mean dataSource?"),
         ({"password": "x"}, "password", "did you mean dataSource.password?"),
-        ({"redisURL": "x"}, "redisURL", ""),
+        ({"redisURL": "x"}, "redisURL", "; did you mean redisServerUrl?"),
+        ({"dataSource": {"user": "x"}}, "dataSource.user", "; did you mean dataSource.username?"),
+        ({"pass": "x"}, "pass", "; did you mean dataSource.password?"),
+        ({"authServerUrl": "x"}, "authServerUrl", "; did you mean authorizationServerUrl?"),
         ({"somethingElse": 1}, "somethingElse", "is ignored"),
         ({"limits": {"textCharacter": 1}}, "limits.textCharacter", "did you mean limits.textCharacters?"),
     ],
@@ -589,6 +594,11 @@ def test_unknown_names_are_warnings_with_a_suggestion(
     file: Path, content: dict[str, Any], name: str, suggestion: str
 ) -> None:
     assert suggestion in warnings(file, content)[name]
+
+
+@pytest.mark.parametrize("name", ["name", "trusted", "use", "redis"])
+def test_a_name_that_could_be_short_for_many_or_for_little_suggests_nothing(file: Path, name: str) -> None:
+    assert "did you mean" not in warnings(file, {name: "x"})[name]
 
 
 def test_a_name_given_twice_is_a_warning(file: Path) -> None:
