@@ -17,7 +17,7 @@ from typing import Final, Literal
 
 from collab_server.domain.ids import OPAQUE_ID, ReadId
 from collab_server.domain.letters import whole_letters
-from collab_server.errors import TooLarge
+from collab_server.errors import Invalid, TooLarge
 
 MENTION: Final = re.compile(rf"@\[((?:(?!\]\(|@\[)[^\n]){{1,256}})\]\((user|group):({OPAQUE_ID})\)")
 """What a mention is; its groups are name, kind and id. It takes time in proportion to the text."""
@@ -44,7 +44,10 @@ def mentions_in(text: str, max_mentions: int, read_id: ReadId) -> list[Mention]:
     found: dict[tuple[str, str], Mention] = {}
     for written in MENTION.finditer(text):
         kind: Literal["user", "group"] = "user" if written[2] == "user" else "group"
-        id = read_id(written[3], "text")
+        try:
+            id = read_id(written[3], "text")
+        except Invalid as error:
+            raise Invalid(f"{error.message} in a mention of a {kind}", field="text") from None
         found.setdefault((kind, id), Mention(kind, id, written[1]))
     if len(found) > max_mentions:
         raise TooLarge(f"expected at most {max_mentions} mentions, got {len(found)}", field="text")

@@ -316,12 +316,14 @@ def _kind_of(auth: Any) -> str:
 def _credentials(environ: dict[str, Any], auth: Any) -> Credentials:
     """What a client hands over in its CONNECT packet, with the cookies of the handshake.
 
-    Raises `Unauthenticated` when there is no token.
+    Raises `Unauthenticated` when there is no token, or more than one.
     """
     tokens = auth if isinstance(auth, dict) else {}
     given = [name for name in TOKENS if tokens.get(name) is not None]
     if len(given) != 1 or not isinstance(tokens[given[0]], str):
-        raise Unauthenticated("expected auth: {identityToken}, {authToken} or {resumeToken}")
+        raise Unauthenticated(
+            "expected auth with one token, as a text: identityToken, authToken or resumeToken"
+        )
     address, cookie_header = environ.get("REMOTE_ADDR"), environ.get("HTTP_COOKIE", "")
     shown = {_FIELD_OF[given[0]]: tokens[given[0]]}
     return Credentials(**shown, cookie_header=cookie_header, address=address)

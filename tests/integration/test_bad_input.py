@@ -309,6 +309,14 @@ async def test_whoever_has_no_good_token_is_refused_in_words(cluster: Cluster, a
     assert await is_well(cluster)
 
 
+async def test_whoever_shows_no_token_or_several_is_told_to_show_one(cluster: Cluster) -> None:
+    for auth in ({}, {"token": "x"}, {"identityToken": 7}, {"identityToken": "a", "authToken": "b"}):
+        async with await Raw.open(cluster[0].url) as somebody:
+            await somebody.send("40" + json.dumps(auth))
+            told = json.loads(str(await somebody.next())[2:])["data"]["message"]
+            assert told == "Expected auth with one token, as a text: identityToken, authToken or resumeToken."
+
+
 @pytest.mark.parametrize("kind", ["identityToken", "authToken", "resumeToken"])
 async def test_a_stranger_with_a_packet_larger_than_any_token_is_put_out(cluster: Cluster, kind: str) -> None:
     async with await Raw.open(cluster[0].url) as somebody:

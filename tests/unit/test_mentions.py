@@ -34,9 +34,12 @@ def test_each_is_named_once_and_its_kind_counts() -> None:
     assert found == [("user", ID, "Ann"), ("group", ID, "G"), ("user", OTHER, "B")]
 
 
-def test_a_mention_of_an_impossible_id_is_invalid() -> None:
-    with pytest.raises(Invalid):
-        mentions_in("@[Ann](user:ann)", 50, library_id)
+@pytest.mark.parametrize("kind", ["user", "group"])
+def test_a_mention_of_an_impossible_id_is_refused_as_one(kind: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        mentions_in(f"@[Ann](user:{ID}) @[Ann]({kind}:ann)", 50, library_id)
+    words = f"text: expected an id of 32 hex digits in a mention of a {kind}."
+    assert refused.value.as_wire()["message"] == words
 
 
 def test_only_so_many_different_mentions() -> None:

@@ -29,6 +29,31 @@ def test_each_command_refuses_what_it_does_not_know_before_anything_else(command
         assert refusal(command, {name: [[0] * 1000, "\ud800"]}) == (Invalid, shown)
 
 
+@pytest.mark.parametrize(
+    ("command", "payload", "words"),
+    [
+        (
+            "comments.search",
+            {"query": "x"},
+            "query is not known here: expected q, topic, author, cursor or limit.",
+        ),
+        ("comment.add", {"anchor": {"page": "x"}}, "anchor.page is not known here: expected pageKey, "),
+        (
+            "discussion.create",
+            {"members": [{"login": "x"}]},
+            "members[0].login is not known here: expected kind or id.",
+        ),
+        ("me", {"id": "x"}, "id is not known here: expected nothing."),
+        ("comment.add", {"\ud800": "x"}, "What was sent is not known here: expected topic, text, "),
+    ],
+    ids=["fields", "inner", "list", "none", "unsendable"],
+)
+def test_what_is_not_known_is_refused_with_what_is(command: str, payload: Any, words: str) -> None:
+    with pytest.raises(Invalid) as refused:
+        PAYLOADS.read(command, payload)
+    assert refused.value.as_wire()["message"].startswith(words)
+
+
 @pytest.mark.parametrize("written", [7, 7.0])
 def test_a_whole_number_may_be_written_with_a_fraction_of_nothing(written: float) -> None:
     seq = PAYLOADS.read("topic.read", {"topic": "t", "seq": written}).seq

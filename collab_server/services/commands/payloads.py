@@ -136,6 +136,9 @@ def _check_nothing(value: Any, field: str) -> None:
 
 
 def _check_object(checks: dict[str, _Check]) -> _Check:
+    *most, last = checks or ("nothing",)
+    known = f"{', '.join(most)} or {last}" if most else last
+
     def check(value: Any, field: str) -> None:
         if not isinstance(value, dict):
             return
@@ -143,7 +146,8 @@ def _check_object(checks: dict[str, _Check]) -> _Check:
         for name, inner in value.items():  # ends after the first that is not known
             if name not in checks:
                 shown = shown_name(name)
-                raise Invalid("is not known here", field=field or None if shown is None else before + shown)
+                place = field or None if shown is None else before + shown
+                raise Invalid(f"is not known here: expected {known}", field=place)
             checks[name](inner, before + name)
 
     return check
