@@ -79,7 +79,7 @@ async def _schema_problem(ground: Ground) -> str | None:
     from collab_server.storage import migrations
 
     try:
-        await migrations.pending(ground.bare)
+        await migrations.check(ground.bare)
     except Exception as error:
         return ground.bare.describe(error)
     return None

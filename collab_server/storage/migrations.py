@@ -26,7 +26,7 @@ import asyncpg
 if TYPE_CHECKING:
     from collab_server.storage.database import Connection, Database
 
-__all__ = ["Migration", "MigrationError", "apply", "pending", "read"]
+__all__ = ["Migration", "MigrationError", "apply", "check", "pending", "read"]
 
 log = logging.getLogger(__name__)
 
@@ -77,6 +77,20 @@ async def pending(database: Database, folder: Path | None = None) -> list[str]:
         if missing:
             await _check_encoding(connection, database)
         return [migration.name for migration in missing]
+    finally:
+        connection.terminate()
+
+
+async def check(database: Database, folder: Path | None = None) -> None:
+    """See whether what is not applied yet, if anything, could be, as far as that is known before. Changes nothing.
+
+    Raises `MigrationError` where it could not, and what connecting raises.
+    """
+    connection = await database.session(_SESSION)
+    try:
+        if await _missing(connection, database, read(folder)):
+            await _check_encoding(connection, database)
+            await _check_rights(connection, database)
     finally:
         connection.terminate()
 
@@ -158,19 +172,31 @@ async def _check_encoding(connection: Connection, database: Database) -> None:
         )
 
 
-async def _create_record(connection: Connection, database: Database) -> None:
-    if await connection.fetchval("SELECT to_regnamespace('collab') IS NULL"):
-        try:
-            await connection.execute("CREATE SCHEMA collab")
-        except asyncpg.InsufficientPrivilegeError:
-            what = f'may not create the schema "collab" in the database "{database.server.database}"'
-            _refuse(database, what, f'CREATE ON DATABASE "{database.server.database}"')
-    try:
-        await connection.execute(
-            "CREATE TABLE IF NOT EXISTS collab.schema_migrations (version varchar(128) PRIMARY KEY)"
-        )
-    except asyncpg.InsufficientPrivilegeError:
+async def _check_rights(connection: Connection, database: Database) -> None:
+    found = await connection.fetchrow(
+        """
+        SELECT
+          to_regnamespace('collab') IS NOT NULL AS is_there,
+          has_database_privilege(current_database(), 'CREATE') AS may_create_schema,
+          has_schema_privilege(to_regnamespace('collab')::oid, 'CREATE') AS may_create_tables
+        """
+    )
+    assert found is not None
+    if not found["is_there"] and not found["may_create_schema"]:
+        name = database.server.database
+        what = f'may not create the schema "collab" in the database "{name}"'
+        _refuse(database, what, f'CREATE ON DATABASE "{name}"')
+    if found["is_there"] and not found["may_create_tables"]:
         _refuse(database, 'may not create tables in the schema "collab"', "USAGE, CREATE ON SCHEMA collab")
+
+
+async def _create_record(connection: Connection, database: Database) -> None:
+    await _check_rights(connection, database)
+    if await connection.fetchval("SELECT to_regnamespace('collab') IS NULL"):
+        await connection.execute("CREATE SCHEMA collab")
+    await connection.execute(
+        "CREATE TABLE IF NOT EXISTS collab.schema_migrations (version varchar(128) PRIMARY KEY)"
+    )
 
 
 async def _apply_one(connection: Connection, database: Database, migration: Migration) -> None:

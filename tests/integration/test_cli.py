@@ -264,6 +264,35 @@ def test_check_config_tries_what_it_names_and_says_what_is_wrong(
     assert "hunter2" not in out + err
 
 
+def test_check_config_tries_whether_the_schema_could_be_made_and_makes_none(
+    cli: Cli, empty_database: TestDatabase, library: StandInLibrary
+) -> None:
+    def asked_as(data_source: dict[str, Any]) -> tuple[int, str]:
+        cli.write(dataSource=data_source, authorizationServerUrl=library.url)
+        status, out, err = cli("check-config", "--connect")
+        return status, next((line for line in out.splitlines() if line.startswith("DB Service")), err)
+
+    role, server, name = f"poor_{empty_database.name}", empty_database.server, empty_database.name
+    server.sql(f"CREATE ROLE {role} LOGIN PASSWORD 'poor'", as_superuser=True)
+    try:
+        poor = {**empty_database.data_source(), "username": role, "password": "poor"}
+        status, said = asked_as(poor)
+        assert status == 1
+        assert said.endswith(f'GRANT CREATE ON DATABASE "{name}" TO "{role}"')
+        assert asked_as(empty_database.data_source()) == (0, "DB Service: answers")
+        assert server.sql("SELECT to_regnamespace('collab') IS NULL", database=name) == "t"
+
+        server.sql(
+            f"CREATE SCHEMA collab; GRANT USAGE ON SCHEMA collab TO {role}", database=name, as_superuser=True
+        )
+        status, said = asked_as(poor)
+        assert status == 1
+        assert said.endswith(f'GRANT USAGE, CREATE ON SCHEMA collab TO "{role}"')
+    finally:
+        server.sql(f"DROP OWNED BY {role}", database=name, as_superuser=True)
+        server.sql(f"DROP ROLE {role}", as_superuser=True)
+
+
 def test_check_config_takes_the_file_that_the_environment_names(cli: Cli) -> None:
     assert cli("check-config", COLLAB_CONFIG="absent.json")[0] == 2
 
