@@ -208,19 +208,16 @@ class Demo:
 
     def _look_at_address(self) -> None:
         """Raises `EmbeddedError` where the load balancer could not listen, before everything else is started."""
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
         port = self._wished_port or 0
-        with socket.socket(family) as tried:
-            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                tried.bind((self._host, port))
-            except OSError as error:
-                if error.errno == errno.EADDRINUSE:
-                    raise _in_use(self._host, port, port) from None
-                wish = f"at {self._host}" if port == 0 else f"at port {port} of {self._host}"
-                options = "--host" if port == 0 else "--host or --port"
-                message = f"cannot listen {wish}: {error.strerror}: choose another with {options}"
-                raise EmbeddedError(message) from None
+        try:
+            _bind(self._host, port)
+        except OSError as error:
+            if error.errno == errno.EADDRINUSE:
+                raise _in_use(self._host, port, port) from None
+            wish = f"at {self._host}" if port == 0 else f"at port {port} of {self._host}"
+            options = "--host" if port == 0 else "--host or --port"
+            message = f"cannot listen {wish}: {error.strerror}: choose another with {options}"
+            raise EmbeddedError(message) from None
 
     def _take_folder(self) -> None:
         """Make the folder ours alone. Raises `EmbeddedError`, and `OSError` where nothing can be written."""
@@ -313,6 +310,8 @@ class Demo:
         last = self._wished_port or DEFAULT_PORT + PORTS_TRIED
         reached_by = {"0.0.0.0": HOST, "::": "::1"}.get(self._host, self._host)
         for port in range(first, last + 1):
+            if port != last and _is_taken(self._host, port):
+                continue  # NGINX tries for two and a half seconds
             config = balancer_config(port, nodes, library=self._library.address, listen_host=self._host)
             nginx = EmbeddedNginx(config, self.folder / "nginx", port=port, host=reached_by)
             self._begin(nginx)
@@ -328,6 +327,21 @@ class Demo:
                 self._nginx = nginx
                 break
         return self.url
+
+
+def _bind(host: str, port: int) -> None:
+    """Raises `OSError` where nobody, or nobody else, can listen there; port 0 stands for any."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as tried:
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        tried.bind((host, port))
+
+
+def _is_taken(host: str, port: int) -> bool:
+    try:
+        _bind(host, port)
+    except OSError as error:
+        return error.errno == errno.EADDRINUSE
+    return False
 
 
 def _in_use(host: str, first: int, last: int) -> EmbeddedError:

@@ -136,7 +136,9 @@ def assert_in_words(text: str) -> None:
     assert len(text.splitlines()) < 12
 
 
-async def test_a_taken_port_is_passed_over_unless_it_was_wished(start_demo: StartDemo) -> None:
+async def test_a_taken_port_is_passed_over_unless_it_was_wished(
+    start_demo: StartDemo, tmp_path: Path
+) -> None:
     with socket.socket() as taken:
         taken.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         with contextlib.suppress(OSError):  # somebody else has it
@@ -149,6 +151,8 @@ async def test_a_taken_port_is_passed_over_unless_it_was_wished(start_demo: Star
         await demo.wait_until_up()
         assert not demo.url.endswith(f":{DEFAULT_PORT}")
         assert await demo.stop(signal.SIGHUP) == 0
+    # It was not begun there, where NGINX would have tried for seconds.
+    assert f":{DEFAULT_PORT} failed" not in (tmp_path / "data" / "nginx" / "nginx.log").read_text()
 
 
 @pytest.fixture(scope="module")
