@@ -523,6 +523,29 @@ async def test_what_somebody_asks_once_their_session_has_expired_is_not_asked_as
         assert (await client.ask("topic.comments", {"topic": topic}))["items"] == []
 
 
+async def test_what_is_asked_after_signing_in_is_of_whoever_is_let_in(cluster: Cluster, topic: str) -> None:
+    """Also before that is known. What was written before is of who was there, and waits until they are back."""
+    people = [library(cluster.library.url, login, login) for login in ("ann", "bob", "ann")]
+    async with Client(cluster[0].url, lambda: people[0]()) as client:
+        await client.live()
+        await client.sign_out()
+        left = client.change("comment.add", {"topic": topic, "text": "of Ann"})
+        people.pop(0)
+        client.sign_in()
+        asked = asyncio.create_task(client.ask("me", {}))
+        changed = client.change("comment.add", {"topic": topic, "text": "of Bob"})
+        assert (await asked)["user"]["name"] == "Bob Baker"
+        assert (await changed)["comment"]["author"]["name"] == "Bob Baker"
+        listed = await client.ask("topic.comments", {"topic": topic})
+        assert [comment["text"] for comment in listed["items"]] == ["of Bob"]
+        await client.sign_out()
+        people.pop(0)
+        client.sign_in()
+        again = client.change("comment.add", {"topic": topic, "text": "again of Ann"})
+        assert (await left)["comment"]["author"]["name"] == "Ann Archer"
+        assert (await again)["comment"]["author"]["name"] == "Ann Archer"
+
+
 async def test_who_is_closed_stays_closed(cluster: Cluster) -> None:
     client = Client(cluster[0].url, library(cluster.library.url, "ann", "ann"))
     client.sign_in()

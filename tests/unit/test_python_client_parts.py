@@ -126,7 +126,7 @@ async def test_what_is_no_json_is_an_error_at_once_and_holds_nothing_up(odd: Any
         sent.append(payload)
         return {}
 
-    connection = cast("Connection", SimpleNamespace(state="live", live_on="e", ask=ask))
+    connection = cast("Connection", SimpleNamespace(state="live", live_on="e", owner="me", ask=ask))
     outbox = Outbox(connection, None, answered=lambda entry, answer: None, changed=lambda: None)
     outbox.hello("me")
     with pytest.raises((TypeError, ValueError)):
@@ -149,24 +149,28 @@ async def test_what_somebody_has_left_waits_until_they_are_back(tmp_path: Path, 
         sent.append(payload["text"])
         return {}
 
-    connection = cast("Any", SimpleNamespace(state="live", live_on=None, ask=ask))
+    connection = cast("Any", SimpleNamespace(state="live", live_on=None, owner="", ask=ask))
     keeping = Keeping(tmp_path / "outbox") if is_kept else None
     outbox = Outbox(connection, keeping, answered=lambda entry, answer: None, changed=lambda: None)
 
     def say(text: str) -> asyncio.Future[Any]:
         return outbox.add("comment.add", {"topic": "t", "text": text}, "t")
 
+    def hello(owner: str) -> None:
+        connection.owner = owner
+        outbox.hello(owner)
+
     of_ann = [say("before"), say("offline")]
-    outbox.hello("ann")
+    hello("ann")
     of_ann.append(say("and more"))
-    outbox.hello("bob")
+    hello("bob")
     assert outbox.entries == ()
     of_bob = say("of Bob")
     connection.live_on = "e"
     outbox.send()
     assert await asyncio.wait_for(of_bob, 20) == {}
     assert sent == ["of Bob"]
-    outbox.hello("ann")
+    hello("ann")
     outbox.send()
     await asyncio.wait_for(asyncio.gather(*of_ann), 20)
     assert sent == ["of Bob", "before", "offline", "and more"]
@@ -191,7 +195,7 @@ async def test_what_a_listener_raises_is_told_and_keeps_nothing_from_anybody() -
 async def test_what_is_no_text_keeps_nothing_from_being_shown() -> None:
     client = Client("http://127.0.0.1:9", {"authToken": "t"})
     topic = client.topic("content:A:B")
-    client._connection.user = cast("Any", {"id": "me", "name": "Me"})
+    client._connection.user, client._connection.owner = cast("Any", {"id": "me", "name": "Me"}), "me"
     client._hello({"user": client.me})
     client.change("comment.add", cast("Any", {"topic": "content:A:B"}))
     client.change("comment.add", {"topic": "content:A:B", "text": "text"})

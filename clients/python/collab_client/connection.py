@@ -45,7 +45,9 @@ _log = logging.getLogger("collab_client")
 
 class Connection:
     """Comes back by itself until it is closed. `heard` is called with every event and signal, `hello` whenever one is
-    let in, `changed` whenever the state is another one."""
+    let in, `changed` whenever the state is another one.
+
+    `owner` is whose that is what is asked now: the id of who was let in since the last `sign_in()`, empty before."""
 
     def __init__(
         self,
@@ -69,6 +71,7 @@ class Connection:
         self._heard, self._hello, self._changed = heard, hello, changed
         self.state: State = "connecting"
         self.user: User | None = None
+        self.owner = ""
         self.node = ""
         self.problem: Refused | None = None
         self._credentials: Credentials | None = None
@@ -86,6 +89,9 @@ class Connection:
         """Connect. Once is enough; after `signed_out` it tries again."""
         is_over = self._task is None or self._task.done() or self.state == "signed_out"
         if self.state != "closed" and is_over:
+            self.owner = (
+                ""  # who was signed in before is shown until somebody is let in, but it may be another
+            )
             self._set("connecting", None)
             self._task = asyncio.create_task(self._stay_connected(self._task))
 
@@ -105,12 +111,11 @@ class Connection:
         `TypeError` and `ValueError` for what is no JSON: sent, it would break the connection off."""
         payload = wired(payload)
         current: _Socket | None = None
-        former, whose = self._task, self.user
+        former, whose = self._task, self.owner
         try:
             async with asyncio.timeout(_ANSWER_SECONDS):
                 await self.live()
-                assert self.user is not None
-                if former not in (None, self._task) or (whose is not None and whose["id"] != self.user["id"]):
+                if former not in (None, self._task) or whose not in ("", self.owner):
                     raise Refused("unauthenticated", "Somebody else has signed in.")  # in one moment
                 current = self._current
                 assert current is not None
@@ -239,6 +244,7 @@ class Connection:
             if not source.greeted.is_set():  # else only a younger token
                 source.greeted.set()
                 self.user, self.node = said["user"], said["node"]
+                self.owner = said["user"]["id"]
                 self._hello(said)
                 self._set("live", None)
         elif name == "server.signed_out":

@@ -42,21 +42,23 @@ class Outbox:
     @property
     def entries(self) -> tuple[Entry, ...]:
         """What is not answered yet or was refused, in order."""
-        return tuple(entry for entry in self._entries.values() if entry.space == self._space)
+        return self._of(self._space)
+
+    def _of(self, space: str) -> tuple[Entry, ...]:
+        return tuple(entry for entry in self._entries.values() if entry.space == space)
 
     def hello(self, space: str) -> None:
         """The connection is there, for this person."""
+        # What somebody else has left waits until they are back; what nobody had is this person's.
+        own = [dataclasses.replace(entry, space=space) for entry in self._of("")]
         if self._space != space:
-            # What somebody else has left waits until they are back; what nobody had is this person's.
-            own = [
-                dataclasses.replace(entry, space=space) for entry in self._entries.values() if not entry.space
-            ]
             left = () if self._keeping is None else self._keeping.entries()
             found = {entry.key: entry for entry in left if entry.space == space}
-            self._entries = {**found, **self._entries, **{entry.key: entry for entry in own}}
+            self._entries = {**found, **self._entries}
             self._space = space
-            for entry in own:
-                self._keep(entry)
+        for entry in own:
+            self._entries[entry.key] = entry
+            self._keep(entry)
         for entry in self.entries:
             if entry.state == "sending":
                 self._entries[entry.key] = dataclasses.replace(entry, state="waiting")
@@ -69,13 +71,14 @@ class Outbox:
         answer.add_done_callback(_look)
         if self._connection.state == "closed":
             answer.set_exception(Refused("closed", "The client is closed."))
-        elif len(self.entries) >= _ENTRIES:
+        elif len(self._of(self._connection.owner)) >= _ENTRIES:
             answer.set_exception(Refused("outbox_full", f"{_ENTRIES} changes wait."))
         else:
             sent = wired(payload)
             self._last_at = max(time.time(), self._last_at + 1e-6)  # what is kept is put in order by it
             lane = topic or self._lane(sent)
-            entry = Entry(random_id(), self._space, name, sent, random_id(), lane, self._last_at)
+            space = self._connection.owner
+            entry = Entry(random_id(), space, name, sent, random_id(), lane, self._last_at)
             entry = dataclasses.replace(entry, after=self._made_on(sent))
             self._askers[entry.key] = answer
             self._put(entry)
@@ -130,7 +133,7 @@ class Outbox:
     def _lane(self, payload: Mapping[str, Any]) -> str:
         """What follows on a comment that waits goes after it; else each topic, comment or discussion has its own."""
         about = payload.get("commentId")
-        for entry in reversed(self.entries):
+        for entry in reversed(self._of(self._connection.owner)):
             if about is not None and entry.payload.get("commentId") == about:
                 return entry.lane
         return str(payload.get("topic") or about or payload.get("discussionId") or "")
@@ -138,7 +141,7 @@ class Outbox:
     def _made_on(self, payload: Mapping[str, Any]) -> str | None:
         """The key of the edit whose words the comment of this change shows already."""
         about = payload.get("commentId")
-        for entry in reversed(self.entries):
+        for entry in reversed(self._of(self._connection.owner)):
             is_shown = entry.name == "comment.edit" and entry.state != "refused"
             if is_shown and about is not None and entry.payload.get("commentId") == about:
                 return entry.key
