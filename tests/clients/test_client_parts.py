@@ -71,7 +71,7 @@ def run(script: str, source: Path | None = None) -> dict[str, Any]:
 def test_of_a_topic_one_change_is_under_way_and_comes_again_when_the_server_says_so() -> None:
     said = run("""
 const { Outbox } = await part("outbox");
-const outbox = new Outbox({ isLive: true, ask }, Promise.resolve(null), () => {});
+const outbox = new Outbox({ isLive: true, ask, look: () => ({ user: {} }) }, Promise.resolve(null), () => {});
 await outbox.hello("me");
 outbox.add("comment.edit", { commentId: "c", text: "one" }, "a");
 outbox.add("comment.edit", { commentId: "d", text: "two" }, "a");
@@ -107,7 +107,7 @@ const before = Date.now() - 9;
 const onTop = { ...other("on top of it", before), after: "of a gone window" };
 const left = [other("too old", 1), other("of a gone window", before), onTop];
 const keeping = { put: async () => {}, remove: async () => {}, adopt: async () => left.splice(0) };
-const outbox = new Outbox({ isLive: true, ask }, Promise.resolve(keeping), () => {});
+const outbox = new Outbox({ isLive: true, ask, look: () => ({ user: {} }) }, Promise.resolve(keeping), () => {});
 outbox.add("comment.edit", { commentId: "c", text: "one", ofRevision: 1 }, "a");
 outbox.add("comment.react", { commentId: "c", emoji: "x" }, "a");
 outbox.add("comment.edit", { commentId: "c", text: "two", ofRevision: 1 }, "a");
@@ -155,7 +155,7 @@ def test_what_somebody_has_left_waits_until_they_are_back() -> None:
     """Also where nothing is kept: a window's own entries are given to no other one while it lives."""
     said = run("""
 const { Outbox } = await part("outbox");
-const connection = { isLive: true, ask };
+const connection = { isLive: true, ask, look: () => ({ user: {} }) };
 const outbox = new Outbox(connection, Promise.resolve(null), () => {});
 const shown = () => outbox.snapshot().map(({ payload, state }) => [payload.text, state]);
 outbox.add("comment.edit", { commentId: "c", text: "before" }, "a");
@@ -693,7 +693,7 @@ said.texts = topic.snapshot().threads.map(({ root }) => root.text);
 def test_what_is_no_json_is_an_error_at_once_and_holds_nothing_up() -> None:
     said = run("""
 const { Outbox } = await part("outbox");
-const connection = { isLive: true, ask };
+const connection = { isLive: true, ask, look: () => ({ user: {} }) };
 const outbox = new Outbox(connection, Promise.resolve(null), () => {});
 outbox.hello("me");
 await turn();

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from collab_client import Client
 from tests.clients import scenario
 from tests.clients.javascript import JavaScriptClient, JavaScriptError
 from tests.clients.ways import url_of
@@ -420,6 +421,109 @@ async def test_what_somebody_asks_while_offline_is_not_asked_as_whoever_signs_in
         "seq": 0,
     }
     assert await ann.run("return asked") == "no_answer"
+
+
+async def test_what_somebody_asks_after_their_sign_in_is_over_is_not_asked_as_whoever_comes_next(
+    start: Start, cluster: Cluster, topic: str, proxy: Proxy
+) -> None:
+    """Neither once they are signed out, nor while new credentials are got because theirs are refused."""
+    ann, carol = await start("ann", url_of(proxy)), await cluster.person("carol")
+    await ann.until("return client.connection.isLive", bool)
+    await ann.run(
+        "client.on('server.hello', (hello) => (globalThis.token = hello.resumeToken)); client.connection.reconnect()"
+    )
+    token = await ann.until("return globalThis.token", bool)
+    proxy.refuse()
+    proxy.cut()
+    await ann.until("return client.connection.look().state", lambda state: state == "offline")
+    await ann.run(
+        """
+        const ask = () => client.ask("comment.add", {topic: given, text: "of Ann"}).catch(({code}) => code);
+        globalThis.asked = [ask()];
+        const end = client.connection.subscribe(() => {
+          if (client.connection.look().user.name.startsWith("Ann")) asked.push(ask());
+          else end();
+        });
+        const now = Date.now;
+        Date.now = () => now() + 30_000; // the token is not just got
+        """,
+        topic,
+    )
+    async with Client(cluster[0].url, {"resumeToken": token}) as other:
+        await other.live()
+        await other.sign_out()
+    await ann.run("tools.become(given)", [carol.auth_token, carol.cookie_header])
+    proxy.heal()
+    await ann.until("return client.connection.look().user.name", lambda name: name.startswith("Carol"))
+
+    her = await cluster.person("ann")
+    await ann.run(
+        """
+        await client.signOut();
+        asked.push(client.ask("comment.add", {topic: given[0], text: "of Carol"}).catch(({code}) => code));
+        tools.become(given[1]);
+        client.connection.signIn();
+        """,
+        [topic, [her.auth_token, her.cookie_header]],
+    )
+    await ann.until("return client.connection.look().user?.name ?? ''", lambda name: name.startswith("Ann"))
+    assert (await ann.run("return client.ask('topic.comments', {topic: given})", topic))["items"] == []
+    assert set(await ann.run("return Promise.all(asked)")) == {"no_answer"}
+
+
+async def test_what_is_asked_of_a_sign_in_that_comes_to_nothing_is_not_asked_as_whoever_comes_next(
+    start: Start, topic: str, proxy: Proxy
+) -> None:
+    ann = await start("ann", url_of(proxy))
+    await ann.until("return client.connection.isLive", bool)
+    proxy.refuse()
+    proxy.cut()
+    await ann.run(
+        """
+        await client.signOut();
+        client.connection.signIn();
+        client.ask("comment.add", {topic: given, text: "of nobody"}).catch(() => {});
+        await client.signOut();
+        client.connection.signIn();
+        """,
+        topic,
+    )
+    proxy.heal()
+    await ann.until("return client.connection.isLive", bool)
+    assert (await ann.run("return client.ask('topic.comments', {topic: given})", topic))["items"] == []
+
+
+@pytest.mark.parametrize("method", ["ask", "change"])
+async def test_what_is_asked_after_signing_in_is_of_whoever_is_let_in(
+    start: Start, cluster: Cluster, topic: str, method: str
+) -> None:
+    """Also before that is known. What was written before is of who was there, and waits until they are back."""
+    ann, carol, her = await start("ann"), await cluster.person("carol"), await cluster.person("ann")
+    await ann.until("return client.connection.isLive", bool)
+    author = await ann.run(
+        """
+        await client.signOut();
+        const [method, topic, person] = given;
+        globalThis.left = client.change("comment.add", {topic, text: "of Ann"});
+        tools.become(person);
+        client.connection.signIn();
+        return (await client[method]("comment.add", {topic, text: "of Carol"})).comment.author.name;
+        """,
+        [method, topic, [carol.auth_token, carol.cookie_header]],
+    )
+    assert author.startswith("Carol")
+    listed = await ann.run("return client.ask('topic.comments', {topic: given})", topic)
+    assert [comment["text"] for comment in listed["items"]] == ["of Carol"]
+    again = await ann.run(
+        """
+        await client.signOut();
+        tools.become(given);
+        client.connection.signIn();
+        return (await left).comment.author.name;
+        """,
+        [her.auth_token, her.cookie_header],
+    )
+    assert again.startswith("Ann")
 
 
 async def test_nothing_of_somebodys_inbox_is_shown_to_whoever_signs_in_next(

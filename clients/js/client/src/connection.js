@@ -46,7 +46,7 @@ export class Connection extends Store {
   #socket;
   #onHello;
   #onSaid;
-  /** @type {Credentials | null} */ #credentials = null;
+  /** Of the next connection; with a `resumeToken` it is of who is signed in. @type {any} */ #credentials = {};
   #askedAt = 0;
   /** What is left out here: a node that does not say what it knows refuses it. @type {object | false | undefined} */ #without;
   /** The connection that has said hello. @type {string | undefined} */ #greeted;
@@ -77,7 +77,7 @@ export class Connection extends Store {
       reconnectionDelay: 300,
       timeout: 8000,
       ...options,
-      auth: (/** @type {(credentials: object) => void} */ give) => give(this.#credentials ?? {}),
+      auth: (/** @type {(credentials: object) => void} */ give) => give(this.#credentials),
     });
     this.#listen();
     this.signIn();
@@ -91,9 +91,12 @@ export class Connection extends Store {
   /** Ask for a token and connect. Once is enough; after `signed_out` it tries again. */
   async signIn() {
     clearTimeout(this.#later);
-    await 0; // whoever hears that a sign-in is over may come here before it is
-    if (this.#state.state === "closed") return;
-    if (this.#isEnded()) this.#set({ state: "connecting", problem: null });
+    this.#isEnded() || (await 0); // whoever hears that a sign-in is over may come here before it is
+    if (this.isLive || this.#state.state === "closed") return;
+    this.#credentials = {};
+    // What was asked while offline is nothing that the next one asks; what is asked from now on, after an end, is.
+    if (this.#state.user || this.#isEnded()) this.#socket.sendBuffer = [];
+    if (this.#isEnded()) this.#set({ state: "connecting", user: null, problem: null });
     try {
       this.#askedAt = Date.now();
       this.#credentials = await this.#auth();
@@ -121,8 +124,7 @@ export class Connection extends Store {
     });
     socket.on("server.signed_out", ({ reason }) => {
       if (reason === "session_expired") {
-        this.#credentials = null;
-        this.#away(null);
+        socket.disconnect();
         this.signIn();
       } else {
         this.#signedOut();
@@ -133,7 +135,7 @@ export class Connection extends Store {
       this.#greeted = undefined;
       if (this.#isEnded()) return;
       this.#away(this.#state.problem);
-      if (reason === "io server disconnect" && this.#credentials) this.#in(1);
+      if (reason === "io server disconnect") this.#in(1);
     });
     socket.on("connect_error", (/** @type {Error & {data?: any}} */ error) => {
       if (this.#isEnded()) return;
@@ -167,8 +169,7 @@ export class Connection extends Store {
   }
 
   #signedOut(message = "Nobody is signed in.") {
-    this.#credentials = null;
-    this.#socket.sendBuffer = []; // what was asked while offline is nothing that the next one asks
+    this.#credentials = {};
     this.#set({ state: "signed_out", serving: null, problem: new Refused({ code: "unauthenticated", message }) });
     this.#socket.disconnect();
   }
@@ -199,6 +200,7 @@ export class Connection extends Store {
     const connection = this.#greeted;
     /** @type {any} */ let answer;
     try {
+      if (this.#state.user && !this.#credentials.resumeToken) throw 0; // who comes next may be another
       answer = await this.#socket.timeout(ANSWER_MS).emitWithAck(name + "", payload);
     } catch {
       // A node that does not answer for so long may be frozen: go to another one.

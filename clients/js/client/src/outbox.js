@@ -63,13 +63,11 @@ export class Outbox extends Store {
    * @param {string} space
    */
   async hello(space) {
-    if (this.#space !== space) {
-      // What somebody else has left waits until they are back; what nobody had is this person's.
-      this.#entries = this.#entries.map((entry) => ({ ...entry, space: entry.space || space }));
-      this.#space = space;
-      this.#isReady = false;
-      this.changed();
-    }
+    // What somebody else has left waits until they are back; what nobody had is this person's.
+    this.#entries = this.#entries.map((entry) => ({ ...entry, space: entry.space || space }));
+    this.#space = space;
+    this.#isReady = false;
+    this.changed();
     await this.#adopt();
     this.#isReady = true;
     for (const entry of this.look()) if (entry.state !== "refused") this.#put({ ...entry, state: "waiting" });
@@ -93,7 +91,7 @@ export class Outbox extends Store {
       /** @type {Entry} */
       const entry = {
         key: randomId(),
-        space: this.#space,
+        space: this.#connection.look().user ? this.#space : "", // who comes may be another
         name,
         payload: JSON.parse(JSON.stringify(payload)), // what cannot be sent is an error now, and not for ever
         requestId: randomId(),
@@ -215,7 +213,8 @@ export class Outbox extends Store {
       // have been answered. The server gives it an id.
       this.#put({ ...entry, isUnnamed: true, requestId: randomId(), state: "waiting" });
     } else {
-      this.#refuse(entry, problem);
+      this.#put({ ...entry, state: "refused", problem: { ...problem } });
+      this.#askers.get(entry.key)?.reject(problem);
     }
   }
 
@@ -232,15 +231,6 @@ export class Outbox extends Store {
       if (each.after === key) payload.ofRevision &&= comment.revision;
       this.#put({ ...each, payload });
     }
-  }
-
-  /**
-   * @param {Entry} entry
-   * @param {Refused} problem
-   */
-  #refuse(entry, problem) {
-    this.#put({ ...entry, state: "refused", problem: { ...problem } });
-    this.#askers.get(entry.key)?.reject(problem);
   }
 
   /** Put it in the place of what it was. @param {Entry} entry */

@@ -143,10 +143,14 @@ export class Topic extends Log {
     this.#follow();
     /** @type {Promise<void>} */ const isLive = new Promise((resolve, reject) => {
       const look = () => {
-        if (this.state === "live") resolve();
-        else if (this.state === "closed") reject(this.#now.problem);
-        else return;
-        end();
+        if (this.state === "live") {
+          end();
+          resolve();
+        }
+        if (this.state === "closed") {
+          end();
+          reject(this.#now.problem);
+        }
       };
       const end = this.subscribe(look);
       look();
@@ -424,11 +428,6 @@ export class Topic extends Log {
 
   // --- what is unread
 
-  /** @param {Comment} comment */
-  #isUnread({ pending, deletedAt, seq, author }) {
-    return !pending && !deletedAt && seq > this.#readUpTo() && author.id !== this.client.me?.id;
-  }
-
   #readUpTo() {
     return Math.max(this.#readSeq, this.#reading);
   }
@@ -661,7 +660,10 @@ export class Topic extends Log {
       root,
       comments: Object.freeze(comments),
       isWhole: this.#whole.has(id) || (!!root && comments.length > root.replyCount),
-      unread: comments.filter((comment) => this.#isUnread(comment)).length,
+      unread: comments.filter(
+        ({ pending, deletedAt, seq, author }) =>
+          !pending && !deletedAt && seq > this.#readUpTo() && author.id !== this.client.me?.id,
+      ).length,
     });
   }
 
