@@ -242,6 +242,7 @@ class Preparation:
         self._secret = secret
         self.installation: Installation | None = None
         self.problem: str | None = "migrations are not done yet"
+        self._said = ""
 
     async def run(self) -> Installation:
         """Return once migrations are applied and the installation is known; try until stopped."""
@@ -299,6 +300,7 @@ class Preparation:
         )
 
     def _note(self, problem: str) -> None:
-        if problem != self.problem:
+        self.problem = problem
+        if problem != self._said:  # what it waits for in between each time is no news
             log.error("The database is not ready: %s", problem)
-            self.problem = problem
+            self._said = problem

@@ -200,6 +200,46 @@ async def test_a_node_that_starts_without_postgres_migrates_when_it_comes(
         await database.stop()
 
 
+async def test_what_keeps_a_node_from_being_ready_is_said_once_however_often_it_is_tried(
+    database: TestDatabase, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """After a failover a node waits for others each time before it finds that it cannot note what became of it."""
+    for name in ("JUDGE_SECONDS", "LOOK_SECONDS", "RETRY_SECONDS"):
+        monkeypatch.setattr(installation, name, 0.01)
+    tries = 0
+    renew = installation.renew
+
+    async def counted(*given: Any, **more: Any) -> Any:
+        nonlocal tries
+        tries += 1
+        return await renew(*given, **more)
+
+    monkeypatch.setattr(installation, "renew", counted)
+    node = Database(Server(**database.connect_arguments()))
+    preparation = installation.Preparation(node)
+    await node.start()
+    try:
+        before = await preparation.run()
+        database.sql("UPDATE collab.installation SET timeline = '1/00000001'")
+        sql = f'ALTER DATABASE "{database.name}" SET default_transaction_read_only ='
+        database.server.sql(f"{sql} on", as_superuser=True)
+        ends = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database.name}'"
+        database.server.sql(ends, as_superuser=True)
+        await until(lambda: node.is_readable and not node.is_up)
+        preparation = installation.Preparation(node)
+        task: asyncio.Task[Any] = asyncio.create_task(preparation.run())
+        await until(lambda: tries > 3)
+        database.server.sql(f"{sql} off", as_superuser=True)
+        async with asyncio.timeout(20):
+            found = await task
+    finally:
+        await node.stop()
+    assert found.epoch != before.epoch
+    assert preparation.problem is None
+    said = [record.getMessage() for record in caplog.records if "is not ready" in record.getMessage()]
+    assert said.count("The database is not ready: the database is read-only") == 1
+
+
 async def test_a_freeze_in_mid_migration_ends_and_is_tried_again(
     own_postgres: EmbeddedPostgres, folder: Path
 ) -> None:
