@@ -121,6 +121,16 @@ class Pools:
         if not self.writes.shed():
             self.reads.shed(least=1)
 
+    async def renew_writes(self, seconds: float) -> bool:
+        """Have one for writes that is opened now, and no other. False where the server has none: reads keep theirs."""
+        self.writes.replace_all()
+        try:
+            self.writes.adopt(await self.writes.connect(seconds))
+        except asyncpg.TooManyConnectionsError:
+            self.make_room()
+            return False
+        return True
+
     async def prepare(self, seconds: float, *, stores: bool) -> None:
         """Have one of each for the first who comes; of those for writes only if something is stored."""
         for pool in (self.writes, self.reads) if stores else (self.reads,):

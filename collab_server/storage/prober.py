@@ -113,6 +113,9 @@ class Prober:
                     is_asked_anew = await self._connect_anew()
                 connection = self._connection
                 is_read_only = await self._ask(connection) or not is_asked_anew
+                if was_read_only and not is_read_only:
+                    # The sessions of those for writes may be read-only for as long as they last.
+                    is_read_only = not await self._pools.renew_writes(PROBE_SECONDS)
                 await self._judge(connection, was_read_only=was_read_only, is_read_only=is_read_only)
                 await self._pools.prepare(PROBE_SECONDS, stores=not is_read_only)
                 return
@@ -128,7 +131,6 @@ class Prober:
             condition.hindrance = "read-only"
         elif was_read_only:
             condition.hindrance = None
-            self._pools.replace()  # the sessions of those may be read-only for as long as they last
         elif condition.hindrance == "full" and await self._has_room(connection):
             condition.hindrance = None
 

@@ -920,3 +920,43 @@ async def test_a_connection_that_ends_in_the_middle_of_a_statement_is_no_bug(
     monkeypatch.setattr(asyncpg.Connection, "_get_statement", prepare_and_end)
     assert await db.run(add) == 1
     assert next(cuts) > 2
+
+
+async def test_reads_go_on_also_in_the_moment_when_writes_are_taken_again(
+    own_db: Database, own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where others take each connection that becomes free: those that read are not given up for those that write."""
+    find = Server.find
+    looks, are_taken = 0, True
+
+    def as_superuser(sql: str) -> None:
+        own_postgres.sql(sql, as_superuser=True)
+
+    async def taken(server: Server, timeout: float) -> Any:
+        """The last one that there is is the one to look on."""
+        nonlocal looks
+        looks += 1
+        connection = await find(server, timeout)
+        if are_taken:
+            as_superuser(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT 0")
+        return connection
+
+    async def refuse(tx: Transaction) -> None:
+        await tx.execute("DO $$ BEGIN RAISE 'read-only' USING ERRCODE = '25006'; END $$")
+
+    async def is_up_and_read() -> bool:
+        await asyncio.sleep(0.02)
+        assert await own_db.fetchval("SELECT 1") == 1
+        return own_db.is_up
+
+    await fill(own_db, 10)
+    monkeypatch.setattr(Server, "find", taken)
+    assert_paused(await Timed(own_db.run(refuse)))
+    while looks < 5:
+        assert not await is_up_and_read()
+    are_taken = False
+    as_superuser(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT -1")
+    async with asyncio.timeout(20):
+        while not await is_up_and_read():
+            pass
+    assert await own_db.run(add) == 1
