@@ -178,6 +178,17 @@ async def test_what_somebody_has_left_waits_until_they_are_back(tmp_path: Path, 
     outbox.close()
 
 
+async def test_why_nobody_is_signed_in_does_not_grow_with_how_often_it_is_asked() -> None:
+    """What it holds on to, too: all that was asked."""
+    depths = []
+    async with Client("http://127.0.0.1:9", cast("Any", lambda: None)) as client:
+        for _ in range(5):
+            with pytest.raises(Refused, match="Nobody is signed in") as refused:
+                await client.ask("me", {})
+            depths.append(len(refused.traceback))
+    assert len(set(depths[1:])) == 1, depths
+
+
 async def test_what_a_listener_raises_is_told_and_keeps_nothing_from_anybody() -> None:
     told: list[Any] = []
     asyncio.get_running_loop().set_exception_handler(lambda loop, context: told.append(context["exception"]))

@@ -101,7 +101,10 @@ class Connection:
             if self.state == "closed":
                 raise Refused("closed", "The client is closed.")
             if self.state == "signed_out":
-                raise self.problem or Refused("unauthenticated", "Nobody is signed in.")
+                problem = self.problem or Refused("unauthenticated", "Nobody is signed in.")
+                raise problem.with_traceback(
+                    None
+                )  # it is raised for each who asks, and is not to grow with them
             await self._news.wait()
         assert self.user is not None
         return self.user

@@ -142,7 +142,7 @@ class Topic(Store[TopicState]):
         self.open()
         async for state in self.states():
             if state.problem is not None:
-                raise state.problem
+                raise state.problem.with_traceback(None)  # for each who asks
             if state.state == "live":
                 return state
             if self._connection.state in ("closed", "signed_out"):
