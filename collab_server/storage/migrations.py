@@ -210,6 +210,7 @@ async def _apply_one(connection: Connection, database: Database, migration: Migr
             # It waits by design, and could not be undone.
             await connection.execute("SET lock_timeout = 0")
             await connection.execute(migration.up)
+            await _finish_indexes(connection)
             await connection.execute(record, migration.version)
             await connection.execute("RESET lock_timeout")
     except asyncpg.InsufficientPrivilegeError as error:
@@ -220,6 +221,30 @@ async def _apply_one(connection: Connection, database: Database, migration: Migr
         if connection.is_closed():
             raise
         raise MigrationError(f"the migration {migration.name} failed: {error.args[0]}") from error
+
+
+async def _finish_indexes(connection: Connection) -> None:
+    """Build anew what a CREATE INDEX CONCURRENTLY has left that was cut off: it costs each write, and no query uses it.
+
+    IF NOT EXISTS takes it for an index. What a REINDEX that was cut off has left is not needed.
+    """
+    cut_off = await connection.fetch(
+        r"""
+        SELECT format('%I.%I', nspname, relname) AS name, relname ~ '_cc(new|old)\d*$' AS is_left_over
+        FROM pg_index
+        JOIN pg_class ON pg_class.oid = indexrelid
+        JOIN pg_namespace ON pg_namespace.oid = relnamespace
+        WHERE nspname = 'collab' AND NOT indisvalid AND pg_has_role(relowner, 'USAGE')
+        """
+    )
+    for index in cut_off:
+        log.warning(
+            "an index was cut off while it was built: it is built anew", extra={"index": index["name"]}
+        )
+        if index["is_left_over"]:
+            await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index['name']}")
+        else:
+            await connection.execute(f"REINDEX INDEX CONCURRENTLY {index['name']}")
 
 
 def _refuse(database: Database, what: str, grant: str) -> NoReturn:

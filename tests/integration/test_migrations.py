@@ -74,6 +74,34 @@ async def test_only_new_files_are_applied(db: Database, folder: Path) -> None:
     assert await migrations.apply(db, folder) == ["0003_third"]
 
 
+async def test_an_index_that_was_cut_off_while_it_was_built_is_built_anew(
+    db: Database, folder: Path, empty_database: TestDatabase
+) -> None:
+    second = folder / "0002_second.sql"
+    text = second.read_text().replace("CONCURRENTLY first_text", "CONCURRENTLY IF NOT EXISTS first_text")
+    second.unlink()
+    await migrations.apply(db, folder)
+    second.write_text(text)
+    builders = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%CREATE INDEX%'"
+    builders += " AND wait_event_type = 'Lock'"
+    is_valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'collab.first_text'::regclass"
+    writer = await db.session({})
+    try:
+        # What is built waits for whoever writes into its table.
+        await writer.execute("BEGIN")
+        await writer.execute("LOCK TABLE collab.first IN ROW EXCLUSIVE MODE")
+        building = asyncio.create_task(migrations.apply(db, folder))
+        await until(lambda: empty_database.sql(f"SELECT count(*) {builders}") == "1")
+        empty_database.sql(f"SELECT pg_terminate_backend(pid) {builders}")
+        [ended] = await asyncio.gather(building, return_exceptions=True)
+        assert isinstance(ended, Exception)
+    finally:
+        writer.terminate()
+    assert empty_database.sql(is_valid) == "f"
+    assert await migrations.apply(db, folder) == ["0002_second"]
+    assert empty_database.sql(is_valid) == "t"
+
+
 async def test_versions_of_a_newer_node_are_fine(db: Database, folder: Path) -> None:
     await migrations.apply(db, folder)
     (folder / "0002_second.sql").unlink()
