@@ -112,6 +112,9 @@ def _database_problems(config: Config) -> Iterator[Problem]:
 
 def _tls_problems(config: Config) -> Iterator[Problem]:
     if not config.enableTls:
+        for name in ("privateKeyFile", "publicCertFile", "keystoreFile"):
+            if getattr(config, name) is not None:
+                yield Problem(name, "is not used: enableTls is false", "warning")
         return
     has_keystore = config.keystoreFile is not None and config.passphrase is not None
     has_pem = config.privateKeyFile is not None and config.publicCertFile is not None

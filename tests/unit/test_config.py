@@ -140,6 +140,15 @@ def test_scaling_follows_cpus_unless_it_is_given(file: Path, content: dict[str, 
     assert load(file, content).config.scaling == scaling
 
 
+def test_certificates_that_are_not_used_are_warnings(file: Path) -> None:
+    write_certificates(file.parent)
+    pem = {"privateKeyFile": "key.pem", "publicCertFile": "cert.pem"}
+    words = "is not used: enableTls is false"
+    assert warnings(file, {**LIBRARY, **pem}) == {"privateKeyFile": words, "publicCertFile": words}
+    assert warnings(file, {**LIBRARY, "keystoreFile": "node.p12"}) == {"keystoreFile": words}
+    assert warnings(file, {**LIBRARY, **pem, "enableTls": True}) == {}
+
+
 def test_how_many_workers_a_node_has_and_what_cannot_be_meant_is_a_warning(file: Path) -> None:
     redis = {"redisServerUrl": "redis://localhost"}
     for content, workers, warned in (
