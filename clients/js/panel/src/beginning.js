@@ -102,7 +102,7 @@ export function NewDiscussion({ client, words, host, rooms }) {
         <p class="quiet" role="status">${isWaiting && words.say(isLive ? "sending" : "waiting")}</p>
         <div class="row">
           <button type="button" class="plain" onClick=${() => (forget(), rooms.onBack())}>${words.say("cancel")}</button>
-          <button type="submit" class="send" aria-disabled=${isWaiting || !name.trim() || !members.length ? "true" : "false"}>
+          <button type="submit" class="send" aria-disabled=${isWaiting || !name.trim() || !members.length}>
             ${words.say("discussion.begin")}
           </button>
         </div>

@@ -359,7 +359,7 @@ export function Composer({ panel, place, label, at, sendLabel, onSend, onCancel,
    * @param {"place" | "view"} icon @param {boolean} isOn @param {(isOn: boolean) => void} set @param {string} label
    */
   const chip = (icon, isOn, set, label) => html`
-    <button type="button" class="chip" part="attach" aria-pressed=${isOn ? "true" : "false"} onClick=${() => set(!isOn)}>
+    <button type="button" class="chip" part="attach" aria-pressed=${isOn} onClick=${() => set(!isOn)}>
       <${Icon} name=${isOn ? "resolve" : icon} /><span>${label}</span>
     </button>
   `;
@@ -437,7 +437,7 @@ export function Composer({ panel, place, label, at, sendLabel, onSend, onCancel,
         </span>
         <span class="end">
           ${onCancel && html`<button type="button" class="plain" aria-label=${of(words.say("cancel"))} onClick=${cancel}>${words.say("cancel")}</button>`}
-          <button type="submit" class="send" part="send" aria-label=${of(sendLabel)} aria-disabled=${!hasText || isLong ? "true" : "false"}>
+          <button type="submit" class="send" part="send" aria-label=${of(sendLabel)} aria-disabled=${!hasText || isLong}>
             ${sendLabel}
           </button>
         </span>

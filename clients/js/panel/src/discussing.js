@@ -17,7 +17,7 @@ export function DiscussionList({ client, words, rooms, now }) {
   const list = useRef(/** @type {any} */ (null));
   const { inSight, start, onScroll } = useWindow(list, all, (/** @type {any} */ { topic }) => topic);
   return html`
-    <div class="list" part="list" ref=${list} onScroll=${onScroll} aria-busy=${isLoaded ? "false" : "true"}>
+    <div class="list" part="list" ref=${list} onScroll=${onScroll} aria-busy=${!isLoaded}>
       ${!isLoaded && html`<p class="empty quiet" role="status">${words.say("loading")}</p>`}
       ${isLoaded &&
       !all.length &&

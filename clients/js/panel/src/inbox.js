@@ -146,7 +146,7 @@ export function Inbox({ client, words, host, rooms }) {
         part="list"
         ref=${list}
         onScroll=${onScroll}
-        aria-busy=${isLoading ? "true" : "false"}
+        aria-busy=${isLoading}
         onPointerEnter=${hold("isOver", true)}
         onPointerLeave=${hold("isOver", false)}
         onfocusin=${hold("isIn", true)}

@@ -88,7 +88,7 @@ export function Members({ client, words, name: topicName, rooms }) {
           <label for="member-name">${words.say("discussion.name")}</label>
           <div class="beside">
             <${NameField} id="member-name" value=${name} onChange=${(/** @type {string} */ value) => setEdited({ name: value, of: edited?.of ?? discussion.name })} />
-            <button type="submit" class="plain" aria-disabled=${!name.trim() || name.trim() === discussion.name ? "true" : "false"}>${words.say("save")}</button>
+            <button type="submit" class="plain" aria-disabled=${!name.trim() || name.trim() === discussion.name}>${words.say("save")}</button>
           </div>
           ${wrong("rename")}
           ${(isOther || isChanged) &&

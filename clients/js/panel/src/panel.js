@@ -714,7 +714,7 @@ export function Panel(props) {
         onPointerLeave=${() => point(null)}
         onfocusin=${point}
         onfocusout=${() => point(null)}
-        aria-busy=${isLoading ? "true" : "false"}
+        aria-busy=${isLoading}
       >
         ${!isLoading &&
         state.hasOlder &&

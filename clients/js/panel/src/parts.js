@@ -87,7 +87,7 @@ export function Tabs({ words, label, keys, chosen, onChoose, counts = {}, counte
         type="button"
         class="tab"
         part="tab"
-        aria-pressed=${key === chosen ? "true" : "false"}
+        aria-pressed=${key === chosen}
         onClick=${() => onChoose(key)}
       >
         ${words.say(key)}

@@ -44,7 +44,7 @@ export function People({ words, id, label, people, chosen, problem, onTake, isBe
               key=${person.id}
               id="${id}-${index}"
               role="option"
-              aria-selected=${index === chosen ? "true" : "false"}
+              aria-selected=${index === chosen}
               onPointerDown=${(/** @type {Event} */ event) => {
                 event.preventDefault(); // the focus, and the caret, stay where they are
                 onTake(person);

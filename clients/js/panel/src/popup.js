@@ -63,7 +63,7 @@ export function Popup({ label, icon, items, name = "", isGrid = false }) {
         class="bare ${name}"
         aria-haspopup=${isGrid ? null : "menu"}
         aria-label=${label}
-        aria-expanded=${isOpen ? "true" : "false"}
+        aria-expanded=${isOpen}
         onClick=${() => setOpen(!isOpen)}
       >
         <${Icon} name=${icon} />

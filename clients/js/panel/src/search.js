@@ -109,7 +109,7 @@ export function Search({ client, words, host, name, rooms }) {
         chosen=${isHere ? HERE : "search.everywhere"}
         onChoose=${(/** @type {string} */ key) => setHere(key === HERE)}
       />
-      <div class="list" part="list" ref=${list} onScroll=${onScroll} aria-busy=${isAsking ? "true" : "false"}>
+      <div class="list" part="list" ref=${list} onScroll=${onScroll} aria-busy=${isAsking}>
         ${problem && html`<p class="wrong" role="alert">${problem}</p>`}
         ${!isLive && html`<p class="empty quiet" role="status">${words.say("offline.later")}</p>`}
         ${isLive && !query.trim() && html`<p class="empty quiet">${words.say("search.hint")}</p>`}
@@ -149,7 +149,7 @@ export function Search({ client, words, host, name, rooms }) {
         </ol>`}
         ${next &&
         isDone &&
-        html`<button type="button" class="link earlier-all" aria-disabled=${isAsking ? "true" : "false"} onClick=${more}>
+        html`<button type="button" class="link earlier-all" aria-disabled=${isAsking} onClick=${more}>
           ${words.say(isAsking ? "searching" : "search.more")}
         </button>`}
       </div>

@@ -145,7 +145,7 @@ function Bell({ host, client, words }) {
       aria-label=${label}
       title=${label}
       aria-haspopup="dialog"
-      aria-expanded=${isOpen ? "true" : "false"}
+      aria-expanded=${isOpen}
       onClick=${() => setOpen(!isOpen)}
     >
       <${Icon} name="bell" /><${Count} count=${unread} />

@@ -297,7 +297,7 @@ function Text({ comment, words, me }) {
       type="button"
       class="link"
       aria-label=${named(words, more, comment)}
-      aria-expanded=${isWhole ? "true" : "false"}
+      aria-expanded=${isWhole}
       onClick=${() => setWhole(!isWhole)}
     >
       ${more}
@@ -341,7 +341,7 @@ function Reactions({ panel, comment }) {
           type="button"
           class="reaction"
           part="reaction"
-          aria-pressed=${isMine ? "true" : "false"}
+          aria-pressed=${isMine}
           aria-label=${named(words, label, comment)}
           title=${label}
           aria-disabled=${may ? null : "true"}
