@@ -1,5 +1,7 @@
 // What is written and not sent: kept in this browser for the person who wrote it, over reloads and sign-outs.
 
+import { listen } from "./listening.js";
+
 const MOST = 20_000; // characters, twice what a comment may have
 
 /**
@@ -34,10 +36,9 @@ export const draftAt = (place) => read(() => localStorage.getItem(keyOf(place)))
  * @returns {() => void} to hear no more
  */
 export function onDraft(place, act) {
-  const hear = (/** @type {StorageEvent} */ { key, oldValue, newValue }) =>
-    key === keyOf(place) && act(read(() => oldValue).text, read(() => newValue));
-  addEventListener("storage", hear);
-  return () => removeEventListener("storage", hear);
+  return listen(globalThis, "storage", ({ key, oldValue, newValue }) => {
+    if (key === keyOf(place)) act(read(() => oldValue).text, read(() => newValue));
+  });
 }
 
 /** @param {string[]} place @param {Draft} draft */

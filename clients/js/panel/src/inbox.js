@@ -5,8 +5,8 @@ import { change } from "./changing.js";
 import { discussionsOf, mentionsOf } from "./client.js";
 import { leaving } from "./going.js";
 import { Head } from "./head.js";
-import { Avatar, Icon, inSentence, listed, NO_DISCUSSIONS, Tabs, useStore, viewChip } from "./parts.js";
-import { html, useReducer, useRef, useState } from "./preact.js";
+import { Avatar, Icon, inSentence, listed, NO_DISCUSSIONS, Tabs, useRedraw, useStore, viewChip } from "./parts.js";
+import { html, useRef, useState } from "./preact.js";
 import { cut, whereOf, whyOf } from "./telling.js";
 import { useWindow } from "./window.js";
 
@@ -45,7 +45,7 @@ export function Inbox({ client, words, host, rooms }) {
   const [filter, setFilter] = useState("all");
   const [problem, setProblem] = useState("");
   const [said, setSaid] = useState("");
-  const [, redraw] = useReducer((/** @type {number} */ count) => count + 1, 0);
+  const redraw = useRedraw();
   const list = useRef(/** @type {any} */ (null));
   const sticky = useRef(new Set()).current; // what was unread stays in sight while one reads
   const held = useRef({ isOver: false, isIn: false, order: /** @type {string[]} */ ([]), isLoading: false }).current;
@@ -104,14 +104,14 @@ export function Inbox({ client, words, host, rooms }) {
     held.order = [];
     held.isOver = held.isIn = false;
     list.current.scrollTop = 0;
-    redraw(undefined);
+    redraw();
     const hasGone = leaving(host);
     requestAnimationFrame(() => hasGone() || list.current?.querySelector(".line")?.focus());
   };
   const hold = (/** @type {"isOver" | "isIn"} */ how, /** @type {boolean} */ isOn) => () => {
     if (held[how] === isOn) return;
     held[how] = isOn;
-    if (!isOn) redraw(undefined);
+    if (!isOn) redraw();
   };
 
   const nameOf = (/** @type {string} */ topic) => {
@@ -124,7 +124,7 @@ export function Inbox({ client, words, host, rooms }) {
       <${Head} words=${words} rooms=${rooms} title=${words.say("inbox")}>
         ${unread > 0 && html`<button type="button" class="link" onClick=${() => read(null)}>${words.say("read.all")}</button>`}
       <//>
-      <p class="notice ${problem || state === "behind" ? "" : "nothing"}" role="status">
+      <p class="notice" role="status">
         ${problem || (state === "behind" && words.say(client.connection.isLive ? "behind" : "offline.later"))}
       </p>
       <${Tabs}

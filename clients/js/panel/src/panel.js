@@ -5,10 +5,11 @@ import { change, forgetRefused } from "./changing.js";
 import { discussionsOf, marksOf, mentionsOf } from "./client.js";
 import { Composer } from "./composer.js";
 import { leaving } from "./going.js";
-import { Avatar, Count, Icon, inSentence, listed, NO_DISCUSSIONS, Tabs, useStore } from "./parts.js";
+import { listen, useEnd } from "./listening.js";
+import { Avatar, Count, Icon, inSentence, listed, NO_DISCUSSIONS, Tabs, useRedraw, useStore } from "./parts.js";
 import { isAt, placeOf } from "./places.js";
 import { Popup } from "./popup.js";
-import { html, useCallback, useEffect, useLayoutEffect, useMemo, useReducer, useRef, useState } from "./preact.js";
+import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./preact.js";
 import { useReading } from "./reading.js";
 import { bellOf, cut, membersOf, whereOf, whyOf } from "./telling.js";
 import { Thread, Yours } from "./thread.js";
@@ -49,7 +50,7 @@ export function Panel(props) {
   const [isGone, setGone] = useState(false); // the comment that was asked for
   const [startId, setStartId] = useState(/** @type {string | null} */ (null)); // null: the last ones
   const [isAtEnd, setAtEnd] = useState(true);
-  const [, tick] = useReducer((/** @type {number} */ count) => count + 1, 0);
+  const redraw = useRedraw();
   const box = useRef(/** @type {any} */ (null));
   const list = useRef(/** @type {any} */ (null));
   const live = useRef({
@@ -70,14 +71,14 @@ export function Panel(props) {
   const isMe = (/** @type {any} */ user) => user.id === client.me?.id;
 
   useEffect(() => {
-    const minutes = setInterval(() => tick(undefined), MINUTE_MS);
+    const minutes = setInterval(redraw, MINUTE_MS);
     return () => clearInterval(minutes);
   }, []);
 
   // --- which threads are shown
 
-  const isUnread = (/** @type {any} */ comment) =>
-    comment.seq > state.readSeq && !comment.deletedAt && !comment.pending && !isMe(comment.author);
+  const isUnread = (/** @type {any} */ { seq, deletedAt, pending, author }) =>
+    seq > topic.snapshot().readSeq && !deletedAt && !pending && !isMe(author);
   const sticky = useRef(new Set()).current; // what was unread stays in sight while one reads
   const isAll = filter === "all" && !inPlace; // there may be very many
   const threads = isAll ? state.threads : state.threads.filter((/** @type {any} */ thread) => {
@@ -117,42 +118,36 @@ export function Panel(props) {
   const hasGone = useMemo(() => leaving(host), [wanted]); // whoever wants to be there
   async function open() {
     if (wanted && (await go(wanted, hasGone))) return;
-    for (let page = 0; page < MOST_PAGES; page += 1) {
-      const { threads, unread, hasOlder } = topic.snapshot();
-      const loaded = threads.reduce((/** @type {number} */ sum, /** @type {any} */ thread) => sum + thread.unread, 0);
-      if (loaded >= unread || !hasOlder) break;
-      if (!(await topic.older().then(() => true, () => false))) break;
-    }
+    await loadWhile(() => {
+      const { threads, unread } = topic.snapshot();
+      return unread > threads.reduce((/** @type {number} */ sum, /** @type {any} */ thread) => sum + thread.unread, 0);
+    });
     const first = firstUnread();
     setNewFrom(first);
     if (first) live.goal = first;
-    tick(undefined);
+    redraw();
   }
 
-  const firstUnread = () => {
-    const { threads, readSeq } = topic.snapshot();
-    for (const thread of threads) {
-      if (!thread.unread) continue;
-      const comment = thread.comments.find(
-        (/** @type {any} */ each) => each.seq > readSeq && !each.deletedAt && !each.pending && !isMe(each.author),
-      );
-      if (comment) return comment.id;
-    }
-    return null;
-  };
+  /** Load older comments while more of them are needed, as far as that can be. @param {() => boolean} isNeeded */
+  async function loadWhile(isNeeded) {
+    try {
+      for (let page = 0; page < MOST_PAGES && topic.snapshot().hasOlder && isNeeded(); page += 1) await topic.older();
+    } catch {} // what is there is shown
+  }
+
+  /** @returns {string | null} */
+  const firstUnread = () =>
+    topic.snapshot().threads.find((/** @type {any} */ { unread }) => unread)?.comments.find(isUnread)?.id ?? null;
 
   const focusOn = (/** @type {string} */ threadId, hasGone = leaving(host)) => () =>
     hasGone() || list.current.querySelector(`[data-thread="${threadId}"]`)?.focus({ preventScroll: true });
-  const threadOf = (/** @type {string} */ commentId) =>
-    topic.snapshot().threads.find((/** @type {any} */ { comments }) => comments.some((/** @type {any} */ { id }) => id === commentId))?.id;
 
   /** Go to a comment. @param {import("./rooms.js").Wanted} wanted @returns {Promise<boolean>} whether it is there */
   async function go({ id, isFocused }, hasGone = leaving(host)) {
     const threadId = await topic.find(id).catch(() => null);
     setGone(!threadId);
     if (!threadId) return false;
-    const thread = topic.snapshot().threads.find((/** @type {any} */ each) => each.id === threadId);
-    const anchor = thread && anchorOf(thread);
+    const anchor = anchorOf(threadWith(topic.snapshot().threads, id));
     if (anchor && rooms.isHome) host.goTo?.(anchor);
     if (inPlace && !isAt(anchor, inPlace)) host.place = null;
     setFilter("all");
@@ -174,11 +169,7 @@ export function Panel(props) {
     let isOver = false;
     live.isAtEnd = true;
     setStartId(null);
-    (async () => {
-      for (let page = 0; page < MOST_PAGES && !isOver && topic.snapshot().hasOlder; page += 1) {
-        if (!(await topic.older().then(() => true, () => false))) break;
-      }
-    })();
+    loadWhile(() => !isOver);
     return () => {
       isOver = true;
     };
@@ -192,11 +183,9 @@ export function Panel(props) {
   }, [state.unread]);
 
   // What was refused is shown at its comment, which may be an older one.
-  const isShownAt = (/** @type {string} */ id) =>
-    state.threads.some((/** @type {any} */ { comments }) => comments.some((/** @type {any} */ each) => each.id === id));
   const unsent = outbox.find(
     (/** @type {any} */ { state: how, topic: where, payload: { commentId } }) =>
-      how === "refused" && where === topic.name && commentId && live.isOpen && !isShownAt(commentId),
+      how === "refused" && where === topic.name && commentId && live.isOpen && !threadWith(state.threads, commentId),
   );
 
   // What is shown nowhere, though nobody waits for its answer any more, as after a reload.
@@ -241,11 +230,11 @@ export function Panel(props) {
       const { top } = goal.getBoundingClientRect();
       scroller.scrollTop += top - scroller.getBoundingClientRect().top - scroller.clientHeight / 3;
     } else if (live.goal) {
-      const isGoal = (/** @type {any} */ each) => each.id === live.goal;
-      const index = threads.findIndex((/** @type {any} */ { comments }) => comments.some(isGoal));
-      if (index < 0 && !state.threads.some((/** @type {any} */ { comments }) => comments.some(isGoal))) live.goal = null;
-      else if (index >= 0 && (index < start || index >= start + MOST_THREADS)) startAt(index - STEP);
-      else if (index >= 0) show(threads[index], isGoal);
+      const thread = threadWith(state.threads, live.goal);
+      const index = threads.indexOf(thread);
+      if (!thread) live.goal = null;
+      else if (inSight.includes(thread)) show(thread, live.goal);
+      else if (index >= 0) startAt(index - STEP);
     } else if (live.isAtEnd) {
       scroller.scrollTop = scroller.scrollHeight;
     } else if (live.anchor) {
@@ -256,14 +245,15 @@ export function Panel(props) {
       }
     }
     remember();
-    if (live.isAtEnd !== isAtEnd) setAtEnd(live.isAtEnd);
+    setAtEnd(live.isAtEnd);
     // Who is at the very top when older ones come cannot scroll up to them.
     if (live.isOpen && !live.goal && !live.isAtEnd && scroller.scrollTop < NEAR && start > 0) startAt(start - STEP);
   });
 
-  /** Show the replies of a thread that are near one of them. @param {any} thread @param {(comment: any) => boolean} isGoal */
-  const show = ({ id, comments }, isGoal) => {
-    const at = comments.filter((/** @type {any} */ each) => each.id !== id).findIndex(isGoal);
+  /** Show the replies of a thread that are near one of them. @param {any} thread @param {string} goal */
+  const show = ({ id, comments }, goal) => {
+    const replies = comments.filter((/** @type {any} */ each) => each.id !== id);
+    const at = replies.findIndex((/** @type {any} */ each) => each.id === goal);
     const [from, to] = ranges.get(id) ?? [-1, -1];
     if (at < 0 || (at >= from && at < to)) return;
     setRanges(new Map(ranges).set(id, [Math.max(0, at - REPLIES / 5), at + REPLIES]));
@@ -273,7 +263,7 @@ export function Panel(props) {
     // Where it gets smaller or larger one stays at the end, too.
     if (live.isAtEnd && list.current) list.current.scrollTop = list.current.scrollHeight;
     remember();
-    if (live.isAtEnd !== isAtEnd) setAtEnd(live.isAtEnd);
+    setAtEnd(live.isAtEnd);
   };
 
   useEffect(() => {
@@ -285,7 +275,7 @@ export function Panel(props) {
   const onScroll = async () => {
     const scroller = list.current;
     if (isScrolled()) remember();
-    if (live.isAtEnd !== isAtEnd) setAtEnd(live.isAtEnd);
+    setAtEnd(live.isAtEnd);
     if (!live.isOpen || live.goal || live.isLoading) return;
     if (scroller.scrollHeight - scroller.scrollTop - scroller.clientHeight < NEAR && start < last) {
       startAt(start + STEP);
@@ -311,27 +301,22 @@ export function Panel(props) {
     if (first) {
       setNewFrom(first);
       live.goal = first;
-      live.toFocus = isFocused ? focusOn(threadOf(first)) : null;
+      live.toFocus = isFocused ? focusOn(threadWith(topic.snapshot().threads, first).id) : null;
     } else {
       live.isAtEnd = true;
       setStartId(null);
       if (isFocused) focus(`[data-thread="${threads.at(-1)?.id}"]`);
     }
-    tick(undefined);
+    redraw();
   };
 
   useReading({ topic, state, list, isUnread, isPaused: () => live.isHeld || !rooms.isTop || filter === "discussions" });
 
-  useEffect(() => {
-    const release = () => {
-      live.isHeld = false;
-    };
-    addEventListener("focus", release);
-    return () => removeEventListener("focus", release);
-  }, []);
-  useEffect(() => {
+  const release = () => {
     live.isHeld = false;
-  }, [rooms.isTop]);
+  };
+  useEffect(() => listen(window, "focus", release), []);
+  useEffect(release, [rooms.isTop]);
   // Whoever marks something as unread means all devices. At once: what is in sight would be read before an effect is run.
   if (state.readSeq < live.readSeq && live.isOpen && state.state !== "closed") live.isHeld = true;
   live.readSeq = state.readSeq;
@@ -364,13 +349,13 @@ export function Panel(props) {
   // --- what one does
 
   /** Once it is drawn, unless one `hasGone` elsewhere meanwhile. */
-  const focus = useCallback((/** @type {string} */ selector, hasGone = leaving(host)) => {
+  const focus = (/** @type {string} */ selector, hasGone = leaving(host)) => {
     requestAnimationFrame(() => {
       if (hasGone()) return;
       const element = box.current?.querySelector(selector) ?? box.current?.querySelector(".foot textarea");
       element?.focus();
     });
-  }, []);
+  };
 
   const add = (/** @type {any} */ comment) => {
     const done = topic.add({ format: "markdown", ...comment });
@@ -418,19 +403,12 @@ export function Panel(props) {
   };
   const deletingNow = useRef(deleting);
   deletingNow.current = deleting;
-  useEffect(() => {
-    const flush = () => {
-      for (const { end, act } of deletingNow.current.values()) {
-        clearTimeout(end);
-        act();
-      }
-      deletingNow.current = new Map();
-    };
-    addEventListener("pagehide", flush);
-    return () => {
-      removeEventListener("pagehide", flush);
-      flush();
-    };
+  useEnd(() => {
+    for (const { end, act } of deletingNow.current.values()) {
+      clearTimeout(end);
+      act();
+    }
+    deletingNow.current = new Map();
   }, [topic]);
 
   const point = (/** @type {any} */ event) => {
@@ -438,7 +416,7 @@ export function Panel(props) {
     if (!rooms.isHome || id === live.pointed) return;
     live.pointed = id;
     const thread = threads.find((/** @type {any} */ each) => each.id === id);
-    const detail = { threadId: id || null, anchor: (thread && anchorOf(thread)) ?? null };
+    const detail = { threadId: id || null, anchor: anchorOf(thread) };
     host.dispatchEvent(new CustomEvent("collab-point", { bubbles: true, composed: true, detail }));
   };
 
@@ -665,7 +643,7 @@ export function Panel(props) {
       html`<button type="button" class="link who quiet" onClick=${() => rooms.enter({ kind: "members", topic: topic.name })}>
         <${Icon} name="lock" /><span>${listed(words, membersOf(words, discussion, client.me))}</span>
       </button>`}
-      <p class="notice ${problem ? "" : "nothing"}" part="connection" role="status">
+      <p class="notice" part="connection" role="status">
         ${problem && html`<span>${problem}</span>`}
         ${connection.state === "signed_out" &&
         html`<button type="button" class="link" onClick=${() => client.connection.signIn()}>${words.say("sign_in")}</button>`}
@@ -772,10 +750,12 @@ export function Panel(props) {
   `;
 }
 
-/** Where a thread belongs. @param {any} thread */
-function anchorOf({ root, comments }) {
-  return root?.anchor ?? comments[0]?.anchor ?? null;
-}
+/** The thread that has a comment. @param {readonly any[]} threads @param {string} commentId @returns {any} */
+const threadWith = (threads, commentId) =>
+  threads.find(({ comments }) => comments.some((/** @type {any} */ { id }) => id === commentId));
+
+/** Where a thread belongs; null for nowhere. @param {any} thread */
+const anchorOf = (thread) => thread?.comments[0].anchor ?? null;
 
 /** The connection in words; empty while all is well. @param {any} words @param {any} connection @param {any} state */
 function notice(words, connection, state) {

@@ -1,14 +1,28 @@
 // Small things that others are made of.
 
-import { html, useLayoutEffect, useReducer } from "./preact.js";
+import { html, useLayoutEffect, useReducer, useRef } from "./preact.js";
 import { apart } from "./words.js";
 
-/** What a store of the client shows, drawn anew when it changes. @param {any} store */
-export function useStore(store) {
+/** What has something drawn anew. @returns {() => void} */
+export function useRedraw() {
   const [, redraw] = useReducer((/** @type {number} */ count) => count + 1, 0);
-  // In the turn that has drawn it: what changed before an effect would run is never shown.
-  useLayoutEffect(() => store.subscribe(() => redraw(undefined)), [store]);
-  return store.snapshot();
+  return /** @type {any} */ (redraw);
+}
+
+/**
+ * What a store of the client shows, or what is looked up in that, drawn anew when it changes.
+ * @param {any} store @param {(snapshot: any) => any} [look]
+ */
+export function useStore(store, look = (snapshot) => snapshot) {
+  const redraw = useRedraw();
+  const found = look(store.snapshot());
+  const shown = useRef(/** @type {any} */ (null));
+  shown.current = { found, look };
+  useLayoutEffect(() => {
+    // In the turn that has drawn it: what changed before an effect would run is never shown.
+    return store.subscribe(() => shown.current.look(store.snapshot()) === shown.current.found || redraw());
+  }, [store]);
+  return found;
 }
 
 /** In the place of the discussions of a client, where none are looked for. */

@@ -1,5 +1,6 @@
 // A button, and what it opens: a menu, or a few buttons in a grid. Arrow keys go about; Escape closes, and gives back the focus.
 
+import { listen } from "./listening.js";
 import { Icon } from "./parts.js";
 import { html, useLayoutEffect, useRef, useState } from "./preact.js";
 
@@ -29,9 +30,7 @@ export function Popup({ label, icon, items, name = "", isGrid = false }) {
     const popup = box.current.querySelector(".popup");
     popup.querySelector("button").focus();
     popup.scrollIntoView({ block: "nearest" });
-    const onPointer = (/** @type {Event} */ event) => event.composedPath().includes(box.current) || setOpen(false);
-    document.addEventListener("pointerdown", onPointer);
-    return () => document.removeEventListener("pointerdown", onPointer);
+    return listen(document, "pointerdown", (event) => event.composedPath().includes(box.current) || setOpen(false));
   }, [isOpen]);
   const close = () => {
     setOpen(false);

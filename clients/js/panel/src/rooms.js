@@ -2,6 +2,7 @@
 // dashboard's comments, each with a way back.
 
 import { focused, leaving } from "./going.js";
+import { useEnd } from "./listening.js";
 import { Panel } from "./panel.js";
 import { keepFocus } from "./nearest.js";
 import { inSentence } from "./parts.js";
@@ -166,13 +167,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     const hasGone = leaving(host);
     requestAnimationFrame(() => hasGone() || host.shadowRoot.querySelector(".toast button")?.focus());
   };
-  useEffect(() => {
-    addEventListener("pagehide", finish);
-    return () => {
-      removeEventListener("pagehide", finish);
-      finish();
-    };
-  }, []);
+  useEnd(finish, []);
   const undo = () => {
     clearTimeout(going?.timer);
     setGoing(null);

@@ -2,8 +2,9 @@
 
 import { placesOf, summariesOf } from "./client.js";
 import { CollabElement, define } from "./element.js";
+import { listen } from "./listening.js";
 import { Count, Icon, most, useStore } from "./parts.js";
-import { html, useEffect, useLayoutEffect, useReducer, useRef, useState } from "./preact.js";
+import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
 import { Rooms } from "./rooms.js";
 import { NARROW } from "./sheet.js";
 import { STYLE } from "./style.js";
@@ -119,17 +120,11 @@ function Bell({ host, client, words }) {
     sheet.current.showPopover?.();
     place();
     sheet.current.querySelector("[data-first]")?.focus();
-    const onOutside = (/** @type {any} */ event) => event.composedPath().includes(host) || setOpen(false);
-    document.addEventListener("pointerdown", onOutside);
-    document.addEventListener("focusin", onOutside);
-    addEventListener("resize", place);
-    addEventListener("scroll", place, true);
-    return () => {
-      document.removeEventListener("pointerdown", onOutside);
-      document.removeEventListener("focusin", onOutside);
-      removeEventListener("resize", place);
-      removeEventListener("scroll", place, true);
-    };
+    const ends = [
+      listen(document, "pointerdown focusin", (event) => event.composedPath().includes(host) || setOpen(false)),
+      listen(window, "resize scroll", place, true),
+    ];
+    return () => ends.forEach((end) => end());
   }, [isOpen]);
 
   const close = () => {
@@ -204,27 +199,10 @@ export class CollabBadge extends CollabElement {
   }
 }
 
-/** What is looked up in a store; drawn anew only when that has changed. @param {any} store @param {(snapshot: any) => any} look */
-function useLook(store, look) {
-  const [, redraw] = useReducer((/** @type {number} */ count) => count + 1, 0);
-  const found = look(store.snapshot());
-  const shown = useRef(/** @type {any} */ (null));
-  shown.current = { found, look };
-  useEffect(() => {
-    const onChange = () => {
-      const { found, look } = shown.current;
-      if (look(store.snapshot()) !== found) redraw(undefined);
-    };
-    onChange();
-    return store.subscribe(onChange);
-  }, [store]);
-  return found;
-}
-
 /** @param {any} props */
 function PlaceBadge({ client, name, anchor, words }) {
   const places = placesOf(client, client.topic(name));
-  const { open, unread } = useLook(places, ({ at }) => at(anchor ?? {}));
+  const { open, unread } = useStore(places, ({ at }) => at(anchor ?? {}));
   if (!open && !unread) return null;
   const label = [words.say("badge.open", { count: open }), ...(unread ? [words.say("unread", { count: unread })] : [])].join(", ");
   return html`<span class="badge ${unread ? "unread" : ""}" part="badge" role="img" aria-label=${label} title=${label}>
@@ -237,7 +215,7 @@ function TopicBadge({ client, name, words }) {
   const topic = client.topic(name).name;
   const summaries = summariesOf(client);
   useEffect(() => summaries.watch(topic), [summaries, topic]);
-  const unread = useLook(summaries, ({ of }) => of(topic)?.unread ?? 0);
+  const unread = useStore(summaries, ({ of }) => of(topic)?.unread ?? 0);
   if (!unread) return null;
   const label = words.say("unread", { count: unread });
   return html`<span class="badge unread" part="badge" role="img" aria-label=${label} title=${label}>${most(unread)}</span>`;

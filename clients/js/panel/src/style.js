@@ -81,7 +81,7 @@ button[aria-disabled="true"] { cursor: default; }
 .hue4 { background: #2f5f8f; } .hue5 { background: #54529b; } .hue6 { background: #7c4a8c; } .hue7 { background: #96456a; }
 
 .notice { display: flex; gap: 8px; align-items: center; justify-content: space-between; padding: 6px 16px; background: var(--warn-wash); color: var(--warn); font-size: 0.9em; }
-.notice.nothing { padding: 0; }
+.notice:empty { padding: 0; }
 .notice .link { color: inherit; text-decoration: underline; white-space: nowrap; }
 .filters { display: flex; flex: none; flex-wrap: wrap; padding: 0 12px; border-bottom: 1px solid var(--line); }
 .tab { position: relative; flex: none; padding: 6px 4px; min-height: 34px; color: var(--soft); font-size: 0.86em; white-space: nowrap; border-radius: 6px 6px 0 0; }

@@ -20,20 +20,21 @@ export function Thread({ panel, thread, index, count }) {
   const { words, topic, newFrom, opened, toggle } = panel;
   const { id, root, comments, isWhole } = thread;
   const replies = comments.filter((/** @type {any} */ comment) => comment.id !== id);
-  const author = root?.author ?? comments[0].author;
+  const [first] = comments; // the root, where that is there
+  const { author } = first;
   // What was open because something in it was unread stays so: nothing folds while one reads.
   if (thread.unread) panel.kept.add(id);
   const isReplying = panel.replying === id;
   const isOpened = opened.get(id) ?? (panel.kept.has(id) || isReplying);
   const isFolded = root?.resolved && !isOpened && !comments.some((/** @type {any} */ each) => each.pending);
   const label = words.say(thread.unread ? "thread.unread" : "thread", { name: author.name });
-  const of = (/** @type {string} */ what) => named(words, what, root ?? comments[0], author.name);
+  const of = (/** @type {string} */ what) => named(words, what, first, author.name);
   const hasNew = comments.some((/** @type {any} */ comment) => comment.id === newFrom);
   const attributes = {
     class: `thread ${thread.unread ? "unread" : ""} ${root?.resolved ? "resolved" : ""}`,
     "data-thread": id,
     tabindex: -1,
-    "aria-label": named(words, label, root ?? comments[0]),
+    "aria-label": named(words, label, first),
     "aria-setsize": count,
     "aria-posinset": index + 1,
   };
@@ -51,8 +52,8 @@ export function Thread({ panel, thread, index, count }) {
   }
   const many = replies.length;
   const isShort = !panel.kept.has(id) && many > MOST_REPLIES; // nobody has opened it, and nothing in it is unread
-  const [first, last] = panel.ranges.get(id) ?? [many - (isShort ? SHOWN_REPLIES : REPLIES), Infinity];
-  const from = Math.max(0, first);
+  const [begin, last] = panel.ranges.get(id) ?? [many - (isShort ? SHOWN_REPLIES : REPLIES), Infinity];
+  const from = Math.max(0, begin);
   const to = last >= many ? many : last;
   const missing = isWhole ? 0 : Math.max(0, (root?.replyCount ?? 0) - many);
   const hidden = from + missing;
@@ -63,10 +64,10 @@ export function Thread({ panel, thread, index, count }) {
     ${comment.id === newFrom && !isRoot && line}
     <${Comment} key=${comment.id} panel=${panel} comment=${comment} thread=${thread} isRoot=${isRoot} />
   `;
-  /** What shows other replies. @param {string} key @param {number} count @param {number} first @param {number} end */
-  const more = (key, count, first, end) => {
+  /** What shows other replies. @param {string} key @param {number} count @param {number} begin @param {number} end */
+  const more = (key, count, begin, end) => {
     const label = words.say(key, { count });
-    const unfold = () => panel.unfold(id, first, end);
+    const unfold = () => panel.unfold(id, begin, end);
     return count > 0 && html`<button type="button" class="link earlier" aria-label=${of(label)} onClick=${unfold}>${label}</button>`;
   };
   const close = () => {
@@ -96,7 +97,7 @@ export function Thread({ panel, thread, index, count }) {
             panel=${panel}
             place=${panel.placeOf(id)}
             label=${words.say("write.reply", { name: author.name })}
-            at=${root ?? comments[0]}
+            at=${first}
             sendLabel=${words.say("send.reply")}
             people=${people}
             onCancel=${close}
@@ -108,7 +109,7 @@ export function Thread({ panel, thread, index, count }) {
         : html`<button
             type="button"
             class="link reply"
-            aria-label=${named(words, words.say("reply.to", { name: author.name }), root ?? comments[0])}
+            aria-label=${named(words, words.say("reply.to", { name: author.name }), first)}
             onClick=${() => panel.reply(id)}
           >
             ${words.say("reply")}
