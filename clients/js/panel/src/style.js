@@ -35,16 +35,15 @@ h2, p, ol, ul, dl, dd { margin: 0; padding: 0; }
 ol, ul { list-style: none; }
 button, textarea { font: inherit; color: inherit; }
 :focus-visible { outline: 2px solid var(--accent); outline-offset: 2px; }
-bdi { unicode-bidi: isolate; }
 
-.house { display: flex; flex-direction: column; height: 100%; min-height: 0; background: var(--sheet); }
+.house, .panel { display: flex; flex-direction: column; height: 100%; min-height: 0; background: var(--sheet); }
 .rooms { position: relative; display: grid; flex: 1; min-height: 0; }
 .room { grid-area: 1 / 1; min-width: 0; min-height: 0; height: 100%; overflow: hidden; }
 .room[inert] { visibility: hidden; }
-.panel { display: flex; flex-direction: column; height: 100%; min-height: 0; background: var(--sheet); }
 .unseen { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); white-space: nowrap; }
 .quiet { color: var(--soft); font-size: 0.86em; line-height: 1.35; }
-.name { font-weight: 600; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.name { font-weight: 600; }
+.name, .who > span, .chip > :is(bdi, span:not(.unseen)), .fold .by, .fold .says, .typing, .in-place bdi { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 
 button { cursor: pointer; border: 1px solid transparent; border-radius: 6px; background: none; padding: 4px 12px; min-height: 30px; }
 button[aria-disabled="true"] { cursor: default; }
@@ -63,14 +62,13 @@ button[aria-disabled="true"] { cursor: default; }
 
 .head { display: flex; align-items: center; gap: 4px; min-height: 44px; padding-block: 8px 2px; padding-inline: 16px 10px; }
 .head:has(> .back) { padding-inline-start: 10px; }
-.head h2 { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; flex: 1; min-width: 0; margin: 0; overflow: hidden; font-size: 1.08em; font-weight: 600; line-height: 1.25; text-align: start; }
+.head h2 { display: -webkit-box; -webkit-box-orient: vertical; -webkit-line-clamp: 2; flex: 1; min-width: 0; overflow: hidden; font-size: 1.08em; font-weight: 600; line-height: 1.25; text-align: start; }
 .head .present { margin-inline: 4px; }
 .head .bell { position: relative; }
 .bell .count { position: absolute; inset-block-start: -6px; inset-inline: 7px -8px; width: fit-content; min-width: 15px; margin: 0 auto; padding: 0 4px; font-size: 10px; line-height: 15px; box-shadow: 0 0 0 2px var(--sheet); }
 .back:dir(rtl) .icon { transform: scaleX(-1); }
 .mark { display: inline-grid; color: var(--soft); }
 .who { display: flex; align-items: center; gap: 6px; align-self: flex-start; max-width: 100%; margin: -4px 0 2px; padding-inline: 46px 16px; color: var(--soft); }
-.who > span { overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 ::slotted([slot="header"]) { flex: 1; }
 .present { display: flex; align-items: center; gap: 2px; }
 .present.unsure { visibility: hidden; }
@@ -92,8 +90,7 @@ button[aria-disabled="true"] { cursor: default; }
 .count { display: inline-block; margin-inline-start: 4px; padding: 0 6px; border-radius: 999px; background: var(--accent); color: var(--on-accent); font-size: 0.85em; font-weight: 600; white-space: nowrap; }
 
 .list { flex: 1; min-height: 0; overflow: auto; overflow-anchor: none; overscroll-behavior: contain; scrollbar-width: thin; position: relative; }
-.threads > li { border-bottom: 1px solid var(--line); }
-.threads > li:last-child { border-bottom: 0; }
+.threads > li + li { border-top: 1px solid var(--line); }
 .thread { position: relative; padding: 14px 16px 10px; }
 .thread:focus-visible { outline-offset: -2px; border-radius: var(--radius); }
 .thread.unread::before { content: ""; position: absolute; inset-inline-start: 5px; top: 24px; width: 6px; height: 6px; border-radius: 50%; background: var(--accent); z-index: 1; }
@@ -111,8 +108,8 @@ button[aria-disabled="true"] { cursor: default; }
 .text.long { max-height: 12em; mask-image: linear-gradient(#000 75%, transparent); }
 .text a { color: var(--accent); }
 .formed { white-space: normal; }
-.formed :is(p, ul, ol, pre, blockquote) { margin: 0; white-space: pre-wrap; }
-.formed :is(ul, ol, blockquote) { white-space: normal; }
+.formed p { white-space: pre-wrap; }
+.formed :is(pre, blockquote) { margin: 0; }
 .formed > :is(p, ul, ol, pre, blockquote) + * { margin-block-start: 0.5em; }
 .formed :is(ul, ol) { padding-inline-start: 1.5em; }
 .formed ul { list-style: disc; }
@@ -132,7 +129,6 @@ button[aria-disabled="true"] { cursor: default; }
 .gone .link { font-style: normal; margin-inline-start: 6px; }
 .chips, .reactions { display: flex; flex-wrap: wrap; gap: 6px; margin-top: 6px; }
 .chip { display: inline-flex; align-items: center; gap: 6px; max-width: 100%; min-height: 26px; padding: 2px 10px; border: 1px solid var(--line); border-radius: 999px; font-size: 0.86em; text-align: start; }
-.chip > :is(bdi, span:not(.unseen)) { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .chip strong { color: var(--accent); font-weight: 600; }
 .chip .icon { color: var(--soft); }
 button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-color: var(--accent); }
@@ -161,7 +157,6 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .thread:has(> .fold) { padding: 6px 16px; }
 .fold { display: grid; grid-template-columns: auto minmax(0, max-content) 1fr; align-items: center; gap: 2px 6px; width: 100%; padding: 4px 0; color: var(--soft); font-size: 0.9em; text-align: start; }
 .fold:hover { color: var(--ink); }
-.fold .by, .fold .says { min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 .fold .says { grid-column: 2 / -1; }
 
 .empty { display: grid; place-content: center; justify-items: center; gap: 4px; min-height: 60%; padding: 32px 24px; text-align: center; }
@@ -169,11 +164,11 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .closed h2 { font-size: 1.15em; font-weight: 600; }
 
 .foot { position: relative; border-top: 1px solid var(--line); padding: 4px 12px 12px; }
-.typing { min-height: 18px; padding: 0 4px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.typing { min-height: 18px; padding: 0 4px; }
 .may-not { padding: 8px 4px 4px; }
 .pill { position: absolute; inset-inline: 0; bottom: 100%; display: flex; align-items: center; gap: 4px; width: fit-content; min-height: 32px; margin: 0 auto 8px; padding: 4px 12px; border-color: var(--line); border-radius: 999px; background: var(--raised); box-shadow: 0 4px 14px rgb(0 0 0 / 14%); font-size: 0.9em; font-weight: 600; }
 .pill.fresh { border-color: transparent; background: var(--accent); color: var(--on-accent); }
-.composer { position: relative; border: 1px solid var(--edge); border-radius: var(--radius); background: var(--sheet); margin: 0; }
+.composer { position: relative; border: 1px solid var(--edge); border-radius: var(--radius); background: var(--sheet); }
 .composer:focus-within { outline: 2px solid var(--accent); outline-offset: -2px; }
 .thread .composer { margin-top: 8px; }
 .thread > .composer { margin-inline-start: 38px; }
@@ -186,7 +181,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .row .chips { flex: 1 0 100%; min-width: 0; margin: 0; }
 .row .end { display: flex; flex-wrap: wrap; justify-content: end; gap: 6px; margin-inline-start: auto; }
 .foot .composer:not(.open) .row { display: none; }
-.people { position: absolute; inset-inline: -1px; bottom: calc(100% + 4px); max-height: 260px; overflow: auto; padding: 4px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); box-shadow: 0 -4px 20px rgb(0 0 0 / 14%); z-index: 4; }
+.people { position: absolute; inset-inline: -1px; bottom: calc(100% + 4px); overflow: auto; padding: 4px; border: 1px solid var(--line); border-radius: var(--radius); background: var(--raised); box-shadow: 0 -4px 20px rgb(0 0 0 / 14%); z-index: 4; }
 .people li { display: flex; align-items: center; gap: 8px; padding: 5px 8px; border-radius: 6px; cursor: pointer; }
 .people li[aria-selected="true"] { background: var(--wash); }
 .people .name { white-space: normal; }
@@ -196,7 +191,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .toast { position: absolute; inset-inline: 12px; bottom: 92px; z-index: 5; display: flex; align-items: center; justify-content: space-between; gap: 12px; padding: 10px 14px; border-radius: var(--radius); background: var(--ink); color: var(--sheet); box-shadow: 0 6px 20px rgb(0 0 0 / 20%); }
 .toast .link { color: inherit; text-decoration: underline; }
 .in-place { display: flex; align-items: center; gap: 6px; padding: 6px 16px; border-bottom: 1px solid var(--line); background: var(--wash); font-size: 0.9em; }
-.in-place bdi { flex: 1; min-width: 0; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.in-place bdi { flex: 1; }
 .handle { display: none; }
 @media ${NARROW} {
   :host([sheet]) { position: fixed; inset-inline: 0; bottom: 0; z-index: var(--collab-sheet-layer, 10); width: auto; height: 56dvh; }
