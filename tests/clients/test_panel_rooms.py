@@ -199,6 +199,27 @@ async def test_a_private_discussion_from_its_beginning_to_the_end(site: Site, to
 
 
 @needs_chromium
+async def test_what_is_to_be_done_soon_is_done_though_something_was_said_before(site: Site) -> None:
+    bob, ann = await site.node.client(0, "bob"), await site.node.client(0, "ann")
+    made = await bob.call("discussion.create", {"name": "Ours", "members": [ANN]})
+    await bob.call("comment.add", {"topic": made["discussion"]["topic"], "text": "Well?"})
+    page = await site.open("ann")
+    await page.get_by_role("button", name="Discussions").click()
+    await lines(page).click()
+    await page.get_by_role("button", name="More for the comment of Bob Baker").press("Enter")
+    await page.get_by_role("menuitem", name="Copy link").press("Enter")
+    await expect(page.locator(".toast")).to_be_visible()
+    await page.locator(".room:not([inert]) .more-button").click()
+    await page.get_by_role("menuitem", name="Leave").click()
+    await expect(page.get_by_role("button", name="Undo")).to_be_visible()
+
+    async def is_left() -> bool:
+        return not (await ann.call("discussion.list", {}))["items"]
+
+    await until(is_left, 20)
+
+
+@needs_chromium
 async def test_a_search_finds_here_and_everywhere_and_gives_back_the_focus(site: Site, topic: str) -> None:
     bob = await site.node.client(0, "bob")
     await bob.call("comment.add", {"topic": STOCK, "text": "The Märzzahlen of the shelves"})

@@ -5,7 +5,7 @@ import { change, forgetRefused } from "./changing.js";
 import { discussionsOf, marksOf, mentionsOf } from "./client.js";
 import { Composer } from "./composer.js";
 import { leaving } from "./going.js";
-import { listen, useEnd } from "./listening.js";
+import { listen } from "./listening.js";
 import { Avatar, Count, Icon, inSentence, listed, NO_DISCUSSIONS, Tabs, useRedraw, useStore } from "./parts.js";
 import { isAt, placeOf } from "./places.js";
 import { Popup } from "./popup.js";
@@ -13,12 +13,12 @@ import { html, useEffect, useLayoutEffect, useMemo, useRef, useState } from "./p
 import { useReading } from "./reading.js";
 import { bellOf, cut, membersOf, whereOf, whyOf } from "./telling.js";
 import { Thread, Yours } from "./thread.js";
+import { useLater } from "./undoing.js";
 
 const MOST_THREADS = 60; // in the document
 const STEP = 20;
 const NEAR = 400; // pixels from an end, where more is shown
 const END = 32;
-const UNDO_MS = 6000;
 const SHOWN_MS = 4000;
 const MINUTE_MS = 60_000;
 const MOST_AVATARS = 4;
@@ -42,7 +42,7 @@ export function Panel(props) {
   const [opened, setOpened] = useState(new Map()); // resolved threads, as somebody opened or folded them
   const kept = useRef(new Set()).current; // threads that stay open, for something in them was unread
   const [ranges, setRanges] = useState(/** @type {Map<string, [number, number]>} */ (new Map())); // of replies that are shown
-  const [deleting, setDeleting] = useState(new Map());
+  const { due: deleting, later, undo } = useLater([topic]); // comments, by their ids
   const [newFrom, setNewFrom] = useState(/** @type {string | null} */ (null));
   const [shown, setShown] = useState(/** @type {string | null} */ (null));
   const [isHelping, setHelping] = useState(false);
@@ -382,34 +382,9 @@ export function Panel(props) {
       const taken = edits.filter((/** @type {any} */ { key }) => !waiting.includes(key)).length;
       topic.delete(id, taken ? edits[0].payload.ofRevision + taken : revision).catch(() => {});
     };
-    const end = setTimeout(() => finish(id, act), UNDO_MS);
-    setDeleting((/** @type {Map<string, any>} */ before) => new Map(before).set(id, { end, act }));
+    later(id, { act });
     focus(`[data-comment="${id}"] .undo`);
   };
-  const undo = (/** @type {string} */ id) => {
-    clearTimeout(deletingNow.current.get(id)?.end);
-    forget(id);
-  };
-  const forget = (/** @type {string} */ id) =>
-    setDeleting((/** @type {Map<string, any>} */ before) => {
-      const after = new Map(before);
-      after.delete(id);
-      return after;
-    });
-  /** @param {string} id @param {() => void} act */
-  const finish = (id, act) => {
-    act();
-    forget(id);
-  };
-  const deletingNow = useRef(deleting);
-  deletingNow.current = deleting;
-  useEnd(() => {
-    for (const { end, act } of deletingNow.current.values()) {
-      clearTimeout(end);
-      act();
-    }
-    deletingNow.current = new Map();
-  }, [topic]);
 
   const point = (/** @type {any} */ event) => {
     const id = event?.target.closest("[data-thread]")?.dataset.thread ?? "";

@@ -2,12 +2,12 @@
 // dashboard's comments, each with a way back.
 
 import { focused, leaving } from "./going.js";
-import { useEnd } from "./listening.js";
 import { Panel } from "./panel.js";
 import { keepFocus } from "./nearest.js";
 import { inSentence } from "./parts.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
 import { Handle, raise } from "./sheet.js";
+import { useLater } from "./undoing.js";
 
 /**
  * @typedef {object} Wanted a comment to go to
@@ -23,17 +23,10 @@ import { Handle, raise } from "./sheet.js";
  * @property {any} [opener] what had the focus
  */
 
-/**
- * @typedef {object} Going what is said at the end, and what happens soon unless it is undone
- * @property {string} text
- * @property {(() => Promise<unknown>) | null} act
- * @property {any} timer
- */
-
 /** The other rooms, once they are there. @type {any} */
 let known = null;
+const TOAST = ""; // one is said at a time
 const whenIdle = globalThis.requestIdleCallback ?? setTimeout;
-const UNDO_MS = 6000;
 
 /** How to go somewhere in an element, from without. @type {WeakMap<HTMLElement, (topic: string, commentId?: string | null) => void>} */
 const doors = new WeakMap();
@@ -46,7 +39,8 @@ export function openIn(host, topic, commentId) {
 /** @param {any} props */
 export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace = null, onClose = null, ...given }) {
   const [stack, setStack] = useState(/** @type {Room[]} */ ([{ ...home, wanted }]));
-  const [going, setGoing] = useState(/** @type {Going | null} */ (null));
+  const { due, later: soon, undo } = useLater([]); // what is said at the end, and happens soon unless it is undone
+  const [going] = due.values();
   const [others, setOthers] = useState(known);
   const box = useRef(/** @type {any} */ (null));
   const isComing = !others && stack.some(({ kind }) => kind !== "topic");
@@ -138,22 +132,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     }
   };
 
-  // What cannot be taken back is done a little later, so that it can be.
-  const due = useRef(going);
-  due.current = going;
-  const finish = () => {
-    const now = due.current;
-    if (!now?.act) return;
-    clearTimeout(now.timer);
-    due.current = null;
-    setGoing(null);
-    now.act().catch((/** @type {any} */ problem) => tell(inSentence(words, problem)));
-  };
-  const tell = (/** @type {string} */ text) => {
-    finish(); // what waits is not lost to a message
-    clearTimeout(due.current?.timer);
-    setGoing({ text, act: null, timer: setTimeout(() => setGoing(null), UNDO_MS) });
-  };
+  const tell = (/** @type {string} */ text) => soon(TOAST, { text });
   /** Load more, for somebody who has asked for it. */
   const more = async (/** @type {() => Promise<unknown>} */ load) => {
     const done = client.connection.isLive ? load() : Promise.reject({ code: "no_answer" });
@@ -162,15 +141,9 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     });
   };
   const later = (/** @type {string} */ text, /** @type {() => Promise<unknown>} */ act) => {
-    finish();
-    setGoing({ text, act, timer: setTimeout(finish, UNDO_MS) });
+    soon(TOAST, { text, act: () => act().catch((/** @type {any} */ problem) => tell(inSentence(words, problem))) });
     const hasGone = leaving(host);
     requestAnimationFrame(() => hasGone() || host.shadowRoot.querySelector(".toast button")?.focus());
-  };
-  useEnd(finish, []);
-  const undo = () => {
-    clearTimeout(going?.timer);
-    setGoing(null);
   };
 
   const onAct = (/** @type {any} */ event) => raise(host, event);
@@ -213,7 +186,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
         ${going &&
         html`<p class="toast" role="status">
           <span>${going.text}</span>
-          ${going.act && html`<button type="button" class="link" onClick=${undo}>${words.say("undo")}</button>`}
+          ${going.act && html`<button type="button" class="link" onClick=${() => undo(TOAST)}>${words.say("undo")}</button>`}
         </p>`}
       </div>
     </div>
