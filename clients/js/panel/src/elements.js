@@ -1,10 +1,48 @@
-// The panel as an element: attributes, properties and events on this side, components on the other.
+// Elements with rooms: attributes, properties and events on this side, components on the other.
 
 import { CollabElement, define } from "./element.js";
 import { isSamePlace } from "./places.js";
 import { html } from "./preact.js";
 import { openIn, Rooms } from "./rooms.js";
 import { STYLE } from "./style.js";
+
+/**
+ * An element with rooms of its own.
+ *
+ * @fires collab-open somebody wants to see `detail.topic`, and there `detail.commentId`. Who shows it themselves calls
+ *   `preventDefault()`; otherwise it is shown in a panel of the page, or here, with a way back
+ * @fires collab-apply somebody wants to see `detail.viewState`, which was shared, of `detail.topic`
+ */
+export class CollabRooms extends CollabElement {
+  static observedAttributes = ["topic", "lang", "keys", "enter"];
+
+  /** A view state in words, for its chip; null for none. @type {((viewState: any) => string | null) | null} */
+  describeView = null;
+  /** A place in words, for its chip; null for none. @type {((anchor: any) => string | null) | null} */
+  describePlace = null;
+  /** A topic in words: its title, for what was said on other dashboards. @type {((topic: string) => string | null) | null} */
+  describeTopic = null;
+  /** The address of a comment. @type {((commentId: string) => string) | null} */
+  linkTo = null;
+
+  /** @param {string[]} styles */
+  constructor(...styles) {
+    super(STYLE, ...styles);
+  }
+
+  /** @internal @protected @param {any} words @param {any} home what the first of them is, and how */
+  rooms(words, { kind, ...how }) {
+    return html`<${Rooms}
+      host=${this}
+      client=${this.client}
+      words=${words}
+      home=${{ kind, topic: this.topic || undefined }}
+      hasKeys=${this.getAttribute("keys") !== "off"}
+      sendsByEnter=${this.getAttribute("enter") === "send"}
+      ...${how}
+    />`;
+  }
+}
 
 /**
  * The comments of a topic, and over them the inbox, the discussions and the search.
@@ -17,23 +55,17 @@ import { STYLE } from "./style.js";
  * @fires collab-place other places are shown than before: `detail.place`, null for all
  * @fires collab-point one points at the thread `detail.threadId`, whose place is `detail.anchor`; both are null when it is
  *   none any more
- * @fires collab-open somebody wants to see `detail.topic`, and there `detail.commentId`. Who shows it themselves calls
- *   `preventDefault()`; otherwise it is shown in a panel of the page, or here, with a way back
  * @slot header in the place of the title
  * @slot empty what is said when there is nothing
  * @slot footer below the composer
  */
-export class CollabPanel extends CollabElement {
+export class CollabPanel extends CollabRooms {
   static observedAttributes = ["topic", "lang", "keys", "enter", "comment", "sheet"];
 
   /** @type {import("./places.js").Attachment | null} */ #attachment = null;
   /** @type {import("./places.js").Anchor | null} */ #place = null;
   /** @type {((anchor: any) => void) | null} */ #goTo = null;
   /** @type {import("./rooms.js").Wanted | null} */ #wanted = linked();
-
-  constructor() {
-    super(STYLE);
-  }
 
   /**
    * What a new comment can have with it; null for nothing. The view, which `label` says in words, goes with it when one
@@ -70,16 +102,6 @@ export class CollabPanel extends CollabElement {
     this.redraw();
   }
 
-  /** A view state in words, for its chip; null for none. @type {((viewState: any) => string | null) | null} */
-  describeView = null;
-  /** A place in words, for its chip; null for none. @type {((anchor: any) => string | null) | null} */
-  describePlace = null;
-  /** The address of a comment. @type {((commentId: string) => string) | null} */
-  linkTo = null;
-
-  /** A topic in words: its title, for what was said on other dashboards. @type {((topic: string) => string | null) | null} */
-  describeTopic = null;
-
   /** @override @param {string} name @param {string | null} before @param {string | null} value */
   attributeChangedCallback(name, before, value) {
     if (name === "comment") this.#wanted = value ? { id: value } : null;
@@ -102,21 +124,15 @@ export class CollabPanel extends CollabElement {
 
   /** @internal @override @param {import("./words.js").Words} words */
   draw(words) {
-    const { client, topic } = this;
-    if (!client || !topic) return html`<slot name="waiting"></slot>`;
-    return html`<${Rooms}
-      key=${topic}
-      host=${this}
-      client=${client}
-      words=${words}
-      home=${{ kind: "topic", topic }}
-      wanted=${this.#wanted}
-      attachment=${this.#attachment}
-      inPlace=${this.#place}
-      sheet=${this.getAttribute("sheet")}
-      hasKeys=${this.getAttribute("keys") !== "off"}
-      sendsByEnter=${this.getAttribute("enter") === "send"}
-    />`;
+    if (!this.client || !this.topic) return html`<slot name="waiting"></slot>`;
+    return this.rooms(words, {
+      kind: "topic",
+      key: this.topic,
+      wanted: this.#wanted,
+      attachment: this.#attachment,
+      inPlace: this.#place,
+      sheet: this.getAttribute("sheet"),
+    });
   }
 }
 

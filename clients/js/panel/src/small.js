@@ -2,10 +2,10 @@
 
 import { placesOf, summariesOf } from "./client.js";
 import { CollabElement, define } from "./element.js";
+import { CollabRooms } from "./elements.js";
 import { listen } from "./listening.js";
 import { Count, Icon, most, useStore } from "./parts.js";
 import { html, useEffect, useLayoutEffect, useRef, useState } from "./preact.js";
-import { Rooms } from "./rooms.js";
 import { NARROW } from "./sheet.js";
 import { STYLE } from "./style.js";
 import { bellOf } from "./telling.js";
@@ -14,51 +14,11 @@ const WIDTH = 400;
 const HEIGHT = 560;
 const GAP = 8;
 
-/**
- * An element with rooms of its own.
- *
- * @fires collab-open somebody wants to see `detail.topic`, and there `detail.commentId`. Who shows it themselves calls
- *   `preventDefault()`; otherwise it is shown in a panel of the page, or here, with a way back
- * @fires collab-apply somebody wants to see `detail.viewState`, which was shared, of `detail.topic`
- */
-class CollabRooms extends CollabElement {
-  static observedAttributes = ["topic", "lang", "keys", "enter"];
-
-  /** A view state in words, for its chip; null for none. @type {((viewState: any) => string | null) | null} */
-  describeView = null;
-  /** A place in words, for its chip; null for none. @type {((anchor: any) => string | null) | null} */
-  describePlace = null;
-  /** A topic in words: its title. @type {((topic: string) => string | null) | null} */
-  describeTopic = null;
-  /** The address of a comment. @type {((commentId: string) => string) | null} */
-  linkTo = null;
-
-  /** @param {string[]} styles */
-  constructor(...styles) {
-    super(STYLE, ...styles);
-  }
-
-  /** @internal @protected @param {any} words @param {"inbox" | "discussions"} kind @param {(() => void) | null} [onClose] */
-  rooms(words, kind, onClose = null) {
-    return html`<${Rooms}
-      host=${this}
-      client=${this.client}
-      words=${words}
-      home=${{ kind, topic: this.topic || undefined }}
-      wanted=${null}
-      attachment=${null}
-      hasKeys=${this.getAttribute("keys") !== "off"}
-      sendsByEnter=${this.getAttribute("enter") === "send"}
-      onClose=${onClose}
-    />`;
-  }
-}
-
 /** What one was told, wherever; as high as its place. */
 export class CollabInbox extends CollabRooms {
   /** @internal @override @param {any} words */
   draw(words) {
-    return this.client && this.rooms(words, "inbox");
+    return this.client && this.rooms(words, { kind: "inbox" });
   }
 }
 
@@ -66,7 +26,7 @@ export class CollabInbox extends CollabRooms {
 export class CollabDiscussions extends CollabRooms {
   /** @internal @override @param {any} words */
   draw(words) {
-    return this.client && this.rooms(words, "discussions");
+    return this.client && this.rooms(words, { kind: "discussions" });
   }
 }
 
@@ -148,7 +108,7 @@ function Bell({ host, client, words }) {
     <p class="unseen" role="status">${said}</p>
     ${isOpen &&
     html`<div class="sheet" part="sheet" popover="manual" role="dialog" aria-label=${words.say("inbox")} ref=${sheet}>
-      ${host.rooms(words, "inbox", close)}
+      ${host.rooms(words, { kind: "inbox", onClose: close })}
     </div>`}
   `;
 }

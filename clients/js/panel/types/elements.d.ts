@@ -1,5 +1,25 @@
 import { CollabElement } from "./element.js";
 /**
+ * An element with rooms of its own.
+ *
+ * @fires collab-open somebody wants to see `detail.topic`, and there `detail.commentId`. Who shows it themselves calls
+ *   `preventDefault()`; otherwise it is shown in a panel of the page, or here, with a way back
+ * @fires collab-apply somebody wants to see `detail.viewState`, which was shared, of `detail.topic`
+ */
+export declare class CollabRooms extends CollabElement {
+    static observedAttributes: string[];
+    /** A view state in words, for its chip; null for none. @type {((viewState: any) => string | null) | null} */
+    describeView: ((viewState: any) => string | null) | null;
+    /** A place in words, for its chip; null for none. @type {((anchor: any) => string | null) | null} */
+    describePlace: ((anchor: any) => string | null) | null;
+    /** A topic in words: its title, for what was said on other dashboards. @type {((topic: string) => string | null) | null} */
+    describeTopic: ((topic: string) => string | null) | null;
+    /** The address of a comment. @type {((commentId: string) => string) | null} */
+    linkTo: ((commentId: string) => string) | null;
+    /** @param {string[]} styles */
+    constructor(...styles: string[]);
+}
+/**
  * The comments of a topic, and over them the inbox, the discussions and the search.
  *
  * @attr topic whose comments: `content:{projectId}:{objectId}` or `discussion:{id}`
@@ -10,16 +30,13 @@ import { CollabElement } from "./element.js";
  * @fires collab-place other places are shown than before: `detail.place`, null for all
  * @fires collab-point one points at the thread `detail.threadId`, whose place is `detail.anchor`; both are null when it is
  *   none any more
- * @fires collab-open somebody wants to see `detail.topic`, and there `detail.commentId`. Who shows it themselves calls
- *   `preventDefault()`; otherwise it is shown in a panel of the page, or here, with a way back
  * @slot header in the place of the title
  * @slot empty what is said when there is nothing
  * @slot footer below the composer
  */
-export declare class CollabPanel extends CollabElement {
+export declare class CollabPanel extends CollabRooms {
     #private;
     static observedAttributes: string[];
-    constructor();
     /**
      * What a new comment can have with it; null for nothing. The view, which `label` says in words, goes with it when one
      * wishes; the place unless one takes it away.
@@ -32,14 +49,6 @@ export declare class CollabPanel extends CollabElement {
     /** Goes to the place of a comment, which another page of the dashboard may have; null where none can be gone to. */
     get goTo(): ((anchor: any) => void) | null;
     set goTo(goTo: ((anchor: any) => void) | null);
-    /** A view state in words, for its chip; null for none. @type {((viewState: any) => string | null) | null} */
-    describeView: ((viewState: any) => string | null) | null;
-    /** A place in words, for its chip; null for none. @type {((anchor: any) => string | null) | null} */
-    describePlace: ((anchor: any) => string | null) | null;
-    /** The address of a comment. @type {((commentId: string) => string) | null} */
-    linkTo: ((commentId: string) => string) | null;
-    /** A topic in words: its title, for what was said on other dashboards. @type {((topic: string) => string | null) | null} */
-    describeTopic: ((topic: string) => string | null) | null;
     /** @override @param {string} name @param {string | null} before @param {string | null} value */
     attributeChangedCallback(name: string, before: string | null, value: string | null): void;
     /**

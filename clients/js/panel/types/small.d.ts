@@ -1,24 +1,5 @@
 import { CollabElement } from "./element.js";
-/**
- * An element with rooms of its own.
- *
- * @fires collab-open somebody wants to see `detail.topic`, and there `detail.commentId`. Who shows it themselves calls
- *   `preventDefault()`; otherwise it is shown in a panel of the page, or here, with a way back
- * @fires collab-apply somebody wants to see `detail.viewState`, which was shared, of `detail.topic`
- */
-declare class CollabRooms extends CollabElement {
-    static observedAttributes: string[];
-    /** A view state in words, for its chip; null for none. @type {((viewState: any) => string | null) | null} */
-    describeView: ((viewState: any) => string | null) | null;
-    /** A place in words, for its chip; null for none. @type {((anchor: any) => string | null) | null} */
-    describePlace: ((anchor: any) => string | null) | null;
-    /** A topic in words: its title. @type {((topic: string) => string | null) | null} */
-    describeTopic: ((topic: string) => string | null) | null;
-    /** The address of a comment. @type {((commentId: string) => string) | null} */
-    linkTo: ((commentId: string) => string) | null;
-    /** @param {string[]} styles */
-    constructor(...styles: string[]);
-}
+import { CollabRooms } from "./elements.js";
 /** What one was told, wherever; as high as its place. */
 export declare class CollabInbox extends CollabRooms {
 }
@@ -44,4 +25,3 @@ export declare class CollabBadge extends CollabElement {
     get anchor(): import("./places.js").Anchor | null;
     set anchor(anchor: import("./places.js").Anchor | null);
 }
-export {};
