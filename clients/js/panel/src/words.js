@@ -26,7 +26,6 @@ const WEEK = 7 * DAY;
 
 export class Words {
   #strings;
-  #english;
   #plurals;
   #number;
   #relative;
@@ -34,10 +33,9 @@ export class Words {
   #exact;
 
   /** @param {string} language @param {Record<string, string>} strings @param {Record<string, string>} [english] */
-  constructor(language, strings, english = {}) {
+  constructor(language, strings, english) {
     this.language = language;
-    this.#strings = strings;
-    this.#english = english;
+    this.#strings = new Map(Object.entries({ ...english, ...strings }));
     this.#plurals = new Intl.PluralRules(language);
     this.#number = new Intl.NumberFormat(language);
     this.#relative = new Intl.RelativeTimeFormat(language, { numeric: "auto", style: "short" });
@@ -52,7 +50,8 @@ export class Words {
    */
   say(key, values = {}) {
     const form = typeof values.count === "number" ? `${key}.${this.#plurals.select(values.count)}` : key;
-    const found = this.#find(form) ?? this.#find(`${key}.other`) ?? this.#find(key) ?? key;
+    const strings = this.#strings;
+    const found = strings.get(form) ?? strings.get(`${key}.other`) ?? strings.get(key) ?? key;
     return found.replace(/\{(\w+)\}/gu, (_, name) => {
       const value = values[name] ?? "";
       return typeof value === "number" ? this.#number.format(value) : apart(value, found);
@@ -61,13 +60,7 @@ export class Words {
 
   /** Whether there is such a sentence. @param {string} key */
   has(key) {
-    return this.#find(key) !== undefined;
-  }
-
-  /** @param {string} key @returns {string | undefined} */
-  #find(key) {
-    if (Object.hasOwn(this.#strings, key)) return this.#strings[key];
-    return Object.hasOwn(this.#english, key) ? this.#english[key] : undefined;
+    return this.#strings.has(key);
   }
 
   /** How long ago a moment (RFC 3339) was; after a week its date. @param {string} at @param {number} now */
