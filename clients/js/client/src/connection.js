@@ -68,7 +68,7 @@ export class Connection extends Store {
     this.#onSaid = onSaid;
     const place = new URL(url ?? "/", /** @type {any} */ (globalThis.location));
     this.#socket = io(place.origin, {
-      path: place.pathname.replace(/\/+$/, "") + "/socket.io",
+      path: place.pathname.replace(/\/*$/, "/socket.io"),
       autoConnect: false,
       forceNew: true,
       // Polling needs every request at the same node, by a cookie that Node does not keep.

@@ -36,7 +36,7 @@ export class Log extends Store {
    * @returns {Promise<boolean>}
    */
   async begin(_answer) {
-    return true;
+    return /** @type {any} */ (undefined);
   }
 
   /** After `begin`, or after what was missed: what is so by now beside the events. @internal @param {TopicSubscribeAnswer} _answer */
@@ -98,7 +98,6 @@ export class Log extends Store {
   stop() {
     this.#isFollowed = false;
     this.#run++;
-    this.#kept = undefined;
     this.lost();
   }
 

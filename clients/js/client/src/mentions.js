@@ -42,7 +42,7 @@ export function pieces(text, mentions) {
     const mention = known.get(kind + id) ?? known.get(kind + id.toUpperCase());
     if (!mention) continue;
     if (at > end) found.push({ text: text.slice(end, at) });
-    found.push({ text: `@${mention.name}`, mention });
+    found.push({ text: "@" + mention.name, mention });
     end = at + whole.length;
   }
   if (end < text.length) found.push({ text: text.slice(end) });

@@ -145,7 +145,7 @@ export class Outbox extends Store {
   close() {
     clearInterval(this.#adopting);
     this.#closed = new Refused({ code: "closed", message: "The client is closed." });
-    for (const { reject } of this.#askers.values()) reject(this.#closed);
+    this.#askers.forEach(({ reject }) => reject(/** @type {Refused} */ (this.#closed)));
   }
 
   /** @internal */

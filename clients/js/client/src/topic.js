@@ -289,10 +289,8 @@ export class Topic extends Log {
     } else if (name === "typing") {
       const { user, typing } = said;
       this.#endTyping(user.id);
-      if (typing) {
-        this.#typing.set(user.id, { user, end: setTimeout(() => this.#endTyping(user.id), TYPING_MS) });
-        this.changed();
-      }
+      if (typing) this.#typing.set(user.id, { user, end: setTimeout(() => this.#endTyping(user.id), TYPING_MS) });
+      this.changed();
     }
   }
 
@@ -401,8 +399,9 @@ export class Topic extends Log {
   async find(commentId) {
     const comment = this.#comments.get(commentId) ?? (await this.client.ask("comment.get", { commentId }));
     if (comment.topic !== this.name) throw new Refused({ code: "not_found", message: "It is elsewhere." });
-    await this.thread(comment.threadId);
-    return comment.threadId;
+    const { threadId } = comment;
+    await this.thread(threadId);
+    return threadId;
   }
 
   /** Load something, then the roots that are missing. @param {() => Promise<void>} [load] */
@@ -626,8 +625,10 @@ export class Topic extends Log {
 
   #look() {
     const me = /** @type {User} */ (this.client.me); // nothing is shown as somebody's before it is known whose
-    const waiting = me ? [...this.#waiting, ...this.#answered.map(({ entry }) => entry)] : [];
-    const own = waiting.filter(({ name, payload }) => name !== "comment.add" || !this.#comments.has(payload.commentId));
+    const waiting = [...this.#waiting, ...this.#answered.map(({ entry }) => entry)];
+    const own = waiting.filter(
+      ({ name, payload }) => me && (name !== "comment.add" || !this.#comments.has(payload.commentId)),
+    );
     const added = own.filter(({ name }) => name === "comment.add").map((entry) => this.#foreseen(entry, me));
     added.forEach(({ threadId }) => this.#membersOf(threadId));
     const threads = [];
@@ -645,7 +646,7 @@ export class Topic extends Log {
       if (thread.comments.length) threads.push(thread);
       else this.#members.delete(id);
     }
-    return threads.sort((one, other) => place(one) - place(other));
+    return threads.sort((one, other) => one.comments[0].seq - other.comments[0].seq);
   }
 
   /**
@@ -696,6 +697,3 @@ export class Topic extends Log {
     };
   }
 }
-
-/** @param {Thread} thread */
-const place = ({ root, comments }) => (root ?? comments[0]).seq;
