@@ -29,6 +29,27 @@ PAGE = """<!doctype html>
 TEXTS = "topic.snapshot().threads.flatMap(({comments}) => comments.map(({text}) => text))"
 PENDING = "topic.snapshot().threads.flatMap(({comments}) => comments.filter(({pending}) => pending)).length"
 
+PATIENT = """
+async ([modules, url]) => {
+  client.close(); // of several in a page socket.io-client tells some only that the network is gone
+  window.hearing = new Set();
+  const { addEventListener: add, removeEventListener: remove } = window;
+  window.addEventListener = (type, act, ...how) => {
+    if (type === "online") hearing.add(act);
+    add(type, act, ...how);
+  };
+  window.removeEventListener = (type, act, ...how) => {
+    if (type === "online") hearing.delete(act);
+    remove(type, act, ...how);
+  };
+  const { createClient } = await import(modules);
+  const auth = async () => ({ identityToken: await (await fetch("/token")).text() });
+  const socket = { reconnectionDelay: 3_600_000, reconnectionDelayMax: 3_600_000, randomizationFactor: 0 };
+  window.patient = createClient({ url, auth, socket, keeping: null });
+}
+"""
+"""A client that comes back after an hour, and who hears that there is a network again."""
+
 Open = Callable[[], Awaitable[Page]]
 
 
@@ -159,6 +180,27 @@ async def test_what_was_written_offline_survives_a_reload(open_page: Open, proxy
     await _shows(page, TEXTS, [*offline, "back"])
     await _shows(page, PENDING, 0)
     await _shows(page, "topic.snapshot().seq", 21)
+
+
+@needs_chromium
+async def test_a_client_is_back_as_soon_as_its_browser_has_a_network(
+    open_page: Open, context: BrowserContext, node: Cluster, proxy: Proxy
+) -> None:
+    page = await open_page()
+    state = "patient.connection.snapshot().state"
+    host, port = proxy.address
+    modules = f"{node[0].url}/clients/collab-client/index.js"
+    await page.evaluate(PATIENT, [modules, f"http://{host}:{port}"])
+    for _ in range(2):  # the second time as somebody who has signed in again
+        await _shows(page, state, "live")
+        await context.set_offline(True)
+        await _shows(page, state, "offline")
+        await context.set_offline(False)
+        await _shows(page, state, "live")
+        await page.evaluate("async () => { await patient.signOut(); patient.connection.signIn(); }")
+        assert await page.evaluate("hearing.size") == 1
+    await page.evaluate("patient.close()")
+    assert await page.evaluate("hearing.size") == 0
 
 
 @needs_chromium

@@ -80,6 +80,7 @@ export class Connection extends Store {
       auth: (/** @type {(credentials: object) => void} */ give) => give(this.#credentials),
     });
     this.#listen();
+    globalThis.addEventListener?.("online", this.#online);
     this.signIn();
   }
 
@@ -108,6 +109,11 @@ export class Connection extends Store {
     if (Object(this.#credentials) === this.#credentials) this.#socket.connect();
     else this.#signedOut(this.#credentials ? EXPECTED : undefined);
   }
+
+  /** The browser has a network again: nothing waits for its time. */
+  #online = () => {
+    if (!this.isLive && this.#socket.active) this.#socket.disconnect().connect();
+  };
 
   #listen() {
     const socket = this.#socket;
@@ -225,6 +231,7 @@ export class Connection extends Store {
   /** Disconnect for good. */
   close() {
     clearTimeout(this.#later);
+    globalThis.removeEventListener?.("online", this.#online);
     this.#set({ state: "closed" });
     this.#socket.disconnect();
   }
