@@ -251,6 +251,39 @@ async def test_a_search_finds_here_and_everywhere_and_gives_back_the_focus(site:
 
 
 @needs_chromium
+async def test_what_was_found_in_the_open_topic_is_gone_through_one_after_the_other(
+    site: Site, topic: str
+) -> None:
+    bob = await site.node.client(0, "bob")
+    for text in ("First shelf", "Second shelf", "Of something else"):
+        await bob.call("comment.add", {"topic": topic, "text": text})
+    page = await site.open("ann")
+    await page.get_by_role("button", name="Search").click()
+    await page.get_by_role("searchbox").fill("shelf")
+    await expect(lines(page)).to_have_count(2)
+    back = page.locator(".room:not([inert]) button.back")
+    for number, text in enumerate(("Second shelf", "First shelf")):
+        line = lines(page).nth(number)
+        await expect(line).to_contain_text(text)
+        await line.press("Enter")
+        await expect(comments(page).filter(has_text=text)).to_have_class(re.compile("shown"))
+        await expect(page.get_by_role("article", name=text)).to_be_focused()
+        await page.keyboard.press("Escape")
+        await expect(line).to_be_focused()
+    # From elsewhere one comes back to what was found, too, and the magnifier leads to a new search.
+    await lines(page).first.press("Enter")
+    await bell(page).press("Enter")
+    await page.keyboard.press("Escape")
+    await expect(bell(page)).to_be_focused()
+    await page.get_by_role("button", name="Search").click()
+    await expect(page.get_by_role("searchbox")).to_be_focused()
+    await expect(page.get_by_role("searchbox")).to_have_value("shelf")
+    await page.keyboard.press("Escape")
+    await expect(composer(page)).to_be_visible()
+    await expect(back).to_have_count(0)
+
+
+@needs_chromium
 async def test_what_one_marks_follows_and_mutes_is_so_on_all_devices(site: Site, topic: str) -> None:
     bob, ann = await site.node.client(0, "bob"), await site.node.client(0, "ann")
     texts = ("one", "two", "three")

@@ -21,6 +21,8 @@ import { useLater } from "./undoing.js";
  * @property {string} [topic]
  * @property {Wanted | null} [wanted]
  * @property {any} [opener] what had the focus
+ * @property {boolean} [isAside] of a search: one has gone on to what was found below it, and may come back
+ * @property {any} [line] what had the focus in it then
  */
 
 /** The other rooms, once they are there. @type {any} */
@@ -44,7 +46,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
   const [others, setOthers] = useState(known);
   const box = useRef(/** @type {any} */ (null));
   const isComing = !others && stack.some(({ kind }) => kind !== "topic");
-  const before = useRef({ depth: 1, opener: /** @type {any} */ (null), isAsked: onClose && isComing, hasGone: leaving(host) }).current;
+  const before = useRef({ opener: /** @type {any} */ (null), isAsked: onClose && isComing, hasGone: leaving(host) }).current;
   const spelled = (/** @type {string} */ topic) => client.topic(topic).name;
 
   useEffect(() => {
@@ -52,12 +54,11 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
   }, [wanted]);
 
   useLayoutEffect(() => {
-    const { depth } = before;
-    before.depth = stack.length;
-    if (stack.length === depth && !before.isAsked) return;
+    if (!before.isAsked) return;
     before.isAsked = isComing; // the focus waits for a room that is still to come
     const top = box.current.querySelector(".room:not([inert])");
-    const back = stack.length < depth && before.opener?.isConnected && before.opener;
+    const back = before.opener?.isConnected && before.opener;
+    before.opener = null;
     const first = back || top.querySelector("[data-first]") || top.querySelector("button, input, textarea");
     if (!before.hasGone()) first?.focus();
   }, [stack, others]);
@@ -94,9 +95,11 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     const at = stack.findIndex((/** @type {Room} */ each) => each.kind === room.kind && (!room.topic || each.topic === room.topic));
     ask();
     if (at >= 0) {
-      before.opener = stack[at + 1]?.opener;
-      const known = { ...stack[at], ...(room.wanted && { wanted: room.wanted }) };
-      setStack([...stack.slice(0, at), known]);
+      before.opener = room.line ?? stack[at + 1]?.opener;
+      const known = { ...stack[at], isAside: false, ...(room.wanted && { wanted: room.wanted }) };
+      const last = stack.slice(at + 1).at(-1);
+      const search = last?.kind === "search" ? [{ ...last, isAside: true, line: focused() }] : [];
+      setStack([...stack.slice(0, at), known, ...search]);
     } else {
       setStack([...stack, { ...room, opener: focused() }]);
     }
@@ -146,6 +149,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
     requestAnimationFrame(() => hasGone() || host.shadowRoot.querySelector(".toast button")?.focus());
   };
 
+  const top = stack.findLastIndex(({ isAside }) => !isAside);
   const onAct = (/** @type {any} */ event) => raise(host, event);
   return html`
     <div class="house" onfocusin=${onAct} onClick=${onAct}>
@@ -153,9 +157,11 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
       <div class="rooms" ref=${box}>
         ${stack.map((/** @type {Room} */ room, /** @type {number} */ index) => {
           const { kind, topic, wanted } = room;
-          const isTop = index === stack.length - 1;
+          const isTop = index === top;
           const isHome = index === 0;
-          const onBack = isHome ? (kind === "topic" ? null : onClose) : () => cut(index);
+          const next = stack[index + 1];
+          const leave = isHome ? (kind === "topic" ? null : onClose) : () => cut(index);
+          const onBack = next?.isAside ? () => enter(next) : leave;
           const { Keys, DiscussionList = Coming } = others ?? {};
           const about = home.topic ? spelled(home.topic) : "";
           const rooms = { open, enter, replace, want, later, tell, more, isHome, isTop, onBack, Keys, DiscussionList, home: about };
