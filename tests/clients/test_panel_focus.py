@@ -168,6 +168,27 @@ async def test_a_button_whose_work_is_done_keeps_the_focus(site: Site, topic: st
     await expect(save).to_be_focused()
 
 
+async def test_enter_opens_a_thread_that_is_folded(site: Site) -> None:
+    ann = await site.open("ann")
+    await say(ann, "A thought")
+    thread = ann.get_by_role("article")
+    await thread.focus()
+    await ann.keyboard.press("e")
+    await expect(ann.locator(".fold")).to_be_visible()
+    await expect(thread).to_be_focused()
+    await ann.keyboard.press("Enter")
+    await expect(comments(ann).filter(has_text="A thought")).to_be_visible()
+    await expect(thread).to_be_focused()
+    # One that is open stays so, and what is a button in it does what it says.
+    await ann.keyboard.press("Enter")
+    await expect(ann.locator(".fold")).to_have_count(0)
+    await ann.get_by_role("button", name="Fold").press("Enter")
+    await expect(ann.locator(".fold")).to_be_focused()
+    await ann.keyboard.press("Enter")
+    await expect(ann.locator(".fold")).to_have_count(0)
+    await expect(thread).to_be_focused()
+
+
 async def test_a_thread_that_one_has_folded_opens_for_a_reply(site: Site) -> None:
     ann = await site.open("ann")
     await say(ann, "A thought")

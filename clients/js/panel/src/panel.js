@@ -515,6 +515,7 @@ export function Panel(props) {
       if (at.closest(".keys")) focus(".more-button");
       return;
     }
+    if (key === "Enter" && at.dataset.thread) at.querySelector(".fold")?.click();
     const isWriting = ["TEXTAREA", "INPUT", "SELECT"].includes(at.tagName);
     if (!hasKeys || isWriting || event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
     const act = keysAt(at)[key]?.[1];
