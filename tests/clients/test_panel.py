@@ -30,6 +30,17 @@ from tests.integration.test_locked_elsewhere import locked
 
 WORDS = CLIENTS["collab-panel"] / "src" / "words"
 BOB = "@[Bob Baker](user:B22B0000000000000000000000000002)"
+COVERED = """() => {
+  const root = panel.shadowRoot;
+  const place = (element) => element.getBoundingClientRect();
+  const [toast, menu] = [".toast", ".menu"].map((each) => place(root.querySelector(each)));
+  const covered = [...root.querySelectorAll(".menu button")].filter((item) => {
+    const { left, top, width, height } = place(item);
+    return !item.contains(root.elementFromPoint(left + width / 2, top + height / 2));
+  });
+  const lies_at_it = toast.top < menu.bottom && toast.bottom > menu.top;
+  return { lies_at_it, covered: covered.map((item) => item.textContent) };
+}"""
 
 expect.set_options(timeout=PATIENCE_MS)
 
@@ -157,6 +168,21 @@ async def test_what_changes_before_a_browser_has_painted_is_drawn(browser: Brows
     shown = await page.evaluate(script, f"{cluster[0].url}/clients/collab-panel")
     await page.close()
     assert shown == "after"
+
+
+@needs_chromium
+async def test_what_is_said_at_the_end_lies_below_an_open_menu(site: Site, topic: str) -> None:
+    bob = await site.node.client(0, "bob")
+    for number in range(20):
+        await bob.call("comment.add", {"topic": topic, "text": f"thought {number}"})
+    ann = await site.open("ann")
+    await ann.get_by_role("button", name="New").click()
+    menu = ann.get_by_role("button", name="More for the comment of Bob Baker").last
+    await menu.press("Enter")
+    await ann.get_by_role("menuitem", name="Copy link").press("Enter")
+    await expect(ann.locator(".toast")).to_be_visible()
+    await menu.press("Enter")
+    assert await ann.evaluate(COVERED) == {"lies_at_it": True, "covered": []}
 
 
 @needs_chromium

@@ -188,7 +188,7 @@ button.chip:hover, .chip[aria-pressed="true"] { background: var(--wash); border-
 .people .quiet { margin-inline-start: auto; white-space: nowrap; }
 .people.below { bottom: auto; top: calc(100% + 4px); }
 .people .none { padding: 6px 8px; }
-.toast { position: absolute; inset-inline: 12px; bottom: 92px; z-index: 5; display: flex; align-items: center; justify-content: space-between; gap: 12px; padding: 10px 14px; border-radius: var(--radius); background: var(--ink); color: var(--sheet); box-shadow: 0 6px 20px rgb(0 0 0 / 20%); }
+.toast { position: absolute; inset-inline: 12px; bottom: 92px; z-index: 1; display: flex; align-items: center; justify-content: space-between; gap: 12px; padding: 10px 14px; border-radius: var(--radius); background: var(--ink); color: var(--sheet); box-shadow: 0 6px 20px rgb(0 0 0 / 20%); }
 .toast .link { color: inherit; text-decoration: underline; }
 .in-place { display: flex; align-items: center; gap: 6px; padding: 6px 16px; border-bottom: 1px solid var(--line); background: var(--wash); font-size: 0.9em; }
 .in-place bdi { flex: 1; }
