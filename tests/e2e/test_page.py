@@ -201,9 +201,13 @@ async def test_whoever_signs_out_is_not_let_in_by_what_the_window_knew(open_as: 
     await ann.get_by_role("button", name="Sign out").click()
     await expect(ann.get_by_role("button", name="Ann")).to_be_visible()
     await expect(ann.get_by_text("You have been signed out")).to_have_count(0)
+    await expect(ann.get_by_role("heading")).to_be_focused()  # from there keys lead to who may sign in
+    await ann.keyboard.press("Tab")
+    await expect(ann.locator(".person").first).to_be_focused()
     await ann.evaluate("known => sessionStorage.setItem('collaboration', known)", known)
     await ann.reload()
     await expect(ann.get_by_text("You have been signed out")).to_be_visible()
+    await expect(ann.get_by_role("heading")).to_be_focused()
 
     await ann.get_by_text("Sign in with name and password").click()
     await ann.get_by_label("Name", exact=True).fill("ann")

@@ -42,7 +42,7 @@ function forgetNode() {
 
 function App() {
   const [session, setSession] = useState(kept.read); // {identityToken | resumeToken, dashboards}
-  const [isEnded, setEnded] = useState(false);
+  const [isEnded, setEnded] = useState(null); // null: nobody was signed in before
   const [language, setLanguage] = useState(languageHere);
   const [words, setWords] = useState(() => speak(language));
   const choose = (chosen) => {
@@ -76,6 +76,10 @@ function SignIn({ words, languages, isEnded, onSignedIn }) {
   const [problem, setProblem] = useState("");
   const [isBusy, setBusy] = useState(false);
   const said = useRef(null);
+  const title = useRef(null);
+  useEffect(() => {
+    if (isEnded !== null) title.current.focus(); // what had the focus has gone with everything else
+  }, []);
   useEffect(() => {
     if (problem) said.current.scrollIntoView({ block: "nearest" });
   }, [problem]);
@@ -104,7 +108,7 @@ function SignIn({ words, languages, isEnded, onSignedIn }) {
   return html`
     <main class="sign-in">
       <p class="eyebrow">${words.say("server")}</p>
-      <h1>${words.say("sign.who")}</h1>
+      <h1 tabindex="-1" ref=${title}>${words.say("sign.who")}</h1>
       ${isEnded ? html`<p class="ended" role="status">${words.say("sign.ended")}</p>` : html`<p class="lead">${words.say("sign.lead")}</p>`}
       ${known?.length > 0 &&
       html`
