@@ -30,6 +30,12 @@ from tests.integration.test_locked_elsewhere import locked
 
 WORDS = CLIENTS["collab-panel"] / "src" / "words"
 BOB = "@[Bob Baker](user:B22B0000000000000000000000000002)"
+TOLD = """([oldValue, newValue]) => {
+  const { comment } = panel.shadowRoot.querySelector("[data-comment]").dataset;
+  const key = `collab-draft:${client.me.id}:${client.topic(panel.topic).name}:edit-${comment}`;
+  dispatchEvent(new StorageEvent("storage", { key, oldValue, newValue }));
+}"""
+"""As a browser tells of what another window keeps of a change."""
 COVERED = """() => {
   const root = panel.shadowRoot;
   const place = (element) => element.getBoundingClientRect();
@@ -239,6 +245,28 @@ async def test_people_edit_and_delete_what_is_theirs_and_may_think_again(site: S
             await expect(comments(ann)).to_contain_text("A third thought")
     await expect(comments(bob)).to_contain_text("This comment was deleted")
     await expect(comments(ann)).not_to_contain_text("A third thought")
+
+
+@needs_chromium
+async def test_what_another_window_has_sent_is_seen_also_where_the_comment_was_here_before_that_was_told(
+    site: Site, topic: str
+) -> None:
+    ann, elsewhere = await site.open("ann"), await site.node.client(0, "ann")
+    await say(ann, "A first thought")
+    await ann.get_by_role("button", name="More for the comment of Ann Archer").press("Enter")
+    await ann.get_by_role("menuitem", name="Edit").press("Enter")
+    field = ann.get_by_role("textbox", name="Edit your comment")
+    await expect(field).to_have_value("A first thought")
+    typed = json.dumps({"text": "A second thought", "whom": [], "of": "A first thought"})
+    await ann.evaluate(TOLD, [None, typed])
+    await expect(field).to_have_value("A second thought")
+    [comment] = (await elsewhere.call("topic.comments", {"topic": topic}))["items"]
+    await elsewhere.call("comment.edit", {"commentId": comment["id"], "text": "A second thought"})
+    await expect(ann.get_by_role("textbox", name="Edit your comment: A second thought")).to_be_visible()
+    await ann.evaluate(TOLD, [typed, None])
+    await field.press("Control+Enter")
+    await expect(field).to_have_count(0)
+    await expect(comments(ann)).to_contain_text("A second thought")
 
 
 @needs_chromium

@@ -186,7 +186,7 @@ export function Composer({ panel, place, label, at, sendLabel, onSend, onCancel,
     // Of a change nothing is kept until somebody types: all of them show what the comment says then.
     if (newest.current.text === (before || orComment(NO_DRAFT).text)) show(orComment(now));
   };
-  useEffect(() => onDraft(place, follow), [String(place)]);
+  useLayoutEffect(() => onDraft(place, follow)); // by what the comment says now
   useLayoutEffect(() => {
     const { text, of } = newest.current;
     if (!comment || of === undefined || of === comment.text) return;
