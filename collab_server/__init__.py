@@ -3,7 +3,7 @@
 import atexit
 import gc
 
-__version__ = "0.2.0"
+__version__ = "0.3.0"
 
 # Modules are many, stay, and are free of reference cycles: to walk all that is there again and again while they are
 # imported, and for a last time when a process ends, took a third of the time of both. So are connections: to walk all
