@@ -10,25 +10,8 @@ import aiohttp
 import pytest
 
 from tests.harness.clients import Client
-from tests.harness.cluster import Cluster, Node
-from tests.harness.waiting import until
-
-
-def facts_of(line: str) -> dict[str, str]:
-    return dict(re.findall(r"(\w+)=(\S+)", line))
-
-
-def delivered(node: Node, topic: str) -> dict[str, str]:
-    """What a node's log says of a topic's events: the trace of each, by its `seq`."""
-    facts = [facts_of(line) for line in node.log.splitlines() if "delivered to clients" in line]
-    return {fact["seq"]: fact.get("trace", "") for fact in facts if fact["topic"] == topic}
-
-
-async def heard_of(node: Node, topic: str, seqs: list[str]) -> dict[str, str]:
-    """The traces of these events, once all are delivered."""
-    await until(lambda: delivered(node, topic).keys() >= set(seqs))
-    told = delivered(node, topic)
-    return {seq: told[seq] for seq in seqs}
+from tests.harness.cluster import Cluster
+from tests.harness.traces import heard_of
 
 
 async def test_an_event_is_found_on_every_node_by_the_id_of_its_request(cluster: Cluster, topic: str) -> None:
