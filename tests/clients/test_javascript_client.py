@@ -526,6 +526,99 @@ async def test_what_is_asked_after_signing_in_is_of_whoever_is_let_in(
     assert again.startswith("Ann")
 
 
+# Tokens are got as fast as before, but those that are `held` when the test says so.
+HELD = """
+const fetched = globalThis.fetch;
+globalThis.held = () => {
+  globalThis.fetch = (...asked) => {
+    globalThis.fetch = fetched;
+    return new Promise((give, fail) => {
+      globalThis.release = (error) => (error ? fail(error) : give(fetched(...asked)));
+    });
+  };
+};
+globalThis.turn = () => new Promise((done) => setImmediate(done));
+"""
+
+
+@pytest.mark.parametrize("comes", ["back", "anew"])
+async def test_who_is_signed_in_once_more_while_they_come_is_let_in(start: Start, comes: str) -> None:
+    """They do not come with nothing to show, and be refused, while their token is got."""
+    ann = await start("ann")
+    await ann.until("return client.connection.isLive", bool)
+    await ann.run(HELD)
+    if comes == "back":
+        await ann.run(
+            """
+            client.connection.reconnect();
+            while (client.connection.isLive) await turn();
+            held();
+            client.connection.signIn();
+            """
+        )
+    else:
+        await ann.run(
+            """
+            await client.signOut();
+            let isConnecting = false;
+            const fetched = globalThis.fetch;
+            globalThis.fetch = async (...asked) => {
+              globalThis.fetch = fetched;
+              const answer = await fetched(...asked);
+              setImmediate(() => (isConnecting = true));
+              return answer;
+            };
+            client.connection.signIn();
+            while (!isConnecting) await turn();
+            held();
+            client.connection.signIn();
+            """
+        )
+    for login in ("bob", "carol"):  # in so long Ann would have come
+        other = await start(login)
+        await other.until("return client.connection.isLive", bool)
+    assert await ann.run("return client.connection.snapshot().state") in ("connecting", "offline")
+    await ann.run("release()")
+    await ann.until("return client.connection.isLive", bool)
+
+
+async def test_of_two_sign_ins_under_way_the_younger_counts(start: Start, topic: str) -> None:
+    ann = await start("ann")
+    await ann.until("return client.connection.isLive", bool)
+    await ann.run(HELD)
+    await ann.run(
+        "await client.signOut(); held(); client.connection.signIn(); client.connection.signIn(); await turn()"
+    )
+    await ann.until("return client.connection.isLive", bool)
+    tokens = await ann.run("release(); return tools.tokens()")
+    await ann.until("return tools.tokens()", lambda now: now > tokens)
+    assert "items" in await ann.run(
+        "await turn(); return client.ask('topic.comments', {topic: given})", topic
+    )
+
+
+@pytest.mark.parametrize(("end", "state"), [("close", "closed"), ("signOut", "signed_out")])
+async def test_what_is_ended_while_a_token_cannot_be_got_stays_so(start: Start, end: str, state: str) -> None:
+    ann = await start("ann")
+    await ann.until("return client.connection.isLive", bool)
+    await ann.run(HELD)
+    ended = await ann.run(
+        """
+        client.connection.reconnect();
+        while (client.connection.isLive) await turn();
+        held();
+        client.connection.signIn();
+        while (!globalThis.release) await turn();
+        await client[given]();
+        release(new Error("no network"));
+        await turn();
+        return client.connection.snapshot().state;
+        """,
+        end,
+    )
+    assert ended == state
+
+
 async def test_nothing_of_somebodys_inbox_is_shown_to_whoever_signs_in_next(
     start: Start, cluster: Cluster, topic: str
 ) -> None:

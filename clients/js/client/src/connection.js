@@ -94,20 +94,23 @@ export class Connection extends Store {
     clearTimeout(this.#later);
     this.#isEnded() || (await 0); // whoever hears that a sign-in is over may come here before it is
     if (this.isLive || this.#state.state === "closed") return;
-    this.#credentials = {};
+    this.#socket.disconnect(); // what comes back meanwhile has nothing to show, and would be refused for good
+    const own = (this.#credentials = {});
     // What was asked while offline is nothing that the next one asks; what is asked from now on, after an end, is.
-    if (this.#state.user || this.#isEnded()) this.#socket.sendBuffer = [];
+    if (this.#isEnded() || this.#state.user) this.#socket.sendBuffer = [];
     if (this.#isEnded()) this.#set({ state: "connecting", user: null, problem: null });
+    this.#askedAt = Date.now();
     try {
-      this.#askedAt = Date.now();
-      this.#credentials = await this.#auth();
+      const given = await this.#auth();
+      if (own !== this.#credentials) return; // it is over meanwhile, or a younger one is under way
+      this.#credentials = given;
+      if (Object(given) === given) this.#socket.connect();
+      else this.#signedOut(given && EXPECTED);
     } catch (error) {
+      if (own !== this.#credentials) return;
       this.#away(new Refused({ code: "unavailable", message: String(/** @type {any} */ (error)?.message ?? error) }));
-      return this.#in(AGAIN_SECONDS, () => this.signIn());
+      this.#in(AGAIN_SECONDS, () => this.signIn());
     }
-    if (this.#isEnded()) return;
-    if (Object(this.#credentials) === this.#credentials) this.#socket.connect();
-    else this.#signedOut(this.#credentials ? EXPECTED : undefined);
   }
 
   /** The browser has a network again: nothing waits for its time. */
@@ -130,7 +133,7 @@ export class Connection extends Store {
     });
     socket.on("server.signed_out", ({ reason }) => {
       if (reason === "session_expired") {
-        socket.disconnect();
+        this.#socket.disconnect();
         this.signIn();
       } else {
         this.#signedOut();
@@ -174,9 +177,14 @@ export class Connection extends Store {
     this.#set({ state: this.#state.user ? "offline" : "connecting", serving: null, problem });
   }
 
-  #signedOut(message = "Nobody is signed in.") {
+  /** @param {string | null} [message] */
+  #signedOut(message) {
     this.#credentials = {};
-    this.#set({ state: "signed_out", serving: null, problem: new Refused({ code: "unauthenticated", message }) });
+    this.#set({
+      state: "signed_out",
+      serving: null,
+      problem: new Refused({ code: "unauthenticated", message: message || "Nobody is signed in." }),
+    });
     this.#socket.disconnect();
   }
 
@@ -232,6 +240,7 @@ export class Connection extends Store {
   close() {
     clearTimeout(this.#later);
     globalThis.removeEventListener?.("online", this.#online);
+    this.#credentials = {};
     this.#set({ state: "closed" });
     this.#socket.disconnect();
   }
