@@ -284,6 +284,28 @@ async def test_what_was_found_in_the_open_topic_is_gone_through_one_after_the_ot
 
 
 @needs_chromium
+async def test_who_leaves_a_discussion_leaves_what_they_have_found_in_it_too(site: Site) -> None:
+    bob = await site.node.client(0, "bob")
+    made = await bob.call("discussion.create", {"name": "Ours", "members": [ANN]})
+    await bob.call("comment.add", {"topic": made["discussion"]["topic"], "text": "the shelf of the East"})
+    page = await site.open("ann")
+    await expect(composer(page)).to_be_visible()
+    await page.evaluate("topic => panel.open(topic)", made["discussion"]["topic"])
+    top = page.locator(".room:not([inert])")
+    await expect(comments(page).filter(has_text="the East")).to_be_visible()
+    await top.get_by_role("button", name="Search").press("Enter")
+    await page.get_by_role("searchbox").fill("shelf")
+    await lines(page).first.press("Enter")
+    await expect(page.get_by_role("article", name="Thread of Bob Baker")).to_be_focused()
+    await top.locator(".more-button").click()
+    await page.get_by_role("menuitem", name="Leave").click()
+    await expect(page.get_by_role("button", name="Undo")).to_be_focused()
+    await expect(top.get_by_role("searchbox")).to_have_count(0)
+    await expect(composer(page)).to_be_visible()
+    assert await page.locator("collab-panel .room").count() == 1
+
+
+@needs_chromium
 async def test_what_one_marks_follows_and_mutes_is_so_on_all_devices(site: Site, topic: str) -> None:
     bob, ann = await site.node.client(0, "bob"), await site.node.client(0, "ann")
     texts = ("one", "two", "three")

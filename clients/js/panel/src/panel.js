@@ -411,7 +411,7 @@ export function Panel(props) {
     rooms.later(words.say(`said.${what}`, { name }), () =>
       change(client, `discussion.${what}`, { discussionId }, topic.name),
     );
-    rooms.onBack?.();
+    rooms.leave?.(); // and what was found there
   };
 
   /** Show where one replies to a thread, though it is folded; null: nowhere. @param {string | null} id */

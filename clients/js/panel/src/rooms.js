@@ -164,7 +164,7 @@ export function Rooms({ host, client, words, home, wanted, sheet = null, inPlace
           const onBack = next?.isAside ? () => enter(next) : leave;
           const { Keys, DiscussionList = Coming } = others ?? {};
           const about = home.topic ? spelled(home.topic) : "";
-          const rooms = { open, enter, replace, want, later, tell, more, isHome, isTop, onBack, Keys, DiscussionList, home: about };
+          const rooms = { open, enter, replace, want, later, tell, more, isHome, isTop, onBack, leave, Keys, DiscussionList, home: about };
           return html`<div
             key=${`${kind}:${topic ?? ""}`}
             class="room ${kind}-room"
