@@ -226,7 +226,8 @@ async def _apply_one(connection: Connection, database: Database, migration: Migr
 async def _finish_indexes(connection: Connection) -> None:
     """Build anew what a CREATE INDEX CONCURRENTLY has left that was cut off: it costs each write, and no query uses it.
 
-    IF NOT EXISTS takes it for an index. What a REINDEX that was cut off has left is not needed.
+    IF NOT EXISTS takes it for an index. What a REINDEX that was cut off has left is not needed, and goes first: where
+    the disk is full, say, each try fails, and would leave one more.
     """
     cut_off = await connection.fetch(
         r"""
@@ -235,6 +236,7 @@ async def _finish_indexes(connection: Connection) -> None:
         JOIN pg_class ON pg_class.oid = indexrelid
         JOIN pg_namespace ON pg_namespace.oid = relnamespace
         WHERE nspname = 'collab' AND NOT indisvalid AND pg_has_role(relowner, 'USAGE')
+        ORDER BY is_left_over DESC
         """
     )
     for index in cut_off:

@@ -102,6 +102,27 @@ async def test_an_index_that_was_cut_off_while_it_was_built_is_built_anew(
     assert empty_database.sql(is_valid) == "t"
 
 
+async def test_an_index_that_cannot_be_built_yet_leaves_no_more_with_each_try(
+    db: Database, folder: Path, empty_database: TestDatabase
+) -> None:
+    await migrations.apply(db, folder)
+    empty_database.sql("INSERT INTO collab.first SELECT text FROM collab.first")
+    (folder / "0003_third.sql").write_text(
+        """
+-- migrate:up transaction:false
+CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS first_once ON collab.first (text);
+"""
+    )
+    left = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
+    for _ in range(4):
+        with pytest.raises(MigrationError, match="first_once"):
+            await migrations.apply(db, folder)
+    assert empty_database.sql(left) == "2", "the index, and what its last try has left"
+    empty_database.sql("DELETE FROM collab.first WHERE ctid <> (SELECT min(ctid) FROM collab.first)")
+    assert await migrations.apply(db, folder) == ["0003_third"]
+    assert empty_database.sql(left) == "0"
+
+
 async def test_versions_of_a_newer_node_are_fine(db: Database, folder: Path) -> None:
     await migrations.apply(db, folder)
     (folder / "0002_second.sql").unlink()
