@@ -30,7 +30,7 @@ DROP TABLE collab.first;
 """,
     "0002_second.sql": """
 -- migrate:up transaction:false
-CREATE INDEX CONCURRENTLY first_text ON collab.first (text);
+CREATE INDEX CONCURRENTLY IF NOT EXISTS first_text ON collab.first (text);
 -- migrate:down transaction:false
 DROP INDEX CONCURRENTLY collab.first_text;
 """,
@@ -78,10 +78,9 @@ async def test_an_index_that_was_cut_off_while_it_was_built_is_built_anew(
     db: Database, folder: Path, empty_database: TestDatabase
 ) -> None:
     second = folder / "0002_second.sql"
-    text = second.read_text().replace("CONCURRENTLY first_text", "CONCURRENTLY IF NOT EXISTS first_text")
     second.unlink()
     await migrations.apply(db, folder)
-    second.write_text(text)
+    second.write_text(FILES[second.name])
     builders = "FROM pg_stat_activity WHERE datname = current_database() AND query LIKE '%CREATE INDEX%'"
     builders += " AND wait_event_type = 'Lock'"
     is_valid = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'collab.first_text'::regclass"

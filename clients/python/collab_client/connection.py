@@ -89,9 +89,8 @@ class Connection:
         """Connect. Once is enough; after `signed_out` it tries again."""
         is_over = self._task is None or self._task.done() or self.state == "signed_out"
         if self.state != "closed" and is_over:
-            self.owner = (
-                ""  # who was signed in before is shown until somebody is let in, but it may be another
-            )
+            # Who was signed in before is shown until somebody is let in, but it may be another.
+            self.owner = ""
             self._set("connecting", None)
             self._task = asyncio.create_task(self._stay_connected(self._task))
 
@@ -102,9 +101,8 @@ class Connection:
                 raise Refused("closed", "The client is closed.")
             if self.state == "signed_out":
                 problem = self.problem or Refused("unauthenticated", "Nobody is signed in.")
-                raise problem.with_traceback(
-                    None
-                )  # it is raised for each who asks, and is not to grow with them
+                # It is raised for each who asks, and is not to grow with them.
+                raise problem.with_traceback(None)
             await self._news.wait()
         assert self.user is not None
         return self.user
