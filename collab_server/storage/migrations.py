@@ -209,6 +209,7 @@ async def _apply_one(connection: Connection, database: Database, migration: Migr
         else:
             # It waits by design, and could not be undone.
             await connection.execute("SET lock_timeout = 0")
+            await _cut_off_indexes(connection)
             await connection.execute(migration.up)
             await _finish_indexes(connection)
             await connection.execute(record, migration.version)
@@ -229,17 +230,7 @@ async def _finish_indexes(connection: Connection) -> None:
     IF NOT EXISTS takes it for an index. What a REINDEX that was cut off has left is not needed, and goes first: where
     the disk is full, say, each try fails, and would leave one more.
     """
-    cut_off = await connection.fetch(
-        r"""
-        SELECT format('%I.%I', nspname, relname) AS name, relname ~ '_cc(new|old)\d*$' AS is_left_over
-        FROM pg_index
-        JOIN pg_class ON pg_class.oid = indexrelid
-        JOIN pg_namespace ON pg_namespace.oid = relnamespace
-        WHERE nspname = 'collab' AND NOT indisvalid AND pg_has_role(relowner, 'USAGE')
-        ORDER BY is_left_over DESC
-        """
-    )
-    for index in cut_off:
+    for index in await _cut_off_indexes(connection):
         log.warning(
             "an index was cut off while it was built: it is built anew", extra={"index": index["name"]}
         )
@@ -247,6 +238,45 @@ async def _finish_indexes(connection: Connection) -> None:
             await connection.execute(f"DROP INDEX CONCURRENTLY IF EXISTS {index['name']}")
         else:
             await connection.execute(f"REINDEX INDEX CONCURRENTLY {index['name']}")
+
+
+async def _cut_off_indexes(connection: Connection) -> list[asyncpg.Record]:
+    """Those that are not valid, once nobody is at work on any of them.
+
+    Whoever builds one, or drops it, waits for each snapshot that is held at their end: also for that of a session that
+    waits for their lock, and is cancelled then. So it is waited for without one.
+    """
+    is_told = False
+    while True:
+        found = await connection.fetch(
+            r"""
+            SELECT format('%I.%I', nspname, relname) AS name,
+                   relname ~ '_cc(new|old)\d*$' AS is_left_over,
+                   EXISTS (
+                       SELECT
+                         FROM pg_locks
+                         JOIN pg_stat_activity USING (pid)
+                        WHERE relation = indrelid
+                          AND datname = current_database()
+                          AND mode = 'ShareUpdateExclusiveLock'
+                          AND granted
+                          -- no autovacuum
+                          AND usesysid IS NOT NULL
+                       ) AS is_under_way
+              FROM pg_index
+              JOIN pg_class ON pg_class.oid = indexrelid
+              JOIN pg_namespace ON pg_namespace.oid = relnamespace
+             WHERE nspname = 'collab' AND NOT indisvalid AND pg_has_role(relowner, 'USAGE')
+             ORDER BY is_left_over DESC
+            """
+        )
+        under_way = [index["name"] for index in found if index["is_under_way"]]
+        if not under_way:
+            return found
+        if not is_told:
+            is_told = True
+            log.info("somebody is at work on an index: the migration waits", extra={"index": under_way[0]})
+        await asyncio.sleep(_POLL_SECONDS)
 
 
 def _refuse(database: Database, what: str, grant: str) -> NoReturn:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import asyncpg
 import pytest
 import pytest_asyncio
 
@@ -120,6 +122,54 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS first_once ON collab.first (text)
     empty_database.sql("DELETE FROM collab.first WHERE ctid <> (SELECT min(ctid) FROM collab.first)")
     assert await migrations.apply(db, folder) == ["0003_third"]
     assert empty_database.sql(left) == "0"
+
+
+@pytest.mark.parametrize(
+    ("table", "work"),
+    [
+        ("other", "CREATE INDEX CONCURRENTLY other_length ON collab.other (length(text))"),
+        ("other", "REINDEX INDEX CONCURRENTLY collab.other_text"),
+        ("other", "DROP INDEX CONCURRENTLY collab.other_text"),
+        ("first", "REINDEX INDEX CONCURRENTLY collab.first_text"),
+    ],
+    ids=["create", "reindex", "drop", "same table"],
+)
+async def test_whoever_is_at_work_on_an_index_meanwhile_is_waited_for(
+    db: Database,
+    folder: Path,
+    empty_database: TestDatabase,
+    caplog: pytest.LogCaptureFixture,
+    table: str,
+    work: str,
+) -> None:
+    """They would wait for a session that waits for them, and be cancelled."""
+    caplog.set_level(logging.INFO)
+    await migrations.apply(db, folder)
+    empty_database.sql(
+        "CREATE TABLE collab.other (text text); CREATE INDEX other_text ON collab.other (text)"
+    )
+    third = FILES["0002_second.sql"].replace("first_text", "first_third")
+    (folder / "0003_third.sql").write_text(third)
+    unfinished = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
+    writer = await asyncpg.connect(**empty_database.connect_arguments())
+    try:
+        # What is built, or dropped, waits for whoever writes into its table.
+        await writer.execute("BEGIN")
+        await writer.execute(f"LOCK TABLE collab.{table} IN ROW EXCLUSIVE MODE")
+        run = partial(empty_database.server.sql, database=empty_database.name, as_superuser=True)
+        working = asyncio.create_task(asyncio.to_thread(run, work))
+        await until(lambda: empty_database.sql(unfinished) == "1")
+        applying = asyncio.create_task(migrations.apply(db, folder))
+        waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+        await until(lambda: "the migration waits" in caplog.text or int(empty_database.sql(waits)) > 1)
+        await writer.execute("COMMIT")
+        async with asyncio.timeout(20):
+            await working
+            assert await applying == ["0003_third"]
+    finally:
+        writer.terminate()
+    assert empty_database.sql(unfinished) == "0"
+    assert "cut off" not in caplog.text
 
 
 async def test_versions_of_a_newer_node_are_fine(db: Database, folder: Path) -> None:
