@@ -117,7 +117,7 @@ async def apply(database: Database, folder: Path | None = None) -> list[str]:
         if missing:
             await _create_record(connection, database)
         for migration in missing:
-            await _apply_one(connection, database, migration)
+            await _apply_one(connection, database, migration, known)
             log.info("Migration applied", extra={"migration": migration.name})
         return [migration.name for migration in missing]
     finally:
@@ -199,7 +199,9 @@ async def _create_record(connection: Connection, database: Database) -> None:
     )
 
 
-async def _apply_one(connection: Connection, database: Database, migration: Migration) -> None:
+async def _apply_one(
+    connection: Connection, database: Database, migration: Migration, known: list[Migration]
+) -> None:
     record = "INSERT INTO collab.schema_migrations (version) VALUES ($1)"
     try:
         if migration.in_transaction:
@@ -211,7 +213,7 @@ async def _apply_one(connection: Connection, database: Database, migration: Migr
             await connection.execute("SET lock_timeout = 0")
             await _cut_off_indexes(connection)
             await connection.execute(migration.up)
-            await _finish_indexes(connection)
+            await _finish_indexes(connection, known)
             await connection.execute(record, migration.version)
             await connection.execute("RESET lock_timeout")
     except asyncpg.InsufficientPrivilegeError as error:
@@ -224,13 +226,17 @@ async def _apply_one(connection: Connection, database: Database, migration: Migr
         raise MigrationError(f"the migration {migration.name} failed: {error.args[0]}") from error
 
 
-async def _finish_indexes(connection: Connection) -> None:
+async def _finish_indexes(connection: Connection, known: list[Migration]) -> None:
     """Build anew what a CREATE INDEX CONCURRENTLY has left that was cut off: it costs each write, and no query uses it.
 
     IF NOT EXISTS takes it for an index. What a REINDEX that was cut off has left is not needed, and goes first: where
-    the disk is full, say, each try fails, and would leave one more.
+    the disk is full, say, each try fails, and would leave one more. Those that no migration names are an
+    administrator's own: where one cannot be built, the upgrade does not fail for it.
     """
+    ours = {word for migration in known for word in re.findall(r"\w+", migration.up)}
     for index in await _cut_off_indexes(connection):
+        if index["made_as"] not in ours:
+            continue
         log.warning(
             "an index was cut off while it was built: it is built anew", extra={"index": index["name"]}
         )
@@ -251,6 +257,7 @@ async def _cut_off_indexes(connection: Connection) -> list[asyncpg.Record]:
         found = await connection.fetch(
             r"""
             SELECT format('%I.%I', nspname, relname) AS name,
+                   regexp_replace(relname, '_cc(new|old)\d*$', '') AS made_as,
                    relname ~ '_cc(new|old)\d*$' AS is_left_over,
                    EXISTS (
                        SELECT

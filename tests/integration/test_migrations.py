@@ -124,6 +124,20 @@ CREATE UNIQUE INDEX CONCURRENTLY IF NOT EXISTS first_once ON collab.first (text)
     assert empty_database.sql(left) == "0"
 
 
+async def test_an_index_of_an_administrator_that_cannot_be_built_holds_up_no_migration(
+    db: Database, folder: Path, empty_database: TestDatabase
+) -> None:
+    third = FILES["0002_second.sql"].replace("first_text", "first_third")
+    await migrations.apply(db, folder)
+    empty_database.sql("INSERT INTO collab.first SELECT text FROM collab.first")
+    with pytest.raises(Exception, match="could not create unique index"):
+        empty_database.sql("CREATE UNIQUE INDEX CONCURRENTLY theirs ON collab.first (text)")
+    (folder / "0003_third.sql").write_text(third)
+    assert await migrations.apply(db, folder) == ["0003_third"]
+    left = "SELECT string_agg(indexrelid::regclass::text, ' ') FROM pg_index WHERE NOT indisvalid"
+    assert empty_database.sql(left) == "collab.theirs"
+
+
 @pytest.mark.parametrize(
     ("table", "work"),
     [
