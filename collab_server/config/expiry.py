@@ -65,11 +65,14 @@ class Expiry:
 
 def expiries(config: Config) -> tuple[Expiry, ...]:
     """One for each file of certificates that a node of this configuration uses."""
-    return tuple(
-        first
-        for name, file, passphrase in _files(config)
-        if (first := _first_to_end(name, file, _certificates_in(file, passphrase))) is not None
-    )
+    with warnings.catch_warnings():
+        # Some old CAs of any machine have numbers of a kind that is not used any more, and own ones long names.
+        warnings.simplefilter("ignore", UserWarning)
+        return tuple(
+            first
+            for name, file, passphrase in _files(config)
+            if (first := _first_to_end(name, file, _certificates_in(file, passphrase))) is not None
+        )
 
 
 def _first_to_end(name: str, file: Path, certificates: list[Certificate]) -> Expiry | None:
@@ -110,18 +113,15 @@ def _certificates_in(file: Path, passphrase: SecretStr | None) -> list[Certifica
     # Imported where there are certificates alone: it takes a while.
     from cryptography import x509
     from cryptography.hazmat.primitives.serialization.pkcs12 import load_pkcs12
-    from cryptography.utils import CryptographyDeprecationWarning
 
     try:
-        with file.open("rb") as stream, warnings.catch_warnings():
-            # Some old CAs of any machine have numbers of a kind that is not used any more.
-            warnings.simplefilter("ignore", CryptographyDeprecationWarning)
+        with file.open("rb") as stream:
             content = stream.read(_MOST_BYTES)
-            if passphrase is None:
-                return x509.load_pem_x509_certificates(content)
-            store = load_pkcs12(content, passphrase.get_secret_value().encode())
-            held = ([] if store.cert is None else [store.cert]) + list(store.additional_certs)
-            return [one.certificate for one in held]
+        if passphrase is None:
+            return x509.load_pem_x509_certificates(content)
+        store = load_pkcs12(content, passphrase.get_secret_value().encode())
+        held = ([] if store.cert is None else [store.cert]) + list(store.additional_certs)
+        return [one.certificate for one in held]
     except (ValueError, OSError):
         return []
 

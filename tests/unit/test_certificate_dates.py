@@ -99,12 +99,21 @@ def test_the_certificates_of_the_server_count_each(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("where", WHERE)
-def test_the_cas_that_a_machine_brings_are_read_without_a_word_of_a_library(
-    folder: Path, where: str, recwarn: pytest.WarningsRecorder
+@pytest.mark.parametrize("what", ["number", "name"])
+def test_the_cas_that_there_are_are_read_without_a_word_of_a_library(
+    folder: Path, where: str, what: str, recwarn: pytest.WarningsRecorder
 ) -> None:
-    (folder / "ends.pem").write_bytes(with_a_negative_number())
+    pem = with_a_negative_number() if what == "number" else with_a_long_name()
+    (folder / "ends.pem").write_bytes(pem)
     problems_of(folder, **WHERE[where])
     assert [str(one.message) for one in recwarn] == []
+
+
+def with_a_long_name() -> bytes:
+    """A CA whose name is longer than the standard has it, as other tools make one without a word."""
+    der = ssl.PEM_cert_to_DER_cert(trustme.CA(organization_name="X" * 80).cert_pem.bytes().decode())
+    organization, name = b"\x06\x03\x55\x04\x0a", b"\x06\x03\x55\x04\x03"
+    return ssl.DER_cert_to_PEM_cert(der.replace(organization, name)).encode()
 
 
 def with_a_negative_number() -> bytes:
