@@ -143,7 +143,8 @@ def _apply_environment(
             problems.append(Problem(variable, message, "warning"))
             continue
         if base not in known:
-            suggestion = _did_you_mean(variable, [*known, FILE_VARIABLE])
+            here = {_letters(one): one for one in [*known, *sorted(SWITCHES)]}
+            suggestion = _did_you_mean(_letters(full), here, _by_last_part(known, "__"))
             problems.append(
                 Problem(variable, f"this environment variable is not known{suggestion}", "warning")
             )
@@ -167,6 +168,11 @@ def _apply_environment(
             place[leaf] = _from_text(text, annotation)
             overrides[name] = variable
     return overrides
+
+
+def _letters(variable: str) -> str:
+    """What tells one from another: all begin alike, and others write `REDIS_URL`."""
+    return variable.removeprefix(ENVIRONMENT_PREFIX).replace("_", "")
 
 
 def _content_of(variable: str, file: Path, problems: list[Problem]) -> str | None:
@@ -240,11 +246,9 @@ def _unknown_names(model: type[BaseModel], values: dict[str, Any], prefix: str =
         if info is None:
             if model.model_config.get("extra") == "allow":
                 continue  # it is for somebody else to judge
-            everywhere = {full.rpartition(".")[2]: full for full, _ in leaves(Config)}
             here = {known: prefix + known for known in model.model_fields}
-            suggestion = _did_you_mean(name, list(here), here) or _did_you_mean(
-                name, list(everywhere), everywhere
-            )
+            everywhere = _by_last_part((full for full, _ in leaves(Config)), ".")
+            suggestion = _did_you_mean(name, here, everywhere)
             yield Problem(prefix + name, f"this name is not known and is ignored{suggestion}", "warning")
         elif (
             isinstance(info.annotation, type)
@@ -258,20 +262,32 @@ _ELSEWHERE = {"loglevel": "logging", "log_level": "logging", "debug": "logging",
 """What others call it."""
 
 
-def _did_you_mean(name: str, known: list[str], full_names: Mapping[str, str] | None = None) -> str:
-    by_folded = {candidate.casefold(): candidate for candidate in known}
-    if (elsewhere := _ELSEWHERE.get(name.casefold())) in known:
-        return f"; did you mean {elsewhere}?"
+def _by_last_part(full_names: Iterable[str], between: str) -> dict[str, str]:
+    return {full.rpartition(between)[2]: full for full in full_names}
+
+
+def _did_you_mean(name: str, *full_names: Mapping[str, str]) -> str:
+    """A suggestion of the first of these that has one. They are full names, by what `name` may be like."""
+    folded = name.casefold()
+    for names in full_names:
+        by_folded = {candidate.casefold(): candidate for candidate in names}
+        if close := _closest(folded, by_folded):
+            found = by_folded[close]
+            hint = " (names are case sensitive)" if close == folded and found != name else ""
+            return f"; did you mean {names[found]}?{hint}"
+    return ""
+
+
+def _closest(name: str, known: Collection[str]) -> str | None:
+    if (elsewhere := _ELSEWHERE.get(name)) in known:
+        return elsewhere
     import difflib  # for mistakes alone: a node that has made none does without
 
-    close = difflib.get_close_matches(name.casefold(), by_folded, n=1, cutoff=0.75) or _longer(
-        name.casefold(), by_folded
-    )
-    if not close or (len(name) == len(close[0]) < 6 and sorted(name.casefold()) != sorted(close[0])):
-        return ""  # of a short name another letter is much: hsts is no host
-    found = by_folded[close[0]]
-    hint = " (names are case sensitive)" if close[0] == name.casefold() else ""
-    return f"; did you mean {(full_names or {}).get(found, found)}?{hint}"
+    for close in difflib.get_close_matches(name, known, n=1, cutoff=0.75) or _longer(name, known):
+        # Of a short name another letter is much: hsts is no host.
+        if not len(name) == len(close) < 6 or sorted(name) == sorted(close):
+            return close
+    return None
 
 
 def _longer(name: str, known: Iterable[str]) -> list[str]:

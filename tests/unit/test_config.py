@@ -591,6 +591,7 @@ def test_keystore_pair_wins_over_the_pem_pair(file: Path) -> None:
         ({"dataSource": {"userName": "x"}}, "dataSource.userName", "did you mean dataSource.username?"),
         ({"datasource": {}}, "datasource", "did you mean dataSource?"),
         ({"password": "x"}, "password", "did you mean dataSource.password?"),
+        ({"PASSWORD": "x"}, "PASSWORD", "did you mean dataSource.password? (names are case sensitive)"),
         ({"redisURL": "x"}, "redisURL", "; did you mean redisServerUrl?"),
         ({"dataSource": {"user": "x"}}, "dataSource.user", "; did you mean dataSource.username?"),
         ({"pass": "x"}, "pass", "; did you mean dataSource.password?"),
@@ -603,6 +604,10 @@ def test_unknown_names_are_warnings_with_a_suggestion(
     file: Path, content: dict[str, Any], name: str, suggestion: str
 ) -> None:
     assert suggestion in warnings(file, content)[name]
+
+
+def test_of_a_name_that_stands_elsewhere_it_is_not_said_that_case_matters(file: Path) -> None:
+    assert warnings(file, {"password": "x"})["password"].endswith("; did you mean dataSource.password?")
 
 
 @pytest.mark.parametrize("name", ["name", "trusted", "use", "redis"])
@@ -735,6 +740,26 @@ def test_unknown_variables_are_warnings_with_a_suggestion(file: Path) -> None:
     assert "own variable, like COLLAB_DATASOURCE__USERNAME" in found["COLLAB_DATASOURCE"]
     assert "COLLAB_XYZZY" in found
     assert "expected asgi" in warnings(file, {}, {"COLLAB_TRANSPORT": "agsi"})["COLLAB_TRANSPORT"]
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("COLLAB_USER", "COLLAB_DATASOURCE__USERNAME"),
+        ("COLLAB_PASSWORD", "COLLAB_DATASOURCE__PASSWORD"),
+        ("COLLAB_REDIS_URL", "COLLAB_REDISSERVERURL"),
+        ("COLLAB_LOG_LEVEL", "COLLAB_LOGGING"),
+        ("COLLAB_TRANSPORTS", "COLLAB_TRANSPORT"),
+        ("COLLAB_CONFIG_FILE", "COLLAB_CONFIG"),
+        ("COLLAB_SERVICE_HOST", None),
+        ("COLLAB_", None),
+    ],
+)
+def test_a_variable_is_not_like_another_for_what_all_begin_with(
+    file: Path, variable: str, meant: str | None
+) -> None:
+    hint = "" if meant is None else f"; did you mean {meant}?"
+    assert warnings(file, {}, {variable: "x"})[variable] == f"this environment variable is not known{hint}"
 
 
 # --- what follows
