@@ -1,8 +1,8 @@
 """What is known of the database: whether it is there, whether it takes anything, and what is wrong.
 
 The prober alone judges whether it is there; whoever has trouble says so (`doubt`), which wakes the prober. A statement
-that finds the disk full, or the server told to take no writes, is believed at once. Belongs to one event loop; nothing
-runs here.
+that finds the disk full, or the server told to take no writes, is believed at once; that there is no connection for
+writes to be had is for the prober to find. Belongs to one event loop; nothing runs here.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
-from typing import NoReturn, Protocol
+from typing import Literal, NoReturn, Protocol
 
 from collab_server.errors import ClientError, Paused
 from collab_server.storage.failures import Contended, Hindrance, Locked, meaning_of
@@ -20,9 +20,10 @@ __all__ = ["Condition", "Knows", "Readiness"]
 
 log = logging.getLogger(__name__)
 
-_REFUSED_FOR: Mapping[Hindrance, str] = {
+_REFUSED_FOR: Mapping[Hindrance | Literal["crowded"], str] = {
     "full": "the database has no space left",
     "read-only": "the database is read-only",
+    "crowded": "the database is out of connections",
 }
 
 
@@ -36,7 +37,7 @@ class Condition:
     def __init__(self, *, name: str, address: str) -> None:
         self.is_reachable = False
         self.is_up = False
-        self.hindrance: Hindrance | None = None
+        self.hindrance: Hindrance | Literal["crowded"] | None = None
         self.problem: str | None = "no connection yet"
         self.latency_seconds: float | None = None
         self.trouble = asyncio.Event()
@@ -54,6 +55,8 @@ class Condition:
                 return "no space left on the database's disk"
             case "read-only":
                 return f"{self._address} is read-only: default_transaction_read_only is on there"
+            case "crowded":
+                return "the database is out of connections: there is none for what is stored"
             case None:
                 return None
 

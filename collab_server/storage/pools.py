@@ -121,21 +121,25 @@ class Pools:
         if not self.writes.shed():
             self.reads.shed(least=1)
 
-    async def renew_writes(self, seconds: float) -> bool:
-        """Have one for writes that is opened now, and no other. False where the server has none: reads keep theirs."""
-        self.writes.replace_all()
-        try:
-            self.writes.adopt(await self.writes.connect(seconds))
-        except asyncpg.TooManyConnectionsError:
-            self.make_room()
-            return False
+    async def prepare_writes(self, seconds: float) -> bool:
+        """Have one for the first who stores something. False where the server has none: those who read keep theirs.
+
+        Raises where there is none for them either.
+        """
+        if self.writes.is_empty:
+            try:
+                self.writes.adopt(await self.writes.connect(seconds))
+            except asyncpg.TooManyConnectionsError:
+                if self.reads.is_empty:
+                    raise
+                self.make_room()
+                return False
         return True
 
-    async def prepare(self, seconds: float, *, stores: bool) -> None:
-        """Have one of each for the first who comes; of those for writes only if something is stored."""
-        for pool in (self.writes, self.reads) if stores else (self.reads,):
-            if pool.is_empty:
-                pool.adopt(await pool.connect(seconds))
+    async def prepare_reads(self, seconds: float) -> None:
+        """Have one for the first who reads."""
+        if self.reads.is_empty:
+            self.reads.adopt(await self.reads.connect(seconds))
 
     async def _answers(self, connection: Connection, deadline: float) -> bool:
         """Whether a connection that was idle still leads to the database. Where it is silent, no stale one does."""

@@ -113,11 +113,10 @@ class Prober:
                     is_asked_anew = await self._connect_anew()
                 connection = self._connection
                 is_read_only = await self._ask(connection) or not is_asked_anew
-                if was_read_only and not is_read_only:
-                    # The sessions of those for writes may be read-only for as long as they last.
-                    is_read_only = not await self._pools.renew_writes(PROBE_SECONDS)
                 await self._judge(connection, was_read_only=was_read_only, is_read_only=is_read_only)
-                await self._pools.prepare(PROBE_SECONDS, stores=not is_read_only)
+                if not is_read_only:
+                    await self._prepare_writes()
+                await self._pools.prepare_reads(PROBE_SECONDS)
                 return
             except Exception:
                 self._drop()
@@ -131,7 +130,16 @@ class Prober:
             condition.hindrance = "read-only"
         elif was_read_only:
             condition.hindrance = None
+            # The sessions of those may be read-only for as long as they last; of those that read it is no matter.
+            self._pools.writes.replace_all()
         elif condition.hindrance == "full" and await self._has_room(connection):
+            condition.hindrance = None
+
+    async def _prepare_writes(self) -> None:
+        condition = self._condition
+        if not await self._pools.prepare_writes(PROBE_SECONDS):
+            condition.hindrance = condition.hindrance or "crowded"
+        elif condition.hindrance == "crowded":
             condition.hindrance = None
 
     async def _has_room(self, connection: Connection) -> bool:
