@@ -131,6 +131,9 @@ def in_words(error: BaseException, server: Server) -> str:
             return f"no TLS with {server.address}: {error.verify_message}"
         case ssl.SSLError():
             return f"no TLS with {server.address}: {error.reason or 'handshake failed'}"
+        case asyncpg.InterfaceError() if isinstance(error.__context__, asyncpg.PostgresError):
+            # It is of what was to be done after that one: to end a transaction on a connection that is gone.
+            return in_words(error.__context__, server)
         case asyncpg.PostgresError() | OSError():
             return str(error.args[-1]) if error.args else type(error).__name__
         case _:

@@ -352,6 +352,19 @@ async def test_what_keeps_a_node_from_being_ready_is_said_once_however_often_it_
     assert said.count("The database is not ready: the database is read-only") == 1
 
 
+async def test_a_migration_whose_connection_is_cut_says_so(
+    db: Database, folder: Path, empty_database: TestDatabase
+) -> None:
+    (folder / "0001_first.sql").write_text(FILES["0001_first.sql"].replace("0.2", "20"))
+    applying = asyncio.create_task(migrations.apply(db, folder))
+    sleepers = "FROM pg_stat_activity WHERE query LIKE '%pg_sleep(20)%' AND wait_event = 'PgSleep'"
+    await until(lambda: empty_database.sql(f"SELECT count(*) {sleepers}") == "1")
+    empty_database.sql(f"SELECT pg_terminate_backend(pid) {sleepers}")
+    [ended] = await asyncio.gather(applying, return_exceptions=True)
+    assert isinstance(ended, Exception)
+    assert db.describe(ended).endswith("terminating connection due to administrator command")
+
+
 async def test_a_freeze_in_mid_migration_ends_and_is_tried_again(
     own_postgres: EmbeddedPostgres, folder: Path
 ) -> None:
