@@ -30,6 +30,9 @@ __all__ = ["Pools"]
 
 ASK_SECONDS = 0.5
 """For a stale connection to say that it is alive: a new one still fits into a command after that."""
+TRIES = 3
+GONE_SECONDS = 0.1
+"""For a session that was ended to be gone: as long as it goes, PostgreSQL counts it."""
 
 
 class Pools:
@@ -124,16 +127,21 @@ class Pools:
     async def prepare_writes(self, seconds: float) -> bool:
         """Have one for the first who stores something. False where the server has none: those who read keep theirs.
 
-        Raises where there is none for them either.
+        That is not believed at once: those that were lost may still be going, or somebody who stores something has just
+        opened the last one, which is as good. Raises where there is none for those who read either.
         """
-        if self.writes.is_empty:
+        tries_left = TRIES
+        while self.writes.is_empty:
+            if not tries_left:
+                self.make_room()
+                return False
+            tries_left -= 1
             try:
                 self.writes.adopt(await self.writes.connect(seconds))
             except asyncpg.TooManyConnectionsError:
                 if self.reads.is_empty:
                     raise
-                self.make_room()
-                return False
+                await asyncio.sleep(GONE_SECONDS)
         return True
 
     async def prepare_reads(self, seconds: float) -> None:

@@ -985,3 +985,39 @@ async def test_reads_go_on_where_those_for_writes_are_lost_and_there_are_no_othe
     own_postgres.sql(f"{limit} -1", as_superuser=True)
     await until(lambda: own_db.is_up)
     assert await own_db.run(add) == 1
+
+
+@pytest.mark.parametrize("somebody_stores", [False, True])
+async def test_a_connection_that_is_refused_while_those_that_were_lost_are_still_going_pauses_nobody(
+    own_db: Database, own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, somebody_stores: bool
+) -> None:
+    """PostgreSQL counts a session until it is gone, and whoever stores something opens one, as the prober does: where a
+    node may have as many as it was told to open, one of the two is refused."""
+    dial = Server._dial
+    is_refused = asyncio.Event()
+    changes: list[bool] = []
+
+    async def until_they_are_gone(server: Server, *arguments: Any) -> asyncpg.Connection[Any]:
+        try:
+            return await dial(server, *arguments)
+        except asyncpg.TooManyConnectionsError:
+            if not is_refused.is_set():
+                is_refused.set()
+                own_postgres.sql(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT -1", as_superuser=True)
+                if somebody_stores:
+                    assert await own_db.run(add) == 1
+            raise
+
+    await fill(own_db, 10)
+    assert await own_db.fetchval("SELECT 1") == 1
+    own_db.on_change(changes.append)
+    monkeypatch.setattr(Server, "_dial", until_they_are_gone)
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COMMIT%'"
+    own_postgres.sql(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT 0; {cut}", as_superuser=True)
+    async with asyncio.timeout(20):
+        await is_refused.wait()
+    for _ in range(20):
+        assert await own_db.fetchval("SELECT 1") == 1
+        await asyncio.sleep(0.05)
+    assert changes == []
+    assert await own_db.run(add) == (2 if somebody_stores else 1)
