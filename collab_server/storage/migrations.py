@@ -204,6 +204,8 @@ async def _apply_one(
 ) -> None:
     record = "INSERT INTO collab.schema_migrations (version) VALUES ($1)"
     try:
+        # First of all: an ALTER TABLE that waits for them lets nobody else at its table meanwhile.
+        await _cut_off_indexes(connection)
         if migration.in_transaction:
             async with connection.transaction():
                 await connection.execute(migration.up)
@@ -211,7 +213,6 @@ async def _apply_one(
         else:
             # It waits by design, and could not be undone.
             await connection.execute("SET lock_timeout = 0")
-            await _cut_off_indexes(connection)
             await connection.execute(migration.up)
             await _finish_indexes(connection, known)
             await connection.execute(record, migration.version)

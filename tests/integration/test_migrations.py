@@ -38,6 +38,8 @@ DROP INDEX CONCURRENTLY collab.first_text;
 """,
 }
 NAMES = ["0001_first", "0002_second"]
+INDEX = FILES["0002_second.sql"].replace("first_text", "first_third")
+COLUMN = "-- migrate:up\nALTER TABLE collab.first ADD COLUMN n int;\n"
 
 
 @pytest.fixture
@@ -139,14 +141,15 @@ async def test_an_index_of_an_administrator_that_cannot_be_built_holds_up_no_mig
 
 
 @pytest.mark.parametrize(
-    ("table", "work"),
+    ("table", "work", "third"),
     [
-        ("other", "CREATE INDEX CONCURRENTLY other_length ON collab.other (length(text))"),
-        ("other", "REINDEX INDEX CONCURRENTLY collab.other_text"),
-        ("other", "DROP INDEX CONCURRENTLY collab.other_text"),
-        ("first", "REINDEX INDEX CONCURRENTLY collab.first_text"),
+        ("other", "CREATE INDEX CONCURRENTLY other_length ON collab.other (length(text))", INDEX),
+        ("other", "REINDEX INDEX CONCURRENTLY collab.other_text", INDEX),
+        ("other", "DROP INDEX CONCURRENTLY collab.other_text", INDEX),
+        ("first", "REINDEX INDEX CONCURRENTLY collab.first_text", INDEX),
+        ("first", "REINDEX INDEX CONCURRENTLY collab.first_text", COLUMN),
     ],
-    ids=["create", "reindex", "drop", "same table"],
+    ids=["create", "reindex", "drop", "same table", "table altered"],
 )
 async def test_whoever_is_at_work_on_an_index_meanwhile_is_waited_for(
     db: Database,
@@ -155,6 +158,7 @@ async def test_whoever_is_at_work_on_an_index_meanwhile_is_waited_for(
     caplog: pytest.LogCaptureFixture,
     table: str,
     work: str,
+    third: str,
 ) -> None:
     """They would wait for a session that waits for them, and be cancelled."""
     caplog.set_level(logging.INFO)
@@ -162,7 +166,6 @@ async def test_whoever_is_at_work_on_an_index_meanwhile_is_waited_for(
     empty_database.sql(
         "CREATE TABLE collab.other (text text); CREATE INDEX other_text ON collab.other (text)"
     )
-    third = FILES["0002_second.sql"].replace("first_text", "first_third")
     (folder / "0003_third.sql").write_text(third)
     unfinished = "SELECT count(*) FROM pg_index WHERE NOT indisvalid"
     writer = await asyncpg.connect(**empty_database.connect_arguments())
