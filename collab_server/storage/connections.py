@@ -87,6 +87,11 @@ class Connections:
         return len(self._waiting)
 
     @property
+    def is_last(self) -> bool:
+        """Whether it has one connection, or none."""
+        return self.is_empty or len(self._members) == 1
+
+    @property
     def is_empty(self) -> bool:
         """Whether it has no connection at all, lent out ones included."""
         for entry in [entry for entry in self._idle if entry[1].is_closed()]:
@@ -177,6 +182,10 @@ class Connections:
         """Take a new connection in."""
         self._members.add(connection)
         self._pass_on(connection)
+
+    def part_with(self, connection: Connection) -> None:
+        """Of one that was taken: it is another's now, and does not come back."""
+        self._members.discard(connection)
 
     def shed(self, *, least: int = 0) -> bool:
         """Terminate one, now or when it comes back, and open no other for a while. False: only `least` are there."""

@@ -20,7 +20,7 @@ from collab_server.errors import ClientError, Paused
 from collab_server.storage.condition import Condition
 from collab_server.storage.connections import CONNECT_SECONDS, Connections
 from collab_server.storage.permits import Permits
-from collab_server.storage.server import WRITING, Server
+from collab_server.storage.server import READING, WRITING, Server, tell
 from collab_server.telemetry.metrics import Labels, Metrics
 
 if TYPE_CHECKING:
@@ -125,16 +125,16 @@ class Pools:
             self.reads.shed(least=1)
 
     async def prepare_writes(self, seconds: float) -> bool:
-        """Have one for the first who stores something. False where the server has none: those who read keep theirs.
+        """Have one for the first who stores something: where the server has none, one of those for reads, but not the
+        last. False where none of them is of use.
 
-        That is not believed at once: those that were lost may still be going, or somebody who stores something has just
-        opened the last one, which is as good. Raises where there is none for those who read either.
+        That it has none is not believed at once: those that were lost may still be going, or somebody who stores
+        something has just opened the last one, which is as good. Raises where there is none for those who read either.
         """
         tries_left = TRIES
         while self.writes.is_empty:
             if not tries_left:
-                self.make_room()
-                return False
+                return await self._give(self.reads, self.writes, WRITING, seconds)
             tries_left -= 1
             try:
                 self.writes.adopt(await self.writes.connect(seconds))
@@ -145,9 +145,44 @@ class Pools:
         return True
 
     async def prepare_reads(self, seconds: float) -> None:
-        """Have one for the first who reads."""
+        """Have one for the first who reads: where the server has none, one of those for writes, but not the last."""
         if self.reads.is_empty:
-            self.reads.adopt(await self.reads.connect(seconds))
+            try:
+                self.reads.adopt(await self.reads.connect(seconds))
+            except asyncpg.TooManyConnectionsError:
+                if not await self._give(self.writes, self.reads, READING, seconds):
+                    raise
+
+    async def _give(
+        self, giving: Connections, to: Connections, settings: Mapping[str, str], seconds: float
+    ) -> bool:
+        """Have one of those among these, the next that is free: the same one, as what is ended to make room may be
+        somebody else's then. False where it would be the last, none is free in time, or it can only be read on.
+        """
+        if giving.is_last:
+            return False
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        try:
+            connection = await giving.take(deadline)
+        except Paused:
+            return False
+        giving.part_with(connection)
+        timer = loop.call_at(deadline, connection.terminate)
+        try:
+            await tell(connection, settings)
+            # As PostgreSQL was told when the session began.
+            is_read_only = await connection.fetchval("SELECT current_setting('transaction_read_only') = 'on'")
+        except BaseException:
+            connection.terminate()
+            raise
+        finally:
+            timer.cancel()
+        if is_read_only and to is self.writes:
+            connection.terminate()
+            return False
+        to.adopt(connection)
+        return True
 
     async def _answers(self, connection: Connection, deadline: float) -> bool:
         """Whether a connection that was idle still leads to the database. Where it is silent, no stale one does."""

@@ -30,7 +30,17 @@ from collab_server.storage.statements import Statements, TimedConnection
 if TYPE_CHECKING:
     Connection: TypeAlias = asyncpg.Connection[asyncpg.Record]
 
-__all__ = ["LOCK_SECONDS", "OLDEST", "PROMPT_SECONDS", "SESSION", "WRITING", "Server", "TooOld"]
+__all__ = [
+    "LOCK_SECONDS",
+    "OLDEST",
+    "PROMPT_SECONDS",
+    "READING",
+    "SESSION",
+    "WRITING",
+    "Server",
+    "TooOld",
+    "tell",
+]
 
 LOCK_SECONDS = 0.8  # for one lock: twice that, and the pause between, is less than a command has
 PROMPT_SECONDS = 0.03  # for one lock without a permit: some transactions, where nothing is in their way
@@ -60,6 +70,8 @@ WRITING = MappingProxyType({"enable_seqscan": "off", "lock_timeout": f"{PROMPT_S
 """For what changes something. A connection plans its statements once, and on an empty database it plans to read whole
 tables. Such a statement finds a few rows by an index, always; what only reads, many rows at a time, is better left to
 the planner. Who may wait for a lock for longer says so as the transaction begins (`permits`)."""
+READING = MappingProxyType({"enable_seqscan": "on", "lock_timeout": SESSION["lock_timeout"]})
+"""What a session that was for writing is told to be for reading."""
 
 # Firewalls and NAT gateways forget what is silent for some minutes; what does not take our bytes is as good as gone.
 _KEEP_ALIVE = {
@@ -276,9 +288,14 @@ async def _begin(connection: Connection, limits: Mapping[str, str], *, is_limite
     if not is_limited or await is_behind_pooler(connection):
         left |= _known_to_all(limits)
     if left:
-        # Named with their schema: the path may not be ours yet.
-        settings = (f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in left.items())
-        await connection.execute(f"SELECT {', '.join(settings)}")
+        await tell(connection, left)
+
+
+async def tell(connection: Connection, settings: Mapping[str, str]) -> None:
+    """Have these settings in a session from now on."""
+    # Named with their schema: the path may not be ours yet.
+    calls = (f"pg_catalog.set_config('{name}', '{value}', false)" for name, value in settings.items())
+    await connection.execute(f"SELECT {', '.join(calls)}")
 
 
 def _known_to_all(limits: Mapping[str, str]) -> dict[str, str]:

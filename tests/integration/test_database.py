@@ -1021,3 +1021,74 @@ async def test_a_connection_that_is_refused_while_those_that_were_lost_are_still
         await asyncio.sleep(0.05)
     assert changes == []
     assert await own_db.run(add) == (2 if somebody_stores else 1)
+
+
+@pytest.mark.parametrize(("lost", "left", "settings"), [("reads", 9, "on 800ms"), ("writes", 4, "off 30ms")])
+async def test_where_those_for_one_thing_are_lost_and_there_are_no_others_one_of_those_for_the_other_is_taken(
+    own_db: Database, own_postgres: EmbeddedPostgres, lost: str, left: int, settings: str
+) -> None:
+    """Others have taken what became free: a node that has connections goes on with those, and says nothing."""
+    changes: list[bool] = []
+    found: list[str] = []
+    others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query"
+    of = {"reads": "LIKE '%pg_sleep%'", "writes": "LIKE 'COMMIT%'"}
+    asked = "SELECT current_setting('enable_seqscan') || ' ' || current_setting('lock_timeout')"
+
+    async def ask(tx: Transaction) -> None:
+        found.append(await tx.fetchval(asked))
+
+    async def is_used() -> bool:
+        with contextlib.suppress(Paused):
+            if lost == "reads":
+                found.append(await own_db.fetchval(asked))
+            else:
+                await own_db.run(ask)
+        return len(found) == 20
+
+    await asyncio.gather(*(own_db.fetchval("SELECT pg_sleep(0.2)") for _ in range(5)))
+    await fill(own_db, 10)
+    kept = of["writes" if lost == "reads" else "reads"]
+    own_db.on_change(changes.append)
+    limit = f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT 0"
+    own_postgres.sql(
+        f"{limit}; SELECT pg_terminate_backend(pid) {others} {of[lost]}",
+        as_superuser=True,
+    )
+    await until(is_used)
+    assert set(found) == {settings}
+    assert own_postgres.sql(f"SELECT count(*) {others} {kept}", as_superuser=True) == str(left)
+    assert await own_db.fetchval("SELECT 1") == 1
+    assert await own_db.run(add) == 1
+    assert changes == []
+
+
+async def test_sessions_that_began_read_only_are_not_taken_for_what_is_stored(
+    own_db: Database, own_postgres: EmbeddedPostgres
+) -> None:
+    """They last; those who read go on with the last of them, and it is over once there is another connection."""
+    role = f"ALTER ROLE {own_postgres.user}"
+    cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query"
+    said: list[str | None] = []
+    await fill(own_db, 10)
+    assert await own_db.fetchval("SELECT 'read'") == "read"
+    own_postgres.sql(
+        f"{role} SET default_transaction_read_only = on; {cut} LIKE '%''read''%'", as_superuser=True
+    )
+    await asyncio.gather(*(own_db.fetchval("SELECT pg_sleep(0.2)") for _ in range(5)))
+    own_postgres.sql(
+        f"{role} RESET default_transaction_read_only; {role} CONNECTION LIMIT 0; {cut} LIKE 'COMMIT%'",
+        as_superuser=True,
+    )
+    own_db.on_change(lambda _: said.append(own_db.problem))
+    readers = (
+        "SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(0.2)%' AND pid <> pg_backend_pid()"
+    )
+    # Not by `until`, to which a read that is refused on the way would be one that is not answered yet.
+    async with asyncio.timeout(20):
+        while own_postgres.sql(readers, as_superuser=True) != "0":
+            assert await own_db.fetchval("SELECT 1") == 1
+    assert_paused(await Timed(own_db.run(add)))
+    own_postgres.sql(f"{role} CONNECTION LIMIT -1", as_superuser=True)
+    await until(lambda: own_db.is_up)
+    assert await own_db.run(add) == 1
+    assert said == ["the database is out of connections: there is none for what is stored", None]
