@@ -143,8 +143,7 @@ def _apply_environment(
             problems.append(Problem(variable, message, "warning"))
             continue
         if base not in known:
-            here = {_letters(one): one for one in [*known, *sorted(SWITCHES)]}
-            suggestion = _did_you_mean(_letters(full), here, _by_last_part(known, "__"))
+            suggestion = _variable_like(base, known, is_of_file=base != full)
             problems.append(
                 Problem(variable, f"this environment variable is not known{suggestion}", "warning")
             )
@@ -168,6 +167,18 @@ def _apply_environment(
             place[leaf] = _from_text(text, annotation)
             overrides[name] = variable
     return overrides
+
+
+def _variable_like(base: str, known: Collection[str], *, is_of_file: bool) -> str:
+    """A suggestion of one of those that are known; for one that is to name a file, of one that does."""
+    meant = {name: name for name in known}
+    if is_of_file:
+        end = _OF_FILE.removeprefix("_")
+        meant = {name.removesuffix(end): name if name.endswith(end) else name + _OF_FILE for name in known}
+    here = {_letters(name): full for name, full in meant.items()}
+    here |= {_letters(name): name for name in sorted(SWITCHES)}
+    in_sections = {name.rpartition("__")[2]: full for name, full in meant.items() if "__" in name}
+    return _did_you_mean(_letters(base), here, in_sections)
 
 
 def _letters(variable: str) -> str:
