@@ -179,7 +179,10 @@ class Connections:
         self._pass_on(None)
 
     def adopt(self, connection: Connection) -> None:
-        """Take a new connection in."""
+        """Take a new connection in; it is ended where callers have opened as many as there may be meanwhile."""
+        if len(self._members) + self._opening >= self._limit:
+            connection.terminate()
+            return
         self._members.add(connection)
         self._pass_on(connection)
 

@@ -1062,6 +1062,46 @@ async def test_where_those_for_one_thing_are_lost_and_there_are_no_others_one_of
     assert changes == []
 
 
+async def test_a_node_has_no_more_connections_than_it_was_told_whoever_comes_first(
+    own_db: Database, own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the prober takes one of those for writes, those who read may open all there may be."""
+    dial = Server._dial
+    is_refused = asyncio.Event()
+    others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
+
+    async def fill_reads() -> None:
+        await asyncio.gather(*(own_db.fetchval("SELECT pg_sleep(0.2)") for _ in range(5)))
+
+    async def others_first(server: Server, *arguments: Any) -> asyncpg.Connection[Any]:
+        try:
+            return await dial(server, *arguments)
+        except asyncpg.TooManyConnectionsError:
+            if not is_refused.is_set():
+                is_refused.set()
+                own_postgres.sql(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT -1", as_superuser=True)
+                await fill_reads()
+            raise
+
+    await fill_reads()
+    await fill(own_db, 10)
+    monkeypatch.setattr(Server, "_dial", others_first)
+    own_postgres.sql(
+        f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT 0;"
+        f" SELECT pg_terminate_backend(pid) {others} AND query LIKE '%pg_sleep%'",
+        as_superuser=True,
+    )
+    async with asyncio.timeout(20):
+        await is_refused.wait()
+    for _ in range(20):
+        await own_db.run(add)
+        await asyncio.sleep(0.05)
+    await fill(own_db, 10)
+    await fill_reads()
+    of_the_node = f"SELECT count(*) {others} AND application_name LIKE 'collab%'"
+    await until(lambda: own_postgres.sql(of_the_node, as_superuser=True) == "16")
+
+
 async def test_sessions_that_began_read_only_are_not_taken_for_what_is_stored(
     own_db: Database, own_postgres: EmbeddedPostgres
 ) -> None:
