@@ -76,10 +76,13 @@ def expiries(config: Config) -> tuple[Expiry, ...]:
 
 
 def _first_to_end(name: str, file: Path, certificates: list[Certificate]) -> Expiry | None:
-    """With those that end after it, where the file is of CAs."""
+    """With those that end after it, where the file is of CAs; of very many, the last to end."""
     later: Expiry | None = None
+    is_of_cas = name.startswith(_OF_CAS)
+    if is_of_cas and len(certificates) > _MOST_OWN_CAS:
+        certificates = [max(certificates, key=_ends_at)]
     for one in sorted(certificates, key=_ends_at, reverse=True):
-        following = later if name.startswith(_OF_CAS) else None
+        following = later if is_of_cas else None
         later = Expiry(
             name, file, _name_of(one), one.not_valid_before_utc, one.not_valid_after_utc, next=following
         )
@@ -87,6 +90,9 @@ def _first_to_end(name: str, file: Path, certificates: list[Certificate]) -> Exp
 
 
 _OF_CAS = ("trustedCerts", "dataSource.sslRoot")
+_MOST_OWN_CAS = 20
+"""In a file. More are those of a machine or a cloud, of which one ends every few months, and hardly ever the one that
+has signed for a peer; updates bring the next."""
 
 
 def _files(config: Config) -> Iterator[tuple[str, Path, SecretStr | None]]:

@@ -89,6 +89,17 @@ def test_of_many_cas_in_a_file_one_that_has_expired_says_nothing_while_others_ar
     assert "expired on" in told[2]
 
 
+@pytest.mark.parametrize("where", WHERE)
+@pytest.mark.parametrize(("days", "words"), [(300, None), (3, "expires in 3 days"), (-3, "expired on")])
+def test_of_the_many_cas_of_a_machine_the_last_to_end_counts(
+    folder: Path, where: str, days: int, words: str | None
+) -> None:
+    soon, last = (pem_that_ends(NOW + timedelta(days=each, minutes=5)) for each in (min(days, 2), days))
+    (folder / "ends.pem").write_bytes(soon * 20 + last)
+    told = problems_of(folder, **WHERE[where]).get(where)
+    assert (words in told) if words and told else told is words
+
+
 def test_the_certificates_of_the_server_count_each(folder: Path) -> None:
     authority = trustme.CA()
     pair = authority.issue_cert("dashboards.example.com", not_after=NOW - timedelta(days=3))
