@@ -145,7 +145,7 @@ class Pools:
         return True
 
     async def prepare_reads(self, seconds: float) -> None:
-        """Have one for the first who reads: where the server has none, one of those for writes, but not the last."""
+        """Have one for the first who reads: where the server has none, one of those for writes."""
         if self.reads.is_empty:
             try:
                 self.reads.adopt(await self.reads.connect(seconds))
@@ -157,9 +157,10 @@ class Pools:
         self, giving: Connections, to: Connections, settings: Mapping[str, str], seconds: float
     ) -> bool:
         """Have one of those among these, the next that is free: the same one, as what is ended to make room may be
-        somebody else's then. False where it would be the last, none is free in time, or it can only be read on.
+        somebody else's then. False where there is none, it would be the last for reads, none is free in time, or it
+        can only be read on.
         """
-        if giving.is_last:
+        if giving.is_empty or (giving.is_last and to is self.writes):
             return False
         loop = asyncio.get_running_loop()
         deadline = loop.time() + seconds

@@ -1062,6 +1062,37 @@ async def test_where_those_for_one_thing_are_lost_and_there_are_no_others_one_of
     assert changes == []
 
 
+async def test_with_a_single_connection_left_reads_go_on(
+    own_db: Database, own_postgres: EmbeddedPostgres
+) -> None:
+    """Though it was one for writes."""
+    said: list[str | None] = []
+    others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid() AND query"
+    role = f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT"
+
+    async def is_up_and_read() -> bool:
+        assert await own_db.fetchval("SELECT 1") == 1
+        return own_db.is_up
+
+    await asyncio.gather(*(own_db.fetchval("SELECT pg_sleep(0.2)") for _ in range(5)))
+    await fill(own_db, 10)
+    own_db.on_change(lambda _: said.append(own_db.problem))
+    own_postgres.sql(
+        f"{role} 0; SELECT pg_terminate_backend(pid) {others} LIKE '%pg_sleep%'"
+        f" OR pid IN (SELECT pid {others} LIKE 'COMMIT%' OFFSET 1)",
+        as_superuser=True,
+    )
+    await until(lambda: not own_db.is_up)
+    for _ in range(20):
+        assert not await is_up_and_read()
+        await asyncio.sleep(0.05)
+    assert_paused(await Timed(own_db.run(add)))
+    own_postgres.sql(f"{role} -1", as_superuser=True)
+    await until(is_up_and_read)
+    assert await own_db.run(add) == 1
+    assert said == ["the database is out of connections: there is none for what is stored", None]
+
+
 async def test_a_node_has_no_more_connections_than_it_was_told_whoever_comes_first(
     own_db: Database, own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
