@@ -272,6 +272,7 @@ async def test_what_was_found_in_the_open_topic_is_gone_through_one_after_the_ot
         await expect(line).to_be_focused()
     # From elsewhere one comes back to what was found, too, and the magnifier leads to a new search.
     await lines(page).first.press("Enter")
+    await expect(page.get_by_role("article", name="Second shelf")).to_be_focused()
     await bell(page).press("Enter")
     await page.keyboard.press("Escape")
     await expect(bell(page)).to_be_focused()
