@@ -283,6 +283,7 @@ async def test_what_the_server_cannot_store_yet_waits_for_that_and_not_for_the_c
     await expect(comments(ann)).to_have_text([re.compile("before"), re.compile("meanwhile")])
 
 
+@needs_chromium
 async def test_words_are_safe_offline_over_a_reload_and_as_a_draft(
     site: Site, way: Proxy, topic: str
 ) -> None:
