@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import itertools
 import socket
-from collections.abc import AsyncIterator, Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any
 
@@ -987,31 +987,43 @@ async def test_reads_go_on_where_those_for_writes_are_lost_and_there_are_no_othe
     assert await own_db.run(add) == 1
 
 
+def refused_once(
+    monkeypatch: pytest.MonkeyPatch, postgres: EmbeddedPostgres, act: Callable[[], Awaitable[None]]
+) -> asyncio.Event:
+    """Whoever is refused a connection first hears of it once there are some again and others have acted. Set then."""
+    dial = Server._dial
+    is_refused = asyncio.Event()
+
+    async def act_first(server: Server, *arguments: Any) -> asyncpg.Connection[Any]:
+        try:
+            return await dial(server, *arguments)
+        except asyncpg.TooManyConnectionsError:
+            if not is_refused.is_set():
+                is_refused.set()
+                postgres.sql(f"ALTER ROLE {postgres.user} CONNECTION LIMIT -1", as_superuser=True)
+                await act()
+            raise
+
+    monkeypatch.setattr(Server, "_dial", act_first)
+    return is_refused
+
+
 @pytest.mark.parametrize("somebody_stores", [False, True])
 async def test_a_connection_that_is_refused_while_those_that_were_lost_are_still_going_pauses_nobody(
     own_db: Database, own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch, somebody_stores: bool
 ) -> None:
     """PostgreSQL counts a session until it is gone, and whoever stores something opens one, as the prober does: where a
     node may have as many as it was told to open, one of the two is refused."""
-    dial = Server._dial
-    is_refused = asyncio.Event()
     changes: list[bool] = []
 
-    async def until_they_are_gone(server: Server, *arguments: Any) -> asyncpg.Connection[Any]:
-        try:
-            return await dial(server, *arguments)
-        except asyncpg.TooManyConnectionsError:
-            if not is_refused.is_set():
-                is_refused.set()
-                own_postgres.sql(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT -1", as_superuser=True)
-                if somebody_stores:
-                    assert await own_db.run(add) == 1
-            raise
+    async def store() -> None:
+        if somebody_stores:
+            assert await own_db.run(add) == 1
 
     await fill(own_db, 10)
     assert await own_db.fetchval("SELECT 1") == 1
     own_db.on_change(changes.append)
-    monkeypatch.setattr(Server, "_dial", until_they_are_gone)
+    is_refused = refused_once(monkeypatch, own_postgres, store)
     cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'COMMIT%'"
     own_postgres.sql(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT 0; {cut}", as_superuser=True)
     async with asyncio.timeout(20):
@@ -1097,26 +1109,14 @@ async def test_a_node_has_no_more_connections_than_it_was_told_whoever_comes_fir
     own_db: Database, own_postgres: EmbeddedPostgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """While the prober takes one of those for writes, those who read may open all there may be."""
-    dial = Server._dial
-    is_refused = asyncio.Event()
     others = "FROM pg_stat_activity WHERE pid <> pg_backend_pid()"
 
     async def fill_reads() -> None:
         await asyncio.gather(*(own_db.fetchval("SELECT pg_sleep(0.2)") for _ in range(5)))
 
-    async def others_first(server: Server, *arguments: Any) -> asyncpg.Connection[Any]:
-        try:
-            return await dial(server, *arguments)
-        except asyncpg.TooManyConnectionsError:
-            if not is_refused.is_set():
-                is_refused.set()
-                own_postgres.sql(f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT -1", as_superuser=True)
-                await fill_reads()
-            raise
-
     await fill_reads()
     await fill(own_db, 10)
-    monkeypatch.setattr(Server, "_dial", others_first)
+    is_refused = refused_once(monkeypatch, own_postgres, fill_reads)
     own_postgres.sql(
         f"ALTER ROLE {own_postgres.user} CONNECTION LIMIT 0;"
         f" SELECT pg_terminate_backend(pid) {others} AND query LIKE '%pg_sleep%'",
